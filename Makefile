@@ -1,0 +1,33 @@
+# One command for each thing one does here; `make help` lists them.
+PYTHON ?= python3
+VENV ?= .venv
+OUT ?= runs/demo
+SEED ?= 0
+BIN := $(VENV)/bin
+
+.PHONY: help demo test test-slow lint clean
+help:  ## This list.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+demo: $(VENV)/installed-demo  ## Train on real digits, draw samples, judge them. SEED=1 OUT=DIR vary it.
+	$(BIN)/python -m biggan_jax.demo --seed=$(SEED) --out=$(OUT)
+
+test: $(VENV)/installed-dev  ## The whole quick suite.
+	$(BIN)/python -m pytest -m "not slow" --durations=10
+
+test-slow: $(VENV)/installed-dev  ## What takes minutes: the demo's quality bar.
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/installed-dev  ## Style and imports.
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+clean:  ## Remove the environment and caches; runs/ stays.
+	rm -rf $(VENV) .cache .pytest_cache .ruff_cache *.egg-info
+
+# One install for each set of extras; again only when the metadata changes.
+$(VENV)/installed-%: setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "Python 3.11 or newer is needed, $(PYTHON) is older: make PYTHON=python3.11 ..." >&2; exit 2; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[$*]'
+	touch $@

@@ -1,0 +1,197 @@
+"""Owns checkpoints: state and resolved config, written together by Orbax, so that one path is all that sampling needs.
+
+It must not know the training loop. Run as a program it compares two checkpoints:
+`python -m biggan_jax.checkpoint compare A B`.
+"""
+
+import dataclasses
+import json
+import logging
+
+import jax
+import ml_collections
+import numpy as np
+import orbax.checkpoint as ocp
+from etils import epath
+
+from biggan_jax import config as configs
+from biggan_jax.gan import GAN
+from biggan_jax.models import build_gan
+from biggan_jax.state import TrainState, init_state
+from biggan_jax.types import Params, UserError
+
+logger = logging.getLogger(__name__)
+
+FORMAT = 1
+FOLDER = "checkpoints"
+
+
+class Checkpoints:
+    """The checkpoints of one run, in `workdir`/checkpoints/<step>/{state,config}.
+
+    Saving is asynchronous: it returns once the arrays have left the devices. An unfinished checkpoint is never listed.
+    """
+
+    def __init__(self, workdir: epath.PathLike, keep: int, keep_every: int = 0):
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, keep_period=keep_every or None)
+        self._manager = ocp.CheckpointManager(epath.Path(workdir).absolute() / FOLDER, options=options)
+
+    def latest_step(self) -> int | None:
+        return self._manager.latest_step()
+
+    def save(self, state: TrainState, config: ml_collections.ConfigDict) -> None:
+        step = int(state.step)
+        if step == self.latest_step():
+            return
+        described = {"format": FORMAT, "config": json.loads(configs.to_json(config)), "jax": jax.__version__}
+        self._manager.save(
+            step, args=ocp.args.Composite(state=ocp.args.PyTreeSave(_tree(state)), config=ocp.args.JsonSave(described))
+        )
+
+    def restore(self, like: TrainState) -> TrainState:
+        """The latest state, its arrays laid out as those of `like` (arrays, or shapes with shardings)."""
+        return _from_tree(_restore(self._manager.directory / str(self.latest_step()), _tree(like)), like)
+
+    def close(self) -> None:
+        """Waits for what is still being written."""
+        self._manager.wait_until_finished()
+        self._manager.close()
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedGenerator:
+    """What sampling needs of a checkpoint. ema_params: the averaged weights; stats: u-vectors and running moments."""
+
+    gan: GAN
+    config: ml_collections.ConfigDict
+    step: int
+    ema_params: Params
+    stats: dict[str, Params]
+
+
+def load_generator(path: epath.PathLike) -> TrainedGenerator:
+    """G from a workdir (its latest step), a checkpoints folder or one step. Raises UserError if there is none, or it is damaged."""
+    step_path = find(path)
+    config = load_config(step_path)
+    gan = build_gan(config)
+    state = jax.eval_shape(lambda: init_state(gan, 0))
+    wanted = {"ema_params": state.ema_params, "generator": {"stats": state.generator.stats}}
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    wanted = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=device), wanted)
+    tree = _restore(step_path, wanted, partial=True)
+    return TrainedGenerator(gan, config, int(step_path.name), tree["ema_params"], tree["generator"]["stats"])
+
+
+def load_config(step_path: epath.Path) -> ml_collections.ConfigDict:
+    """The resolved config that the checkpoint carries."""
+    try:
+        described = ocp.Checkpointer(ocp.JsonCheckpointHandler()).restore(step_path / "config")
+        stored, written = described["config"], described["format"]
+    except Exception as error:
+        raise UserError(_damaged(step_path, error)) from error
+    if written != FORMAT:
+        raise UserError(f"the checkpoint {step_path} has format {written}; this version reads format {FORMAT}")
+    return configs.from_json(json.dumps(stored))
+
+
+def find(path: epath.PathLike) -> epath.Path:
+    """The folder of one step: the latest of a workdir or of a checkpoints folder, or the step that is named itself."""
+    path = epath.Path(path).absolute()
+    for folder in (path, path / FOLDER):
+        if (folder / "state").exists():
+            return folder
+        if folder.exists() and (steps := ocp.utils.checkpoint_steps(folder)):
+            return folder / str(max(steps))
+    raise UserError(f"no checkpoint at {path}; give a workdir, its {FOLDER} folder or one step in it")
+
+
+def _tree(state: TrainState) -> dict:
+    """The state as plain dicts, so that files name arrays by field, and parts can be read alone."""
+    return {
+        field.name: _tree(value) if dataclasses.is_dataclass(value := getattr(state, field.name)) else value
+        for field in dataclasses.fields(state)
+    }
+
+
+def _from_tree(tree: dict, like):
+    """The inverse of `_tree`."""
+    parts = {}
+    for field in dataclasses.fields(like):
+        part = getattr(like, field.name)
+        parts[field.name] = _from_tree(tree[field.name], part) if dataclasses.is_dataclass(part) else tree[field.name]
+    return like.replace(**parts)
+
+
+def _restore(step_path: epath.Path, like, *, partial: bool = False):
+    handler = ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
+    args = ocp.args.PyTreeRestore(
+        item=like,
+        restore_args=ocp.checkpoint_utils.construct_restore_args(like),
+        partial_restore=partial,
+    )
+    try:
+        return handler.restore(step_path / "state", args=args)
+    except Exception as error:
+        raise UserError(_damaged(step_path, error)) from error
+
+
+def _damaged(step_path: epath.Path, error: Exception) -> str:
+    logger.debug("restoring %s: %s", step_path, error)
+    what = " ".join(str(error).split())
+    others = sorted(ocp.utils.checkpoint_steps(step_path.parent)) if step_path.parent.exists() else []
+    others = [str(step) for step in others if str(step) != step_path.name]
+    hint = f"; other steps there: {', '.join(others)}" if others else ""
+    return f"the checkpoint {step_path} is damaged or incomplete ({what[:200]}){hint}"
+
+
+def load_arrays(path: epath.PathLike) -> dict[str, np.ndarray]:
+    """Every array of a checkpoint by its dotted name, whatever model it belongs to."""
+    step_path = find(path)
+    try:
+        tree = ocp.Checkpointer(ocp.PyTreeCheckpointHandler()).restore(
+            step_path / "state", args=ocp.args.PyTreeRestore(restore_args=_as_numpy(step_path))
+        )
+    except Exception as error:
+        raise UserError(_damaged(step_path, error)) from error
+    return {
+        jax.tree_util.keystr(k, simple=True, separator="."): v for k, v in jax.tree_util.tree_leaves_with_path(tree)
+    }
+
+
+def _as_numpy(step_path: epath.Path):
+    metadata = ocp.Checkpointer(ocp.PyTreeCheckpointHandler()).metadata(step_path / "state").item_metadata.tree
+    return jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), metadata)
+
+
+def compare(a: epath.PathLike, b: epath.PathLike) -> list[str]:
+    """What differs between two checkpoints' arrays, a sentence for each; empty if they are bit-identical."""
+    a, b = load_arrays(a), load_arrays(b)
+    lines = [f"{name}: only in the {'first' if name in a else 'second'}" for name in sorted(a.keys() ^ b.keys())]
+    for name in sorted(a.keys() & b.keys()):
+        x, y = a[name], b[name]
+        if x.shape != y.shape or x.dtype != y.dtype:
+            lines.append(f"{name}: {x.dtype}{list(x.shape)} and {y.dtype}{list(y.shape)}")
+        elif x.tobytes() != y.tobytes():
+            difference = np.abs(x.astype(np.float64) - y.astype(np.float64))
+            count = np.count_nonzero(np.asarray(x != y))
+            lines.append(f"{name}: {count} of {x.size} values differ, by at most {difference.max():.3g}")
+    return lines
+
+
+def main() -> int:
+    import sys
+
+    if len(sys.argv) != 4 or sys.argv[1] != "compare":
+        print("usage: python -m biggan_jax.checkpoint compare A B", file=sys.stderr)
+        return 2
+    try:
+        lines = compare(*sys.argv[2:])
+    except UserError as error:
+        print(f"checkpoint: error: {error}", file=sys.stderr)
+        return 2
+    print("\n".join(lines) if lines else "bit-identical")
+    return 1 if lines else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

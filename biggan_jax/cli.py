@@ -1,0 +1,101 @@
+"""Owns what all command lines share: how flags are read, how a user's mistake is said, and which status a process ends with.
+
+It must not know what any command does.
+"""
+
+import logging
+import os
+import pathlib
+import signal
+import sys
+from collections.abc import Callable, Sequence
+
+from absl import app, flags
+from absl import logging as absl_logging
+
+from biggan_jax.types import UserError
+
+SUCCESS, DIFFERENT, USER_ERROR, RUN_AGAIN = 0, 1, 2, 75
+"""Exit statuses. RUN_AGAIN (EX_TEMPFAIL): work was saved before its end; the same command goes on with it."""
+
+
+def run(main: Callable[[], int | None]) -> None:
+    """Parses the flags, calls `main` and exits with what it returns (None: 0); a UserError is printed and exits with 2."""
+    log_to_stderr()
+    app.run(lambda argv: _explained(main), flags_parser=_parse)
+
+
+class _Stderr(logging.StreamHandler):
+    """Writes to what sys.stderr is at the time: a live progress line replaces it for a while."""
+
+    stream = property(lambda self: sys.stderr, lambda self, _: None)
+
+
+def log_to_stderr() -> None:
+    """Shows this package's own log lines; the libraries' only from warnings on, since Orbax tells each thread's tale."""
+    handler = _Stderr()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    logger = logging.getLogger("biggan_jax")
+    logger.handlers[:] = [handler]
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+
+
+def _explained(main: Callable[[], int | None]) -> int:
+    if not flags.FLAGS["verbosity"].present:
+        absl_logging.set_verbosity(absl_logging.WARNING)
+    try:
+        return main() or SUCCESS
+    except UserError as error:
+        _fail(error)
+    except KeyboardInterrupt:
+        # Before or after the loop that saves on Ctrl-C: nothing is lost, and a traceback helps nobody.
+        print("interrupted", file=sys.stderr)
+        return 128 + signal.SIGINT
+
+
+def _parse(argv: Sequence[str]) -> list[str]:
+    argv = [_resolve_config(argument) for argument in argv]
+    # Where a config is asked for by ml_collections, it is read, and the overrides are applied, during parsing.
+    sys.argv[:] = argv
+    try:
+        left = flags.FLAGS(argv)
+        if len(left) > 1:
+            raise UserError(f"unexpected argument {left[1]!r}; every option is given as --name=value")
+        return left
+    except UserError as error:
+        _fail(error)
+    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError, SyntaxError, ImportError) as error:
+        _fail(error)
+
+
+def _fail(error: Exception) -> None:
+    text = str(error)
+    if isinstance(error, (AttributeError, KeyError)):  # How ml_collections refuses a key; its text may come quoted.
+        text = "unknown config key: " + text.strip("\"'").replace("\\n", " ").replace("\\'", "'")
+    text = " ".join(text.split())
+    print(f"{pathlib.Path(sys.argv[0]).name}: error: {text}", file=sys.stderr, flush=True)
+    raise SystemExit(USER_ERROR)
+
+
+def _resolve_config(argument: str) -> str:
+    """`--config=quickstart` means the config of that name that ships with the package."""
+    flag, _, name = argument.partition("=")
+    if flag not in ("--config", "-config") or not name or "/" in name or os.path.exists(name.partition(":")[0]):
+        return argument
+    try:
+        return f"{flag}={config_path(name)}"
+    except UserError as error:
+        _fail(error)
+
+
+def config_path(name: str) -> pathlib.Path:
+    """The file of a config that ships with the package. Raises UserError, with the names that do."""
+    package = pathlib.Path(__file__).parent
+    # Installed from a wheel it lies in the package; in a checkout beside it.
+    folder = next(f for f in (package / "configs", package.parent / "configs") if f.is_dir())
+    path = folder / f"{name.removesuffix('.py')}.py"
+    if not path.exists():
+        known = ", ".join(sorted(p.stem for p in folder.glob("[a-z]*.py")))
+        raise UserError(f"--config={name} is neither a file nor a config that ships with the package: {known}")
+    return path

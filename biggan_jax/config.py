@@ -1,0 +1,167 @@
+"""Owns every setting: its default, meaning, unit and source, and which values make sense. Must not build anything from them."""
+
+import difflib
+import json
+
+import ml_collections
+
+from biggan_jax.types import UserError
+
+
+def base() -> ml_collections.ConfigDict:
+    """The defaults, in the paper's manner (Brock et al. 2019). A config file calls this and changes what differs."""
+    c = ml_collections.ConfigDict()
+    c.seed = 0  # Of weights, latents and data order.
+    c.num_steps = 150_000  # Rounds: each is d_steps updates of D and one of G.
+    c.batch_size = 2048  # Global: real images for one D update, over all devices of all hosts.
+    c.d_steps = 2  # D updates for each G update.
+    c.dtype = "float32"  # Of activations: float32 or bfloat16. Weights, moments, losses are always float32.
+    c.loss = "hinge"  # A name in losses.LOSSES.
+
+    c.model = ml_collections.ConfigDict()
+    c.model.family = "biggan"  # A name in models.FAMILIES.
+    c.model.resolution = 128  # Pixels: a row of models.tables.WIDTHS.
+    c.model.num_classes = 1000  # 0: unconditional.
+    c.model.ch = 96  # Channel multiplier. The paper's: 96 for BigGAN, 128 for BigGAN-deep.
+    c.model.g_ch = 0  # Overrides ch in G; 0: same as ch.
+    c.model.d_ch = 0  # Overrides ch in D; 0: same as ch.
+    c.model.dim_z = 120  # Length of z; with skip_z a multiple of the number of chunks (G's blocks + 1).
+    c.model.shared_dim = 128  # Length of G's class embedding.
+    c.model.skip_z = True  # BigGAN: z in chunks, one for each block. BigGAN-deep always feeds all of z everywhere.
+    c.model.depth = 2  # BigGAN-deep: blocks a stage.
+    c.model.g_attention = (64,)  # Pixels: sizes of G's feature maps that self-attention follows.
+    c.model.d_attention = (64,)  # Likewise in D.
+    c.model.bn_eps = 1e-4  # Added to variances. The paper's.
+    c.model.bn_momentum = 0.9  # Share of the old running moments that a training pass keeps.
+    c.model.spectral_eps = 1e-4  # Least norm by which a power iteration's vector is divided. The paper's.
+    c.model.spectral_iterations = 1  # Power iterations an update.
+
+    c.optimizer = ml_collections.ConfigDict()
+    c.optimizer.g_lr = 5e-5  # The paper's.
+    c.optimizer.d_lr = 2e-4  # The paper's.
+    c.optimizer.b1 = 0.0  # Adam's. The paper's.
+    c.optimizer.b2 = 0.999  # Adam's. The paper's.
+    c.optimizer.eps = 1e-6  # Adam's. BigGAN-PyTorch's; the paper gives none.
+
+    c.ema = ml_collections.ConfigDict()
+    c.ema.decay = 0.9999  # Of the average of G's weights, a round. The paper's.
+    c.ema.start = 0  # Rounds; before, the average is a copy of the weights.
+
+    c.augment = ml_collections.ConfigDict()
+    c.augment.policy = ()  # DiffAugment: names in augment.POLICIES, in order. For small data sets.
+
+    c.data = ml_collections.ConfigDict()
+    c.data.name = "fake"  # A name in data.SOURCES.
+
+    c.log_every = 100  # Rounds between lines of metrics.
+    c.sample_every = 1000  # Rounds between sample grids; 0: none.
+    c.checkpoint_every = 1000  # Rounds between checkpoints; one is always written at the end.
+    c.checkpoint_keep = 3  # Newest checkpoints kept.
+    c.checkpoint_keep_every = 0  # Besides, those of each multiple of so many rounds are kept for good; 0: none.
+    c.profile_steps = ""  # "100:105" writes a jax.profiler trace of these rounds.
+    c.wandb_project = ""  # Logs to this Weights & Biases project, if wandb is installed.
+    return c
+
+
+SAFE_TO_CHANGE = (
+    "num_steps",
+    "log_every",
+    "sample_every",
+    "checkpoint_every",
+    "checkpoint_keep",
+    "checkpoint_keep_every",
+    "profile_steps",
+    "wandb_project",
+)
+"""Keys that a run may change when it goes on: none of them touches what is computed."""
+
+
+def choose(table: dict, key: str, name: str):
+    """table[name], or a UserError that names the config key and the nearest known names."""
+    if name not in table:
+        near = difflib.get_close_matches(str(name), [str(n) for n in table], 1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        raise UserError(f"{key} {name!r} is unknown; {hint}known are {', '.join(str(n) for n in table)}")
+    return table[name]
+
+
+POSITIVE = ("num_steps", "batch_size", "d_steps", "log_every", "checkpoint_every", "checkpoint_keep", "model.ch")
+POSITIVE += ("model.dim_z", "model.shared_dim", "model.depth", "model.bn_eps", "model.spectral_eps")
+POSITIVE += ("model.spectral_iterations", "optimizer.g_lr", "optimizer.d_lr", "optimizer.eps")
+NOT_NEGATIVE = (
+    "seed",
+    "sample_every",
+    "checkpoint_keep_every",
+    "ema.start",
+    "model.num_classes",
+    "model.g_ch",
+    "model.d_ch",
+)
+SHARES = ("ema.decay", "model.bn_momentum", "optimizer.b1", "optimizer.b2")
+
+
+def validate(config: ml_collections.ConfigDict) -> None:
+    """Raises UserError for the first value that makes no sense by itself; rooms check what only they know."""
+    for key in POSITIVE:
+        if config[key] <= 0:
+            raise UserError(f"{key} is {config[key]}; it must be greater than 0")
+    for key in NOT_NEGATIVE:
+        if config[key] < 0:
+            raise UserError(f"{key} is {config[key]}; it must not be negative")
+    for key in SHARES:
+        if not 0 <= config[key] < 1:
+            raise UserError(f"{key} is {config[key]}; it must be at least 0 and less than 1")
+    if config.seed >= 2**32:
+        raise UserError(f"seed is {config.seed}; it must be less than 2**32")
+    choose({"float32": 0, "bfloat16": 0}, "dtype", config.dtype)
+    profile_range(config)
+
+
+def profile_range(config: ml_collections.ConfigDict) -> range:
+    """The rounds that profile_steps names, the last excluded; empty if none."""
+    if not config.profile_steps:
+        return range(0)
+    start, _, stop = config.profile_steps.partition(":")
+    if not (start.isdigit() and stop.isdigit() and int(start) < int(stop)):
+        raise UserError(f"profile_steps {config.profile_steps!r} is not START:STOP in rounds, such as 100:105")
+    return range(int(start), int(stop))
+
+
+def differences(a: dict, b: dict) -> dict[str, tuple]:
+    """Which keys differ between two configs, as {dotted key: (value in a, value in b)}; None where one lacks it."""
+    a, b = (flatten(json.loads(to_json(c))) for c in (a, b))
+    return {key: (a.get(key), b.get(key)) for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)}
+
+
+def flatten(tree: dict, prefix: str = "") -> dict:
+    """{'model': {'ch': 96}} to {'model.ch': 96}."""
+    flat = {}
+    for key, value in tree.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def to_json(config: ml_collections.ConfigDict | dict) -> str:
+    """The resolved config as JSON text; tuples become lists."""
+    tree = config.to_dict() if isinstance(config, ml_collections.ConfigDict) else config
+    return json.dumps(tree, indent=2, sort_keys=True)
+
+
+def from_json(text: str) -> ml_collections.ConfigDict:
+    """The config that `to_json` wrote, upon today's defaults: keys that it lacks have their default."""
+    config = base()
+    with config.ignore_type():
+        for key, value in flatten(json.loads(text)).items():
+            if key not in flatten(config.to_dict()):
+                raise UserError(
+                    f"the stored config has the key {key}, which this version does not know; use the version that wrote it"
+                )
+            _set(config, key, tuple(value) if isinstance(value, list) else value)
+    return config
+
+
+def _set(config: ml_collections.ConfigDict, key: str, value) -> None:
+    *path, last = key.split(".")
+    for name in path:
+        config = config[name]
+    config[last] = value

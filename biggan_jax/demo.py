@@ -1,0 +1,88 @@
+"""The demonstration: `python -m biggan_jax.demo [--seed=0] [--out=runs/demo]` trains the quickstart on real digits, draws, and judges.
+
+It must not do anything that the other commands cannot.
+"""
+
+import json
+import time
+
+import jax
+import numpy as np
+from absl import flags
+from etils import epath
+from ml_collections import config_flags
+
+from biggan_jax import cli, data, sampling
+from biggan_jax.checkpoint import load_generator
+from biggan_jax.evaluation import classifier, judge
+from biggan_jax.state import init_state
+from biggan_jax.train import train
+
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "A config file, or the name of one in configs/.", lock_config=True
+)
+SEED = flags.DEFINE_integer("seed", 0, "Of weights, latents and data order.", lower_bound=0)
+OUT = flags.DEFINE_string("out", "runs/demo", "Folder of the run.")
+
+
+def main() -> int:
+    config, out = CONFIG.value, epath.Path(OUT.value)
+    config.seed = SEED.value
+    began = time.monotonic()
+    if not train(config, out):
+        return cli.RUN_AGAIN
+    train_seconds = time.monotonic() - began
+
+    trained = load_generator(out)
+    gan, u = trained.gan, trained.stats["spectral"]
+    weights = sampling.evaluation_weights(gan, trained.ema_params, u)
+    moments = sampling.standing_statistics(gan, weights, config.seed)
+    # A row holds ten different digits; a column one digit, ten times.
+    z = sampling.truncated_normal(jax.random.key(config.seed), 100, gan.dim_z, None)
+    y = np.tile(np.arange(10, dtype=np.int32), 10)
+    sheet = sampling.grid(sampling.to_uint8(sampling.generate(gan, weights, moments, z, y)), columns=10)
+    sampling.save_png(out / "samples.png", sheet)
+
+    real, held_out = data.make_source(config, "train"), data.make_source(config, "test")
+    fitted = classifier.fit(real)
+    untrained = init_state(gan, config.seed)
+    agreement, distance = judge.judge_samples(gan, trained.ema_params, u, fitted, held_out, seed=config.seed)
+    untrained_agreement, untrained_distance = judge.judge_samples(
+        gan, untrained.generator.params, untrained.generator.stats["spectral"], fitted, held_out, seed=config.seed
+    )
+    real_agreement, real_distance = judge.judge_real(fitted, real, held_out)
+    report = {
+        "class_agreement": agreement,
+        "frechet_distance": distance,
+        "real_class_agreement": real_agreement,
+        "real_frechet_distance": real_distance,
+        "untrained_class_agreement": untrained_agreement,
+        "untrained_frechet_distance": untrained_distance,
+        "classifier_heldout_accuracy": real_agreement,
+        "train_seconds": round(train_seconds, 1),
+        "steps": trained.step,
+        "seed": config.seed,
+        "protocol": judge.PROTOCOL.format(num=1000),
+    }
+    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    print_report(report, out)
+    return cli.SUCCESS
+
+
+def print_report(report: dict, out: epath.Path) -> None:
+    print(f"\n{'':22}{'class agreement':>16}{'Frechet distance':>18}")
+    for who, prefix in (("generated", ""), ("real, held out", "real_"), ("untrained generator", "untrained_")):
+        print(f"{who:22}{report[prefix + 'class_agreement']:16.3f}{report[prefix + 'frechet_distance']:18.1f}")
+    print(f"\n{report['protocol']}\n")
+    print(f"{report['steps']} steps, {report['train_seconds']:.0f} s of training, compilation included")
+    for what, path in (("samples", "samples.png"), ("checkpoint", "checkpoints/"), ("report", "report.json")):
+        print(f"{what:12}{out / path}{'/' if path.endswith('/') else ''}")
+
+
+def run() -> None:
+    flags.FLAGS.set_default("config", str(cli.config_path("quickstart")))
+    cli.run(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,1 @@
+"""Owns judging generators; must not know how they were trained."""

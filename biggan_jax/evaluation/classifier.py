@@ -1,0 +1,75 @@
+"""Owns a small classifier, fitted here and now on a real training split, to judge samples of small data sets with.
+
+It must not see held-out or generated images while it is fitted.
+"""
+
+import functools
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from biggan_jax.augment import translate
+from biggan_jax.data import order
+from biggan_jax.data.source import Source
+from biggan_jax.train_step import to_float
+from biggan_jax.types import Image, Params
+
+
+class _Network(nn.Module):
+    num_classes: int
+
+    @nn.compact
+    def __call__(self, x: Image) -> tuple[jax.Array, jax.Array]:
+        """float32 [B, H, W, 3] to logits [B, num_classes] and features [B, 64]."""
+        for channels in (32, 64):
+            x = nn.max_pool(nn.relu(nn.Conv(channels, (3, 3))(x)), (2, 2), strides=(2, 2))
+        features = nn.relu(nn.Dense(64)(x.reshape(len(x), -1)))
+        return nn.Dense(self.num_classes)(features), features
+
+
+class Classifier(NamedTuple):
+    """A fitted classifier."""
+
+    network: _Network
+    params: Params
+
+    def __call__(self, images: np.ndarray, batch_size: int = 250) -> tuple[np.ndarray, np.ndarray]:
+        """uint8 [N, H, W, 3] to classes int [N] and features float32 [N, 64]."""
+        parts = [
+            _apply(self.network, self.params, images[i : i + batch_size]) for i in range(0, len(images), batch_size)
+        ]
+        logits, features = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        return logits.argmax(-1), features
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _apply(network: _Network, params: Params, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return network.apply(params, to_float(images))
+
+
+def fit(source: Source, *, seed: int = 0, steps: int = 1500, batch_size: int = 64) -> Classifier:
+    """Fits by Adam with a cosine schedule, on images shifted by up to a sixteenth of their size."""
+    network = _Network(source.num_classes)
+    params = network.init(jax.random.key(seed), to_float(source.images[:1]))
+    optimizer = optax.adam(optax.cosine_decay_schedule(2e-3, steps))
+    opt_state = optimizer.init(params)
+
+    @jax.jit
+    def step(params, opt_state, images, labels, i):
+        x = translate(to_float(images), jax.random.fold_in(jax.random.key(seed), i), ratio=1 / 16)
+
+        def loss(params):
+            logits, _ = network.apply(params, x)
+            return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+        updates, opt_state = optimizer.update(jax.grad(loss)(params), opt_state)
+        return optax.apply_updates(params, updates), opt_state
+
+    for i in range(steps):
+        chosen = order.indices(len(source), seed, 0, i * batch_size, batch_size)
+        params, opt_state = step(params, opt_state, *source[chosen], jnp.int32(i))
+    return Classifier(network, params)

@@ -1,0 +1,60 @@
+"""Owns GAN, the static description of one game: two networks, their latents, loss and optimisers. Must not know the order of play."""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+
+from biggan_jax import augment
+from biggan_jax.layers import spectral
+from biggan_jax.losses import Loss
+from biggan_jax.sharding import constrain_batch
+from biggan_jax.types import Image, Label, Latent, Logit, Params
+
+
+@dataclasses.dataclass(frozen=True)
+class GAN:
+    """What stays the same through training; jitted functions close over it."""
+
+    generator: nn.Module
+    discriminator: nn.Module
+    dim_z: int
+    num_classes: int
+    loss: Loss
+    g_optimizer: optax.GradientTransformation
+    d_optimizer: optax.GradientTransformation
+    d_steps: int = 1
+    ema_decay: float = 0.9999
+    ema_start: int = 0
+    spectral_eps: float = 1e-4
+    spectral_iterations: int = 1
+    augment_policy: tuple[str, ...] = ()
+    mesh: Mesh | None = None
+
+    def normalize(self, params: Params, u: Params) -> tuple[Params, Params]:
+        """Spectral normalisation with this game's settings: (params / sigma, new u)."""
+        return spectral.normalize(params, u, eps=self.spectral_eps, iterations=self.spectral_iterations)
+
+    def latents(self, key: jax.Array, batch_size: int) -> tuple[Latent, Label]:
+        """z ~ N(0, I), [B, dim_z], and y uniform over the classes, [B]; both split over the mesh."""
+        z_key, y_key = jax.random.split(key)
+        z = jax.random.normal(z_key, (batch_size, self.dim_z))
+        y = jax.random.randint(y_key, (batch_size,), 0, max(self.num_classes, 1))
+        return constrain_batch(z, self.mesh), constrain_batch(y, self.mesh)
+
+    def generate(self, weights: Params, batch_stats: Params, z: Latent, y: Label) -> tuple[Image, Params]:
+        """G in training mode with normalised weights: images of batch statistics, and the moved `batch_stats`."""
+        variables = {"params": weights, "batch_stats": batch_stats}
+        images, moved = self.generator.apply(variables, z, y, train=True, mutable=["batch_stats"])
+        return images, moved["batch_stats"]
+
+    def discriminate(self, weights: Params, x: Image, y: Label, key: jax.Array) -> Logit:
+        """D with normalised weights, on images augmented by the game's policy."""
+        return self.discriminator.apply({"params": weights}, augment.apply(x, key, self.augment_policy), y)
+
+    def ema_decay_at(self, step: jax.Array) -> jax.Array:
+        """The decay in the round that starts at `step`: 0, so that the average is a copy, before round `ema_start`."""
+        return jnp.where(step + 1 < self.ema_start, 0.0, self.ema_decay)

@@ -1,0 +1,68 @@
+"""Owns what happens beside training every so many steps: metrics, sample grids, traces. Reads the state, never changes it."""
+
+import jax
+import numpy as np
+
+from biggan_jax import sampling
+from biggan_jax.gan import GAN
+from biggan_jax.progress import ProgressLine
+from biggan_jax.state import TrainState
+from biggan_jax.types import Metrics
+from biggan_jax.writers import Writer
+
+
+class Log:
+    """Writes metrics every so many steps, fetched one step late, so that the device never waits for the host."""
+
+    def __init__(self, every: int, writer: Writer | None, progress: ProgressLine):
+        self._every, self._writer, self._progress = every, writer, progress
+        self._pending: tuple[int, Metrics] | None = None
+
+    def after_step(self, step: int, metrics: Metrics) -> None:
+        self.flush()
+        self._progress.step(step)
+        if step % self._every == 0:
+            self._pending = step, metrics
+
+    def flush(self) -> None:
+        if self._pending is None:
+            return
+        (step, metrics), self._pending = self._pending, None
+        values = self._progress.metrics(step, {name: float(value) for name, value in metrics.items()})
+        if self._writer:
+            self._writer.scalars(step, values)
+
+
+def write_samples(gan: GAN, state: TrainState, step: int, writer: Writer | None, columns: int = 8) -> None:
+    """Two grids of the same latents, a row a class: by the live weights and by their average."""
+    classes = sampling.rows_of_classes(gan.num_classes)
+    z = np.random.default_rng(0).standard_normal((len(classes) * columns, gan.dim_z), np.float32)
+    y = classes.repeat(columns)
+    for name, params in (("live", state.generator.params), ("ema", state.ema_params)):
+        weights = sampling.evaluation_weights(gan, params, state.generator.stats["spectral"])
+        moments = sampling.standing_statistics(gan, weights, seed=0, passes=16)
+        images = sampling.generate(gan, weights, moments, z, y, batch_size=len(z))
+        if writer:
+            writer.picture(step, name, sampling.grid(sampling.to_uint8(images), columns))
+
+
+class Trace:
+    """Writes a jax.profiler trace of the rounds in `steps` to `folder`."""
+
+    def __init__(self, steps: range, folder: str):
+        self._steps, self._folder, self._on = steps, folder, False
+
+    def before_step(self, step: int) -> None:
+        if not self._on and step in self._steps:
+            jax.profiler.start_trace(self._folder)
+            self._on = True
+
+    def after_step(self, step: int, metrics: Metrics) -> None:
+        if self._on and step not in self._steps:
+            jax.block_until_ready(metrics)
+            self.stop()
+
+    def stop(self) -> None:
+        if self._on:
+            jax.profiler.stop_trace()
+            self._on = False

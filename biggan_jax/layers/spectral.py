@@ -1,0 +1,98 @@
+"""Owns spectral normalisation, a pure function over a parameter tree (Miyato et al. 2018; Brock et al. 2019, sec. 3).
+
+It must not know modules: a tree of u-vectors says which parameters are normalised, and nothing else does.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from biggan_jax.types import Params
+
+Rule = Callable[[tuple[str, ...]], bool]
+"""Says for a parameter's path, such as ('block_0', 'conv_1', 'kernel'), whether it is normalised."""
+
+
+def kernels(path: tuple[str, ...]) -> bool:
+    """The rule for G: every kernel; neither biases, nor the shared class embedding, nor attention's gamma."""
+    return path[-1] == "kernel"
+
+
+def kernels_and_embeddings(path: tuple[str, ...]) -> bool:
+    """The rule for D: every kernel, and the class embedding of its projection."""
+    return path[-1] in ("kernel", "embedding")
+
+
+def init(params: Params, rule: Rule, key: jax.Array) -> Params:
+    """Returns unit vectors u, one for each parameter that `rule` picks, in a tree shaped like `params`.
+
+    u lies on the output-features side of a kernel [..., in, out], shape [out], and on the class side of an
+    embedding [classes, features], shape [classes]: the sides that the reference implementations use.
+    """
+    chosen = [path for path, _ in _leaves(params) if rule(path)]
+    us: Params = {}
+    for path, k in zip(chosen, jax.random.split(key, len(chosen)), strict=True):
+        size = _matrix(path, _get(params, path)).shape[1]
+        _set(us, path, _unit(jax.random.normal(k, (size,)), 1e-12))
+    return us
+
+
+def normalize(params: Params, u: Params, *, eps: float = 1e-4, iterations: int = 1) -> tuple[Params, Params]:
+    """Returns (params / sigma, new u): each parameter that has a u is divided by its largest singular value's estimate.
+
+    One power step an `iteration`; float32 and full multiplication precision, whatever the compute dtype, since TPUs
+    otherwise multiply in bfloat16. Gradients flow through sigma = v W u' but not through u' and v. `eps` bounds from
+    below the norm by which a vector is divided; 1e-4 is the paper's, for low precision (App. B).
+    """
+    weights = jax.tree.map(lambda w: w, params)
+    new_u: Params = {}
+    for path, u_i in _leaves(u):
+        weight = _get(params, path)
+        sigma, u_next = _sigma(_matrix(path, weight), u_i, eps, iterations)
+        _set(weights, path, weight / sigma)
+        _set(new_u, path, u_next)
+    return weights, new_u
+
+
+def _sigma(matrix: jax.Array, u: jax.Array, eps: float, iterations: int) -> tuple[jax.Array, jax.Array]:
+    """matrix [in, out], u [out]: (sigma, next u) after `iterations` power steps."""
+    fixed = jax.lax.stop_gradient(matrix)
+    for _ in range(iterations):
+        v = _unit(_dot(fixed, u), eps)
+        u = _unit(_dot(v, fixed), eps)
+    return _dot(_dot(v, matrix), u), u
+
+
+def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.dot(a, b, precision=jax.lax.Precision.HIGHEST)
+
+
+def _unit(x: jax.Array, eps: float) -> jax.Array:
+    return x / jnp.maximum(jnp.linalg.norm(x), eps)
+
+
+def _matrix(path: tuple[str, ...], weight: jax.Array) -> jax.Array:
+    """The weight as the [in, out] float32 matrix whose singular values count."""
+    weight = weight.astype(jnp.float32)
+    return weight.T if path[-1] == "embedding" else weight.reshape(-1, weight.shape[-1])
+
+
+def _leaves(tree: Params, prefix: tuple[str, ...] = ()):
+    for name in sorted(tree):
+        if isinstance(tree[name], dict):
+            yield from _leaves(tree[name], (*prefix, name))
+        else:
+            yield (*prefix, name), tree[name]
+
+
+def _get(tree: Params, path: tuple[str, ...]):
+    for name in path:
+        tree = tree[name]
+    return tree
+
+
+def _set(tree: Params, path: tuple[str, ...], value) -> None:
+    for name in path[:-1]:
+        tree = tree.setdefault(name, {})
+    tree[path[-1]] = value

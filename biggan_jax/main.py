@@ -1,0 +1,34 @@
+"""The training command: `python -m biggan_jax.main --config=configs/quickstart.py --workdir=DIR [--config.batch_size=64]`.
+
+Exits with 0 when num_steps are done, 75 when a signal stopped it before (run it again), 2 on a mistake of its user.
+"""
+
+import jax
+from absl import flags
+from ml_collections import config_flags
+
+from biggan_jax import cli
+from biggan_jax.train import train
+from biggan_jax.types import UserError
+
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "A config file, or the name of one in configs/.", lock_config=True
+)
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run, local or gs://.")
+MULTIHOST = flags.DEFINE_bool("multihost", False, "One of several processes: call jax.distributed.initialize() first.")
+
+
+def main() -> int:
+    if CONFIG.value is None or not WORKDIR.value:
+        raise UserError("--config and --workdir are needed, such as --config=quickstart --workdir=runs/quickstart")
+    if MULTIHOST.value:
+        jax.distributed.initialize()
+    return cli.SUCCESS if train(CONFIG.value, WORKDIR.value) else cli.RUN_AGAIN
+
+
+def run() -> None:
+    cli.run(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,43 @@
+"""Owns the families of GANs, by name, and how a config becomes a GAN. Must not know training."""
+
+import ml_collections
+import optax
+
+from biggan_jax.augment import POLICIES
+from biggan_jax.config import choose
+from biggan_jax.gan import GAN
+from biggan_jax.losses import LOSSES
+from biggan_jax.models import biggan, biggan_deep
+
+FAMILIES = {"biggan": biggan.build, "biggan_deep": biggan_deep.build}
+"""Name to build(config) -> (generator, discriminator). A new family is a new file and one line here."""
+
+
+def build_gan(config: ml_collections.ConfigDict, mesh=None) -> GAN:
+    """The game that `config` describes. `mesh`: the devices over which latents drawn in the step are split."""
+    generator, discriminator = choose(FAMILIES, "model.family", config.model.family)(config)
+    for policy in config.augment.policy:
+        choose(POLICIES, "augment.policy", policy)
+    return GAN(
+        generator=generator,
+        discriminator=discriminator,
+        dim_z=config.model.dim_z,
+        num_classes=config.model.num_classes,
+        loss=choose(LOSSES, "loss", config.loss),
+        g_optimizer=adam(config.optimizer.g_lr, config.optimizer),
+        d_optimizer=adam(config.optimizer.d_lr, config.optimizer),
+        d_steps=config.d_steps,
+        ema_decay=config.ema.decay,
+        ema_start=config.ema.start,
+        spectral_eps=config.model.spectral_eps,
+        spectral_iterations=config.model.spectral_iterations,
+        augment_policy=tuple(config.augment.policy),
+        mesh=mesh,
+    )
+
+
+def adam(learning_rate: float, config: ml_collections.ConfigDict) -> optax.GradientTransformation:
+    """Adam. With b1 = 0, as in BigGAN, it is RMSProp with bias correction: equal, and no first moment is stored."""
+    if config.b1 == 0.0:
+        return optax.rmsprop(learning_rate, decay=config.b2, eps=config.eps, eps_in_sqrt=False, bias_correction=True)
+    return optax.adam(learning_rate, b1=config.b1, b2=config.b2, eps=config.eps)

@@ -1,0 +1,148 @@
+"""Owns BigGAN's generator and discriminator (Brock et al. 2019, App. B, Tables 4-6). Must not know spectral norm, losses or devices."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+from biggan_jax.config import choose
+from biggan_jax.layers.attention import SelfAttention
+from biggan_jax.layers.linear import ClassEmbedding, Conv1x1, Conv3x3, Dense
+from biggan_jax.layers.norm import BatchNorm
+from biggan_jax.layers.resample import average_pool, upsample
+from biggan_jax.models.heads import projection, to_image
+from biggan_jax.models.tables import WIDTHS, smallest_size
+from biggan_jax.types import Image, Label, Latent, Logit, UserError
+
+
+class GeneratorBlock(nn.Module):
+    """Residual block that doubles the resolution: [B, H, W, C], condition [B, D] to [B, 2H, 2W, features]."""
+
+    features: int
+    bn_eps: float
+    bn_momentum: float
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array, c: jax.Array | None, *, train: bool) -> jax.Array:
+        norm = lambda name: BatchNorm(self.bn_eps, self.bn_momentum, self.dtype, name=name)
+        h = upsample(nn.relu(norm("bn_1")(x, c, train=train)))
+        h = Conv3x3(self.features, dtype=self.dtype, name="conv_1")(h)
+        h = nn.relu(norm("bn_2")(h, c, train=train))
+        h = Conv3x3(self.features, dtype=self.dtype, name="conv_2")(h)
+        # A 1x1 convolution and nearest upsampling commute exactly; this order does a quarter of the work.
+        return h + upsample(Conv1x1(self.features, dtype=self.dtype, name="conv_skip")(x))
+
+
+class Generator(nn.Module):
+    """G(z, y): latents and labels to images in [-1, 1].
+
+    `skip_z` splits z in equal chunks, one for the first layer and one for each block's batch norm (hierarchical z);
+    without it the first layer takes all of z. `attention` names the resolutions after whose block attention stands.
+    `num_classes` 0 is unconditional: y is ignored, batch norm is conditioned on its chunk of z alone, or is plain.
+    """
+
+    resolution: int
+    num_classes: int
+    ch: int = 96
+    dim_z: int = 120
+    shared_dim: int = 128
+    skip_z: bool = True
+    attention: tuple[int, ...] = (64,)
+    bn_eps: float = 1e-4
+    bn_momentum: float = 0.9
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, z: Latent, y: Label | None = None, *, train: bool = False) -> Image:
+        first, *widths = WIDTHS[self.resolution].generator
+        z = z.astype(jnp.float32)
+        z, *chunks = jnp.split(z, len(widths) + 1, axis=-1) if self.skip_z else [z] + [z[:, :0]] * len(widths)
+        label = ClassEmbedding(self.num_classes, self.shared_dim, name="shared")(y) if self.num_classes else z[:, :0]
+
+        x = Dense(4 * 4 * first * self.ch, dtype=self.dtype, name="linear")(z)
+        x = x.reshape(-1, 4, 4, first * self.ch)
+        for i, (width, chunk) in enumerate(zip(widths, chunks, strict=True)):
+            c = jnp.concatenate([label, chunk], axis=-1)
+            block = GeneratorBlock(width * self.ch, self.bn_eps, self.bn_momentum, self.dtype, name=f"block_{i}")
+            x = block(x, c if c.shape[-1] else None, train=train)
+            if x.shape[1] in self.attention:
+                x = SelfAttention(self.dtype, name=f"attention_{i}")(x)
+        return to_image(x, bn_eps=self.bn_eps, bn_momentum=self.bn_momentum, dtype=self.dtype, train=train)
+
+
+class DiscriminatorBlock(nn.Module):
+    """Residual block, wide at its first convolution: [B, H, W, C] to [B, H', W', features], H' = H/2 if `down`."""
+
+    features: int
+    down: bool
+    first: bool
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        h = x if self.first else nn.relu(x)
+        h = nn.relu(Conv3x3(self.features, dtype=self.dtype, name="conv_1")(h))
+        h = Conv3x3(self.features, dtype=self.dtype, name="conv_2")(h)
+        # Average pooling and a 1x1 convolution commute: pool first, a quarter of the work.
+        if self.down:
+            h, x = average_pool(h), average_pool(x)
+        if self.down or x.shape[-1] != self.features:
+            x = Conv1x1(self.features, dtype=self.dtype, name="conv_skip")(x)
+        return h + x
+
+
+class Discriminator(nn.Module):
+    """D(x, y): images in [-1, 1] and labels to logits, by projection (Miyato & Koyama 2018).
+
+    `num_classes` 0 is unconditional: no projection term, y is ignored.
+    """
+
+    resolution: int
+    num_classes: int
+    ch: int = 96
+    attention: tuple[int, ...] = (64,)
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Image, y: Label | None = None) -> Logit:
+        x = x.astype(self.dtype)
+        for i, width in enumerate(WIDTHS[self.resolution].discriminator):
+            down = x.shape[1] > smallest_size(self.resolution)
+            x = DiscriminatorBlock(width * self.ch, down, i == 0, self.dtype, name=f"block_{i}")(x)
+            if x.shape[1] in self.attention:
+                x = SelfAttention(self.dtype, name=f"attention_{i}")(x)
+        return projection(x, y, num_classes=self.num_classes)
+
+
+def build(config: ml_collections.ConfigDict) -> tuple[Generator, Discriminator]:
+    """The two networks that `config` describes."""
+    model = config.model
+    widths = choose(WIDTHS, "model.resolution", model.resolution)
+    dtype = jnp.dtype(config.dtype)
+    chunks = len(widths.generator)
+    if model.skip_z and model.dim_z % chunks:
+        below = model.dim_z // chunks * chunks
+        raise UserError(
+            f"model.dim_z {model.dim_z} cannot be split in {chunks} equal chunks; nearest are {below} and {below + chunks}"
+        )
+    generator = Generator(
+        resolution=model.resolution,
+        num_classes=model.num_classes,
+        ch=model.g_ch or model.ch,
+        dim_z=model.dim_z,
+        shared_dim=model.shared_dim,
+        skip_z=model.skip_z,
+        attention=tuple(model.g_attention),
+        bn_eps=model.bn_eps,
+        bn_momentum=model.bn_momentum,
+        dtype=dtype,
+    )
+    discriminator = Discriminator(
+        resolution=model.resolution,
+        num_classes=model.num_classes,
+        ch=model.d_ch or model.ch,
+        attention=tuple(model.d_attention),
+        dtype=dtype,
+    )
+    return generator, discriminator

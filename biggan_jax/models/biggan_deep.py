@@ -1,0 +1,159 @@
+"""Owns BigGAN-deep's generator and discriminator (Brock et al. 2019, App. B, Tables 7-9). Must not know spectral norm, losses or devices."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+from biggan_jax.config import choose
+from biggan_jax.layers.attention import SelfAttention
+from biggan_jax.layers.linear import ClassEmbedding, Conv1x1, Conv3x3, Dense
+from biggan_jax.layers.norm import BatchNorm
+from biggan_jax.layers.resample import average_pool, upsample
+from biggan_jax.models.heads import projection, to_image
+from biggan_jax.models.tables import WIDTHS, smallest_size
+from biggan_jax.types import Image, Label, Latent, Logit
+
+
+class GeneratorBlock(nn.Module):
+    """Bottleneck block: [B, H, W, C] to [B, H, W, features], at twice the size if `up`.
+
+    The skip path has no weights: it drops the channels beyond `features`.
+    """
+
+    features: int
+    up: bool
+    bn_eps: float
+    bn_momentum: float
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array, c: jax.Array | None, *, train: bool) -> jax.Array:
+        hidden = x.shape[-1] // 4
+        norm = lambda h, name: nn.relu(
+            BatchNorm(self.bn_eps, self.bn_momentum, self.dtype, name=name)(h, c, train=train)
+        )
+        resize = upsample if self.up else lambda h: h
+        h = Conv1x1(hidden, dtype=self.dtype, name="conv_1")(norm(x, "bn_1"))
+        h = Conv3x3(hidden, dtype=self.dtype, name="conv_2")(resize(norm(h, "bn_2")))
+        h = Conv3x3(hidden, dtype=self.dtype, name="conv_3")(norm(h, "bn_3"))
+        h = Conv1x1(self.features, dtype=self.dtype, name="conv_4")(norm(h, "bn_4"))
+        return h + resize(x[..., : self.features])
+
+
+class Generator(nn.Module):
+    """G(z, y): latents and labels to images in [-1, 1].
+
+    All of z joins the class embedding, before the first layer and in every batch norm. `depth` blocks a stage, of which
+    the last one widens the picture. `attention` names the resolutions after whose stage attention stands.
+    `num_classes` 0 is unconditional: y is ignored and z alone conditions.
+    """
+
+    resolution: int
+    num_classes: int
+    ch: int = 128
+    dim_z: int = 128
+    shared_dim: int = 128
+    depth: int = 2
+    attention: tuple[int, ...] = (64,)
+    bn_eps: float = 1e-4
+    bn_momentum: float = 0.9
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, z: Latent, y: Label | None = None, *, train: bool = False) -> Image:
+        first, *widths = WIDTHS[self.resolution].generator
+        c = z.astype(jnp.float32)
+        if self.num_classes:
+            c = jnp.concatenate([ClassEmbedding(self.num_classes, self.shared_dim, name="shared")(y), c], axis=-1)
+
+        x = Dense(4 * 4 * first * self.ch, dtype=self.dtype, name="linear")(c)
+        x = x.reshape(-1, 4, 4, first * self.ch)
+        for stage, width in enumerate(widths):
+            for j in range(self.depth):
+                up = j == self.depth - 1
+                features = width * self.ch if up else x.shape[-1]
+                name = f"block_{stage}_{j}"
+                x = GeneratorBlock(features, up, self.bn_eps, self.bn_momentum, self.dtype, name=name)(
+                    x, c, train=train
+                )
+            if x.shape[1] in self.attention:
+                x = SelfAttention(self.dtype, name=f"attention_{stage}")(x)
+        return to_image(x, bn_eps=self.bn_eps, bn_momentum=self.bn_momentum, dtype=self.dtype, train=train)
+
+
+class DiscriminatorBlock(nn.Module):
+    """Bottleneck block: [B, H, W, C] to [B, H', W', features], H' = H/2 if `down`.
+
+    Where channels are gained, the skip path keeps its own and concatenates a 1x1 convolution's.
+    """
+
+    features: int
+    down: bool
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        hidden = self.features // 4
+        resize = average_pool if self.down else lambda h: h
+        h = Conv1x1(hidden, dtype=self.dtype, name="conv_1")(nn.relu(x))
+        h = Conv3x3(hidden, dtype=self.dtype, name="conv_2")(nn.relu(h))
+        h = Conv3x3(hidden, dtype=self.dtype, name="conv_3")(nn.relu(h))
+        h = Conv1x1(self.features, dtype=self.dtype, name="conv_4")(resize(nn.relu(h)))
+        x = resize(x)
+        if self.features > x.shape[-1]:
+            extra = Conv1x1(self.features - x.shape[-1], dtype=self.dtype, name="conv_skip")(x)
+            x = jnp.concatenate([x, extra], axis=-1)
+        return h + x
+
+
+class Discriminator(nn.Module):
+    """D(x, y): images in [-1, 1] and labels to logits, by projection. `num_classes` 0 is unconditional."""
+
+    resolution: int
+    num_classes: int
+    ch: int = 128
+    depth: int = 2
+    attention: tuple[int, ...] = (64,)
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Image, y: Label | None = None) -> Logit:
+        stem, *widths = WIDTHS[self.resolution].discriminator
+        x = Conv3x3(stem * self.ch, dtype=self.dtype, name="conv_in")(x.astype(self.dtype))
+        for stage, width in enumerate(widths):
+            shrink = x.shape[1] > smallest_size(self.resolution)
+            for j in range(self.depth):
+                down = shrink and j == 0
+                x = DiscriminatorBlock(width * self.ch, down, self.dtype, name=f"block_{stage}_{j}")(x)
+            if x.shape[1] in self.attention:
+                x = SelfAttention(self.dtype, name=f"attention_{stage}")(x)
+        return projection(x, y, num_classes=self.num_classes)
+
+
+def build(config: ml_collections.ConfigDict) -> tuple[Generator, Discriminator]:
+    """The two networks that `config` describes."""
+    model = config.model
+    choose(WIDTHS, "model.resolution", model.resolution)
+    dtype = jnp.dtype(config.dtype)
+    generator = Generator(
+        resolution=model.resolution,
+        num_classes=model.num_classes,
+        ch=model.g_ch or model.ch,
+        dim_z=model.dim_z,
+        shared_dim=model.shared_dim,
+        depth=model.depth,
+        attention=tuple(model.g_attention),
+        bn_eps=model.bn_eps,
+        bn_momentum=model.bn_momentum,
+        dtype=dtype,
+    )
+    discriminator = Discriminator(
+        resolution=model.resolution,
+        num_classes=model.num_classes,
+        ch=model.d_ch or model.ch,
+        depth=model.depth,
+        attention=tuple(model.d_attention),
+        dtype=dtype,
+    )
+    return generator, discriminator

@@ -1,0 +1,53 @@
+"""Owns what a person sees of a run while it goes: one live line on a terminal, plain log lines elsewhere. Must not compute."""
+
+import logging
+import sys
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+logger = logging.getLogger(__name__)
+
+
+class ProgressLine:
+    """Shows step, images/s, losses and the time left. `batch`: real images a step."""
+
+    def __init__(self, start: int, total: int, images_a_step: int, *, shown: bool = True):
+        self._images_a_step = images_a_step
+        self._last_step, self._last_time = start, time.monotonic()
+        self._total = total
+        self._bar = None
+        if shown and sys.stderr.isatty():
+            columns = TextColumn("step"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[text]}")
+            self._bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), refresh_per_second=4)
+            self._task = self._bar.add_task("train", total=total, completed=start, text="compiling")
+            self._bar.start()
+
+    def step(self, step: int) -> None:
+        if self._bar:
+            self._bar.update(self._task, completed=step)
+
+    def metrics(self, step: int, values: dict[str, float]) -> dict[str, float]:
+        """Shows `values` and returns them with the rates since the last call."""
+        now = time.monotonic()
+        rate = (step - self._last_step) / max(now - self._last_time, 1e-9)
+        self._last_step, self._last_time = step, now
+        values = values | {"steps_per_second": rate, "images_per_second": rate * self._images_a_step}
+        text = f"{values['images_per_second']:.0f} images/s  D {values['d_loss']:.3f}  G {values['g_loss']:.3f}"
+        if self._bar:
+            self._bar.update(self._task, text=text)
+        else:
+            left = (self._total - step) / max(rate, 1e-9)
+            logger.info("step %d of %d  %s  %s left", step, self._total, text, _duration(left))
+        return values
+
+    def close(self) -> None:
+        if self._bar:
+            self._bar.stop()
+
+
+def _duration(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {seconds:02d} s"

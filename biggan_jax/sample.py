@@ -1,0 +1,115 @@
+"""The sampling command: `python -m biggan_jax.sample --checkpoint=DIR [--classes=0,1,7] [--num=64] --out=grid.png`.
+
+An .npz holds images (uint8, or float32 in [-1, 1] with --float), z and y; a .png is a grid, a row a class.
+"""
+
+import jax
+import numpy as np
+from absl import flags
+from etils import epath
+
+from biggan_jax import cli, sampling
+from biggan_jax.checkpoint import TrainedGenerator, load_generator
+from biggan_jax.types import UserError
+
+CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A workdir (its latest step), a checkpoints folder, or one step.")
+CLASSES = flags.DEFINE_list("classes", None, "Class ids, such as 0,1,7. Default: all, or ten spread over all.")
+NUM = flags.DEFINE_integer("num", 64, "Images in all, shared out over the classes.", lower_bound=1)
+TRUNCATION = flags.DEFINE_float("truncation", None, "Entries of z beyond it are drawn again. Default: none.")
+SEED = flags.DEFINE_integer("seed", 0, "Of the latents.", lower_bound=0)
+OUT = flags.DEFINE_string("out", None, "A .png or .npz file.")
+FLOAT = flags.DEFINE_bool("float", False, "In an .npz: float32 images in [-1, 1] instead of uint8.")
+LATENTS = flags.DEFINE_string("latents", None, "An .npz with arrays z and y to sample, instead of drawing them.")
+STATISTICS = flags.DEFINE_enum(
+    "statistics", "standing", ["standing", "running"], "Batch-norm moments: averaged over fresh batches, or training's."
+)
+PASSES = flags.DEFINE_integer("passes", 100, "Batches that standing statistics average.", lower_bound=1)
+
+
+def main() -> None:
+    if not CHECKPOINT.value or not OUT.value:
+        raise UserError("--checkpoint and --out are needed, such as --checkpoint=runs/demo --out=grid.png")
+    out = epath.Path(OUT.value)
+    if out.suffix not in (".png", ".npz"):
+        raise UserError(f"--out={out} must end in .png or .npz")
+    if not out.parent.exists():
+        raise UserError(f"--out={out}: the folder {out.parent} does not exist")
+    if TRUNCATION.value is not None and TRUNCATION.value <= 0:
+        raise UserError(f"--truncation={TRUNCATION.value} must be greater than 0")
+
+    trained = load_generator(CHECKPOINT.value)
+    gan = trained.gan
+    z, y = read_latents(LATENTS.value, trained) if LATENTS.value else draw_latents(trained)
+    weights = sampling.evaluation_weights(gan, trained.ema_params, trained.stats["spectral"])
+    if STATISTICS.value == "running":
+        moments = trained.stats["batch_stats"]
+    else:
+        moments = sampling.standing_statistics(
+            gan, weights, SEED.value, truncation=TRUNCATION.value, passes=PASSES.value
+        )
+    images = sampling.generate(gan, weights, moments, z, y)
+
+    try:
+        write(out, images, z, y)
+    except OSError as error:
+        raise UserError(f"--out={out} cannot be written: {error}") from error
+    print(f"{len(images)} images of step {trained.step} in {out}")
+
+
+def draw_latents(trained: TrainedGenerator) -> tuple[np.ndarray, np.ndarray]:
+    """z [num, dim_z] as the flags say, and y [num], as many of each class as fit, class by class."""
+    num_classes = trained.gan.num_classes
+    classes = sampling.rows_of_classes(num_classes)
+    if CLASSES.value is not None:
+        try:
+            classes = np.array([int(c) for c in CLASSES.value], np.int32)
+        except ValueError:
+            raise UserError(f"--classes={','.join(CLASSES.value)} is not a list of class ids, such as 0,1,7") from None
+        check_classes(classes, num_classes)
+    z = sampling.truncated_normal(jax.random.key(SEED.value), NUM.value, trained.gan.dim_z, TRUNCATION.value)
+    return np.asarray(z), np.sort(np.resize(classes, NUM.value))
+
+
+def read_latents(path: str, trained: TrainedGenerator) -> tuple[np.ndarray, np.ndarray]:
+    """z and y of an .npz, checked against the model."""
+    try:
+        with epath.Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+            z, y = arrays["z"].astype(np.float32), arrays["y"]
+    except (OSError, KeyError, ValueError, AttributeError) as error:
+        raise UserError(f"--latents={path} is not an .npz with arrays z and y: {error}") from error
+    gan = trained.gan
+    if z.ndim != 2 or z.shape[1] != gan.dim_z or not len(z) or len(y) != len(z):
+        raise UserError(
+            f"--latents={path}: z {list(z.shape)} and y {list(y.shape)}; this model takes z [N, {gan.dim_z}] and y [N]"
+        )
+    if y.ndim == 2 and y.shape[1] == gan.num_classes:
+        return z, y.astype(np.float32)
+    if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer):
+        raise UserError(f"--latents={path}: y must be integers [N], or mixtures [N, {gan.num_classes}]")
+    check_classes(y, gan.num_classes)
+    return z, y.astype(np.int32)
+
+
+def check_classes(classes: np.ndarray, num_classes: int) -> None:
+    wrong = [int(c) for c in classes if not 0 <= c < max(num_classes, 1)]
+    if wrong:
+        raise UserError(f"class {wrong[0]} is out of range: this model has classes 0 to {max(num_classes, 1) - 1}")
+
+
+def write(out: epath.Path, images: np.ndarray, z: np.ndarray, y: np.ndarray) -> None:
+    if out.suffix == ".npz":
+        with out.open("wb") as file:
+            np.savez(file, images=images if FLOAT.value else sampling.to_uint8(images), z=z, y=y)
+        return
+    _, counts = np.unique(y, return_counts=True, axis=0)
+    # A row a class where all classes have equally many; otherwise about a square.
+    columns = int(counts[0]) if len(set(counts)) == 1 and counts[0] <= 32 else int(np.ceil(np.sqrt(len(y))))
+    sampling.save_png(out, sampling.grid(sampling.to_uint8(images), columns))
+
+
+def run() -> None:
+    cli.run(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,36 @@
+"""Owns the words that every room shares: what an image, a label, a latent and a batch are, and a user's mistake.
+
+It must not know any other room.
+"""
+
+from typing import Any, TypeAlias
+
+import jax
+
+Image: TypeAlias = jax.Array
+"""[B, H, W, 3]. float32 in [-1, 1] inside the networks, uint8 in [0, 255] everywhere else."""
+
+Label: TypeAlias = jax.Array
+"""int32 [B] in [0, num_classes), or float32 [B, num_classes]: a mixture of classes, rows summing to one."""
+
+Latent: TypeAlias = jax.Array
+"""z, float32 [B, dim_z]."""
+
+Logit: TypeAlias = jax.Array
+"""float32 [B]. Large where D believes that an image is real."""
+
+Batch: TypeAlias = dict[str, jax.Array]
+"""One round's real data: image uint8 [d_steps, B, H, W, 3] and label int32 [d_steps, B], B global."""
+
+Metrics: TypeAlias = dict[str, jax.Array]
+"""Names to float32 scalars."""
+
+Params: TypeAlias = dict[str, Any]
+"""A nested dict of arrays, as Linen makes it."""
+
+
+class UserError(Exception):
+    """A mistake that its user can mend. The message is one sentence: what is wrong, where, and what would work.
+
+    Command lines print it without a traceback and exit with 2.
+    """

@@ -1,0 +1,36 @@
+"""A small BigGAN on 4,000 real digits, at 16x16 pixels: the recipe of `make demo`.
+
+Paper row: none; widths, rates and averages are chosen for minutes, not for scores.
+Hardware:  2 CPU cores.    Expected time: about 4 minutes.
+Expected:  no FID or IS (they mean nothing on digits); see the README for what `make demo` measures.
+Command:   python -m biggan_jax.main --config=quickstart --workdir=runs/quickstart
+"""
+
+from biggan_jax.config import base
+
+
+def get_config():
+    c = base()
+    c.num_steps = 1500
+    c.batch_size = 32
+    c.d_steps = 2
+
+    c.data.name = "mnist5k"
+    c.model.resolution = 16
+    c.model.num_classes = 10
+    c.model.ch = 16
+    c.model.dim_z = 60
+    c.model.shared_dim = 32
+    c.model.g_attention = ()
+    c.model.d_attention = ()
+
+    # A short run needs large steps, and a second moment that forgets within it.
+    c.optimizer.g_lr = 4e-4
+    c.optimizer.d_lr = 8e-4
+    c.optimizer.b2 = 0.99
+    c.ema.decay = 0.99
+
+    c.log_every = 50
+    c.sample_every = 500
+    c.checkpoint_every = 500
+    return c
