@@ -15,14 +15,19 @@ CONFIG = config_flags.DEFINE_config_file(
     "config", None, "A config file, or the name of one in configs/.", lock_config=True
 )
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run, local or gs://.")
-MULTIHOST = flags.DEFINE_bool("multihost", False, "One of several processes: call jax.distributed.initialize() first.")
+MULTIHOST = flags.DEFINE_bool(
+    "multihost", False, "One of several processes, each started alike: TPU pods, Slurm, MPI and GKE are recognised."
+)
+COORDINATOR = flags.DEFINE_string("coordinator", None, "With --multihost, where nothing is recognised: HOST:PORT of process 0.")
+NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Likewise: how many processes.")
+PROCESS_ID = flags.DEFINE_integer("process_id", None, "Likewise: which of them this is, from 0.")
 
 
 def main() -> int:
     if CONFIG.value is None or not WORKDIR.value:
         raise UserError("--config and --workdir are needed, such as --config=quickstart --workdir=runs/quickstart")
     if MULTIHOST.value:
-        jax.distributed.initialize()
+        jax.distributed.initialize(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
     return cli.SUCCESS if train(CONFIG.value, WORKDIR.value) else cli.RUN_AGAIN
 
 

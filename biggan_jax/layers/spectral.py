@@ -30,11 +30,14 @@ def init(params: Params, rule: Rule, key: jax.Array) -> Params:
     u lies on the output-features side of a kernel [..., in, out], shape [out], and on the class side of an
     embedding [classes, features], shape [classes]: the sides that the reference implementations use.
     """
-    chosen = [path for path, _ in _leaves(params) if rule(path)]
+    sizes = {path: _matrix(path, weight).shape[1] for path, weight in _leaves(params) if rule(path)}
+    # One draw for all: XLA compiles each draw anew, and there are dozens of u-vectors.
+    numbers = jax.random.normal(key, (sum(sizes.values()),))
     us: Params = {}
-    for path, k in zip(chosen, jax.random.split(key, len(chosen)), strict=True):
-        size = _matrix(path, _get(params, path)).shape[1]
-        _set(us, path, _unit(jax.random.normal(k, (size,)), 1e-12))
+    start = 0
+    for path, size in sizes.items():
+        _set(us, path, _unit(numbers[start : start + size], 1e-12))
+        start += size
     return us
 
 

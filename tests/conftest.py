@@ -1,0 +1,106 @@
+"""Eight simulated devices, a compilation cache that outlives the run, and the tiny games that most tests share."""
+
+import os
+import pathlib
+
+ROOT = pathlib.Path(__file__).parent.parent
+# Before jax is imported anywhere; commands that tests start inherit it.
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+# What tests compile runs a few times only: less optimisation, sooner done.
+os.environ["XLA_FLAGS"] += " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+
+import jax  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+
+from biggan_jax.config import base
+from biggan_jax.models import build_gan
+from biggan_jax.state import init_state
+from biggan_jax.train import compile_round
+
+
+def tiny_config(family="biggan"):
+    """The smallest config in which every layer occurs: attention in both players, skip-z, conditional batch norm."""
+    c = base()
+    c.model.family = family
+    c.model.resolution = 16
+    c.model.num_classes = 10
+    c.model.ch = 4
+    c.model.dim_z = 12
+    c.model.shared_dim = 8
+    c.model.g_attention = (8,)
+    c.model.d_attention = (8,)
+    c.batch_size = 16
+    c.data.name = "digits"
+    c.num_steps = 4
+    c.log_every = 1
+    c.sample_every = 0
+    c.checkpoint_every = 2
+    return c
+
+
+@pytest.fixture
+def config():
+    return tiny_config()
+
+
+@pytest.fixture(scope="session", params=["biggan", "biggan_deep"])
+def game(request):
+    """(gan, fresh state) of either family, without a mesh. Attention is switched on: with gamma 0 it gets no gradient."""
+    gan = build_gan(tiny_config(request.param))
+    return gan, with_attention(jax.jit(lambda seed: init_state(gan, seed))(0))
+
+
+def with_attention(state, gamma=0.5):
+    """The state with every attention's gamma set to `gamma`."""
+
+    def set_gamma(path, leaf):
+        return jax.numpy.full_like(leaf, gamma) if path[-1].key == "gamma" else leaf
+
+    change = lambda params: jax.tree_util.tree_map_with_path(set_gamma, params)
+    return state.replace(
+        generator=state.generator.replace(params=change(state.generator.params)),
+        discriminator=state.discriminator.replace(params=change(state.discriminator.params)),
+        ema_params=change(state.ema_params),
+    )
+
+
+def random_batch(gan, batch_size=16, seed=0):
+    """Noise with labels, as the data room would hand it over: host arrays."""
+    rng = np.random.default_rng(seed)
+    r = gan.generator.resolution
+    return {
+        "image": rng.integers(0, 256, (gan.d_steps, batch_size, r, r, 3), dtype=np.uint8),
+        "label": rng.integers(0, max(gan.num_classes, 1), (gan.d_steps, batch_size), dtype=np.int32),
+    }
+
+
+def leaves(tree):
+    """Dotted names to arrays."""
+    named = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf) for path, leaf in named}
+
+
+def assert_identical(a, b):
+    a, b = leaves(a), leaves(b)
+    assert a.keys() == b.keys()
+    different = [name for name in a if a[name].tobytes() != b[name].tobytes()]
+    assert not different, f"differ: {different}"
+
+
+def biases_that_feed_only_batch_norm(family):
+    """G's biases, in `tiny_config`, that batch norm takes away again: their true gradient is zero, what is left is rounding.
+
+    Those of a block's last convolutions count only after the attention, through which the earlier ones act.
+    """
+    if family == "biggan_deep":
+        inner = {f"block_{i}_{j}.conv_{k}.bias" for i in range(2) for j in range(2) for k in (1, 2, 3)}
+        return inner | {"block_1_0.conv_4.bias", "block_1_1.conv_4.bias"}
+    return {"block_0.conv_1.bias", "block_1.conv_1.bias", "block_1.conv_2.bias", "block_1.conv_skip.bias"}
+
+
+def family_of(gan):
+    return type(gan.generator).__module__.rpartition(".")[2]

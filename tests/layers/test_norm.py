@@ -1,0 +1,58 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from biggan_jax.layers.norm import BatchNorm
+
+X = np.random.default_rng(0).standard_normal((6, 4, 4, 3)).astype(np.float32) * 3 + 1
+
+
+def test_training_normalises_by_the_batch_and_keeps_unbiased_running_moments():
+    norm = BatchNorm(eps=1e-5, momentum=0.9)
+    variables = norm.init(jax.random.key(0), X, train=True)
+    y, moved = norm.apply(variables, X, train=True, mutable=["batch_stats"])
+    mean, var = X.mean((0, 1, 2)), X.var((0, 1, 2))
+    np.testing.assert_allclose(y, (X - mean) / np.sqrt(var + 1e-5), atol=1e-5)
+    np.testing.assert_allclose(moved["batch_stats"]["mean"], 0.1 * mean, rtol=1e-5)
+    np.testing.assert_allclose(moved["batch_stats"]["var"], 0.9 + 0.1 * X.var((0, 1, 2), ddof=1), rtol=1e-5)
+
+
+def test_initialisation_leaves_the_running_moments_at_their_start():
+    variables = BatchNorm().init(jax.random.key(0), X, train=True)
+    assert (variables["batch_stats"]["mean"] == 0).all() and (variables["batch_stats"]["var"] == 1).all()
+
+
+def test_a_condition_scales_by_one_plus_its_projection():
+    norm = BatchNorm(eps=1e-5)
+    c = np.random.default_rng(1).standard_normal((6, 5)).astype(np.float32)
+    variables = norm.init(jax.random.key(0), X, c, train=True)
+    plain = (X - X.mean((0, 1, 2))) / np.sqrt(X.var((0, 1, 2)) + 1e-5)
+    gain = 1 + c @ variables["params"]["gain"]["kernel"]
+    offset = c @ variables["params"]["offset"]["kernel"]
+    y, _ = norm.apply(variables, X, c, train=True, mutable=["batch_stats"])
+    np.testing.assert_allclose(y, plain * gain[:, None, None] + offset[:, None, None], atol=2e-5)
+
+
+def test_evaluation_uses_the_running_moments():
+    norm = BatchNorm(eps=1e-5)
+    variables = norm.init(jax.random.key(0), X, train=True)
+    variables = {**variables, "batch_stats": {"mean": jnp.full(3, 2.0), "var": jnp.full(3, 4.0)}}
+    np.testing.assert_allclose(norm.apply(variables, X, train=False), (X - 2) / np.sqrt(4 + 1e-5), atol=1e-6)
+
+
+def test_momentum_zero_leaves_one_batchs_moments():
+    norm = BatchNorm(momentum=0.0)
+    variables = norm.init(jax.random.key(0), X, train=True)
+    _, moved = norm.apply(variables, X, train=True, mutable=["batch_stats"])
+    np.testing.assert_allclose(moved["batch_stats"]["mean"], X.mean((0, 1, 2)), rtol=1e-5)
+
+
+def test_moments_are_float32_inside_bfloat16():
+    x = jnp.asarray(X, jnp.bfloat16)
+    norm = BatchNorm(dtype=jnp.bfloat16)
+    y, moved = norm.apply(norm.init(jax.random.key(0), x, train=True), x, train=True, mutable=["batch_stats"])
+    assert y.dtype == jnp.bfloat16
+    assert moved["batch_stats"]["mean"].dtype == jnp.float32
+    exact = np.asarray(x, np.float32).mean((0, 1, 2))
+    # A bfloat16 mean would be off by up to 4e-3 of itself.
+    np.testing.assert_allclose(moved["batch_stats"]["mean"], 0.1 * exact, rtol=1e-5)

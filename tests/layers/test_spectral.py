@@ -1,0 +1,105 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from biggan_jax import sampling
+from biggan_jax.layers import spectral
+from tests.conftest import assert_identical
+
+
+@pytest.fixture
+def params():
+    rng = np.random.default_rng(0)
+    normal = lambda *shape: jnp.asarray(rng.standard_normal(shape), jnp.float32)
+    return {
+        "conv": {"kernel": normal(3, 3, 4, 6), "bias": normal(6)},
+        "embed": {"embedding": normal(10, 6)},
+        "attention": {"gamma": normal()},
+    }
+
+
+def test_rules_pick_kernels_and_only_ds_embedding(params):
+    for_g = spectral.init(params, spectral.kernels, jax.random.key(0))
+    for_d = spectral.init(params, spectral.kernels_and_embeddings, jax.random.key(0))
+    assert set(for_g) == {"conv"} and set(for_g["conv"]) == {"kernel"}
+    assert set(for_d) == {"conv", "embed"}
+    assert for_d["conv"]["kernel"].shape == (6,), "output features"
+    assert for_d["embed"]["embedding"].shape == (10,), "classes"
+
+
+def test_the_largest_singular_value_tends_to_one(params):
+    u = spectral.init(params, spectral.kernels_and_embeddings, jax.random.key(0))
+    for _ in range(100):
+        weights, u = spectral.normalize(params, u)
+    matrices = weights["conv"]["kernel"].reshape(-1, 6), weights["embed"]["embedding"]
+    for matrix in matrices:
+        assert np.linalg.svd(matrix, compute_uv=False)[0] == pytest.approx(1, abs=1e-4)
+    assert_identical(weights["conv"]["bias"], params["conv"]["bias"])
+
+
+def test_one_power_step_is_the_reference_formula(params):
+    u = spectral.init(params, spectral.kernels_and_embeddings, jax.random.key(0))
+    weights, new_u = spectral.normalize(params, u)
+    w = np.asarray(params["embed"]["embedding"], np.float64)  # [classes, features], u on the classes' side
+    v = np.asarray(u["embed"]["embedding"]) @ w
+    v /= np.linalg.norm(v)
+    next_u = v @ w.T
+    next_u /= np.linalg.norm(next_u)
+    np.testing.assert_allclose(new_u["embed"]["embedding"], next_u, atol=1e-6)
+    np.testing.assert_allclose(weights["embed"]["embedding"], w / (v @ w.T @ next_u), atol=1e-6)
+
+
+def test_more_iterations_are_more_power_steps(params):
+    u = spectral.init(params, spectral.kernels, jax.random.key(0))
+    _, once = spectral.normalize(params, u)
+    _, twice = spectral.normalize(params, once)
+    _, both = spectral.normalize(params, u, iterations=2)
+    np.testing.assert_allclose(both["conv"]["kernel"], twice["conv"]["kernel"], atol=1e-6)
+
+
+def test_the_gradient_through_sigma_equals_finite_differences_at_fixed_u_and_v():
+    rng = np.random.default_rng(1)
+    w, r = rng.standard_normal((5, 4)), rng.standard_normal((5, 4))
+    u0 = rng.standard_normal(4)
+    v = w @ u0 / np.linalg.norm(w @ u0)
+    u = v @ w / np.linalg.norm(v @ w)
+    f = lambda w: (r * w).sum() / (v @ w @ u)
+    h = 1e-6
+    expected = np.array([[(f(w + h * e) - f(w - h * e)) / (2 * h) for e in row] for row in np.eye(20).reshape(5, 4, 5, 4)])
+
+    def loss(kernel):
+        weights, _ = spectral.normalize({"kernel": kernel}, {"kernel": jnp.asarray(u0, jnp.float32)})
+        return jnp.sum(jnp.asarray(r, jnp.float32) * weights["kernel"])
+
+    # float32 against float64: 1e-4 of values of order one.
+    np.testing.assert_allclose(jax.grad(loss)(jnp.asarray(w, jnp.float32)), expected, atol=1e-4)
+
+
+def test_it_computes_in_float32_whatever_the_weights_are(params):
+    low = jax.tree.map(lambda w: w.astype(jnp.bfloat16), params)
+    u = spectral.init(params, spectral.kernels, jax.random.key(0))
+    _, from_low = spectral.normalize(low, u)
+    _, exact = spectral.normalize(jax.tree.map(lambda w: w.astype(jnp.float32), low), u)
+    assert from_low["conv"]["kernel"].dtype == jnp.float32
+    assert_identical(from_low, exact)
+
+
+def test_every_multiplication_asks_for_full_precision(params):
+    u = spectral.init(params, spectral.kernels, jax.random.key(0))
+    jaxpr = jax.make_jaxpr(spectral.normalize)(params, u)
+    dots = [equation for equation in jaxpr.eqns if equation.primitive.name == "dot_general"]
+    inner = [e for q in jaxpr.eqns if "jaxpr" in q.params for e in q.params["jaxpr"].eqns]
+    dots += [equation for equation in inner if equation.primitive.name == "dot_general"]
+    assert dots
+    assert all(equation.params["precision"] == (jax.lax.Precision.HIGHEST,) * 2 for equation in dots)
+
+
+def test_evaluation_leaves_u_where_it_was(game):
+    gan, state = game
+    u = state.generator.stats["spectral"]
+    before = jax.tree.map(np.array, u)
+    first = sampling.evaluation_weights(gan, state.ema_params, u)
+    second = sampling.evaluation_weights(gan, state.ema_params, u)
+    assert_identical(first, second)
+    assert_identical(u, before)

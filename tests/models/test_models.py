@@ -1,0 +1,136 @@
+import itertools
+
+import jax
+import numpy as np
+import pytest
+
+from biggan_jax.config import base
+from biggan_jax.models import FAMILIES, adam, build_gan
+from biggan_jax.models.tables import WIDTHS
+from biggan_jax.state import init_state
+from biggan_jax.types import UserError
+from tests.conftest import family_of, leaves, tiny_config
+
+
+def shapes(config):
+    gan = build_gan(config)
+    return gan, jax.eval_shape(lambda: init_state(gan, 0))
+
+
+def count(params):
+    return sum(np.prod(leaf.shape, dtype=int) for leaf in jax.tree.leaves(params))
+
+
+@pytest.mark.parametrize(
+    ("family", "resolution", "ch", "dim_z", "attention", "expected"),
+    [
+        ("biggan", 128, 96, 120, ((64,), (64,)), (70_433_988, 87_982_370)),
+        ("biggan", 256, 96, 140, ((128,), (64,)), (82_097_604, 99_225_890)),
+        ("biggan", 512, 96, 160, ((64,), (64,)), (82_468_068, 99_401_282)),
+        ("biggan_deep", 128, 128, 128, ((64,), (64,)), (50_244_484, 34_590_210)),
+        ("biggan_deep", 256, 128, 128, ((64,), (64,)), (55_736_708, 38_247_426)),
+        ("biggan_deep", 512, 128, 128, ((64,), (64,)), (56_019_780, 38_301_122)),
+    ],
+)
+def test_parameter_counts_are_the_published_ones(family, resolution, ch, dim_z, attention, expected):
+    c = base()
+    c.model.update(family=family, resolution=resolution, ch=ch, dim_z=dim_z)
+    c.model.g_attention, c.model.d_attention = attention
+    _, state = shapes(c)
+    assert (count(state.generator.params), count(state.discriminator.params)) == expected
+
+
+@pytest.mark.parametrize(("family", "resolution", "num_classes"), list(itertools.product(FAMILIES, WIDTHS, (0, 7))))
+def test_every_table_maps_latents_to_images_and_images_to_logits(family, resolution, num_classes):
+    c = tiny_config(family)
+    c.model.update(resolution=resolution, num_classes=num_classes, ch=8, dim_z=840)
+    c.model.g_attention = c.model.d_attention = (8,)
+    gan, state = shapes(c)
+    z, y = jax.ShapeDtypeStruct((2, 840), np.float32), jax.ShapeDtypeStruct((2,), np.int32)
+    player = state.generator
+    images = jax.eval_shape(lambda *a: gan.generate(*a)[0], player.params, player.stats["batch_stats"], z, y)
+    logits = jax.eval_shape(
+        lambda p, x, y: gan.discriminator.apply({"params": p}, x, y), state.discriminator.params, images, y
+    )
+    assert images.shape == (2, resolution, resolution, 3) and images.dtype == np.float32
+    assert logits.shape == (2,) and logits.dtype == np.float32
+    has_embedding = [name for name in leaves_of(state) if "embed" in name]
+    assert bool(has_embedding) == bool(num_classes)
+
+
+def leaves_of(state):
+    trees = {"G": state.generator.params, "D": state.discriminator.params}
+    return [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(trees)]
+
+
+def test_attention_stands_after_the_sizes_that_are_named():
+    c = base()
+    c.model.g_attention = (32, 64)
+    _, state = shapes(c)
+    # 128 pixels: G's blocks make 8, 16, 32, 64, 128; D's make 64, 32, ...
+    assert {n for n in state.generator.params if "attention" in n} == {"attention_2", "attention_3"}
+    assert {n for n in state.discriminator.params if "attention" in n} == {"attention_0"}
+
+
+def test_without_skip_z_an_unconditional_generator_has_plain_batch_norm(config):
+    config.model.num_classes, config.model.skip_z = 0, False
+    _, state = shapes(config)
+    assert set(state.generator.params["block_0"]["bn_1"]) == {"gain", "offset"}
+    assert state.generator.params["block_0"]["bn_1"]["gain"].shape == (16,)
+
+
+def test_a_chunk_of_z_reaches_only_its_block_and_those_after(game):
+    gan, state = game
+    if family_of(gan) == "biggan_deep":
+        pytest.skip("BigGAN-deep feeds all of z everywhere")
+    variables = {"params": state.generator.params, "batch_stats": state.generator.stats["batch_stats"]}
+    z = np.zeros((1, 12), np.float32)
+    capture = lambda z: gan.generator.apply(
+        variables, z, np.array([1]), capture_intermediates=True, mutable=["intermediates"]
+    )[1]["intermediates"]
+    last = z.copy()
+    last[:, 8:] = 1
+    a, b = capture(z), capture(last)
+    np.testing.assert_array_equal(a["block_0"]["__call__"][0], b["block_0"]["__call__"][0])
+    assert np.abs(a["block_1"]["__call__"][0] - b["block_1"]["__call__"][0]).max() > 0
+
+
+def test_bfloat16_computes_low_and_keeps_weights_and_outputs_high(config):
+    config.dtype = "bfloat16"
+    gan = build_gan(config)
+    state = jax.jit(lambda: init_state(gan, 0))()
+    assert {leaf.dtype for leaf in leaves(state.generator).values()} <= {np.dtype(t) for t in (np.float32, np.int32)}
+    player = state.generator
+    z, y = gan.latents(jax.random.key(0), 2)
+    images, stats = gan.generate(player.params, player.stats["batch_stats"], z, y)
+    assert images.dtype == np.float32
+    assert {leaf.dtype for leaf in leaves(stats).values()} == {np.dtype(np.float32)}
+
+
+def test_adam_without_momentum_is_adam_and_stores_no_first_moment(config):
+    import optax
+
+    config.optimizer.b1 = 0.0
+    ours, full = adam(1e-2, config.optimizer), optax.adam(1e-2, b1=0.0, b2=0.999, eps=1e-6)
+    params = {"w": np.linspace(-1, 1, 5, dtype=np.float32)}
+    ours_state, full_state = ours.init(params), full.init(params)
+    assert len(jax.tree.leaves(ours_state)) < len(jax.tree.leaves(full_state))
+    for i in range(5):
+        grads = {"w": np.sin(np.arange(5, dtype=np.float32) + i)}
+        a, ours_state = ours.update(grads, ours_state, params)
+        b, full_state = full.update(grads, full_state, params)
+        np.testing.assert_allclose(a["w"], b["w"], rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("resolution", 100, "model.resolution 100 is unknown; known are 16, 32, 64, 128, 256, 512"),
+        ("dim_z", 13, "model.dim_z 13 cannot be split in 3 equal chunks; nearest are 12 and 15"),
+        ("family", "bigan", "did you mean biggan?"),
+    ],
+)
+def test_models_that_cannot_be_are_refused_in_a_sentence(config, key, value, sentence):
+    config.model[key] = value
+    with pytest.raises(UserError, match=sentence):
+        build_gan(config)

@@ -1,0 +1,143 @@
+import dataclasses
+import functools
+
+import jax
+import numpy as np
+import optax
+import pytest
+
+from biggan_jax.models import build_gan
+from biggan_jax.state import init_state
+from biggan_jax.train_step import to_float, train_step, update_discriminator, update_generator
+from tests.conftest import assert_identical, biases_that_feed_only_batch_norm, family_of, leaves, random_batch, tiny_config, with_attention
+
+
+@pytest.fixture(scope="module")
+def updates(game):
+    """(gan, state before, (G, D) after one D update, (G, D) after one G update), both from the same state."""
+    gan, state = game
+    G, D = state.generator, state.discriminator
+    batch = random_batch(gan, 8)
+    z_key, key = jax.random.split(jax.random.key(0))
+
+    def both(G, D, x, y):
+        # Each class among the fake labels once at least, so that no class embedding lacks a gradient.
+        latents = gan.latents(z_key, 16)[0], np.arange(16) % gan.num_classes
+        after_d = update_discriminator(gan, G, D, (to_float(x), y), latents, key)
+        after_g = update_generator(gan, G, D, latents, key)
+        return after_d[:2], after_g[:2]
+
+    after_d, after_g = jax.jit(both)(G, D, batch["image"][0], batch["label"][0])
+    return gan, state, after_d, after_g
+
+
+def unchanged(before, after):
+    before, after = leaves(before), leaves(after)
+    return {name for name in before if np.array_equal(before[name], after[name])}
+
+
+def test_a_discriminator_update_moves_only_the_generators_statistics(updates):
+    _, state, (G, _), _ = updates
+    assert_identical(G.params, state.generator.params)
+    assert_identical(G.opt_state, state.generator.opt_state)
+    assert not unchanged(state.generator.stats, G.stats)
+
+
+def test_a_generator_update_moves_only_the_discriminators_statistics(updates):
+    _, state, _, (_, D) = updates
+    assert_identical(D.params, state.discriminator.params)
+    assert_identical(D.opt_state, state.discriminator.opt_state)
+    # A projection to one number has one singular value: its u is 1 and stays so.
+    u = leaves(state.discriminator.stats)
+    assert unchanged(u, D.stats) <= {name for name in u if u[name].size == 1}
+
+
+def test_every_parameter_of_the_discriminator_moves(updates):
+    _, state, (_, D), _ = updates
+    assert unchanged(state.discriminator.params, D.params) == set()
+
+
+def test_every_parameter_of_the_generator_moves(updates):
+    gan, state, _, (G, _) = updates
+    assert unchanged(state.generator.params, G.params) <= biases_that_feed_only_batch_norm(family_of(gan))
+
+
+def test_attention_gets_no_gradient_until_gamma_leaves_zero(updates):
+    gan, state, *_ = updates
+    state = with_attention(state, 0.0)
+    G, D = state.generator, state.discriminator
+    latents = gan.latents(jax.random.key(0), 8)
+    update = jax.jit(functools.partial(update_generator, gan))
+    after, *_ = update(G, D, latents, jax.random.key(1))
+    still = {name for name in unchanged(G.params, after.params) if "attention" in name}
+    assert {name.split(".")[-2] for name in still} == {"theta", "phi", "g", "o"}
+    assert not any("gamma" in name for name in still)
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A BigGAN of d_steps 2 with optimisers that hold the weights still, its state, a batch, and the state after a round."""
+    gan = build_gan(tiny_config())
+    gan = dataclasses.replace(gan, g_optimizer=optax.sgd(0.0), d_optimizer=optax.sgd(0.0))
+    state = jax.jit(lambda: init_state(gan, 0))()
+    batch = random_batch(gan, 8)
+    after, metrics = jax.jit(functools.partial(train_step, gan))(state, batch)
+    return gan, state, batch, after, metrics
+
+
+def test_u_advances_once_for_every_update_in_which_its_player_plays(small):
+    gan, state, _, after, _ = small
+    for before, now in ((state.generator, after.generator), (state.discriminator, after.discriminator)):
+        u = before.stats["spectral"]
+        for _ in range(gan.d_steps + 1):
+            _, u = gan.normalize(before.params, u)
+        expected = leaves(u)
+        for name, value in leaves(now.stats["spectral"]).items():
+            np.testing.assert_allclose(value, expected[name], atol=1e-5)
+
+
+def test_the_generator_is_scored_on_fresh_latents_by_the_discriminator_as_updated(game):
+    gan, state = game
+    # A discriminator whose update is sure to flip the score: its rate is enormous.
+    gan = dataclasses.replace(gan, d_steps=1, d_optimizer=optax.sgd(1e3))
+    D = state.discriminator
+    state = state.replace(discriminator=D.replace(opt_state=gan.d_optimizer.init(D.params)))
+    batch = random_batch(gan, 8)
+    after, metrics = jax.jit(functools.partial(train_step, gan))(state, batch)
+
+    def expected(D):
+        g_key = jax.random.split(state.round_key(), 2)[1]
+        z_key, key = jax.random.split(g_key)
+        u = state.generator.stats["spectral"]
+        for _ in range(2):
+            weights, u = gan.normalize(state.generator.params, u)
+        fake, _ = gan.generate(weights, state.generator.stats["batch_stats"], *(latents := gan.latents(z_key, 8)))
+        d_weights, _ = gan.normalize(D.params, D.stats["spectral"])
+        return gan.loss.generator(gan.discriminate(d_weights, fake, latents[1], key))
+
+    # `after` holds D's weights after its update and u after G's: one power step further than what scored.
+    _, d_u = gan.normalize(state.discriminator.params, state.discriminator.stats["spectral"])
+    updated = after.discriminator.replace(stats={"spectral": d_u})
+    scored = jax.jit(expected)
+    assert metrics["g_loss"] == pytest.approx(scored(updated), rel=1e-3)
+    assert metrics["g_loss"] != pytest.approx(scored(state.discriminator), rel=1e-1)
+
+
+def test_the_average_is_a_copy_before_its_start_and_decays_from_it_on():
+    c = tiny_config()
+    c.ema.decay, c.ema.start, c.d_steps = 0.9, 3, 1
+    gan = build_gan(c)
+    state = jax.jit(lambda: init_state(gan, 0))()
+    step = jax.jit(functools.partial(train_step, gan))
+    for round_number in (1, 2):
+        state, _ = step(state, random_batch(gan, seed=round_number))
+        assert_identical(state.ema_params, state.generator.params)
+    before = leaves(state.ema_params)
+    state, _ = step(state, random_batch(gan, seed=3))
+    live = leaves(state.generator.params)
+    for name, average in leaves(state.ema_params).items():
+        np.testing.assert_allclose(average, 0.9 * before[name] + 0.1 * live[name], atol=1e-6)
+
+
+def test_pixels_span_minus_one_to_one():
+    np.testing.assert_allclose(to_float(np.array([0, 255], np.uint8)), [-1, 1])
