@@ -13,7 +13,7 @@ demo: $(VENV)/installed-demo  ## Train on real digits, draw samples, judge them.
 	$(BIN)/python -m biggan_jax.demo --seed=$(SEED) --out=$(OUT)
 
 test: $(VENV)/installed-dev  ## The whole quick suite.
-	$(BIN)/python -m pytest -m "not slow" --durations=10
+	$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --durations=10
 
 test-slow: $(VENV)/installed-dev  ## What takes minutes: the demo's quality bar.
 	$(BIN)/python -m pytest -m slow

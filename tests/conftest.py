@@ -16,29 +16,15 @@ import jax  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 
-from biggan_jax.config import base
 from biggan_jax.models import build_gan
 from biggan_jax.state import init_state
-from biggan_jax.train import compile_round
+from tests.configs import tiny
 
 
 def tiny_config(family="biggan"):
     """The smallest config in which every layer occurs: attention in both players, skip-z, conditional batch norm."""
-    c = base()
+    c = tiny.get_config()
     c.model.family = family
-    c.model.resolution = 16
-    c.model.num_classes = 10
-    c.model.ch = 4
-    c.model.dim_z = 12
-    c.model.shared_dim = 8
-    c.model.g_attention = (8,)
-    c.model.d_attention = (8,)
-    c.batch_size = 16
-    c.data.name = "digits"
-    c.num_steps = 4
-    c.log_every = 1
-    c.sample_every = 0
-    c.checkpoint_every = 2
     return c
 
 
