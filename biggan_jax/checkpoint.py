@@ -4,9 +4,14 @@ It must not know the training loop. Run as a program it compares two checkpoints
 `python -m biggan_jax.checkpoint compare A B`.
 """
 
+import contextlib
 import dataclasses
+import io
 import json
-import logging
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import ml_collections
@@ -14,13 +19,12 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 
+from biggan_jax import cli
 from biggan_jax import config as configs
 from biggan_jax.gan import GAN
 from biggan_jax.models import build_gan
 from biggan_jax.state import TrainState, init_state
 from biggan_jax.types import Params, UserError
-
-logger = logging.getLogger(__name__)
 
 FORMAT = 1
 FOLDER = "checkpoints"
@@ -84,11 +88,9 @@ def load_generator(path: epath.PathLike) -> TrainedGenerator:
 
 def load_config(step_path: epath.Path) -> ml_collections.ConfigDict:
     """The resolved config that the checkpoint carries."""
-    try:
-        described = ocp.Checkpointer(ocp.JsonCheckpointHandler()).restore(step_path / "config")
-        stored, written = described["config"], described["format"]
-    except Exception as error:
-        raise UserError(_damaged(step_path, error)) from error
+    handler = ocp.Checkpointer(ocp.JsonCheckpointHandler())
+    described = _read(step_path, lambda: handler.restore(step_path / "config"))
+    stored, written = described.get("config"), described.get("format")
     if written != FORMAT:
         raise UserError(f"the checkpoint {step_path} has format {written}; this version reads format {FORMAT}")
     return configs.from_json(json.dumps(stored))
@@ -129,38 +131,48 @@ def _restore(step_path: epath.Path, like, *, partial: bool = False):
         restore_args=ocp.checkpoint_utils.construct_restore_args(like),
         partial_restore=partial,
     )
+    return _read(step_path, lambda: handler.restore(step_path / "state", args=args))
+
+
+def _read(step_path: epath.Path, read: Callable[[], Any]) -> Any:
+    """read(), or a UserError that names the checkpoint."""
+    noise = io.StringIO()
     try:
-        return handler.restore(step_path / "state", args=args)
+        with contextlib.redirect_stderr(noise):
+            try:
+                result = read()
+            except Exception:
+                # Arrays are read side by side: when one fails, each of the others prints a traceback as it ends.
+                time.sleep(0.5)
+                raise
     except Exception as error:
         raise UserError(_damaged(step_path, error)) from error
+    sys.stderr.write(noise.getvalue())
+    return result
 
 
 def _damaged(step_path: epath.Path, error: Exception) -> str:
-    logger.debug("restoring %s: %s", step_path, error)
     what = " ".join(str(error).split())
-    others = sorted(ocp.utils.checkpoint_steps(step_path.parent)) if step_path.parent.exists() else []
-    others = [str(step) for step in others if str(step) != step_path.name]
-    hint = f"; other steps there: {', '.join(others)}" if others else ""
-    return f"the checkpoint {step_path} is damaged or incomplete ({what[:200]}){hint}"
+    what = what if len(what) < 200 else what[:200] + " ..."
+    others = sorted(set(ocp.utils.checkpoint_steps(step_path.parent)) - {int(step_path.name)})
+    hint = f"; other steps there: {', '.join(map(str, others))}" if others else ""
+    return f"the checkpoint {step_path} is damaged or incomplete ({what}){hint}"
 
 
 def load_arrays(path: epath.PathLike) -> dict[str, np.ndarray]:
     """Every array of a checkpoint by its dotted name, whatever model it belongs to."""
     step_path = find(path)
-    try:
-        tree = ocp.Checkpointer(ocp.PyTreeCheckpointHandler()).restore(
-            step_path / "state", args=ocp.args.PyTreeRestore(restore_args=_as_numpy(step_path))
-        )
-    except Exception as error:
-        raise UserError(_damaged(step_path, error)) from error
+
+    def read():
+        handler = ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
+        metadata = handler.metadata(step_path / "state").item_metadata.tree
+        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), metadata)
+        return handler.restore(step_path / "state", args=ocp.args.PyTreeRestore(restore_args=as_numpy))
+
+    tree = _read(step_path, read)
     return {
         jax.tree_util.keystr(k, simple=True, separator="."): v for k, v in jax.tree_util.tree_leaves_with_path(tree)
     }
-
-
-def _as_numpy(step_path: epath.Path):
-    metadata = ocp.Checkpointer(ocp.PyTreeCheckpointHandler()).metadata(step_path / "state").item_metadata.tree
-    return jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), metadata)
 
 
 def compare(a: epath.PathLike, b: epath.PathLike) -> list[str]:
@@ -179,18 +191,16 @@ def compare(a: epath.PathLike, b: epath.PathLike) -> list[str]:
 
 
 def main() -> int:
-    import sys
-
     if len(sys.argv) != 4 or sys.argv[1] != "compare":
         print("usage: python -m biggan_jax.checkpoint compare A B", file=sys.stderr)
-        return 2
+        return cli.USER_ERROR
+    cli.log_to_stderr()
     try:
         lines = compare(*sys.argv[2:])
     except UserError as error:
-        print(f"checkpoint: error: {error}", file=sys.stderr)
-        return 2
+        cli.fail(error)
     print("\n".join(lines) if lines else "bit-identical")
-    return 1 if lines else 0
+    return cli.DIFFERENT if lines else cli.SUCCESS
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ def log_to_stderr() -> None:
     logger.handlers[:] = [handler]
     logger.setLevel(logging.INFO)
     logger.propagate = False
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # Else it tells of every read that fails beside the first.
 
 
 def _explained(main: Callable[[], int | None]) -> int:
@@ -47,7 +48,7 @@ def _explained(main: Callable[[], int | None]) -> int:
     try:
         return main() or SUCCESS
     except UserError as error:
-        _fail(error)
+        fail(error)
     except KeyboardInterrupt:
         # Before or after the loop that saves on Ctrl-C: nothing is lost, and a traceback helps nobody.
         print("interrupted", file=sys.stderr)
@@ -64,17 +65,20 @@ def _parse(argv: Sequence[str]) -> list[str]:
             raise UserError(f"unexpected argument {left[1]!r}; every option is given as --name=value")
         return left
     except UserError as error:
-        _fail(error)
+        fail(error)
     except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError, SyntaxError, ImportError) as error:
-        _fail(error)
+        fail(error)
 
 
-def _fail(error: Exception) -> None:
+def fail(error: Exception) -> None:
+    """Prints the error as one line and exits with USER_ERROR."""
     text = str(error)
     if isinstance(error, (AttributeError, KeyError)):  # How ml_collections refuses a key; its text may come quoted.
         text = "unknown config key: " + text.strip("\"'").replace("\\n", " ").replace("\\'", "'")
     text = " ".join(text.split())
     print(f"{pathlib.Path(sys.argv[0]).name}: error: {text}", file=sys.stderr, flush=True)
+    # Threads of libraries may still be failing on the same damage, and would bury the sentence under tracebacks.
+    sys.stderr = open(os.devnull, "w")
     raise SystemExit(USER_ERROR)
 
 
@@ -86,7 +90,7 @@ def _resolve_config(argument: str) -> str:
     try:
         return f"{flag}={config_path(name)}"
     except UserError as error:
-        _fail(error)
+        fail(error)
 
 
 def config_path(name: str) -> pathlib.Path:

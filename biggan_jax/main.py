@@ -18,7 +18,9 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run, local or gs:/
 MULTIHOST = flags.DEFINE_bool(
     "multihost", False, "One of several processes, each started alike: TPU pods, Slurm, MPI and GKE are recognised."
 )
-COORDINATOR = flags.DEFINE_string("coordinator", None, "With --multihost, where nothing is recognised: HOST:PORT of process 0.")
+COORDINATOR = flags.DEFINE_string(
+    "coordinator", None, "With --multihost, where nothing is recognised: HOST:PORT of process 0."
+)
 NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Likewise: how many processes.")
 PROCESS_ID = flags.DEFINE_integer("process_id", None, "Likewise: which of them this is, from 0.")
 

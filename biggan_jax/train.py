@@ -125,5 +125,5 @@ def claim_workdir(workdir: epath.PathLike, config: ml_collections.ConfigDict) ->
 
 def describe(state: TrainState) -> None:
     for name, player in (("G", state.generator), ("D", state.discriminator)):
-        logger.info("%s: %s parameters", name, f"{parameter_overview.count_parameters(player.params):,}")
+        logger.info("%s: %s parameters", name, f"{int(parameter_overview.count_parameters(player.params)):,}")
     logger.info("%d %s device(s); the first step compiles", jax.device_count(), jax.devices()[0].platform)

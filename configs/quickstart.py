@@ -11,7 +11,7 @@ from biggan_jax.config import base
 
 def get_config():
     c = base()
-    c.num_steps = 1500
+    c.num_steps = 1200
     c.batch_size = 32
     c.d_steps = 2
 
@@ -31,6 +31,6 @@ def get_config():
     c.ema.decay = 0.99
 
     c.log_every = 50
-    c.sample_every = 500
-    c.checkpoint_every = 500
+    c.sample_every = 300
+    c.checkpoint_every = 300
     return c

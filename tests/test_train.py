@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from biggan_jax import checkpoint, train as training
+from biggan_jax import checkpoint
+from biggan_jax import train as training
 from biggan_jax.checkpoint import Checkpoints
 from biggan_jax.models import build_gan
 from biggan_jax.state import init_state

@@ -1,4 +1,7 @@
-"""Owns BigGAN-deep's generator and discriminator (Brock et al. 2019, App. B, Tables 7-9). Must not know spectral norm, losses or devices."""
+"""Owns BigGAN-deep's generator and discriminator (Brock et al. 2019, App. B, Tables 7-9).
+
+Must not know spectral norm, losses or devices.
+"""
 
 import flax.linen as nn
 import jax

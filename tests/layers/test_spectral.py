@@ -66,7 +66,9 @@ def test_the_gradient_through_sigma_equals_finite_differences_at_fixed_u_and_v()
     u = v @ w / np.linalg.norm(v @ w)
     f = lambda w: (r * w).sum() / (v @ w @ u)
     h = 1e-6
-    expected = np.array([[(f(w + h * e) - f(w - h * e)) / (2 * h) for e in row] for row in np.eye(20).reshape(5, 4, 5, 4)])
+    expected = np.array(
+        [[(f(w + h * e) - f(w - h * e)) / (2 * h) for e in row] for row in np.eye(20).reshape(5, 4, 5, 4)]
+    )
 
     def loss(kernel):
         weights, _ = spectral.normalize({"kernel": kernel}, {"kernel": jnp.asarray(u0, jnp.float32)})

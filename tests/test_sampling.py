@@ -1,0 +1,91 @@
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from biggan_jax import sampling
+from tests.conftest import assert_identical
+
+
+@pytest.fixture(scope="module")
+def ready(game):
+    gan, state = game
+    weights = sampling.evaluation_weights(gan, state.ema_params, state.generator.stats["spectral"])
+    return gan, weights, sampling.standing_statistics(gan, weights, 0, passes=3, batch_size=8)
+
+
+def test_truncation_keeps_every_entry_within_the_threshold():
+    z = np.asarray(sampling.truncated_normal(jax.random.key(0), 1000, 20, 0.5))
+    assert np.abs(z).max() <= 0.5
+    # Truncated at 0.5, a normal has standard deviation 0.2837 (1 - 2 t phi(t) / (2 Phi(t) - 1), root); 4 sigma of 20,000.
+    assert z.std() == pytest.approx(0.2837, abs=0.006)
+
+
+def test_without_truncation_latents_are_normal():
+    z = np.asarray(sampling.truncated_normal(jax.random.key(0), 1000, 20, None))
+    assert z.std() == pytest.approx(1, abs=0.02) and np.abs(z).max() > 3
+
+
+def test_standing_statistics_are_the_mean_of_batch_moments(ready):
+    gan, weights, three = ready
+    parts = [sampling._batch_moments(gan, weights, np.uint32(0), np.uint32(i), 8, None) for i in range(3)]
+    mean = jax.tree.map(lambda *x: sum(x) / 3, *parts)
+    for a, b in zip(jax.tree.leaves(three), jax.tree.leaves(mean), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-6)
+    assert not np.array_equal(jax.tree.leaves(parts[0])[0], jax.tree.leaves(parts[1])[0])
+
+
+def test_standing_statistics_follow_the_truncation(ready):
+    gan, weights, plain = ready
+    tight = sampling.standing_statistics(gan, weights, 0, truncation=0.1, passes=3, batch_size=8)
+    var = lambda moments: float(moments["bn_out"]["var"].mean())
+    assert var(tight) < var(plain)
+
+
+def test_an_image_does_not_depend_on_its_batch(ready):
+    gan, weights, moments = ready
+    z = np.random.default_rng(0).standard_normal((5, gan.dim_z), np.float32)
+    y = np.arange(5, dtype=np.int32)
+    together = sampling.generate(gan, weights, moments, z, y, batch_size=4)
+    alone = sampling.generate(gan, weights, moments, z[3:4], y[3:4], batch_size=4)
+    assert together.shape == (5, 16, 16, 3)
+    np.testing.assert_allclose(together[3:4], alone, atol=1e-5)
+
+
+def test_a_mixture_of_one_class_is_the_class(ready):
+    gan, weights, moments = ready
+    z = np.random.default_rng(0).standard_normal((3, gan.dim_z), np.float32)
+    y = np.array([1, 5, 9], np.int32)
+    mixed = sampling.generate(gan, weights, moments, z, np.eye(10, dtype=np.float32)[y], batch_size=3)
+    np.testing.assert_allclose(mixed, sampling.generate(gan, weights, moments, z, y, batch_size=3), atol=1e-5)
+
+
+def test_sampling_changes_nothing_that_it_is_given(ready):
+    gan, weights, moments = ready
+    before = jax.tree.map(np.array, moments)
+    sampling.generate(gan, weights, moments, np.zeros((1, gan.dim_z), np.float32), np.zeros(1, np.int32), batch_size=1)
+    assert_identical(moments, before)
+
+
+def test_to_uint8_is_the_inverse_of_to_float():
+    from biggan_jax.train_step import to_float
+
+    levels = np.arange(256, dtype=np.uint8)
+    np.testing.assert_array_equal(sampling.to_uint8(np.asarray(to_float(levels))), levels)
+
+
+def test_a_grid_lays_images_out_row_by_row_on_white(tmp_path):
+    images = np.stack([np.full((4, 4, 3), i, np.uint8) for i in range(5)])
+    sheet = sampling.grid(images, columns=3, margin=1)
+    assert sheet.shape == (11, 16, 3)
+    assert sheet[1, 1, 0] == 0 and sheet[1, 6, 0] == 1 and sheet[6, 1, 0] == 3
+    assert (sheet[6:, 11:] == 255).all()
+    sampling.save_png(tmp_path / "sheet.png", sheet)
+    assert Image.open(tmp_path / "sheet.png").size == (512, 352)
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "rows"), [(0, [0]), (3, [0, 1, 2]), (1000, [0, 111, 222, 333, 444, 555, 666, 777, 888, 999])]
+)
+def test_rows_of_a_grid_are_spread_over_the_classes(num_classes, rows):
+    assert sampling.rows_of_classes(num_classes).tolist() == rows
