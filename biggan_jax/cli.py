@@ -78,7 +78,7 @@ def fail(error: Exception) -> None:
     text = " ".join(text.split())
     print(f"{pathlib.Path(sys.argv[0]).name}: error: {text}", file=sys.stderr, flush=True)
     # Threads of libraries may still be failing on the same damage, and would bury the sentence under tracebacks.
-    sys.stderr = open(os.devnull, "w")
+    sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     raise SystemExit(USER_ERROR)
 
 

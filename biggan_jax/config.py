@@ -52,6 +52,8 @@ def base() -> ml_collections.ConfigDict:
 
     c.data = ml_collections.ConfigDict()
     c.data.name = "fake"  # A name in data.SOURCES.
+    c.data.dataset = ""  # With name tfds: the builder, such as imagenet2012.
+    c.data.dir = ""  # With name tfds: the folder of prepared data, local or gs://; empty: TFDS's default.
 
     c.log_every = 100  # Rounds between lines of metrics.
     c.sample_every = 1000  # Rounds between sample grids; 0: none.
@@ -64,6 +66,7 @@ def base() -> ml_collections.ConfigDict:
 
 
 SAFE_TO_CHANGE = (
+    "data.dir",
     "num_steps",
     "log_every",
     "sample_every",

@@ -6,13 +6,14 @@ import ml_collections
 import numpy as np
 
 from biggan_jax.config import choose
-from biggan_jax.data import embedded, fake, order
+from biggan_jax.data import embedded, fake, order, tfds
 from biggan_jax.data.source import Source
 from biggan_jax.types import UserError
 
 SOURCES: dict[str, Callable[[ml_collections.ConfigDict, str], Source]] = {
     "mnist5k": lambda config, split: embedded.mnist5k(config.model.resolution, split),
     "digits": lambda config, split: embedded.digits(config.model.resolution, split),
+    "tfds": tfds.open_tfds,
     "fake": lambda config, split: fake.images(config.model.resolution, config.model.num_classes),
 }
 

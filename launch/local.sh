@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Trains in N processes on this machine: launch/local.sh N --config=quickstart --workdir=DIR [--config.x=y ...]
+# Ends with the highest exit status of them: 0 done, 75 run me again, 2 a mistake.
+set -euo pipefail
+
+if [[ $# -lt 1 || ! $1 =~ ^[1-9][0-9]*$ ]]; then
+  echo "usage: $0 N --config=CONFIG --workdir=DIR [--config.KEY=VALUE ...]" >&2
+  exit 2
+fi
+processes=$1
+shift
+port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("localhost", 0)); print(s.getsockname()[1])')
+
+pids=()
+trap 'kill -TERM "${pids[@]}" 2>/dev/null || true' TERM INT
+for ((i = 0; i < processes; i++)); do
+  "${PYTHON:-python}" -m biggan_jax.main --multihost --coordinator="localhost:$port" --num_processes="$processes" --process_id="$i" "$@" &
+  pids+=($!)
+done
+worst=0
+for pid in "${pids[@]}"; do
+  # A trapped signal ends a wait before its process has ended.
+  while kill -0 "$pid" 2>/dev/null; do wait "$pid" && status=0 || status=$?; done
+  ((status > worst)) && worst=$status
+done
+exit "$worst"
