@@ -79,11 +79,11 @@ def load_generator(path: epath.PathLike) -> TrainedGenerator:
     config = load_config(step_path)
     gan = build_gan(config)
     state = jax.eval_shape(lambda: init_state(gan, 0))
-    wanted = {"ema_params": state.ema_params, "generator": {"stats": state.generator.stats}}
+    wanted = {"step": state.step, "ema_params": state.ema_params, "generator": {"stats": state.generator.stats}}
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
     wanted = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=device), wanted)
     tree = _restore(step_path, wanted, partial=True)
-    return TrainedGenerator(gan, config, int(step_path.name), tree["ema_params"], tree["generator"]["stats"])
+    return TrainedGenerator(gan, config, int(tree["step"]), tree["ema_params"], tree["generator"]["stats"])
 
 
 def load_config(step_path: epath.Path) -> ml_collections.ConfigDict:
@@ -100,11 +100,17 @@ def find(path: epath.PathLike) -> epath.Path:
     """The folder of one step: the latest of a workdir or of a checkpoints folder, or the step that is named itself."""
     path = epath.Path(path).absolute()
     for folder in (path, path / FOLDER):
-        if (folder / "state").exists():
+        if (folder / "state").is_dir():
             return folder
-        if folder.exists() and (steps := ocp.utils.checkpoint_steps(folder)):
+        if folder.is_dir() and (steps := ocp.utils.checkpoint_steps(folder)):
             return folder / str(max(steps))
     raise UserError(f"no checkpoint at {path}; give a workdir, its {FOLDER} folder or one step in it")
+
+
+def checkpoint_steps(workdir: epath.PathLike) -> list[int]:
+    """The steps of which a run has complete checkpoints."""
+    folder = epath.Path(workdir) / FOLDER
+    return sorted(ocp.utils.checkpoint_steps(folder)) if folder.is_dir() else []
 
 
 def _tree(state: TrainState) -> dict:
@@ -154,8 +160,8 @@ def _read(step_path: epath.Path, read: Callable[[], Any]) -> Any:
 def _damaged(step_path: epath.Path, error: Exception) -> str:
     what = " ".join(str(error).split())
     what = what if len(what) < 200 else what[:200] + " ..."
-    others = sorted(set(ocp.utils.checkpoint_steps(step_path.parent)) - {int(step_path.name)})
-    hint = f"; other steps there: {', '.join(map(str, others))}" if others else ""
+    others = [str(step) for step in sorted(ocp.utils.checkpoint_steps(step_path.parent)) if str(step) != step_path.name]
+    hint = f"; other steps there: {', '.join(others)}" if others else ""
     return f"the checkpoint {step_path} is damaged or incomplete ({what}){hint}"
 
 

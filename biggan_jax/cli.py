@@ -8,6 +8,7 @@ import os
 import pathlib
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
 
 from absl import app, flags
@@ -56,6 +57,10 @@ def _explained(main: Callable[[], int | None]) -> int:
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
+    argv = list(argv)
+    if "--config" in argv[:-1]:  # --config NAME, in two words.
+        i = argv.index("--config")
+        argv[i : i + 2] = [f"--config={argv[i + 1]}"]
     argv = [_resolve_config(argument) for argument in argv]
     # Where a config is asked for by ml_collections, it is read, and the overrides are applied, during parsing.
     sys.argv[:] = argv
@@ -73,13 +78,24 @@ def _parse(argv: Sequence[str]) -> list[str]:
 def fail(error: Exception) -> None:
     """Prints the error as one line and exits with USER_ERROR."""
     text = str(error)
-    if isinstance(error, (AttributeError, KeyError)):  # How ml_collections refuses a key; its text may come quoted.
+    if isinstance(error, (AttributeError, KeyError)) and _raised_in(error, "ml_collections"):
         text = "unknown config key: " + text.strip("\"'").replace("\\n", " ").replace("\\'", "'")
+    elif not isinstance(error, (UserError, flags.Error)):
+        text = f"the config file failed with {type(error).__name__}: {text} ({_where(error)})"
     text = " ".join(text.split())
     print(f"{pathlib.Path(sys.argv[0]).name}: error: {text}", file=sys.stderr, flush=True)
     # Threads of libraries may still be failing on the same damage, and would bury the sentence under tracebacks.
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     raise SystemExit(USER_ERROR)
+
+
+def _where(error: Exception) -> str:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{frame.filename}, line {frame.lineno}"
+
+
+def _raised_in(error: Exception, package: str) -> bool:
+    return package in _where(error)
 
 
 def _resolve_config(argument: str) -> str:

@@ -106,10 +106,10 @@ SHARES = ("ema.decay", "model.bn_momentum", "optimizer.b1", "optimizer.b2")
 def validate(config: ml_collections.ConfigDict) -> None:
     """Raises UserError for the first value that makes no sense by itself; rooms check what only they know."""
     for key in POSITIVE:
-        if config[key] <= 0:
+        if not config[key] > 0:
             raise UserError(f"{key} is {config[key]}; it must be greater than 0")
     for key in NOT_NEGATIVE:
-        if config[key] < 0:
+        if not config[key] >= 0:
             raise UserError(f"{key} is {config[key]}; it must not be negative")
     for key in SHARES:
         if not 0 <= config[key] < 1:

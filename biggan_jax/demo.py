@@ -21,17 +21,22 @@ from biggan_jax.train import train
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "A config file, or the name of one in configs/.", lock_config=True
 )
-SEED = flags.DEFINE_integer("seed", 0, "Of weights, latents and data order.", lower_bound=0)
+SEED = flags.DEFINE_integer("seed", None, "Overrides the config's.", lower_bound=0)
 OUT = flags.DEFINE_string("out", "runs/demo", "Folder of the run.")
 
 
 def main() -> int:
     config, out = CONFIG.value, epath.Path(OUT.value)
-    config.seed = SEED.value
+    if SEED.value is not None:
+        config.seed = SEED.value
     began = time.monotonic()
-    if not train(config, out):
+    finished = train(config, out)
+    if finished and (report := finished_report(out, config.num_steps)):
+        print_report(report, out)
+        return cli.SUCCESS
+    train_seconds = add_seconds(out, time.monotonic() - began)
+    if not finished:
         return cli.RUN_AGAIN
-    train_seconds = time.monotonic() - began
 
     trained = load_generator(out)
     gan, u = trained.gan, trained.stats["spectral"]
@@ -67,6 +72,23 @@ def main() -> int:
     (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
     print_report(report, out)
     return cli.SUCCESS
+
+
+def add_seconds(out: epath.Path, seconds: float) -> float:
+    """All seconds of training so far, kept in the run's folder: the pieces of an interrupted run add up."""
+    path = out / "train_seconds.json"
+    total = seconds + (json.loads(path.read_text()) if path.exists() else 0.0)
+    path.write_text(json.dumps(total))
+    return total
+
+
+def finished_report(out: epath.Path, steps: int) -> dict | None:
+    """The report of a run that was trained for `steps`, drawn and judged before."""
+    path = out / "report.json"
+    if not path.exists() or not (out / "samples.png").exists():
+        return None
+    report = json.loads(path.read_text())
+    return report if report["steps"] == steps else None
 
 
 def print_report(report: dict, out: epath.Path) -> None:

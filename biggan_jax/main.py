@@ -28,8 +28,16 @@ PROCESS_ID = flags.DEFINE_integer("process_id", None, "Likewise: which of them t
 def main() -> int:
     if CONFIG.value is None or not WORKDIR.value:
         raise UserError("--config and --workdir are needed, such as --config=quickstart --workdir=runs/quickstart")
+    cluster = COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value
     if MULTIHOST.value:
-        jax.distributed.initialize(COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value)
+        try:
+            jax.distributed.initialize(*cluster)
+        except (ValueError, RuntimeError) as error:
+            raise UserError(
+                f"--multihost: {error}; where no cluster is recognised, give --coordinator, --num_processes and --process_id"
+            ) from error
+    elif any(value is not None for value in cluster):
+        raise UserError("--coordinator, --num_processes and --process_id need --multihost")
     return cli.SUCCESS if train(CONFIG.value, WORKDIR.value) else cli.RUN_AGAIN
 
 

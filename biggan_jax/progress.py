@@ -17,7 +17,7 @@ class ProgressLine:
         self._images_a_step = images_a_step
         self._last_step, self._last_time = start, time.monotonic()
         self._total = total
-        self._bar = None
+        self._bar, self._shown = None, shown
         if shown and sys.stderr.isatty():
             columns = TextColumn("step"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[text]}")
             self._bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), refresh_per_second=4)
@@ -37,7 +37,7 @@ class ProgressLine:
         text = f"{values['images_per_second']:.0f} images/s  D {values['d_loss']:.3f}  G {values['g_loss']:.3f}"
         if self._bar:
             self._bar.update(self._task, text=text)
-        else:
+        elif self._shown:
             left = (self._total - step) / max(rate, 1e-9)
             logger.info("step %d of %d  %s  %s left", step, self._total, text, _duration(left))
         return values

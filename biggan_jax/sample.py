@@ -3,6 +3,8 @@
 An .npz holds images (uint8, or float32 in [-1, 1] with --float), z and y; a .png is a grid, a row a class.
 """
 
+import zipfile
+
 import jax
 import numpy as np
 from absl import flags
@@ -14,9 +16,11 @@ from biggan_jax.types import UserError
 
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A workdir (its latest step), a checkpoints folder, or one step.")
 CLASSES = flags.DEFINE_list("classes", None, "Class ids, such as 0,1,7. Default: all, or ten spread over all.")
-NUM = flags.DEFINE_integer("num", 64, "Images in all, shared out over the classes.", lower_bound=1)
+NUM = flags.DEFINE_integer(
+    "num", None, "Images in all, shared out over the classes. Default: 8 a class.", lower_bound=1
+)
 TRUNCATION = flags.DEFINE_float("truncation", None, "Entries of z beyond it are drawn again. Default: none.")
-SEED = flags.DEFINE_integer("seed", 0, "Of the latents.", lower_bound=0)
+SEED = flags.DEFINE_integer("seed", 0, "Of the latents.", lower_bound=0, upper_bound=2**32 - 1)
 OUT = flags.DEFINE_string("out", None, "A .png or .npz file.")
 FLOAT = flags.DEFINE_bool("float", False, "In an .npz: float32 images in [-1, 1] instead of uint8.")
 LATENTS = flags.DEFINE_string("latents", None, "An .npz with arrays z and y to sample, instead of drawing them.")
@@ -66,8 +70,9 @@ def draw_latents(trained: TrainedGenerator) -> tuple[np.ndarray, np.ndarray]:
         except ValueError:
             raise UserError(f"--classes={','.join(CLASSES.value)} is not a list of class ids, such as 0,1,7") from None
         check_classes(classes, num_classes)
-    z = sampling.truncated_normal(jax.random.key(SEED.value), NUM.value, trained.gan.dim_z, TRUNCATION.value)
-    return np.asarray(z), np.sort(np.resize(classes, NUM.value))
+    num = NUM.value or 8 * len(classes)
+    z = sampling.truncated_normal(jax.random.key(np.uint32(SEED.value)), num, trained.gan.dim_z, TRUNCATION.value)
+    return np.asarray(z), np.sort(np.resize(classes, num))
 
 
 def read_latents(path: str, trained: TrainedGenerator) -> tuple[np.ndarray, np.ndarray]:
@@ -75,7 +80,7 @@ def read_latents(path: str, trained: TrainedGenerator) -> tuple[np.ndarray, np.n
     try:
         with epath.Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             z, y = arrays["z"].astype(np.float32), arrays["y"]
-    except (OSError, KeyError, ValueError, AttributeError) as error:
+    except (OSError, EOFError, KeyError, ValueError, AttributeError, zipfile.BadZipFile) as error:
         raise UserError(f"--latents={path} is not an .npz with arrays z and y: {error}") from error
     gan = trained.gan
     if z.ndim != 2 or z.shape[1] != gan.dim_z or not len(z) or len(y) != len(z):

@@ -1,17 +1,20 @@
 """Owns a training run, from config and folder to its last checkpoint. Must not know what a round is, nor how to parse flags."""
 
+import contextlib
 import functools
-import json
 import logging
+import os
 
 import jax
 import ml_collections
+import numpy as np
 from clu import parameter_overview
 from etils import epath
+from jax.experimental import multihost_utils
 
 from biggan_jax import config as configs
 from biggan_jax import data, hooks, sharding
-from biggan_jax.checkpoint import Checkpoints
+from biggan_jax.checkpoint import Checkpoints, checkpoint_steps
 from biggan_jax.gan import GAN
 from biggan_jax.interrupt import Interrupt
 from biggan_jax.models import build_gan
@@ -32,55 +35,54 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
     config, data, devices and workdir do not fit together.
     """
     if jax.process_index():
-        logger.setLevel(logging.WARNING)  # One host speaks for all.
-    configs.validate(config)
-    mesh = sharding.make_mesh()
-    sharding.check_batch_size(config.batch_size, mesh.size)
-    gan = build_gan(config, mesh)
-    source = data.make_source(config)
-    workdir = claim_workdir(workdir, config)
+        logging.getLogger("biggan_jax").setLevel(logging.WARNING)  # One host speaks for all.
+    with contextlib.ExitStack() as cleanup:
+        interrupt = cleanup.enter_context(Interrupt())
+        configs.validate(config)
+        mesh = sharding.make_mesh()
+        sharding.check_batch_size(config.batch_size, mesh.size)
+        gan = build_gan(config, mesh)
+        source = data.make_source(config)
+        workdir = claim_workdir(workdir, config)
 
-    with Interrupt() as interrupt:
         checkpoints = Checkpoints(workdir, config.checkpoint_keep, config.checkpoint_keep_every)
+        cleanup.callback(checkpoints.close)
         state = start_state(gan, config.seed, checkpoints)
-        start = int(state.step)
+        start = done = int(state.step)
         if start >= config.num_steps:
             logger.info("step %d of %d: nothing left to do", start, config.num_steps)
             return True
         describe(state)
+        first_host = jax.process_index() == 0
         writer = None
-        if jax.process_index() == 0:
+        if first_host:
             writer = Writer(workdir, start=start, wandb_project=config.wandb_project, config=config.to_dict())
-        images_a_step = config.d_steps * config.batch_size
-        progress = ProgressLine(start, config.num_steps, images_a_step, shown=jax.process_index() == 0)
+            cleanup.callback(writer.close)
+        progress = ProgressLine(start, config.num_steps, config.d_steps * config.batch_size, shown=first_host)
+        cleanup.callback(progress.close)
         log = hooks.Log(config.log_every, writer, progress)
         trace = hooks.Trace(configs.profile_range(config), str(workdir / "profile"))
+        cleanup.callback(trace.stop)
 
         host = jax.process_index(), jax.process_count()
         attempt = int(state.attempt)
         run_round = compile_round(gan, mesh)
-        for step in range(start, config.num_steps):
-            trace.before_step(step)
-            batch = data.host_batch(source, config, step, attempt, *host)
+        stopping = interrupt.agreed(0)
+        while done < config.num_steps and not stopping:
+            trace.before_step(done)
+            batch = data.host_batch(source, config, done, attempt, *host)
             state, metrics = run_round(state, sharding.shard_batch(batch, mesh))
 
-            done = step + 1
+            done += 1
             trace.after_step(done, metrics)
             log.after_step(done, metrics)
             last = done == config.num_steps
-            stopping = interrupt.agreed(done) and not last
+            stopping = interrupt.agreed(done)
             if stopping or last or done % config.checkpoint_every == 0:
                 checkpoints.save(state, config)
-            if config.sample_every and (last or done % config.sample_every == 0) and not stopping:
+            if config.sample_every and (last or (done % config.sample_every == 0 and not stopping)):
                 hooks.write_samples(gan, state, done, writer)
-            if stopping:
-                break
         log.flush()
-        trace.stop()
-        progress.close()
-        if writer:
-            writer.close()
-        checkpoints.close()
     logger.info("step %d of %d: saved in %s", done, config.num_steps, workdir)
     return done == config.num_steps
 
@@ -95,6 +97,7 @@ def start_state(gan: GAN, seed: int, checkpoints: Checkpoints) -> TrainState:
     """The latest checkpoint's state, or a fresh one, laid out on the GAN's mesh."""
     layout = sharding.replicated(gan.mesh)
     init = functools.partial(init_state, gan)
+    seed = np.uint32(seed)
     if checkpoints.latest_step() is None:
         return jax.jit(init, out_shardings=layout)(seed)
     shapes = jax.eval_shape(init, seed)
@@ -106,24 +109,36 @@ def claim_workdir(workdir: epath.PathLike, config: ml_collections.ConfigDict) ->
     workdir = epath.Path(workdir)
     path = workdir / "config.json"
     try:
-        if path.exists():
-            stored = configs.from_json(path.read_text())
-            changed = configs.differences(stored.to_dict(), config.to_dict())
-            unsafe = {k: v for k, v in changed.items() if k not in configs.SAFE_TO_CHANGE}
-            if unsafe:
-                listed = ", ".join(f"{key} {old!r} -> {new!r}" for key, (old, new) in unsafe.items())
-                raise UserError(
-                    f"{workdir} holds a run of another config ({listed}); use another --workdir or that config"
-                )
+        # Before a first checkpoint there is nothing of the former run that could be lost, or mixed with this one.
+        if checkpoint_steps(workdir) and path.exists():
+            refuse_changes(workdir, path.read_text(), config)
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices("config.json read by all")
         if jax.process_index() == 0:
             workdir.mkdir(parents=True, exist_ok=True)
-            path.write_text(configs.to_json(config))
-    except (OSError, json.JSONDecodeError) as error:
-        raise UserError(f"workdir {workdir} cannot be used: {error}") from error
+            written = workdir / "config.json.tmp"
+            written.write_text(configs.to_json(config))
+            written.replace(path)  # Whole or not at all, whenever the process is killed.
+    except UserError:
+        raise
+    except Exception as error:  # Each file system has its own: OSError, TensorFlow's, gcsfs's, a missing package's.
+        hint = "; for gs:// folders pip install 'biggan-jax[gcs]'" if isinstance(error, ImportError) else ""
+        raise UserError(f"workdir {workdir} cannot be used: {error}{hint}") from error
     return workdir
+
+
+def refuse_changes(workdir: epath.Path, stored: str, config: ml_collections.ConfigDict) -> None:
+    changed = configs.differences(configs.from_json(stored).to_dict(), config.to_dict())
+    unsafe = {key: values for key, values in changed.items() if key not in configs.SAFE_TO_CHANGE}
+    if unsafe:
+        listed = ", ".join(f"{key} {old!r} -> {new!r}" for key, (old, new) in unsafe.items())
+        raise UserError(f"{workdir} holds a run of another config ({listed}); use another folder, or that config")
 
 
 def describe(state: TrainState) -> None:
     for name, player in (("G", state.generator), ("D", state.discriminator)):
         logger.info("%s: %s parameters", name, f"{int(parameter_overview.count_parameters(player.params)):,}")
-    logger.info("%d %s device(s); the first step compiles", jax.device_count(), jax.devices()[0].platform)
+    platform = jax.devices()[0].platform
+    logger.info("%d %s device(s); the first step compiles", jax.device_count(), platform)
+    if platform == "gpu" and "xla_gpu_deterministic_ops=true" not in os.environ.get("XLA_FLAGS", ""):
+        logger.info("a resumed run ends in the same bits only with XLA_FLAGS=--xla_gpu_deterministic_ops=true")

@@ -1,5 +1,6 @@
 """Owns where metrics and pictures go: files always, TensorBoard and Weights & Biases where they are. Must not know their meaning."""
 
+import hashlib
 import importlib.util
 import json
 import logging
@@ -61,16 +62,16 @@ class _JsonLines:
         self._folder, self._start = workdir, start
         self._local = "://" not in str(workdir)
         self._lines: list[str] = []
-        if self._local:
-            self._file = workdir / "metrics.jsonl"
-            if self._file.exists():
-                kept = [line for line in self._file.read_text().splitlines() if _step(line) <= start]
-                self._file.write_text("".join(line + "\n" for line in kept))
+        for file in workdir.glob("metrics*.jsonl"):
+            lines = file.read_text().splitlines()
+            kept = [line for line in lines if _step(line) <= start]
+            if kept != lines:
+                file.write_text("".join(line + "\n" for line in kept))
 
     def write(self, record: dict) -> None:
         line = json.dumps(record)
         if self._local:
-            with open(self._file, "a") as file:
+            with open(self._folder / "metrics.jsonl", "a") as file:
                 file.write(line + "\n")
             return
         self._lines.append(line)
@@ -94,17 +95,26 @@ def _step(line: str) -> float:
 def _tensorboard(workdir: epath.Path):
     if not all(importlib.util.find_spec(name) for name in ("tensorflow", "tensorboard")):
         return None
-    from clu import metric_writers
-
+    try:
+        import tensorflow
+        from clu import metric_writers
+    except Exception as error:  # An installation that is broken in whatever way must not end a training run.
+        logger.warning("no TensorBoard: %s", error)
+        return None
+    tensorflow.config.set_visible_devices([], "GPU")  # Else it takes the memory that JAX needs.
     return metric_writers.AsyncWriter(metric_writers.SummaryWriter(str(workdir)))
 
 
 def _wandb(workdir: epath.Path, project: str, config: dict | None):
     if not project:
         return None
-    if importlib.util.find_spec("wandb") is None:
-        logger.warning("wandb_project is %s, but wandb is not installed: pip install wandb", project)
-        return None
-    import wandb
+    try:
+        import wandb
 
-    return wandb.init(project=project, dir=str(workdir), config=config, resume="allow", name=workdir.name)
+        # The same folder is the same run, also when it goes on.
+        run_id = hashlib.sha256(str(workdir).encode()).hexdigest()[:16]
+        folder = None if "://" in str(workdir) else str(workdir)
+        return wandb.init(project=project, dir=folder, config=config, id=run_id, resume="allow", name=workdir.name)
+    except Exception as error:  # Not installed, not logged in, not reachable: training goes on without.
+        logger.warning("wandb_project is %s, but Weights & Biases cannot be used: %s", project, error)
+        return None

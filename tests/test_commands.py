@@ -16,9 +16,9 @@ from tests.conftest import tiny_config
 from tests.test_train import TINY
 
 
-def run(module, *arguments):
+def run(module, *arguments, limit=300):
     command = [sys.executable, "-m", f"biggan_jax.{module}", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, capture_output=True, text=True, timeout=limit)
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +59,16 @@ def test_training_needs_a_config_and_a_workdir():
     refused(run("main"), "--config and --workdir are needed")
 
 
+def test_a_mistake_in_the_config_file_itself_is_located(tmp_path):
+    (tmp_path / "broken.py").write_text("import math\n\n\ndef get_config():\n    return math.sqroot(2)\n")
+    result = run("main", f"--config={tmp_path / 'broken.py'}", f"--workdir={tmp_path / 'run'}")
+    refused(result, "broken.py, line 5")
+
+
+def test_joining_hosts_without_saying_where_is_refused():
+    refused(run("main", "--config=digits", "--workdir=unused", "--process_id=1"), "need --multihost")
+
+
 def test_sampling_draws_a_grid_and_the_same_one_again(workdir, tmp_path):
     arguments = f"--checkpoint={workdir}", "--classes=0,1,7", "--num=6", "--passes=2", "--truncation=0.5"
     for name in ("a.png", "b.png"):
@@ -90,6 +100,8 @@ def test_given_latents_give_the_images_that_they_gave_before(workdir, tmp_path):
         (["--classes=cat"], "--classes=cat is not a list of class ids"),
         (["--truncation=0"], "--truncation=0.0 must be greater than 0"),
         (["--latents=nothing.npz"], "--latents=nothing.npz is not an .npz"),
+        (["--latents=setup.cfg"], "--latents=setup.cfg is not an .npz"),
+        (["--checkpoint=setup.cfg"], "no checkpoint at"),
         (["--out=picture.gif"], "must end in .png or .npz"),
         (["--checkpoint=nowhere"], "no checkpoint at"),
     ],

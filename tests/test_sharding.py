@@ -50,7 +50,7 @@ def test_one_device_and_eight_compute_the_same(runs):
             difference = np.abs(a[name] - b[name])
             # Adam divides a gradient by its own size: one that is all rounding moves by up to lr either way.
             assert difference.max() <= 2 * rate * updates[player], name
-            if name not in biases_that_feed_only_batch_norm(config.model.family):
+            if player == "discriminator" or name not in biases_that_feed_only_batch_norm(config.model.family):
                 assert difference.mean() <= 2e-6, name
     for player in rates:
         a, b = leaves(getattr(one, player).stats), leaves(getattr(eight, player).stats)

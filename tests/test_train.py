@@ -1,4 +1,5 @@
 import json
+import logging
 import os
 import pathlib
 import signal
@@ -85,6 +86,14 @@ def test_a_workdir_of_another_config_is_refused_by_key(unbroken):
         ("profile_steps", "5", "profile_steps '5' is not START:STOP"),
         ("num_steps", 0, "num_steps is 0; it must be greater than 0"),
         ("ema.decay", 1.0, "ema.decay is 1.0; it must be at least 0 and less than 1"),
+        ("seed", 2**32, "seed is 4294967296; it must be less than"),
+        ("optimizer.g_lr", float("nan"), "optimizer.g_lr is nan; it must be greater than 0"),
+        ("model.ch", 3, "model.ch 3 is too small for attention at 8, which needs 8 channels"),
+        (
+            "model.g_attention",
+            (63,),
+            "model.g_attention 63 is no size of G's feature maps at 16 pixels, which are 8, 16",
+        ),
         ("augment.policy", ("colour",), "augment.policy 'colour' is unknown"),
     ],
 )
@@ -161,6 +170,11 @@ def test_a_signal_saves_and_exits_75_and_the_same_command_goes_on(tmp_path, numb
     steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert steps == list(range(1, stopped + 2))
 
+    c = tiny_config()
+    c.num_steps = stopped + 1
+    train(c, tmp_path / "unbroken")
+    assert checkpoint.compare(tmp_path, tmp_path / "unbroken") == []
+
 
 def wait_for_metrics(workdir, process):
     for _ in range(1200):
@@ -171,11 +185,32 @@ def wait_for_metrics(workdir, process):
     raise AssertionError("no metrics after two minutes")
 
 
-def test_every_host_but_one_is_silent_about_progress(capsys):
+def test_every_host_but_one_is_silent_about_progress(caplog):
     from biggan_jax.progress import ProgressLine
 
-    line = ProgressLine(0, 10, 32, shown=False)
-    line.metrics(1, {"d_loss": 1.0, "g_loss": 1.0})
-    line.close()
-    assert capsys.readouterr().err == ""
-    assert training.logger.name == "biggan_jax.train"
+    with caplog.at_level(logging.INFO):
+        for shown, lines in ((False, 0), (True, 1)):
+            line = ProgressLine(0, 10, 32, shown=shown)
+            line.metrics(1, {"d_loss": 1.0, "g_loss": 1.0})
+            line.close()
+            assert len(caplog.records) == lines
+
+
+def test_a_config_whose_run_made_no_checkpoint_may_be_changed(config, tmp_path):
+    training.claim_workdir(tmp_path, config)
+    config.batch_size = 32
+    training.claim_workdir(tmp_path, config)
+    assert json.loads((tmp_path / "config.json").read_text())["batch_size"] == 32
+
+
+def test_everything_is_closed_when_training_fails(config, tmp_path, monkeypatch):
+    def broken(*_):
+        raise RuntimeError("out of memory")
+
+    closed = []
+    monkeypatch.setattr(training.data, "host_batch", broken)
+    monkeypatch.setattr(training.ProgressLine, "close", lambda self: closed.append("progress"))
+    monkeypatch.setattr(training.Writer, "close", lambda self: closed.append("writer"))
+    with pytest.raises(RuntimeError, match="out of memory"):
+        train(config, tmp_path)
+    assert closed == ["progress", "writer"]

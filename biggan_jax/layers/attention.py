@@ -27,7 +27,7 @@ class SelfAttention(nn.Module):
         phi = flat(pool(conv(c // 8, "phi")(x)))
         g = flat(pool(conv(c // 2, "g")(x)))
 
-        scores = jnp.einsum("bqc,bkc->bqk", theta, phi).astype(jnp.float32)
+        scores = jnp.einsum("bqc,bkc->bqk", theta, phi, preferred_element_type=jnp.float32)
         attention = jax.nn.softmax(scores, axis=-1).astype(self.dtype)
         gathered = jnp.einsum("bqk,bkc->bqc", attention, g).reshape(b, h, w, c // 2)
 

@@ -5,13 +5,12 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from biggan_jax.config import choose
 from biggan_jax.layers.attention import SelfAttention
 from biggan_jax.layers.linear import ClassEmbedding, Conv1x1, Conv3x3, Dense
 from biggan_jax.layers.norm import BatchNorm
 from biggan_jax.layers.resample import average_pool, upsample
 from biggan_jax.models.heads import projection, to_image
-from biggan_jax.models.tables import WIDTHS, smallest_size
+from biggan_jax.models.tables import WIDTHS, check_widths, smallest_size
 from biggan_jax.types import Image, Label, Latent, Logit, UserError
 
 
@@ -118,11 +117,11 @@ class Discriminator(nn.Module):
 def build(config: ml_collections.ConfigDict) -> tuple[Generator, Discriminator]:
     """The two networks that `config` describes."""
     model = config.model
-    widths = choose(WIDTHS, "model.resolution", model.resolution)
+    widths = check_widths(model, least=1)
     dtype = jnp.dtype(config.dtype)
     chunks = len(widths.generator)
     if model.skip_z and model.dim_z % chunks:
-        below = model.dim_z // chunks * chunks
+        below = max(model.dim_z // chunks, 1) * chunks
         raise UserError(
             f"model.dim_z {model.dim_z} cannot be split in {chunks} equal chunks; nearest are {below} and {below + chunks}"
         )

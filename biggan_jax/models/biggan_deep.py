@@ -8,13 +8,12 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from biggan_jax.config import choose
 from biggan_jax.layers.attention import SelfAttention
 from biggan_jax.layers.linear import ClassEmbedding, Conv1x1, Conv3x3, Dense
 from biggan_jax.layers.norm import BatchNorm
 from biggan_jax.layers.resample import average_pool, upsample
 from biggan_jax.models.heads import projection, to_image
-from biggan_jax.models.tables import WIDTHS, smallest_size
+from biggan_jax.models.tables import WIDTHS, check_widths, smallest_size
 from biggan_jax.types import Image, Label, Latent, Logit
 
 
@@ -137,7 +136,7 @@ class Discriminator(nn.Module):
 def build(config: ml_collections.ConfigDict) -> tuple[Generator, Discriminator]:
     """The two networks that `config` describes."""
     model = config.model
-    choose(WIDTHS, "model.resolution", model.resolution)
+    check_widths(model, least=4)
     dtype = jnp.dtype(config.dtype)
     generator = Generator(
         resolution=model.resolution,

@@ -7,6 +7,11 @@ parameter counts demand: D's first block goes from 3 to ch channels, and no 16ch
 
 from typing import NamedTuple
 
+import ml_collections
+
+from biggan_jax.config import choose
+from biggan_jax.types import UserError
+
 
 class Widths(NamedTuple):
     """Channels, in multiples of ch. G: its first layer, then each stage's output. D: its first stage's output and on."""
@@ -29,3 +34,26 @@ WIDTHS = {
 def smallest_size(resolution: int) -> int:
     """The height in pixels down to which D halves its picture; what stages remain keep it."""
     return 8 if resolution == 32 else 4
+
+
+def check_widths(model: ml_collections.ConfigDict, least: int) -> Widths:
+    """The config's row of WIDTHS. Raises UserError for a resolution or a place of attention that is not there, or for
+    too small a ch: a convolution needs `least` channels, attention 8, of which its queries have an eighth."""
+    widths = choose(WIDTHS, "model.resolution", model.resolution)
+    g_sizes = [8 * 2**i for i in range(len(widths.generator) - 1)]
+    d_sizes = [max(model.resolution // 2 ** (i + 1), smallest_size(model.resolution)) for i in range(99)]
+    for player, sizes, table in (("g", g_sizes, widths.generator[1:]), ("d", d_sizes, widths.discriminator)):
+        ch = model[f"{player}_ch"] or model.ch
+        if ch < least:
+            raise UserError(f"model.ch {ch} is too small; model.family {model.family} needs at least {least}")
+        found = dict(zip(sizes, table, strict=False))
+        for size in model[f"{player}_attention"]:
+            if size not in found:
+                known = ", ".join(map(str, found))
+                raise UserError(
+                    f"model.{player}_attention {size} is no size of {player.upper()}'s feature maps at "
+                    f"{model.resolution} pixels, which are {known}"
+                )
+            if found[size] * ch < 8:
+                raise UserError(f"model.ch {ch} is too small for attention at {size}, which needs 8 channels")
+    return widths
