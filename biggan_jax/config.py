@@ -114,8 +114,8 @@ def validate(config: ml_collections.ConfigDict) -> None:
     for key in SHARES:
         if not 0 <= config[key] < 1:
             raise UserError(f"{key} is {config[key]}; it must be at least 0 and less than 1")
-    if config.seed >= 2**32:
-        raise UserError(f"seed is {config.seed}; it must be less than 2**32")
+    if config.seed >= 2**31:
+        raise UserError(f"seed is {config.seed}; it must be less than 2**31")
     choose({"float32": 0, "bfloat16": 0}, "dtype", config.dtype)
     profile_range(config)
 

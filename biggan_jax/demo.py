@@ -21,7 +21,7 @@ from biggan_jax.train import train
 CONFIG = config_flags.DEFINE_config_file(
     "config", None, "A config file, or the name of one in configs/.", lock_config=True
 )
-SEED = flags.DEFINE_integer("seed", None, "Overrides the config's.", lower_bound=0)
+SEED = flags.DEFINE_integer("seed", None, "Overrides the config's.", lower_bound=0, upper_bound=2**31 - 1)
 OUT = flags.DEFINE_string("out", "runs/demo", "Folder of the run.")
 
 

@@ -20,7 +20,7 @@ NUM = flags.DEFINE_integer(
     "num", None, "Images in all, shared out over the classes. Default: 8 a class.", lower_bound=1
 )
 TRUNCATION = flags.DEFINE_float("truncation", None, "Entries of z beyond it are drawn again. Default: none.")
-SEED = flags.DEFINE_integer("seed", 0, "Of the latents.", lower_bound=0, upper_bound=2**32 - 1)
+SEED = flags.DEFINE_integer("seed", 0, "Of the latents.", lower_bound=0, upper_bound=2**31 - 1)
 OUT = flags.DEFINE_string("out", None, "A .png or .npz file.")
 FLOAT = flags.DEFINE_bool("float", False, "In an .npz: float32 images in [-1, 1] instead of uint8.")
 LATENTS = flags.DEFINE_string("latents", None, "An .npz with arrays z and y to sample, instead of drawing them.")
@@ -71,7 +71,7 @@ def draw_latents(trained: TrainedGenerator) -> tuple[np.ndarray, np.ndarray]:
             raise UserError(f"--classes={','.join(CLASSES.value)} is not a list of class ids, such as 0,1,7") from None
         check_classes(classes, num_classes)
     num = NUM.value or 8 * len(classes)
-    z = sampling.truncated_normal(jax.random.key(np.uint32(SEED.value)), num, trained.gan.dim_z, TRUNCATION.value)
+    z = sampling.truncated_normal(jax.random.key(SEED.value), num, trained.gan.dim_z, TRUNCATION.value)
     return np.asarray(z), np.sort(np.resize(classes, num))
 
 

@@ -7,7 +7,6 @@ import os
 
 import jax
 import ml_collections
-import numpy as np
 from clu import parameter_overview
 from etils import epath
 from jax.experimental import multihost_utils
@@ -97,7 +96,6 @@ def start_state(gan: GAN, seed: int, checkpoints: Checkpoints) -> TrainState:
     """The latest checkpoint's state, or a fresh one, laid out on the GAN's mesh."""
     layout = sharding.replicated(gan.mesh)
     init = functools.partial(init_state, gan)
-    seed = np.uint32(seed)
     if checkpoints.latest_step() is None:
         return jax.jit(init, out_shardings=layout)(seed)
     shapes = jax.eval_shape(init, seed)

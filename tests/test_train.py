@@ -86,7 +86,7 @@ def test_a_workdir_of_another_config_is_refused_by_key(unbroken):
         ("profile_steps", "5", "profile_steps '5' is not START:STOP"),
         ("num_steps", 0, "num_steps is 0; it must be greater than 0"),
         ("ema.decay", 1.0, "ema.decay is 1.0; it must be at least 0 and less than 1"),
-        ("seed", 2**32, "seed is 4294967296; it must be less than"),
+        ("seed", 2**31, "seed is 2147483648; it must be less than"),
         ("optimizer.g_lr", float("nan"), "optimizer.g_lr is nan; it must be greater than 0"),
         ("model.ch", 3, "model.ch 3 is too small for attention at 8, which needs 8 channels"),
         (
