@@ -1,5 +1,6 @@
 """The commands as a user meets them: in a process of their own, with what they print and their exit status."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -16,9 +17,9 @@ from tests.conftest import tiny_config
 from tests.test_train import TINY
 
 
-def run(module, *arguments, limit=300):
+def run(module, *arguments, limit=300, **environment):
     command = [sys.executable, "-m", f"biggan_jax.{module}", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=limit)
+    return subprocess.run(command, capture_output=True, text=True, timeout=limit, env=os.environ | environment)
 
 
 @pytest.fixture(scope="module")

@@ -29,19 +29,19 @@ def read(out):
 def test_a_demo_of_two_steps_leaves_all_that_the_real_one_does_and_a_second_call_repeats_it(tmp_path):
     out = tmp_path / "demo"
     short = f"--out={out}", "--seed=3", "--config.num_steps=2", "--config.sample_every=0", "--config.model.ch=2"
-    result = run("demo", *short)
+    result = run("demo", *short, XLA_FLAGS="")
     assert result.returncode == 0, result.stderr
     first = read(out)
     assert first["steps"] == 2 and first["seed"] == 3 and first["classifier_heldout_accuracy"] >= 0.96
     for name in ("samples.png", "checkpoints/", "report.json"):
         assert f"{out}/{name}" in result.stdout
-    assert run("demo", *short).returncode == 0
+    assert run("demo", *short, XLA_FLAGS="").returncode == 0
     assert read(out) == first, "also the seconds of training, although there was nothing left to train"
 
 
 @pytest.mark.slow
 def test_the_demo_reaches_its_bar(tmp_path):
-    result = run("demo", f"--out={tmp_path}", limit=1200)
+    result = run("demo", f"--out={tmp_path}", limit=1200, XLA_FLAGS="")
     assert result.returncode == 0, result.stderr
     report = read(tmp_path)
     assert report["class_agreement"] >= 0.93
