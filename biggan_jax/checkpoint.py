@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import logging
 import sys
 import time
 from collections.abc import Callable
@@ -17,6 +18,7 @@ import jax
 import ml_collections
 import numpy as np
 import orbax.checkpoint as ocp
+from absl import logging as absl_logging
 from etils import epath
 
 from biggan_jax import cli
@@ -25,6 +27,8 @@ from biggan_jax.gan import GAN
 from biggan_jax.models import build_gan
 from biggan_jax.state import TrainState, init_state
 from biggan_jax.types import Params, UserError
+
+logger = logging.getLogger(__name__)
 
 FORMAT = 1
 FOLDER = "checkpoints"
@@ -158,11 +162,10 @@ def _read(step_path: epath.Path, read: Callable[[], Any]) -> Any:
 
 
 def _damaged(step_path: epath.Path, error: Exception) -> str:
-    what = " ".join(str(error).split())
-    what = what if len(what) < 200 else what[:200] + " ..."
-    others = [str(step) for step in sorted(ocp.utils.checkpoint_steps(step_path.parent)) if str(step) != step_path.name]
-    hint = f"; other steps there: {', '.join(others)}" if others else ""
-    return f"the checkpoint {step_path} is damaged or incomplete ({what}){hint}"
+    logger.debug("%s: %s", step_path, error)
+    others = [step for step in ocp.utils.checkpoint_steps(step_path.parent) if str(step) != step_path.name]
+    hint = f"; step {max(others)} is there too: name it, or delete this one to go on from it" if others else ""
+    return f"the checkpoint {step_path} is damaged or incomplete ({type(error).__name__}){hint}"
 
 
 def load_arrays(path: epath.PathLike) -> dict[str, np.ndarray]:
@@ -201,6 +204,7 @@ def main() -> int:
         print("usage: python -m biggan_jax.checkpoint compare A B", file=sys.stderr)
         return cli.USER_ERROR
     cli.log_to_stderr()
+    absl_logging.set_verbosity(absl_logging.ERROR)  # Orbax warns of metadata that arrays do not need.
     try:
         lines = compare(*sys.argv[2:])
     except UserError as error:

@@ -3,6 +3,7 @@
 It must not know what any command does.
 """
 
+import difflib
 import logging
 import os
 import pathlib
@@ -14,6 +15,7 @@ from collections.abc import Callable, Sequence
 from absl import app, flags
 from absl import logging as absl_logging
 
+from biggan_jax.config import base, flatten
 from biggan_jax.types import UserError
 
 SUCCESS, DIFFERENT, USER_ERROR, RUN_AGAIN = 0, 1, 2, 75
@@ -79,7 +81,7 @@ def fail(error: Exception) -> None:
     """Prints the error as one line and exits with USER_ERROR."""
     text = str(error)
     if isinstance(error, (AttributeError, KeyError)) and _raised_in(error, "ml_collections"):
-        text = "unknown config key: " + text.strip("\"'").replace("\\n", " ").replace("\\'", "'")
+        text = _unknown_key(sys.argv)
     elif not isinstance(error, (UserError, flags.Error)):
         text = f"the config file failed with {type(error).__name__}: {text} ({_where(error)})"
     text = " ".join(text.split())
@@ -87,6 +89,17 @@ def fail(error: Exception) -> None:
     # Threads of libraries may still be failing on the same damage, and would bury the sentence under tracebacks.
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     raise SystemExit(USER_ERROR)
+
+
+def _unknown_key(argv: Sequence[str]) -> str:
+    """Names the first overridden key that no config has, and the nearest that is there."""
+    known = flatten(base().to_dict())
+    for key in (argument.partition("=")[0].removeprefix("--config.") for argument in argv if "--config." in argument):
+        if key not in known:
+            same_name = [k for k in known if k.rpartition(".")[2] == key.rpartition(".")[2]]
+            near = same_name or difflib.get_close_matches(key, known, 1)
+            return f"config key {key} is unknown" + (f"; did you mean {near[0]}?" if near else "")
+    return "a config key is unknown"
 
 
 def _where(error: Exception) -> str:

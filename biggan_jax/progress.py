@@ -16,7 +16,7 @@ class ProgressLine:
     def __init__(self, start: int, total: int, images_a_step: int, *, shown: bool = True):
         self._images_a_step = images_a_step
         self._last_step, self._last_time = start, time.monotonic()
-        self._total = total
+        self._total, self._compiling = total, True
         self._bar, self._shown = None, shown
         if shown and sys.stderr.isatty():
             columns = TextColumn("step"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[text]}")
@@ -25,6 +25,8 @@ class ProgressLine:
             self._bar.start()
 
     def step(self, step: int) -> None:
+        if self._compiling:  # The first call comes once its step is compiled and under way: time counts from here.
+            self._compiling, self._last_time = False, time.monotonic()
         if self._bar:
             self._bar.update(self._task, completed=step)
 

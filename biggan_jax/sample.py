@@ -38,7 +38,7 @@ def main() -> None:
         raise UserError(f"--out={out} must end in .png or .npz")
     if not out.parent.exists():
         raise UserError(f"--out={out}: the folder {out.parent} does not exist")
-    if TRUNCATION.value is not None and TRUNCATION.value <= 0:
+    if TRUNCATION.value is not None and not TRUNCATION.value > 0:
         raise UserError(f"--truncation={TRUNCATION.value} must be greater than 0")
 
     trained = load_generator(CHECKPOINT.value)

@@ -13,7 +13,7 @@ from jax.experimental import multihost_utils
 
 from biggan_jax import config as configs
 from biggan_jax import data, hooks, sharding
-from biggan_jax.checkpoint import Checkpoints, checkpoint_steps
+from biggan_jax.checkpoint import Checkpoints, checkpoint_steps, find, load_config
 from biggan_jax.gan import GAN
 from biggan_jax.interrupt import Interrupt
 from biggan_jax.models import build_gan
@@ -49,9 +49,12 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
         state = start_state(gan, config.seed, checkpoints)
         start = done = int(state.step)
         if start >= config.num_steps:
-            logger.info("step %d of %d: nothing left to do", start, config.num_steps)
+            past = "" if start == config.num_steps else "; the run is past num_steps, set it higher to go on"
+            logger.info("step %d of %d: nothing left to do%s", start, config.num_steps, past)
             return True
         describe(state)
+        if start:
+            logger.info("going on from step %d", start)
         first_host = jax.process_index() == 0
         writer = None
         if first_host:
@@ -107,9 +110,9 @@ def claim_workdir(workdir: epath.PathLike, config: ml_collections.ConfigDict) ->
     workdir = epath.Path(workdir)
     path = workdir / "config.json"
     try:
-        # Before a first checkpoint there is nothing of the former run that could be lost, or mixed with this one.
-        if checkpoint_steps(workdir) and path.exists():
-            refuse_changes(workdir, path.read_text(), config)
+        # Before a first checkpoint there is nothing of a former run that could be lost, or mixed with this one.
+        if checkpoint_steps(workdir):
+            refuse_changes(workdir, load_config(find(workdir)), config)
         if jax.process_count() > 1:
             multihost_utils.sync_global_devices("config.json read by all")
         if jax.process_index() == 0:
@@ -125,8 +128,8 @@ def claim_workdir(workdir: epath.PathLike, config: ml_collections.ConfigDict) ->
     return workdir
 
 
-def refuse_changes(workdir: epath.Path, stored: str, config: ml_collections.ConfigDict) -> None:
-    changed = configs.differences(configs.from_json(stored).to_dict(), config.to_dict())
+def refuse_changes(workdir: epath.Path, stored: ml_collections.ConfigDict, config: ml_collections.ConfigDict) -> None:
+    changed = configs.differences(stored.to_dict(), config.to_dict())
     unsafe = {key: values for key, values in changed.items() if key not in configs.SAFE_TO_CHANGE}
     if unsafe:
         listed = ", ".join(f"{key} {old!r} -> {new!r}" for key, (old, new) in unsafe.items())

@@ -42,7 +42,9 @@ def refused(result, sentence):
 @pytest.mark.parametrize(
     ("argument", "sentence"),
     [
-        ("--config.batchsize=8", 'Did you mean "batch_size"'),
+        ("--config.batchsize=8", "config key batchsize is unknown; did you mean batch_size?"),
+        ("--config.model.famly=x", "config key model.famly is unknown; did you mean model.family?"),
+        ("--config.resolution=32", "config key resolution is unknown; did you mean model.resolution?"),
         ("--config.d_steps=many", "--config.d_steps=many"),
         ("--config=quikstart", "neither a file nor a config that ships with the package: "),
         ("--batch_size=8", "Unknown command line flag 'batch_size'"),
@@ -100,6 +102,7 @@ def test_given_latents_give_the_images_that_they_gave_before(workdir, tmp_path):
         (["--classes=3,10"], "class 10 is out of range: this model has classes 0 to 9"),
         (["--classes=cat"], "--classes=cat is not a list of class ids"),
         (["--truncation=0"], "--truncation=0.0 must be greater than 0"),
+        (["--truncation=nan"], "--truncation=nan must be greater than 0"),
         (["--latents=nothing.npz"], "--latents=nothing.npz is not an .npz"),
         (["--latents=setup.cfg"], "--latents=setup.cfg is not an .npz"),
         (["--checkpoint=setup.cfg"], "no checkpoint at"),

@@ -8,7 +8,8 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "biggan_jax"
 # Each row may import from the rows above it, and within its own room; see docs/design.md.
 ORDER = [
     ["types"],
-    ["config", "sharding", "cli"],
+    ["config", "sharding"],
+    ["cli"],
     ["layers", "losses", "augment"],
     ["gan"],
     ["state"],

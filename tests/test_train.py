@@ -2,6 +2,7 @@ import json
 import logging
 import os
 import pathlib
+import shutil
 import signal
 import subprocess
 import sys
@@ -194,6 +195,16 @@ def test_every_host_but_one_is_silent_about_progress(caplog):
             line.metrics(1, {"d_loss": 1.0, "g_loss": 1.0})
             line.close()
             assert len(caplog.records) == lines
+
+
+def test_the_config_of_a_run_is_its_checkpoints(unbroken, tmp_path):
+    """Without config.json, too, another config is refused, and nothing is written."""
+    shutil.copytree(unbroken / "checkpoints", tmp_path / "checkpoints")
+    c = tiny_config()
+    c.model.ch = 8
+    with pytest.raises(UserError, match="model.ch 4 -> 8"):
+        train(c, tmp_path)
+    assert not (tmp_path / "config.json").exists()
 
 
 def test_a_config_whose_run_made_no_checkpoint_may_be_changed(config, tmp_path):

@@ -22,6 +22,8 @@ def open_tfds(config: ml_collections.ConfigDict, split: str) -> "TfdsSource":
     name, folder = config.data.dataset, config.data.dir or None
     try:
         builder = tfds.builder(name, data_dir=folder)
+        if not builder.data_path.exists():
+            raise FileNotFoundError("nothing is prepared there")
         if split == "test" and "test" not in builder.info.splits:
             split = "validation"
         records = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
