@@ -71,10 +71,18 @@ def _parse(argv: Sequence[str]) -> list[str]:
         if len(left) > 1:
             raise UserError(f"unexpected argument {left[1]!r}; every option is given as --name=value")
         return left
-    except UserError as error:
-        fail(error)
-    except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError, SyntaxError, ImportError) as error:
-        fail(error)
+    except (
+        UserError,
+        flags.Error,
+        AttributeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        OSError,
+        SyntaxError,
+        ImportError,
+    ) as e:
+        fail(e)
 
 
 def fail(error: Exception) -> None:

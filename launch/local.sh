@@ -19,8 +19,11 @@ for ((i = 0; i < processes; i++)); do
 done
 worst=0
 for pid in "${pids[@]}"; do
-  # A trapped signal ends a wait before its process has ended.
-  while kill -0 "$pid" 2>/dev/null; do wait "$pid" && status=0 || status=$?; done
+  # Waited for at least once, since the process may have ended before; and again when a trapped signal ended the wait.
+  while :; do
+    wait "$pid" && status=0 || status=$?
+    kill -0 "$pid" 2>/dev/null || break
+  done
   ((status > worst)) && worst=$status
 done
 exit "$worst"
