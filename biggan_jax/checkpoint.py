@@ -30,12 +30,18 @@ from biggan_jax.types import Params, UserError
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 FOLDER = "checkpoints"
+
+Extras = dict[str, Any]
+"""What came with weights from elsewhere and is not part of training; a run that goes on from them drops it. Of these, any:
+binned: batch-norm moments by truncation, {mean, var} [bins, C] (see sampling.binned_statistics);
+ema_stats: the stats that belong to ema_params, where they are not the live G's; foreign: arrays that have no use here,
+kept by their names there for the way back."""
 
 
 class Checkpoints:
-    """The checkpoints of one run, in `workdir`/checkpoints/<step>/{state,config}.
+    """The checkpoints of one run, in `workdir`/checkpoints/<step>/{state,config[,extras]}.
 
     Saving is asynchronous: it returns once the arrays have left the devices. An unfinished checkpoint is never listed.
     """
@@ -47,14 +53,15 @@ class Checkpoints:
     def latest_step(self) -> int | None:
         return self._manager.latest_step()
 
-    def save(self, state: TrainState, config: ml_collections.ConfigDict) -> None:
+    def save(self, state: TrainState, config: ml_collections.ConfigDict, extras: Extras | None = None) -> None:
         step = int(state.step)
         if step == self.latest_step():
             return
         described = {"format": FORMAT, "config": json.loads(configs.to_json(config)), "jax": jax.__version__}
-        self._manager.save(
-            step, args=ocp.args.Composite(state=ocp.args.PyTreeSave(_tree(state)), config=ocp.args.JsonSave(described))
-        )
+        items = {"state": ocp.args.PyTreeSave(_tree(state)), "config": ocp.args.JsonSave(described)}
+        if extras:
+            items["extras"] = ocp.args.PyTreeSave(extras)
+        self._manager.save(step, args=ocp.args.Composite(**items))
 
     def restore(self, like: TrainState) -> TrainState:
         """The latest state, its arrays laid out as those of `like` (arrays, or shapes with shardings)."""
@@ -68,13 +75,15 @@ class Checkpoints:
 
 @dataclasses.dataclass(frozen=True)
 class TrainedGenerator:
-    """What sampling needs of a checkpoint. ema_params: the averaged weights; stats: u-vectors and running moments."""
+    """What sampling needs of a checkpoint. ema_params: the averaged weights; stats: singular vectors and running moments;
+    binned: moments by truncation, if it came with them."""
 
     gan: GAN
     config: ml_collections.ConfigDict
     step: int
     ema_params: Params
     stats: dict[str, Params]
+    binned: Params | None = None
 
 
 def load_generator(path: epath.PathLike) -> TrainedGenerator:
@@ -84,10 +93,38 @@ def load_generator(path: epath.PathLike) -> TrainedGenerator:
     gan = build_gan(config)
     state = jax.eval_shape(lambda: init_state(gan, 0))
     wanted = {"step": state.step, "ema_params": state.ema_params, "generator": {"stats": state.generator.stats}}
+    tree = _restore(step_path, _on_one_device(wanted), partial=True)
+    extras = load_extras(step_path)
+    stats = extras.get("ema_stats", tree["generator"]["stats"])
+    return TrainedGenerator(gan, config, int(tree["step"]), tree["ema_params"], stats, extras.get("binned"))
+
+
+def load_state(path: epath.PathLike) -> tuple[TrainState, ml_collections.ConfigDict, Extras]:
+    """All that a checkpoint holds, on one device. Raises UserError if there is none, or it is damaged."""
+    step_path = find(path)
+    config = load_config(step_path)
+    gan = build_gan(config)
+    like = jax.eval_shape(lambda: init_state(gan, 0))
+    state = _from_tree(_restore(step_path, _on_one_device(_tree(like))), like)
+    return state, config, load_extras(step_path)
+
+
+def load_extras(step_path: epath.Path) -> Extras:
+    """The checkpoint's extras, as numpy arrays; empty if it has none."""
+    return _load_arrays(step_path, "extras") if (step_path / "extras").is_dir() else {}
+
+
+def _on_one_device(tree):
     device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    wanted = jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=device), wanted)
-    tree = _restore(step_path, wanted, partial=True)
-    return TrainedGenerator(gan, config, int(tree["step"]), tree["ema_params"], tree["generator"]["stats"])
+    return jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=device), tree)
+
+
+def store_config(workdir: epath.Path, config: ml_collections.ConfigDict) -> None:
+    """Writes `workdir`/config.json, for people and for configs that start from it; a checkpoint's own config is what counts."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    written = workdir / "config.json.tmp"
+    written.write_text(configs.to_json(config))
+    written.replace(workdir / "config.json")  # Whole or not at all, whenever the process is killed.
 
 
 def load_config(step_path: epath.Path) -> ml_collections.ConfigDict:
@@ -170,18 +207,22 @@ def _damaged(step_path: epath.Path, error: Exception) -> str:
 
 def load_arrays(path: epath.PathLike) -> dict[str, np.ndarray]:
     """Every array of a checkpoint by its dotted name, whatever model it belongs to."""
-    step_path = find(path)
-
-    def read():
-        handler = ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
-        metadata = handler.metadata(step_path / "state").item_metadata.tree
-        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), metadata)
-        return handler.restore(step_path / "state", args=ocp.args.PyTreeRestore(restore_args=as_numpy))
-
-    tree = _read(step_path, read)
+    tree = _load_arrays(find(path), "state")
     return {
         jax.tree_util.keystr(k, simple=True, separator="."): v for k, v in jax.tree_util.tree_leaves_with_path(tree)
     }
+
+
+def _load_arrays(step_path: epath.Path, item: str) -> dict:
+    """One item as it was saved, as numpy arrays."""
+
+    def read():
+        handler = ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
+        metadata = handler.metadata(step_path / item).item_metadata.tree
+        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), metadata)
+        return handler.restore(step_path / item, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
+
+    return _read(step_path, read)
 
 
 def compare(a: epath.PathLike, b: epath.PathLike) -> list[str]:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from absl import app, flags
 from absl import logging as absl_logging
 
-from biggan_jax.config import base, flatten
+from biggan_jax.config import base, config_path, flatten
 from biggan_jax.types import UserError
 
 SUCCESS, DIFFERENT, USER_ERROR, RUN_AGAIN = 0, 1, 2, 75
@@ -120,23 +120,12 @@ def _raised_in(error: Exception, package: str) -> bool:
 
 
 def _resolve_config(argument: str) -> str:
-    """`--config=quickstart` means the config of that name that ships with the package."""
+    """`--config=quickstart` means the config of that name that ships with the package; `NAME:ARGUMENT` gives it an argument."""
     flag, _, name = argument.partition("=")
-    if flag not in ("--config", "-config") or not name or "/" in name or os.path.exists(name.partition(":")[0]):
+    name, colon, rest = name.partition(":")
+    if flag not in ("--config", "-config") or not name or os.path.exists(name):
         return argument
     try:
-        return f"{flag}={config_path(name)}"
+        return f"{flag}={config_path(name)}{colon}{rest}"
     except UserError as error:
         fail(error)
-
-
-def config_path(name: str) -> pathlib.Path:
-    """The file of a config that ships with the package. Raises UserError, with the names that do."""
-    package = pathlib.Path(__file__).parent
-    # Installed from a wheel it lies in the package; in a checkout beside it.
-    folder = next(f for f in (package / "configs", package.parent / "configs") if f.is_dir())
-    path = folder / f"{name.removesuffix('.py')}.py"
-    if not path.exists():
-        known = ", ".join(sorted(p.stem for p in folder.glob("[a-z]*.py")))
-        raise UserError(f"--config={name} is neither a file nor a config that ships with the package: {known}")
-    return path

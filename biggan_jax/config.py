@@ -1,9 +1,16 @@
-"""Owns every setting: its default, meaning, unit and source, and which values make sense. Must not build anything from them."""
+"""Owns every setting: its default, meaning, unit and source, and which values make sense. Must not build anything from them.
+
+Run as a program it compares two configs: `python -m biggan_jax.config diff A B`.
+"""
 
 import difflib
 import json
+import pathlib
+import runpy
+import sys
 
 import ml_collections
+from etils import epath
 
 from biggan_jax.types import UserError
 
@@ -15,8 +22,15 @@ def base() -> ml_collections.ConfigDict:
     c.num_steps = 150_000  # Rounds: each is d_steps updates of D and one of G.
     c.batch_size = 2048  # Global: real images for one D update, over all devices of all hosts.
     c.d_steps = 2  # D updates for each G update.
+    c.init_from = ""  # A checkpoint whose weights and optimisers a new run starts with; see configs/finetune.py.
     c.dtype = "float32"  # Of activations: float32 or bfloat16. Weights, moments, losses are always float32.
-    c.loss = "hinge"  # A name in losses.LOSSES.
+    c.loss = "hinge"  # A name in losses.LOSSES: hinge, non_saturating, wasserstein, least_squares.
+    c.microbatches = (
+        1  # Parts in which an update works through its batch, to save memory; batch norm sees one part at a time.
+    )
+    c.spectral_advance = (
+        "update"  # Power steps once an update, or once a microbatch, as BigGAN-PyTorch's accumulation does.
+    )
 
     c.model = ml_collections.ConfigDict()
     c.model.family = "biggan"  # A name in models.FAMILIES.
@@ -27,14 +41,34 @@ def base() -> ml_collections.ConfigDict:
     c.model.d_ch = 0  # Overrides ch in D; 0: same as ch.
     c.model.dim_z = 120  # Length of z; with skip_z a multiple of the number of chunks (G's blocks + 1).
     c.model.shared_dim = 128  # Length of G's class embedding.
+    c.model.shared_embedding = (
+        True  # False: each of G's batch norms has its own tables of classes (SA-GAN); with skip_z=False.
+    )
     c.model.skip_z = True  # BigGAN: z in chunks, one for each block. BigGAN-deep always feeds all of z everywhere.
     c.model.depth = 2  # BigGAN-deep: blocks a stage.
     c.model.g_attention = (64,)  # Pixels: sizes of G's feature maps that self-attention follows.
     c.model.d_attention = (64,)  # Likewise in D.
+    c.model.d_wide = True  # False: D's blocks change channels at their second convolution (SN-GAN).
+    c.model.pad_rgb = (
+        False  # G's last convolution keeps ch filters, the first 3 are the image: the released BigGAN-deep.
+    )
+    c.model.prior = "normal"  # Of z: names in latents.PRIORS; a*b multiplies, a|b gives each half of the entries.
+    c.model.init = "orthogonal"  # Of weights: orthogonal (the paper's), xavier, normal.
     c.model.bn_eps = 1e-4  # Added to variances. The paper's.
+    c.model.bn_out_eps = 0.0  # That of G's last batch norm; 0: same as bn_eps. BigGAN-PyTorch's is always 1e-5.
     c.model.bn_momentum = 0.9  # Share of the old running moments that a training pass keeps.
     c.model.spectral_eps = 1e-4  # Least norm by which a power iteration's vector is divided. The paper's.
     c.model.spectral_iterations = 1  # Power iterations an update.
+    c.model.spectral_eval = (
+        "step"  # In evaluation one power step that is discarded, or the vectors as stored (Hugging Face).
+    )
+    c.model.g_spectral_norm = True  # False: only D is normalised (SN-GAN).
+
+    c.regularizer = ml_collections.ConfigDict()
+    c.regularizer.g_ortho = 0.0  # Strength of the orthogonal penalty on G's weights. The paper's: 1e-4.
+    c.regularizer.d_ortho = 0.0  # Likewise on D's.
+    c.regularizer.ortho_factor = 4.0  # Of its gradient: 4 is the exact one of the paper's formula, 2 BigGAN-PyTorch's.
+    c.regularizer.r1 = 0.0  # Strength of R1, the zero-centred gradient penalty on real images; Brock et al. tried 10.
 
     c.optimizer = ml_collections.ConfigDict()
     c.optimizer.g_lr = 5e-5  # The paper's.
@@ -48,12 +82,13 @@ def base() -> ml_collections.ConfigDict:
     c.ema.start = 0  # Rounds; before, the average is a copy of the weights.
 
     c.augment = ml_collections.ConfigDict()
-    c.augment.policy = ()  # DiffAugment: names in augment.POLICIES, in order. For small data sets.
+    c.augment.policy = ()  # DiffAugment: colour, translation, cutout, in order. For small data sets.
 
     c.data = ml_collections.ConfigDict()
     c.data.name = "fake"  # A name in data.SOURCES.
     c.data.dataset = ""  # With name tfds: the builder, such as imagenet2012.
     c.data.dir = ""  # With name tfds: the folder of prepared data, local or gs://; empty: TFDS's default.
+    c.data.flip = False  # Mirrors half of the images, drawn anew each epoch.
 
     c.log_every = 100  # Rounds between lines of metrics.
     c.sample_every = 1000  # Rounds between sample grids; 0: none.
@@ -90,7 +125,8 @@ def choose(table: dict, key: str, name: str):
 
 POSITIVE = ("num_steps", "batch_size", "d_steps", "log_every", "checkpoint_every", "checkpoint_keep", "model.ch")
 POSITIVE += ("model.dim_z", "model.shared_dim", "model.depth", "model.bn_eps", "model.spectral_eps")
-POSITIVE += ("model.spectral_iterations", "optimizer.g_lr", "optimizer.d_lr", "optimizer.eps")
+POSITIVE += ("model.spectral_iterations", "optimizer.g_lr", "optimizer.d_lr", "optimizer.eps", "microbatches")
+POSITIVE += ("regularizer.ortho_factor",)
 NOT_NEGATIVE = (
     "seed",
     "sample_every",
@@ -99,7 +135,16 @@ NOT_NEGATIVE = (
     "model.num_classes",
     "model.g_ch",
     "model.d_ch",
+    "model.bn_out_eps",
+    "regularizer.g_ortho",
+    "regularizer.d_ortho",
+    "regularizer.r1",
 )
+ONE_OF = {
+    "dtype": ("float32", "bfloat16"),
+    "spectral_advance": ("update", "microbatch"),
+    "model.spectral_eval": ("step", "stored"),
+}
 SHARES = ("ema.decay", "model.bn_momentum", "optimizer.b1", "optimizer.b2")
 
 
@@ -116,7 +161,12 @@ def validate(config: ml_collections.ConfigDict) -> None:
             raise UserError(f"{key} is {config[key]}; it must be at least 0 and less than 1")
     if config.seed >= 2**31:
         raise UserError(f"seed is {config.seed}; it must be less than 2**31")
-    choose({"float32": 0, "bfloat16": 0}, "dtype", config.dtype)
+    for key, values in ONE_OF.items():
+        choose(dict.fromkeys(values), key, config[key])
+    if config.batch_size % config.microbatches:
+        raise UserError(
+            f"batch_size {config.batch_size} cannot be split in {config.microbatches} microbatches of equal size"
+        )
     profile_range(config)
 
 
@@ -128,6 +178,44 @@ def profile_range(config: ml_collections.ConfigDict) -> range:
     if not (start.isdigit() and stop.isdigit() and int(start) < int(stop)):
         raise UserError(f"profile_steps {config.profile_steps!r} is not START:STOP in rounds, such as 100:105")
     return range(int(start), int(stop))
+
+
+def of_run(workdir: str) -> ml_collections.ConfigDict:
+    """The config of a run's folder. Raises UserError if there is none."""
+    path = epath.Path(workdir) / "config.json"
+    if not workdir or not path.exists():
+        raise UserError(f"{path} does not exist; name the folder of a run, as in --config=finetune:runs/converted")
+    return from_json(path.read_text())
+
+
+def config_path(name: str) -> pathlib.Path:
+    """The file of a config that ships with the package, by its name, with or without its folder. Raises UserError."""
+    package = pathlib.Path(__file__).parent
+    # Installed from a wheel it lies in the package; in a checkout beside it.
+    folder = next(f for f in (package / "configs", package.parent / "configs") if f.is_dir())
+    known = {p.relative_to(folder).with_suffix("").as_posix(): p for p in sorted(folder.rglob("[a-z]*.py"))}
+    wanted = name.removesuffix(".py").removeprefix("configs/")
+    for known_name, path in known.items():
+        if wanted in (known_name, path.stem):
+            return path
+    near = difflib.get_close_matches(wanted, [*known, *(path.stem for path in known.values())], 1)
+    hint = f"did you mean {near[0]}? " if near else ""
+    raise UserError(
+        f"--config={name} is neither a file nor a config that ships with the package; {hint}known: {', '.join(known)}"
+    )
+
+
+def load(name: str) -> ml_collections.ConfigDict:
+    """The config of a file, or of a name of one that ships with the package; `NAME:ARGUMENT` for one that takes an argument."""
+    name, _, argument = name.partition(":")
+    path = pathlib.Path(name) if name.endswith(".py") and pathlib.Path(name).exists() else config_path(name)
+    try:
+        get_config = runpy.run_path(str(path))["get_config"]
+        return get_config(argument) if argument else get_config()
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"the config file {path} failed with {type(error).__name__}: {error}") from error
 
 
 def differences(a: dict, b: dict) -> dict[str, tuple]:
@@ -163,8 +251,32 @@ def from_json(text: str) -> ml_collections.ConfigDict:
     return config
 
 
+def main() -> int:
+    """`python -m biggan_jax.config diff A B`: the keys in which two configs differ, and each one's value; exits 1 if any."""
+    if len(sys.argv) != 4 or sys.argv[1] != "diff":
+        print("usage: python -m biggan_jax.config diff A B", file=sys.stderr)
+        return 2
+    try:
+        changed = differences(*(load(name).to_dict() for name in sys.argv[2:]))
+    except UserError as error:
+        print(f"config: error: {error}", file=sys.stderr)
+        return 2
+    widths = [max([len(str(row[i])) for row in _rows(changed)], default=0) for i in range(2)]
+    for key, a, b in _rows(changed):
+        print(f"{key:{widths[0]}}  {a:{widths[1]}}  {b}")
+    return 1 if changed else 0
+
+
+def _rows(changed: dict[str, tuple]) -> list[tuple[str, str, str]]:
+    return [(key, *(json.dumps(value) for value in values)) for key, values in changed.items()]
+
+
 def _set(config: ml_collections.ConfigDict, key: str, value) -> None:
     *path, last = key.split(".")
     for name in path:
         config = config[name]
     config[last] = value
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -14,6 +14,7 @@ from ml_collections import config_flags
 
 from biggan_jax import cli, data, sampling
 from biggan_jax.checkpoint import load_generator
+from biggan_jax.config import config_path
 from biggan_jax.evaluation import classifier, judge
 from biggan_jax.state import init_state
 from biggan_jax.train import train
@@ -43,7 +44,7 @@ def main() -> int:
     weights = sampling.evaluation_weights(gan, trained.ema_params, u)
     moments = sampling.standing_statistics(gan, weights, config.seed)
     # A row holds ten different digits; a column one digit, ten times.
-    z = sampling.truncated_normal(jax.random.key(config.seed), 100, gan.dim_z, None)
+    z = sampling.draw_latents(gan, jax.random.key(config.seed), 100)
     y = np.tile(np.arange(10, dtype=np.int32), 10)
     sheet = sampling.grid(sampling.to_uint8(sampling.generate(gan, weights, moments, z, y)), columns=10)
     sampling.save_png(out / "samples.png", sheet)
@@ -102,7 +103,7 @@ def print_report(report: dict, out: epath.Path) -> None:
 
 
 def run() -> None:
-    flags.FLAGS.set_default("config", str(cli.config_path("quickstart")))
+    flags.FLAGS.set_default("config", str(config_path("quickstart")))
     cli.run(main)
 
 

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from biggan_jax import augment
+from biggan_jax import augment, regularizers
+from biggan_jax.latents import draw
 from biggan_jax.layers import spectral
 from biggan_jax.losses import Loss
 from biggan_jax.sharding import constrain_batch
@@ -29,19 +30,44 @@ class GAN:
     d_steps: int = 1
     ema_decay: float = 0.9999
     ema_start: int = 0
+    prior: str = "normal"
+    init: str = "orthogonal"
+    microbatches: int = 1
+    spectral_advance: str = "update"
+    spectral_eval: str = "step"
     spectral_eps: float = 1e-4
     spectral_iterations: int = 1
+    g_spectral_norm: bool = True
+    g_ortho: float = 0.0
+    d_ortho: float = 0.0
+    ortho_factor: float = 4.0
+    r1: float = 0.0
     augment_policy: tuple[str, ...] = ()
     mesh: Mesh | None = None
 
-    def normalize(self, params: Params, u: Params) -> tuple[Params, Params]:
-        """Spectral normalisation with this game's settings: (params / sigma, new u)."""
-        return spectral.normalize(params, u, eps=self.spectral_eps, iterations=self.spectral_iterations)
+    @property
+    def spectral_advances(self) -> int:
+        """Power steps an update: one, or one for each microbatch."""
+        return self.microbatches if self.spectral_advance == "microbatch" else 1
+
+    def normalize(self, params: Params, vectors: spectral.Vectors) -> tuple[Params, spectral.Vectors]:
+        """Spectral normalisation in training, with this game's settings: (params / sigma, new vectors)."""
+        return spectral.normalize(params, vectors, eps=self.spectral_eps, iterations=self.spectral_iterations)
+
+    def evaluation_weights(self, params: Params, vectors: spectral.Vectors) -> Params:
+        """params / sigma in evaluation: by one power step whose vectors are discarded, or by the stored vectors."""
+        if self.spectral_eval == "stored":
+            return spectral.normalize_stored(params, vectors)
+        return self.evaluation_step(params, vectors)[0]
+
+    def evaluation_step(self, params: Params, vectors: spectral.Vectors) -> tuple[Params, spectral.Vectors]:
+        """The one power step of evaluation: (params / sigma, the vectors that gave it)."""
+        return spectral.normalize(params, vectors, eps=self.spectral_eps)
 
     def latents(self, key: jax.Array, batch_size: int) -> tuple[Latent, Label]:
-        """z ~ N(0, I), [B, dim_z], and y uniform over the classes, [B]; both split over the mesh."""
+        """z [B, dim_z] of the game's prior, and y uniform over the classes, [B]; both split over the mesh."""
         z_key, y_key = jax.random.split(key)
-        z = jax.random.normal(z_key, (batch_size, self.dim_z))
+        z = draw(self.prior, z_key, batch_size, self.dim_z)
         y = jax.random.randint(y_key, (batch_size,), 0, max(self.num_classes, 1))
         return constrain_batch(z, self.mesh), constrain_batch(y, self.mesh)
 
@@ -54,6 +80,10 @@ class GAN:
     def discriminate(self, weights: Params, x: Image, y: Label, key: jax.Array) -> Logit:
         """D with normalised weights, on images augmented by the game's policy."""
         return self.discriminator.apply({"params": weights}, augment.apply(x, key, self.augment_policy), y)
+
+    def weight_penalty(self, params: Params, strength: float) -> jax.Array:
+        """The orthogonal penalty on raw weights. Its gradient is `ortho_factor` (W W^T o (1 - I)) W: 4 is the paper's."""
+        return strength * (self.ortho_factor / 4) * regularizers.orthogonal(params)
 
     def ema_decay_at(self, step: jax.Array) -> jax.Array:
         """The decay in the round that starts at `step`: 0, so that the average is a copy, before round `ema_start`."""

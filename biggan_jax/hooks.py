@@ -1,7 +1,6 @@
 """Owns what happens beside training every so many steps: metrics, sample grids, traces. Reads the state, never changes it."""
 
 import jax
-import numpy as np
 
 from biggan_jax import sampling
 from biggan_jax.gan import GAN
@@ -36,8 +35,8 @@ class Log:
 def write_samples(gan: GAN, state: TrainState, step: int, writer: Writer | None, columns: int = 8) -> None:
     """Two grids of the same latents, a row a class: by the live weights and by their average."""
     classes = sampling.rows_of_classes(gan.num_classes)
-    z = np.random.default_rng(0).standard_normal((len(classes) * columns, gan.dim_z), np.float32)
     y = classes.repeat(columns)
+    z = sampling.draw_latents(gan, jax.random.key(0), len(y))
     for name, params in (("live", state.generator.params), ("ema", state.ema_params)):
         weights = sampling.evaluation_weights(gan, params, state.generator.stats["spectral"])
         moments = sampling.standing_statistics(gan, weights, seed=0, passes=16)

@@ -24,5 +24,32 @@ def _hinge_generator(fake: Logit) -> jax.Array:
     return -jnp.mean(fake)
 
 
-LOSSES = {"hinge": Loss(_hinge_discriminator, _hinge_generator)}
+def _non_saturating_discriminator(real: Logit, fake: Logit) -> tuple[jax.Array, jax.Array]:
+    return jnp.mean(jax.nn.softplus(-real)), jnp.mean(jax.nn.softplus(fake))
+
+
+def _non_saturating_generator(fake: Logit) -> jax.Array:
+    return jnp.mean(jax.nn.softplus(-fake))
+
+
+def _wasserstein_discriminator(real: Logit, fake: Logit) -> tuple[jax.Array, jax.Array]:
+    return -jnp.mean(real), jnp.mean(fake)
+
+
+def _least_squares_discriminator(real: Logit, fake: Logit) -> tuple[jax.Array, jax.Array]:
+    return jnp.mean(jnp.square(real - 1)) / 2, jnp.mean(jnp.square(fake)) / 2
+
+
+def _least_squares_generator(fake: Logit) -> jax.Array:
+    return jnp.mean(jnp.square(fake - 1)) / 2
+
+
+LOSSES = {
+    "hinge": Loss(_hinge_discriminator, _hinge_generator),
+    "non_saturating": Loss(_non_saturating_discriminator, _non_saturating_generator),
+    "wasserstein": Loss(_wasserstein_discriminator, _hinge_generator),
+    "least_squares": Loss(_least_squares_discriminator, _least_squares_generator),
+}
+"""hinge: Lim & Ye 2017, the paper's. non_saturating: Goodfellow et al. 2014. wasserstein: Arjovsky et al. 2017, its
+Lipschitz bound left to spectral norm or a penalty. least_squares: Mao et al. 2017, targets 0 and 1."""
 """hinge: Lim & Ye 2017, as in Brock et al. 2019, sec. 3."""

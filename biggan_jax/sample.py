@@ -12,20 +12,28 @@ from etils import epath
 
 from biggan_jax import cli, sampling
 from biggan_jax.checkpoint import TrainedGenerator, load_generator
-from biggan_jax.types import UserError
+from biggan_jax.types import Params, UserError
 
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A workdir (its latest step), a checkpoints folder, or one step.")
 CLASSES = flags.DEFINE_list("classes", None, "Class ids, such as 0,1,7. Default: all, or ten spread over all.")
 NUM = flags.DEFINE_integer(
     "num", None, "Images in all, shared out over the classes. Default: 8 a class.", lower_bound=1
 )
-TRUNCATION = flags.DEFINE_float("truncation", None, "Entries of z beyond it are drawn again. Default: none.")
+TRUNCATION = flags.DEFINE_float(
+    "truncation",
+    None,
+    "Entries of z beyond it are drawn again. With binned statistics: z is truncated at 2 and multiplied by it.",
+)
 SEED = flags.DEFINE_integer("seed", 0, "Of the latents.", lower_bound=0, upper_bound=2**31 - 1)
 OUT = flags.DEFINE_string("out", None, "A .png or .npz file.")
 FLOAT = flags.DEFINE_bool("float", False, "In an .npz: float32 images in [-1, 1] instead of uint8.")
 LATENTS = flags.DEFINE_string("latents", None, "An .npz with arrays z and y to sample, instead of drawing them.")
 STATISTICS = flags.DEFINE_enum(
-    "statistics", "standing", ["standing", "running"], "Batch-norm moments: averaged over fresh batches, or training's."
+    "statistics",
+    None,
+    ["standing", "running", "binned", "binned_as_hf"],
+    "Batch-norm moments: averaged over fresh batches; training's; or those for the truncation that came with the weights, "
+    "interpolated, or weighed as Hugging Face does. Default: binned where there are such, else standing.",
 )
 PASSES = flags.DEFINE_integer("passes", 100, "Batches that standing statistics average.", lower_bound=1)
 
@@ -43,14 +51,10 @@ def main() -> None:
 
     trained = load_generator(CHECKPOINT.value)
     gan = trained.gan
+    check_statistics(trained)
     z, y = read_latents(LATENTS.value, trained) if LATENTS.value else draw_latents(trained)
     weights = sampling.evaluation_weights(gan, trained.ema_params, trained.stats["spectral"])
-    if STATISTICS.value == "running":
-        moments = trained.stats["batch_stats"]
-    else:
-        moments = sampling.standing_statistics(
-            gan, weights, SEED.value, truncation=TRUNCATION.value, passes=PASSES.value
-        )
+    moments = batch_norm_moments(trained, weights)
     images = sampling.generate(gan, weights, moments, z, y)
 
     try:
@@ -58,6 +62,35 @@ def main() -> None:
     except OSError as error:
         raise UserError(f"--out={out} cannot be written: {error}") from error
     print(f"{len(images)} images of step {trained.step} in {out}")
+
+
+def statistics_of(trained: TrainedGenerator) -> str:
+    return STATISTICS.value or ("binned" if trained.binned else "standing")
+
+
+def check_statistics(trained: TrainedGenerator) -> None:
+    if not statistics_of(trained).startswith("binned"):
+        return
+    if trained.binned is None:
+        raise UserError(
+            f"--statistics={STATISTICS.value}: this checkpoint carries no statistics by truncation; use standing"
+        )
+    if TRUNCATION.value is not None and TRUNCATION.value > 1:
+        raise UserError(
+            f"--truncation={TRUNCATION.value}: binned statistics reach from 0 to 1; or use --statistics=standing"
+        )
+
+
+def batch_norm_moments(trained: TrainedGenerator, weights: Params) -> Params:
+    kind = statistics_of(trained)
+    if kind == "running":
+        return trained.stats["batch_stats"]
+    if kind == "standing":
+        return sampling.standing_statistics(
+            trained.gan, weights, SEED.value, truncation=TRUNCATION.value, passes=PASSES.value
+        )
+    truncation = 1.0 if TRUNCATION.value is None else TRUNCATION.value
+    return sampling.binned_statistics(trained.binned, truncation, swapped=kind == "binned_as_hf")
 
 
 def draw_latents(trained: TrainedGenerator) -> tuple[np.ndarray, np.ndarray]:
@@ -71,7 +104,10 @@ def draw_latents(trained: TrainedGenerator) -> tuple[np.ndarray, np.ndarray]:
             raise UserError(f"--classes={','.join(CLASSES.value)} is not a list of class ids, such as 0,1,7") from None
         check_classes(classes, num_classes)
     num = NUM.value or 8 * len(classes)
-    z = sampling.truncated_normal(jax.random.key(SEED.value), num, trained.gan.dim_z, TRUNCATION.value)
+    truncation, scaled = TRUNCATION.value, statistics_of(trained).startswith("binned")
+    if scaled and truncation is None:
+        truncation = 1.0
+    z = sampling.draw_latents(trained.gan, jax.random.key(SEED.value), num, truncation, scaled=scaled)
     return np.asarray(z), np.sort(np.resize(classes, num))
 
 

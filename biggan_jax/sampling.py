@@ -1,6 +1,7 @@
-"""Owns drawing pictures from a trained G: truncation, standing statistics, images, grids. Must not know training."""
+"""Owns drawing pictures from a trained G: latents, batch-norm moments for sampling, images, grids. Must not know training."""
 
 import functools
+import math
 
 import flax.linen as nn
 import jax
@@ -10,44 +11,69 @@ from etils import epath
 from PIL import Image as PILImage
 
 from biggan_jax.gan import GAN
-from biggan_jax.types import Image, Label, Latent, Params
+from biggan_jax.latents import draw, draw_truncated
+from biggan_jax.layers.spectral import Vectors
+from biggan_jax.types import Image, Label, Latent, Params, UserError
 
 
-def truncated_normal(key: jax.Array, num: int, dim_z: int, truncation: float | None) -> Latent:
-    """z [num, dim_z]: N(0, I), each entry drawn again while |z| > truncation; None draws once.
-
-    The truncation trick of Brock et al. 2019, sec. 3.1. Drawing again until it fits is the normal distribution between
-    the bounds, which is drawn directly here. Departs from Hugging Face and TF-Hub, which scale one truncated at 2.
-    """
+def draw_latents(
+    gan: GAN, key: jax.Array, num: int, truncation: float | None = None, *, scaled: bool = False
+) -> Latent:
+    """z [num, dim_z] of the game's prior; with a truncation, of the truncated normal (see latents.draw_truncated)."""
     if truncation is None:
-        return jax.random.normal(key, (num, dim_z))
-    return jax.random.truncated_normal(key, -truncation, truncation, (num, dim_z))
+        return draw(gan.prior, key, num, gan.dim_z)
+    if gan.prior != "normal":
+        raise UserError(f"truncation is defined for model.prior normal; this model's is {gan.prior}")
+    return draw_truncated(key, num, gan.dim_z, truncation, scaled=scaled)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def evaluation_weights(gan: GAN, params: Params, u: Params) -> Params:
-    """G's weights ready for sampling: normalised by one power step, whose new u is discarded, as in BigGAN-PyTorch."""
-    return gan.normalize(params, u)[0]
+def evaluation_weights(gan: GAN, params: Params, vectors: Vectors) -> Params:
+    """G's weights ready for sampling, normalised as the game's `spectral_eval` says."""
+    return gan.evaluation_weights(params, vectors)
 
 
 def standing_statistics(
-    gan: GAN, weights: Params, seed: int, *, truncation: float | None = None, passes: int = 100, batch_size: int = 64
+    gan: GAN,
+    weights: Params,
+    seed: int,
+    *,
+    truncation: float | None = None,
+    scaled: bool = False,
+    passes: int = 100,
+    batch_size: int = 64,
 ) -> Params:
-    """Batch-norm moments for sampling: batch moments averaged over `passes` of `batch_size` latents of that truncation.
+    """Batch-norm moments for sampling: batch moments averaged over `passes` of `batch_size` latents, as `draw_latents` makes them.
 
     Brock et al. 2019, App. C: with them, an image does not depend on what else is in its batch.
     """
     total = None
+    truncation = None if truncation is None else np.float32(truncation)  # Traced: one compilation for all truncations.
     for i in range(passes):
-        moments = _batch_moments(gan, weights, np.uint32(seed), np.uint32(i), batch_size, truncation)
+        moments = _batch_moments(gan, weights, np.uint32(seed), np.uint32(i), batch_size, truncation, scaled)
         total = moments if total is None else jax.tree.map(jnp.add, total, moments)
     return jax.tree.map(lambda x: x / passes, total)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 4, 5))
-def _batch_moments(gan: GAN, weights, seed, i, batch_size: int, truncation: float | None) -> Params:
+def binned_statistics(bins: Params, truncation: float, *, swapped: bool = False) -> Params:
+    """Batch-norm moments for one truncation in [0, 1], between the two nearest of those measured.
+
+    `bins`: moments [bins, C], measured at truncations 0 ... 1 in equal steps, as the released BigGAN-deep models carry.
+    `swapped` weighs the two as Hugging Face's code does, the nearer one less: for parity with its images only.
+    """
+    count = len(jax.tree.leaves(bins)[0])
+    step = 1.0 / (count - 1)
+    share, low = math.modf(truncation / step)
+    low, high = int(low), min(int(low) + 1, count - 1)
+    if swapped and share:
+        share = 1 - share
+    return jax.tree.map(lambda rows: rows[low] * np.float32(1 - share) + rows[high] * np.float32(share), bins)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 4, 6))
+def _batch_moments(gan: GAN, weights, seed, i, batch_size: int, truncation: np.float32 | None, scaled: bool) -> Params:
     z_key, y_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), i))
-    z = truncated_normal(z_key, batch_size, gan.dim_z, truncation)
+    z = draw_latents(gan, z_key, batch_size, truncation, scaled=scaled)
     y = jax.random.randint(y_key, (batch_size,), 0, max(gan.num_classes, 1))
     # With momentum 0, what a training pass leaves behind are the moments of its batch alone.
     generator = gan.generator.clone(bn_momentum=0.0)

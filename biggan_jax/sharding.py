@@ -40,9 +40,11 @@ def shard_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array
     return {name: jax.make_array_from_process_local_data(sharding, array) for name, array in batch.items()}
 
 
-def check_batch_size(batch_size: int, devices: int) -> None:
+def check_batch_size(batch_size: int, devices: int, microbatches: int = 1) -> None:
     """Raises UserError, naming the nearest sizes that would do, if the batch cannot be split evenly."""
-    if batch_size % devices:
-        below = batch_size // devices * devices
-        nearest = f"{below} and {below + devices}" if below else f"{devices}"
-        raise UserError(f"batch_size {batch_size} is not divisible by {devices} devices; nearest are {nearest}")
+    parts = devices * microbatches
+    if batch_size % parts:
+        below = batch_size // parts * parts
+        nearest = f"nearest are {below} and {below + parts}" if below else f"nearest is {parts}"
+        times = f" times {microbatches} microbatches" if microbatches > 1 else ""
+        raise UserError(f"batch_size {batch_size} is not divisible by {devices} devices{times}; {nearest}")

@@ -8,15 +8,15 @@ import jax.numpy as jnp
 import optax
 
 from biggan_jax.gan import GAN
-from biggan_jax.layers import spectral
+from biggan_jax.layers import initializers, spectral
 from biggan_jax.types import Params
 
 
 class Player(flax.struct.PyTreeNode):
     """One network's weights and what follows them.
 
-    params move by the optimiser. stats (`spectral`: u-vectors, and for G `batch_stats`: running moments) move by any
-    forward pass in training, so an update of one player moves the other's stats too.
+    params move by the optimiser. stats (`spectral`: singular vectors, and for G `batch_stats`: running moments) move by
+    any forward pass in training, so an update of one player moves the other's stats too.
     """
 
     params: Params
@@ -54,19 +54,23 @@ def init_state(gan: GAN, seed: jax.Array | int) -> TrainState:
     resolution = gan.generator.resolution
 
     g_variables = gan.generator.init(g_key, z, y, train=True)
+    g_params = initializers.redraw(g_variables["params"], gan.init, g_key)
+    g_rule = spectral.kernels if gan.g_spectral_norm else spectral.nothing
+    keep_v = gan.spectral_eval == "stored"
     g_stats = {
-        "spectral": spectral.init(g_variables["params"], spectral.kernels, gu_key),
+        "spectral": spectral.init(g_params, g_rule, gu_key, keep_v=keep_v),
         "batch_stats": g_variables["batch_stats"],
     }
     d_params = gan.discriminator.init(d_key, jnp.zeros((1, resolution, resolution, 3)), y)["params"]
-    d_stats = {"spectral": spectral.init(d_params, spectral.kernels_and_embeddings, du_key)}
+    d_params = initializers.redraw(d_params, gan.init, d_key)
+    d_stats = {"spectral": spectral.init(d_params, spectral.kernels_and_embeddings, du_key, keep_v=keep_v)}
 
     return TrainState(
         step=jnp.int32(0),
         seed=jnp.asarray(seed, jnp.uint32),
         attempt=jnp.int32(0),
-        generator=Player(g_variables["params"], g_stats, gan.g_optimizer.init(g_variables["params"])),
+        generator=Player(g_params, g_stats, gan.g_optimizer.init(g_params)),
         discriminator=Player(d_params, d_stats, gan.d_optimizer.init(d_params)),
         # A copy, since one buffer cannot be donated twice.
-        ema_params=jax.tree.map(jnp.copy, g_variables["params"]),
+        ema_params=jax.tree.map(jnp.copy, g_params),
     )

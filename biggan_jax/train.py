@@ -7,13 +7,14 @@ import os
 
 import jax
 import ml_collections
+import numpy as np
 from clu import parameter_overview
 from etils import epath
 from jax.experimental import multihost_utils
 
 from biggan_jax import config as configs
 from biggan_jax import data, hooks, sharding
-from biggan_jax.checkpoint import Checkpoints, checkpoint_steps, find, load_config
+from biggan_jax.checkpoint import Checkpoints, checkpoint_steps, find, load_config, load_state, store_config
 from biggan_jax.gan import GAN
 from biggan_jax.interrupt import Interrupt
 from biggan_jax.models import build_gan
@@ -39,14 +40,14 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
         interrupt = cleanup.enter_context(Interrupt())
         configs.validate(config)
         mesh = sharding.make_mesh()
-        sharding.check_batch_size(config.batch_size, mesh.size)
+        sharding.check_batch_size(config.batch_size, mesh.size, config.microbatches)
         gan = build_gan(config, mesh)
         source = data.make_source(config)
         workdir = claim_workdir(workdir, config)
 
         checkpoints = Checkpoints(workdir, config.checkpoint_keep, config.checkpoint_keep_every)
         cleanup.callback(checkpoints.close)
-        state = start_state(gan, config.seed, checkpoints)
+        state = start_state(gan, config, checkpoints)
         start = done = int(state.step)
         if start >= config.num_steps:
             past = "" if start == config.num_steps else "; the run is past num_steps, set it higher to go on"
@@ -95,20 +96,52 @@ def compile_round(gan: GAN, mesh: jax.sharding.Mesh):
     return jax.jit(functools.partial(train_step, gan), donate_argnums=0, out_shardings=replicated)
 
 
-def start_state(gan: GAN, seed: int, checkpoints: Checkpoints) -> TrainState:
-    """The latest checkpoint's state, or a fresh one, laid out on the GAN's mesh."""
+def start_state(gan: GAN, config: ml_collections.ConfigDict, checkpoints: Checkpoints) -> TrainState:
+    """The latest checkpoint's state, or a fresh one, with the weights of `init_from` if given; laid out on the GAN's mesh."""
     layout = sharding.replicated(gan.mesh)
     init = functools.partial(init_state, gan)
     if checkpoints.latest_step() is None:
-        return jax.jit(init, out_shardings=layout)(seed)
-    shapes = jax.eval_shape(init, seed)
+        state = jax.jit(init, out_shardings=layout)(config.seed)
+        return fine_tuned(state, config.init_from, layout) if config.init_from else state
+    shapes = jax.eval_shape(init, config.seed)
     return checkpoints.restore(jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=layout), shapes))
+
+
+def fine_tuned(fresh: TrainState, init_from: str, layout: jax.sharding.Sharding) -> TrainState:
+    """The fresh state with players and average of the checkpoint `init_from`, optimisers included where theirs are alike.
+
+    Raises UserError, naming the first array that differs, if the networks are not the same.
+    """
+    stored, _, _ = load_state(init_from)
+    taken = {"generator": stored.generator, "discriminator": stored.discriminator, "ema_params": stored.ema_params}
+    for name in ("generator", "discriminator"):
+        player, theirs = getattr(fresh, name), taken[name]
+        for part in ("params", "stats"):
+            refuse_other_shapes(getattr(player, part), getattr(theirs, part), f"{init_from}: {name}.{part}")
+        if jax.tree.structure(theirs.opt_state) != jax.tree.structure(player.opt_state):
+            logger.info("the %s's optimiser is another than that of init_from: it starts anew", name)
+            taken[name] = theirs.replace(opt_state=player.opt_state)
+    logger.info("starting from the weights of %s, step %d", init_from, int(stored.step))
+    as_host = jax.tree.map(np.asarray, taken)
+    return fresh.replace(
+        **jax.tree.map(lambda a: jax.make_array_from_callback(a.shape, layout, lambda i: a[i]), as_host)
+    )
+
+
+def refuse_other_shapes(here, there, where: str) -> None:
+    named = lambda tree: {jax.tree_util.keystr(k): v.shape for k, v in jax.tree_util.tree_leaves_with_path(tree)}
+    here, there = named(here), named(there)
+    for name in sorted(here.keys() | there.keys()):
+        if here.get(name) != there.get(name):
+            is_, was = (list(shapes[name]) if name in shapes else "missing" for shapes in (here, there))
+            raise UserError(
+                f"{where}{name} is {was}, in this config {is_}; --config=finetune:DIR takes over the networks of a run"
+            )
 
 
 def claim_workdir(workdir: epath.PathLike, config: ml_collections.ConfigDict) -> epath.Path:
     """Makes the folder and stores the config in it; if it holds another config's run, raises UserError naming the keys."""
     workdir = epath.Path(workdir)
-    path = workdir / "config.json"
     try:
         # Before a first checkpoint there is nothing of a former run that could be lost, or mixed with this one.
         if checkpoint_steps(workdir):
@@ -116,10 +149,7 @@ def claim_workdir(workdir: epath.PathLike, config: ml_collections.ConfigDict) ->
         if jax.process_count() > 1:
             multihost_utils.sync_global_devices("config.json read by all")
         if jax.process_index() == 0:
-            workdir.mkdir(parents=True, exist_ok=True)
-            written = workdir / "config.json.tmp"
-            written.write_text(configs.to_json(config))
-            written.replace(path)  # Whole or not at all, whenever the process is killed.
+            store_config(workdir, config)
     except UserError:
         raise
     except Exception as error:  # Each file system has its own: OSError, TensorFlow's, gcsfs's, a missing package's.

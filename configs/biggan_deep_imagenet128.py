@@ -1,9 +1,12 @@
 """BigGAN-deep at 128x128 pixels on ImageNet, the paper's recipe.
 
 Paper row: BigGAN-deep 128: FID 7.4, IS 166.5 at the truncation of its headline (Brock et al. 2019, abstract).
-Hardware:  the paper's: TPU v3-128. Expected hours with this code: not yet measured.
+Hardware:  the paper's: TPU v3-128 (from notes, not its text). Expected hours with this code: not yet measured.
 Expected:  FID and IS with this code: not yet measured.
 Command:   python -m biggan_jax.main --config=biggan_deep_imagenet128 --workdir=gs://BUCKET/deep128 --multihost
+
+G ends in the released graph's padded RGB convolution, with which it has the paper's number of parameters. Whether the
+paper's BigGAN-deep was trained with the orthogonal penalty was not verified: as for BigGAN.
 """
 
 from biggan_jax.config import base
@@ -13,8 +16,11 @@ def get_config():
     c = base()
     c.dtype = "bfloat16"
     c.model.family = "biggan_deep"
+    c.model.resolution = 128
     c.model.ch = 128
     c.model.dim_z = 128
+    c.model.pad_rgb = True
+    c.regularizer.g_ortho = 1e-4
     c.data.name = "tfds"
     c.data.dataset = "imagenet2012"
     return c

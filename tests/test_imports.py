@@ -10,14 +10,15 @@ ORDER = [
     ["types"],
     ["config", "sharding"],
     ["cli"],
-    ["layers", "losses", "augment"],
+    ["layers", "losses", "augment", "latents"],
+    ["regularizers"],
     ["gan"],
     ["state"],
     ["models"],
     ["train_step", "sampling"],
     ["checkpoint", "data", "writers", "progress", "interrupt"],
     ["evaluation", "hooks"],
-    ["train"],
+    ["train", "convert"],
     ["main", "sample", "demo"],
 ]
 FLOOR = {room: number for number, rooms in enumerate(ORDER) for room in rooms}
@@ -56,7 +57,7 @@ def test_no_file_imports_tensorflow_at_its_top(path):
     assert not any(alias.name in ("metric_writers", "periodic_actions") for node in top for alias in node.names)
 
 
-@pytest.mark.parametrize("path", sorted((PACKAGE.parent / "configs").glob("*.py")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted((PACKAGE.parent / "configs").rglob("*.py")), ids=lambda path: path.name)
 def test_configs_import_only_the_base_config(path):
     assert set(imports(path)) <= {"config"}
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from biggan_jax import sampling
+from biggan_jax import latents, sampling
 
 
 @pytest.fixture(scope="module")
@@ -14,20 +14,20 @@ def ready(game):
 
 
 def test_truncation_keeps_every_entry_within_the_threshold():
-    z = np.asarray(sampling.truncated_normal(jax.random.key(0), 1000, 20, 0.5))
+    z = np.asarray(latents.draw_truncated(jax.random.key(0), 1000, 20, 0.5))
     assert np.abs(z).max() <= 0.5
     # Truncated at 0.5, a normal has standard deviation 0.2837 (1 - 2 t phi(t) / (2 Phi(t) - 1), root); 4 sigma of 20,000.
     assert z.std() == pytest.approx(0.2837, abs=0.006)
 
 
 def test_without_truncation_latents_are_normal():
-    z = np.asarray(sampling.truncated_normal(jax.random.key(0), 1000, 20, None))
+    z = np.asarray(latents.draw("normal", jax.random.key(0), 1000, 20))
     assert z.std() == pytest.approx(1, abs=0.02) and np.abs(z).max() > 3
 
 
 def test_standing_statistics_are_the_mean_of_batch_moments(ready):
     gan, weights, three = ready
-    parts = [sampling._batch_moments(gan, weights, np.uint32(0), np.uint32(i), 8, None) for i in range(3)]
+    parts = [sampling._batch_moments(gan, weights, np.uint32(0), np.uint32(i), 8, None, False) for i in range(3)]
     mean = jax.tree.map(lambda *x: sum(x) / 3, *parts)
     for a, b in zip(jax.tree.leaves(three), jax.tree.leaves(mean), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6)

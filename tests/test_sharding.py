@@ -80,7 +80,7 @@ def test_each_device_holds_its_part_of_the_batch():
     assert {part.shape for part in parts} == {(2, 2)}
 
 
-@pytest.mark.parametrize(("size", "nearest"), [(100, "96 and 104"), (3, "8")])
+@pytest.mark.parametrize(("size", "nearest"), [(100, "nearest are 96 and 104"), (3, "nearest is 8")])
 def test_a_batch_that_does_not_divide_is_refused_with_the_nearest_that_do(size, nearest):
-    with pytest.raises(UserError, match=f"batch_size {size} is not divisible by 8 devices; nearest are {nearest}"):
+    with pytest.raises(UserError, match=f"batch_size {size} is not divisible by 8 devices; {nearest}"):
         sharding.check_batch_size(size, 8)

@@ -95,7 +95,7 @@ def test_a_workdir_of_another_config_is_refused_by_key(unbroken):
             (63,),
             "model.g_attention 63 is no size of G's feature maps at 16 pixels, which are 8, 16",
         ),
-        ("augment.policy", ("colour",), "augment.policy 'colour' is unknown"),
+        ("augment.policy", ("color",), "augment.policy 'color' is unknown; did you mean colour?"),
     ],
 )
 def test_a_bad_config_is_refused_before_anything_is_made(config, tmp_path, key, value, sentence):

@@ -37,8 +37,10 @@ def host_batch(
     The global batch is the same on any number of hosts.
     """
     count = config.d_steps * config.batch_size
-    chosen = order.indices(len(source), config.seed, attempt, step * count, count)
+    position = config.seed, attempt, step * count, count
     size = config.batch_size // hosts
-    chosen = chosen.reshape(config.d_steps, config.batch_size)[:, host * size : (host + 1) * size]
-    images, labels = source[chosen]
+    mine = lambda positions: positions.reshape(config.d_steps, config.batch_size)[:, host * size : (host + 1) * size]
+    images, labels = source[mine(order.indices(len(source), *position))]
+    if config.data.flip:
+        images = np.where(mine(order.mirrored(*position))[..., None, None, None], images[..., ::-1, :], images)
     return {"image": images, "label": labels}

@@ -22,6 +22,17 @@ def indices(size: int, seed: int, attempt: int, start: int, count: int) -> np.nd
     return chosen
 
 
+def mirrored(seed: int, attempt: int, start: int, count: int) -> np.ndarray:
+    """Which of the images at those positions are to be mirrored: bool [count], half of them true on average."""
+    positions = np.arange(start, start + count, dtype=np.uint64)
+    # A hash of each position by itself, so that any part of the stream can be had without what precedes it.
+    salt = np.random.SeedSequence((seed, attempt, 1)).generate_state(1, np.uint64)
+    x = (positions + salt) * np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return ((x ^ (x >> np.uint64(31))) & np.uint64(1)).astype(bool)
+
+
 @functools.lru_cache(maxsize=2)
 def _shuffle(size: int, seed: int, attempt: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((seed, attempt, epoch)).permutation(size)

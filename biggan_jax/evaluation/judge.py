@@ -30,7 +30,7 @@ def judge_samples(
     """
     weights = sampling.evaluation_weights(gan, params, u)
     moments = sampling.standing_statistics(gan, weights, seed)
-    z = sampling.truncated_normal(jax.random.key(seed), num, gan.dim_z, None)
+    z = sampling.draw_latents(gan, jax.random.key(seed), num)
     y = np.arange(num, dtype=np.int32) % gan.num_classes
     images = sampling.to_uint8(sampling.generate(gan, weights, moments, z, y))
     classes, features = classifier(images)

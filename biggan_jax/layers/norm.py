@@ -5,14 +5,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from biggan_jax.layers.linear import Dense
+from biggan_jax.layers.linear import ClassEmbedding, Dense
 
 
 class BatchNorm(nn.Module):
     """Normalises x [B, H, W, C] by moments over B, H, W; then scales and shifts each channel.
 
     With a condition c [B, D], gain = 1 + W_g c and offset = W_b c; without, both are learned vectors. The leading 1 is
-    what makes BigGAN-deep trainable at all. Moments, and the running averages in `batch_stats`, are float32; the running
+    what makes BigGAN-deep trainable at all. With `num_classes`, c are labels, and gain - 1 and offset are looked up in
+    tables of this layer's own. Moments, and the running averages in `batch_stats`, are float32; the running
     variance is the unbiased one. `momentum` is the share of the old average that a training pass keeps: with 0 the
     running moments are exactly one batch's.
     """
@@ -20,6 +21,7 @@ class BatchNorm(nn.Module):
     eps: float = 1e-4
     momentum: float = 0.9
     dtype: jnp.dtype = jnp.float32
+    num_classes: int = 0
 
     @nn.compact
     def __call__(self, x: jax.Array, c: jax.Array | None = None, *, train: bool) -> jax.Array:
@@ -31,8 +33,8 @@ class BatchNorm(nn.Module):
             gain = self.param("gain", nn.initializers.ones, (channels,))
             offset = self.param("offset", nn.initializers.zeros, (channels,))
         else:
-            gain = 1.0 + Dense(channels, use_bias=False, name="gain")(c)[:, None, None, :]
-            offset = Dense(channels, use_bias=False, name="offset")(c)[:, None, None, :]
+            gain = 1.0 + self._from_condition("gain", channels)(c)[:, None, None, :]
+            offset = self._from_condition("offset", channels)(c)[:, None, None, :]
 
         if train:
             mean, var = _moments(x)
@@ -46,6 +48,11 @@ class BatchNorm(nn.Module):
 
         scale = gain * jax.lax.rsqrt(var + self.eps)
         return (x * scale + (offset - mean * scale)).astype(self.dtype)
+
+    def _from_condition(self, name: str, channels: int) -> nn.Module:
+        if self.num_classes:
+            return ClassEmbedding(self.num_classes, channels, name=name)
+        return Dense(channels, use_bias=False, name=name)
 
 
 def _moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:

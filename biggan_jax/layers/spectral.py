@@ -1,6 +1,6 @@
 """Owns spectral normalisation, a pure function over a parameter tree (Miyato et al. 2018; Brock et al. 2019, sec. 3).
 
-It must not know modules: a tree of u-vectors says which parameters are normalised, and nothing else does.
+It must not know modules: the trees of singular vectors say which parameters are normalised, and nothing else does.
 """
 
 from collections.abc import Callable
@@ -14,6 +14,15 @@ Rule = Callable[[tuple[str, ...]], bool]
 """Says for a parameter's path, such as ('block_0', 'conv_1', 'kernel'), whether it is normalised."""
 
 
+Vectors = dict[str, Params]
+"""{"u": tree}, or {"u": tree, "v": tree} for a network that is evaluated with stored vectors; trees as `init` makes them."""
+
+
+def nothing(path: tuple[str, ...]) -> bool:
+    """The rule for a network without spectral normalisation, such as the G of SN-GAN."""
+    return False
+
+
 def kernels(path: tuple[str, ...]) -> bool:
     """The rule for G: every kernel; neither biases, nor the shared class embedding, nor attention's gamma."""
     return path[-1] == "kernel"
@@ -24,47 +33,65 @@ def kernels_and_embeddings(path: tuple[str, ...]) -> bool:
     return path[-1] in ("kernel", "embedding")
 
 
-def init(params: Params, rule: Rule, key: jax.Array) -> Params:
-    """Returns unit vectors u, one for each parameter that `rule` picks, in a tree shaped like `params`.
+def init(params: Params, rule: Rule, key: jax.Array, *, keep_v: bool = False) -> Vectors:
+    """Returns unit vectors u, one for each parameter that `rule` picks, in a tree shaped like `params`; with `keep_v` v too.
 
     u lies on the output-features side of a kernel [..., in, out], shape [out], and on the class side of an
-    embedding [classes, features], shape [classes]: the sides that the reference implementations use.
+    embedding [classes, features], shape [classes]: the sides that the reference implementations use. v lies on the other.
     """
-    sizes = {path: _matrix(path, weight).shape[1] for path, weight in _leaves(params) if rule(path)}
+    sizes = {path: as_matrix(path, weight).shape[1] for path, weight in _leaves(params) if rule(path)}
     # One draw for all: XLA compiles each draw anew, and there are dozens of u-vectors.
     numbers = jax.random.normal(key, (sum(sizes.values()),))
-    us: Params = {}
+    vectors: Vectors = {"u": {}, "v": {}} if keep_v else {"u": {}}
     start = 0
     for path, size in sizes.items():
-        _set(us, path, _unit(numbers[start : start + size], 1e-12))
+        u = _unit(numbers[start : start + size], 1e-12)
+        _set(vectors["u"], path, u)
+        if keep_v:
+            _set(vectors["v"], path, _unit(_dot(as_matrix(path, _get(params, path)), u), 1e-12))
         start += size
-    return us
+    return vectors
 
 
-def normalize(params: Params, u: Params, *, eps: float = 1e-4, iterations: int = 1) -> tuple[Params, Params]:
-    """Returns (params / sigma, new u): each parameter that has a u is divided by its largest singular value's estimate.
+def normalize(params: Params, vectors: Vectors, *, eps: float = 1e-4, iterations: int = 1) -> tuple[Params, Vectors]:
+    """Returns (params / sigma, new vectors): what has a u is divided by the estimate of its largest singular value.
 
     One power step an `iteration`; float32 and full multiplication precision, whatever the compute dtype, since TPUs
     otherwise multiply in bfloat16. Gradients flow through sigma = v W u' but not through u' and v. `eps` bounds from
     below the norm by which a vector is divided; 1e-4 is the paper's, for low precision (App. B).
     """
     weights = jax.tree.map(lambda w: w, params)
-    new_u: Params = {}
-    for path, u_i in _leaves(u):
+    new: Vectors = {name: {} for name in vectors}
+    for path, u in _leaves(vectors["u"]):
         weight = _get(params, path)
-        sigma, u_next = _sigma(_matrix(path, weight), u_i, eps, iterations)
-        _set(weights, path, weight / sigma)
-        _set(new_u, path, u_next)
-    return weights, new_u
+        matrix = as_matrix(path, weight)
+        u, v = _power_steps(jax.lax.stop_gradient(matrix), u, eps, iterations)
+        _set(weights, path, weight / _sigma(matrix, u, v))
+        _set(new["u"], path, u)
+        if "v" in new:
+            _set(new["v"], path, v)
+    return weights, new
 
 
-def _sigma(matrix: jax.Array, u: jax.Array, eps: float, iterations: int) -> tuple[jax.Array, jax.Array]:
-    """matrix [in, out], u [out]: (sigma, next u) after `iterations` power steps."""
-    fixed = jax.lax.stop_gradient(matrix)
+def normalize_stored(params: Params, vectors: Vectors) -> Params:
+    """params / sigma, with sigma = v W u of the vectors as they are, no power step: PyTorch's own spectral norm in evaluation."""
+    weights = jax.tree.map(lambda w: w, params)
+    for path, u in _leaves(vectors["u"]):
+        weight = _get(params, path)
+        _set(weights, path, weight / _sigma(as_matrix(path, weight), u, _get(vectors["v"], path)))
+    return weights
+
+
+def _power_steps(matrix: jax.Array, u: jax.Array, eps: float, iterations: int) -> tuple[jax.Array, jax.Array]:
+    """matrix [in, out], u [out]: the next u [out] and v [in]."""
     for _ in range(iterations):
-        v = _unit(_dot(fixed, u), eps)
-        u = _unit(_dot(v, fixed), eps)
-    return _dot(_dot(v, matrix), u), u
+        v = _unit(_dot(matrix, u), eps)
+        u = _unit(_dot(v, matrix), eps)
+    return u, v
+
+
+def _sigma(matrix: jax.Array, u: jax.Array, v: jax.Array) -> jax.Array:
+    return _dot(_dot(v, matrix), u)
 
 
 def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
@@ -75,7 +102,7 @@ def _unit(x: jax.Array, eps: float) -> jax.Array:
     return x / jnp.maximum(jnp.linalg.norm(x), eps)
 
 
-def _matrix(path: tuple[str, ...], weight: jax.Array) -> jax.Array:
+def as_matrix(path: tuple[str, ...], weight: jax.Array) -> jax.Array:
     """The weight as the [in, out] float32 matrix whose singular values count."""
     weight = weight.astype(jnp.float32)
     return weight.T if path[-1] == "embedding" else weight.reshape(-1, weight.shape[-1])

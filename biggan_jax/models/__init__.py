@@ -3,9 +3,11 @@
 import ml_collections
 import optax
 
+from biggan_jax import latents
 from biggan_jax.augment import POLICIES
 from biggan_jax.config import choose
 from biggan_jax.gan import GAN
+from biggan_jax.layers.initializers import INITIALIZERS
 from biggan_jax.losses import LOSSES
 from biggan_jax.models import biggan, biggan_deep
 
@@ -18,6 +20,8 @@ def build_gan(config: ml_collections.ConfigDict, mesh=None) -> GAN:
     generator, discriminator = choose(FAMILIES, "model.family", config.model.family)(config)
     for policy in config.augment.policy:
         choose(POLICIES, "augment.policy", policy)
+    choose(INITIALIZERS, "model.init", config.model.init)
+    latents.check_prior(config.model.prior, config.model.dim_z)
     return GAN(
         generator=generator,
         discriminator=discriminator,
@@ -29,8 +33,18 @@ def build_gan(config: ml_collections.ConfigDict, mesh=None) -> GAN:
         d_steps=config.d_steps,
         ema_decay=config.ema.decay,
         ema_start=config.ema.start,
+        prior=config.model.prior,
+        init=config.model.init,
+        microbatches=config.microbatches,
+        spectral_advance=config.spectral_advance,
+        spectral_eval=config.model.spectral_eval,
         spectral_eps=config.model.spectral_eps,
         spectral_iterations=config.model.spectral_iterations,
+        g_spectral_norm=config.model.g_spectral_norm,
+        g_ortho=config.regularizer.g_ortho,
+        d_ortho=config.regularizer.d_ortho,
+        ortho_factor=config.regularizer.ortho_factor,
+        r1=config.regularizer.r1,
         augment_policy=tuple(config.augment.policy),
         mesh=mesh,
     )

@@ -1,4 +1,7 @@
-"""Owns BigGAN's generator and discriminator (Brock et al. 2019, App. B, Tables 4-6). Must not know spectral norm, losses or devices."""
+"""Owns BigGAN's generator and discriminator (Brock et al. 2019, App. B, Tables 4-6). Must not know spectral norm, losses or devices.
+
+SA-GAN is this family with embeddings per layer and without skip-z; SN-GAN, besides, with a thin D and no attention.
+"""
 
 import flax.linen as nn
 import jax
@@ -15,16 +18,20 @@ from biggan_jax.types import Image, Label, Latent, Logit, UserError
 
 
 class GeneratorBlock(nn.Module):
-    """Residual block that doubles the resolution: [B, H, W, C], condition [B, D] to [B, 2H, 2W, features]."""
+    """Residual block that doubles the resolution: [B, H, W, C], condition [B, D] to [B, 2H, 2W, features].
+
+    With `num_classes` the condition are labels, for which each batch norm has tables of its own.
+    """
 
     features: int
     bn_eps: float
     bn_momentum: float
     dtype: jnp.dtype
+    num_classes: int = 0
 
     @nn.compact
     def __call__(self, x: jax.Array, c: jax.Array | None, *, train: bool) -> jax.Array:
-        norm = lambda name: BatchNorm(self.bn_eps, self.bn_momentum, self.dtype, name=name)
+        norm = lambda name: BatchNorm(self.bn_eps, self.bn_momentum, self.dtype, self.num_classes, name=name)
         h = upsample(nn.relu(norm("bn_1")(x, c, train=train)))
         h = Conv3x3(self.features, dtype=self.dtype, name="conv_1")(h)
         h = nn.relu(norm("bn_2")(h, c, train=train))
@@ -39,6 +46,8 @@ class Generator(nn.Module):
     `skip_z` splits z in equal chunks, one for the first layer and one for each block's batch norm (hierarchical z);
     without it the first layer takes all of z. `attention` names the resolutions after whose block attention stands.
     `num_classes` 0 is unconditional: y is ignored, batch norm is conditioned on its chunk of z alone, or is plain.
+    Without `shared_embedding` each batch norm has its own tables of gains and offsets of classes. `bn_out_eps` is the
+    last batch norm's, 0: as in all others. `pad_rgb`: see heads.to_image.
     """
 
     resolution: int
@@ -46,9 +55,12 @@ class Generator(nn.Module):
     ch: int = 96
     dim_z: int = 120
     shared_dim: int = 128
+    shared_embedding: bool = True
     skip_z: bool = True
     attention: tuple[int, ...] = (64,)
+    pad_rgb: bool = False
     bn_eps: float = 1e-4
+    bn_out_eps: float = 0.0
     bn_momentum: float = 0.9
     dtype: jnp.dtype = jnp.float32
 
@@ -57,31 +69,49 @@ class Generator(nn.Module):
         first, *widths = WIDTHS[self.resolution].generator
         z = z.astype(jnp.float32)
         z, *chunks = jnp.split(z, len(widths) + 1, axis=-1) if self.skip_z else [z] + [z[:, :0]] * len(widths)
-        label = ClassEmbedding(self.num_classes, self.shared_dim, name="shared")(y) if self.num_classes else z[:, :0]
+        tables = 0 if self.shared_embedding else self.num_classes
+        if self.num_classes and self.shared_embedding:
+            label = ClassEmbedding(self.num_classes, self.shared_dim, name="shared")(y)
+        else:
+            label = z[:, :0]
 
         x = Dense(4 * 4 * first * self.ch, dtype=self.dtype, name="linear")(z)
         x = x.reshape(-1, 4, 4, first * self.ch)
         for i, (width, chunk) in enumerate(zip(widths, chunks, strict=True)):
-            c = jnp.concatenate([label, chunk], axis=-1)
-            block = GeneratorBlock(width * self.ch, self.bn_eps, self.bn_momentum, self.dtype, name=f"block_{i}")
-            x = block(x, c if c.shape[-1] else None, train=train)
+            c = y if tables else jnp.concatenate([label, chunk], axis=-1)
+            block = GeneratorBlock(
+                width * self.ch, self.bn_eps, self.bn_momentum, self.dtype, tables, name=f"block_{i}"
+            )
+            x = block(x, c if tables or c.shape[-1] else None, train=train)
             if x.shape[1] in self.attention:
                 x = SelfAttention(self.dtype, name=f"attention_{i}")(x)
-        return to_image(x, bn_eps=self.bn_eps, bn_momentum=self.bn_momentum, dtype=self.dtype, train=train)
+        return to_image(
+            x,
+            pad_rgb=self.pad_rgb,
+            bn_eps=self.bn_out_eps or self.bn_eps,
+            bn_momentum=self.bn_momentum,
+            dtype=self.dtype,
+            train=train,
+        )
 
 
 class DiscriminatorBlock(nn.Module):
-    """Residual block, wide at its first convolution: [B, H, W, C] to [B, H', W', features], H' = H/2 if `down`."""
+    """Residual block: [B, H, W, C] to [B, H', W', features], H' = H/2 if `down`.
+
+    Channels change at the first convolution if `wide`, as in SA-GAN and BigGAN, else at the second, as in SN-GAN.
+    """
 
     features: int
     down: bool
     first: bool
+    wide: bool
     dtype: jnp.dtype
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         h = x if self.first else nn.relu(x)
-        h = nn.relu(Conv3x3(self.features, dtype=self.dtype, name="conv_1")(h))
+        hidden = self.features if self.wide else x.shape[-1]
+        h = nn.relu(Conv3x3(hidden, dtype=self.dtype, name="conv_1")(h))
         h = Conv3x3(self.features, dtype=self.dtype, name="conv_2")(h)
         # Average pooling and a 1x1 convolution commute: pool first, a quarter of the work.
         if self.down:
@@ -100,6 +130,7 @@ class Discriminator(nn.Module):
     resolution: int
     num_classes: int
     ch: int = 96
+    wide: bool = True
     attention: tuple[int, ...] = (64,)
     dtype: jnp.dtype = jnp.float32
 
@@ -108,7 +139,7 @@ class Discriminator(nn.Module):
         x = x.astype(self.dtype)
         for i, width in enumerate(WIDTHS[self.resolution].discriminator):
             down = x.shape[1] > smallest_size(self.resolution)
-            x = DiscriminatorBlock(width * self.ch, down, i == 0, self.dtype, name=f"block_{i}")(x)
+            x = DiscriminatorBlock(width * self.ch, down, i == 0, self.wide, self.dtype, name=f"block_{i}")(x)
             if x.shape[1] in self.attention:
                 x = SelfAttention(self.dtype, name=f"attention_{i}")(x)
         return projection(x, y, num_classes=self.num_classes)
@@ -119,6 +150,8 @@ def build(config: ml_collections.ConfigDict) -> tuple[Generator, Discriminator]:
     model = config.model
     widths = check_widths(model, least=1)
     dtype = jnp.dtype(config.dtype)
+    if model.skip_z and not model.shared_embedding:
+        raise UserError("model.shared_embedding=False needs model.skip_z=False: tables of classes have no place for z")
     chunks = len(widths.generator)
     if model.skip_z and model.dim_z % chunks:
         below = max(model.dim_z // chunks, 1) * chunks
@@ -131,9 +164,12 @@ def build(config: ml_collections.ConfigDict) -> tuple[Generator, Discriminator]:
         ch=model.g_ch or model.ch,
         dim_z=model.dim_z,
         shared_dim=model.shared_dim,
+        shared_embedding=model.shared_embedding,
         skip_z=model.skip_z,
         attention=tuple(model.g_attention),
+        pad_rgb=model.pad_rgb,
         bn_eps=model.bn_eps,
+        bn_out_eps=model.bn_out_eps,
         bn_momentum=model.bn_momentum,
         dtype=dtype,
     )
@@ -141,6 +177,7 @@ def build(config: ml_collections.ConfigDict) -> tuple[Generator, Discriminator]:
         resolution=model.resolution,
         num_classes=model.num_classes,
         ch=model.d_ch or model.ch,
+        wide=model.d_wide,
         attention=tuple(model.d_attention),
         dtype=dtype,
     )

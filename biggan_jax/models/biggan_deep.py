@@ -14,7 +14,7 @@ from biggan_jax.layers.norm import BatchNorm
 from biggan_jax.layers.resample import average_pool, upsample
 from biggan_jax.models.heads import projection, to_image
 from biggan_jax.models.tables import WIDTHS, check_widths, smallest_size
-from biggan_jax.types import Image, Label, Latent, Logit
+from biggan_jax.types import Image, Label, Latent, Logit, UserError
 
 
 class GeneratorBlock(nn.Module):
@@ -48,7 +48,8 @@ class Generator(nn.Module):
 
     All of z joins the class embedding, before the first layer and in every batch norm. `depth` blocks a stage, of which
     the last one widens the picture. `attention` names the resolutions after whose stage attention stands.
-    `num_classes` 0 is unconditional: y is ignored and z alone conditions.
+    `num_classes` 0 is unconditional: y is ignored and z alone conditions. `bn_out_eps` is the last batch norm's, 0: as
+    in all others. `pad_rgb`: see heads.to_image.
     """
 
     resolution: int
@@ -58,7 +59,9 @@ class Generator(nn.Module):
     shared_dim: int = 128
     depth: int = 2
     attention: tuple[int, ...] = (64,)
+    pad_rgb: bool = False
     bn_eps: float = 1e-4
+    bn_out_eps: float = 0.0
     bn_momentum: float = 0.9
     dtype: jnp.dtype = jnp.float32
 
@@ -81,7 +84,14 @@ class Generator(nn.Module):
                 )
             if x.shape[1] in self.attention:
                 x = SelfAttention(self.dtype, name=f"attention_{stage}")(x)
-        return to_image(x, bn_eps=self.bn_eps, bn_momentum=self.bn_momentum, dtype=self.dtype, train=train)
+        return to_image(
+            x,
+            pad_rgb=self.pad_rgb,
+            bn_eps=self.bn_out_eps or self.bn_eps,
+            bn_momentum=self.bn_momentum,
+            dtype=self.dtype,
+            train=train,
+        )
 
 
 class DiscriminatorBlock(nn.Module):
@@ -136,6 +146,8 @@ class Discriminator(nn.Module):
 def build(config: ml_collections.ConfigDict) -> tuple[Generator, Discriminator]:
     """The two networks that `config` describes."""
     model = config.model
+    if not (model.shared_embedding and model.d_wide):
+        raise UserError("model.shared_embedding and model.d_wide can be False only with model.family=biggan")
     check_widths(model, least=4)
     dtype = jnp.dtype(config.dtype)
     generator = Generator(
@@ -146,7 +158,9 @@ def build(config: ml_collections.ConfigDict) -> tuple[Generator, Discriminator]:
         shared_dim=model.shared_dim,
         depth=model.depth,
         attention=tuple(model.g_attention),
+        pad_rgb=model.pad_rgb,
         bn_eps=model.bn_eps,
+        bn_out_eps=model.bn_out_eps,
         bn_momentum=model.bn_momentum,
         dtype=dtype,
     )

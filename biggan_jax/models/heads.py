@@ -9,10 +9,15 @@ from biggan_jax.layers.norm import BatchNorm
 from biggan_jax.types import Image, Label, Logit
 
 
-def to_image(x: jax.Array, *, bn_eps: float, bn_momentum: float, dtype: jnp.dtype, train: bool) -> Image:
-    """G's last layers: batch norm, ReLU, 3x3 convolution to RGB, tanh in float32."""
+def to_image(x: jax.Array, *, pad_rgb: bool, bn_eps: float, bn_momentum: float, dtype: jnp.dtype, train: bool) -> Image:
+    """G's last layers: batch norm, ReLU, 3x3 convolution to RGB, tanh in float32.
+
+    `pad_rgb`: the convolution keeps the number of channels, and the first three are the image, as in the released
+    BigGAN-deep and in the paper's count of its parameters. Spectral norm sees all of its filters.
+    """
     x = nn.relu(BatchNorm(bn_eps, bn_momentum, dtype, name="bn_out")(x, train=train))
-    return jnp.tanh(Conv3x3(3, dtype=dtype, name="conv_out")(x).astype(jnp.float32))
+    x = Conv3x3(x.shape[-1] if pad_rgb else 3, dtype=dtype, name="conv_out")(x)
+    return jnp.tanh(x[..., :3].astype(jnp.float32))
 
 
 def projection(x: jax.Array, y: Label | None, *, num_classes: int) -> Logit:

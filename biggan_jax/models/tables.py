@@ -36,13 +36,25 @@ def smallest_size(resolution: int) -> int:
     return 8 if resolution == 32 else 4
 
 
+def generator_sizes(resolution: int) -> list[int]:
+    """The height in pixels of what each of G's stages makes."""
+    return [8 * 2**i for i in range(len(WIDTHS[resolution].generator) - 1)]
+
+
+def discriminator_sizes(resolution: int, family: str) -> list[int]:
+    """The height in pixels of what each of D's stages makes."""
+    stages = len(WIDTHS[resolution].discriminator) - (family == "biggan_deep")
+    return [max(resolution // 2 ** (i + 1), smallest_size(resolution)) for i in range(stages)]
+
+
 def check_widths(model: ml_collections.ConfigDict, least: int) -> Widths:
     """The config's row of WIDTHS. Raises UserError for a resolution or a place of attention that is not there, or for
     too small a ch: a convolution needs `least` channels, attention 8, of which its queries have an eighth."""
     widths = choose(WIDTHS, "model.resolution", model.resolution)
-    g_sizes = [8 * 2**i for i in range(len(widths.generator) - 1)]
-    d_sizes = [max(model.resolution // 2 ** (i + 1), smallest_size(model.resolution)) for i in range(99)]
-    for player, sizes, table in (("g", g_sizes, widths.generator[1:]), ("d", d_sizes, widths.discriminator)):
+    g_sizes, d_sizes = generator_sizes(model.resolution), discriminator_sizes(model.resolution, model.family)
+    # BigGAN-deep's D begins with a stem at full size; its stages have the widths that follow.
+    d_widths = widths.discriminator[-len(d_sizes) :]
+    for player, sizes, table in (("g", g_sizes, widths.generator[1:]), ("d", d_sizes, d_widths)):
         ch = model[f"{player}_ch"] or model.ch
         if ch < least:
             raise UserError(f"model.ch {ch} is too small; model.family {model.family} needs at least {least}")

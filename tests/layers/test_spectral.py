@@ -21,10 +21,10 @@ def params():
 def test_rules_pick_kernels_and_only_ds_embedding(params):
     for_g = spectral.init(params, spectral.kernels, jax.random.key(0))
     for_d = spectral.init(params, spectral.kernels_and_embeddings, jax.random.key(0))
-    assert set(for_g) == {"conv"} and set(for_g["conv"]) == {"kernel"}
-    assert set(for_d) == {"conv", "embed"}
-    assert for_d["conv"]["kernel"].shape == (6,), "output features"
-    assert for_d["embed"]["embedding"].shape == (10,), "classes"
+    assert set(for_g["u"]) == {"conv"} and set(for_g["u"]["conv"]) == {"kernel"}
+    assert set(for_d["u"]) == {"conv", "embed"}
+    assert for_d["u"]["conv"]["kernel"].shape == (6,), "output features"
+    assert for_d["u"]["embed"]["embedding"].shape == (10,), "classes"
 
 
 def test_the_largest_singular_value_tends_to_one(params):
@@ -41,11 +41,11 @@ def test_one_power_step_is_the_reference_formula(params):
     u = spectral.init(params, spectral.kernels_and_embeddings, jax.random.key(0))
     weights, new_u = spectral.normalize(params, u)
     w = np.asarray(params["embed"]["embedding"], np.float64)  # [classes, features], u on the classes' side
-    v = np.asarray(u["embed"]["embedding"]) @ w
+    v = np.asarray(u["u"]["embed"]["embedding"]) @ w
     v /= np.linalg.norm(v)
     next_u = v @ w.T
     next_u /= np.linalg.norm(next_u)
-    np.testing.assert_allclose(new_u["embed"]["embedding"], next_u, atol=1e-6)
+    np.testing.assert_allclose(new_u["u"]["embed"]["embedding"], next_u, atol=1e-6)
     np.testing.assert_allclose(weights["embed"]["embedding"], w / (v @ w.T @ next_u), atol=1e-6)
 
 
@@ -54,7 +54,7 @@ def test_more_iterations_are_more_power_steps(params):
     _, once = spectral.normalize(params, u)
     _, twice = spectral.normalize(params, once)
     _, both = spectral.normalize(params, u, iterations=2)
-    np.testing.assert_allclose(both["conv"]["kernel"], twice["conv"]["kernel"], atol=1e-6)
+    np.testing.assert_allclose(both["u"]["conv"]["kernel"], twice["u"]["conv"]["kernel"], atol=1e-6)
 
 
 def test_the_gradient_through_sigma_equals_finite_differences_at_fixed_u_and_v():
@@ -70,7 +70,7 @@ def test_the_gradient_through_sigma_equals_finite_differences_at_fixed_u_and_v()
     )
 
     def loss(kernel):
-        weights, _ = spectral.normalize({"kernel": kernel}, {"kernel": jnp.asarray(u0, jnp.float32)})
+        weights, _ = spectral.normalize({"kernel": kernel}, {"u": {"kernel": jnp.asarray(u0, jnp.float32)}})
         return jnp.sum(jnp.asarray(r, jnp.float32) * weights["kernel"])
 
     # float32 against float64: 1e-4 of values of order one.
@@ -82,7 +82,7 @@ def test_it_computes_in_float32_whatever_the_weights_are(params):
     u = spectral.init(params, spectral.kernels, jax.random.key(0))
     _, from_low = spectral.normalize(low, u)
     _, exact = spectral.normalize(jax.tree.map(lambda w: w.astype(jnp.float32), low), u)
-    assert from_low["conv"]["kernel"].dtype == jnp.float32
+    assert from_low["u"]["conv"]["kernel"].dtype == jnp.float32
     assert_identical(from_low, exact)
 
 

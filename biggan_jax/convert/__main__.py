@@ -1,0 +1,104 @@
+"""The conversion command, to and from other projects' weights:
+
+python -m biggan_jax.convert --from=biggan-pytorch --in=G_ema.pth|weights/RUN --out=DIR [--classes=keep:3,7|reinit:20]
+python -m biggan_jax.convert --from=hf-biggan-deep --in=biggan-deep-256 --out=DIR
+python -m biggan_jax.convert --to=biggan-pytorch|hf-biggan-deep --in=CHECKPOINT --out=DIR
+
+What comes in becomes a run's folder, for `sample`, and for training with --config=finetune:DIR.
+"""
+
+import logging
+
+import numpy as np
+from absl import flags
+from etils import epath
+
+from biggan_jax import cli
+from biggan_jax import config as configs
+from biggan_jax.checkpoint import Checkpoints, checkpoint_steps, load_state, store_config
+from biggan_jax.convert import biggan_pytorch_files, classes, hf_biggan_deep
+from biggan_jax.convert.imported import to_state
+from biggan_jax.types import UserError
+
+logger = logging.getLogger("biggan_jax.convert")
+
+PROJECTS = {"biggan-pytorch": biggan_pytorch_files, "hf-biggan-deep": hf_biggan_deep}
+
+FROM = flags.DEFINE_string("from", None, f"The project whose weights come in: {', '.join(PROJECTS)}.")
+TO = flags.DEFINE_string("to", None, "Or the project for which a checkpoint of ours goes out.")
+IN = flags.DEFINE_string(
+    "in", None, "A state dict (.pth, .bin or .npz) or a folder of theirs; with --to a checkpoint of ours."
+)
+OUT = flags.DEFINE_string("out", None, "The folder to make.")
+SUFFIX = flags.DEFINE_string("suffix", "", "Of a BigGAN-PyTorch folder's copies, such as best0.")
+BN_EPS = flags.DEFINE_float(
+    "bn_eps", None, "Batch norm's, which no shape says. Default: the run's or config.json's own, else 1e-5 (hf: 1e-4)."
+)
+SN_EPS = flags.DEFINE_float("sn_eps", None, "Spectral norm's, likewise. Default: as above, else 1e-6 (hf: 1e-4).")
+CLASSES = flags.DEFINE_string("classes", None, "keep:3,7,200 keeps those classes, reinit:20 begins with 20 new ones.")
+SEED = flags.DEFINE_integer("seed", 0, "Of what is not in the file: a missing D or G, new classes.", lower_bound=0)
+PASSES = flags.DEFINE_integer(
+    "passes", 100, "--to=hf-biggan-deep: batches a truncation from which its statistics are measured.", lower_bound=1
+)
+
+
+def main() -> None:
+    if not IN.value or not OUT.value or bool(FROM.value) == bool(TO.value):
+        raise UserError(
+            "--from or --to, --in and --out are needed, such as --from=biggan-pytorch --in=G_ema.pth --out=runs/G"
+        )
+    for flag in (BN_EPS, SN_EPS):
+        if flag.value is not None and not flag.value > 0:
+            raise UserError(f"--{flag.name}={flag.value} must be greater than 0")
+    out = epath.Path(OUT.value)
+    if TO.value:
+        export(configs.choose(PROJECTS, "--to", TO.value), out)
+    else:
+        bring_in(configs.choose(PROJECTS, "--from", FROM.value), out)
+
+
+def bring_in(project, out: epath.Path) -> None:
+    source = epath.Path(IN.value)
+    if not source.exists():
+        raise UserError(f"--in={source} does not exist")
+    if checkpoint_steps(out):
+        raise UserError(f"--out={out} already holds checkpoints; give another folder")
+    imported = project.read(source, bn_eps=BN_EPS.value, sn_eps=SN_EPS.value, suffix=SUFFIX.value)
+    config, extras = imported.config, imported.extras
+    wanted = classes.parse(CLASSES.value, config.model.num_classes) if CLASSES.value else None
+    state = to_state(imported, SEED.value)
+    if wanted:
+        state, extras = classes.change_classes(state, extras, wanted, SEED.value)
+        config.model.num_classes = wanted if isinstance(wanted, int) else len(wanted)
+    store_config(out, config)
+    checkpoints = Checkpoints(out, keep=1)
+    checkpoints.save(state, config, extras)
+    checkpoints.close()
+    missing = [
+        name for name in ("G", "D") if name not in imported.networks and (name, "G_ema") != ("G", *imported.networks)
+    ]
+    fresh = f"; {' and '.join(missing)} was not in it and is fresh" if missing else ""
+    model = config.model
+    print(
+        f"{model.family}, {model.resolution} pixels, ch {model.g_ch or model.ch}, {model.num_classes} classes, "
+        f"from {', '.join(imported.networks)}: step {imported.step} in {out}{fresh}"
+    )
+
+
+def export(project, out: epath.Path) -> None:
+    if SUFFIX.value or CLASSES.value:
+        raise UserError("--suffix and --classes go with --from")
+    if out.exists() and any(out.iterdir()):
+        raise UserError(f"--out={out} is not empty; give another folder")
+    state, config, extras = load_state(IN.value)
+    measured = {"passes": PASSES.value} if project is hf_biggan_deep else {}
+    project.write(state, config, extras, out, **measured)
+    print(f"step {int(np.asarray(state.step))} for {TO.value} in {out}")
+
+
+def run() -> None:
+    cli.run(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,170 @@
+"""Owns BigGAN-PyTorch's names and shapes (github.com/ajbrock/BigGAN-PyTorch). Must not know files, nor other projects.
+
+Its conventions: images channels first; G's first layer makes (C, 4, 4); u0 [1, n] beside each normalised weight, sv0 a log
+of sigma; blocks.i.0 is a block and blocks.i.1 the attention after it, except in the deep D, where a stage's blocks and
+attention share one i.
+"""
+
+import re
+
+import ml_collections
+
+from biggan_jax.convert import layouts
+from biggan_jax.convert.layouts import Layout
+from biggan_jax.convert.tables import Arrays, Entry, Path
+from biggan_jax.models.tables import WIDTHS, discriminator_sizes, generator_sizes
+from biggan_jax.types import UserError
+
+RESOLUTIONS = (32, 64, 128, 256, 512)
+
+LEAVES = {"kernel": "weight", "embedding": "weight", "mean": "stored_mean", "var": "stored_var"}
+MODULES = {"bn_out": "output_layer.0", "conv_out": "output_layer.2", "conv_in": "input_conv"}
+INNER = {"conv_skip": "conv_sc", "offset": "bias"}
+ORDER = ["gamma", "theta", "phi", "g", "o", "conv1", "conv2", "conv3", "conv4", "conv_sc", "bn1", "bn2", "bn3", "bn4"]
+ORDER += ["gain", "weight", "bias", "u0", "sv0", "stored_mean", "stored_var"]
+
+
+def entry_of(model: ml_collections.ConfigDict, is_generator: bool):
+    """(path, shape) of a leaf of G or D to its Entry."""
+
+    def entry(path: Path, shape: tuple[int, ...]) -> Entry:
+        kind, *scopes, leaf = path
+        if kind == "spectral":  # ('spectral', 'u', ..., 'kernel'): beside the weight.
+            scopes, leaf = scopes[1:], "u0"
+        names = [
+            _module(scopes[0], model, is_generator),
+            *(INNER.get(s, re.sub(r"^(bn|conv)_", r"\1", s)) for s in scopes[1:]),
+        ]
+        last = "bias" if leaf == "offset" else LEAVES.get(leaf, leaf)
+        return Entry(".".join([*names, last]), path, _layout(scopes, leaf, shape, is_generator))
+
+    return entry
+
+
+def in_order(names: list[str], generator: bool) -> list[str]:
+    """The names in the order of their modules, which is that in which their optimiser numbers the parameters."""
+    top = ["shared", "linear", "blocks", "output_layer"] if generator else ["input_conv", "blocks", "linear", "embed"]
+
+    def rank(name: str) -> list[int]:
+        first, *others = name.split(".")
+        return [top.index(first), *(int(part) if part.isdigit() else ORDER.index(part) for part in others)]
+
+    return sorted(names, key=rank)
+
+
+def is_foreign(name: str) -> bool:
+    """Whether the array is a log of theirs, for which there is no use here."""
+    return re.search(r"\.sv\d+$", name) is not None
+
+
+def _module(scope: str, model: ml_collections.ConfigDict, is_generator: bool) -> str:
+    """blocks.i.j of one of our blocks or attentions; other modules by name."""
+    kind, *numbers = scope.split("_")
+    if kind not in ("block", "attention") or not numbers[0].isdigit():
+        return MODULES.get(scope, scope)
+    stage, deep = int(numbers[0]), model.family == "biggan_deep"
+    depth = model.depth if deep else 1
+    j = int(numbers[1]) if kind == "block" and deep else depth - 1
+    if deep and not is_generator:
+        return f"blocks.{stage}.{j}" if kind == "block" else f"blocks.{stage}.{depth}"
+    return f"blocks.{stage * depth + j}.{0 if kind == 'block' else 1}"
+
+
+def _layout(scopes: list[str], leaf: str, shape: tuple[int, ...], is_generator: bool) -> Layout:
+    if leaf == "kernel":
+        layout = layouts.CONVOLUTION if len(shape) == 4 else layouts.TRANSPOSED
+    else:
+        layout = layouts.ROW if leaf == "u0" else layouts.SAME
+    if not (is_generator and scopes == ["linear"]):
+        return layout
+    first = layouts.channels_last()  # Of the features, which are axis 0 of weight and bias, and axis 1 of u0.
+    return layout.then(first) if leaf == "u0" else first.then(layout)
+
+
+def is_generator(arrays: Arrays) -> bool:
+    """Whether it is G's state dict, or D's."""
+    if "output_layer.2.weight" in arrays:
+        return True
+    if "embed.weight" in arrays and "linear.weight" in arrays:
+        return False
+    raise UserError("it has neither G's output_layer.2.weight nor D's embed.weight")
+
+
+def infer(arrays: Arrays) -> dict:
+    """The keys of config.model that the shapes of a state dict say. Raises UserError if they are not BigGAN's."""
+    shapes = {name: array.shape for name, array in arrays.items()}
+    try:
+        return infer_generator(shapes) if is_generator(arrays) else infer_discriminator(shapes)
+    except KeyError as error:
+        raise UserError(f"it lacks {error.args[0]}") from None
+    except (IndexError, ValueError) as error:
+        raise UserError(f"an array has an unexpected number of axes ({error})") from None
+
+
+def infer_generator(shapes: dict[str, tuple[int, ...]]) -> dict:
+    deep = "blocks.0.0.conv4.weight" in shapes
+    count = _count(shapes, r"blocks\.(\d+)\.0\.conv1\.weight")
+    widths = [shapes[f"blocks.{i}.0.conv1.weight"][1] for i in range(count)] + [shapes["output_layer.2.weight"][1]]
+
+    def expected(resolution: int, depth: int) -> list[int]:
+        *stages, last = WIDTHS[resolution].generator
+        return [width for width in stages for _ in range(depth)] + [last]
+
+    resolution, depth, ch = _match(widths, expected, deep)
+    found = {"family": "biggan_deep" if deep else "biggan", "resolution": resolution, "g_ch": ch}
+    gain, z = shapes["blocks.0.0.bn1.gain.weight"], shapes["linear.weight"][1]
+    if "shared.weight" in shapes:
+        num_classes, shared_dim = shapes["shared.weight"]
+        chunk = gain[1] - shared_dim
+        dim_z = chunk if deep else chunk * (count + 1) if chunk else z
+        found |= {"num_classes": num_classes, "shared_dim": shared_dim, "dim_z": dim_z, "skip_z": deep or chunk > 0}
+    else:
+        found |= {"num_classes": gain[0], "dim_z": z, "skip_z": False, "shared_embedding": False}
+    if deep:
+        found["depth"] = depth
+    attended = [i // depth for i in range(count) if f"blocks.{i}.1.gamma" in shapes]
+    found["g_attention"] = tuple(generator_sizes(resolution)[stage] for stage in attended)
+    found["g_spectral_norm"] = "linear.u0" in shapes
+    return found
+
+
+def infer_discriminator(shapes: dict[str, tuple[int, ...]]) -> dict:
+    deep = "input_conv.weight" in shapes
+    stages = _count(shapes, r"blocks\.(\d+)\.0\.conv1\.weight")
+    depth = _count(shapes, r"blocks\.0\.(\d+)\.conv1\.weight")
+    last = "conv4" if deep else "conv2"
+    widths = [shapes[f"blocks.{i}.{j}.{last}.weight"][0] for i in range(stages) for j in range(depth)]
+    if deep:
+        widths = [shapes["input_conv.weight"][0], *widths]
+
+    def expected(resolution: int, depth: int) -> list[int]:
+        first, *others = WIDTHS[resolution].discriminator
+        return [first, *(width for width in others for _ in range(depth))]
+
+    resolution, _, ch = _match(widths, expected, deep)
+    family = "biggan_deep" if deep else "biggan"
+    found = {"family": family, "resolution": resolution, "d_ch": ch, "num_classes": shapes["embed.weight"][0]}
+    if deep:
+        found["depth"] = depth
+    else:
+        found["d_wide"] = shapes["blocks.0.0.conv1.weight"][0] == shapes["blocks.0.0.conv2.weight"][0]
+    sizes = discriminator_sizes(resolution, family)
+    # Several stages may have one size, as the last of the 32-pixel D: attention then follows all of them or none.
+    attended = [sizes[i] for i in range(stages) if f"blocks.{i}.{depth}.gamma" in shapes]
+    found["d_attention"] = tuple(dict.fromkeys(attended))
+    return found
+
+
+def _count(shapes: dict, pattern: str) -> int:
+    return len({match[1] for match in map(re.compile(pattern).fullmatch, shapes) if match})
+
+
+def _match(widths: list[int], expected, deep: bool) -> tuple[int, int, int]:
+    """(resolution, depth, ch) of the only table whose multiples of ch are these widths."""
+    for resolution in RESOLUTIONS:
+        for depth in range(1, len(widths)) if deep else (1,):
+            multiples = expected(resolution, depth)
+            ch = widths[-1] // multiples[-1]
+            if widths == [ch * multiple for multiple in multiples]:
+                return resolution, depth, ch
+    raise UserError(f"its channels {widths} are those of no table; known are {', '.join(map(str, RESOLUTIONS))} pixels")

@@ -1,0 +1,245 @@
+"""Owns the files of a BigGAN-PyTorch weights folder: G, D, G_ema, G_optim, D_optim, state_dict. Must not know names of arrays."""
+
+import logging
+
+import jax
+import ml_collections
+import numpy as np
+from etils import epath
+
+from biggan_jax import config as configs
+from biggan_jax.checkpoint import Extras
+from biggan_jax.convert import biggan_pytorch as project
+from biggan_jax.convert import files, imported, tables
+from biggan_jax.convert.imported import Imported, Moments
+from biggan_jax.convert.tables import Arrays, Network
+from biggan_jax.models import build_gan
+from biggan_jax.state import TrainState
+from biggan_jax.types import UserError
+
+logger = logging.getLogger(__name__)
+
+BN_EPS, SN_EPS = 1e-5, 1e-6
+BN_OUT_EPS = 1e-5  # Their output batch norm never receives --BN_eps.
+
+NETWORKS = ("G", "D", "G_ema")
+COUNTERS = {"itr": 0, "epoch": 0, "save_num": 0, "save_best_num": 0, "best_IS": 0, "best_FID": 999999}
+
+
+def read(path: epath.Path, *, bn_eps: float | None = None, sn_eps: float | None = None, suffix: str = "") -> Imported:
+    """A weights folder, or one state dict of G or D. `suffix` chooses among a folder's copies, such as best0.
+
+    Settings that no shape says come from the arguments, else from the folder's state_dict.pth, else from the launch scripts.
+    """
+    if path.is_dir():
+        arrays, optimizers, run = _read_folder(path, suffix)
+    else:
+        loaded = files.read_arrays(path)
+        arrays, optimizers, run = {_role(loaded, path): loaded}, {}, {}
+    config = _config(arrays, run.get("config", {}), bn_eps, sn_eps)
+    found = imported.merge({name: _explained(name, path, project.infer, a) for name, a in arrays.items()})
+    imported.complete(config.model, found)
+
+    shapes = imported.shapes_of(build_gan(config))
+    networks, foreign = {}, {}
+    for name, theirs in arrays.items():
+        entry = project.entry_of(config.model, name != "D")
+        networks[name] = imported.read_network(theirs, shapes[name[0]], entry, f"{path}: {name}", project.is_foreign)
+        foreign[name] = {key: array for key, array in theirs.items() if project.is_foreign(key)}
+    moments = {}
+    for name, optimizer in optimizers.items():
+        group = optimizer["param_groups"][0]
+        config.optimizer[f"{name.lower()}_lr"] = group["lr"]
+        config.optimizer.b1, config.optimizer.b2 = group["betas"]
+        config.optimizer.eps = group["eps"]
+        if optimizer["state"]:
+            moments[name], foreign[f"{name}_optim"] = _moments(optimizer, arrays[name], shapes[name], config, name)
+    extras: Extras = {"foreign": foreign}
+    if "G_ema" in networks:
+        extras["ema_stats"] = {key: value for key, value in networks["G_ema"].items() if key != "params"}
+    foreign["counters"] = {key: np.asarray(run.get(key, value)) for key, value in COUNTERS.items() if key != "itr"}
+    return Imported(config, networks, moments, int(run.get("itr", 0)), extras)
+
+
+def write(state: TrainState, config: ml_collections.ConfigDict, extras: Extras, out: epath.Path) -> None:
+    """A weights folder that BigGAN-PyTorch loads strictly, with --resume or in its sample.py."""
+    model, gan = config.model, build_gan(config)
+    if model.resolution not in project.RESOLUTIONS:
+        raise UserError(f"BigGAN-PyTorch has no network of {model.resolution} pixels; it has {project.RESOLUTIONS}")
+    if not model.num_classes or model.pad_rgb or model.prior != "normal":
+        raise UserError(
+            "BigGAN-PyTorch has no unconditional networks, no padded RGB convolution and no prior but the normal"
+        )
+    if model.resolution == 512:
+        logger.warning(
+            "BigGAN-PyTorch has no D of 512 pixels: D.pth follows its naming, but only G can be loaded there"
+        )
+    G, D = imported.network_of(state.generator), imported.network_of(state.discriminator)
+    networks = {"G": G, "D": D, "G_ema": {**G, **extras.get("ema_stats", {}), "params": state.ema_params}}
+    foreign = extras.get("foreign", {})
+    out.mkdir(parents=True, exist_ok=True)
+    for name, network in networks.items():
+        files.write_torch(out / f"{name}.pth", state_dict(network, gan, config, name, foreign.get(name)))
+    for name, player in (("G", state.generator), ("D", state.discriminator)):
+        optimizer = _optimizer(imported.moments_of(player), config, name, foreign.get(f"{name}_optim"))
+        files.write_torch(out / f"{name}_optim.pth", optimizer)
+    counters = {key: np.asarray(value).item() for key, value in {**COUNTERS, **foreign.get("counters", {})}.items()}
+    files.write_torch(out / "state_dict.pth", {**counters, "itr": int(state.step), "config": _their_config(config)})
+
+
+def state_dict(
+    network: Network, gan, config: ml_collections.ConfigDict, name: str, foreign: Arrays | None = None
+) -> Arrays:
+    """One network's arrays under their names, in their order. `foreign`: their logs, if they came along; else made anew."""
+    generator = name != "D"
+    arrays = tables.to_there(tables.table(network, project.entry_of(config.model, generator)), network)
+    if foreign is None:
+        weights, _ = jax.jit(gan.normalize)(network["params"], network["spectral"])
+        normalised = {"params": weights, "spectral": network["spectral"]}
+        normalised |= {"batch_stats": network["batch_stats"]} if generator else {}
+        after = tables.to_there(tables.table(normalised, project.entry_of(config.model, generator)), normalised)
+        foreign = {}
+        for u in (key for key in arrays if key.endswith(".u0")):
+            weight = u.replace(".u0", ".weight")
+            sigma = np.linalg.norm(arrays[weight]) / np.linalg.norm(after[weight])
+            foreign[u.replace(".u0", ".sv0")] = np.array([sigma], np.float32)
+    arrays = arrays | foreign
+    return {key: arrays[key] for key in project.in_order(list(arrays), generator)}
+
+
+def average_buffers(average: dict, stats: dict, decay: float) -> dict:
+    """Their average of G after a round covers what G only keeps, too: running moments and u-vectors. Ours does not."""
+    return jax.tree.map(lambda a, b: a * decay + b * (1 - decay), average, stats)
+
+
+def _read_folder(path: epath.Path, suffix: str) -> tuple[dict[str, Arrays], dict[str, dict], dict]:
+    file = lambda name: path / (f"{name}_{suffix}.pth" if suffix else f"{name}.pth")
+    present = [name for name in NETWORKS if file(name).exists()]
+    if not present:
+        others = sorted(
+            {f.stem.partition("_")[2].removeprefix("ema_") for f in path.glob("G_*.pth")} - {"ema", "optim"}
+        )
+        hint = f"; it has copies: --suffix={others[0]}" if others and not suffix else ""
+        raise UserError(f"{path} has neither {file('G').name} nor {file('D').name} nor {file('G_ema').name}{hint}")
+    arrays = {name: files.read_arrays(file(name)) for name in present}
+    optimizers = {
+        name: files.read_torch(file(f"{name}_optim"))
+        for name in ("G", "D")
+        if name in present and file(f"{name}_optim").exists()
+    }
+    run = files.read_torch(file("state_dict")) if file("state_dict").exists() else {}
+    return arrays, optimizers, run
+
+
+def _role(arrays: Arrays, path: epath.Path) -> str:
+    return "G" if _explained("", path, project.is_generator, arrays) else "D"
+
+
+def _explained(name: str, path: epath.Path, function, arrays: Arrays):
+    try:
+        return function(arrays)
+    except UserError as error:
+        raise UserError(f"{path}{': ' + name if name else ''} is no state dict of BigGAN-PyTorch: {error}") from error
+
+
+def _config(arrays: dict, run: dict, bn_eps: float | None, sn_eps: float | None) -> ml_collections.ConfigDict:
+    """Our config with what their run's config says of training; the model's architecture comes from shapes alone."""
+    config = configs.base()
+    config.model.bn_eps = bn_eps or run.get("BN_eps", BN_EPS)
+    config.model.spectral_eps = sn_eps or run.get("SN_eps", SN_EPS)
+    config.model.bn_out_eps = BN_OUT_EPS
+    # Their sampling takes --z_var and G in evaluation mode: one power step that is not stored.
+    config.model.spectral_eval = "step"
+    config.regularizer.ortho_factor = 2.0
+    if run:
+        config.microbatches = run.get("num_D_accumulations", 1)
+        config.batch_size = run.get("batch_size", config.batch_size) * config.microbatches
+        config.spectral_advance = "microbatch" if config.microbatches > 1 else "update"
+        config.d_steps = run.get("num_D_steps", config.d_steps)
+        config.regularizer.g_ortho, config.regularizer.d_ortho = run.get("G_ortho", 0.0), run.get("D_ortho", 0.0)
+        config.ema.decay, config.ema.start = (
+            run.get("ema_decay", config.ema.decay),
+            run.get("ema_start", config.ema.start),
+        )
+    return config
+
+
+def _moments(optimizer: dict, arrays: Arrays, shapes: Network, config, name: str) -> tuple[Moments, Arrays]:
+    """Adam's moments as ours, and of theirs what ours does not keep: the means, which b1 = 0 makes the last gradient."""
+    generator = name == "G"
+    params = {"params": shapes["params"]}
+    entries = tables.table(params, project.entry_of(config.model, generator))
+    numbered = project.in_order([entry.there for entry in entries], generator)
+    if set(optimizer["state"]) != set(range(len(numbered))):
+        raise UserError(f"{name}_optim has {len(optimizer['state'])} parameters, where {name} has {len(numbered)}")
+    theirs = lambda key: {there: optimizer["state"][i][key].numpy() for i, there in enumerate(numbered)}
+    read = lambda key: tables.to_here(entries, theirs(key), params, f"{name}_optim: {key}", lambda _: False)["params"]
+    count = int(optimizer["state"][0]["step"])
+    means = {} if config.optimizer.b1 else theirs("exp_avg")
+    return Moments(read("exp_avg_sq"), read("exp_avg") if config.optimizer.b1 else None, count), means
+
+
+def _optimizer(moments: Moments, config, name: str, means: Arrays | None) -> dict:
+    """torch.optim.Adam's state dict."""
+    generator = name == "G"
+
+    def theirs(tree):
+        network = {"params": tree}
+        return tables.to_there(tables.table(network, project.entry_of(config.model, generator)), network)
+
+    squares = theirs(moments.nu)
+    if moments.mu is not None:
+        means = theirs(moments.mu)
+    numbered = project.in_order(list(squares), generator)
+    step = np.float32(moments.count)
+    state = {
+        i: {
+            "step": np.asarray(step),
+            "exp_avg": means[there] if means else np.zeros_like(squares[there]),
+            "exp_avg_sq": squares[there],
+        }
+        for i, there in enumerate(numbered)
+    }
+    group = {
+        "lr": config.optimizer[f"{name.lower()}_lr"],
+        "betas": (config.optimizer.b1, config.optimizer.b2),
+        "eps": config.optimizer.eps,
+        "weight_decay": 0,
+        "amsgrad": False,
+        "params": list(range(len(numbered))),
+    }
+    return {"state": state if moments.count else {}, "param_groups": [group]}
+
+
+def _their_config(config: ml_collections.ConfigDict) -> dict:
+    """Their names for what of the run their code would be started with."""
+    model = config.model
+    return {
+        "model": "BigGANdeep" if model.family == "biggan_deep" else "BigGAN",
+        "resolution": model.resolution,
+        "n_classes": model.num_classes,
+        "G_ch": model.g_ch or model.ch,
+        "D_ch": model.d_ch or model.ch,
+        "G_depth": model.depth,
+        "D_depth": model.depth,
+        "dim_z": model.dim_z,
+        "shared_dim": model.shared_dim,
+        "G_shared": model.shared_embedding,
+        "hier": model.skip_z,
+        "G_attn": "_".join(map(str, model.g_attention)) or "0",
+        "D_attn": "_".join(map(str, model.d_attention)) or "0",
+        "D_wide": model.d_wide,
+        "BN_eps": model.bn_eps,
+        "SN_eps": model.spectral_eps,
+        "adam_eps": config.optimizer.eps,
+        "G_lr": config.optimizer.g_lr,
+        "D_lr": config.optimizer.d_lr,
+        "num_D_steps": config.d_steps,
+        "num_D_accumulations": config.microbatches,
+        "num_G_accumulations": config.microbatches,
+        "batch_size": config.batch_size // config.microbatches,
+        "G_ortho": config.regularizer.g_ortho,
+        "D_ortho": config.regularizer.d_ortho,
+        "ema_decay": config.ema.decay,
+        "ema_start": config.ema.start,
+    }

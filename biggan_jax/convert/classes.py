@@ -1,0 +1,80 @@
+"""Owns changing the number of classes of a trained model. Must not know other projects."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from biggan_jax.checkpoint import Extras
+from biggan_jax.layers.initializers import INITIALIZERS
+from biggan_jax.state import Player, TrainState
+from biggan_jax.types import Params, UserError
+
+
+def parse(text: str, num_classes: int) -> list[int] | int:
+    """`keep:3,7,200` to those ids, `reinit:20` to that number. Raises UserError if it is neither, or an id is unknown."""
+    how, _, what = text.partition(":")
+    try:
+        numbers = [int(number) for number in what.split(",")]
+    except ValueError:
+        numbers = []
+    if how == "reinit" and len(numbers) == 1 and numbers[0] > 0:
+        return numbers[0]
+    if how != "keep" or not numbers:
+        raise UserError(f"--classes={text} is neither keep:ID,ID,... nor reinit:NUMBER")
+    wrong = [n for n in numbers if not 0 <= n < num_classes]
+    if wrong:
+        raise UserError(f"--classes={text}: this model has classes 0 to {num_classes - 1}, not {wrong[0]}")
+    if len(set(numbers)) < len(numbers):
+        raise UserError(f"--classes={text} names a class twice")
+    return numbers
+
+
+def change_classes(
+    state: TrainState, extras: Extras, wanted: list[int] | int, seed: int = 0
+) -> tuple[TrainState, Extras]:
+    """The state with only the `wanted` classes, in that order, or with so many that are drawn anew.
+
+    Changed are the tables of classes in G, its average and D, and D's u-vector. Of the optimiser, the changed arrays' slots
+    start from zero, so that their first updates are up to 1 / sqrt(1 - b2) learning rates long; all else is kept.
+    """
+    key = jax.random.key(seed)
+    G = _change_player(state.generator, wanted, key)
+    D = _change_player(state.discriminator, wanted, jax.random.fold_in(key, 1))
+    ema_params = _change_tables(state.ema_params, wanted, key)  # The live G's key: both start from the same tables.
+    state = state.replace(generator=G, discriminator=D, ema_params=ema_params)
+    return jax.tree.map(jnp.array, state), {name: value for name, value in extras.items() if name != "foreign"}
+
+
+def _change_player(player: Player, wanted: list[int] | int, key: jax.Array) -> Player:
+    params = _change_tables(player.params, wanted, key)
+    vectors = dict(player.stats["spectral"])
+    vectors["u"] = jax.tree_util.tree_map_with_path(
+        lambda path, u: _change_u(u, wanted, key) if path[-1].key == "embedding" else u, vectors["u"]
+    )
+    opt_state = player.opt_state
+    for slot in ("nu", "mu"):
+        moments = optax.tree_utils.tree_get(opt_state, slot)
+        if moments is not None:
+            fresh = jax.tree_util.tree_map_with_path(
+                lambda path, m, p: jnp.zeros_like(p) if path[-1].key == "embedding" else m, moments, params
+            )
+            opt_state = optax.tree_utils.tree_set(opt_state, **{slot: fresh})
+    return player.replace(params=params, stats=player.stats | {"spectral": vectors}, opt_state=opt_state)
+
+
+def _change_tables(params: Params, wanted: list[int] | int, key: jax.Array) -> Params:
+    named, tree = jax.tree_util.tree_flatten_with_path(params)
+    changed = []
+    for i, (path, leaf) in enumerate(named):
+        if path[-1].key == "embedding" and isinstance(wanted, int):
+            leaf = INITIALIZERS["orthogonal"](jax.random.fold_in(key, i), (wanted, leaf.shape[1]), leaf.dtype)
+        elif path[-1].key == "embedding":
+            leaf = leaf[np.array(wanted)]
+        changed.append(leaf)
+    return jax.tree_util.tree_unflatten(tree, changed)
+
+
+def _change_u(u: jax.Array, wanted: list[int] | int, key: jax.Array) -> jax.Array:
+    u = jax.random.normal(key, (wanted,)) if isinstance(wanted, int) else u[np.array(wanted)]
+    return u / jnp.maximum(jnp.linalg.norm(u), 1e-12)

@@ -1,0 +1,67 @@
+"""Owns reading and writing state dicts on disk: PyTorch's files, and .npz. Must not know what the arrays mean."""
+
+import contextlib
+import pickle
+import zipfile
+from typing import Any
+
+import numpy as np
+from etils import epath
+
+from biggan_jax.convert.tables import Arrays
+from biggan_jax.types import UserError
+
+
+def read_arrays(path: epath.Path) -> Arrays:
+    """The state dict in a .npz, or in a file that torch.save wrote."""
+    if path.suffix == ".npz":
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+                return {name: arrays[name] for name in arrays.files}
+        except (OSError, EOFError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+            raise UserError(f"{path} is not an .npz of arrays: {error}") from error
+    loaded = read_torch(path)
+    if not isinstance(loaded, dict) or not all(hasattr(value, "detach") for value in loaded.values()):
+        raise UserError(f"{path} is not a state dict: it must map names to tensors")
+    return {name: value.detach().cpu().numpy() for name, value in loaded.items()}
+
+
+def read_torch(path: epath.Path) -> Any:
+    """What torch.save wrote, restricted to tensors, plain values and the activations that BigGAN-PyTorch's config holds."""
+    torch = import_torch()
+    nn = torch.nn
+    safe = [nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.Sigmoid, nn.Tanh, nn.Softplus]
+    try:
+        with path.open("rb") as file, _safe_globals(torch, safe):
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise UserError(f"{path} does not exist") from error
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+        what = " ".join(str(error).split())[:200]
+        raise UserError(f"{path} cannot be read as a PyTorch file of plain weights: {what}") from error
+
+
+def write_torch(path: epath.Path, tree: Any) -> None:
+    """torch.save of nested dicts, numpy arrays becoming tensors."""
+    torch = import_torch()
+    with path.open("wb") as file:
+        torch.save(_tensors(torch, tree), file)
+
+
+def import_torch():
+    try:
+        import torch
+    except ImportError as error:
+        raise UserError("PyTorch files need PyTorch: pip install 'biggan-jax[torch]'") from error
+    return torch
+
+
+def _safe_globals(torch, classes: list[type]):
+    allow = getattr(torch.serialization, "safe_globals", None)
+    return allow(classes) if allow else contextlib.nullcontext()
+
+
+def _tensors(torch, tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {key: _tensors(torch, value) for key, value in tree.items()}
+    return torch.from_numpy(np.array(tree)) if isinstance(tree, np.ndarray) else tree

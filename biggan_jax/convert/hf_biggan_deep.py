@@ -1,0 +1,257 @@
+"""Owns Hugging Face's pytorch-pretrained-BigGAN, names, shapes and files: the generators of BigGAN-deep that TF-Hub released.
+
+Must not know other projects. Its conventions: [z, embedding] conditions; G's first layer makes (4, 4, C); the last
+convolution keeps ch filters; u and v beside each weight_orig, used as they are; batch-norm moments for 51 truncations
+and no others; blocks and the attention before the `attention_layer_position`th share one list.
+"""
+
+import json
+import re
+
+import jax
+import ml_collections
+import numpy as np
+from etils import epath
+
+from biggan_jax import config as configs
+from biggan_jax import sampling
+from biggan_jax.checkpoint import Extras
+from biggan_jax.convert import files, imported, layouts, tables
+from biggan_jax.convert.imported import Imported
+from biggan_jax.convert.layouts import Layout
+from biggan_jax.convert.tables import Arrays, Entry, Network, Path
+from biggan_jax.models import build_gan
+from biggan_jax.models.tables import WIDTHS, generator_sizes
+from biggan_jax.state import TrainState
+from biggan_jax.types import UserError
+
+EPS = 1e-4
+BINS = 51
+WEIGHTS, CONFIG = "pytorch_model.bin", "config.json"
+
+MODULES = {
+    "linear": "generator.gen_z",
+    "bn_out": "generator.bn",
+    "conv_out": "generator.conv_to_rgb",
+    "shared": "embeddings",
+}
+ATTENTION = {"theta": "snconv1x1_theta", "phi": "snconv1x1_phi", "g": "snconv1x1_g", "o": "snconv1x1_o_conv"}
+
+
+def read(path: epath.Path, *, bn_eps: float | None = None, sn_eps: float | None = None, suffix: str = "") -> Imported:
+    """A folder with pytorch_model.bin and config.json, or a state dict with a config.json beside it, or without one."""
+    folder = path if path.is_dir() else path.parent
+    arrays = files.read_arrays(path / WEIGHTS if path.is_dir() else path)
+    theirs = _read_config(folder / CONFIG)
+    config = configs.base()
+    config.model.bn_eps = bn_eps or theirs.get("eps", EPS)
+    config.model.spectral_eps = sn_eps or theirs.get("eps", EPS)
+    try:
+        found = infer(arrays)
+    except UserError as error:
+        raise UserError(f"{path} is no state dict of BigGAN-deep: {error}") from error
+    _check_config(theirs, found, folder / CONFIG)
+    imported.complete(config.model, found)
+
+    network = read_network(arrays, config, str(path))
+    binned = network.pop("binned")
+    # Training and --statistics=running need one set: that of no further truncation.
+    network["batch_stats"] = jax.tree.map(lambda rows: rows[-1], binned)
+    return Imported(config, {"G": network}, extras={"binned": binned})
+
+
+def read_network(arrays: Arrays, config: ml_collections.ConfigDict, name: str) -> Network:
+    """G with `binned` moments instead of running ones."""
+    bins = len(arrays["generator.bn.running_means"])
+    shapes = _with_bins(imported.shapes_of(build_gan(config))["G"], bins)
+    return imported.read_network(arrays, shapes, entry_of(config.model), name, lambda _: False)
+
+
+def write(
+    state: TrainState, config: ml_collections.ConfigDict, extras: Extras, out: epath.Path, *, passes: int = 100
+) -> None:
+    """A folder for BigGAN.from_pretrained: the averaged G. Without binned moments, measures them for each truncation."""
+    model, gan = config.model, build_gan(config)
+    if model.family != "biggan_deep" or model.depth != 2 or len(model.g_attention) != 1 or model.prior != "normal":
+        raise UserError("Hugging Face's project has only BigGAN-deep of depth 2 with one attention layer and normal z")
+    if model.resolution < 64 or not model.num_classes or model.dim_z != model.shared_dim or not model.g_spectral_norm:
+        raise UserError(
+            "Hugging Face's BigGAN-deep begins with 16 ch, is conditional and normalised, and its z is as long as its embedding"
+        )
+    if model.bn_out_eps not in (0.0, model.bn_eps):
+        raise UserError(f"Hugging Face's BigGAN-deep has one eps; this model has {model.bn_eps} and {model.bn_out_eps}")
+    params, vectors = state.ema_params, extras.get("ema_stats", state.generator.stats)["spectral"]
+    if gan.spectral_eval != "stored":
+        # Theirs takes no power step when it samples: give it the vectors after ours, so that sigma is the same.
+        with_v = {"u": vectors["u"], "v": {}}
+        _, vectors = jax.jit(gan.evaluation_step)(params, with_v)
+    binned = extras.get("binned")
+    if binned is None:
+        weights = sampling.evaluation_weights(gan, params, extras.get("ema_stats", state.generator.stats)["spectral"])
+        binned = measure_bins(gan, weights, passes=passes)
+    network = {"params": params, "spectral": vectors, "binned": binned}
+    if not model.pad_rgb:
+        network = _padded(network)
+    arrays = tables.to_there(tables.table(network, entry_of(model)), network)
+    out.mkdir(parents=True, exist_ok=True)
+    files.write_torch(out / WEIGHTS, arrays)
+    (out / CONFIG).write_text(json.dumps(_their_config(config, len(jax.tree.leaves(binned)[0])), indent=2) + "\n")
+
+
+def measure_bins(gan, weights, *, bins: int = BINS, passes: int = 100) -> dict:
+    """Standing statistics for truncations 0 ... 1, of latents drawn as Hugging Face's are: {mean, var} [bins, C]."""
+    rows = [
+        jax.tree.map(
+            np.asarray, sampling.standing_statistics(gan, weights, 0, truncation=t, scaled=True, passes=passes)
+        )
+        for t in np.linspace(0, 1, bins)
+    ]
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
+
+
+def entry_of(model: ml_collections.ConfigDict):
+    """(path, shape) of a leaf of G to its Entry."""
+    position = _attention_position(model)
+
+    def entry(path: Path, shape: tuple[int, ...]) -> Entry:
+        kind, *scopes, leaf = path
+        if kind == "spectral":
+            leaf, scopes = f"weight_{scopes[0]}", scopes[1:]
+        names = [_module(scopes[0], position, model.depth), *(_inner(scope) for scope in scopes[1:])]
+        return Entry(".".join([*names, _leaf(kind, scopes, leaf)]), path, _layout(scopes, leaf, shape, model))
+
+    return entry
+
+
+def _module(scope: str, position: int, depth: int) -> str:
+    kind, *numbers = scope.split("_")
+    if kind == "block":
+        index = int(numbers[0]) * depth + int(numbers[1])
+        return f"generator.layers.{index + (index >= position)}"
+    return f"generator.layers.{position}" if kind == "attention" else MODULES[scope]
+
+
+def _inner(scope: str) -> str:
+    """bn_1 is bn_0 there, conv_1 conv_0."""
+    numbered = re.fullmatch(r"(bn|conv)_(\d)", scope)
+    return f"{numbered[1]}_{int(numbered[2]) - 1}" if numbered else {**ATTENTION, "gain": "scale"}.get(scope, scope)
+
+
+def _leaf(kind: str, scopes: list[str], leaf: str) -> str:
+    if kind == "binned":
+        return {"mean": "running_means", "var": "running_vars"}[leaf]
+    return {"kernel": "weight_orig", "embedding": "weight", "gain": "weight", "offset": "bias"}.get(leaf, leaf)
+
+
+def _layout(scopes: list[str], leaf: str, shape: tuple[int, ...], model: ml_collections.ConfigDict) -> Layout:
+    conditioned = scopes[-1] in ("linear", "gain", "offset") and leaf != "bias"
+    swapped = layouts.rotated(model.dim_z, axis=0) if conditioned else layouts.SAME
+    if leaf == "kernel" and len(shape) == 4:
+        return layouts.CONVOLUTION
+    if leaf in ("kernel", "embedding"):
+        return layouts.TRANSPOSED.then(swapped)
+    if leaf == "weight_v":
+        three = scopes[-1] in ("conv_2", "conv_3", "conv_out")
+        return layouts.convolution_input(3) if three else swapped
+    return layouts.SCALAR if leaf == "gamma" else layouts.SAME
+
+
+def infer(arrays: Arrays) -> dict:
+    """The keys of config.model that the shapes say. Raises UserError if they are not this project's."""
+    shapes = {name: array.shape for name, array in arrays.items()}
+    try:
+        dim_z, num_classes = shapes["embeddings.weight"]
+        ch = shapes["generator.conv_to_rgb.weight_orig"][0]
+        matches = (re.fullmatch(r"generator\.layers\.(\d+)\..*", name) for name in shapes)
+        layers = 1 + max(int(match[1]) for match in matches if match)
+        attended = [i for i in range(layers) if f"generator.layers.{i}.gamma" in shapes]
+        blocks = [i for i in range(layers) if i not in attended]
+        widths = [shapes[f"generator.layers.{i}.conv_0.weight_orig"][1] for i in blocks] + [ch]
+    except KeyError as error:
+        raise UserError(f"it lacks {error.args[0]}") from None
+    except ValueError as error:
+        raise UserError(f"it has no generator.layers, or an array has an unexpected number of axes ({error})") from None
+    resolution = next((r for r in WIDTHS if widths == _block_widths(r, ch)), None)
+    if resolution is None:
+        raise UserError(f"its channels {widths} are those of no table")
+    if len(attended) != 1 or attended[0] % 2 or not attended[0]:
+        raise UserError(f"its attention stands at layers {attended}; one after a whole stage is expected")
+    return {
+        "family": "biggan_deep",
+        "resolution": resolution,
+        "g_ch": ch,
+        "depth": 2,
+        "num_classes": num_classes,
+        "dim_z": dim_z,
+        "shared_dim": dim_z,
+        "g_attention": (generator_sizes(resolution)[attended[0] // 2 - 1],),
+        "pad_rgb": True,
+        "spectral_eval": "stored",
+    }
+
+
+def _block_widths(resolution: int, ch: int) -> list[int]:
+    """The channels that enter each block, and those that leave the last."""
+    *stages, last = WIDTHS[resolution].generator
+    return [ch * width for width in stages for _ in range(2)] + [ch * last]
+
+
+def _attention_position(model: ml_collections.ConfigDict) -> int:
+    return model.depth * (generator_sizes(model.resolution).index(model.g_attention[0]) + 1)
+
+
+def _with_bins(shapes: Network, bins: int) -> Network:
+    widened = jax.tree.map(lambda s: jax.ShapeDtypeStruct((bins, *s.shape), s.dtype), shapes["batch_stats"])
+    return {"params": shapes["params"], "spectral": shapes["spectral"], "binned": widened}
+
+
+def _padded(network: Network) -> Network:
+    """conv_out with filters of zeros up to ch: images and sigma stay as they are."""
+    network = jax.tree.map(np.asarray, network)
+    kernel, bias = network["params"]["conv_out"]["kernel"], network["params"]["conv_out"]["bias"]
+    more = kernel.shape[2] - 3
+    out = {"kernel": np.pad(kernel, ((0, 0), (0, 0), (0, 0), (0, more))), "bias": np.pad(bias, (0, more))}
+    u = {"kernel": np.pad(network["spectral"]["u"]["conv_out"]["kernel"], (0, more))}
+    params, spectral = network["params"] | {"conv_out": out}, network["spectral"]
+    return network | {"params": params, "spectral": spectral | {"u": spectral["u"] | {"conv_out": u}}}
+
+
+def _read_config(path: epath.Path) -> dict:
+    if not path.exists():
+        return {}
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise UserError(f"{path} is not JSON: {error}") from error
+
+
+def _check_config(theirs: dict, found: dict, path: epath.Path) -> None:
+    """Raises UserError if config.json says another network than the arrays."""
+    ours = {
+        "output_dim": found["resolution"],
+        "z_dim": found["dim_z"],
+        "channel_width": found["g_ch"],
+        "num_classes": found["num_classes"],
+    }
+    for key, value in ours.items():
+        if theirs.get(key, value) != value:
+            raise UserError(f"{path} says {key} {theirs[key]}, but the weights are of {value}")
+
+
+def _their_config(config: ml_collections.ConfigDict, bins: int) -> dict:
+    model = config.model
+    *stages, last = WIDTHS[model.resolution].generator
+    layers = []
+    for width, following in zip(stages, [*stages[1:], last], strict=True):
+        layers += [[False, width, width], [True, width, following]]
+    return {
+        "output_dim": model.resolution,
+        "z_dim": model.dim_z,
+        "class_embed_dim": model.shared_dim,
+        "channel_width": model.g_ch or model.ch,
+        "num_classes": model.num_classes,
+        "layers": layers,
+        "attention_layer_position": _attention_position(model),
+        "eps": model.bn_eps,
+        "n_stats": bins,
+    }

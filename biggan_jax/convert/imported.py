@@ -1,0 +1,120 @@
+"""Owns what any project's weights become on the way: networks, with optimisers and a config. Must not know any project."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+import optax
+
+from biggan_jax.checkpoint import Extras
+from biggan_jax.convert import tables
+from biggan_jax.convert.tables import Arrays, Entry, Network
+from biggan_jax.gan import GAN
+from biggan_jax.models import build_gan
+from biggan_jax.models.tables import WIDTHS, discriminator_sizes, generator_sizes
+from biggan_jax.state import Player, TrainState, init_state
+from biggan_jax.types import Params, UserError
+
+
+@dataclasses.dataclass
+class Moments:
+    """Adam's: squares (nu), means (mu, None where b1 is 0) and the number of updates."""
+
+    nu: Params
+    mu: Params | None
+    count: int
+
+
+@dataclasses.dataclass
+class Imported:
+    """Networks by their role (G, D, G_ema), each {params, and what else the project keeps}; optimisers likewise (G, D)."""
+
+    config: ml_collections.ConfigDict
+    networks: dict[str, Network]
+    moments: dict[str, Moments] = dataclasses.field(default_factory=dict)
+    step: int = 0
+    extras: Extras = dataclasses.field(default_factory=dict)
+
+
+def to_state(imported: Imported, seed: int = 0) -> TrainState:
+    """A whole state: what was not imported is fresh. A G alone is its own average, an average alone its own G."""
+    gan = build_gan(imported.config)
+    state = jax.jit(lambda: init_state(gan, seed))()
+    networks = dict(imported.networks)
+    G = networks.get("G", networks.get("G_ema"))
+    G, D = _player(state.generator, G), _player(state.discriminator, networks.get("D"))
+    ema_params = networks.get("G_ema", {}).get(
+        "params", G.params if networks.keys() & {"G", "G_ema"} else state.ema_params
+    )
+    G, D = _with_moments(G, imported.moments.get("G")), _with_moments(D, imported.moments.get("D"))
+    state = state.replace(step=jnp.int32(imported.step), generator=G, discriminator=D, ema_params=ema_params)
+    return jax.tree.map(jnp.array, state)
+
+
+def network_of(player: Player) -> Network:
+    return {"params": player.params, **player.stats}
+
+
+def shapes_of(gan: GAN) -> dict[str, Network]:
+    """The shapes of G's and D's networks."""
+    state = jax.eval_shape(lambda: init_state(gan, 0))
+    return {"G": network_of(state.generator), "D": network_of(state.discriminator)}
+
+
+def read_network(
+    arrays: Arrays, shapes: Network, entry: Callable[..., Entry], name: str, ignored: Callable[[str], bool]
+):
+    return tables.to_here(tables.table(shapes, entry), arrays, shapes, name, ignored)
+
+
+def complete(model: ml_collections.ConfigDict, found: dict) -> None:
+    """Sets what was inferred of one or both networks in config.model; where a network is missing, values that suit the other."""
+    ch = found.get("g_ch", found.get("d_ch"))
+    resolution, family = found["resolution"], found["family"]
+    both = {"g_attention": generator_sizes(resolution), "d_attention": discriminator_sizes(resolution, family)}
+    chunks = len(WIDTHS[resolution].generator)
+    defaults = {"ch": ch, "dim_z": 128 if family == "biggan_deep" else 20 * chunks}
+    # Where the paper has it, and only if the other network has any.
+    attended = any(found.get(key) for key in both)
+    defaults |= {key: (64,) if attended and 64 in sizes else () for key, sizes in both.items()}
+    for key, value in (defaults | found).items():
+        model[key] = value
+    for key in ("g_ch", "d_ch"):
+        model[key] = 0 if found.get(key, ch) == ch else found[key]
+
+
+def merge(found: dict[str, dict]) -> dict:
+    """What several files say of one model. Raises UserError where they contradict each other."""
+    merged, source = {}, {}
+    for name, keys in found.items():
+        for key, value in keys.items():
+            if key in merged and merged[key] != value:
+                raise UserError(f"{source[key]} has {key} {merged[key]!r}, but {name} {value!r}")
+            merged[key], source[key] = value, name
+    return merged
+
+
+def moments_of(player: Player) -> Moments:
+    return Moments(
+        nu=optax.tree_utils.tree_get(player.opt_state, "nu"),
+        mu=optax.tree_utils.tree_get(player.opt_state, "mu"),
+        count=int(optax.tree_utils.tree_get(player.opt_state, "count")),
+    )
+
+
+def _player(fresh: Player, network: Network | None) -> Player:
+    if network is None:
+        return fresh
+    stats = {name: network[name] for name in fresh.stats}
+    return fresh.replace(params=network["params"], stats=stats)
+
+
+def _with_moments(player: Player, moments: Moments | None) -> Player:
+    if moments is None:
+        return player
+    values = {"nu": moments.nu, "count": jnp.int32(moments.count)}
+    if moments.mu is not None:
+        values["mu"] = moments.mu
+    return player.replace(opt_state=optax.tree_utils.tree_set(player.opt_state, **values))

@@ -1,0 +1,45 @@
+"""Owns how arrays are laid out there (PyTorch) and here, each way the exact inverse of the other. Must not know names."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+Move = Callable[[np.ndarray], np.ndarray]
+
+
+class Layout(NamedTuple):
+    to_here: Move
+    to_there: Move
+
+    def then(self, other: "Layout") -> "Layout":
+        """First this on the way here, then `other`; backwards on the way there."""
+        return Layout(lambda a: other.to_here(self.to_here(a)), lambda a: self.to_there(other.to_there(a)))
+
+
+SAME = Layout(lambda a: a, lambda a: a)
+TRANSPOSED = Layout(np.transpose, np.transpose)  # Dense: [out, in] and [in, out].
+CONVOLUTION = Layout(lambda a: a.transpose(2, 3, 1, 0), lambda a: a.transpose(3, 2, 0, 1))  # OIHW and HWIO.
+ROW = Layout(lambda a: a[0], lambda a: a[None])  # [1, n] and [n].
+SCALAR = Layout(lambda a: a[0], lambda a: a[None])  # [1] and [].
+
+
+def channels_last(size: int = 4) -> Layout:
+    """The axis 0 of what feeds a (C, size, size) image there and a (size, size, C) image here."""
+    return Layout(
+        lambda a: a.reshape(-1, size, size, *a.shape[1:]).transpose(1, 2, 0, *range(3, a.ndim + 2)).reshape(a.shape),
+        lambda a: a.reshape(size, size, -1, *a.shape[1:]).transpose(2, 0, 1, *range(3, a.ndim + 2)).reshape(a.shape),
+    )
+
+
+def rotated(first_there: int, axis: int) -> Layout:
+    """An axis that is two pieces, of which the first there, of this length, comes last here."""
+    return Layout(lambda a: np.roll(a, -first_there, axis), lambda a: np.roll(a, first_there, axis))
+
+
+def convolution_input(size: int) -> Layout:
+    """A vector over a convolution's inputs: (I, H, W) flattened there, (H, W, I) here, H = W = size."""
+    return Layout(
+        lambda a: a.reshape(-1, size, size).transpose(1, 2, 0).reshape(-1),
+        lambda a: a.reshape(size, size, -1).transpose(2, 0, 1).reshape(-1),
+    )

@@ -1,0 +1,81 @@
+"""Owns conversion by table: which array there is which array here. Must not know any project's names."""
+
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from biggan_jax.convert.layouts import Layout
+from biggan_jax.types import UserError
+
+Arrays = dict[str, np.ndarray]
+"""A state dict: names there to arrays."""
+
+Network = dict
+"""What there is one state dict: {params, spectral, batch_stats or binned} of one network, nested dicts of arrays."""
+
+Path = tuple[str, ...]
+"""Of a leaf of a Network, such as ('params', 'block_0', 'conv_1', 'kernel') or ('spectral', 'u', 'linear', 'kernel')."""
+
+
+class Entry(NamedTuple):
+    there: str
+    here: Path
+    layout: Layout
+
+
+def table(network: Network, entry: Callable[[Path, tuple[int, ...]], Entry]) -> list[Entry]:
+    """The entry of every leaf of a network, given as arrays or as shapes."""
+    return [entry(path, leaf.shape) for path, leaf in leaves(network)]
+
+
+def to_here(
+    entries: list[Entry], arrays: Arrays, network: Network, name: str, ignored: Callable[[str], bool]
+) -> Network:
+    """The network (given as shapes) filled from `arrays`. Raises UserError naming what of the file `name` does not fit."""
+    expected = {entry.there: entry for entry in entries}
+    missing = [there for there in expected if there not in arrays]
+    extra = [there for there in arrays if there not in expected and not ignored(there)]
+    if missing or extra:
+        lacks = f"lacks {_listed(missing)}" if missing else ""
+        has = f"has {_listed(extra)}, which this architecture does not have" if extra else ""
+        raise UserError(f"{name} {' and '.join(filter(None, (lacks, has)))}")
+    shapes = dict(leaves(network))
+    filled: Network = {}
+    for there, entry in expected.items():
+        like = entry.layout.to_there(np.empty(shapes[entry.here].shape, np.float32))
+        array = arrays[there]
+        if array.shape != like.shape:
+            raise UserError(f"{name}: {there} is {list(array.shape)}, where this architecture has {list(like.shape)}")
+        if not np.issubdtype(array.dtype, np.floating):
+            raise UserError(f"{name}: {there} is {array.dtype}, not floating point")
+        put(filled, entry.here, np.array(entry.layout.to_here(array.astype(np.float32)), order="C"))
+    return filled
+
+
+def to_there(entries: list[Entry], network: Network) -> Arrays:
+    """The state dict, in the order of the entries."""
+    arrays = dict(leaves(network))
+    return {e.there: np.array(e.layout.to_there(np.asarray(arrays[e.here])), order="C") for e in entries}
+
+
+def leaves(network: Network) -> Iterable[tuple[Path, np.ndarray]]:
+    for path, leaf in jax.tree_util.tree_leaves_with_path(network):
+        yield tuple(entry.key for entry in path), leaf
+
+
+def get(network: Network, path: Path) -> np.ndarray:
+    for key in path:
+        network = network[key]
+    return network
+
+
+def put(network: Network, path: Path, leaf: np.ndarray) -> None:
+    for key in path[:-1]:
+        network = network.setdefault(key, {})
+    network[path[-1]] = leaf
+
+
+def _listed(names: list[str]) -> str:
+    return f"{names[0]} (and {len(names) - 1} more)" if len(names) > 1 else names[0]

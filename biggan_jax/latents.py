@@ -1,0 +1,68 @@
+"""Owns what z is drawn from: the priors of Brock et al. 2019, App. E, and truncation. Must not know networks."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from biggan_jax.config import choose
+from biggan_jax.types import Latent, UserError
+
+Draw = Callable[[jax.Array, tuple[int, int]], jax.Array]
+
+PRIORS: dict[str, Draw] = {
+    "normal": jax.random.normal,
+    "uniform": lambda key, shape: jax.random.uniform(key, shape, minval=-1.0, maxval=1.0),
+    "bernoulli": lambda key, shape: jax.random.bernoulli(key, 0.5, shape).astype(jnp.float32),
+    "sign": jax.random.rademacher,
+    "censored_normal": lambda key, shape: jnp.maximum(jax.random.normal(key, shape), 0.0),
+    "categorical": lambda key, shape: jax.random.randint(key, shape, -1, 2).astype(jnp.float32),
+}
+"""N(0, 1); U[-1, 1]; {0, 1}; {-1, 1}; max(N(0, 1), 0); {-1, 0, 1}; each entry by itself, each value equally likely."""
+
+
+def check_prior(prior: str, dim_z: int) -> None:
+    """Raises UserError unless `draw` understands `prior` for so many entries."""
+    parts = _parts(prior)
+    for name in (name for part in parts for name in part):
+        choose(PRIORS, "model.prior", name)
+    if dim_z % len(parts):
+        raise UserError(
+            f"model.prior {prior!r} has {len(parts)} parts, among which model.dim_z {dim_z} cannot be shared equally"
+        )
+
+
+def draw(prior: str, key: jax.Array, num: int, dim_z: int) -> Latent:
+    """z [num, dim_z]. `a*b` multiplies two priors entry by entry; `a|b` gives each an equal share of the entries.
+
+    The appendix's combinations are normal*bernoulli and normal|bernoulli.
+    """
+    parts = _parts(prior)
+    shape = num, dim_z // len(parts)
+    columns = []
+    for part, part_key in zip(parts, _keys(key, len(parts)), strict=True):
+        z = 1.0
+        for name, factor_key in zip(part, _keys(part_key, len(part)), strict=True):
+            z = z * PRIORS[name](factor_key, shape)
+        columns.append(z.astype(jnp.float32))
+    return jnp.concatenate(columns, axis=1)
+
+
+def draw_truncated(key: jax.Array, num: int, dim_z: int, truncation: float, *, scaled: bool = False) -> Latent:
+    """z [num, dim_z]: N(0, I), each entry drawn again while |z| > truncation.
+
+    The truncation trick of Brock et al. 2019, sec. 3.1. Drawing again until it fits is the normal distribution between
+    the bounds, which is drawn directly here. `scaled`: as TF-Hub and Hugging Face do, truncated at 2, then multiplied by
+    `truncation`: another distribution, and the one for which their truncation-binned statistics were measured.
+    """
+    if scaled:
+        return truncation * jax.random.truncated_normal(key, -2.0, 2.0, (num, dim_z))
+    return jax.random.truncated_normal(key, -truncation, truncation, (num, dim_z))
+
+
+def _parts(prior: str) -> list[list[str]]:
+    return [part.split("*") for part in prior.split("|")]
+
+
+def _keys(key: jax.Array, num: int) -> list[jax.Array]:
+    return [key] if num == 1 else list(jax.random.split(key, num))

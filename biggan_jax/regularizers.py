@@ -1,0 +1,41 @@
+"""Owns penalties: functions of a network's raw weights, or of how its output varies with its input. Must not know optimisers."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from biggan_jax.layers.spectral import as_matrix
+from biggan_jax.types import Image, Logit, Params
+
+
+def orthogonal(params: Params, *, exclude: tuple[str, ...] = ("shared",)) -> jax.Array:
+    """The sum over weights of ||W^T W o (1 - I)||_F^2, W [in, out]: pairs of output filters should be orthogonal.
+
+    Brock et al. 2019, sec. 3.1, eq. 3. Of kernels and embeddings (an embedding's filters are its classes), not of biases
+    and gains, nor of G's shared class embedding, as BigGAN-PyTorch has it. On raw weights, before spectral norm.
+    """
+    penalties = [
+        jnp.sum(jnp.square(gram - jnp.diag(jnp.diag(gram))))
+        for gram in (_gram(path, weight) for path, weight in _weights(params) if path[0] not in exclude)
+    ]
+    return sum(penalties, jnp.float32(0))
+
+
+def gradient_penalty(discriminate: Callable[[Image], Logit], x: Image) -> jax.Array:
+    """E ||grad_x D(x)||^2 / 2: R1, the zero-centred gradient penalty, where x are real images (Mescheder et al. 2018)."""
+    # An image's logit depends on that image alone, so the gradient of the sum holds the gradient of each.
+    grads = jax.grad(lambda x: discriminate(x).sum())(x)
+    return jnp.mean(jnp.sum(jnp.square(grads), (1, 2, 3))) / 2
+
+
+def _gram(path: tuple[str, ...], weight: jax.Array) -> jax.Array:
+    matrix = as_matrix(path, weight)
+    return jnp.dot(matrix.T, matrix, precision=jax.lax.Precision.HIGHEST)
+
+
+def _weights(params: Params):
+    for path, weight in jax.tree_util.tree_leaves_with_path(params):
+        names = tuple(entry.key for entry in path)
+        if names[-1] in ("kernel", "embedding"):
+            yield names, weight

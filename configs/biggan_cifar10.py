@@ -1,0 +1,33 @@
+"""BigGAN at 32x32 pixels on CIFAR-10, with StudioGAN's rates (POSTECH-CVLab/PyTorch-StudioGAN @ 947b35e).
+
+Paper row: none.
+Hardware:  theirs: one GPU, about half a day. With this code: not yet measured.
+Expected:  theirs: FID 4.16, IS 9.96 (figure), 8.13 and 9.85 (2021 log). With this code: not yet measured.
+Command:   python -m biggan_jax.main --config=biggan_cifar10 --workdir=runs/cifar10 --config.data.dir=DIR
+
+Unknown: EMA decay and eps of that recipe (ours are the 128-pixel recipe's). Channels in D are 4 ch here, 2 ch there.
+"""
+
+from biggan_jax.config import base
+
+
+def get_config():
+    c = base()
+    c.num_steps = 100_000
+    c.batch_size = 64
+    c.d_steps = 5
+    c.model.resolution = 32
+    c.model.num_classes = 10
+    c.model.ch = 96
+    c.model.dim_z = 80  # 4 chunks of 20.
+    c.model.g_attention = ()
+    c.model.d_attention = ()
+    c.model.spectral_eps = 1e-6
+    c.optimizer.g_lr = 2e-4
+    c.optimizer.d_lr = 2e-4
+    c.optimizer.b1 = 0.5
+    c.ema.start = 1000
+    c.data.name = "tfds"
+    c.data.dataset = "cifar10"
+    c.data.flip = True
+    return c

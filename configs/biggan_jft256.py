@@ -1,0 +1,24 @@
+"""BigGAN at 256x256 pixels on a JFT-like set, the paper's larger one: the 256-pixel recipe on other data.
+
+Paper row: BigGAN 256 on JFT-300M (Brock et al. 2019, sec. 4.2).
+Hardware:  unknown. Expected hours with this code: not yet measured.
+Expected:  FID and IS: unknown, and not yet measured with this code.
+Command:   python -m biggan_jax.main --config=biggan_jft256 --workdir=gs://BUCKET/jft --multihost
+           --config.data.dataset=BUILDER --config.model.num_classes=N
+
+The set is not public: data.dataset and model.num_classes are yours to give. Unknown here, and as in the ImageNet recipe
+until known: rates, number of rounds, widths, truncation and the orthogonal penalty's strength.
+"""
+
+from biggan_jax.config import base
+
+
+def get_config():
+    c = base()
+    c.dtype = "bfloat16"
+    c.model.resolution = 256
+    c.model.dim_z = 140  # 7 chunks of 20.
+    c.model.g_attention = (128,)
+    c.regularizer.g_ortho = 1e-4
+    c.data.name = "tfds"
+    return c

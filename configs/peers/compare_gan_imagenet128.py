@@ -1,0 +1,29 @@
+"""compare_gan's biggan_imagenet128.gin (google/compare_gan @ 19922d3).
+
+Paper row: BigGAN 128; its docstring says that it suffices to reproduce the paper's FID, its issue 54 doubts it.
+Hardware:  theirs: TPU v3-128, time not stated.
+Expected:  theirs: no figure. With this code: not yet measured.
+Command:   python -m biggan_jax.main --config=peers/compare_gan_imagenet128 --workdir=gs://BUCKET/compare_gan --multihost
+
+Not taken over: gains without the leading 1 (a defect), the Glorot-normal projection, distorted training crops (ours are
+central), images in [0, 1]. Its batch-norm accumulators are our standing statistics; bn_momentum plays no part there.
+"""
+
+from biggan_jax.config import base
+
+
+def get_config():
+    c = base()
+    c.num_steps = 250_000
+    c.batch_size = 2048
+    c.d_steps = 2
+    c.model.bn_eps = 1e-5
+    c.model.spectral_eps = 1e-12
+    c.optimizer.g_lr = 1e-4
+    c.optimizer.d_lr = 5e-4
+    c.optimizer.eps = 1e-8
+    c.ema.start = 40_000
+    c.checkpoint_every = 2500
+    c.data.name = "tfds"
+    c.data.dataset = "imagenet2012"
+    return c

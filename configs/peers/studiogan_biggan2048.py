@@ -1,0 +1,29 @@
+"""StudioGAN's BigGAN-2048, at 128 pixels (POSTECH-CVLab/PyTorch-StudioGAN @ 947b35e).
+
+Paper row: BigGAN 128: FID 8.7, IS 98.8 without truncation at batch 2048.
+Hardware:  theirs: GPUs, 30.6 days (shipped log).
+Expected:  theirs: FID 7.78, IS 99.97 at 196,000 rounds (log). With this code: not yet measured.
+Command:   python -m biggan_jax.main --config=peers/studiogan_biggan2048 --workdir=runs/studiogan2048
+
+512 x 4: four microbatches. Whether u-vectors advance with each was not verified: they do in a PyTorch forward pass.
+"""
+
+from biggan_jax.config import base
+
+
+def get_config():
+    c = base()
+    c.num_steps = 200_000
+    c.batch_size = 2048
+    c.microbatches = 4
+    c.spectral_advance = "microbatch"
+    c.d_steps = 2
+    c.model.bn_eps = 1e-4
+    c.model.spectral_eps = 1e-6
+    c.optimizer.g_lr = 5e-5
+    c.optimizer.d_lr = 2e-4
+    c.ema.start = 20_000
+    c.data.flip = True
+    c.data.name = "tfds"
+    c.data.dataset = "imagenet2012"
+    return c

@@ -1,0 +1,44 @@
+"""The recorded training runs once more, in float64: `python -m tests.convert.float64`.
+
+The recordings are float32, and say how far the peer's own float64 run is from each (`max_abs_diff_f32_vs_f64`). If ours
+does the same arithmetic, it is exactly as far. Our code says float32 in many places, so this loads it with those words
+replaced; for that it must be a process of its own.
+"""
+
+import importlib.abc
+import importlib.machinery
+import json
+import sys
+
+import jax
+
+
+class Float64Loader(importlib.machinery.SourceFileLoader):
+    def get_code(self, fullname):
+        source = self.get_data(self.path).replace(b"np.float32", b"np.float64").replace(b'"float32"', b'"float64"')
+        return compile(source, self.path, "exec")
+
+
+class Float64Finder(importlib.abc.MetaPathFinder):
+    def find_spec(self, fullname, path, target=None):
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path) if fullname.startswith("biggan_jax") else None
+        if spec and spec.origin and spec.origin.endswith(".py"):
+            spec.loader = Float64Loader(fullname, spec.origin)
+        return spec
+
+
+def main():
+    jax.config.update("jax_enable_x64", True)
+    sys.meta_path.insert(0, Float64Finder())
+    from tests.convert import parity
+
+    report = {}
+    for name in parity.training_runs():
+        _, meta = parity.load(parity.fixtures(f"{name}_after3.npz")[0])
+        ours = parity.training_errors(name).distances
+        report[name] = {what: [*meta["max_abs_diff_f32_vs_f64"][what], value] for what, value in ours.items()}
+    print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()

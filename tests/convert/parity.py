@@ -1,0 +1,296 @@
+"""How far our networks and updates are from the recorded ones of BigGAN-PyTorch and Hugging Face, fixture by fixture.
+
+`python -m tests.convert.parity` prints the table of docs/numerics.md. A small part of the fixtures is in tests/data/parity.
+"""
+
+import dataclasses
+import functools
+import json
+import pathlib
+
+import jax
+import numpy as np
+import optax
+
+from biggan_jax import config as configs
+from biggan_jax import sampling
+from biggan_jax.convert import biggan_pytorch, biggan_pytorch_files, hf_biggan_deep, imported, tables
+from biggan_jax.models import build_gan
+from biggan_jax.train_step import polyak_average, update_discriminator, update_generator
+
+ROOT = pathlib.Path(__file__).parent.parent.parent
+FOLDERS = [ROOT / "tests" / "data" / "parity", ROOT.parent / "shared" / "fixtures"]
+
+
+def fixtures(pattern):
+    """The fixtures of that name, each once."""
+    return sorted({path.name: path for folder in FOLDERS for path in folder.glob(pattern)}.values())
+
+
+def load(path):
+    with np.load(path) as file:
+        arrays = {name: file[name] for name in file.files}
+    return arrays, json.loads(str(arrays.pop("meta_json")))
+
+
+def under(prefix, arrays):
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def to_nhwc(images):
+    return np.asarray(images).transpose(0, 2, 3, 1)
+
+
+def distance(a, b):
+    return float(np.max(np.abs(np.asarray(a, np.float64) - np.asarray(b, np.float64))))
+
+
+def worst(ours, theirs):
+    """The largest distance between arrays of the same names, `theirs` giving the names."""
+    assert theirs
+    return max(distance(ours[name], array) for name, array in theirs.items())
+
+
+def read(states, *, bn_eps=1e-5, sn_eps=1e-6, **settings):
+    """(config, gan, networks) of state dicts by role, architecture from their shapes alone."""
+    config = biggan_pytorch_files._config(states, {}, bn_eps, sn_eps)
+    for key, value in settings.items():
+        config[key] = value
+    imported.complete(
+        config.model, imported.merge({name: biggan_pytorch.infer(state) for name, state in states.items()})
+    )
+    gan = build_gan(config)
+    shapes = imported.shapes_of(gan)
+    networks = {
+        name: imported.read_network(
+            state, shapes[name[0]], biggan_pytorch.entry_of(config.model, name != "D"), name, biggan_pytorch.is_foreign
+        )
+        for name, state in states.items()
+    }
+    return config, gan, networks
+
+
+def named(network, config, role):
+    return tables.to_there(tables.table(network, biggan_pytorch.entry_of(config.model, role != "D")), network)
+
+
+def model_errors(path):
+    """Of a BigGAN-PyTorch G or D file: {what: largest absolute error}."""
+    arrays, meta = load(path)
+    state, ctor = under("state/", arrays), meta["ctor"]
+    role = "G" if biggan_pytorch.is_generator(state) else "D"
+    eps = {"bn_eps": ctor.get("BN_eps", 1e-5), "sn_eps": ctor["SN_eps"]}
+    config, gan, networks = read({role: state}, **eps)
+    network = networks[role]
+    assert sum(p.size for p in jax.tree.leaves(network["params"])) == meta["params"]
+    evaluation = jax.jit(gan.evaluation_weights)(network["params"], network["spectral"])
+    training, spectral = jax.jit(gan.normalize)(network["params"], network["spectral"])
+    y = arrays["y"].astype(np.int32)
+    if role == "G":
+        variables = {"params": evaluation, "batch_stats": network["batch_stats"]}
+        images = jax.jit(gan.generator.apply)(variables, arrays["z"], y)
+        trained, batch_stats = jax.jit(gan.generate)(training, network["batch_stats"], arrays["z"], y)
+        after = {"spectral": spectral, "batch_stats": batch_stats}
+        errors = {
+            "evaluation": distance(images, to_nhwc(arrays["out_eval"])),
+            "training": distance(trained, to_nhwc(arrays["out_train"])),
+        }
+    else:
+        logits = jax.jit(lambda weights, x: gan.discriminator.apply({"params": weights}, x, y))
+        after = {"spectral": spectral}
+        errors = {
+            "evaluation": max(
+                distance(logits(evaluation, to_nhwc(arrays[x])), arrays[logit][:, 0])
+                for x, logit in (("x", "logit_eval"), ("x_fake", "logit_eval_fake"))
+                if x in arrays
+            ),
+            "training": distance(logits(training, to_nhwc(arrays["x"])), arrays["logit_train"][:, 0]),
+        }
+    theirs = under("after_train/", arrays)
+    ours = named(after, config, role)
+    errors["u"] = worst(ours, {name: a for name, a in theirs.items() if name.endswith("u0")})
+    if role == "G":
+        errors["running"] = worst(ours, {name: a for name, a in theirs.items() if "stored" in name})
+    return errors
+
+
+def hugging_face_errors(path):
+    """Of a Hugging Face file: {truncation: largest absolute error}, with the peer's swapped interpolation."""
+    arrays, meta = load(path)
+    state = under("state/", arrays)
+    config = configs.base()
+    config.model.bn_eps = config.model.spectral_eps = meta["config"]["eps"]
+    found = hf_biggan_deep.infer(state)
+    assert found["resolution"] == meta["config"]["output_dim"]
+    imported.complete(config.model, found)
+    gan = build_gan(config)
+    network = hf_biggan_deep.read_network(state, config, path.name)
+    assert sum(p.size for p in jax.tree.leaves(network["params"])) == meta["params"]
+    weights = sampling.evaluation_weights(gan, network["params"], network["spectral"])
+    apply = jax.jit(gan.generator.apply)
+    errors = {}
+    for z in (name for name in arrays if name.startswith("z@")):
+        truncation = float(z.removeprefix("z@"))
+        moments = sampling.binned_statistics(network["binned"], truncation, swapped=True)
+        images = apply({"params": weights, "batch_stats": moments}, arrays[z], arrays["class_vector"])
+        errors[f"truncation {truncation}"] = distance(images, to_nhwc(arrays[z.replace("z@", "out@")]))
+    return errors
+
+
+@dataclasses.dataclass
+class Worst:
+    """The worst of each kind: as a share of its tolerance, and as a plain distance under the names of `meta_json`."""
+
+    shares: dict
+    distances: dict
+
+    def share(self, what, value, limit):
+        self.shares[what] = max(self.shares.get(what, 0.0), float(value / limit))
+
+    def distance(self, what, value):
+        self.distances[what] = max(self.distances.get(what, 0.0), float(value))
+
+
+def training_errors(name):
+    """A recorded training run, repeated by our update functions from its first weights, latents and batches: Worst.
+
+    Tolerances: losses 1e-4 of the larger of 1 and themselves; gradients 1e-4 of an array's largest plus 5e-4; weights 2e-6
+    on average over an array, and 2 lr an update at most; u and running moments 1e-4; Adam's second moments 3e-2 of an
+    array's largest, since one ReLU that rounding flips in the second round changes a gradient by as much (in float64
+    nothing of the kind is left). Where a gradient is zero but for rounding, Adam (b1 = 0) makes steps of up to lr of what
+    is left: there, weights have the second tolerance alone.
+    """
+    part = lambda suffix: load(next(iter(fixtures(f"{name}_{suffix}.npz"))))[0]
+    batches, meta = load(next(iter(fixtures(f"{name}_batches.npz"))))
+    inits = fixtures(f"{name}_init.npz") or fixtures(f"{name.rpartition('_')[0]}_init.npz")
+    config, gan, networks = recorded_game(meta, load(inits[0])[0])
+    state = imported.to_state(imported.Imported(config, networks))
+    G = state.generator.replace(opt_state=gan.g_optimizer.init(state.generator.params))
+    D = state.discriminator.replace(opt_state=gan.d_optimizer.init(state.discriminator.params))
+    ema_params, ema_stats = G.params, G.stats
+    update_d = jax.jit(functools.partial(update_discriminator, gan))
+    update_g = jax.jit(functools.partial(update_generator, gan))
+    key = jax.random.key(0)
+    m = gan.microbatches
+    worst_of = Worst({}, {})
+
+    def examples(name, iteration, first):
+        """`microbatches` recorded batches as the one that our updates take apart again: every m-th example is one's."""
+        parts = batches[name][iteration, first : first + m]
+        parts = parts.transpose(0, 1, 3, 4, 2) if name == "x" else parts
+        parts = parts.astype(np.int32) if name in ("y", "gy") else parts
+        return np.stack(list(parts), axis=1).reshape(-1, *parts.shape[2:])
+
+    grads = {}
+    for it in range(meta["iters"]):
+        for step in range(gan.d_steps):
+            first = step * m
+            real = examples("x", it, first), examples("y", it, first)
+            latents = examples("z", it, first), examples("gy", it, first)
+            G, D, metrics = update_d(G, D, real, latents, key)
+            theirs = batches["d_losses_each"][it, first : first + m].mean(0)
+            for ours, value in zip((metrics["d_loss_real"], metrics["d_loss_fake"]), theirs, strict=True):
+                worst_of.share("D loss", abs(ours - value), 1e-4 * max(abs(value), 1))
+            if it == 0:
+                grads[f"D_step{step}"] = named({"params": D.opt_state[0].trace}, config, "D")
+        first = gan.d_steps * m
+        before = G, D
+        G, D, metrics = update_g(G, D, (examples("z", it, first), examples("gy", it, first)), key)
+        # The recorded loss is the last microbatch's, divided by their number.
+        ours = metrics["g_loss"] if m == 1 else last_g_loss(gan, *before, batches, it, first)
+        value = batches["losses"][it, 2]
+        worst_of.share("G loss", abs(ours - value), 1e-4 * max(abs(value), 1))
+        ema_params = polyak_average(gan, np.int32(it), ema_params, G.params)
+        ema_stats = biggan_pytorch_files.average_buffers(ema_stats, G.stats, float(gan.ema_decay_at(np.int32(it))))
+        if it == 0:
+            grads["G_step0"] = named({"params": G.opt_state[0].trace}, config, "G")
+            compare_gradients(grads, under("grad_it1/", part("grads_it1")), worst_of)
+        if fixtures(f"{name}_after{it + 1}.npz"):
+            players = {"G": G, "D": D, "G_ema": G.replace(params=ema_params, stats=ema_stats)}
+            compare_players(players, part(f"after{it + 1}"), config, it + 1, worst_of)
+    return worst_of
+
+
+def recorded_game(meta, init):
+    """(config, gan, networks) of a recorded run, its optimisers remembering the gradient that they were handed last."""
+    g, d, run = meta["ctor_G"], meta["ctor_D"], meta["train_config"]
+    assert run["num_D_accumulations"] == run["num_G_accumulations"]
+    config, _, networks = read(
+        {"G": under("G/", init), "D": under("D/", init)},
+        bn_eps=g["BN_eps"],
+        sn_eps=g["SN_eps"],
+        d_steps=run["num_D_steps"],
+        microbatches=run["num_D_accumulations"],
+        spectral_advance="microbatch",
+    )
+    config.optimizer.update(g_lr=g["G_lr"], d_lr=d["D_lr"], b1=g["G_B1"], b2=g["G_B2"], eps=g["adam_eps"])
+    config.regularizer.update(g_ortho=run["G_ortho"], d_ortho=run["D_ortho"], ortho_factor=2.0)
+    config.ema.update(decay=meta["ema_decay"], start=meta["ema_start"])
+    gan = build_gan(config)
+    remember = lambda optimizer: optax.chain(optax.trace(decay=0.0), optimizer)
+    gan = dataclasses.replace(gan, g_optimizer=remember(gan.g_optimizer), d_optimizer=remember(gan.d_optimizer))
+    return config, gan, networks
+
+
+def compare_gradients(ours, recorded, worst_of):
+    for player, arrays in ours.items():
+        for name, theirs in under(f"{player}/", recorded).items():
+            difference = distance(arrays[name], theirs)
+            worst_of.share("gradients", difference, 1e-4 * np.abs(theirs).max() + 5e-4)
+            worst_of.distance("grads_it1:grad_it1/", difference)
+
+
+def compare_players(players, after, config, rounds, worst_of):
+    rate = {"G": config.optimizer.g_lr, "D": config.optimizer.d_lr}
+    updates = {"G": rounds, "D": rounds * config.d_steps}
+    for role, player in players.items():
+        who = role[0]
+        theirs, squares = under(f"{role}/", after), under(f"adam_v/{who}/", after)
+        for name, array in named({"params": player.params}, config, role).items():
+            difference = np.abs(array - theirs[name])
+            worst_of.share(f"{role} weights, max", difference.max(), 2 * rate[who] * updates[who])
+            if squares[name].max() > 1e-12:
+                worst_of.share(f"{role} weights, mean", difference.mean(), 2e-6)
+            worst_of.distance(f"after{rounds}:{role}/", difference.max())
+        for name, array in named(player.stats, config, role).items():
+            what = "u" if name.endswith("u0") else "running moments"
+            worst_of.share(f"{role} {what}", distance(array, theirs[name]), 1e-4 * max(1.0, np.abs(theirs[name]).max()))
+            worst_of.distance(f"after{rounds}:{role}/", distance(array, theirs[name]))
+        if role != "G_ema":
+            nu = optax.tree_utils.tree_get(player.opt_state[1], "nu")
+            for name, array in named({"params": nu}, config, role).items():
+                difference = distance(array, squares[name])
+                worst_of.share(f"{role} second moments", difference, 3e-2 * squares[name].max() + 1e-12)
+                worst_of.distance(f"after{rounds}:adam_v/", difference)
+
+
+def last_g_loss(gan, G, D, batches, iteration, first):
+    """The loss of G's last microbatch over their number: the update, with one microbatch and weights held still, so often."""
+    still = dataclasses.replace(gan, microbatches=1, g_optimizer=optax.sgd(0.0), g_ortho=0.0)
+    G = G.replace(opt_state=still.g_optimizer.init(G.params))
+    update = jax.jit(functools.partial(update_generator, still))
+    for i in range(first, first + gan.microbatches):
+        latents = batches["z"][iteration, i], batches["gy"][iteration, i].astype(np.int32)
+        G, D, metrics = update(G, D, latents, jax.random.key(0))
+    return metrics["g_loss"] / gan.microbatches
+
+
+def training_runs():
+    return [path.name.removesuffix("_batches.npz") for path in fixtures("train_*_batches.npz")]
+
+
+def main():
+    print("| fixture | what | error |\n|---|---|---|")
+    for path in fixtures("*_[GD].npz"):
+        for what, error in model_errors(path).items():
+            print(f"| {path.stem} | {what} | {error:.1e} |")
+    for path in fixtures("hf_*.npz"):
+        for what, error in hugging_face_errors(path).items():
+            print(f"| {path.stem} | {what} | {error:.1e} |")
+    for name in training_runs():
+        for what, share in training_errors(name).shares.items():
+            print(f"| {name} | {what} | {share:.2g} of its tolerance |")
+
+
+if __name__ == "__main__":
+    main()
