@@ -218,7 +218,10 @@ def _load_arrays(step_path: epath.Path, item: str) -> dict:
 
     def read():
         handler = ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
+        before = absl_logging.get_verbosity()
+        absl_logging.set_verbosity(absl_logging.ERROR)  # Orbax warns of metadata that arrays do not need.
         metadata = handler.metadata(step_path / item).item_metadata.tree
+        absl_logging.set_verbosity(before)
         as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), metadata)
         return handler.restore(step_path / item, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
 
@@ -245,7 +248,6 @@ def main() -> int:
         print("usage: python -m biggan_jax.checkpoint compare A B", file=sys.stderr)
         return cli.USER_ERROR
     cli.log_to_stderr()
-    absl_logging.set_verbosity(absl_logging.ERROR)  # Orbax warns of metadata that arrays do not need.
     try:
         lines = compare(*sys.argv[2:])
     except UserError as error:

@@ -30,3 +30,34 @@ def test_gradients_flow_through_it():
 
 def test_no_policy_changes_nothing():
     np.testing.assert_array_equal(augment.apply(X, jax.random.key(0), ()), X)
+
+
+def test_colour_changes_each_image_by_itself_and_keeps_its_shape():
+    y = np.asarray(augment.apply(X, jax.random.key(0), ("colour",)))
+    alone = lambda x: (x - x.mean((1, 2, 3), keepdims=True)).mean(3)
+    grey, before = alone(y), alone(X)
+    # Contrast scales what is left of an image when brightness and saturation are taken away.
+    ratio = (grey * before).sum((1, 2)) / (before**2).sum((1, 2))
+    np.testing.assert_allclose(grey, ratio[:, None, None] * before, atol=1e-4)
+    assert ratio.min() >= 0.5 - 1e-4 and ratio.max() <= 1.5 + 1e-4 and ratio.std() > 0.2
+    brightness = (y - X).mean((1, 2, 3))
+    assert np.abs(brightness).max() <= 0.5 + 1e-4 and brightness.std() > 0.2
+
+
+def test_cutout_greys_one_square_of_half_the_size():
+    y = np.asarray(augment.apply(X, jax.random.key(0), ("cutout",)))
+    holes = (y == 0).all(3)
+    sizes = set()
+    for image, source, hole in zip(y, X, holes, strict=True):
+        np.testing.assert_array_equal(image[~hole], source[~hole])
+        rows, columns = np.flatnonzero(hole.any(1)), np.flatnonzero(hole.any(0))
+        assert hole[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all(), "a full rectangle"
+        sizes.add((len(rows), len(columns)))
+    assert max(sizes) == (8, 8) and min(min(size) for size in sizes) >= 4, "centres lie inside the image"
+
+
+def test_policies_are_applied_in_order():
+    key = jax.random.key(0)
+    first, second = jax.random.split(key, 2)
+    expected = augment.cutout(augment.colour(X, first), second)
+    np.testing.assert_allclose(augment.apply(X, key, ("colour", "cutout")), expected, atol=1e-6)

@@ -8,7 +8,7 @@ import pytest
 
 from biggan_jax.models import build_gan
 from biggan_jax.state import init_state
-from biggan_jax.train_step import to_float, train_step, update_discriminator, update_generator
+from biggan_jax.train_step import split, to_float, train_step, update_discriminator, update_generator
 from tests.conftest import (
     assert_identical,
     biases_that_feed_only_batch_norm,
@@ -149,3 +149,110 @@ def test_the_average_is_a_copy_before_its_start_and_decays_from_it_on():
 
 def test_pixels_span_minus_one_to_one():
     np.testing.assert_allclose(to_float(np.array([0, 255], np.uint8)), [-1, 1])
+
+
+def test_a_batch_is_split_in_strides():
+    parts = split((np.arange(6), np.arange(12).reshape(6, 2)), 2)
+    assert [part[0].tolist() for part in parts] == [[0, 2, 4], [1, 3, 5]]
+    assert parts[1][1].tolist() == [[2, 3], [6, 7], [10, 11]]
+
+
+@pytest.fixture(scope="module")
+def accumulated():
+    """After updates of D and G on a batch of 8, and on the same batch with each example twice, in two microbatches."""
+    c = tiny_config()
+    c.model.init = "normal"  # Of orthogonal weights all singular values are equal, and u stays where it is.
+    plain = build_gan(c)
+    plain = dataclasses.replace(plain, g_optimizer=optax.sgd(1.0), d_optimizer=optax.sgd(1.0))
+    state = with_attention(jax.jit(lambda: init_state(plain, 0))())
+    z, fake_y = plain.latents(jax.random.key(1), 8)
+    batch = random_batch(plain, 8)
+    x, y = to_float(batch["image"][0]), batch["label"][0]
+    key = jax.random.key(0)
+
+    def both(gan, repeats):
+        twice = lambda a: np.repeat(np.asarray(a), repeats, axis=0)
+        G, D, _ = update_discriminator(
+            gan, state.generator, state.discriminator, (twice(x), twice(y)), (twice(z), twice(fake_y)), key
+        )
+        return update_generator(gan, G, D, (twice(z), twice(fake_y)), key)
+
+    games = {
+        "whole": (plain, 1),
+        "update": (dataclasses.replace(plain, microbatches=2), 2),
+        "microbatch": (dataclasses.replace(plain, microbatches=2, spectral_advance="microbatch"), 2),
+    }
+    return state, plain, {name: jax.jit(functools.partial(both, gan, n))() for name, (gan, n) in games.items()}
+
+
+def test_microbatches_are_averaged_to_the_gradient_of_the_whole(accumulated):
+    _, _, after = accumulated
+    (G, D, metrics), (G2, D2, metrics2) = after["whole"], after["update"]
+    for a, b in ((G, G2), (D, D2)):
+        a, b = leaves(a.params), leaves(b.params)
+        for name in a:
+            np.testing.assert_allclose(a[name], b[name], atol=2e-5, err_msg=name)
+    assert float(metrics["g_loss"]) == pytest.approx(float(metrics2["g_loss"]), rel=1e-4)
+
+
+def test_u_advances_once_an_update_or_once_a_microbatch(accumulated):
+    state, gan, after = accumulated
+    before = state.generator
+
+    def advanced(steps):
+        u = before.stats["spectral"]
+        for _ in range(steps):
+            _, u = gan.normalize(before.params, u)
+        return leaves(u)
+
+    # G's weights stay while D is updated, and its u moves once more as it is itself: 2 forwards, or 2 of 2 microbatches.
+    for name, steps in (("update", 2), ("microbatch", 4)):
+        expected, other = advanced(steps), advanced(6 - steps)
+        ours = leaves(after[name][0].stats["spectral"])
+        for array in ours:
+            np.testing.assert_allclose(ours[array], expected[array], atol=1e-5, err_msg=array)
+        assert any(np.abs(ours[array] - other[array]).max() > 1e-3 for array in ours)
+
+
+def test_running_moments_move_with_each_microbatch(accumulated):
+    _, _, after = accumulated
+    old, whole, parts = (leaves(after[n][0].stats["batch_stats"]) for n in ("whole", "whole", "update"))
+    moved = [np.abs(parts[name] - whole[name]).max() for name in old if "block_0" in name and "mean" in name]
+    assert max(moved) > 1e-4
+
+
+def test_penalties_are_added_once_whatever_the_microbatches():
+    c = tiny_config()
+    c.microbatches, c.regularizer.g_ortho = 2, 1e-2
+    gan = dataclasses.replace(build_gan(c), g_optimizer=optax.sgd(1.0))
+    state = jax.jit(lambda: init_state(gan, 0))()
+    latents = gan.latents(jax.random.key(1), 8)
+
+    def update(strength):
+        gan_ = dataclasses.replace(gan, g_ortho=strength)
+        return update_generator(gan_, state.generator, state.discriminator, latents, jax.random.key(0))[0].params
+
+    kernel = lambda params: np.asarray(params["block_0"]["conv_1"]["kernel"])
+    expected = jax.grad(gan.weight_penalty)(state.generator.params, 1e-2)
+    difference = kernel(jax.jit(update, static_argnums=0)(0.0)) - kernel(jax.jit(update, static_argnums=0)(1e-2))
+    np.testing.assert_allclose(difference, kernel(expected), atol=1e-5)
+
+
+def test_r1_counts_in_the_discriminators_loss_with_its_strength():
+    c = tiny_config()
+    losses = {}
+    for r1 in (0.0, 10.0):
+        c.regularizer.r1 = r1
+        gan = dataclasses.replace(build_gan(c), d_optimizer=optax.sgd(1.0))
+        state = jax.jit(lambda gan=gan: init_state(gan, 0))()
+        batch = random_batch(gan, 8)
+        real = to_float(batch["image"][0]), batch["label"][0]
+        update = functools.partial(update_discriminator, gan)
+        _, D, metrics = jax.jit(update)(
+            state.generator, state.discriminator, real, gan.latents(jax.random.key(1), 8), jax.random.key(0)
+        )
+        losses[r1] = D.params, metrics
+    assert float(losses[10.0][1]["d_r1"]) > 0 and "d_r1" not in losses[0.0][1]
+    assert float(losses[10.0][1]["d_loss"]) == pytest.approx(float(losses[0.0][1]["d_loss"]), rel=1e-5)
+    moved = np.abs(losses[10.0][0]["linear"]["kernel"] - losses[0.0][0]["linear"]["kernel"])
+    assert moved.max() > 1e-3

@@ -46,8 +46,10 @@ def in_order(names: list[str], generator: bool) -> list[str]:
     top = ["shared", "linear", "blocks", "output_layer"] if generator else ["input_conv", "blocks", "linear", "embed"]
 
     def rank(name: str) -> list[int]:
-        first, *others = name.split(".")
-        return [top.index(first), *(int(part) if part.isdigit() else ORDER.index(part) for part in others)]
+        """A module's own arrays come before those of the modules in it."""
+        first, *inner, last = name.split(".")
+        inside = [int(part) if part.isdigit() else len(ORDER) + ORDER.index(part) for part in inner]
+        return [top.index(first), *inside, ORDER.index(last)]
 
     return sorted(names, key=rank)
 

@@ -56,3 +56,20 @@ def test_moments_are_float32_inside_bfloat16():
     exact = np.asarray(x, np.float32).mean((0, 1, 2))
     # A bfloat16 mean would be off by up to 4e-3 of itself.
     np.testing.assert_allclose(moved["batch_stats"]["mean"], 0.1 * exact, rtol=1e-5)
+
+
+def test_with_classes_gains_and_offsets_are_looked_up_and_mixed():
+    norm = BatchNorm(num_classes=3)
+    x = np.random.default_rng(0).standard_normal((3, 4, 4, 5)).astype(np.float32)
+    y = np.array([0, 2, 1], np.int32)
+    variables = norm.init(jax.random.key(0), x, y, train=True)
+    assert variables["params"]["gain"]["embedding"].shape == (3, 5)
+    plain = BatchNorm()
+    normalised, _ = plain.apply(plain.init(jax.random.key(0), x, train=True), x, train=True, mutable=["batch_stats"])
+    tables = variables["params"]
+    gain, offset = 1 + tables["gain"]["embedding"][y], tables["offset"]["embedding"][y]
+    expected = normalised * gain[:, None, None] + offset[:, None, None]
+    out, _ = norm.apply(variables, x, y, train=True, mutable=["batch_stats"])
+    np.testing.assert_allclose(out, expected, atol=1e-5)
+    mixed, _ = norm.apply(variables, x, np.eye(3, dtype=np.float32)[y], train=True, mutable=["batch_stats"])
+    np.testing.assert_allclose(mixed, out, atol=1e-5)

@@ -94,3 +94,29 @@ def test_every_multiplication_asks_for_full_precision(params):
     dots += [equation for equation in inner if equation.primitive.name == "dot_general"]
     assert dots
     assert all(equation.params["precision"] == (jax.lax.Precision.HIGHEST,) * 2 for equation in dots)
+
+
+def test_stored_vectors_give_sigma_without_a_power_step(params):
+    u = spectral.init(params, spectral.kernels, jax.random.key(0), keep_v=True)
+    once, after = spectral.normalize(params, u)
+    assert after.keys() == {"u", "v"}
+    again = spectral.normalize_stored(params, after)
+    np.testing.assert_allclose(again["conv"]["kernel"], once["conv"]["kernel"], rtol=1e-6)
+    # Other weights by the same vectors: sigma is theirs by u and v, not by a step of their own.
+    other = jax.tree.map(lambda w: 2 * w, params)
+    np.testing.assert_allclose(
+        spectral.normalize_stored(other, after)["conv"]["kernel"], once["conv"]["kernel"], rtol=1e-6
+    )
+
+
+def test_v_begins_as_that_of_the_first_u(params):
+    vectors = spectral.init(params, spectral.kernels, jax.random.key(0), keep_v=True)
+    matrix = params["conv"]["kernel"].reshape(-1, 6)
+    v = matrix @ np.asarray(vectors["u"]["conv"]["kernel"])
+    np.testing.assert_allclose(vectors["v"]["conv"]["kernel"], v / np.linalg.norm(v), atol=1e-6)
+
+
+def test_without_a_rule_nothing_is_normalised(params):
+    u = spectral.init(params, spectral.nothing, jax.random.key(0))
+    weights, _ = spectral.normalize(params, u)
+    assert_identical(weights, params)

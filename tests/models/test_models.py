@@ -24,9 +24,18 @@ def count(params):
 @pytest.mark.parametrize(
     ("family", "resolution", "ch", "dim_z", "attention", "expected"),
     [
+        ("biggan", 32, 96, 128, ((), ()), (9_487_619, 9_836_929)),
+        ("biggan", 32, 96, 120, ((), ()), (9_466_115, 9_836_929)),
+        ("biggan", 64, 96, 120, ((64,), ()), (70_239_108, 45_500_449)),
+        ("biggan", 64, 96, 125, ((64,), ()), (70_277_892, 45_500_449)),
         ("biggan", 128, 96, 120, ((64,), (64,)), (70_433_988, 87_982_370)),
+        ("biggan", 128, 96, 126, ((64,), (64,)), (70_473_348, 87_982_370)),
         ("biggan", 256, 96, 140, ((128,), (64,)), (82_097_604, 99_225_890)),
+        ("biggan", 256, 96, 140, ((64,), (64,)), (82_235_844, 99_225_890)),
         ("biggan", 512, 96, 160, ((64,), (64,)), (82_468_068, 99_401_282)),
+        ("biggan", 512, 96, 128, ((64,), (64,)), (82_296_804, 99_401_282)),
+        ("biggan_deep", 32, 128, 128, ((), ()), (7_561_987, 3_088_129)),
+        ("biggan_deep", 64, 128, 128, ((64,), ()), (49_583_876, 20_869_633)),
         ("biggan_deep", 128, 128, 128, ((64,), (64,)), (50_244_484, 34_590_210)),
         ("biggan_deep", 256, 128, 128, ((64,), (64,)), (55_736_708, 38_247_426)),
         ("biggan_deep", 512, 128, 128, ((64,), (64,)), (56_019_780, 38_301_122)),
@@ -38,6 +47,15 @@ def test_parameter_counts_are_the_published_ones(family, resolution, ch, dim_z, 
     c.model.g_attention, c.model.d_attention = attention
     _, state = shapes(c)
     assert (count(state.generator.params), count(state.discriminator.params)) == expected
+
+
+@pytest.mark.parametrize(("resolution", "expected"), [(128, 50_388_609), (256, 55_880_833), (512, 56_163_905)])
+def test_with_its_padded_rgb_convolution_biggan_deep_has_the_papers_parameters(resolution, expected):
+    c = base()
+    c.model.update(family="biggan_deep", resolution=resolution, ch=128, dim_z=128, pad_rgb=True)
+    _, state = shapes(c)
+    assert count(state.generator.params) == expected
+    assert state.generator.stats["spectral"]["u"]["conv_out"]["kernel"].shape == (128,), "sigma is of all filters"
 
 
 @pytest.mark.parametrize(("family", "resolution", "num_classes"), list(itertools.product(FAMILIES, WIDTHS, (0, 7))))
@@ -134,3 +152,64 @@ def test_models_that_cannot_be_are_refused_in_a_sentence(config, key, value, sen
     config.model[key] = value
     with pytest.raises(UserError, match=sentence):
         build_gan(config)
+
+
+def test_embeddings_per_layer_are_tables_of_each_batch_norm_without_spectral_norm(config):
+    config.model.shared_embedding, config.model.skip_z = False, False
+    _, state = shapes(config)
+    G = state.generator
+    assert "shared" not in G.params
+    assert G.params["block_0"]["bn_1"]["gain"]["embedding"].shape == (10, 16)
+    assert not any("embedding" in name for name in leaves_of_tree(G.stats["spectral"]))
+
+
+def leaves_of_tree(tree):
+    return [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
+
+
+def test_a_thin_discriminator_changes_channels_at_its_second_convolution(config):
+    config.model.d_wide = False
+    _, state = shapes(config)
+    block = state.discriminator.params["block_1"]
+    assert block["conv_1"]["kernel"].shape == (3, 3, 8, 8)
+    assert block["conv_2"]["kernel"].shape == (3, 3, 8, 16)
+
+
+def test_without_spectral_norm_in_g_only_d_is_normalised(config):
+    config.model.g_spectral_norm = False
+    _, state = shapes(config)
+    assert state.generator.stats["spectral"] == {"u": {}}
+    assert state.discriminator.stats["spectral"]["u"]
+
+
+def test_the_last_batch_norm_may_have_an_eps_of_its_own(config):
+    for value, expected in ((0.0, 1e-4), (1e-5, 1e-5)):
+        config.model.bn_out_eps = value
+        gan, state = shapes(config)
+        zeros = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), (state.generator.params, state.generator.stats))
+        params, stats = zeros
+        params["bn_out"]["gain"] += 1
+        params["conv_out"]["kernel"][1, 1] = 1
+        params["conv_in"] = {}
+        # With all-zero weights bn_out sees zeros; its offset arrives, its eps shows in how a constant x is scaled.
+        stats["batch_stats"]["bn_out"]["mean"] -= 1e-3
+        variables = {"params": params, "batch_stats": stats["batch_stats"]}
+        image = gan.generator.apply(variables, np.zeros((1, 12), np.float32), np.zeros(1, np.int32))
+        assert float(image[0, 8, 8, 0]) == pytest.approx(np.tanh(16 * 1e-3 / expected**0.5), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("family", "changes", "sentence"),
+    [
+        ("biggan", {"shared_embedding": False}, "model.shared_embedding=False needs model.skip_z=False"),
+        ("biggan_deep", {"shared_embedding": False}, "only with model.family=biggan"),
+        ("biggan_deep", {"d_wide": False}, "only with model.family=biggan"),
+        ("biggan", {"init": "xavir"}, "model.init 'xavir' is unknown; did you mean xavier"),
+        ("biggan", {"prior": "gauss"}, "model.prior 'gauss' is unknown"),
+    ],
+)
+def test_options_that_do_not_go_together_are_refused(family, changes, sentence):
+    c = tiny_config(family)
+    c.model.update(changes)
+    with pytest.raises(UserError, match=sentence):
+        build_gan(c)
