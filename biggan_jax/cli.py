@@ -93,7 +93,9 @@ def fail(error: Exception) -> None:
     elif not isinstance(error, (UserError, flags.Error)):
         text = f"the config file failed with {type(error).__name__}: {text} ({_where(error)})"
     text = " ".join(text.split())
-    print(f"{pathlib.Path(sys.argv[0]).name}: error: {text}", file=sys.stderr, flush=True)
+    program = pathlib.Path(sys.argv[0])
+    name = program.parent.name if program.name == "__main__.py" else program.name
+    print(f"{name}: error: {text}", file=sys.stderr, flush=True)
     # Threads of libraries may still be failing on the same damage, and would bury the sentence under tracebacks.
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     raise SystemExit(USER_ERROR)

@@ -1,4 +1,6 @@
 import pathlib
+import subprocess
+import sys
 
 import jax
 import pytest
@@ -69,3 +71,56 @@ def test_differences_are_named_with_both_values():
 def test_imagenet_presets_compute_in_bfloat16():
     presets = [path for path in FILES if "imagenet" in path.stem and path.parent == FOLDER]
     assert presets and all(load(path).dtype == "bfloat16" for path in presets)
+
+
+def diff(*arguments):
+    command = [sys.executable, "-m", "biggan_jax.config", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_two_presets_differ_in_the_keys_that_diff_prints():
+    result = diff("diff", "biggan_imagenet128", "biggan_imagenet256")
+    assert result.returncode == 1
+    assert [line.split() for line in result.stdout.splitlines()] == [
+        ["model.dim_z", "120", "140"],
+        ["model.g_attention", "[64]", "[128]"],
+        ["model.resolution", "128", "256"],
+    ]
+
+
+def test_a_config_does_not_differ_from_itself_by_name_or_by_file():
+    assert diff("diff", "ajbrock_cifar", str(FOLDER / "peers" / "ajbrock_cifar.py")).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["diff", "biggan_imagenet128"], "usage: python -m biggan_jax.config diff A B"),
+        (["diff", "biggan_imagenet128", "biggan_imagnet256"], "did you mean biggan_imagenet256?"),
+        (["diff", "digits", "finetune:nowhere"], "nowhere/config.json does not exist"),
+    ],
+)
+def test_what_cannot_be_compared_is_said_in_one_sentence(arguments, sentence):
+    result = diff(*arguments)
+    assert result.returncode == 2 and sentence in result.stderr and "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("name", ["sagan_imagenet128", "peers/sagan_imagenet128", "configs/quickstart.py"])
+def test_shipped_configs_are_found_with_or_without_their_folder(name):
+    assert configs.config_path(name).stem == name.removesuffix(".py").rpartition("/")[2]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("spectral_advance", "step", "spectral_advance 'step' is unknown; known are update, microbatch"),
+        ("model.spectral_eval", "saved", "model.spectral_eval 'saved' is unknown"),
+        ("microbatches", 3, "batch_size 2048 cannot be split in 3 microbatches"),
+        ("regularizer.r1", -1.0, "regularizer.r1 is -1.0; it must not be negative"),
+    ],
+)
+def test_values_that_make_no_sense_are_refused(key, value, sentence):
+    c = configs.base()
+    configs._set(c, key, value)
+    with pytest.raises(UserError, match=sentence):
+        configs.validate(c)

@@ -2,6 +2,7 @@
 
 python -m biggan_jax.convert --from=biggan-pytorch --in=G_ema.pth|weights/RUN --out=DIR [--classes=keep:3,7|reinit:20]
 python -m biggan_jax.convert --from=hf-biggan-deep --in=biggan-deep-256 --out=DIR
+python -m biggan_jax.convert --from=biggan-jax --in=CHECKPOINT --out=DIR --classes=keep:3,7|reinit:20
 python -m biggan_jax.convert --to=biggan-pytorch|hf-biggan-deep --in=CHECKPOINT --out=DIR
 
 What comes in becomes a run's folder, for `sample`, and for training with --config=finetune:DIR.
@@ -24,7 +25,9 @@ logger = logging.getLogger("biggan_jax.convert")
 
 PROJECTS = {"biggan-pytorch": biggan_pytorch_files, "hf-biggan-deep": hf_biggan_deep}
 
-FROM = flags.DEFINE_string("from", None, f"The project whose weights come in: {', '.join(PROJECTS)}.")
+OURS = "biggan-jax"
+
+FROM = flags.DEFINE_string("from", None, f"The project whose weights come in: {', '.join([*PROJECTS, OURS])}.")
 TO = flags.DEFINE_string("to", None, "Or the project for which a checkpoint of ours goes out.")
 IN = flags.DEFINE_string(
     "in", None, "A state dict (.pth, .bin or .npz) or a folder of theirs; with --to a checkpoint of ours."
@@ -54,7 +57,7 @@ def main() -> None:
     if TO.value:
         export(configs.choose(PROJECTS, "--to", TO.value), out)
     else:
-        bring_in(configs.choose(PROJECTS, "--from", FROM.value), out)
+        bring_in(configs.choose({**PROJECTS, OURS: None}, "--from", FROM.value), out)
 
 
 def bring_in(project, out: epath.Path) -> None:
@@ -63,10 +66,14 @@ def bring_in(project, out: epath.Path) -> None:
         raise UserError(f"--in={source} does not exist")
     if checkpoint_steps(out):
         raise UserError(f"--out={out} already holds checkpoints; give another folder")
-    imported = project.read(source, bn_eps=BN_EPS.value, sn_eps=SN_EPS.value, suffix=SUFFIX.value)
-    config, extras = imported.config, imported.extras
+    if project is None:
+        state, config, extras = load_state(source)
+        roles = ["a checkpoint"]
+    else:
+        imported = project.read(source, bn_eps=BN_EPS.value, sn_eps=SN_EPS.value, suffix=SUFFIX.value)
+        state, config, extras = to_state(imported, SEED.value), imported.config, imported.extras
+        roles = list(imported.networks)
     wanted = classes.parse(CLASSES.value, config.model.num_classes) if CLASSES.value else None
-    state = to_state(imported, SEED.value)
     if wanted:
         state, extras = classes.change_classes(state, extras, wanted, SEED.value)
         config.model.num_classes = wanted if isinstance(wanted, int) else len(wanted)
@@ -74,14 +81,11 @@ def bring_in(project, out: epath.Path) -> None:
     checkpoints = Checkpoints(out, keep=1)
     checkpoints.save(state, config, extras)
     checkpoints.close()
-    missing = [
-        name for name in ("G", "D") if name not in imported.networks and (name, "G_ema") != ("G", *imported.networks)
-    ]
-    fresh = f"; {' and '.join(missing)} was not in it and is fresh" if missing else ""
+    fresh = {"D": "; G was not in it and is fresh", "G": "; D was not in it and is fresh"}.get("".join(roles), "")
     model = config.model
     print(
         f"{model.family}, {model.resolution} pixels, ch {model.g_ch or model.ch}, {model.num_classes} classes, "
-        f"from {', '.join(imported.networks)}: step {imported.step} in {out}{fresh}"
+        f"from {', '.join(roles)}: step {int(np.asarray(state.step))} in {out}{fresh}"
     )
 
 

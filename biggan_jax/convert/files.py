@@ -37,8 +37,9 @@ def read_torch(path: epath.Path) -> Any:
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
-        what = " ".join(str(error).split())[:200]
-        raise UserError(f"{path} cannot be read as a PyTorch file of plain weights: {what}") from error
+        raise UserError(
+            f"{path} is no PyTorch file, is damaged, or holds more than tensors and plain values, which alone are loaded"
+        ) from error
 
 
 def write_torch(path: epath.Path, tree: Any) -> None:

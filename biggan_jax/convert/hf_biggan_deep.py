@@ -25,6 +25,7 @@ from biggan_jax.models.tables import WIDTHS, generator_sizes
 from biggan_jax.state import TrainState
 from biggan_jax.types import UserError
 
+RESOLUTIONS = (128, 256, 512)  # Their last convolution has ch filters, as only these networks' last blocks.
 EPS = 1e-4
 BINS = 51
 WEIGHTS, CONFIG = "pytorch_model.bin", "config.json"
@@ -74,9 +75,15 @@ def write(
     model, gan = config.model, build_gan(config)
     if model.family != "biggan_deep" or model.depth != 2 or len(model.g_attention) != 1 or model.prior != "normal":
         raise UserError("Hugging Face's project has only BigGAN-deep of depth 2 with one attention layer and normal z")
-    if model.resolution < 64 or not model.num_classes or model.dim_z != model.shared_dim or not model.g_spectral_norm:
+    if (
+        model.resolution not in RESOLUTIONS
+        or not model.num_classes
+        or model.dim_z != model.shared_dim
+        or not model.g_spectral_norm
+    ):
         raise UserError(
-            "Hugging Face's BigGAN-deep begins with 16 ch, is conditional and normalised, and its z is as long as its embedding"
+            f"Hugging Face's BigGAN-deep has {RESOLUTIONS} pixels, is conditional and normalised, and its z is as long as "
+            "its embedding"
         )
     if model.bn_out_eps not in (0.0, model.bn_eps):
         raise UserError(f"Hugging Face's BigGAN-deep has one eps; this model has {model.bn_eps} and {model.bn_out_eps}")
@@ -171,7 +178,7 @@ def infer(arrays: Arrays) -> dict:
         raise UserError(f"it lacks {error.args[0]}") from None
     except ValueError as error:
         raise UserError(f"it has no generator.layers, or an array has an unexpected number of axes ({error})") from None
-    resolution = next((r for r in WIDTHS if widths == _block_widths(r, ch)), None)
+    resolution = next((r for r in RESOLUTIONS if widths == _block_widths(r, ch)), None)
     if resolution is None:
         raise UserError(f"its channels {widths} are those of no table")
     if len(attended) != 1 or attended[0] % 2 or not attended[0]:

@@ -41,15 +41,19 @@ class Imported:
 def to_state(imported: Imported, seed: int = 0) -> TrainState:
     """A whole state: what was not imported is fresh. A G alone is its own average, an average alone its own G."""
     gan = build_gan(imported.config)
-    state = jax.jit(lambda: init_state(gan, seed))()
-    networks = dict(imported.networks)
-    G = networks.get("G", networks.get("G_ema"))
-    G, D = _player(state.generator, G), _player(state.discriminator, networks.get("D"))
-    ema_params = networks.get("G_ema", {}).get(
-        "params", G.params if networks.keys() & {"G", "G_ema"} else state.ema_params
+    networks = imported.networks
+    network = networks.get("G", networks.get("G_ema"))
+    # Each by itself: only what is missing is compiled, and drawn.
+    G = _player(network, gan.g_optimizer) or jax.jit(lambda: init_state(gan, seed).generator)()
+    D = _player(networks.get("D"), gan.d_optimizer) or jax.jit(lambda: init_state(gan, seed).discriminator)()
+    state = TrainState(
+        step=jnp.int32(imported.step),
+        seed=jnp.uint32(seed),
+        attempt=jnp.int32(0),
+        generator=_with_moments(G, imported.moments.get("G")),
+        discriminator=_with_moments(D, imported.moments.get("D")),
+        ema_params=networks.get("G_ema", {"params": G.params})["params"],
     )
-    G, D = _with_moments(G, imported.moments.get("G")), _with_moments(D, imported.moments.get("D"))
-    state = state.replace(step=jnp.int32(imported.step), generator=G, discriminator=D, ema_params=ema_params)
     return jax.tree.map(jnp.array, state)
 
 
@@ -104,11 +108,11 @@ def moments_of(player: Player) -> Moments:
     )
 
 
-def _player(fresh: Player, network: Network | None) -> Player:
+def _player(network: Network | None, optimizer: optax.GradientTransformation) -> Player | None:
     if network is None:
-        return fresh
-    stats = {name: network[name] for name in fresh.stats}
-    return fresh.replace(params=network["params"], stats=stats)
+        return None
+    stats = {name: network[name] for name in ("spectral", "batch_stats") if name in network}
+    return Player(network["params"], stats, optimizer.init(network["params"]))
 
 
 def _with_moments(player: Player, moments: Moments | None) -> Player:

@@ -11,6 +11,7 @@ import pathlib
 import jax
 import numpy as np
 import optax
+from etils import epath as etils_epath
 
 from biggan_jax import config as configs
 from biggan_jax import sampling
@@ -31,6 +32,10 @@ def load(path):
     with np.load(path) as file:
         arrays = {name: file[name] for name in file.files}
     return arrays, json.loads(str(arrays.pop("meta_json")))
+
+
+def epath(path):
+    return etils_epath.Path(path)
 
 
 def under(prefix, arrays):

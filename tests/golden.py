@@ -1,0 +1,66 @@
+"""Two rounds of each family as they were once: `python -m tests.golden` records them anew, after a change that is meant.
+
+Numbers are compared within rounding on any machine, and bit by bit where jax and the processor are those of the record.
+"""
+
+import functools
+import hashlib
+import json
+import pathlib
+import platform
+
+from tests.conftest import leaves, random_batch, tiny_config, with_attention  # First: it sets XLA's flags.
+
+import jax
+import numpy as np
+
+from biggan_jax.models import build_gan
+from biggan_jax.state import init_state
+from biggan_jax.train_step import train_step
+
+FILE = pathlib.Path(__file__).parent / "data" / "golden.json"
+FAMILIES = ("biggan", "biggan_deep")
+
+
+def compiled(family):
+    """(fresh state, its jitted round, the batches of two rounds)"""
+    config = tiny_config(family)
+    config.regularizer.g_ortho = 1e-4
+    gan = build_gan(config)
+    state = with_attention(jax.jit(lambda: init_state(gan, 0))())
+    batches = [random_batch(gan, 8, seed=i) for i in range(2)]
+    return state, jax.jit(functools.partial(train_step, gan)), batches
+
+
+def play(state, run_round, batches):
+    """{metrics: of each round, arrays: mean size of each array after them, digest: of all their bits}"""
+    history = []
+    for batch in batches:
+        state, metrics = run_round(state, batch)
+        history.append({name: float(value) for name, value in metrics.items()})
+    arrays = leaves(state)
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        digest.update(name.encode() + arrays[name].tobytes())
+    sizes = {name: float(np.abs(array.astype(np.float64)).mean()) for name, array in sorted(arrays.items())}
+    return {"metrics": history, "arrays": sizes, "digest": digest.hexdigest()}
+
+
+def environment():
+    """What decides the bits: jax, and the processor with its vector instructions."""
+    try:
+        info = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        cpu = sorted({line for line in info if line.startswith(("model name", "flags"))})
+    except OSError:
+        cpu = [platform.processor()]
+    return {"jax": jax.__version__, "cpu": hashlib.sha256("".join(cpu).encode()).hexdigest()[:16]}
+
+
+def main():
+    FILE.write_text(
+        json.dumps({"environment": environment()} | {f: play(*compiled(f)) for f in FAMILIES}, indent=1) + "\n"
+    )
+
+
+if __name__ == "__main__":
+    main()
