@@ -5,7 +5,7 @@ OUT ?= runs/demo
 SEED ?= 0
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-slow lint clean
+.PHONY: help demo test test-slow test-torch parity lint clean
 help:  ## This list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
@@ -17,6 +17,12 @@ test: $(VENV)/installed-dev  ## The whole quick suite.
 
 test-slow: $(VENV)/installed-dev  ## What takes minutes: the demo's quality bar.
 	$(BIN)/python -m pytest -m slow
+
+test-torch: $(VENV)/installed-dev,torch  ## What needs PyTorch: its files, read and written. Installs it.
+	$(BIN)/python -m pytest tests/convert
+
+parity: $(VENV)/installed-dev  ## How far recorded outputs of other implementations are from ours: docs/numerics.md.
+	JAX_PLATFORMS=cpu $(BIN)/python -m tests.convert.parity
 
 lint: $(VENV)/installed-dev  ## Style and imports.
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

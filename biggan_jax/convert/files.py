@@ -13,11 +13,12 @@ from biggan_jax.types import UserError
 
 
 def read_arrays(path: epath.Path) -> Arrays:
-    """The state dict in a .npz, or in a file that torch.save wrote."""
+    """The state dict in a .npz (all of its arrays, or those named state/...), or in a file that torch.save wrote."""
     if path.suffix == ".npz":
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return {name: arrays[name] for name in arrays.files}
+                prefix = "state/" if any(name.startswith("state/") for name in arrays.files) else ""
+                return {name.removeprefix(prefix): arrays[name] for name in arrays.files if name.startswith(prefix)}
         except (OSError, EOFError, ValueError, AttributeError, zipfile.BadZipFile) as error:
             raise UserError(f"{path} is not an .npz of arrays: {error}") from error
     loaded = read_torch(path)

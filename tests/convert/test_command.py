@@ -13,7 +13,7 @@ from tests.test_commands import refused, run
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory):
     path = tmp_path_factory.mktemp("weights") / "G_ema.npz"
-    np.savez(path, **state_of(SMALL_G))
+    np.savez(path, z=np.zeros(3), **{f"state/{name}": array for name, array in state_of(SMALL_G).items()})
     return path
 
 
