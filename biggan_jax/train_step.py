@@ -3,6 +3,8 @@
 It must not know where batches come from, what a config is, or what devices there are.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -33,8 +35,10 @@ def update_discriminator(
 ) -> tuple[Player, Player, Metrics]:
     """One update of D on real images, float32 in [-1, 1], and on G's images for `latents`; moves G's stats. `key`: augmentation."""
 
-    def loss(d_weights: Params, x, y, fake, fake_y, key):
+    def loss(d_weights, g_weights, batch_stats, batch, key):
+        x, y, z, fake_y = batch
         real_key, fake_key = jax.random.split(key)
+        fake, batch_stats = gan.generate(g_weights, batch_stats, z, fake_y)
         # Real and fake apart: concatenated along the sharded batch axis they would have to move between devices.
         real_logits = gan.discriminate(d_weights, x, y, real_key)
         fake_logits = gan.discriminate(d_weights, fake, fake_y, fake_key)
@@ -50,28 +54,16 @@ def update_discriminator(
         if gan.r1:
             metrics["d_r1"] = gradient_penalty(lambda x: gan.discriminate(d_weights, x, y, real_key), x)
             penalty = gan.r1 * metrics["d_r1"]
-        return real_loss + fake_loss + penalty, metrics
+        return real_loss + fake_loss + penalty, (batch_stats, metrics)
 
-    grads, metrics = None, None
-    for i, part in enumerate(split(real + latents, gan.spectral_advances)):
-        g_weights, g_vectors = gan.normalize(G.params, G.stats["spectral"])
-        d_weights, pullback, d_vectors = jax.vjp(
-            lambda p, v=D.stats["spectral"]: gan.normalize(p, v), D.params, has_aux=True
-        )
-        batch_stats, part_grads = G.stats["batch_stats"], None
-        for j, (x, y, z, fake_y) in enumerate(split(part, gan.microbatches // gan.spectral_advances)):
-            fake, batch_stats = gan.generate(g_weights, batch_stats, z, fake_y)
-            part_key = jax.random.fold_in(jax.random.fold_in(key, i), j)
-            micro_grads, micro_metrics = jax.grad(loss, has_aux=True)(d_weights, x, y, fake, fake_y, part_key)
-            part_grads, metrics = add(part_grads, micro_grads), add(metrics, micro_metrics)
-        grads = add(grads, *pullback(part_grads))
-        G = G.replace(stats={"spectral": g_vectors, "batch_stats": batch_stats})
-        D = D.replace(stats={"spectral": d_vectors})
-    grads, metrics = mean(grads, gan.microbatches), mean(metrics, gan.microbatches)
+    batch_stats = G.stats["batch_stats"]
+    grads, d_vectors, g_vectors, batch_stats, metrics = accumulate(gan, loss, D, G, batch_stats, real + latents, key)
     if gan.d_ortho:
-        metrics["d_ortho"], penalty_grads = jax.value_and_grad(gan.weight_penalty)(D.params, gan.d_ortho)
-        grads = add(grads, penalty_grads)
-    return G, D.apply_gradients(gan.d_optimizer, grads), metrics
+        metrics["d_ortho"], penalty = jax.value_and_grad(gan.weight_penalty)(D.params, gan.d_ortho)
+        grads = add(grads, penalty)
+    G = G.replace(stats={"spectral": g_vectors, "batch_stats": batch_stats})
+    D = D.apply_gradients(gan.d_optimizer, grads).replace(stats={"spectral": d_vectors})
+    return G, D, metrics
 
 
 def update_generator(
@@ -79,31 +71,44 @@ def update_generator(
 ) -> tuple[Player, Player, Metrics]:
     """One update of G, scored by D as it now is; moves D's stats. `key`: augmentation."""
 
-    def loss(g_weights: Params, d_weights, batch_stats, z, y, key):
+    def loss(g_weights, d_weights, batch_stats, batch, key):
+        z, y = batch
         fake, batch_stats = gan.generate(g_weights, batch_stats, z, y)
         value = gan.loss.generator(gan.discriminate(d_weights, fake, y, key))
         return value, (batch_stats, {"g_loss": value})
 
+    batch_stats = G.stats["batch_stats"]
+    grads, g_vectors, d_vectors, batch_stats, metrics = accumulate(gan, loss, G, D, batch_stats, latents, key)
+    if gan.g_ortho:
+        metrics["g_ortho"], penalty = jax.value_and_grad(gan.weight_penalty)(G.params, gan.g_ortho)
+        grads = add(grads, penalty)
+    G = G.apply_gradients(gan.g_optimizer, grads).replace(stats={"spectral": g_vectors, "batch_stats": batch_stats})
+    return G, D.replace(stats={"spectral": d_vectors}), metrics
+
+
+def accumulate(gan: GAN, loss, updated: Player, other: Player, batch_stats: Params, batch: tuple, key: jax.Array):
+    """The gradient of `loss` with respect to `updated`'s raw weights, averaged over microbatches of `batch`.
+
+    Batch norm sees one microbatch at a time. Normalised weights and their gradient are shared by all microbatches, or, with
+    `spectral_advance` microbatch, made anew for each. Returns what else has moved, too: (gradient, singular vectors of
+    `updated`, those of `other`, G's running moments, mean metrics).
+    """
     grads, metrics = None, None
-    for i, part in enumerate(split(latents, gan.spectral_advances)):
-        g_weights, pullback, g_vectors = jax.vjp(
-            lambda p, v=G.stats["spectral"]: gan.normalize(p, v), G.params, has_aux=True
-        )
-        d_weights, d_vectors = gan.normalize(D.params, D.stats["spectral"])
-        batch_stats, part_grads = G.stats["batch_stats"], None
-        for j, (z, y) in enumerate(split(part, gan.microbatches // gan.spectral_advances)):
-            part_key = jax.random.fold_in(jax.random.fold_in(key, i), j)
-            gradient = jax.grad(loss, has_aux=True)
-            micro_grads, (batch_stats, micro_metrics) = gradient(g_weights, d_weights, batch_stats, z, y, part_key)
+    vectors, other_vectors = updated.stats["spectral"], other.stats["spectral"]
+    for i, part in enumerate(split(batch, gan.spectral_advances)):
+        normalize = functools.partial(gan.normalize, vectors=vectors)
+        weights, pullback, vectors = jax.vjp(normalize, updated.params, has_aux=True)
+        other_weights, other_vectors = gan.normalize(other.params, other_vectors)
+        part_grads = None
+        for j, microbatch in enumerate(split(part, gan.microbatches // gan.spectral_advances)):
+            micro_key = jax.random.fold_in(jax.random.fold_in(key, i), j)
+            micro_grads, (batch_stats, micro_metrics) = jax.grad(loss, has_aux=True)(
+                weights, other_weights, batch_stats, microbatch, micro_key
+            )
             part_grads, metrics = add(part_grads, micro_grads), add(metrics, micro_metrics)
         grads = add(grads, *pullback(part_grads))
-        G = G.replace(stats={"spectral": g_vectors, "batch_stats": batch_stats})
-        D = D.replace(stats={"spectral": d_vectors})
-    grads, metrics = mean(grads, gan.microbatches), mean(metrics, gan.microbatches)
-    if gan.g_ortho:
-        metrics["g_ortho"], penalty_grads = jax.value_and_grad(gan.weight_penalty)(G.params, gan.g_ortho)
-        grads = add(grads, penalty_grads)
-    return G.apply_gradients(gan.g_optimizer, grads), D, metrics
+    grads, metrics = jax.tree.map(lambda x: x / gan.microbatches, (grads, metrics))
+    return grads, vectors, other_vectors, batch_stats, metrics
 
 
 def polyak_average(gan: GAN, step: jax.Array, average: Params, params: Params) -> Params:
@@ -117,11 +122,8 @@ def split(batch: tuple[jax.Array, ...], parts: int) -> list[tuple[jax.Array, ...
 
 
 def add(total, more):
+    """The sum of two trees; `more` alone where there is no total yet."""
     return more if total is None else jax.tree.map(jnp.add, total, more)
-
-
-def mean(total, count: int):
-    return jax.tree.map(lambda x: x / count, total) if count > 1 else total
 
 
 def to_float(images: Image) -> Image:
