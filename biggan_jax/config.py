@@ -211,7 +211,10 @@ def load(name: str) -> ml_collections.ConfigDict:
     path = pathlib.Path(name) if name.endswith(".py") and pathlib.Path(name).exists() else config_path(name)
     try:
         get_config = runpy.run_path(str(path))["get_config"]
-        return get_config(argument) if argument else get_config()
+        config = get_config(argument) if argument else get_config()
+        if not isinstance(config, ml_collections.ConfigDict):
+            raise TypeError("get_config must return a ConfigDict")
+        return config
     except UserError:
         raise
     except Exception as error:

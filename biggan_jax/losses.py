@@ -52,4 +52,3 @@ LOSSES = {
 }
 """hinge: Lim & Ye 2017, the paper's. non_saturating: Goodfellow et al. 2014. wasserstein: Arjovsky et al. 2017, its
 Lipschitz bound left to spectral norm or a penalty. least_squares: Mao et al. 2017, targets 0 and 1."""
-"""hinge: Lim & Ye 2017, as in Brock et al. 2019, sec. 3."""

@@ -15,11 +15,8 @@ def orthogonal(params: Params, *, exclude: tuple[str, ...] = ("shared",)) -> jax
     Brock et al. 2019, sec. 3.1, eq. 3. Of kernels and embeddings (an embedding's filters are its classes), not of biases
     and gains, nor of G's shared class embedding, as BigGAN-PyTorch has it. On raw weights, before spectral norm.
     """
-    penalties = [
-        jnp.sum(jnp.square(gram - jnp.diag(jnp.diag(gram))))
-        for gram in (_gram(path, weight) for path, weight in _weights(params) if path[0] not in exclude)
-    ]
-    return sum(penalties, jnp.float32(0))
+    matrices = [as_matrix(path, weight) for path, weight in _weights(params) if path[0] not in exclude]
+    return sum((_squared_products(matrix) for matrix in matrices), jnp.float32(0))
 
 
 def gradient_penalty(discriminate: Callable[[Image], Logit], x: Image) -> jax.Array:
@@ -29,9 +26,16 @@ def gradient_penalty(discriminate: Callable[[Image], Logit], x: Image) -> jax.Ar
     return jnp.mean(jnp.sum(jnp.square(grads), (1, 2, 3))) / 2
 
 
-def _gram(path: tuple[str, ...], weight: jax.Array) -> jax.Array:
-    matrix = as_matrix(path, weight)
-    return jnp.dot(matrix.T, matrix, precision=jax.lax.Precision.HIGHEST)
+def _squared_products(matrix: jax.Array) -> jax.Array:
+    """The sum of squared products of all pairs of different columns, [in, out]."""
+    dot = lambda a, b: jnp.dot(a, b, precision=jax.lax.Precision.HIGHEST)
+    if matrix.shape[0] >= matrix.shape[1]:
+        gram = dot(matrix.T, matrix)
+        return jnp.sum(jnp.square(gram - jnp.diag(jnp.diag(gram))))
+    # ||W^T W|| = ||W W^T||, of which the latter is the smaller: G's first layer has 20 inputs and 24,576 outputs. More columns
+    # than dimensions cannot be orthogonal, so the difference keeps its digits.
+    lengths = jnp.sum(jnp.square(matrix), axis=0)
+    return jnp.sum(jnp.square(dot(matrix, matrix.T))) - jnp.sum(jnp.square(lengths))
 
 
 def _weights(params: Params):

@@ -119,7 +119,7 @@ def read_latents(path: str, trained: TrainedGenerator) -> tuple[np.ndarray, np.n
     except (OSError, EOFError, KeyError, ValueError, AttributeError, zipfile.BadZipFile) as error:
         raise UserError(f"--latents={path} is not an .npz with arrays z and y: {error}") from error
     gan = trained.gan
-    if z.ndim != 2 or z.shape[1] != gan.dim_z or not len(z) or len(y) != len(z):
+    if z.ndim != 2 or z.shape[1] != gan.dim_z or not len(z) or y.ndim == 0 or len(y) != len(z):
         raise UserError(
             f"--latents={path}: z {list(z.shape)} and y {list(y.shape)}; this model takes z [N, {gan.dim_z}] and y [N]"
         )

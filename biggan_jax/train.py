@@ -7,14 +7,13 @@ import os
 
 import jax
 import ml_collections
-import numpy as np
 from clu import parameter_overview
 from etils import epath
 from jax.experimental import multihost_utils
 
 from biggan_jax import config as configs
-from biggan_jax import data, hooks, sharding
-from biggan_jax.checkpoint import Checkpoints, checkpoint_steps, find, load_config, load_state, store_config
+from biggan_jax import data, finetune, hooks, sharding
+from biggan_jax.checkpoint import Checkpoints, checkpoint_steps, find, load_config, store_config
 from biggan_jax.gan import GAN
 from biggan_jax.interrupt import Interrupt
 from biggan_jax.models import build_gan
@@ -43,11 +42,14 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
         sharding.check_batch_size(config.batch_size, mesh.size, config.microbatches)
         gan = build_gan(config, mesh)
         source = data.make_source(config)
+        start_from = (
+            finetune.load(gan, config.init_from) if config.init_from and not checkpoint_steps(workdir) else None
+        )
         workdir = claim_workdir(workdir, config)
 
         checkpoints = Checkpoints(workdir, config.checkpoint_keep, config.checkpoint_keep_every)
         cleanup.callback(checkpoints.close)
-        state = start_state(gan, config, checkpoints)
+        state = start_state(gan, config.seed, checkpoints, start_from)
         start = done = int(state.step)
         if start >= config.num_steps:
             past = "" if start == config.num_steps else "; the run is past num_steps, set it higher to go on"
@@ -96,47 +98,15 @@ def compile_round(gan: GAN, mesh: jax.sharding.Mesh):
     return jax.jit(functools.partial(train_step, gan), donate_argnums=0, out_shardings=replicated)
 
 
-def start_state(gan: GAN, config: ml_collections.ConfigDict, checkpoints: Checkpoints) -> TrainState:
-    """The latest checkpoint's state, or a fresh one, with the weights of `init_from` if given; laid out on the GAN's mesh."""
+def start_state(gan: GAN, seed: int, checkpoints: Checkpoints, start: dict | None = None) -> TrainState:
+    """The latest checkpoint's state, or a fresh one, with the weights `start` (of finetune.load); laid out on the GAN's mesh."""
     layout = sharding.replicated(gan.mesh)
     init = functools.partial(init_state, gan)
     if checkpoints.latest_step() is None:
-        state = jax.jit(init, out_shardings=layout)(config.seed)
-        return fine_tuned(state, config.init_from, layout) if config.init_from else state
-    shapes = jax.eval_shape(init, config.seed)
+        state = jax.jit(init, out_shardings=layout)(seed)
+        return finetune.begin(state, start, layout) if start else state
+    shapes = jax.eval_shape(init, seed)
     return checkpoints.restore(jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=layout), shapes))
-
-
-def fine_tuned(fresh: TrainState, init_from: str, layout: jax.sharding.Sharding) -> TrainState:
-    """The fresh state with players and average of the checkpoint `init_from`, optimisers included where theirs are alike.
-
-    Raises UserError, naming the first array that differs, if the networks are not the same.
-    """
-    stored, _, _ = load_state(init_from)
-    taken = {"generator": stored.generator, "discriminator": stored.discriminator, "ema_params": stored.ema_params}
-    for name in ("generator", "discriminator"):
-        player, theirs = getattr(fresh, name), taken[name]
-        for part in ("params", "stats"):
-            refuse_other_shapes(getattr(player, part), getattr(theirs, part), f"{init_from}: {name}.{part}")
-        if jax.tree.structure(theirs.opt_state) != jax.tree.structure(player.opt_state):
-            logger.info("the %s's optimiser is another than that of init_from: it starts anew", name)
-            taken[name] = theirs.replace(opt_state=player.opt_state)
-    logger.info("starting from the weights of %s, step %d", init_from, int(stored.step))
-    as_host = jax.tree.map(np.asarray, taken)
-    return fresh.replace(
-        **jax.tree.map(lambda a: jax.make_array_from_callback(a.shape, layout, lambda i: a[i]), as_host)
-    )
-
-
-def refuse_other_shapes(here, there, where: str) -> None:
-    named = lambda tree: {jax.tree_util.keystr(k): v.shape for k, v in jax.tree_util.tree_leaves_with_path(tree)}
-    here, there = named(here), named(there)
-    for name in sorted(here.keys() | there.keys()):
-        if here.get(name) != there.get(name):
-            is_, was = (list(shapes[name]) if name in shapes else "missing" for shapes in (here, there))
-            raise UserError(
-                f"{where}{name} is {was}, in this config {is_}; --config=finetune:DIR takes over the networks of a run"
-            )
 
 
 def claim_workdir(workdir: epath.PathLike, config: ml_collections.ConfigDict) -> epath.Path:

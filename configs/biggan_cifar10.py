@@ -5,7 +5,7 @@ Hardware:  theirs: one GPU, about half a day. With this code: not yet measured.
 Expected:  theirs: FID 4.16, IS 9.96 (figure), 8.13 and 9.85 (2021 log). With this code: not yet measured.
 Command:   python -m biggan_jax.main --config=biggan_cifar10 --workdir=runs/cifar10 --config.data.dir=DIR
 
-Unknown: EMA decay and eps of that recipe (ours are the 128-pixel recipe's). Channels in D are 4 ch here, 2 ch there.
+Unknown: flips (on here), EMA decay and eps of that recipe (here the 128-pixel recipe's), and its D's widths (4 ch here).
 """
 
 from biggan_jax.config import base

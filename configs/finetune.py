@@ -12,4 +12,5 @@ from biggan_jax.config import of_run
 def get_config(workdir=""):
     c = of_run(workdir)
     c.init_from = workdir
+    c.ema.start = 0  # The average goes on from the one that comes along.
     return c

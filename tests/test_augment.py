@@ -47,13 +47,15 @@ def test_colour_changes_each_image_by_itself_and_keeps_its_shape():
 def test_cutout_greys_one_square_of_half_the_size():
     y = np.asarray(augment.apply(X, jax.random.key(0), ("cutout",)))
     holes = (y == 0).all(3)
-    sizes = set()
+    sizes, tops = set(), set()
     for image, source, hole in zip(y, X, holes, strict=True):
         np.testing.assert_array_equal(image[~hole], source[~hole])
         rows, columns = np.flatnonzero(hole.any(1)), np.flatnonzero(hole.any(0))
         assert hole[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].all(), "a full rectangle"
         sizes.add((len(rows), len(columns)))
+        tops |= {rows[0], columns[0]}
     assert max(sizes) == (8, 8) and min(min(size) for size in sizes) >= 4, "centres lie inside the image"
+    assert max(tops) == 12, "or on its far edge, as on its near one"
 
 
 def test_policies_are_applied_in_order():

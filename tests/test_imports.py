@@ -17,7 +17,7 @@ ORDER = [
     ["models"],
     ["train_step", "sampling"],
     ["checkpoint", "data", "writers", "progress", "interrupt"],
-    ["evaluation", "hooks"],
+    ["evaluation", "hooks", "finetune"],
     ["train", "convert"],
     ["main", "sample", "demo"],
 ]

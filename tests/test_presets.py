@@ -5,6 +5,7 @@ import pytest
 from biggan_jax import config as configs
 
 PAPER = {
+    "num_steps": 150_000,
     "batch_size": 2048, "d_steps": 2, "loss": "hinge", "microbatches": 1, "spectral_advance": "update", "dtype": "bfloat16",
     "model.num_classes": 1000, "model.shared_dim": 128, "model.skip_z": True, "model.shared_embedding": True,
     "model.bn_eps": 1e-4, "model.spectral_eps": 1e-4, "model.spectral_iterations": 1, "model.init": "orthogonal",
@@ -41,7 +42,7 @@ PRESETS = {
     "biggan_jft256": BIGGAN | {"model.resolution": 256, "model.dim_z": 140, "model.g_attention": (128,), "data.dataset": ""},
     "peers/ajbrock_bs256x8": PEER | ACCUMULATED | {
         "microbatches": 8, "d_steps": 1, "optimizer.g_lr": 1e-4, "optimizer.d_lr": 4e-4, "model.spectral_eps": 1e-6,
-        "model.bn_eps": 1e-5, "ema.start": 20_000, "data.flip": False,
+        "model.bn_eps": 1e-5, "ema.start": 20_000, "data.flip": False, "num_steps": 138_000,
     },
     "peers/ajbrock_cifar": PEER | PER_LAYER | CIFAR | {
         "batch_size": 50, "d_steps": 4, "num_steps": 125_000, "optimizer.g_lr": 2e-4, "optimizer.d_lr": 2e-4,
@@ -62,6 +63,7 @@ PRESETS = {
         "optimizer.d_lr": 2e-4, "optimizer.b1": 0.5, "model.spectral_eps": 1e-6, "data.flip": True,
     },
     "biggan_small128": PEER | {
+        "num_steps": 50_000,
         "batch_size": 64, "model.ch": 64, "model.num_classes": 1, "optimizer.g_lr": 1e-4, "optimizer.d_lr": 4e-4,
         "ema.decay": 0.999, "augment.policy": ("colour", "translation", "cutout"), "data.flip": True, "data.dataset": "",
     },

@@ -16,6 +16,7 @@ def params():
     return {
         "shared": {"embedding": normal(10, 4)},
         "conv": {"kernel": normal(3, 3, 2, 5), "bias": normal(5)},
+        "wide": {"kernel": normal(3, 40)},
         "embed": {"embedding": normal(10, 6)},
         "attention": {"gamma": np.float32(2)},
     }
@@ -27,11 +28,8 @@ def off_diagonal(rows):
 
 
 def test_it_is_the_sum_of_squared_products_of_different_filters(params):
-    filters = (
-        params["conv"]["kernel"].reshape(-1, 5).T.astype(np.float64),
-        params["embed"]["embedding"].astype(np.float64),
-    )
-    expected = sum((off_diagonal(rows) ** 2).sum() for rows in filters)
+    filters = params["conv"]["kernel"].reshape(-1, 5).T, params["wide"]["kernel"].T, params["embed"]["embedding"]
+    expected = sum((off_diagonal(rows.astype(np.float64)) ** 2).sum() for rows in filters)
     assert float(regularizers.orthogonal(params)) == pytest.approx(expected, rel=1e-5)
 
 
@@ -47,7 +45,15 @@ def test_its_gradient_is_the_factor_times_the_product_with_the_weights(params, f
     rows = params["conv"]["kernel"].reshape(-1, 5).T
     expected = 0.1 * factor * off_diagonal(rows) @ rows
     np.testing.assert_allclose(grads["conv"]["kernel"].reshape(-1, 5).T, expected, rtol=1e-4, atol=1e-4)
+    rows = params["wide"]["kernel"].T
+    expected = 0.1 * factor * off_diagonal(rows) @ rows
+    np.testing.assert_allclose(grads["wide"]["kernel"].T, expected, rtol=1e-4, atol=1e-4)
     assert not np.any(grads["shared"]["embedding"]) and not np.any(grads["conv"]["bias"])
+
+
+def test_of_a_wide_matrix_only_the_small_product_is_made():
+    jaxpr = jax.make_jaxpr(regularizers.orthogonal)({"linear": {"kernel": np.ones((20, 3000), np.float32)}})
+    assert "3000,3000" not in str(jaxpr) and "20,20" in str(jaxpr)
 
 
 def test_the_gradient_penalty_is_half_the_mean_squared_length_of_each_images_gradient():

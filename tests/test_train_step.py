@@ -7,6 +7,7 @@ import optax
 import pytest
 
 from biggan_jax.models import build_gan
+from biggan_jax.regularizers import gradient_penalty
 from biggan_jax.state import init_state
 from biggan_jax.train_step import split, to_float, train_step, update_discriminator, update_generator
 from tests.conftest import (
@@ -238,21 +239,46 @@ def test_penalties_are_added_once_whatever_the_microbatches():
     np.testing.assert_allclose(difference, kernel(expected), atol=1e-5)
 
 
-def test_r1_counts_in_the_discriminators_loss_with_its_strength():
+def test_penalties_on_d_move_it_along_their_own_gradient():
     c = tiny_config()
-    losses = {}
-    for r1 in (0.0, 10.0):
-        c.regularizer.r1 = r1
-        gan = dataclasses.replace(build_gan(c), d_optimizer=optax.sgd(1.0))
-        state = jax.jit(lambda gan=gan: init_state(gan, 0))()
-        batch = random_batch(gan, 8)
-        real = to_float(batch["image"][0]), batch["label"][0]
-        update = functools.partial(update_discriminator, gan)
-        _, D, metrics = jax.jit(update)(
-            state.generator, state.discriminator, real, gan.latents(jax.random.key(1), 8), jax.random.key(0)
-        )
-        losses[r1] = D.params, metrics
-    assert float(losses[10.0][1]["d_r1"]) > 0 and "d_r1" not in losses[0.0][1]
-    assert float(losses[10.0][1]["d_loss"]) == pytest.approx(float(losses[0.0][1]["d_loss"]), rel=1e-5)
-    moved = np.abs(losses[10.0][0]["linear"]["kernel"] - losses[0.0][0]["linear"]["kernel"])
-    assert moved.max() > 1e-3
+    gan = dataclasses.replace(build_gan(c), d_optimizer=optax.sgd(1.0))
+    state = with_attention(jax.jit(lambda: init_state(gan, 0))())
+    D = state.discriminator
+    batch = random_batch(gan, 8)
+    real = to_float(batch["image"][0]), batch["label"][0]
+    latents, key = gan.latents(jax.random.key(1), 8), jax.random.key(0)
+
+    def update(r1, d_ortho):
+        game = dataclasses.replace(gan, r1=r1, d_ortho=d_ortho)
+        _, after, metrics = update_discriminator(game, state.generator, D, real, latents, key)
+        return after.params, metrics
+
+    def penalty(params):
+        weights, _ = gan.normalize(params, D.stats["spectral"])
+        r1 = gradient_penalty(lambda x: gan.discriminate(weights, x, real[1], key), real[0])
+        return 10 * r1 + gan.weight_penalty(params, 1e-2)
+
+    (plain, metrics), (penalised, more) = (jax.jit(functools.partial(update, *s))() for s in ((0.0, 0.0), (10.0, 1e-2)))
+    expected = leaves(jax.jit(jax.grad(penalty))(D.params))
+    plain, penalised = leaves(plain), leaves(penalised)
+    for name in expected:
+        # A difference of two float32 steps of up to 100.
+        atol = 1e-4 * (1 + np.abs(plain[name]).max() + np.abs(expected[name]).max())
+        np.testing.assert_allclose(plain[name] - penalised[name], expected[name], atol=atol, err_msg=name)
+    assert more.keys() - metrics.keys() == {"d_r1", "d_ortho"} and float(more["d_r1"]) > 0
+    assert float(more["d_loss"]) == pytest.approx(float(metrics["d_loss"]), rel=1e-5)
+
+
+def test_evaluation_takes_one_power_step_however_many_training_takes(game):
+    gan, state = game
+    G = state.generator
+    several = dataclasses.replace(gan, spectral_iterations=3)
+    noisy = jax.tree.map(lambda w: w + 0.1 * np.cos(np.arange(w.size)).reshape(w.shape), G.params)
+    once, thrice = (
+        several.evaluation_weights(noisy, G.stats["spectral"]),
+        several.normalize(noisy, G.stats["spectral"])[0],
+    )
+    expected = leaves(gan.normalize(noisy, G.stats["spectral"])[0])
+    once, thrice = leaves(once), leaves(thrice)
+    assert all(np.array_equal(once[name], expected[name]) for name in expected)
+    assert any(np.abs(once[name] - thrice[name]).max() > 1e-3 for name in expected)

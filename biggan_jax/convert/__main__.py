@@ -39,7 +39,9 @@ BN_EPS = flags.DEFINE_float(
 )
 SN_EPS = flags.DEFINE_float("sn_eps", None, "Spectral norm's, likewise. Default: as above, else 1e-6 (hf: 1e-4).")
 CLASSES = flags.DEFINE_string("classes", None, "keep:3,7,200 keeps those classes, reinit:20 begins with 20 new ones.")
-SEED = flags.DEFINE_integer("seed", 0, "Of what is not in the file: a missing D or G, new classes.", lower_bound=0)
+SEED = flags.DEFINE_integer(
+    "seed", 0, "Of what is not in the file: a missing D or G, new classes.", lower_bound=0, upper_bound=2**31 - 1
+)
 PASSES = flags.DEFINE_integer(
     "passes", 100, "--to=hf-biggan-deep: batches a truncation from which its statistics are measured.", lower_bound=1
 )
@@ -53,11 +55,27 @@ def main() -> None:
     for flag in (BN_EPS, SN_EPS):
         if flag.value is not None and not flag.value > 0:
             raise UserError(f"--{flag.name}={flag.value} must be greater than 0")
+    project = configs.choose({**PROJECTS, OURS: None}, "--from", FROM.value) if FROM.value else None
+    target = configs.choose(PROJECTS, "--to", TO.value) if TO.value else None
+    refuse_idle_flags()
     out = epath.Path(OUT.value)
-    if TO.value:
-        export(configs.choose(PROJECTS, "--to", TO.value), out)
-    else:
-        bring_in(configs.choose({**PROJECTS, OURS: None}, "--from", FROM.value), out)
+    try:
+        export(target, out) if target else bring_in(project, out)
+    except OSError as error:
+        raise UserError(f"--out={out} cannot be written: {error}") from error
+
+
+def refuse_idle_flags() -> None:
+    """A flag that would change nothing was meant to change something."""
+    idle = {
+        "classes": bool(TO.value),
+        "suffix": FROM.value != "biggan-pytorch" or not epath.Path(IN.value).is_dir(),
+        "bn_eps": FROM.value not in PROJECTS,
+        "sn_eps": FROM.value not in PROJECTS,
+        "passes": TO.value != "hf-biggan-deep",
+    }
+    for name in (name for name, is_idle in idle.items() if is_idle and flags.FLAGS[name].present):
+        raise UserError(f"--{name} has no meaning here; see --help for what it goes with")
 
 
 def bring_in(project, out: epath.Path) -> None:
@@ -81,7 +99,11 @@ def bring_in(project, out: epath.Path) -> None:
     checkpoints = Checkpoints(out, keep=1)
     checkpoints.save(state, config, extras)
     checkpoints.close()
-    fresh = {"D": "; G was not in it and is fresh", "G": "; D was not in it and is fresh"}.get("".join(roles), "")
+    fresh = "; G was not in it and is fresh" if roles == ["D"] else ""
+    if project and "D" not in roles:
+        fresh = "; D was not in it and is fresh"
+    if wanted:
+        logger.info("optimiser slots of the changed tables start from zero: their first updates are large")
     model = config.model
     print(
         f"{model.family}, {model.resolution} pixels, ch {model.g_ch or model.ch}, {model.num_classes} classes, "
@@ -90,8 +112,6 @@ def bring_in(project, out: epath.Path) -> None:
 
 
 def export(project, out: epath.Path) -> None:
-    if SUFFIX.value or CLASSES.value:
-        raise UserError("--suffix and --classes go with --from")
     if out.exists() and any(out.iterdir()):
         raise UserError(f"--out={out} is not empty; give another folder")
     state, config, extras = load_state(IN.value)

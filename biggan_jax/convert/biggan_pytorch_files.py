@@ -36,7 +36,10 @@ def read(path: epath.Path, *, bn_eps: float | None = None, sn_eps: float | None 
     else:
         loaded = files.read_arrays(path)
         arrays, optimizers, run = {_role(loaded, path): loaded}, {}, {}
-    config = _config(arrays, run.get("config", {}), bn_eps, sn_eps)
+    config = settings_of(run.get("config", {}), bn_eps, sn_eps, where=str(path))
+    _set_adam(
+        config, {name: _group(optimizer, f"{path}: {name}_optim") for name, optimizer in optimizers.items()}, str(path)
+    )
     found = imported.merge({name: _explained(name, path, project.infer, a) for name, a in arrays.items()})
     imported.complete(config.model, found)
 
@@ -48,12 +51,8 @@ def read(path: epath.Path, *, bn_eps: float | None = None, sn_eps: float | None 
         foreign[name] = {key: array for key, array in theirs.items() if project.is_foreign(key)}
     moments = {}
     for name, optimizer in optimizers.items():
-        group = optimizer["param_groups"][0]
-        config.optimizer[f"{name.lower()}_lr"] = group["lr"]
-        config.optimizer.b1, config.optimizer.b2 = group["betas"]
-        config.optimizer.eps = group["eps"]
         if optimizer["state"]:
-            moments[name], foreign[f"{name}_optim"] = _moments(optimizer, arrays[name], shapes[name], config, name)
+            moments[name], foreign[f"{name}_optim"] = _moments(optimizer, shapes[name], config, f"{path}: {name}_optim")
     extras: Extras = {"foreign": foreign}
     if "G_ema" in networks:
         extras["ema_stats"] = {key: value for key, value in networks["G_ema"].items() if key != "params"}
@@ -70,10 +69,18 @@ def write(state: TrainState, config: ml_collections.ConfigDict, extras: Extras, 
         raise UserError(
             "BigGAN-PyTorch has no unconditional networks, no padded RGB convolution and no prior but the normal"
         )
+    if model.spectral_eval != "step":
+        raise UserError("BigGAN-PyTorch takes a power step in evaluation; this model's model.spectral_eval is stored")
+    if model.resolution == 32 and set(model.d_attention) not in (set(), {16, 8}):
+        raise UserError(
+            f"BigGAN-PyTorch's D of 32 pixels has attention after all blocks or none, not {model.d_attention}"
+        )
     if model.resolution == 512:
         logger.warning(
             "BigGAN-PyTorch has no D of 512 pixels: D.pth follows its naming, but only G can be loaded there"
         )
+    if (model.bn_out_eps or model.bn_eps) != BN_OUT_EPS:
+        logger.warning("BigGAN-PyTorch's last batch norm has eps 1e-5, this model's another: images differ slightly")
     G, D = imported.network_of(state.generator), imported.network_of(state.discriminator)
     networks = {"G": G, "D": D, "G_ema": {**G, **extras.get("ema_stats", {}), "params": state.ema_params}}
     foreign = extras.get("foreign", {})
@@ -128,6 +135,8 @@ def _read_folder(path: epath.Path, suffix: str) -> tuple[dict[str, Arrays], dict
         if name in present and file(f"{name}_optim").exists()
     }
     run = files.read_torch(file("state_dict")) if file("state_dict").exists() else {}
+    if not isinstance(run, dict):
+        raise UserError(f"{file('state_dict')} is no dict, as BigGAN-PyTorch's is")
     return arrays, optimizers, run
 
 
@@ -142,41 +151,74 @@ def _explained(name: str, path: epath.Path, function, arrays: Arrays):
         raise UserError(f"{path}{': ' + name if name else ''} is no state dict of BigGAN-PyTorch: {error}") from error
 
 
-def _config(arrays: dict, run: dict, bn_eps: float | None, sn_eps: float | None) -> ml_collections.ConfigDict:
+def settings_of(
+    run: dict, bn_eps: float | None = None, sn_eps: float | None = None, where: str = ""
+) -> ml_collections.ConfigDict:
     """Our config with what their run's config says of training; the model's architecture comes from shapes alone."""
     config = configs.base()
     config.model.bn_eps = bn_eps or run.get("BN_eps", BN_EPS)
     config.model.spectral_eps = sn_eps or run.get("SN_eps", SN_EPS)
     config.model.bn_out_eps = BN_OUT_EPS
-    # Their sampling takes --z_var and G in evaluation mode: one power step that is not stored.
-    config.model.spectral_eval = "step"
     config.regularizer.ortho_factor = 2.0
-    if run:
-        config.microbatches = run.get("num_D_accumulations", 1)
-        config.batch_size = run.get("batch_size", config.batch_size) * config.microbatches
-        config.spectral_advance = "microbatch" if config.microbatches > 1 else "update"
-        config.d_steps = run.get("num_D_steps", config.d_steps)
-        config.regularizer.g_ortho, config.regularizer.d_ortho = run.get("G_ortho", 0.0), run.get("D_ortho", 0.0)
-        config.ema.decay, config.ema.start = (
-            run.get("ema_decay", config.ema.decay),
-            run.get("ema_start", config.ema.start),
-        )
+    for name in ("G_nl", "D_nl"):
+        if run.get(name, "relu") not in ("relu", "inplace_relu"):
+            raise UserError(f"{where} was trained with {name} {run[name]}; networks here have ReLU only")
+    for a, b in (("num_G_accumulations", "num_D_accumulations"), ("num_G_SV_itrs", "num_D_SV_itrs")):
+        if run.get(a) != run.get(b):
+            logger.warning("%s has %s %s and %s %s; here both are the latter", where, a, run.get(a), b, run.get(b))
+    if run.get("z_var", 1.0) != 1.0:
+        logger.warning("%s was trained with z_var %s; latents here have a standard deviation of 1", where, run["z_var"])
+    config.microbatches = run.get("num_D_accumulations", 1)
+    config.batch_size = run.get("batch_size", config.batch_size) * config.microbatches
+    config.spectral_advance = "microbatch" if config.microbatches > 1 else "update"
+    config.d_steps = run.get("num_D_steps", config.d_steps)
+    config.regularizer.g_ortho, config.regularizer.d_ortho = run.get("G_ortho", 0.0), run.get("D_ortho", 0.0)
+    config.ema.decay, config.ema.start = run.get("ema_decay", config.ema.decay), run.get("ema_start", config.ema.start)
+    config.model.spectral_iterations = run.get("num_D_SV_itrs", 1)
+    groups = {
+        who: {
+            "lr": run.get(f"{who}_lr", config.optimizer[f"{who.lower()}_lr"]),
+            "betas": (run.get(f"{who}_B1", 0.0), run.get(f"{who}_B2", 0.999)),
+            "eps": run.get("adam_eps", config.optimizer.eps),
+        }
+        for who in ("G", "D")
+    }
+    _set_adam(config, groups, where)
     return config
 
 
-def _moments(optimizer: dict, arrays: Arrays, shapes: Network, config, name: str) -> tuple[Moments, Arrays]:
+def _set_adam(config: ml_collections.ConfigDict, groups: dict[str, dict], where: str) -> None:
+    """Sets the rates, betas and eps of optimisers' parameter groups, by player."""
+    if len({(tuple(group["betas"]), group["eps"]) for group in groups.values()}) > 1:
+        raise UserError(f"{where}: the optimisers of G and D have different betas or eps; here they have one of each")
+    for name, group in groups.items():
+        config.optimizer[f"{name.lower()}_lr"] = group["lr"]
+        config.optimizer.b1, config.optimizer.b2 = group["betas"]
+        config.optimizer.eps = group["eps"]
+
+
+def _group(optimizer: dict, name: str) -> dict:
+    """The only parameter group of an optimiser's state dict."""
+    groups = optimizer.get("param_groups") if isinstance(optimizer, dict) else None
+    if not groups or not {"lr", "betas", "eps", "params"} <= groups[0].keys() or "state" not in optimizer:
+        raise UserError(f"{name} is no state dict of torch.optim.Adam")
+    return groups[0]
+
+
+def _moments(optimizer: dict, shapes: Network, config, name: str) -> tuple[Moments, Arrays]:
     """Adam's moments as ours, and of theirs what ours does not keep: the means, which b1 = 0 makes the last gradient."""
-    generator = name == "G"
+    generator = "batch_stats" in shapes
     params = {"params": shapes["params"]}
     entries = tables.table(params, project.entry_of(config.model, generator))
     numbered = project.in_order([entry.there for entry in entries], generator)
-    if set(optimizer["state"]) != set(range(len(numbered))):
-        raise UserError(f"{name}_optim has {len(optimizer['state'])} parameters, where {name} has {len(numbered)}")
-    theirs = lambda key: {there: optimizer["state"][i][key].numpy() for i, there in enumerate(numbered)}
-    read = lambda key: tables.to_here(entries, theirs(key), params, f"{name}_optim: {key}", lambda _: False)["params"]
-    count = int(optimizer["state"][0]["step"])
+    keys = optimizer["param_groups"][0]["params"]  # 0, 1, ..., or, before PyTorch 1.6, what Python called them.
+    slots = [optimizer["state"].get(key, {}) for key in keys]
+    if len(slots) != len(numbered) or not all({"step", "exp_avg", "exp_avg_sq"} <= slot.keys() for slot in slots):
+        raise UserError(f"{name} has moments of {len(slots)} arrays, where this architecture has {len(numbered)}")
+    theirs = lambda key: {there: files.to_numpy(slot[key]) for there, slot in zip(numbered, slots, strict=True)}
+    read = lambda key: tables.to_here(entries, theirs(key), params, f"{name}: {key}", lambda _: False)["params"]
     means = {} if config.optimizer.b1 else theirs("exp_avg")
-    return Moments(read("exp_avg_sq"), read("exp_avg") if config.optimizer.b1 else None, count), means
+    return Moments(read("exp_avg_sq"), read("exp_avg") if config.optimizer.b1 else None, int(slots[0]["step"])), means
 
 
 def _optimizer(moments: Moments, config, name: str, means: Arrays | None) -> dict:
@@ -225,7 +267,8 @@ def _their_config(config: ml_collections.ConfigDict) -> dict:
         "dim_z": model.dim_z,
         "shared_dim": model.shared_dim,
         "G_shared": model.shared_embedding,
-        "hier": model.skip_z,
+        "hier": model.skip_z or model.family == "biggan_deep",
+        "G_param": "SN" if model.g_spectral_norm else "none",
         "G_attn": "_".join(map(str, model.g_attention)) or "0",
         "D_attn": "_".join(map(str, model.d_attention)) or "0",
         "D_wide": model.d_wide,
@@ -234,6 +277,9 @@ def _their_config(config: ml_collections.ConfigDict) -> dict:
         "adam_eps": config.optimizer.eps,
         "G_lr": config.optimizer.g_lr,
         "D_lr": config.optimizer.d_lr,
+        **{f"{who}_B{i}": config.optimizer[f"b{i}"] for who in "GD" for i in (1, 2)},
+        "num_G_SV_itrs": model.spectral_iterations,
+        "num_D_SV_itrs": model.spectral_iterations,
         "num_D_steps": config.d_steps,
         "num_D_accumulations": config.microbatches,
         "num_G_accumulations": config.microbatches,

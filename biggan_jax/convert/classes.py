@@ -13,6 +13,8 @@ from biggan_jax.types import Params, UserError
 
 def parse(text: str, num_classes: int) -> list[int] | int:
     """`keep:3,7,200` to those ids, `reinit:20` to that number. Raises UserError if it is neither, or an id is unknown."""
+    if not num_classes:
+        raise UserError(f"--classes={text}: this model is unconditional, it has no classes to change")
     how, _, what = text.partition(":")
     try:
         numbers = [int(number) for number in what.split(",")]

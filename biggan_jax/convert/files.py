@@ -1,7 +1,5 @@
 """Owns reading and writing state dicts on disk: PyTorch's files, and .npz. Must not know what the arrays mean."""
 
-import contextlib
-import pickle
 import zipfile
 from typing import Any
 
@@ -24,22 +22,31 @@ def read_arrays(path: epath.Path) -> Arrays:
     loaded = read_torch(path)
     if not isinstance(loaded, dict) or not all(hasattr(value, "detach") for value in loaded.values()):
         raise UserError(f"{path} is not a state dict: it must map names to tensors")
-    return {name: value.detach().cpu().numpy() for name, value in loaded.items()}
+    return {name: to_numpy(value) for name, value in loaded.items()}
+
+
+def to_numpy(tensor) -> np.ndarray:
+    """The tensor's values; of half precision, for some of which numpy has no type, as float32."""
+    tensor = tensor.detach().cpu()
+    return (tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor).numpy()
 
 
 def read_torch(path: epath.Path) -> Any:
-    """What torch.save wrote, restricted to tensors, plain values and the activations that BigGAN-PyTorch's config holds."""
+    """What torch.save wrote, restricted to tensors, numbers and the activations that BigGAN-PyTorch's config holds."""
     torch = import_torch()
-    nn = torch.nn
-    safe = [nn.ReLU, nn.LeakyReLU, nn.ELU, nn.SELU, nn.Sigmoid, nn.Tanh, nn.Softplus]
+    activations = [torch.nn.ReLU, torch.nn.LeakyReLU, torch.nn.ELU, torch.nn.SELU, torch.nn.Sigmoid, torch.nn.Tanh]
+    # Its best scores are numpy's numbers.
+    scalar = np.float64(0).__reduce__()[0]
+    numbers = [scalar, np.dtype, type(np.dtype(np.float32)), type(np.dtype(np.float64)), type(np.dtype(np.int64))]
+    old_name = (scalar, "numpy.core.multiarray.scalar")  # Before numpy 2.
     try:
-        with path.open("rb") as file, _safe_globals(torch, safe):
+        with path.open("rb") as file, torch.serialization.safe_globals([*activations, *numbers, old_name]):
             return torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError) as error:
+    except Exception as error:  # Damaged pickles fail in any way: IndexError, TypeError, UnpicklingError, ...
         raise UserError(
-            f"{path} is no PyTorch file, is damaged, or holds more than tensors and plain values, which alone are loaded"
+            f"{path} is no PyTorch file, is damaged, or holds more than tensors and numbers, which alone are loaded"
         ) from error
 
 
@@ -56,11 +63,6 @@ def import_torch():
     except ImportError as error:
         raise UserError("PyTorch files need PyTorch: pip install 'biggan-jax[torch]'") from error
     return torch
-
-
-def _safe_globals(torch, classes: list[type]):
-    allow = getattr(torch.serialization, "safe_globals", None)
-    return allow(classes) if allow else contextlib.nullcontext()
 
 
 def _tensors(torch, tree: Any) -> Any:

@@ -85,8 +85,11 @@ def write(
             f"Hugging Face's BigGAN-deep has {RESOLUTIONS} pixels, is conditional and normalised, and its z is as long as "
             "its embedding"
         )
+    if model.g_attention[0] == model.resolution:
+        raise UserError("Hugging Face's BigGAN-deep has no place for attention after the last block")
     if model.bn_out_eps not in (0.0, model.bn_eps):
         raise UserError(f"Hugging Face's BigGAN-deep has one eps; this model has {model.bn_eps} and {model.bn_out_eps}")
+    files.import_torch()  # Missing, it should be missed before statistics are measured.
     params, vectors = state.ema_params, extras.get("ema_stats", state.generator.stats)["spectral"]
     if gan.spectral_eval != "stored":
         # Theirs takes no power step when it samples: give it the vectors after ours, so that sigma is the same.
@@ -174,9 +177,11 @@ def infer(arrays: Arrays) -> dict:
         attended = [i for i in range(layers) if f"generator.layers.{i}.gamma" in shapes]
         blocks = [i for i in range(layers) if i not in attended]
         widths = [shapes[f"generator.layers.{i}.conv_0.weight_orig"][1] for i in blocks] + [ch]
+        if not shapes["generator.bn.running_means"][0] > 1:
+            raise UserError("its statistics are of fewer than two truncations")
     except KeyError as error:
         raise UserError(f"it lacks {error.args[0]}") from None
-    except ValueError as error:
+    except (ValueError, IndexError) as error:
         raise UserError(f"it has no generator.layers, or an array has an unexpected number of axes ({error})") from None
     resolution = next((r for r in RESOLUTIONS if widths == _block_widths(r, ch)), None)
     if resolution is None:
@@ -227,9 +232,13 @@ def _read_config(path: epath.Path) -> dict:
     if not path.exists():
         return {}
     try:
-        return json.loads(path.read_text())
+        theirs = json.loads(path.read_text())
     except ValueError as error:
         raise UserError(f"{path} is not JSON: {error}") from error
+    eps = theirs.get("eps", EPS) if isinstance(theirs, dict) else None
+    if not isinstance(eps, float) or not eps > 0:
+        raise UserError(f"{path} is not the config of a BigGAN-deep, with an eps greater than 0")
+    return theirs
 
 
 def _check_config(theirs: dict, found: dict, path: epath.Path) -> None:

@@ -26,8 +26,10 @@ class Entry(NamedTuple):
 
 
 def table(network: Network, entry: Callable[[Path, tuple[int, ...]], Entry]) -> list[Entry]:
-    """The entry of every leaf of a network, given as arrays or as shapes."""
-    return [entry(path, leaf.shape) for path, leaf in leaves(network)]
+    """The entry of every leaf of a network, given as arrays or as shapes. No two may have one name there."""
+    entries = [entry(path, leaf.shape) for path, leaf in leaves(network)]
+    assert len({e.there for e in entries}) == len(entries)
+    return entries
 
 
 def to_here(

@@ -1,6 +1,6 @@
 """compare_gan's biggan_imagenet128.gin (google/compare_gan @ 19922d3).
 
-Paper row: BigGAN 128; its docstring says that it suffices to reproduce the paper's FID, its issue 54 doubts it.
+Paper row: BigGAN 128; its docstring says that it suffices to reproduce the paper's FID; its users did not.
 Hardware:  theirs: TPU v3-128, time not stated.
 Expected:  theirs: no figure. With this code: not yet measured.
 Command:   python -m biggan_jax.main --config=peers/compare_gan_imagenet128 --workdir=gs://BUCKET/compare_gan --multihost

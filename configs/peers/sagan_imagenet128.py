@@ -5,7 +5,8 @@ Hardware:  theirs: not stated.
 Expected:  theirs: no figure. With this code: not yet measured.
 Command:   python -m biggan_jax.main --config=peers/sagan_imagenet128 --workdir=runs/sagan
 
-The same blocks as BigGAN's, with an embedding in each batch norm, z in the first layer alone, and 64 channels.
+Unknown: its number of rounds; 150,000 is our default. The same blocks as BigGAN's, with an embedding in each batch norm, z in
+the first layer alone, and 64 channels.
 """
 
 from biggan_jax.config import base

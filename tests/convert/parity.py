@@ -58,7 +58,7 @@ def worst(ours, theirs):
 
 def read(states, *, bn_eps=1e-5, sn_eps=1e-6, **settings):
     """(config, gan, networks) of state dicts by role, architecture from their shapes alone."""
-    config = biggan_pytorch_files._config(states, {}, bn_eps, sn_eps)
+    config = biggan_pytorch_files.settings_of({}, bn_eps, sn_eps)
     for key, value in settings.items():
         config[key] = value
     imported.complete(
@@ -160,10 +160,11 @@ def training_errors(name):
     """A recorded training run, repeated by our update functions from its first weights, latents and batches: Worst.
 
     Tolerances: losses 1e-4 of the larger of 1 and themselves; gradients 1e-4 of an array's largest plus 5e-4; weights 2e-6
-    on average over an array, and 2 lr an update at most; u and running moments 1e-4; Adam's second moments 3e-2 of an
-    array's largest, since one ReLU that rounding flips in the second round changes a gradient by as much (in float64
-    nothing of the kind is left). Where a gradient is zero but for rounding, Adam (b1 = 0) makes steps of up to lr of what
-    is left: there, weights have the second tolerance alone.
+    on average over an array, and 2 lr an update at most; u and running moments 1e-4; Adam's second moments as
+    weights after the first round, and later 2 lr an update and 3e-2 of an array's largest, since one ReLU that rounding
+    flips in the second round changes a gradient by as much (in float64 nothing of the kind is left). Where a gradient is
+    zero but for rounding, Adam (b1 = 0) makes steps of up to lr of what is left: there, weights have the second tolerance
+    alone.
     """
     part = lambda suffix: load(next(iter(fixtures(f"{name}_{suffix}.npz"))))[0]
     batches, meta = load(next(iter(fixtures(f"{name}_batches.npz"))))
@@ -266,6 +267,9 @@ def compare_players(players, after, config, rounds, worst_of):
             for name, array in named({"params": nu}, config, role).items():
                 difference = distance(array, squares[name])
                 worst_of.share(f"{role} second moments", difference, 3e-2 * squares[name].max() + 1e-12)
+                worst_of.share(f"{role} second moments, max", difference, 2 * rate[who] * updates[who])
+                if rounds == 1:
+                    worst_of.share(f"{role} second moments, mean", np.abs(array - squares[name]).mean(), 2e-6)
                 worst_of.distance(f"after{rounds}:adam_v/", difference)
 
 

@@ -205,6 +205,8 @@ def test_what_is_wished_of_classes_is_understood(text, expected):
     ],
 )
 def test_what_is_no_wish_is_refused(text, sentence):
+    with pytest.raises(UserError, match="unconditional"):
+        classes.parse(text, 0)
     with pytest.raises(UserError, match=sentence):
         classes.parse(text, 10)
 
@@ -223,7 +225,11 @@ def test_a_whole_folder_goes_there_and_back(trained, tmp_path):
     assert came.step == 42 and set(came.networks) == {"G", "D", "G_ema"}
     assert_identical(imported.to_state(came), state)
     assert (came.config.ema.decay, came.config.d_steps) == (config.ema.decay, config.d_steps)
-    biggan_pytorch_files.write(imported.to_state(came), came.config, came.extras, again)
+    checkpoints = Checkpoints(tmp_path / "run", keep=1)
+    checkpoints.save(imported.to_state(came), came.config, came.extras)
+    checkpoints.close()
+    assert load_state(tmp_path / "run")[2]["foreign"].keys() == {"G", "D", "G_ema", "G_optim", "D_optim", "counters"}
+    biggan_pytorch_files.write(*load_state(tmp_path / "run"), again)
     for name in ("G", "D", "G_ema", "G_optim", "D_optim", "state_dict"):
         a, b = (torch.load(f / f"{name}.pth", weights_only=True) for f in (there, again))
         assert_same(torch, a, b)
@@ -254,15 +260,93 @@ class Trap:
 def test_a_file_that_runs_code_is_refused_and_not_run(tmp_path):
     torch = pytest.importorskip("torch", reason="PyTorch is an extra")
     torch.save({"a": Trap(tmp_path / "sprung")}, tmp_path / "G.pth")
-    with pytest.raises(UserError, match="holds more than tensors and plain values"):
+    with pytest.raises(UserError, match="holds more than tensors and numbers"):
         files.read_arrays(epath(tmp_path / "G.pth"))
     assert not (tmp_path / "sprung").exists()
 
 
-def test_their_configs_activations_may_be_in_the_file(tmp_path):
+def test_what_their_run_stores_beside_weights_can_be_read(tmp_path):
     torch = pytest.importorskip("torch", reason="PyTorch is an extra")
-    torch.save({"itr": 7, "config": {"G_activation": torch.nn.ReLU(inplace=True)}}, tmp_path / "state_dict.pth")
-    assert files.read_torch(epath(tmp_path / "state_dict.pth"))["itr"] == 7
+    stored = {
+        "itr": 7,
+        "best_IS": np.float64(3.25),
+        "best_FID": np.float32(9.5),
+        "config": {"nl": torch.nn.ReLU(inplace=True)},
+    }
+    torch.save(stored, tmp_path / "state_dict.pth")
+    read = files.read_torch(epath(tmp_path / "state_dict.pth"))
+    assert (read["itr"], read["best_IS"], read["best_FID"]) == (7, 3.25, 9.5)
+
+
+@pytest.mark.parametrize("content", [b"", b".", b"x", bytes([0x80, 2, 46]), bytes(100)])
+def test_a_damaged_file_is_refused(tmp_path, content):
+    pytest.importorskip("torch", reason="PyTorch is an extra")
+    (tmp_path / "G.pth").write_bytes(content)
+    with pytest.raises(UserError, match="is no PyTorch file, is damaged"):
+        files.read_arrays(epath(tmp_path / "G.pth"))
+
+
+def test_half_precision_comes_in_as_float32(tmp_path):
+    torch = pytest.importorskip("torch", reason="PyTorch is an extra")
+    torch.save({"a": torch.tensor([1.5]).bfloat16(), "b": torch.tensor([2.5]).half()}, tmp_path / "G.pth")
+    arrays = files.read_arrays(epath(tmp_path / "G.pth"))
+    assert {name: (array.dtype, array.tolist()) for name, array in arrays.items()} == {
+        "a": (np.float32, [1.5]), "b": (np.float32, [2.5]),
+    }  # fmt: skip
+
+
+def test_settings_of_a_run_are_taken_over():
+    run = {
+        "num_D_steps": 3, "num_D_accumulations": 4, "num_G_accumulations": 4, "batch_size": 8, "G_ortho": 1e-4, "BN_eps": 1e-3,
+        "SN_eps": 1e-8, "ema_decay": 0.99, "ema_start": 5, "G_lr": 3e-4, "D_lr": 7e-4, "G_B1": 0.5, "D_B1": 0.5, "adam_eps": 1e-8,
+        "num_G_SV_itrs": 2, "num_D_SV_itrs": 2, "G_nl": "inplace_relu",
+    }  # fmt: skip
+    c = biggan_pytorch_files.settings_of(run)
+    assert (c.d_steps, c.microbatches, c.batch_size, c.spectral_advance) == (3, 4, 32, "microbatch")
+    assert (c.optimizer.g_lr, c.optimizer.d_lr, c.optimizer.b1, c.optimizer.eps) == (3e-4, 7e-4, 0.5, 1e-8)
+    assert (c.ema.decay, c.ema.start, c.regularizer.g_ortho, c.regularizer.ortho_factor) == (0.99, 5, 1e-4, 2.0)
+    assert (c.model.bn_eps, c.model.bn_out_eps, c.model.spectral_eps, c.model.spectral_iterations) == (
+        1e-3,
+        1e-5,
+        1e-8,
+        2,
+    )
+    assert biggan_pytorch_files.settings_of(run, bn_eps=1e-4).model.bn_eps == 1e-4, "a flag goes first"
+
+
+@pytest.mark.parametrize(
+    ("run", "sentence"),
+    [
+        ({"D_nl": "leaky_relu"}, "was trained with D_nl leaky_relu; networks here have ReLU only"),
+        ({"G_B1": 0.5}, "optimisers of G and D have different betas or eps"),
+    ],
+)
+def test_settings_that_have_no_counterpart_are_refused(run, sentence):
+    with pytest.raises(UserError, match=sentence):
+        biggan_pytorch_files.settings_of(run)
+
+
+@pytest.mark.parametrize("keys", [(0, 1, 2), (140_001, 140_009, 140_003)])
+def test_slots_are_found_by_the_order_of_their_group(keys):
+    """Before PyTorch 1.6 parameters were called by their addresses in memory."""
+    state = {
+        name: array
+        for name, array in state_of(SMALL_D).items()
+        if name in ("linear.weight", "linear.bias", "embed.weight")
+    }
+    torch = pytest.importorskip("torch", reason="PyTorch is an extra")
+    params = {"linear": {"kernel": np.zeros((32, 1)), "bias": np.zeros(1)}, "embed": {"embedding": np.zeros((10, 32))}}
+    slots = {
+        key: {"step": 4, "exp_avg": torch.zeros(array.shape), "exp_avg_sq": torch.full(array.shape, i + 1.0)}
+        for i, (key, array) in enumerate(zip(keys, state.values(), strict=True))
+    }
+    optimizer = {"state": slots, "param_groups": [{"params": list(keys)}]}
+    moments, means = biggan_pytorch_files._moments(optimizer, {"params": params}, base(), "D_optim")
+    assert moments.count == 4 and list(means) == ["linear.weight", "linear.bias", "embed.weight"]
+    assert [float(moments.nu["linear"]["kernel"].max()), float(moments.nu["embed"]["embedding"].max())] == [1, 3]
+    with pytest.raises(UserError, match="has moments of 2 arrays, where this architecture has 3"):
+        optimizer["param_groups"][0]["params"] = list(keys[:2])
+        biggan_pytorch_files._moments(optimizer, {"params": params}, base(), "D_optim")
 
 
 def test_without_pytorch_its_files_are_refused_with_what_to_install(tmp_path, monkeypatch):
@@ -272,12 +356,22 @@ def test_without_pytorch_its_files_are_refused_with_what_to_install(tmp_path, mo
         files.read_arrays(epath(tmp_path / "G.pth"))
 
 
-@pytest.mark.parametrize("changes", [{"resolution": 16}, {"num_classes": 0}, {"pad_rgb": True}, {"prior": "uniform"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"resolution": 16},
+        {"num_classes": 0},
+        {"pad_rgb": True},
+        {"prior": "uniform"},
+        {"spectral_eval": "stored"},
+        {"d_attention": (8,)},
+    ],
+)
 def test_what_they_do_not_have_cannot_be_written(config, changes, tmp_path):
     config.model.resolution = 32
     config.model.dim_z = 16
     config.model.update(changes)
     if changes.get("resolution"):
         config.model.dim_z = 12
-    with pytest.raises(UserError, match="BigGAN-PyTorch has no"):
+    with pytest.raises(UserError, match="BigGAN-PyTorch"):
         biggan_pytorch_files.write(None, config, {}, epath(tmp_path))

@@ -47,7 +47,8 @@ def test_training_goes_on_from_it_with_its_networks(converted, tmp_path):
         "main", f"--config=finetune:{converted}", f"--workdir={tmp_path / 'tuned'}", "--config.data.name=mnist5k",
         "--config.batch_size=8", "--config.d_steps=1", "--config.num_steps=1", "--config.sample_every=0", *more,
     )  # fmt: skip
-    refused(run_("--config.model.ch=16"), "--config=finetune:DIR takes over the networks of a run")
+    refused(run_("--config.model.ch=16"), "take the networks of that run with --config=finetune:DIR")
+    assert not (tmp_path / "tuned").exists()
     result = run_()
     assert result.returncode == 0, result.stderr
     assert f"starting from the weights of {converted}, step 0" in result.stderr
@@ -69,11 +70,20 @@ def test_classes_of_a_checkpoint_of_ours_can_be_changed(converted, tmp_path):
         (["--from=biggan-pytorch", "--in=nothing.pth"], "--in=nothing.pth does not exist"),
         (["--from=biggan-pytorch", "--to=biggan-pytorch"], "--from or --to, --in and --out are needed"),
         (["--to=biggan-pytorch"], "no checkpoint at"),
+        (["--from=biggan-pytorch", "--suffix=best0"], "--suffix has no meaning here"),
+        (["--to=biggan-pytorch", "--bn_eps=1e-4"], "--bn_eps has no meaning here"),
+        (["--from=biggan-pytorch", "--seed=5000000000"], "5000000000 is not an integer in the range [0, 2147483647]"),
     ],
 )
 def test_a_mistake_is_refused_in_one_sentence_and_nothing_is_made(weights, tmp_path, arguments, sentence):
     refused(run("convert", f"--in={weights}", f"--out={tmp_path / 'out'}", *arguments), sentence)
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_is_no_folder_to_write_to(weights, tmp_path):
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "run"):
+        refused(run("convert", "--from=biggan-pytorch", f"--in={weights}", f"--out={out}"), "cannot be written")
 
 
 def test_a_folder_with_checkpoints_is_not_overwritten(weights, converted):

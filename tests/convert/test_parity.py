@@ -24,10 +24,12 @@ def cases(found):
 @pytest.mark.parametrize("path", cases(BIGGAN), ids=lambda path: getattr(path, "stem", ""))
 def test_networks_of_biggan_pytorch_are_ours(path):
     errors = parity.model_errors(path)
-    # Their own float64 is 4e-5 from their float32 where batch norm sees two images of 4x4 in training mode.
     training = errors.pop("training")
     assert max(errors.values()) <= 2e-5, errors
-    assert training <= (1e-4 if "deep" in path.stem and "_G" in path.stem else 2e-5)
+    _, meta = parity.load(path)
+    # Two images of 4x4 pixels through forty batch norms: their own float64 is 4e-5 from their float32.
+    rounding = (meta["module"], meta["kind"]) == ("BigGANdeep", "generator")
+    assert training <= (1e-4 if rounding else 2e-5)
 
 
 @pytest.mark.parametrize("path", cases(HUGGING_FACE), ids=lambda path: getattr(path, "stem", ""))
