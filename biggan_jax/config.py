@@ -201,7 +201,7 @@ def config_path(name: str) -> pathlib.Path:
     near = difflib.get_close_matches(wanted, [*known, *(path.stem for path in known.values())], 1)
     hint = f"did you mean {near[0]}? " if near else ""
     raise UserError(
-        f"--config={name} is neither a file nor a config that ships with the package; {hint}known: {', '.join(known)}"
+        f"config {name!r} is neither a file nor a config that ships with the package; {hint}known: {', '.join(known)}"
     )
 
 

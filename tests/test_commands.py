@@ -46,7 +46,10 @@ def refused(result, sentence):
         ("--config.model.famly=x", "config key model.famly is unknown; did you mean model.family?"),
         ("--config.resolution=32", "config key resolution is unknown; did you mean model.resolution?"),
         ("--config.d_steps=many", "--config.d_steps=many"),
-        ("--config=quikstart", "neither a file nor a config that ships with the package; did you mean quickstart?"),
+        (
+            "--config=quikstart",
+            "config 'quikstart' is neither a file nor a config that ships with the package; did you mean quickstart?",
+        ),
         ("--batch_size=8", "Unknown command line flag 'batch_size'"),
         ("extra", "unexpected argument 'extra'"),
         ("--config.batch_size=12", "batch_size 12 is not divisible by 8 devices; nearest are 8 and 16"),

@@ -123,10 +123,9 @@ def _read_folder(path: epath.Path, suffix: str) -> tuple[dict[str, Arrays], dict
     file = lambda name: path / (f"{name}_{suffix}.pth" if suffix else f"{name}.pth")
     present = [name for name in NETWORKS if file(name).exists()]
     if not present:
-        others = sorted(
-            {f.stem.partition("_")[2].removeprefix("ema_") for f in path.glob("G_*.pth")} - {"ema", "optim"}
-        )
-        hint = f"; it has copies: --suffix={others[0]}" if others and not suffix else ""
+        stems = {f.stem.removeprefix("G_").removeprefix("ema_") for f in path.glob("G_*.pth")}
+        copies = ", ".join(sorted(stem for stem in stems if not stem.startswith(("ema", "optim"))))
+        hint = f"; it has copies of --suffix {copies}" if copies else ""
         raise UserError(f"{path} has neither {file('G').name} nor {file('D').name} nor {file('G_ema').name}{hint}")
     arrays = {name: files.read_arrays(file(name)) for name in present}
     optimizers = {

@@ -122,6 +122,15 @@ def test_what_does_not_fit_is_refused_by_name(tmp_path, change, sentence):
         biggan_pytorch_files.read(epath(tmp_path / "G.npz"))
 
 
+def test_a_folder_without_the_asked_copy_says_which_it_has(tmp_path):
+    for name in ("G_best0", "G_ema_best0", "G_optim_best0", "G_copy1", "D_copy1"):
+        (tmp_path / f"{name}.pth").touch()
+    with pytest.raises(
+        UserError, match="neither G.pth nor D.pth nor G_ema.pth; it has copies of --suffix best0, copy1"
+    ):
+        biggan_pytorch_files.read(epath(tmp_path))
+
+
 def test_files_of_different_models_are_not_mixed():
     with pytest.raises(UserError, match="G has num_classes 10, but D 12"):
         imported.merge({"G": {"num_classes": 10}, "D": {"num_classes": 12}})
