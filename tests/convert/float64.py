@@ -34,9 +34,9 @@ def main():
 
     report = {}
     for name in parity.training_runs():
-        _, meta = parity.load(parity.fixtures(f"{name}_after3.npz")[0])
-        ours = parity.training_errors(name).distances
-        report[name] = {what: [*meta["max_abs_diff_f32_vs_f64"][what], value] for what, value in ours.items()}
+        _, meta = parity.load(parity.fixtures(f"{name}_after*.npz")[-1])
+        theirs, ours = meta["max_abs_diff_f32_vs_f64"], parity.training_errors(name).distances
+        report[name] = {what: [*theirs[what], value] for what, value in ours.items() if what in theirs}
     print(json.dumps(report, indent=2))
 
 

@@ -51,6 +51,7 @@ def test_in_float64_recorded_training_is_as_far_from_ours_as_from_the_peers_own_
     result = subprocess.run(command, capture_output=True, text=True, timeout=500, env=os.environ, cwd=parity.ROOT)
     assert result.returncode == 0, result.stderr
     for name, distances in json.loads(result.stdout).items():
+        assert len(distances) >= 4, name
         for what, (theirs, array, ours) in distances.items():
             if array.endswith("sv0"):  # A log of theirs, which is no part of ours.
                 assert ours <= theirs, (name, what)
