@@ -185,7 +185,10 @@ def of_run(workdir: str) -> ml_collections.ConfigDict:
     path = epath.Path(workdir) / "config.json"
     if not workdir or not path.exists():
         raise UserError(f"{path} does not exist; name the folder of a run, as in --config=finetune:runs/converted")
-    return from_json(path.read_text())
+    try:
+        return from_json(path.read_text())
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is not JSON: {error}") from error
 
 
 def config_path(name: str) -> pathlib.Path:

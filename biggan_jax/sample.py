@@ -46,13 +46,16 @@ def main() -> None:
         raise UserError(f"--out={out} must end in .png or .npz")
     if not out.parent.exists():
         raise UserError(f"--out={out}: the folder {out.parent} does not exist")
+    if LATENTS.value and (NUM.value or CLASSES.value):
+        raise UserError("--latents says which images to make; --num and --classes go without it")
     if TRUNCATION.value is not None and not TRUNCATION.value > 0:
         raise UserError(f"--truncation={TRUNCATION.value} must be greater than 0")
 
     trained = load_generator(CHECKPOINT.value)
     gan = trained.gan
+    latents = read_latents(LATENTS.value, trained) if LATENTS.value else None
     check_statistics(trained)
-    z, y = read_latents(LATENTS.value, trained) if LATENTS.value else draw_latents(trained)
+    z, y = latents or draw_latents(trained)
     weights = sampling.evaluation_weights(gan, trained.ema_params, trained.stats["spectral"])
     moments = batch_norm_moments(trained, weights)
     images = sampling.generate(gan, weights, moments, z, y)
@@ -62,6 +65,14 @@ def main() -> None:
     except OSError as error:
         raise UserError(f"--out={out} cannot be written: {error}") from error
     print(f"{len(images)} images of step {trained.step} in {out}")
+
+
+def truncation() -> float | None:
+    """The flag's, else that with which the latents of --latents were drawn, where their file says it."""
+    if TRUNCATION.value is not None or not LATENTS.value:
+        return TRUNCATION.value
+    with epath.Path(LATENTS.value).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        return float(arrays["truncation"]) if "truncation" in arrays else None
 
 
 def statistics_of(trained: TrainedGenerator) -> str:
@@ -75,9 +86,9 @@ def check_statistics(trained: TrainedGenerator) -> None:
         raise UserError(
             f"--statistics={STATISTICS.value}: this checkpoint carries no statistics by truncation; use standing"
         )
-    if TRUNCATION.value is not None and TRUNCATION.value > 1:
+    if (truncation() or 0) > 1:
         raise UserError(
-            f"--truncation={TRUNCATION.value}: binned statistics reach from 0 to 1; or use --statistics=standing"
+            f"--truncation={truncation()}: binned statistics reach from 0 to 1; or use --statistics=standing"
         )
 
 
@@ -87,10 +98,10 @@ def batch_norm_moments(trained: TrainedGenerator, weights: Params) -> Params:
         return trained.stats["batch_stats"]
     if kind == "standing":
         return sampling.standing_statistics(
-            trained.gan, weights, SEED.value, truncation=TRUNCATION.value, passes=PASSES.value
+            trained.gan, weights, SEED.value, truncation=truncation(), passes=PASSES.value
         )
-    truncation = 1.0 if TRUNCATION.value is None else TRUNCATION.value
-    return sampling.binned_statistics(trained.binned, truncation, swapped=kind == "binned_as_hf")
+    at = truncation()
+    return sampling.binned_statistics(trained.binned, 1.0 if at is None else at, swapped=kind == "binned_as_hf")
 
 
 def draw_latents(trained: TrainedGenerator) -> tuple[np.ndarray, np.ndarray]:
@@ -104,10 +115,10 @@ def draw_latents(trained: TrainedGenerator) -> tuple[np.ndarray, np.ndarray]:
             raise UserError(f"--classes={','.join(CLASSES.value)} is not a list of class ids, such as 0,1,7") from None
         check_classes(classes, num_classes)
     num = NUM.value or 8 * len(classes)
-    truncation, scaled = TRUNCATION.value, statistics_of(trained).startswith("binned")
-    if scaled and truncation is None:
-        truncation = 1.0
-    z = sampling.draw_latents(trained.gan, jax.random.key(SEED.value), num, truncation, scaled=scaled)
+    at, scaled = TRUNCATION.value, statistics_of(trained).startswith("binned")
+    if scaled and at is None:
+        at = 1.0
+    z = sampling.draw_latents(trained.gan, jax.random.key(SEED.value), num, at, scaled=scaled)
     return np.asarray(z), np.sort(np.resize(classes, num))
 
 
@@ -123,6 +134,8 @@ def read_latents(path: str, trained: TrainedGenerator) -> tuple[np.ndarray, np.n
         raise UserError(
             f"--latents={path}: z {list(z.shape)} and y {list(y.shape)}; this model takes z [N, {gan.dim_z}] and y [N]"
         )
+    if not np.isfinite(z).all():
+        raise UserError(f"--latents={path}: z holds values that are not finite")
     if y.ndim == 2 and y.shape[1] == gan.num_classes:
         return z, y.astype(np.float32)
     if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer):
@@ -140,7 +153,8 @@ def check_classes(classes: np.ndarray, num_classes: int) -> None:
 def write(out: epath.Path, images: np.ndarray, z: np.ndarray, y: np.ndarray) -> None:
     if out.suffix == ".npz":
         with out.open("wb") as file:
-            np.savez(file, images=images if FLOAT.value else sampling.to_uint8(images), z=z, y=y)
+            also = {} if truncation() is None else {"truncation": truncation()}
+            np.savez(file, images=images if FLOAT.value else sampling.to_uint8(images), z=z, y=y, **also)
         return
     _, counts = np.unique(y, return_counts=True, axis=0)
     # A row a class where all classes have equally many; otherwise about a square.

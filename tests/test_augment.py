@@ -63,3 +63,10 @@ def test_policies_are_applied_in_order():
     first, second = jax.random.split(key, 2)
     expected = augment.cutout(augment.colour(X, first), second)
     np.testing.assert_allclose(augment.apply(X, key, ("colour", "cutout")), expected, atol=1e-6)
+
+
+def test_a_policy_may_be_written_with_commas(config):
+    from biggan_jax.models import build_gan
+
+    config.augment.policy = ("colour,cutout",)
+    assert build_gan(config).augment_policy == ("colour", "cutout")

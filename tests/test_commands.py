@@ -99,6 +99,16 @@ def test_given_latents_give_the_images_that_they_gave_before(workdir, tmp_path):
         np.testing.assert_array_equal(a[name], b[name])
 
 
+def test_latents_remember_with_which_truncation_they_were_drawn(workdir, tmp_path):
+    first, again = tmp_path / "first.npz", tmp_path / "again.npz"
+    shared = f"--checkpoint={workdir}", "--passes=2"
+    assert run("sample", *shared, "--num=3", "--truncation=0.3", f"--out={first}").returncode == 0
+    assert run("sample", *shared, f"--latents={first}", f"--out={again}").returncode == 0
+    a, b = np.load(first), np.load(again)
+    assert float(b["truncation"]) == 0.3
+    np.testing.assert_array_equal(a["images"], b["images"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
@@ -108,6 +118,7 @@ def test_given_latents_give_the_images_that_they_gave_before(workdir, tmp_path):
         (["--truncation=nan"], "--truncation=nan must be greater than 0"),
         (["--latents=nothing.npz"], "--latents=nothing.npz is not an .npz"),
         (["--latents=setup.cfg"], "--latents=setup.cfg is not an .npz"),
+        (["--latents=setup.cfg", "--num=3"], "--num and --classes go without it"),
         (["--checkpoint=setup.cfg"], "no checkpoint at"),
         (["--out=picture.gif"], "must end in .png or .npz"),
         (["--checkpoint=nowhere"], "no checkpoint at"),

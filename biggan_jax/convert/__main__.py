@@ -16,7 +16,7 @@ from etils import epath
 
 from biggan_jax import cli
 from biggan_jax import config as configs
-from biggan_jax.checkpoint import Checkpoints, checkpoint_steps, load_state, store_config
+from biggan_jax.checkpoint import Checkpoints, load_state, store_config
 from biggan_jax.convert import biggan_pytorch_files, classes, hf_biggan_deep
 from biggan_jax.convert.imported import to_state
 from biggan_jax.types import UserError
@@ -48,7 +48,9 @@ PASSES = flags.DEFINE_integer(
 
 
 def main() -> None:
-    if not IN.value or not OUT.value or bool(FROM.value) == bool(TO.value):
+    if FROM.value and TO.value:
+        raise UserError("--from brings weights in, --to takes them out; give one of the two")
+    if not IN.value or not OUT.value or not (FROM.value or TO.value):
         raise UserError(
             "--from or --to, --in and --out are needed, such as --from=biggan-pytorch --in=G_ema.pth --out=runs/G"
         )
@@ -78,12 +80,16 @@ def refuse_idle_flags() -> None:
         raise UserError(f"--{name} has no meaning here; see --help for what it goes with")
 
 
+def refuse_full(out: epath.Path) -> None:
+    if out.exists() and any(out.iterdir()):
+        raise UserError(f"--out={out} is not empty; give another folder")
+
+
 def bring_in(project, out: epath.Path) -> None:
     source = epath.Path(IN.value)
     if not source.exists():
         raise UserError(f"--in={source} does not exist")
-    if checkpoint_steps(out):
-        raise UserError(f"--out={out} already holds checkpoints; give another folder")
+    refuse_full(out)
     if project is None:
         state, config, extras = load_state(source)
         roles = ["a checkpoint"]
@@ -112,8 +118,7 @@ def bring_in(project, out: epath.Path) -> None:
 
 
 def export(project, out: epath.Path) -> None:
-    if out.exists() and any(out.iterdir()):
-        raise UserError(f"--out={out} is not empty; give another folder")
+    refuse_full(out)
     state, config, extras = load_state(IN.value)
     measured = {"passes": PASSES.value} if project is hf_biggan_deep else {}
     project.write(state, config, extras, out, **measured)

@@ -7,7 +7,6 @@ import ml_collections
 import numpy as np
 from etils import epath
 
-from biggan_jax import config as configs
 from biggan_jax.checkpoint import Extras
 from biggan_jax.convert import biggan_pytorch as project
 from biggan_jax.convert import files, imported, tables
@@ -134,8 +133,8 @@ def _read_folder(path: epath.Path, suffix: str) -> tuple[dict[str, Arrays], dict
         if name in present and file(f"{name}_optim").exists()
     }
     run = files.read_torch(file("state_dict")) if file("state_dict").exists() else {}
-    if not isinstance(run, dict):
-        raise UserError(f"{file('state_dict')} is no dict, as BigGAN-PyTorch's is")
+    if file("state_dict").exists() and not (isinstance(run, dict) and {"itr", "config"} <= run.keys()):
+        raise UserError(f"{file('state_dict')} is not that of a BigGAN-PyTorch run: it must hold itr and config")
     return arrays, optimizers, run
 
 
@@ -154,7 +153,7 @@ def settings_of(
     run: dict, bn_eps: float | None = None, sn_eps: float | None = None, where: str = ""
 ) -> ml_collections.ConfigDict:
     """Our config with what their run's config says of training; the model's architecture comes from shapes alone."""
-    config = configs.base()
+    config = imported.base_config()
     config.model.bn_eps = bn_eps or run.get("BN_eps", BN_EPS)
     config.model.spectral_eps = sn_eps or run.get("SN_eps", SN_EPS)
     config.model.bn_out_eps = BN_OUT_EPS
@@ -285,6 +284,7 @@ def _their_config(config: ml_collections.ConfigDict) -> dict:
         "batch_size": config.batch_size // config.microbatches,
         "G_ortho": config.regularizer.g_ortho,
         "D_ortho": config.regularizer.d_ortho,
+        "ema": True,
         "ema_decay": config.ema.decay,
         "ema_start": config.ema.start,
     }

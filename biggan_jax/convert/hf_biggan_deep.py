@@ -6,6 +6,7 @@ and no others; blocks and the attention before the `attention_layer_position`th 
 """
 
 import json
+import logging
 import re
 
 import jax
@@ -13,7 +14,6 @@ import ml_collections
 import numpy as np
 from etils import epath
 
-from biggan_jax import config as configs
 from biggan_jax import sampling
 from biggan_jax.checkpoint import Extras
 from biggan_jax.convert import files, imported, layouts, tables
@@ -24,6 +24,8 @@ from biggan_jax.models import build_gan
 from biggan_jax.models.tables import WIDTHS, generator_sizes
 from biggan_jax.state import TrainState
 from biggan_jax.types import UserError
+
+logger = logging.getLogger(__name__)
 
 RESOLUTIONS = (128, 256, 512)  # Their last convolution has ch filters, as only these networks' last blocks.
 EPS = 1e-4
@@ -44,13 +46,13 @@ def read(path: epath.Path, *, bn_eps: float | None = None, sn_eps: float | None 
     folder = path if path.is_dir() else path.parent
     arrays = files.read_arrays(path / WEIGHTS if path.is_dir() else path)
     theirs = _read_config(folder / CONFIG)
-    config = configs.base()
+    config = imported.base_config()
     config.model.bn_eps = bn_eps or theirs.get("eps", EPS)
     config.model.spectral_eps = sn_eps or theirs.get("eps", EPS)
     try:
         found = infer(arrays)
     except UserError as error:
-        raise UserError(f"{path} is no state dict of BigGAN-deep: {error}") from error
+        raise UserError(f"{path} is no state dict of Hugging Face's BigGAN-deep: {error}") from error
     _check_config(theirs, found, folder / CONFIG)
     imported.complete(config.model, found)
 
@@ -110,6 +112,7 @@ def write(
 
 def measure_bins(gan, weights, *, bins: int = BINS, passes: int = 100) -> dict:
     """Standing statistics for truncations 0 ... 1, of latents drawn as Hugging Face's are: {mean, var} [bins, C]."""
+    logger.info("measuring batch-norm statistics for %d truncations, %d batches each", bins, passes)
     rows = [
         jax.tree.map(
             np.asarray, sampling.standing_statistics(gan, weights, 0, truncation=t, scaled=True, passes=passes)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import ml_collections
 import optax
 
+from biggan_jax import config as configs
 from biggan_jax.checkpoint import Extras
 from biggan_jax.convert import tables
 from biggan_jax.convert.tables import Arrays, Entry, Network
@@ -55,6 +56,13 @@ def to_state(imported: Imported, seed: int = 0) -> TrainState:
         ema_params=networks.get("G_ema", {"params": G.params})["params"],
     )
     return jax.tree.map(jnp.array, state)
+
+
+def base_config() -> ml_collections.ConfigDict:
+    """Our defaults, for weights that came from elsewhere: on which data they would go on is left for their user to say."""
+    config = configs.base()
+    config.data.name = ""
+    return config
 
 
 def network_of(player: Player) -> Network:

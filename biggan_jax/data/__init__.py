@@ -21,6 +21,12 @@ SOURCES: dict[str, Callable[[ml_collections.ConfigDict, str], Source]] = {
 def make_source(config: ml_collections.ConfigDict, split: str = "train") -> Source:
     """The images that `config` trains on, or those that it holds out (`test`). Raises UserError if it cannot."""
     source = choose(SOURCES, "data.name", config.data.name)(config, split)
+    if config.init_from and config.model.num_classes != source.num_classes:
+        raise UserError(
+            f"the weights of {config.init_from} have {config.model.num_classes} classes, data.name {config.data.name} has "
+            f"{source.num_classes}; change theirs first: python -m biggan_jax.convert --from=biggan-jax "
+            f"--in={config.init_from} --out=NEW --classes=reinit:{source.num_classes}"
+        )
     if config.model.num_classes not in (0, source.num_classes):
         raise UserError(
             f"model.num_classes is {config.model.num_classes}, but data.name {config.data.name} has "

@@ -18,8 +18,10 @@ FAMILIES = {"biggan": biggan.build, "biggan_deep": biggan_deep.build}
 def build_gan(config: ml_collections.ConfigDict, mesh=None) -> GAN:
     """The game that `config` describes. `mesh`: the devices over which latents drawn in the step are split."""
     generator, discriminator = choose(FAMILIES, "model.family", config.model.family)(config)
-    for policy in config.augment.policy:
-        choose(POLICIES, "augment.policy", policy)
+    # On the command line a,b is one word.
+    policy = tuple(name for entry in config.augment.policy for name in entry.split(","))
+    for name in policy:
+        choose(POLICIES, "augment.policy", name)
     choose(INITIALIZERS, "model.init", config.model.init)
     latents.check_prior(config.model.prior, config.model.dim_z)
     return GAN(
@@ -45,7 +47,7 @@ def build_gan(config: ml_collections.ConfigDict, mesh=None) -> GAN:
         d_ortho=config.regularizer.d_ortho,
         ortho_factor=config.regularizer.ortho_factor,
         r1=config.regularizer.r1,
-        augment_policy=tuple(config.augment.policy),
+        augment_policy=policy,
         mesh=mesh,
     )
 

@@ -58,17 +58,24 @@ def test_classes_of_a_checkpoint_of_ours_can_be_changed(converted, tmp_path):
     command = "--from=biggan-jax", f"--in={converted}", "--classes=keep:3,7"
     result = run("convert", *command, f"--out={tmp_path / 'two'}")
     assert result.returncode == 0 and "2 classes, from a checkpoint" in result.stdout, result.stderr
+    tuned = run(
+        "main", f"--config=finetune:{tmp_path / 'two'}", f"--workdir={tmp_path / 'w'}", "--config.data.name=mnist5k"
+    )
+    refused(tuned, "have 2 classes, data.name mnist5k has 10; change theirs first")
+    unsaid = run("main", f"--config=finetune:{tmp_path / 'two'}", f"--workdir={tmp_path / 'w'}")
+    refused(unsaid, "data.name '' is unknown; known are mnist5k")
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["--from=biggan_pytorch"], "--from 'biggan_pytorch' is unknown; did you mean biggan-pytorch?"),
-        (["--from=hf-biggan-deep"], "is no state dict of BigGAN-deep: it lacks embeddings.weight"),
+        (["--from=hf-biggan-deep"], "is no state dict of Hugging Face's BigGAN-deep: it lacks embeddings.weight"),
         (["--from=biggan-pytorch", "--classes=keep:10"], "classes 0 to 9, not 10"),
         (["--from=biggan-pytorch", "--bn_eps=0"], "--bn_eps=0.0 must be greater than 0"),
         (["--from=biggan-pytorch", "--in=nothing.pth"], "--in=nothing.pth does not exist"),
-        (["--from=biggan-pytorch", "--to=biggan-pytorch"], "--from or --to, --in and --out are needed"),
+        (["--from=biggan-pytorch", "--to=biggan-pytorch"], "give one of the two"),
+        ([], "--from or --to, --in and --out are needed"),
         (["--to=biggan-pytorch"], "no checkpoint at"),
         (["--from=biggan-pytorch", "--suffix=best0"], "--suffix has no meaning here"),
         (["--to=biggan-pytorch", "--bn_eps=1e-4"], "--bn_eps has no meaning here"),
@@ -87,6 +94,4 @@ def test_a_file_is_no_folder_to_write_to(weights, tmp_path):
 
 
 def test_a_folder_with_checkpoints_is_not_overwritten(weights, converted):
-    refused(
-        run("convert", "--from=biggan-pytorch", f"--in={weights}", f"--out={converted}"), "already holds checkpoints"
-    )
+    refused(run("convert", "--from=biggan-pytorch", f"--in={weights}", f"--out={converted}"), "is not empty")
