@@ -53,59 +53,48 @@ def main() -> None:
 
     trained = load_generator(CHECKPOINT.value)
     gan = trained.gan
-    latents = read_latents(LATENTS.value, trained) if LATENTS.value else None
-    check_statistics(trained)
-    z, y = latents or draw_latents(trained)
+    z, y, truncation = read_latents(LATENTS.value, trained) if LATENTS.value else draw_latents(trained)
+    check_statistics(trained, truncation)
     weights = sampling.evaluation_weights(gan, trained.ema_params, trained.stats["spectral"])
-    moments = batch_norm_moments(trained, weights)
+    moments = batch_norm_moments(trained, weights, truncation)
     images = sampling.generate(gan, weights, moments, z, y)
 
     try:
-        write(out, images, z, y)
+        write(out, images, z, y, truncation)
     except OSError as error:
         raise UserError(f"--out={out} cannot be written: {error}") from error
     print(f"{len(images)} images of step {trained.step} in {out}")
-
-
-def truncation() -> float | None:
-    """The flag's, else that with which the latents of --latents were drawn, where their file says it."""
-    if TRUNCATION.value is not None or not LATENTS.value:
-        return TRUNCATION.value
-    with epath.Path(LATENTS.value).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-        return float(arrays["truncation"]) if "truncation" in arrays else None
 
 
 def statistics_of(trained: TrainedGenerator) -> str:
     return STATISTICS.value or ("binned" if trained.binned else "standing")
 
 
-def check_statistics(trained: TrainedGenerator) -> None:
+def check_statistics(trained: TrainedGenerator, truncation: float | None) -> None:
     if not statistics_of(trained).startswith("binned"):
         return
     if trained.binned is None:
         raise UserError(
             f"--statistics={STATISTICS.value}: this checkpoint carries no statistics by truncation; use standing"
         )
-    if (truncation() or 0) > 1:
-        raise UserError(
-            f"--truncation={truncation()}: binned statistics reach from 0 to 1; or use --statistics=standing"
-        )
+    if (truncation or 0) > 1:
+        raise UserError(f"--truncation={truncation}: binned statistics reach from 0 to 1; or use --statistics=standing")
 
 
-def batch_norm_moments(trained: TrainedGenerator, weights: Params) -> Params:
+def batch_norm_moments(trained: TrainedGenerator, weights: Params, truncation: float | None) -> Params:
     kind = statistics_of(trained)
     if kind == "running":
         return trained.stats["batch_stats"]
     if kind == "standing":
         return sampling.standing_statistics(
-            trained.gan, weights, SEED.value, truncation=truncation(), passes=PASSES.value
+            trained.gan, weights, SEED.value, truncation=truncation, passes=PASSES.value
         )
-    at = truncation()
-    return sampling.binned_statistics(trained.binned, 1.0 if at is None else at, swapped=kind == "binned_as_hf")
+    at = 1.0 if truncation is None else truncation
+    return sampling.binned_statistics(trained.binned, at, swapped=kind == "binned_as_hf")
 
 
-def draw_latents(trained: TrainedGenerator) -> tuple[np.ndarray, np.ndarray]:
-    """z [num, dim_z] as the flags say, and y [num], as many of each class as fit, class by class."""
+def draw_latents(trained: TrainedGenerator) -> tuple[np.ndarray, np.ndarray, float | None]:
+    """z [num, dim_z] as the flags say, y [num], as many of each class as fit, class by class, and the truncation of z."""
     num_classes = trained.gan.num_classes
     classes = sampling.rows_of_classes(num_classes)
     if CLASSES.value is not None:
@@ -119,16 +108,18 @@ def draw_latents(trained: TrainedGenerator) -> tuple[np.ndarray, np.ndarray]:
     if scaled and at is None:
         at = 1.0
     z = sampling.draw_latents(trained.gan, jax.random.key(SEED.value), num, at, scaled=scaled)
-    return np.asarray(z), np.sort(np.resize(classes, num))
+    return np.asarray(z), np.sort(np.resize(classes, num)), TRUNCATION.value
 
 
-def read_latents(path: str, trained: TrainedGenerator) -> tuple[np.ndarray, np.ndarray]:
-    """z and y of an .npz, checked against the model."""
+def read_latents(path: str, trained: TrainedGenerator) -> tuple[np.ndarray, np.ndarray, float | None]:
+    """z and y of an .npz, checked against the model, and their truncation: the flag's, else the file's, if it says one."""
     try:
         with epath.Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             z, y = arrays["z"].astype(np.float32), arrays["y"]
+            truncation = float(arrays["truncation"]) if "truncation" in arrays else None
     except (OSError, EOFError, KeyError, ValueError, AttributeError, zipfile.BadZipFile) as error:
         raise UserError(f"--latents={path} is not an .npz with arrays z and y: {error}") from error
+    truncation = truncation if TRUNCATION.value is None else TRUNCATION.value
     gan = trained.gan
     if z.ndim != 2 or z.shape[1] != gan.dim_z or not len(z) or y.ndim == 0 or len(y) != len(z):
         raise UserError(
@@ -137,11 +128,11 @@ def read_latents(path: str, trained: TrainedGenerator) -> tuple[np.ndarray, np.n
     if not np.isfinite(z).all():
         raise UserError(f"--latents={path}: z holds values that are not finite")
     if y.ndim == 2 and y.shape[1] == gan.num_classes:
-        return z, y.astype(np.float32)
+        return z, y.astype(np.float32), truncation
     if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer):
         raise UserError(f"--latents={path}: y must be integers [N], or mixtures [N, {gan.num_classes}]")
     check_classes(y, gan.num_classes)
-    return z, y.astype(np.int32)
+    return z, y.astype(np.int32), truncation
 
 
 def check_classes(classes: np.ndarray, num_classes: int) -> None:
@@ -150,10 +141,10 @@ def check_classes(classes: np.ndarray, num_classes: int) -> None:
         raise UserError(f"class {wrong[0]} is out of range: this model has classes 0 to {max(num_classes, 1) - 1}")
 
 
-def write(out: epath.Path, images: np.ndarray, z: np.ndarray, y: np.ndarray) -> None:
+def write(out: epath.Path, images: np.ndarray, z: np.ndarray, y: np.ndarray, truncation: float | None) -> None:
     if out.suffix == ".npz":
         with out.open("wb") as file:
-            also = {} if truncation() is None else {"truncation": truncation()}
+            also = {} if truncation is None else {"truncation": truncation}
             np.savez(file, images=images if FLOAT.value else sampling.to_uint8(images), z=z, y=y, **also)
         return
     _, counts = np.unique(y, return_counts=True, axis=0)

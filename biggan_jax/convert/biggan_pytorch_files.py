@@ -101,8 +101,7 @@ def state_dict(
     arrays = tables.to_there(tables.table(network, project.entry_of(config.model, generator)), network)
     if foreign is None:
         weights, _ = jax.jit(gan.normalize)(network["params"], network["spectral"])
-        normalised = {"params": weights, "spectral": network["spectral"]}
-        normalised |= {"batch_stats": network["batch_stats"]} if generator else {}
+        normalised = {"params": weights}
         after = tables.to_there(tables.table(normalised, project.entry_of(config.model, generator)), normalised)
         foreign = {}
         for u in (key for key in arrays if key.endswith(".u0")):

@@ -67,12 +67,6 @@ def leaves(network: Network) -> Iterable[tuple[Path, np.ndarray]]:
         yield tuple(entry.key for entry in path), leaf
 
 
-def get(network: Network, path: Path) -> np.ndarray:
-    for key in path:
-        network = network[key]
-    return network
-
-
 def put(network: Network, path: Path, leaf: np.ndarray) -> None:
     for key in path[:-1]:
         network = network.setdefault(key, {})
