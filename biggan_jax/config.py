@@ -28,6 +28,9 @@ def base() -> ml_collections.ConfigDict:
     c.microbatches = (
         1  # Parts in which an update works through its batch, to save memory; batch norm sees one part at a time.
     )
+    c.remat = (
+        "none"  # Activations computed again for the gradient, to save memory: none, those inside blocks, or full: all.
+    )
     c.spectral_advance = (
         "update"  # Power steps once an update, or once a microbatch, as BigGAN-PyTorch's accumulation does.
     )
@@ -63,6 +66,13 @@ def base() -> ml_collections.ConfigDict:
         "step"  # In evaluation one power step that is discarded, or the vectors as stored (Hugging Face).
     )
     c.model.g_spectral_norm = True  # False: only D is normalised (SN-GAN).
+
+    c.mesh = ml_collections.ConfigDict()
+    c.mesh.data = -1  # Devices over which the batch is split; -1: all that fsdp leaves.
+    c.mesh.fsdp = 1  # Devices over which, besides the batch, weights, their moments and averages are kept in parts.
+    c.mesh.shard_update = (
+        True  # Weights are kept and updated in parts over data, too: less memory and work, more gathering.
+    )
 
     c.regularizer = ml_collections.ConfigDict()
     c.regularizer.g_ortho = 0.0  # Strength of the orthogonal penalty on G's weights. The paper's: 1e-4.
@@ -102,6 +112,10 @@ def base() -> ml_collections.ConfigDict:
 
 SAFE_TO_CHANGE = (
     "data.dir",
+    "mesh.data",
+    "mesh.fsdp",
+    "mesh.shard_update",
+    "remat",
     "num_steps",
     "log_every",
     "sample_every",
@@ -111,7 +125,7 @@ SAFE_TO_CHANGE = (
     "profile_steps",
     "wandb_project",
 )
-"""Keys that a run may change when it goes on: none of them touches what is computed."""
+"""Keys that a run may change when it goes on: none of them touches what is computed (but for rounding)."""
 
 
 def choose(table: dict, key: str, name: str):
@@ -142,6 +156,7 @@ NOT_NEGATIVE = (
 )
 ONE_OF = {
     "dtype": ("float32", "bfloat16"),
+    "remat": ("none", "blocks", "full"),
     "spectral_advance": ("update", "microbatch"),
     "model.spectral_eval": ("step", "stored"),
 }

@@ -32,13 +32,18 @@ def load(gan: GAN, path: str) -> dict[str, Player | Params]:
     return jax.tree.map(np.asarray, start)
 
 
-def begin(fresh: TrainState, start: dict[str, Player | Params], layout: jax.sharding.Sharding) -> TrainState:
-    """The fresh state with what `load` returned, laid out on all devices; step, seed and missing optimisers are the fresh one's."""
-    start = jax.tree.map(lambda a: jax.make_array_from_callback(a.shape, layout, lambda index: a[index]), start)
-    for name in ("generator", "discriminator"):
-        if start[name].opt_state is None:
-            start[name] = start[name].replace(opt_state=getattr(fresh, name).opt_state)
-    return fresh.replace(**start)
+def begin(fresh: TrainState, start: dict[str, Player | Params]) -> TrainState:
+    """The fresh state with what `load` returned, laid out likewise; step, seed and missing optimisers are the fresh one's."""
+
+    def place(new, like):
+        if new is None:
+            return like
+        return jax.make_array_from_callback(new.shape, like.sharding, lambda index: new[index])
+
+    missing = lambda part: part is None
+    return fresh.replace(
+        **{name: jax.tree.map(place, part, getattr(fresh, name), is_leaf=missing) for name, part in start.items()}
+    )
 
 
 def _shapes(tree) -> dict[str, tuple[int, ...]]:

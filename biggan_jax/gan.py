@@ -12,7 +12,7 @@ from biggan_jax import augment, regularizers
 from biggan_jax.latents import draw
 from biggan_jax.layers import spectral
 from biggan_jax.losses import Loss
-from biggan_jax.sharding import constrain_batch
+from biggan_jax.sharding import constrain_batch, gather, scatter
 from biggan_jax.types import Image, Label, Latent, Logit, Params
 
 
@@ -44,6 +44,9 @@ class GAN:
     r1: float = 0.0
     augment_policy: tuple[str, ...] = ()
     mesh: Mesh | None = None
+    remat: bool = False
+    shard_update: bool = True
+    scan_microbatches: bool = False
 
     @property
     def spectral_advances(self) -> int:
@@ -64,6 +67,14 @@ class GAN:
         """The one power step of evaluation: (params / sigma, the vectors that gave it)."""
         return spectral.normalize(params, vectors, eps=self.spectral_eps)
 
+    def gather(self, weights: Params) -> Params:
+        """Normalised weights, whole on every device of the mesh: what the networks are applied with."""
+        return gather(weights, self.mesh)
+
+    def scatter(self, grads: Params) -> Params:
+        """Gradients in the parts in which their weights are kept and updated."""
+        return scatter(grads, self.mesh, split_over_data=self.shard_update)
+
     def latents(self, key: jax.Array, batch_size: int) -> tuple[Latent, Label]:
         """z [B, dim_z] of the game's prior, and y uniform over the classes, [B]; both split over the mesh."""
         z_key, y_key = jax.random.split(key)
@@ -73,13 +84,25 @@ class GAN:
 
     def generate(self, weights: Params, batch_stats: Params, z: Latent, y: Label) -> tuple[Image, Params]:
         """G in training mode with normalised weights: images of batch statistics, and the moved `batch_stats`."""
-        variables = {"params": weights, "batch_stats": batch_stats}
-        images, moved = self.generator.apply(variables, z, y, train=True, mutable=["batch_stats"])
-        return images, moved["batch_stats"]
+
+        def generate(weights, batch_stats, z, y):
+            variables = {"params": weights, "batch_stats": batch_stats}
+            images, moved = self.generator.apply(variables, z, y, train=True, mutable=["batch_stats"])
+            return images, moved["batch_stats"]
+
+        return self._forget(generate)(weights, batch_stats, z, y)
 
     def discriminate(self, weights: Params, x: Image, y: Label, key: jax.Array) -> Logit:
         """D with normalised weights, on images augmented by the game's policy."""
-        return self.discriminator.apply({"params": weights}, augment.apply(x, key, self.augment_policy), y)
+
+        def discriminate(weights, x, y, key):
+            return self.discriminator.apply({"params": weights}, augment.apply(x, key, self.augment_policy), y)
+
+        return self._forget(discriminate)(weights, x, y, key)
+
+    def _forget(self, network):
+        """The network's function, of whose activations, with `remat`, none outlives the forward pass."""
+        return jax.checkpoint(network) if self.remat else network
 
     def weight_penalty(self, params: Params, strength: float) -> jax.Array:
         """The orthogonal penalty on raw weights. Its gradient is `ortho_factor` (W W^T o (1 - I)) W: 4 is the paper's."""

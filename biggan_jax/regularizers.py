@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from biggan_jax.layers.spectral import as_matrix
+from biggan_jax.layers.spectral import outputs_last
 from biggan_jax.types import Image, Logit, Params
 
 
@@ -15,8 +15,8 @@ def orthogonal(params: Params, *, exclude: tuple[str, ...] = ("shared",)) -> jax
     Brock et al. 2019, sec. 3.1, eq. 3. Of kernels and embeddings (an embedding's filters are its classes), not of biases
     and gains, nor of G's shared class embedding, as BigGAN-PyTorch has it. On raw weights, before spectral norm.
     """
-    matrices = [as_matrix(path, weight) for path, weight in _weights(params) if path[0] not in exclude]
-    return sum((_squared_products(matrix) for matrix in matrices), jnp.float32(0))
+    weights = [outputs_last(path, weight) for path, weight in _weights(params) if path[0] not in exclude]
+    return sum((_squared_products(weight) for weight in weights), jnp.float32(0))
 
 
 def gradient_penalty(discriminate: Callable[[Image], Logit], x: Image) -> jax.Array:
@@ -26,16 +26,17 @@ def gradient_penalty(discriminate: Callable[[Image], Logit], x: Image) -> jax.Ar
     return jnp.mean(jnp.sum(jnp.square(grads), (1, 2, 3))) / 2
 
 
-def _squared_products(matrix: jax.Array) -> jax.Array:
-    """The sum of squared products of all pairs of different columns, [in, out]."""
-    dot = lambda a, b: jnp.dot(a, b, precision=jax.lax.Precision.HIGHEST)
-    if matrix.shape[0] >= matrix.shape[1]:
-        gram = dot(matrix.T, matrix)
+def _squared_products(weight: jax.Array) -> jax.Array:
+    """The sum of squared products of all pairs of different columns of the matrix [..., in, out]."""
+    dot = lambda axes: jnp.tensordot(weight, weight, (axes, axes), precision=jax.lax.Precision.HIGHEST)
+    *inputs, outputs = range(weight.ndim)
+    if weight.size >= weight.shape[-1] ** 2:
+        gram = dot(inputs)
         return jnp.sum(jnp.square(gram - jnp.diag(jnp.diag(gram))))
     # ||W^T W|| = ||W W^T||, of which the latter is the smaller: G's first layer has 20 inputs and 24,576 outputs. More columns
     # than dimensions cannot be orthogonal, so the difference keeps its digits.
-    lengths = jnp.sum(jnp.square(matrix), axis=0)
-    return jnp.sum(jnp.square(dot(matrix, matrix.T))) - jnp.sum(jnp.square(lengths))
+    lengths = jnp.sum(jnp.square(weight), axis=inputs)
+    return jnp.sum(jnp.square(dot([outputs]))) - jnp.sum(jnp.square(lengths))
 
 
 def _weights(params: Params):

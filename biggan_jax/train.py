@@ -38,7 +38,7 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
     with contextlib.ExitStack() as cleanup:
         interrupt = cleanup.enter_context(Interrupt())
         configs.validate(config)
-        mesh = sharding.make_mesh()
+        mesh = sharding.make_mesh(data=config.mesh.data, fsdp=config.mesh.fsdp)
         sharding.check_batch_size(config.batch_size, mesh.size, config.microbatches)
         gan = build_gan(config, mesh)
         source = data.make_source(config)
@@ -94,19 +94,27 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
 
 def compile_round(gan: GAN, mesh: jax.sharding.Mesh):
     """train_step for this game, jitted: (state, batch) to (state, metrics), the former state's memory given up."""
-    replicated = sharding.replicated(mesh)
-    return jax.jit(functools.partial(train_step, gan), donate_argnums=0, out_shardings=replicated)
+    layout = state_layout(gan)
+    return jax.jit(
+        functools.partial(train_step, gan), donate_argnums=0, out_shardings=(layout, sharding.replicated(mesh))
+    )
+
+
+def state_layout(gan: GAN) -> TrainState:
+    """How each array of the game's state lies on its mesh."""
+    shapes = jax.eval_shape(functools.partial(init_state, gan), 0)
+    return sharding.state_sharding(shapes, gan.mesh, split_over_data=gan.shard_update)
 
 
 def start_state(gan: GAN, seed: int, checkpoints: Checkpoints, start: dict | None = None) -> TrainState:
     """The latest checkpoint's state, or a fresh one, with the weights `start` (of finetune.load); laid out on the GAN's mesh."""
-    layout = sharding.replicated(gan.mesh)
+    layout = state_layout(gan)
     init = functools.partial(init_state, gan)
     if checkpoints.latest_step() is None:
         state = jax.jit(init, out_shardings=layout)(seed)
-        return finetune.begin(state, start, layout) if start else state
+        return finetune.begin(state, start) if start else state
     shapes = jax.eval_shape(init, seed)
-    return checkpoints.restore(jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=layout), shapes))
+    return checkpoints.restore(sharding.with_sharding(shapes, layout))
 
 
 def claim_workdir(workdir: epath.PathLike, config: ml_collections.ConfigDict) -> epath.Path:

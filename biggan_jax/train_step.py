@@ -95,20 +95,36 @@ def accumulate(gan: GAN, loss, updated: Player, other: Player, batch_stats: Para
     """
     grads, metrics = None, None
     vectors, other_vectors = updated.stats["spectral"], other.stats["spectral"]
-    for i, part in enumerate(split(batch, gan.spectral_advances)):
+    for i in range(gan.spectral_advances):
         normalize = functools.partial(gan.normalize, vectors=vectors)
         weights, pullback, vectors = jax.vjp(normalize, updated.params, has_aux=True)
         other_weights, other_vectors = gan.normalize(other.params, other_vectors)
-        part_grads = None
-        for j, microbatch in enumerate(split(part, gan.microbatches // gan.spectral_advances)):
-            micro_key = jax.random.fold_in(jax.random.fold_in(key, i), j)
-            micro_grads, (batch_stats, micro_metrics) = jax.grad(loss, has_aux=True)(
-                weights, other_weights, batch_stats, microbatch, micro_key
-            )
-            part_grads, metrics = add(part_grads, micro_grads), add(metrics, micro_metrics)
-        grads = add(grads, *pullback(part_grads))
+        # The one place where weights, kept in parts, meet the batch; and below, where gradients go back to the parts.
+        weights, other_weights = gan.gather((weights, other_weights))
+        gradient = functools.partial(jax.grad(loss, has_aux=True), weights, other_weights)
+        part, part_key = every(batch, gan.spectral_advances, i), jax.random.fold_in(key, i)
+        batch_stats, (part_grads, part_metrics) = sum_over_microbatches(gan, gradient, batch_stats, part, part_key)
+        grads, metrics = add(grads, *pullback(gan.scatter(part_grads))), add(metrics, part_metrics)
     grads, metrics = jax.tree.map(lambda x: x / gan.microbatches, (grads, metrics))
     return grads, vectors, other_vectors, batch_stats, metrics
+
+
+def sum_over_microbatches(gan: GAN, gradient, batch_stats: Params, batch: tuple, key: jax.Array):
+    """(G's running moments, (gradient, metrics) summed) of the microbatches between two power steps, one after another."""
+    parts = gan.microbatches // gan.spectral_advances
+
+    def one(j, carry):
+        batch_stats, sums = carry
+        grads, (batch_stats, metrics) = gradient(batch_stats, every(batch, parts, j), jax.random.fold_in(key, j))
+        return batch_stats, add(sums, (grads, metrics))
+
+    carry = batch_stats, None
+    if gan.scan_microbatches and parts > 1:
+        sums = jax.tree.map(jnp.zeros_like, jax.eval_shape(functools.partial(one, 0), carry)[1])
+        return jax.lax.fori_loop(0, parts, one, (batch_stats, sums))
+    for j in range(parts):
+        carry = one(j, carry)
+    return carry
 
 
 def polyak_average(gan: GAN, step: jax.Array, average: Params, params: Params) -> Params:
@@ -116,9 +132,10 @@ def polyak_average(gan: GAN, step: jax.Array, average: Params, params: Params) -
     return optax.incremental_update(params, average, 1 - gan.ema_decay_at(step))
 
 
-def split(batch: tuple[jax.Array, ...], parts: int) -> list[tuple[jax.Array, ...]]:
-    """A batch in equal parts: part i holds every parts-th example from i on, so that none leaves its device."""
-    return [tuple(x.reshape(-1, parts, *x.shape[1:])[:, i] for x in batch) for i in range(parts)]
+def every(batch: tuple[jax.Array, ...], step: int, start: int | jax.Array) -> tuple[jax.Array, ...]:
+    """Every step-th example from `start` on. Unlike a contiguous part of the batch it has examples of every device."""
+    pick = lambda x: jax.lax.dynamic_index_in_dim(x.reshape(-1, step, *x.shape[1:]), start, axis=1, keepdims=False)
+    return tuple(pick(x) for x in batch)
 
 
 def add(total, more):

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from biggan_jax import finetune, sharding
+from biggan_jax import finetune
 from biggan_jax.checkpoint import Checkpoints
 from biggan_jax.models import build_gan
 from biggan_jax.state import init_state
@@ -38,8 +38,7 @@ def begin(config, folder, fresh):
         generator=fresh.generator.replace(opt_state=gan.g_optimizer.init(fresh.generator.params)),
         discriminator=fresh.discriminator.replace(opt_state=gan.d_optimizer.init(fresh.discriminator.params)),
     )
-    layout = sharding.replicated(sharding.make_mesh())
-    return fresh, finetune.begin(fresh, finetune.load(gan, folder), layout)
+    return fresh, finetune.begin(fresh, finetune.load(gan, folder))
 
 
 def test_players_slots_and_average_come_along_and_the_count_of_rounds_does_not(config, stored, fresh):

@@ -16,6 +16,23 @@ Conv3x3 = functools.partial(nn.Conv, kernel_size=(3, 3), kernel_init=orthogonal)
 Conv1x1 = functools.partial(nn.Conv, kernel_size=(1, 1), kernel_init=orthogonal)
 
 
+class FirstOfConv3x3(nn.Module):
+    """The first `outputs` channels of a 3x3 convolution that has `features` filters: the other filters are never applied."""
+
+    features: int
+    outputs: int
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        kernel = self.param("kernel", orthogonal, (3, 3, x.shape[-1], self.features))[..., : self.outputs]
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))[: self.outputs]
+        x, kernel, bias = (a.astype(self.dtype) for a in (x, kernel, bias))
+        return (
+            jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")) + bias
+        )
+
+
 class ClassEmbedding(nn.Module):
     """A vector for each class: labels int [B] are looked up, mixtures float [B, num_classes] are weighted sums."""
 

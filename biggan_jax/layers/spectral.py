@@ -48,7 +48,7 @@ def init(params: Params, rule: Rule, key: jax.Array, *, keep_v: bool = False) ->
         u = _unit(numbers[start : start + size], 1e-12)
         _set(vectors["u"], path, u)
         if keep_v:
-            _set(vectors["v"], path, _unit(_dot(as_matrix(path, _get(params, path)), u), 1e-12))
+            _set(vectors["v"], path, _unit(_dot(as_matrix(path, _get(params, path)), u, axes=1), 1e-12))
         start += size
     return vectors
 
@@ -64,12 +64,11 @@ def normalize(params: Params, vectors: Vectors, *, eps: float = 1e-4, iterations
     new: Vectors = {name: {} for name in vectors}
     for path, u in _leaves(vectors["u"]):
         weight = _get(params, path)
-        matrix = as_matrix(path, weight)
-        u, v = _power_steps(jax.lax.stop_gradient(matrix), u, eps, iterations)
-        _set(weights, path, weight / _sigma(matrix, u, v))
+        u, v = _power_steps(jax.lax.stop_gradient(outputs_last(path, weight)), u, eps, iterations)
+        _set(weights, path, _normalized(path, weight, u, v))
         _set(new["u"], path, u)
         if "v" in new:
-            _set(new["v"], path, v)
+            _set(new["v"], path, v.reshape(-1))
     return weights, new
 
 
@@ -78,34 +77,68 @@ def normalize_stored(params: Params, vectors: Vectors) -> Params:
     weights = jax.tree.map(lambda w: w, params)
     for path, u in _leaves(vectors["u"]):
         weight = _get(params, path)
-        _set(weights, path, weight / _sigma(as_matrix(path, weight), u, _get(vectors["v"], path)))
+        v = _get(vectors["v"], path).reshape(outputs_last(path, weight).shape[:-1])
+        _set(weights, path, _normalized(path, weight, u, v))
     return weights
 
 
-def _power_steps(matrix: jax.Array, u: jax.Array, eps: float, iterations: int) -> tuple[jax.Array, jax.Array]:
-    """matrix [in, out], u [out]: the next u [out] and v [in]."""
+def _power_steps(weight: jax.Array, u: jax.Array, eps: float, iterations: int) -> tuple[jax.Array, jax.Array]:
+    """weight [..., in, out], u [out]: the next u [out] and v [..., in]."""
+    # No axis is merged with another: a weight that lies in parts on several devices would have to move.
     for _ in range(iterations):
-        v = _unit(_dot(matrix, u), eps)
-        u = _unit(_dot(v, matrix), eps)
+        v = _unit(_dot(weight, u, axes=1), eps)
+        u = _unit(_dot(v, weight, axes=v.ndim), eps)
     return u, v
 
 
-def _sigma(matrix: jax.Array, u: jax.Array, v: jax.Array) -> jax.Array:
-    return _dot(_dot(v, matrix), u)
+def _normalized(path: tuple[str, ...], weight: jax.Array, u: jax.Array, v: jax.Array) -> jax.Array:
+    return outputs_last(path, _over_sigma(outputs_last(path, weight), u, v)).astype(weight.dtype)
 
 
-def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
-    return jnp.dot(a, b, precision=jax.lax.Precision.HIGHEST)
+@jax.custom_vjp
+def _over_sigma(weight: jax.Array, u: jax.Array, v: jax.Array) -> jax.Array:
+    """weight / sigma, sigma = v W u. u and v count as constants."""
+    return weight / _sigma(weight, u, v)
+
+
+def _over_sigma_forward(weight, u, v):
+    sigma = _sigma(weight, u, v)
+    return weight / sigma, (weight, sigma, u, v)
+
+
+def _over_sigma_backward(kept, g):
+    # (g - <g, W / sigma> v u^T) / sigma (Miyato et al. 2018, eq. 12). Left to differentiation, v u^T is a matrix product at
+    # full precision, a tenth of BigGAN's step on a TPU; so it is a product of elements, part of what follows it.
+    weight, sigma, u, v = kept
+    along = jnp.sum(g * weight) / sigma
+    return (g - along * (v[..., None] * u)) / sigma, None, None
+
+
+_over_sigma.defvjp(_over_sigma_forward, _over_sigma_backward)
+
+
+def _sigma(weight: jax.Array, u: jax.Array, v: jax.Array) -> jax.Array:
+    return _dot(_dot(v, weight, axes=v.ndim), u, axes=1)
+
+
+def _dot(a: jax.Array, b: jax.Array, *, axes: int) -> jax.Array:
+    return jnp.tensordot(a, b, axes=axes, precision=jax.lax.Precision.HIGHEST)
 
 
 def _unit(x: jax.Array, eps: float) -> jax.Array:
-    return x / jnp.maximum(jnp.linalg.norm(x), eps)
+    return x / jnp.maximum(jnp.sqrt(jnp.sum(jnp.square(x))), eps)
 
 
 def as_matrix(path: tuple[str, ...], weight: jax.Array) -> jax.Array:
     """The weight as the [in, out] float32 matrix whose singular values count."""
+    weight = outputs_last(path, weight)
+    return weight.reshape(-1, weight.shape[-1])
+
+
+def outputs_last(path: tuple[str, ...], weight: jax.Array) -> jax.Array:
+    """float32, with the side of u as its last axis: an embedding, and no other, is transposed."""
     weight = weight.astype(jnp.float32)
-    return weight.T if path[-1] == "embedding" else weight.reshape(-1, weight.shape[-1])
+    return weight.T if path[-1] == "embedding" else weight
 
 
 def _leaves(tree: Params, prefix: tuple[str, ...] = ()):

@@ -2,6 +2,7 @@
 
 import ml_collections
 import optax
+from jax.sharding import Mesh
 
 from biggan_jax import latents
 from biggan_jax.augment import POLICIES
@@ -15,8 +16,8 @@ FAMILIES = {"biggan": biggan.build, "biggan_deep": biggan_deep.build}
 """Name to build(config) -> (generator, discriminator). A new family is a new file and one line here."""
 
 
-def build_gan(config: ml_collections.ConfigDict, mesh=None) -> GAN:
-    """The game that `config` describes. `mesh`: the devices over which latents drawn in the step are split."""
+def build_gan(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GAN:
+    """The game that `config` describes. `mesh`: the devices over which its steps are split."""
     generator, discriminator = choose(FAMILIES, "model.family", config.model.family)(config)
     # On the command line a,b is one word.
     policy = tuple(name for entry in config.augment.policy for name in entry.split(","))
@@ -49,6 +50,10 @@ def build_gan(config: ml_collections.ConfigDict, mesh=None) -> GAN:
         r1=config.regularizer.r1,
         augment_policy=policy,
         mesh=mesh,
+        remat=config.remat == "full",
+        shard_update=config.mesh.shard_update,
+        # A loop over convolutions takes XLA minutes to compile for a CPU, and makes them slow there.
+        scan_microbatches=mesh is not None and mesh.devices.flat[0].platform != "cpu",
     )
 
 

@@ -12,7 +12,7 @@ from biggan_jax.layers.attention import SelfAttention
 from biggan_jax.layers.linear import ClassEmbedding, Conv1x1, Conv3x3, Dense
 from biggan_jax.layers.norm import BatchNorm
 from biggan_jax.layers.resample import average_pool, upsample
-from biggan_jax.models.heads import projection, to_image
+from biggan_jax.models.heads import projection, rematerialised, to_image
 from biggan_jax.models.tables import WIDTHS, check_widths, smallest_size
 from biggan_jax.types import Image, Label, Latent, Logit, UserError
 
@@ -30,7 +30,7 @@ class GeneratorBlock(nn.Module):
     num_classes: int = 0
 
     @nn.compact
-    def __call__(self, x: jax.Array, c: jax.Array | None, *, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, c: jax.Array | None, train: bool) -> jax.Array:
         norm = lambda name: BatchNorm(self.bn_eps, self.bn_momentum, self.dtype, self.num_classes, name=name)
         h = upsample(nn.relu(norm("bn_1")(x, c, train=train)))
         h = Conv3x3(self.features, dtype=self.dtype, name="conv_1")(h)
@@ -63,9 +63,11 @@ class Generator(nn.Module):
     bn_out_eps: float = 0.0
     bn_momentum: float = 0.9
     dtype: jnp.dtype = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(self, z: Latent, y: Label | None = None, *, train: bool = False) -> Image:
+        block = rematerialised(GeneratorBlock) if self.remat else GeneratorBlock
         first, *widths = WIDTHS[self.resolution].generator
         z = z.astype(jnp.float32)
         z, *chunks = jnp.split(z, len(widths) + 1, axis=-1) if self.skip_z else [z] + [z[:, :0]] * len(widths)
@@ -79,10 +81,9 @@ class Generator(nn.Module):
         x = x.reshape(-1, 4, 4, first * self.ch)
         for i, (width, chunk) in enumerate(zip(widths, chunks, strict=True)):
             c = y if tables else jnp.concatenate([label, chunk], axis=-1)
-            block = GeneratorBlock(
-                width * self.ch, self.bn_eps, self.bn_momentum, self.dtype, tables, name=f"block_{i}"
+            x = block(width * self.ch, self.bn_eps, self.bn_momentum, self.dtype, tables, name=f"block_{i}")(
+                x, c if tables or c.shape[-1] else None, train
             )
-            x = block(x, c if tables or c.shape[-1] else None, train=train)
             if x.shape[1] in self.attention:
                 x = SelfAttention(self.dtype, name=f"attention_{i}")(x)
         return to_image(
@@ -133,13 +134,15 @@ class Discriminator(nn.Module):
     wide: bool = True
     attention: tuple[int, ...] = (64,)
     dtype: jnp.dtype = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x: Image, y: Label | None = None) -> Logit:
+        block = rematerialised(DiscriminatorBlock) if self.remat else DiscriminatorBlock
         x = x.astype(self.dtype)
         for i, width in enumerate(WIDTHS[self.resolution].discriminator):
             down = x.shape[1] > smallest_size(self.resolution)
-            x = DiscriminatorBlock(width * self.ch, down, i == 0, self.wide, self.dtype, name=f"block_{i}")(x)
+            x = block(width * self.ch, down, i == 0, self.wide, self.dtype, name=f"block_{i}")(x)
             if x.shape[1] in self.attention:
                 x = SelfAttention(self.dtype, name=f"attention_{i}")(x)
         return projection(x, y, num_classes=self.num_classes)
@@ -172,6 +175,7 @@ def build(config: ml_collections.ConfigDict) -> tuple[Generator, Discriminator]:
         bn_out_eps=model.bn_out_eps,
         bn_momentum=model.bn_momentum,
         dtype=dtype,
+        remat=config.remat != "none",
     )
     discriminator = Discriminator(
         resolution=model.resolution,
@@ -180,5 +184,6 @@ def build(config: ml_collections.ConfigDict) -> tuple[Generator, Discriminator]:
         wide=model.d_wide,
         attention=tuple(model.d_attention),
         dtype=dtype,
+        remat=config.remat != "none",
     )
     return generator, discriminator

@@ -12,7 +12,7 @@ from biggan_jax.layers.attention import SelfAttention
 from biggan_jax.layers.linear import ClassEmbedding, Conv1x1, Conv3x3, Dense
 from biggan_jax.layers.norm import BatchNorm
 from biggan_jax.layers.resample import average_pool, upsample
-from biggan_jax.models.heads import projection, to_image
+from biggan_jax.models.heads import projection, rematerialised, to_image
 from biggan_jax.models.tables import WIDTHS, check_widths, smallest_size
 from biggan_jax.types import Image, Label, Latent, Logit, UserError
 
@@ -30,7 +30,7 @@ class GeneratorBlock(nn.Module):
     dtype: jnp.dtype
 
     @nn.compact
-    def __call__(self, x: jax.Array, c: jax.Array | None, *, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, c: jax.Array | None, train: bool) -> jax.Array:
         hidden = x.shape[-1] // 4
         norm = lambda h, name: nn.relu(
             BatchNorm(self.bn_eps, self.bn_momentum, self.dtype, name=name)(h, c, train=train)
@@ -64,9 +64,11 @@ class Generator(nn.Module):
     bn_out_eps: float = 0.0
     bn_momentum: float = 0.9
     dtype: jnp.dtype = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(self, z: Latent, y: Label | None = None, *, train: bool = False) -> Image:
+        block = rematerialised(GeneratorBlock) if self.remat else GeneratorBlock
         first, *widths = WIDTHS[self.resolution].generator
         c = z.astype(jnp.float32)
         if self.num_classes:
@@ -79,9 +81,7 @@ class Generator(nn.Module):
                 up = j == self.depth - 1
                 features = width * self.ch if up else x.shape[-1]
                 name = f"block_{stage}_{j}"
-                x = GeneratorBlock(features, up, self.bn_eps, self.bn_momentum, self.dtype, name=name)(
-                    x, c, train=train
-                )
+                x = block(features, up, self.bn_eps, self.bn_momentum, self.dtype, name=name)(x, c, train)
             if x.shape[1] in self.attention:
                 x = SelfAttention(self.dtype, name=f"attention_{stage}")(x)
         return to_image(
@@ -128,16 +128,18 @@ class Discriminator(nn.Module):
     depth: int = 2
     attention: tuple[int, ...] = (64,)
     dtype: jnp.dtype = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x: Image, y: Label | None = None) -> Logit:
+        block = rematerialised(DiscriminatorBlock) if self.remat else DiscriminatorBlock
         stem, *widths = WIDTHS[self.resolution].discriminator
         x = Conv3x3(stem * self.ch, dtype=self.dtype, name="conv_in")(x.astype(self.dtype))
         for stage, width in enumerate(widths):
             shrink = x.shape[1] > smallest_size(self.resolution)
             for j in range(self.depth):
                 down = shrink and j == 0
-                x = DiscriminatorBlock(width * self.ch, down, self.dtype, name=f"block_{stage}_{j}")(x)
+                x = block(width * self.ch, down, self.dtype, name=f"block_{stage}_{j}")(x)
             if x.shape[1] in self.attention:
                 x = SelfAttention(self.dtype, name=f"attention_{stage}")(x)
         return projection(x, y, num_classes=self.num_classes)
@@ -163,6 +165,7 @@ def build(config: ml_collections.ConfigDict) -> tuple[Generator, Discriminator]:
         bn_out_eps=model.bn_out_eps,
         bn_momentum=model.bn_momentum,
         dtype=dtype,
+        remat=config.remat != "none",
     )
     discriminator = Discriminator(
         resolution=model.resolution,
@@ -171,5 +174,6 @@ def build(config: ml_collections.ConfigDict) -> tuple[Generator, Discriminator]:
         depth=model.depth,
         attention=tuple(model.d_attention),
         dtype=dtype,
+        remat=config.remat != "none",
     )
     return generator, discriminator
