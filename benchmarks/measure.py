@@ -1,0 +1,165 @@
+"""Owns how one training round is measured: compiled once, run many times, its work counted. Must not know flags, files or sweeps."""
+
+import dataclasses
+import functools
+import importlib.metadata
+import os
+import platform
+import statistics
+import time
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from biggan_jax import sharding
+from biggan_jax.data import fake, host_batch
+from biggan_jax.models import build_gan
+from biggan_jax.state import init_state
+from biggan_jax.train import compile_round, state_layout
+from biggan_jax.train_step import train_step
+
+PEAK_FLOPS = {
+    "NVIDIA B200": 2250e12,  # NVIDIA's Blackwell data sheet (half of the figure with sparsity).
+    "NVIDIA H200": 989.5e12,  # NVIDIA's H200 data sheet, SXM; likewise.
+    "NVIDIA H100 PCIe": 756e12,  # NVIDIA's H100 data sheet; likewise.
+    "NVIDIA H100 NVL": 835.5e12,  # The same.
+    "NVIDIA H100": 989.5e12,  # The same, SXM.
+    "NVIDIA A100": 312e12,  # NVIDIA's A100 data sheet.
+    "NVIDIA L4": 121e12,  # NVIDIA's L4 data sheet; half of the figure with sparsity.
+    "TPU v6 lite": 918e12,  # Cloud TPU's page on v6e.
+    "TPU v5 lite": 197e12,  # Cloud TPU's page on v5e.
+    "TPU v5": 459e12,  # Cloud TPU's page on v5p.
+    "TPU v4": 275e12,  # Cloud TPU's page on v4.
+    "TPU v3": 61.5e12,  # Cloud TPU's page on v3: 123e12 a chip, which JAX shows as two devices.
+    "TPU v2": 22.5e12,  # Cloud TPU's page on v2: 45e12 a chip, likewise.
+}
+"""Dense bfloat16 FLOP/s of one device as its maker states it, by the beginning of `device_kind`; the first that fits counts."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Round:
+    """A compiled round with what it is run on."""
+
+    compiled: jax.stages.Compiled
+    state: Any
+    batch: Any
+    compile_seconds: float
+
+
+def prepare(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> Round:
+    """The round that training runs, compiled, with a fresh state and noise for data: made once, and already on the devices."""
+    gan = build_gan(config, mesh)
+    source = fake.images(config.model.resolution, config.model.num_classes, count=min(1024, config.batch_size))
+    batch = sharding.shard_batch(host_batch(source, config, step=0, attempt=0), mesh)
+    state = jax.jit(functools.partial(init_state, gan), out_shardings=state_layout(gan))(config.seed)
+    lowered = compile_round(gan, mesh).lower(state, batch)
+    began = time.perf_counter()
+    compiled = lowered.compile()
+    return Round(compiled, state, batch, time.perf_counter() - began)
+
+
+def time_rounds(game: Round, warmup: int, rounds: int) -> list[float]:
+    """Seconds of each of `rounds` rounds after `warmup` others. As in training, the next is dispatched while one runs.
+
+    The game's state is given up.
+    """
+    state, finished, running = game.state, [], None
+    for _ in range(warmup + rounds + 1):
+        state, metrics = game.compiled(state, game.batch)
+        if running is not None:
+            jax.block_until_ready(running)
+            finished.append(time.perf_counter())
+        running = metrics
+    jax.block_until_ready(running)
+    return list(np.diff([*finished, time.perf_counter()])[-rounds:])
+
+
+def useful_flops(config: ml_collections.ConfigDict) -> float:
+    """Operations of one round on the global batch, as the algorithm has them: counted by XLA before it optimises.
+
+    Lowered for one CPU device, without a mesh, loops and rematerialisation, so that the count does not depend on where
+    the round runs, nor on what it computes twice to save memory.
+    """
+    config = config.copy_and_resolve_references()
+    config.remat = "none"
+    gan = build_gan(config)
+    r, leading = config.model.resolution, (config.d_steps, config.batch_size)
+    batch = {
+        "image": jax.ShapeDtypeStruct((*leading, r, r, 3), np.uint8),
+        "label": jax.ShapeDtypeStruct(leading, np.int32),
+    }
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        state = jax.eval_shape(functools.partial(init_state, gan), 0)
+        lowered = jax.jit(functools.partial(train_step, gan)).lower(state, batch)
+        return lowered.cost_analysis()["flops"]
+
+
+def peak_memory(compiled: jax.stages.Compiled, device: jax.Device) -> tuple[int | None, str]:
+    """(bytes that one device held at most, where the figure is from)."""
+    stats = device.memory_stats() or {}
+    if "peak_bytes_in_use" in stats:
+        return stats["peak_bytes_in_use"], "the device's own statistics, since the process began"
+    plan = compiled.memory_analysis()
+    if plan is None:
+        return None, "unknown: neither the device nor the compiler says it"
+    sizes = plan.argument_size_in_bytes + plan.output_size_in_bytes + plan.temp_size_in_bytes
+    return (
+        sizes - plan.alias_size_in_bytes,
+        "the compiler's plan: arguments, outputs, temporaries, less what is aliased",
+    )
+
+
+def peak_flops(device: jax.Device, stated: float | None) -> tuple[float | None, str]:
+    """(FLOP/s that one device can reach at best, where the figure is from)."""
+    if stated:
+        return stated, "--peak"
+    for kind, flops in PEAK_FLOPS.items():
+        if device.device_kind.startswith(kind):
+            return flops, f"{kind}'s dense bfloat16 peak as stated by its maker"
+    return None, f"unknown for {device.device_kind}: give --peak"
+
+
+def measure(
+    config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh, *, warmup: int, rounds: int, peak: float | None = None
+) -> dict[str, Any]:
+    """What one round of the config's game costs on the mesh."""
+    device = mesh.devices.flat[0]
+    game = prepare(config, mesh)
+    seconds = time_rounds(game, warmup, rounds)
+    step_seconds, flops = statistics.median(seconds), useful_flops(config)
+    memory, memory_source = peak_memory(game.compiled, device)
+    peak, peak_source = peak_flops(device, peak)
+    return {
+        "step_seconds": step_seconds,
+        "step_seconds_fastest": min(seconds),
+        "step_seconds_slowest": max(seconds),
+        "rounds_warmup": warmup,
+        "rounds_timed": rounds,
+        "images_per_second": config.d_steps * config.batch_size / step_seconds,
+        "compile_seconds": game.compile_seconds,
+        "useful_flops": flops,
+        "mfu": flops / step_seconds / (peak * mesh.size) if peak else None,
+        "peak_flops_per_device": peak,
+        "peak_flops_source": peak_source,
+        "peak_memory_bytes": memory,
+        "peak_memory_source": memory_source,
+        "batch_size": config.batch_size,
+        "d_steps": config.d_steps,
+        "resolution": config.model.resolution,
+        "devices": mesh.size,
+    }
+
+
+def environment() -> dict[str, Any]:
+    """On what, and with which versions, this process measures."""
+    versions = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax", "optax", "numpy")}
+    device = jax.local_devices()[0]
+    return {
+        "device_kind": device.device_kind,
+        "platform": device.platform,
+        "machine": platform.machine(),
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+        "versions": {"python": platform.python_version(), **versions},
+    }

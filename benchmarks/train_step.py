@@ -1,0 +1,122 @@
+"""What a training round costs: `python benchmarks/train_step.py --config=NAME [--config.KEY=VALUE] [--json=PATH] [--peak=FLOPS]`.
+
+It compiles the round that training runs, over all local devices, and times it on noise that lies on the devices already:
+no data is read. `--sweep=batch:8,16,32` or `--sweep=resolution:32,64,128` instead show, on one device, how the cost grows
+with the work. README.md says what each figure means.
+"""
+
+import json
+import pathlib
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+from absl import flags
+from measure import environment, measure
+from ml_collections import config_flags
+
+from biggan_jax import cli, sharding
+from biggan_jax import config as configs
+from biggan_jax.models.tables import WIDTHS
+from biggan_jax.types import UserError
+
+CONFIG = config_flags.DEFINE_config_file(
+    "config", None, "A config file, or the name of one in configs/.", lock_config=True
+)
+JSON = flags.DEFINE_string("json", None, "Writes all figures to this file, too.")
+PEAK = flags.DEFINE_float("peak", None, "FLOP/s of one device, for mfu; else a table of known devices.", lower_bound=1)
+ROUNDS = flags.DEFINE_integer("rounds", 20, "Rounds that are timed.", lower_bound=1)
+WARMUP = flags.DEFINE_integer("warmup", 3, "Rounds before those.", lower_bound=1)
+SWEEP = flags.DEFINE_string("sweep", None, "batch:8,16,32 or resolution:32,64,128: on one device, cost against work.")
+
+KEYS = {"batch": "batch_size", "resolution": "model.resolution"}
+"""What can be swept, and its config key."""
+
+
+def main() -> None:
+    if CONFIG.value is None:
+        raise UserError("--config is needed, such as --config=quickstart or --config=biggan_imagenet128")
+    if JSON.value and not pathlib.Path(JSON.value).absolute().parent.is_dir():
+        raise UserError(f"--json={JSON.value}: there is no such folder")
+    config = CONFIG.value
+    report = describe(config)
+    if SWEEP.value:
+        report |= sweep(config, *parse_sweep(SWEEP.value))
+    else:
+        configs.validate(config)
+        mesh = sharding.make_mesh(jax.local_devices(), data=config.mesh.data, fsdp=config.mesh.fsdp)
+        sharding.check_batch_size(config.batch_size, mesh.size, config.microbatches)
+        figures = measure(config, mesh, warmup=WARMUP.value, rounds=ROUNDS.value, peak=PEAK.value)
+        report |= figures
+        for name, value in figures.items():
+            print(f"{name:22}  {'unknown' if value is None else value}")
+    if JSON.value:
+        pathlib.Path(JSON.value).write_text(json.dumps(report, indent=2) + "\n")
+
+
+def describe(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """What is measured, and on what: the config's name, what was overridden, device and versions."""
+    flag = flags.FLAGS["config"]
+    return {
+        "config": pathlib.Path(config_flags.get_config_filename(flag)).stem,
+        "overrides": dict(sorted(config_flags.get_override_values(flag).items())),
+        "dtype": config.dtype,
+        **environment(),
+    }
+
+
+def parse_sweep(text: str) -> tuple[str, list[int]]:
+    """batch:8,16 to ("batch", [8, 16])."""
+    of, _, values = text.partition(":")
+    sizes = [int(value) for value in values.split(",") if value.isdigit()]
+    if of not in KEYS or len(sizes) != len(values.split(",")) or len(set(sizes)) < 3:
+        raise UserError(f"--sweep={text} is neither batch:8,16,32 nor resolution:32,64,128, with three or more values")
+    return of, sorted(sizes)
+
+
+def sweep(config: ml_collections.ConfigDict, of: str, sizes: list[int]) -> dict[str, Any]:
+    """Measures the config at each size, on one device, prints a table, and fits a line of step time against work."""
+    mesh = sharding.make_mesh(jax.local_devices()[:1])
+    variants = [at(config, of, size) for size in sizes]
+    for variant in variants:
+        configs.validate(variant)
+        sharding.check_batch_size(variant.batch_size, 1, variant.microbatches)
+    print(f"{of:>10} {'useful_flops':>13} {'step_seconds':>13} {'images/s':>9} {'line':>10} {'residual':>9}")
+    rows = [measure(variant, mesh, warmup=WARMUP.value, rounds=ROUNDS.value, peak=PEAK.value) for variant in variants]
+    line = fit([row["useful_flops"] for row in rows], [row["step_seconds"] for row in rows])
+    for size, row in zip(sizes, rows, strict=True):
+        expected = line["intercept_seconds"] + line["seconds_per_flop"] * row["useful_flops"]
+        row["residual"] = expected / row["step_seconds"] - 1
+        print(
+            f"{size:10} {row['useful_flops']:13.4g} {row['step_seconds']:13.4g} {row['images_per_second']:9.4g} "
+            f"{expected:10.4g} {row['residual']:+9.1%}"
+        )
+    line["largest_relative_residual"] = max(abs(row["residual"]) for row in rows)
+    print(f"step_seconds = {line['intercept_seconds']:.4g} + {line['seconds_per_flop']:.4g} * useful_flops")
+    print(f"largest relative residual: {line['largest_relative_residual']:.1%}")
+    return {"sweep": of, "rows": rows, "line": line}
+
+
+def at(config: ml_collections.ConfigDict, of: str, size: int) -> ml_collections.ConfigDict:
+    """The config at another batch size or resolution; at another resolution z keeps the length of its chunks."""
+    changed = config.copy_and_resolve_references()
+    if of == "batch":
+        changed.batch_size = size
+        return changed
+    here, there = (len(configs.choose(WIDTHS, KEYS[of], r).generator) for r in (config.model.resolution, size))
+    changed.model.resolution = size
+    if config.model.skip_z and config.model.family == "biggan":
+        changed.model.dim_z = config.model.dim_z // here * there
+    return changed
+
+
+def fit(work: list[float], seconds: list[float]) -> dict[str, float]:
+    """The line intercept + slope * work with the least sum of squared relative residuals: small sizes count as large ones do."""
+    terms = np.stack([np.ones(len(work)), np.array(work) / max(work)], axis=1) / np.array(seconds)[:, None]
+    intercept, slope = np.linalg.lstsq(terms, np.ones(len(work)))[0]
+    return {"intercept_seconds": float(intercept), "seconds_per_flop": float(slope / max(work))}
+
+
+if __name__ == "__main__":
+    cli.run(main)

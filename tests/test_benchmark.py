@@ -1,0 +1,103 @@
+"""The benchmark as its user meets it. What a step costs is never asserted, only how its figures hang together."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from tests.test_commands import refused
+from tests.test_train import TINY
+
+SCRIPT = pathlib.Path(__file__).parent.parent / "benchmarks" / "train_step.py"
+QUICK = f"--config={TINY}", "--config.data.name=fake", "--warmup=1", "--rounds=3"
+
+
+def run(*arguments):
+    command = [sys.executable, str(SCRIPT), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=600, env=dict(os.environ))
+
+
+def measured(tmp_path, *arguments):
+    """(what the command wrote as JSON, what it printed)."""
+    result = run(*QUICK, f"--json={tmp_path / 'out.json'}", *arguments)
+    assert result.returncode == 0, result.stderr
+    return json.loads((tmp_path / "out.json").read_text()), result.stdout
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    return measured(tmp_path_factory.mktemp("tiny"), "--peak=1e12")
+
+
+def test_it_says_what_was_measured_and_on_what(tiny):
+    report, printed = tiny
+    assert report["config"] == "tiny" and report["overrides"] == {"data.name": "fake"}
+    assert report["device_kind"] == "cpu" and report["devices"] == 8
+    assert report["versions"].keys() == {"python", "jax", "jaxlib", "flax", "optax", "numpy"}
+    assert (report["batch_size"], report["d_steps"], report["resolution"]) == (16, 2, 16)
+    assert (report["rounds_warmup"], report["rounds_timed"]) == (1, 3)
+    for name in ("step_seconds", "images_per_second", "compile_seconds", "useful_flops", "mfu", "peak_memory_bytes"):
+        assert report[name] > 0, name
+        assert f"{name} " in printed
+
+
+def test_its_figures_agree_with_each_other(tiny):
+    report, _ = tiny
+    assert report["step_seconds_fastest"] <= report["step_seconds"] <= report["step_seconds_slowest"]
+    assert report["images_per_second"] == pytest.approx(2 * 16 / report["step_seconds"])
+    assert report["peak_flops_per_device"] == 1e12 and report["peak_flops_source"] == "--peak"
+    assert report["mfu"] == pytest.approx(report["useful_flops"] / report["step_seconds"] / 8e12)
+    assert "the compiler's plan" in report["peak_memory_source"]
+
+
+def test_work_does_not_depend_on_the_mesh_and_without_a_peak_there_is_no_mfu(tiny, tmp_path):
+    report, printed = measured(tmp_path, "--config.mesh.data=4", "--config.mesh.fsdp=2")
+    assert report["useful_flops"] == tiny[0]["useful_flops"]
+    assert report["mfu"] is None and "unknown for cpu: give --peak" in printed
+
+
+def test_a_sweep_fits_a_line_to_time_against_work(tmp_path):
+    report, printed = measured(tmp_path, "--sweep=batch:2,8,4")
+    rows, line = report["rows"], report["line"]
+    assert [row["batch_size"] for row in rows] == [2, 4, 8]
+    assert all(row["devices"] == 1 for row in rows)
+    work = [row["useful_flops"] for row in rows]
+    # Spectral norm and the optimiser cost the same for any batch; the networks' work doubles with it.
+    assert work[1] - work[0] == pytest.approx((work[2] - work[1]) / 2, rel=0.01)
+    for row in rows:
+        expected = line["intercept_seconds"] + line["seconds_per_flop"] * row["useful_flops"]
+        assert row["residual"] == pytest.approx(expected / row["step_seconds"] - 1)
+    assert line["largest_relative_residual"] == max(abs(row["residual"]) for row in rows)
+    assert "largest relative residual" in printed
+
+
+def test_a_sweep_of_resolutions_keeps_what_else_is_asked_for(tmp_path):
+    no_attention = "--config.model.g_attention=()", "--config.model.d_attention=()"
+    report, _ = measured(tmp_path, "--sweep=resolution:16,32,64", "--config.model.ch=1", *no_attention)
+    rows = report["rows"]
+    assert [row["resolution"] for row in rows] == [16, 32, 64]
+    assert rows[0]["useful_flops"] < rows[1]["useful_flops"] < rows[2]["useful_flops"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--config.batchsize=8"], "config key batchsize is unknown; did you mean batch_size?"),
+        (["--config.batch_size=12"], "batch_size 12 is not divisible by 8 devices"),
+        (["--peek=1"], "Unknown command line flag 'peek'"),
+        (["--peak=-1"], "--peak=-1"),
+        (["--json=nowhere/out.json"], "--json=nowhere/out.json: there is no such folder"),
+        (["--sweep=batch:1,2"], "--sweep=batch:1,2 is neither batch:8,16,32 nor resolution:32,64,128"),
+        (["--sweep=width:1,2,3"], "--sweep=width:1,2,3 is neither"),
+        (["--sweep=resolution:16,32,48"], "model.resolution 48 is unknown"),
+    ],
+)
+def test_a_mistake_is_refused_in_one_sentence(arguments, sentence):
+    refused(run(*QUICK, *arguments), sentence)
+
+
+def test_it_needs_a_config():
+    refused(run(), "--config is needed")
