@@ -19,7 +19,7 @@ from biggan_jax.config import base, config_path, flatten
 from biggan_jax.types import UserError
 
 SUCCESS, DIFFERENT, USER_ERROR, RUN_AGAIN = 0, 1, 2, 75
-"""Exit statuses. RUN_AGAIN (EX_TEMPFAIL): work was saved before its end; the same command goes on with it."""
+"""Exit statuses. RUN_AGAIN (EX_TEMPFAIL): not at its end, through no mistake; the same command goes on with what was saved."""
 
 
 def run(main: Callable[[], int | None]) -> None:
@@ -92,13 +92,17 @@ def fail(error: Exception) -> None:
         text = _unknown_key(sys.argv)
     elif not isinstance(error, (UserError, flags.Error)):
         text = f"the config file failed with {type(error).__name__}: {text} ({_where(error)})"
-    text = " ".join(text.split())
-    program = pathlib.Path(sys.argv[0])
-    name = program.parent.name if program.name == "__main__.py" else program.name
-    print(f"{name}: error: {text}", file=sys.stderr, flush=True)
+    complain(f"error: {text}")
     # Threads of libraries may still be failing on the same damage, and would bury the sentence under tracebacks.
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     raise SystemExit(USER_ERROR)
+
+
+def complain(sentence: str) -> None:
+    """Prints it as one line, after the program's name."""
+    program = pathlib.Path(sys.argv[0])
+    name = program.parent.name if program.name == "__main__.py" else program.name
+    print(f"{name}: {' '.join(sentence.split())}", file=sys.stderr, flush=True)
 
 
 def _unknown_key(argv: Sequence[str]) -> str:

@@ -12,7 +12,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from biggan_jax import config as configs
-from biggan_jax import data, finetune, hooks, sharding
+from biggan_jax import data, finetune, hooks, hosts, sharding
 from biggan_jax.checkpoint import Checkpoints, checkpoint_steps, find, load_config, store_config
 from biggan_jax.gan import GAN
 from biggan_jax.interrupt import Interrupt
@@ -69,6 +69,7 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
         trace = hooks.Trace(configs.profile_range(config), str(workdir / "profile"))
         cleanup.callback(trace.stop)
 
+        cleanup.push(hosts.fail_alone)
         host = jax.process_index(), jax.process_count()
         attempt = int(state.attempt)
         run_round = compile_round(gan, mesh)

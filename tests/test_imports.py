@@ -16,7 +16,7 @@ ORDER = [
     ["state"],
     ["models"],
     ["train_step", "sampling"],
-    ["checkpoint", "data", "writers", "progress", "interrupt"],
+    ["checkpoint", "data", "writers", "progress", "interrupt", "hosts"],
     ["evaluation", "hooks", "finetune"],
     ["train", "convert"],
     ["main", "sample", "demo"],
