@@ -29,8 +29,8 @@ def draw_latents(
 
 @functools.partial(jax.jit, static_argnums=0)
 def evaluation_weights(gan: GAN, params: Params, vectors: Vectors) -> Params:
-    """G's weights ready for sampling, normalised as the game's `spectral_eval` says."""
-    return gan.evaluation_weights(params, vectors)
+    """G's weights ready for sampling, normalised as the game's `spectral_eval` says; whole on every device of its mesh."""
+    return gan.gather(gan.evaluation_weights(params, vectors))
 
 
 def standing_statistics(

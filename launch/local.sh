@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Trains in N processes on this machine: launch/local.sh N --config=quickstart --workdir=DIR [--config.x=y ...]
-# Ends with the highest exit status of them: 0 done, 75 run me again, 2 a mistake.
+# Ends with 0 done, 75 run me again, 2 a mistake; 137 if one was killed: the others end with 75 then, and the same command
+# goes on. Whichever fails, the 75 of the others only follows from it.
 set -euo pipefail
 
 if [[ $# -lt 1 || ! $1 =~ ^[1-9][0-9]*$ ]]; then
@@ -18,12 +19,17 @@ for ((i = 0; i < processes; i++)); do
   pids+=($!)
 done
 worst=0
+again=0
 for pid in "${pids[@]}"; do
   # Waited for at least once, since the process may have ended before; and again when a trapped signal ended the wait.
   while :; do
     wait "$pid" && status=0 || status=$?
     kill -0 "$pid" 2>/dev/null || break
   done
-  ((status > worst)) && worst=$status
+  if ((status == 75)); then
+    again=75
+  elif ((status > worst)); then
+    worst=$status
+  fi
 done
-exit "$worst"
+exit "$((worst ? worst : again))"

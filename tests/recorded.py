@@ -1,0 +1,44 @@
+"""The training command, for tests of several hosts: it notes in the folder RECORD what its process reads and writes.
+
+Small arrays lie in parts, too, as large ones do in earnest. FAIL=HOST:STEP makes that host's data fail there.
+"""
+
+import os
+import pathlib
+import sys
+
+import jax
+import numpy as np
+
+from biggan_jax import data, sharding
+from biggan_jax.main import WORKDIR, run
+from biggan_jax.types import UserError
+
+sharding.LEAST_SPLIT = 64
+host_batch = data.host_batch
+
+
+def recorded_host_batch(source, config, step, attempt, host, hosts):
+    if os.environ.get("FAIL") == f"{host}:{step}":
+        raise {"UserError": UserError, "OSError": OSError}[os.environ["ERROR"]]("the disk is full of water")
+    batch = host_batch(source, config, step, attempt, host, hosts)
+    if folder := os.environ.get("RECORD"):
+        np.savez(pathlib.Path(folder) / f"batch_{step}_{host}.npz", **batch)
+    return batch
+
+
+def record_writes(event, arguments):
+    if event != "open" or not isinstance(arguments[0], str) or not isinstance(arguments[2], int):
+        return
+    path, _, flags = arguments
+    # Before the flags are parsed there is no folder of the run to write in.
+    if flags & (os.O_WRONLY | os.O_RDWR) and WORKDIR.present and path.startswith(WORKDIR.value):
+        with open(pathlib.Path(os.environ["RECORD"]) / f"writes_{jax.process_index()}", "a") as file:
+            file.write(os.path.relpath(path, WORKDIR.value) + "\n")
+
+
+if __name__ == "__main__":
+    data.host_batch = recorded_host_batch
+    if os.environ.get("RECORD"):
+        sys.addaudithook(record_writes)
+    run()
