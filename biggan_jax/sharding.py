@@ -113,6 +113,8 @@ def scatter(tree, mesh: Mesh | None, *, split_over_data: bool):
     """The way back, for gradients: every array in the parts in which the state keeps its weight."""
     if mesh is None:
         return tree
+    # Whole first: else the parts' layout leaks into the backward pass. Sum and cut together are one reduce-scatter.
+    tree = gather(tree, mesh)
     return jax.lax.with_sharding_constraint(tree, state_sharding(tree, mesh, split_over_data=split_over_data))
 
 

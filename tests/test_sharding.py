@@ -1,3 +1,5 @@
+import dataclasses
+import functools
 import re
 
 import jax
@@ -7,69 +9,111 @@ import pytest
 from biggan_jax import sharding
 from biggan_jax.models import build_gan
 from biggan_jax.state import init_state
-from biggan_jax.train import compile_round
+from biggan_jax.train import compile_round, state_layout
 from biggan_jax.types import UserError
 from tests.conftest import biases_that_feed_only_batch_norm, leaves, random_batch, tiny_config, with_attention
 
 ROUNDS = 3
 
 
-@pytest.fixture(scope="module", params=["biggan", "biggan_deep"])
-def runs(request):
-    """{devices: (config, state after three rounds, metrics of each, compiled round)} for 1 and 8 devices."""
-    config = tiny_config(request.param)
-    config.d_steps = 2 if request.param == "biggan" else 1
-    results = {}
-    fresh = with_attention(jax.jit(lambda: init_state(build_gan(config), 0))())
-    for count in (1, 8):
-        mesh = sharding.make_mesh(jax.devices()[:count])
-        gan = build_gan(config, mesh)
-        state = jax.device_put(jax.tree.map(np.asarray, fresh), sharding.replicated(mesh))
-        batches = [sharding.shard_batch(random_batch(gan, seed=i), mesh) for i in range(ROUNDS)]
-        compiled = compile_round(gan, mesh).lower(state, batches[0]).compile()
-        history = []
-        for batch in batches:
-            state, metrics = compiled(state, batch)
-            history.append({name: float(value) for name, value in metrics.items()})
-        results[count] = state, history, compiled
-    return config, results
+ONE, DATA, REPLICATED = "one device", "8 data", "8 data, update on each"
+MESHES = {
+    ONE: dict(count=1),
+    DATA: dict(count=8),
+    REPLICATED: dict(count=8, shard_update=False),
+    "4 x 2": dict(count=8, fsdp=2),
+    "2 x 4": dict(count=8, fsdp=4, shard_update=False),
+}
 
 
-def test_one_device_and_eight_compute_the_same(runs):
-    config, results = runs
-    (one, one_metrics, _), (eight, eight_metrics, _) = results[1], results[8]
-    for a, b in zip(one_metrics, eight_metrics, strict=True):
+def run(config, state, count, fsdp=1, shard_update=True):
+    """(state after ROUNDS rounds, metrics of each, compiled round), from `state` on a mesh of `count` devices."""
+    mesh = sharding.make_mesh(jax.devices()[:count], fsdp=fsdp)
+    gan = dataclasses.replace(build_gan(config, mesh), shard_update=shard_update)
+    state = jax.device_put(jax.tree.map(np.asarray, state), state_layout(gan))
+    batches = [sharding.shard_batch(random_batch(gan, seed=i), mesh) for i in range(ROUNDS)]
+    compiled = compile_round(gan, mesh).lower(state, batches[0]).compile()
+    history = []
+    for batch in batches:
+        state, metrics = compiled(state, batch)
+        history.append({name: float(value) for name, value in metrics.items()})
+    return state, history, compiled
+
+
+@functools.cache
+def game_on(family, mesh):
+    """(config, what `run` returns on that mesh), each compiled once for all tests."""
+    config = tiny_config(family)
+    config.d_steps = 2 if family == "biggan" else 1
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sharding, "LEAST_SPLIT", 64)  # So that these small weights lie in parts, too.
+        return config, run(config, fresh_state(family), **MESHES[mesh])
+
+
+@functools.cache
+def fresh_state(family):
+    config = tiny_config(family)
+    return with_attention(jax.jit(lambda: init_state(build_gan(config), 0))())
+
+
+# Each mesh with one family; the others when there is time.
+QUICK = [("biggan", DATA), ("biggan", "4 x 2"), ("biggan_deep", REPLICATED), ("biggan_deep", "2 x 4")]
+MESHED = [(family, mesh) for family in ("biggan", "biggan_deep") for mesh in MESHES if mesh != ONE]
+on_meshes = pytest.mark.parametrize(
+    ("family", "mesh"), [pytest.param(*case, marks=[] if case in QUICK else pytest.mark.slow) for case in MESHED]
+)
+
+
+@on_meshes
+def test_one_device_and_any_mesh_compute_the_same(family, mesh):
+    config, (one, one_metrics, _) = game_on(family, ONE)
+    _, (many, many_metrics, _) = game_on(family, mesh)
+    for a, b in zip(one_metrics, many_metrics, strict=True):
         for name in a:
             # Means over another split of the batch: float32 rounding of values of order one.
             assert a[name] == pytest.approx(b[name], rel=1e-4, abs=1e-4), name
+    assert_same_training(config, one, many)
+
+
+def assert_same_training(config, one, many):
+    """D, G, average, moments and u after ROUNDS rounds differ by float32 rounding alone."""
     rates = {"generator": config.optimizer.g_lr, "discriminator": config.optimizer.d_lr}
     updates = {"generator": ROUNDS, "discriminator": ROUNDS * config.d_steps}
-    for player, rate in rates.items():
-        a, b = leaves(getattr(one, player).params), leaves(getattr(eight, player).params)
+    pairs = [(player, getattr(one, player).params, getattr(many, player).params) for player in rates]
+    for player, a, b in [*pairs, ("generator", one.ema_params, many.ema_params)]:
+        a, b = leaves(a), leaves(b)
         for name in a:
             difference = np.abs(a[name] - b[name])
             # Adam divides a gradient by its own size: one that is all rounding moves by up to lr either way.
-            assert difference.max() <= 2 * rate * updates[player], name
+            assert difference.max() <= 2 * rates[player] * updates[player], name
             if player == "discriminator" or name not in biases_that_feed_only_batch_norm(config.model.family):
                 assert difference.mean() <= 2e-6, name
     for player in rates:
-        a, b = leaves(getattr(one, player).stats), leaves(getattr(eight, player).stats)
+        a, b = leaves(getattr(one, player).stats), leaves(getattr(many, player).stats)
         for name in a:
             np.testing.assert_allclose(a[name], b[name], atol=1e-3, err_msg=name)
 
 
-def test_the_work_is_divided(runs):
-    _, results = runs
-    flops = {count: compiled.cost_analysis()["flops"] for count, (_, _, compiled) in results.items()}
-    # Spectral norm and Adam are done on every device; at these tiny widths they are a visible share, yet below a tenth.
-    assert flops[8] <= 1.1 * flops[1] / 8
+@on_meshes
+def test_the_work_is_divided(family, mesh):
+    one, many = (game_on(family, name)[1][2].cost_analysis()["flops"] for name in (ONE, mesh))
+    assert many <= 1.1 * one / MESHES[mesh]["count"]
 
 
-def test_devices_talk_in_all_reduces_only(runs):
-    _, results = runs
-    text = results[8][2].as_text()
+@on_meshes
+def test_devices_talk_in_sums_and_gathers_only(family, mesh):
+    text = game_on(family, mesh)[1][2].as_text()
     calls = re.findall(r"\b(all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\(", text)
-    assert set(calls) == {"all-reduce"}
+    allowed = {"all-reduce"} if mesh == REPLICATED else {"all-reduce", "all-gather", "reduce-scatter"}
+    assert set(calls) <= allowed
+
+
+def test_weights_moments_and_average_lie_in_parts():
+    _, (state, *_) = game_on("biggan_deep", "2 x 4")
+    for tree in (state.generator.params, state.generator.opt_state[0].nu, state.ema_params):
+        whole = tree["block_0_0"]["conv_2"]["kernel"]
+        assert whole.addressable_shards[0].data.size * 4 == whole.size
+    assert all(u.sharding.is_fully_replicated for u in jax.tree.leaves(state.generator.stats))
 
 
 def test_each_device_holds_its_part_of_the_batch():
