@@ -1,13 +1,12 @@
 """Owns the company of a run's other processes: joining them, and ending soon, with one sentence, when one of them is gone.
 
 It must not know what they compute. A process that is one of several works in a child of its own, since jax ends a process
-whose company is lost by abort(), with a stack trace, and lets no Python code know. Its parent waits, passes on what it
-prints, and says what happened.
+whose company is lost on the spot, from C++, with a stack trace, and lets no Python code know. Its parent waits, passes on
+what it prints, and says what happened.
 """
 
 import contextlib
 import io
-import logging
 import os
 import re
 import signal
@@ -22,8 +21,6 @@ import jax
 
 from biggan_jax import cli
 from biggan_jax.types import UserError
-
-logger = logging.getLogger(__name__)
 
 HEARTBEAT = 30
 """Seconds of silence after which a process counts as gone. If it was process 0, the others know at once."""
@@ -125,7 +122,7 @@ def _watch(cluster: tuple[str | None, int | None, int | None], arrive_within: in
         signal.signal(number, lambda number, _: child.send_signal(number))
     held = _pass_on(child.stderr)
     status = child.wait()
-    if status == -signal.SIGABRT and _LOST in held:
+    if _LOST in held:  # Its last words, whatever the status: by version of jax it is 1, or that of SIGABRT.
         cli.complain(_explain(held, cluster, arrive_within))
         return cli.RUN_AGAIN
     sys.stderr.write(held)
@@ -159,8 +156,9 @@ def _explain(text: str, cluster: tuple[str | None, int | None, int | None], arri
             f"not {all_of_them} processes arrived{where} within {arrive_within} s (--arrive_within); "
             "start them all, and the same command goes on"
         )
-    unhealthy = re.search(r"stopped sending heartbeats\):\n(.*)", text)
-    gone = re.findall(r"(?:task:|^|[\s,])(\d+)\b", unhealthy[1]) if unhealthy else []
+    gone = re.findall(r"[Tt]ask (?:\S*task:)?(\d+) heartbeat timeout", text)
+    if unhealthy := re.search(r"stopped sending heartbeats\):\n(.*)", text):
+        gone = re.findall(r"(?:task:|^|[\s,])(\d+)\b", unhealthy[1])
     if "Failed to send RPC to coordination service" in text or "Socket closed" in text:
         gone = ["0"]
     who = f"process {', '.join(gone)} is" if len(gone) == 1 else f"processes {', '.join(gone)} are"

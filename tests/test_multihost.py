@@ -244,6 +244,25 @@ def test_a_mistake_on_one_host_ends_both(tmp_path, victim):
     assert_one_sentence(text, f"process {victim} is {GONE}")
 
 
+@pytest.mark.parametrize(
+    ("told", "who"),
+    [
+        (
+            "UNAVAILABLE: The following tasks are unhealthy (stopped sending heartbeats):\n1\nThe tasks have",
+            "process 1 is",
+        ),
+        ("unhealthy (stopped sending heartbeats):\n/job:jax_worker/replica:0/task:3\nThe tasks", "process 3 is"),
+        ("unhealthy (stopped sending heartbeats):\n1, 12\nThe tasks have crashed", "processes 1, 12 are"),
+        ("Shutdown barrier has failed. Barrier result: 'UNAVAILABLE: Task 1 heartbeat timeout. This", "process 1 is"),
+        ("UNAVAILABLE: Failed to send RPC to coordination service. Either the leader task", "process 0 is"),
+        ("INTERNAL: words that a later version finds", "another process is"),
+    ],
+)
+def test_the_sentence_names_who_is_gone_in_the_words_of_jax(told, who):
+    text = f"F1125 00:00:00.0 1 client.h:80] Terminating process because the {hosts._LOST}. absl::Status: {told}"
+    assert hosts._explain(text, (None, None, None), 300) == f"{who} {GONE}"
+
+
 @pytest.mark.slow
 def test_a_signal_to_one_process_saves_and_ends_both(tmp_path):
     with two_hosts(tmp_path, "--config.num_steps=100000") as processes:
