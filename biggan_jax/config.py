@@ -31,6 +31,9 @@ def base() -> ml_collections.ConfigDict:
     c.remat = (
         "none"  # Activations computed again for the gradient, to save memory: none, those inside blocks, or full: all.
     )
+    c.fused_attention = (
+        True  # Attention as one kernel where there is one: TPU v4 and later, bfloat16. Equal but for rounding.
+    )
     c.spectral_advance = (
         "update"  # Power steps once an update, or once a microbatch, as BigGAN-PyTorch's accumulation does.
     )
@@ -116,6 +119,7 @@ SAFE_TO_CHANGE = (
     "mesh.fsdp",
     "mesh.shard_update",
     "remat",
+    "fused_attention",
     "num_steps",
     "log_every",
     "sample_every",

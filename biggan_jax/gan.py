@@ -55,7 +55,8 @@ class GAN:
 
     def normalize(self, params: Params, vectors: spectral.Vectors) -> tuple[Params, spectral.Vectors]:
         """Spectral normalisation in training, with this game's settings: (params / sigma, new vectors)."""
-        return spectral.normalize(params, vectors, eps=self.spectral_eps, iterations=self.spectral_iterations)
+        with jax.named_scope("spectral_norm"):
+            return spectral.normalize(params, vectors, eps=self.spectral_eps, iterations=self.spectral_iterations)
 
     def evaluation_weights(self, params: Params, vectors: spectral.Vectors) -> Params:
         """params / sigma in evaluation: by one power step whose vectors are discarded, or by the stored vectors."""
@@ -106,7 +107,8 @@ class GAN:
 
     def weight_penalty(self, params: Params, strength: float) -> jax.Array:
         """The orthogonal penalty on raw weights. Its gradient is `ortho_factor` (W W^T o (1 - I)) W: 4 is the paper's."""
-        return strength * (self.ortho_factor / 4) * regularizers.orthogonal(params)
+        with jax.named_scope("penalty"):
+            return strength * (self.ortho_factor / 4) * regularizers.orthogonal(params)
 
     def ema_decay_at(self, step: jax.Array) -> jax.Array:
         """The decay in the round that starts at `step`: 0, so that the average is a copy, before round `ema_start`."""

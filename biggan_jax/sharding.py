@@ -100,6 +100,16 @@ def constrain_batch(x: jax.Array, mesh: Mesh | None) -> jax.Array:
     return x if mesh is None else jax.lax.with_sharding_constraint(x, batch_sharding(mesh))
 
 
+def on_each_device(kernel, mesh: Mesh, *, otherwise):
+    """The kernel, a function of arrays [B, ...], on each device's part of the batch by itself, since no compiler splits kernels.
+
+    A batch that the devices do not divide, such as the one image of an initialisation, goes to the function `otherwise`.
+    """
+    spec = PartitionSpec(AXES)
+    split = jax.shard_map(kernel, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)
+    return lambda *arrays: (otherwise if arrays[0].shape[0] % mesh.size else split)(*arrays)
+
+
 def gather(tree, mesh: Mesh | None):
     """Every array of the tree whole on every device, inside a jitted function: where stored parts meet the batch.
 

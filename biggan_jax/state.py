@@ -24,8 +24,9 @@ class Player(flax.struct.PyTreeNode):
     opt_state: Any
 
     def apply_gradients(self, optimizer: optax.GradientTransformation, grads: Params) -> "Player":
-        updates, opt_state = optimizer.update(grads, self.opt_state, self.params)
-        return self.replace(params=optax.apply_updates(self.params, updates), opt_state=opt_state)
+        with jax.named_scope("optimizer"):
+            updates, opt_state = optimizer.update(grads, self.opt_state, self.params)
+            return self.replace(params=optax.apply_updates(self.params, updates), opt_state=opt_state)
 
 
 class TrainState(flax.struct.PyTreeNode):

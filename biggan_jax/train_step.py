@@ -129,7 +129,8 @@ def sum_over_microbatches(gan: GAN, gradient, batch_stats: Params, batch: tuple,
 
 def polyak_average(gan: GAN, step: jax.Array, average: Params, params: Params) -> Params:
     """The average of G's parameters after the round that started at `step`."""
-    return optax.incremental_update(params, average, 1 - gan.ema_decay_at(step))
+    with jax.named_scope("average"):
+        return optax.incremental_update(params, average, 1 - gan.ema_decay_at(step))
 
 
 def every(batch: tuple[jax.Array, ...], step: int, start: int | jax.Array) -> tuple[jax.Array, ...]:

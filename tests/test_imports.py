@@ -19,7 +19,7 @@ ORDER = [
     ["checkpoint", "data", "writers", "progress", "interrupt", "hosts"],
     ["evaluation", "hooks", "finetune"],
     ["train", "convert"],
-    ["main", "sample", "demo"],
+    ["main", "sample", "demo", "plan"],
 ]
 FLOOR = {room: number for number, rooms in enumerate(ORDER) for room in rooms}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

@@ -4,10 +4,11 @@ import ml_collections
 import optax
 from jax.sharding import Mesh
 
-from biggan_jax import latents
+from biggan_jax import latents, sharding
 from biggan_jax.augment import POLICIES
 from biggan_jax.config import choose
 from biggan_jax.gan import GAN
+from biggan_jax.layers import attention, fused_attention
 from biggan_jax.layers.initializers import INITIALIZERS
 from biggan_jax.losses import LOSSES
 from biggan_jax.models import biggan, biggan_deep
@@ -19,6 +20,12 @@ FAMILIES = {"biggan": biggan.build, "biggan_deep": biggan_deep.build}
 def build_gan(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GAN:
     """The game that `config` describes. `mesh`: the devices over which its steps are split."""
     generator, discriminator = choose(FAMILIES, "model.family", config.model.family)(config)
+    attend = attention.attend
+    if config.fused_attention and config.dtype == "bfloat16" and fused_attention.runs_on(mesh):
+        attend = sharding.on_each_device(fused_attention.attend, mesh, otherwise=attention.attend)
+    generator = generator.clone(attend=attend)
+    # R1 differentiates D's gradient, which a kernel does not offer.
+    discriminator = discriminator.clone(attend=attention.attend if config.regularizer.r1 else attend)
     # On the command line a,b is one word.
     policy = tuple(name for entry in config.augment.policy for name in entry.split(","))
     for name in policy:

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from biggan_jax.layers.attention import SelfAttention
+from biggan_jax.layers.attention import Attend, SelfAttention, attend
 from biggan_jax.layers.linear import ClassEmbedding, Conv1x1, Conv3x3, Dense
 from biggan_jax.layers.norm import BatchNorm
-from biggan_jax.layers.resample import average_pool, upsample
+from biggan_jax.layers.resample import Conv3x3Pool, UpConv3x3, average_pool, upsample
 from biggan_jax.models.heads import projection, rematerialised, to_image
 from biggan_jax.models.tables import WIDTHS, check_widths, smallest_size
 from biggan_jax.types import Image, Label, Latent, Logit, UserError
@@ -32,8 +32,8 @@ class GeneratorBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, c: jax.Array | None, train: bool) -> jax.Array:
         norm = lambda name: BatchNorm(self.bn_eps, self.bn_momentum, self.dtype, self.num_classes, name=name)
-        h = upsample(nn.relu(norm("bn_1")(x, c, train=train)))
-        h = Conv3x3(self.features, dtype=self.dtype, name="conv_1")(h)
+        h = nn.relu(norm("bn_1")(x, c, train=train))
+        h = UpConv3x3(self.features, dtype=self.dtype, name="conv_1")(h)
         h = nn.relu(norm("bn_2")(h, c, train=train))
         h = Conv3x3(self.features, dtype=self.dtype, name="conv_2")(h)
         # A 1x1 convolution and nearest upsampling commute exactly; this order does a quarter of the work.
@@ -64,6 +64,7 @@ class Generator(nn.Module):
     bn_momentum: float = 0.9
     dtype: jnp.dtype = jnp.float32
     remat: bool = False
+    attend: Attend = attend
 
     @nn.compact
     def __call__(self, z: Latent, y: Label | None = None, *, train: bool = False) -> Image:
@@ -85,7 +86,7 @@ class Generator(nn.Module):
                 x, c if tables or c.shape[-1] else None, train
             )
             if x.shape[1] in self.attention:
-                x = SelfAttention(self.dtype, name=f"attention_{i}")(x)
+                x = SelfAttention(self.dtype, self.attend, name=f"attention_{i}")(x)
         return to_image(
             x,
             pad_rgb=self.pad_rgb,
@@ -113,10 +114,10 @@ class DiscriminatorBlock(nn.Module):
         h = x if self.first else nn.relu(x)
         hidden = self.features if self.wide else x.shape[-1]
         h = nn.relu(Conv3x3(hidden, dtype=self.dtype, name="conv_1")(h))
-        h = Conv3x3(self.features, dtype=self.dtype, name="conv_2")(h)
+        h = (Conv3x3Pool if self.down else Conv3x3)(self.features, dtype=self.dtype, name="conv_2")(h)
         # Average pooling and a 1x1 convolution commute: pool first, a quarter of the work.
         if self.down:
-            h, x = average_pool(h), average_pool(x)
+            x = average_pool(x)
         if self.down or x.shape[-1] != self.features:
             x = Conv1x1(self.features, dtype=self.dtype, name="conv_skip")(x)
         return h + x
@@ -135,6 +136,7 @@ class Discriminator(nn.Module):
     attention: tuple[int, ...] = (64,)
     dtype: jnp.dtype = jnp.float32
     remat: bool = False
+    attend: Attend = attend
 
     @nn.compact
     def __call__(self, x: Image, y: Label | None = None) -> Logit:
@@ -144,7 +146,7 @@ class Discriminator(nn.Module):
             down = x.shape[1] > smallest_size(self.resolution)
             x = block(width * self.ch, down, i == 0, self.wide, self.dtype, name=f"block_{i}")(x)
             if x.shape[1] in self.attention:
-                x = SelfAttention(self.dtype, name=f"attention_{i}")(x)
+                x = SelfAttention(self.dtype, self.attend, name=f"attention_{i}")(x)
         return projection(x, y, num_classes=self.num_classes)
 
 

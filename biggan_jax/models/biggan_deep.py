@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from biggan_jax.layers.attention import SelfAttention
+from biggan_jax.layers.attention import Attend, SelfAttention, attend
 from biggan_jax.layers.linear import ClassEmbedding, Conv1x1, Conv3x3, Dense
 from biggan_jax.layers.norm import BatchNorm
-from biggan_jax.layers.resample import average_pool, upsample
+from biggan_jax.layers.resample import UpConv3x3, average_pool, upsample
 from biggan_jax.models.heads import projection, rematerialised, to_image
 from biggan_jax.models.tables import WIDTHS, check_widths, smallest_size
 from biggan_jax.types import Image, Label, Latent, Logit, UserError
@@ -35,9 +35,9 @@ class GeneratorBlock(nn.Module):
         norm = lambda h, name: nn.relu(
             BatchNorm(self.bn_eps, self.bn_momentum, self.dtype, name=name)(h, c, train=train)
         )
-        resize = upsample if self.up else lambda h: h
+        second, resize = (UpConv3x3, upsample) if self.up else (Conv3x3, lambda h: h)
         h = Conv1x1(hidden, dtype=self.dtype, name="conv_1")(norm(x, "bn_1"))
-        h = Conv3x3(hidden, dtype=self.dtype, name="conv_2")(resize(norm(h, "bn_2")))
+        h = second(hidden, dtype=self.dtype, name="conv_2")(norm(h, "bn_2"))
         h = Conv3x3(hidden, dtype=self.dtype, name="conv_3")(norm(h, "bn_3"))
         h = Conv1x1(self.features, dtype=self.dtype, name="conv_4")(norm(h, "bn_4"))
         return h + resize(x[..., : self.features])
@@ -65,6 +65,7 @@ class Generator(nn.Module):
     bn_momentum: float = 0.9
     dtype: jnp.dtype = jnp.float32
     remat: bool = False
+    attend: Attend = attend
 
     @nn.compact
     def __call__(self, z: Latent, y: Label | None = None, *, train: bool = False) -> Image:
@@ -83,7 +84,7 @@ class Generator(nn.Module):
                 name = f"block_{stage}_{j}"
                 x = block(features, up, self.bn_eps, self.bn_momentum, self.dtype, name=name)(x, c, train)
             if x.shape[1] in self.attention:
-                x = SelfAttention(self.dtype, name=f"attention_{stage}")(x)
+                x = SelfAttention(self.dtype, self.attend, name=f"attention_{stage}")(x)
         return to_image(
             x,
             pad_rgb=self.pad_rgb,
@@ -129,6 +130,7 @@ class Discriminator(nn.Module):
     attention: tuple[int, ...] = (64,)
     dtype: jnp.dtype = jnp.float32
     remat: bool = False
+    attend: Attend = attend
 
     @nn.compact
     def __call__(self, x: Image, y: Label | None = None) -> Logit:
@@ -141,7 +143,7 @@ class Discriminator(nn.Module):
                 down = shrink and j == 0
                 x = block(width * self.ch, down, self.dtype, name=f"block_{stage}_{j}")(x)
             if x.shape[1] in self.attention:
-                x = SelfAttention(self.dtype, name=f"attention_{stage}")(x)
+                x = SelfAttention(self.dtype, self.attend, name=f"attention_{stage}")(x)
         return projection(x, y, num_classes=self.num_classes)
 
 

@@ -1,7 +1,10 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from biggan_jax.layers.attention import SelfAttention
+from biggan_jax.layers import fused_attention
+from biggan_jax.layers.attention import SelfAttention, attend
 
 
 def naive(x, params):
@@ -33,3 +36,28 @@ def test_it_starts_as_the_identity_and_has_no_biases():
     assert {name: set(p) for name, p in variables["params"].items() if name != "gamma"} == {
         name: {"kernel"} for name in ("theta", "phi", "g", "o")
     }
+
+
+def written_out(q, k, v):
+    return jnp.einsum("bqk,bkc->bqc", jax.nn.softmax(jnp.einsum("bqc,bkc->bqk", q, k), axis=-1), v)
+
+
+@pytest.mark.parametrize(
+    "ours", [attend, lambda q, k, v: fused_attention.attend(q, k, v, True)], ids=["plain", "fused"]
+)
+def test_attention_and_its_gradient_are_those_of_the_formula(ours, monkeypatch):
+    monkeypatch.setattr(fused_attention, "SCORES", 128)  # Several blocks of queries, whose gradients add up.
+    draw = lambda seed, *shape: np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+    inputs = draw(0, 2, 32, 8), draw(1, 2, 16, 8), draw(2, 2, 16, 24)
+    (out, pullback), (expected, expected_pullback) = jax.vjp(ours, *inputs), jax.vjp(written_out, *inputs)
+    np.testing.assert_allclose(out, expected, atol=1e-5)
+    g = draw(3, *out.shape)
+    for a, b in zip(pullback(g), expected_pullback(g), strict=True):
+        np.testing.assert_allclose(a, b, atol=2e-5)
+
+
+def test_the_gradient_of_plain_attention_can_be_differentiated():
+    """As R1 does in D."""
+    q, k, v = (np.random.default_rng(i).standard_normal((1, 8, 4)).astype(np.float32) for i in range(3))
+    size = lambda f: lambda k: jnp.sum(jax.grad(lambda q: jnp.sum(f(q, k, v) ** 2))(q) ** 2)
+    np.testing.assert_allclose(jax.grad(size(attend))(k), jax.grad(size(written_out))(k), rtol=1e-3, atol=1e-4)

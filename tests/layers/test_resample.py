@@ -1,6 +1,10 @@
+import jax
+import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from biggan_jax.layers.resample import average_pool, upsample
+from biggan_jax.layers.linear import Conv3x3
+from biggan_jax.layers.resample import Conv3x3Pool, UpConv3x3, average_pool, conv_pool, upsample, upsample_conv
 
 X = np.arange(2 * 2 * 4 * 3, dtype=np.float32).reshape(2, 2, 4, 3)
 
@@ -16,3 +20,47 @@ def test_upsampling_repeats_each_pixel():
 def test_pooling_averages_each_square_and_undoes_upsampling():
     np.testing.assert_allclose(average_pool(X)[0, 0, 0], X[0, :2, :2].mean((0, 1)))
     np.testing.assert_allclose(average_pool(upsample(X)), X)
+
+
+KERNEL = np.random.default_rng(1).standard_normal((3, 3, 3, 5)).astype(np.float32)
+
+
+def plain_upsample_conv(x, kernel):
+    return conv(upsample(x), kernel)
+
+
+def plain_conv_pool(x, kernel):
+    return average_pool(conv(x, kernel))
+
+
+def conv(x, kernel):
+    return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+@pytest.mark.parametrize(
+    ("together", "apart"), [(upsample_conv, plain_upsample_conv), (conv_pool, plain_conv_pool)], ids=["up", "pool"]
+)
+def test_resampling_and_convolution_together_are_what_they_are_apart(together, apart):
+    x = np.random.default_rng(0).standard_normal((2, 4, 6, 3)).astype(np.float32)
+    y, pullback = jax.vjp(together, x, KERNEL)
+    expected, expected_pullback = jax.vjp(apart, x, KERNEL)
+    np.testing.assert_allclose(y, expected, atol=1e-5)
+    g = np.random.default_rng(2).standard_normal(y.shape).astype(np.float32)
+    for ours, theirs in zip(pullback(g), expected_pullback(g), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+def test_the_gradient_of_the_pooled_convolution_can_be_differentiated():
+    """As R1 does in D."""
+    x = np.random.default_rng(0).standard_normal((1, 4, 4, 3)).astype(np.float32)
+    size = lambda f: lambda kernel: jnp.sum(jax.grad(lambda x: jnp.sum(f(x, kernel) ** 2))(x) ** 2)
+    ours, theirs = (jax.grad(size(f))(KERNEL) for f in (conv_pool, plain_conv_pool))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize("module", [UpConv3x3(5), Conv3x3Pool(5)])
+def test_their_parameters_are_those_of_a_convolution(module):
+    ours = module.init(jax.random.key(0), X)
+    theirs = Conv3x3(5).init(jax.random.key(0), X)
+    assert jax.tree.map(jnp.shape, ours) == jax.tree.map(jnp.shape, theirs)
+    np.testing.assert_array_equal(ours["params"]["kernel"], theirs["params"]["kernel"])

@@ -1,0 +1,112 @@
+"""Owns attention as TPU kernels, which never write scores to memory. Must not know who attends to what.
+
+Plain attention writes a float32 score for each pair of positions and reads it back several times: for 4,096 queries and
+1,024 keys 16 MB an image and pass, a sixth of a BigGAN step. Here a block of queries meets all keys at once in the core's
+own memory, so that the softmax needs no running maximum, unlike in Dao et al. 2022; the gradient computes scores anew.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax.experimental import pallas as pl
+
+FIRST = "TPU v2", "TPU v3"
+"""Whose cores multiply no bfloat16 in kernels; in float32 the kernel would be slower than plain attention there."""
+
+SCORES = 2**18
+"""Scores that a block makes at once, in float32: a megabyte, of which the gradient keeps a few in the core's memory."""
+
+
+def runs_on(mesh: jax.sharding.Mesh | None) -> bool:
+    """Whether the mesh's devices run the kernels well."""
+    if mesh is None:
+        return False
+    device = mesh.devices.flat[0]
+    return device.platform == "tpu" and device.device_kind not in FIRST
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def attend(q: jax.Array, k: jax.Array, v: jax.Array, interpret: bool = False) -> jax.Array:
+    """softmax(q k^T) v for q [B, Q, D], k [B, K, D], v [B, K, E]: [B, Q, E] in v's dtype; softmax in float32.
+
+    Differentiable once, the gradient being a kernel too. `interpret`: slowly, on any device.
+    """
+    out = jax.ShapeDtypeStruct((*q.shape[:2], v.shape[-1]), v.dtype)
+    return _call(_forward, "attend", [q], [k, v], [out], [], [q, v], interpret)[0]
+
+
+def _save(q, k, v, interpret):
+    return attend(q, k, v, interpret), (q, k, v)
+
+
+def _gradient(interpret, kept, g):
+    q, k, v = kept
+    sums = [jax.ShapeDtypeStruct(x.shape, jnp.float32) for x in (k, v)]
+    dq, dk, dv = _call(_backward, "attend_gradient", [q, g], [k, v], [q], sums, [q, v, q, q, v], interpret)
+    return dq, dk.astype(k.dtype), dv.astype(v.dtype)
+
+
+attend.defvjp(_save, _gradient)
+
+
+def _call(kernel, name, by_query, whole, out_by_query, out_whole, products, interpret):
+    """The kernel over a grid [image, block of queries]. Arrays `by_query` [B, Q, ...] come in blocks, those `whole` entire.
+
+    `products`: an array for each product of the kernel, whose last axis is summed over, or made.
+    """
+    images, queries = by_query[0].shape[:2]
+    keys = whole[0].shape[1]
+    block = next(size for size in range(queries, 0, -1) if queries % size == 0 and (size * keys <= SCORES or size == 1))
+    blocked = lambda x: pl.BlockSpec((1, block, x.shape[-1]), lambda i, j: (i, j, 0))
+    entire = lambda x: pl.BlockSpec((1, *x.shape[1:]), lambda i, j: (i, 0, 0))
+    outs = [*out_by_query, *out_whole]
+    # As the matrix units work: on 128 columns, filled or not.
+    columns = sum(pl.cdiv(x.shape[-1], 128) * 128 for x in products)
+    return pl.pallas_call(
+        kernel,
+        name=name,
+        grid=(images, queries // block),
+        in_specs=[*map(blocked, by_query), *map(entire, whole)],
+        out_specs=[*map(blocked, out_by_query), *map(entire, out_whole)],
+        out_shape=[jax.ShapeDtypeStruct(x.shape, x.dtype) for x in outs],
+        cost_estimate=pl.CostEstimate(
+            flops=2 * images * queries * keys * columns,
+            transcendentals=images * queries * keys,
+            bytes_accessed=sum(x.size * x.dtype.itemsize for x in (*by_query, *whole, *outs)),
+        ),
+        interpret=interpret,
+    )(*by_query, *whole)
+
+
+def _forward(q, k, v, out):
+    weights, total = _exponentials(q[0], k[0])
+    # Divided after the product, which has fewer columns than there are keys.
+    out[0] = (_dot(weights.astype(v.dtype), v[0], 1, 0) / total).astype(out.dtype)
+
+
+def _backward(q, g, k, v, dq, dk, dv):
+    @pl.when(pl.program_id(1) == 0)
+    def _():
+        dk[...], dv[...] = jnp.zeros_like(dk), jnp.zeros_like(dv)
+
+    weights, total = _exponentials(q[0], k[0])
+    attention = weights / total
+    d_attention = _dot(g[0], v[0], 1, 1)
+    d_scores = attention * (d_attention - jnp.sum(d_attention * attention, axis=1, keepdims=True))
+    attention, d_scores = attention.astype(v.dtype), d_scores.astype(q.dtype)
+    dq[0] = _dot(d_scores, k[0], 1, 0).astype(dq.dtype)
+    dk[0] += _dot(d_scores, q[0], 0, 0)
+    dv[0] += _dot(attention, g[0], 0, 0)
+
+
+def _exponentials(q, k):
+    """exp(scores), of which the largest is 1, [block, K], and their sums [block, 1]."""
+    scores = _dot(q, k, 1, 1)
+    weights = jnp.exp(scores - jnp.max(scores, axis=1, keepdims=True))
+    return weights, jnp.sum(weights, axis=1, keepdims=True)
+
+
+def _dot(a, b, a_axis: int, b_axis: int):
+    """The float32 product of two matrices along the given axis of each."""
+    return jax.lax.dot_general(a, b, (((a_axis,), (b_axis,)), ((), ())), preferred_element_type=jnp.float32)

@@ -1,0 +1,160 @@
+"""Owns the training step as a compiled program for devices that need not be there. Must not know what is read off it.
+
+Compiling takes minutes, so what the compiler said is kept, by the content of what it was given.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import gzip
+import hashlib
+import importlib.metadata
+import json
+import logging
+import os
+import pathlib
+import re
+import threading
+import time
+
+import jax
+import jax.numpy as jnp
+import ml_collections
+
+from biggan_jax import sharding
+from biggan_jax.models import build_gan
+from biggan_jax.state import init_state
+from biggan_jax.train import compile_round, state_layout
+from biggan_jax.train_step import train_step
+
+logger = logging.getLogger(__name__)
+
+GIVEN_UP = (
+    re.compile(r"Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm"),
+    re.compile(
+        r"total memory required for HLO temporaries \(([\d.]+)([KMGT]?)\) exceeds available HBM \(([\d.]+)([KMGT]?)\)"
+    ),
+)
+"""How the TPU compiler says that a program is too large: needed and available, each a number and its unit."""
+
+UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """What the compiler said of the step, for one device.
+
+    memory: bytes of arguments, temporaries and outputs, what is aliased counted once. limit: bytes that the compiler
+    itself would not exceed, where it gave up for that reason; then text is empty. flops: as compiled, a loop's body
+    counted once.
+    """
+
+    text: str
+    memory: int
+    limit: int | None
+    flops: float | None
+    seconds: float
+
+
+def batch_shapes(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh | None = None):
+    """A round's batch as shapes, laid out on the mesh."""
+    layout = None if mesh is None else sharding.batch_sharding(mesh, leading=1)
+    leading, size = (config.d_steps, config.batch_size), config.model.resolution
+    return {
+        "image": jax.ShapeDtypeStruct((*leading, size, size, 3), jnp.uint8, sharding=layout),
+        "label": jax.ShapeDtypeStruct(leading, jnp.int32, sharding=layout),
+    }
+
+
+def lower(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> jax.stages.Lowered:
+    """The true step, as `train` would run it on the mesh."""
+    gan = build_gan(config, mesh)
+    state = jax.eval_shape(functools.partial(init_state, gan), 0)
+    return compile_round(gan, mesh).lower(sharding.with_sharding(state, state_layout(gan)), batch_shapes(config, mesh))
+
+
+def useful_flops(config: ml_collections.ConfigDict) -> float:
+    """Operations that a round needs, over all devices: those of the same step written for one, nothing computed twice."""
+    config = ml_collections.ConfigDict(config.to_dict())
+    config.remat = "none"
+    gan = build_gan(config)
+    state = jax.eval_shape(functools.partial(init_state, gan), 0)
+    lowered = jax.jit(functools.partial(train_step, gan)).lower(state, batch_shapes(config))
+    return lowered.cost_analysis()["flops"]
+
+
+def compile(lowered: jax.stages.Lowered, target: str, folder: pathlib.Path | None = None) -> Program:
+    """The program for `target`, a name of the devices; from `folder` where the same was compiled before."""
+    folder = folder or cache_folder()
+    path = folder / f"{_content(lowered, target)}.json.gz"
+    if path.exists():
+        logger.info("compiled before: %s", path)
+        return Program(**json.loads(gzip.decompress(path.read_bytes())))
+    with _alive(f"compiling for {target}: minutes, on a few cores"):
+        program = _compile(lowered)
+    folder.mkdir(parents=True, exist_ok=True)
+    written = path.with_suffix(f".{os.getpid()}")
+    written.write_bytes(gzip.compress(json.dumps(dataclasses.asdict(program)).encode()))
+    written.replace(path)
+    return program
+
+
+def cache_folder() -> pathlib.Path:
+    """Where compiled plans are kept: $XDG_CACHE_HOME/biggan_jax/plans."""
+    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "biggan_jax" / "plans"
+
+
+def versions() -> dict[str, str]:
+    """Of what decides the result."""
+    found = {"jax": jax.__version__}
+    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+        found["libtpu"] = importlib.metadata.version("libtpu")
+    return found
+
+
+def _compile(lowered: jax.stages.Lowered) -> Program:
+    start = time.monotonic()
+    try:
+        compiled = lowered.compile()
+    except jax.errors.JaxRuntimeError as error:
+        # The compiler refuses what its chip cannot hold, and says by how much.
+        match = next(filter(None, (pattern.search(str(error)) for pattern in GIVEN_UP)), None)
+        if not match:
+            raise
+        used, limit = (round(float(match[i]) * UNITS[match[i + 1]]) for i in (1, 3))
+        return Program("", used, limit, None, time.monotonic() - start)
+    memory = compiled.memory_analysis()
+    total = memory.argument_size_in_bytes + memory.temp_size_in_bytes + memory.output_size_in_bytes
+    cost = compiled.cost_analysis() or {}
+    return Program(
+        text=compiled.as_text(),
+        memory=total - memory.alias_size_in_bytes,
+        limit=None,
+        flops=cost.get("flops"),
+        seconds=time.monotonic() - start,
+    )
+
+
+def _content(lowered: jax.stages.Lowered, target: str) -> str:
+    given = [lowered.as_text(), target, json.dumps(versions()), os.environ.get("LIBTPU_INIT_ARGS", "")]
+    return hashlib.sha256("\0".join(given).encode()).hexdigest()[:24]
+
+
+@contextlib.contextmanager
+def _alive(what: str, every: float = 20.0):
+    """Says `what`, and that it goes on, until it is done."""
+    start, done = time.monotonic(), threading.Event()
+
+    def tell():
+        while not done.wait(every):
+            logger.info("still at it, %d s", time.monotonic() - start)
+
+    logger.info(what)
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+    logger.info("done in %d s", time.monotonic() - start)

@@ -1,0 +1,127 @@
+"""Owns what is told of a plan: figures, what would make it fit, and both as text. Must not know how programs are compiled."""
+
+import re
+
+import jax
+import ml_collections
+
+from biggan_jax.plan import hlo, program
+from biggan_jax.plan.chips import CHIPS, Chip
+from biggan_jax.plan.program import Program
+
+GB = 1e9
+_MODULE = re.compile(r"(Generator|Discriminator)\)*(?:/([a-z0-9_]+)(?=/))?")
+_SCOPES = ("spectral_norm", "optimizer", "penalty", "average")
+
+
+def figures(config: ml_collections.ConfigDict, devices: list[jax.Device], target: str, compiled: Program) -> dict:
+    """The plan as plain data. Memory in bytes, time in seconds; null where a device has no figures, or nothing was compiled."""
+    chip = CHIPS.get(devices[0].device_kind)
+    work = program.useful_flops(config) / len(devices)
+    cycles = seconds = mfu = None
+    if chip and compiled.text:
+        cycles = hlo.cycles(compiled.text, chip.flops_per_cycle)
+        seconds, mfu = cycles / chip.clock, work / (cycles * chip.flops_per_cycle)
+    return {
+        "target": target,
+        "chips": len({tuple(getattr(d, "coords", (d.id,))) for d in devices}),
+        "devices": len(devices),
+        "batch_size": config.batch_size,
+        "fits": fits(compiled, chip),
+        "hbm_bytes_per_device": compiled.memory,
+        "hbm_capacity_bytes": chip.memory if chip else None,
+        "useful_flops_per_device": work,
+        "compiled_flops_per_device": compiled.flops,
+        "estimated_cycles_per_device": cycles,
+        "estimated_mfu": mfu,
+        "estimated_step_seconds": seconds,
+        "estimated_hours": seconds and seconds * config.num_steps / 3600,
+        "num_steps": config.num_steps,
+        "breakdown": hlo.breakdown(compiled.text, chip.flops_per_cycle, module_of) if cycles else {},
+        "collectives": hlo.collectives(compiled.text) if compiled.text else {},
+        **parameters(config),
+        "compile_seconds": compiled.seconds,
+        "versions": program.versions(),
+        "config": config.to_dict(),
+    }
+
+
+def fits(compiled: Program, chip: Chip | None) -> bool | None:
+    """Whether the step fits the chip's memory; None where nobody knows how much there is."""
+    if compiled.limit is not None:
+        return False
+    return compiled.memory <= chip.memory if chip else None
+
+
+def parameters(config: ml_collections.ConfigDict) -> dict[str, int]:
+    gan = program.build_gan(config)
+    state = jax.eval_shape(lambda: program.init_state(gan, 0))
+    count = lambda player: sum(leaf.size for leaf in jax.tree.leaves(player.params))
+    return {
+        "generator_parameters": count(state.generator),
+        "discriminator_parameters": count(state.discriminator),
+    }
+
+
+def module_of(op_name: str) -> str:
+    """'G block_4 backward' for an operation of that module's gradient; else what of the step it belongs to, or its own last name."""
+    direction = "backward" if "transpose(" in op_name else "forward"
+    if match := _MODULE.search(op_name):
+        return " ".join([match[1][0], *filter(None, [match[2]]), direction])
+    for scope in _SCOPES:
+        if scope in op_name:
+            return scope
+    return "other"
+
+
+def changes(config: ml_collections.ConfigDict, devices: int) -> list[dict]:
+    """What may make a step fit, the cheapest first: overrides of the config, each to be tried."""
+    most = config.batch_size // devices // config.microbatches
+    parts = [config.microbatches * 2**i for i in range(1, most.bit_length()) if most % 2**i == 0]
+    tries = []
+    if not config.mesh.shard_update:
+        tries.append({"mesh.shard_update": True})
+    if config.remat == "none":
+        tries.append({"remat": "blocks"})
+    tries += [{"microbatches": m} for m in parts]
+    tries += [{"microbatches": m, "remat": "blocks"} for m in parts[-1:]]
+    return tries
+
+
+def changed(config: ml_collections.ConfigDict, overrides: dict) -> ml_collections.ConfigDict:
+    other = ml_collections.ConfigDict(config.to_dict())
+    other.update_from_flattened_dict(overrides)
+    return other
+
+
+def as_flags(overrides: dict) -> str:
+    return " ".join(f"--config.{key}={value}" for key, value in overrides.items())
+
+
+def text(plan: dict, rows: int = 24) -> str:
+    """The plan for people."""
+    per_device = plan["batch_size"] / plan["devices"]
+    lines = [
+        f"{plan['target']}: {plan['chips']} chips, {plan['devices']} devices; batch {plan['batch_size']}, {per_device:g} a device",
+        f"G {plan['generator_parameters']:,} parameters, D {plan['discriminator_parameters']:,}",
+    ]
+    used, capacity = plan["hbm_bytes_per_device"] / GB, plan["hbm_capacity_bytes"]
+    verdict = {True: "fits", False: "DOES NOT FIT", None: "memory"}[plan["fits"]]
+    lines.append(f"{verdict}: {used:.2f}" + (f" of {capacity / GB:.1f}" if capacity else "") + " GB a device")
+    for advice in plan.get("advice", []):
+        lines.append(f"  {advice}")
+    useful, compiled = plan["useful_flops_per_device"], plan["compiled_flops_per_device"]
+    ratio = f", compiled {compiled / 1e12:.3f} ({compiled / useful:.3f}x)" if compiled else ""
+    lines.append(f"work: {useful / 1e12:.3f} TFLOP a device and step useful{ratio}")
+    if plan["estimated_cycles_per_device"]:
+        lines.append(
+            f"time: {plan['estimated_cycles_per_device'] / 1e6:.1f} million cycles = {plan['estimated_step_seconds']:.4f} s a step"
+            f" by the compiler's estimate, MFU {100 * plan['estimated_mfu']:.1f} %;"
+            f" {plan['num_steps']:,} steps: {plan['estimated_hours']:.1f} h. Waiting for other devices is not in it"
+        )
+    for kind, found in plan["collectives"].items():
+        lines.append(f"{kind}: {found['count']} a step, {found['bytes'] / GB:.3f} GB")
+    total = sum(plan["breakdown"].values())
+    for name, own in list(plan["breakdown"].items())[:rows]:
+        lines.append(f"  {own / 1e6:8.2f} Mcycles {100 * own / total:5.1f} %  {name}")
+    return "\n".join(lines)

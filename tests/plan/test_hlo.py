@@ -1,0 +1,73 @@
+import pytest
+
+from biggan_jax.plan import hlo, report
+
+# As the TPU compiler writes it, shortened: a loop of three, a kernel, a collective in two pieces, and one alone.
+TEXT = """HloModule jit_train_step, is_scheduled=true
+
+%add (a: f32[], b: f32[]) -> f32[] {
+  %a = f32[] parameter(0)
+  ROOT %sum = f32[] add(%a, %a)
+}
+
+%gather_1 (p: f32[4,8]) -> f32[8,8] {
+  %p.1 = f32[4,8]{1,0} parameter(0)
+  ROOT %all-gather.1 = f32[8,8]{1,0:T(8,128)} all-gather(%p.1), channel_id=7, dimensions={0}
+}
+
+%gather_2 (p: f32[4,8]) -> f32[8,8] {
+  %p.2 = f32[4,8]{1,0} parameter(0)
+  ROOT %all-gather.2 = f32[8,8]{1,0:T(8,128)} all-gather(%p.2), channel_id=7, dimensions={0}
+}
+
+%body (state: (s32[], bf16[4])) -> (s32[], bf16[4]) {
+  %state = (s32[], bf16[4]) parameter(0)
+  %inner = bf16[4]{0} fusion(%state), kind=kLoop, calls=%add, metadata={op_name="jit(train_step)/transpose(jvp(Discriminator))/block_0/conv_1/mul"}, backend_config={"window_config":{"estimated_cycles":"100"}}
+  %all-reduce.5 = f32[] all-reduce(%inner), channel_id=9, to_apply=%add
+  ROOT %next = (s32[], bf16[4]) tuple(%state, %inner)
+}
+
+%condition (state: (s32[], bf16[4])) -> pred[] {
+  %bound = s32[]{:T(128)} constant(3)
+  %state.1 = (s32[], bf16[4]) parameter(0)
+  ROOT %less = pred[] compare(%state.1, %bound), direction=LT
+}
+
+ENTRY %main (x: f32[4,8]) -> f32[8,8] {
+  %x = f32[4,8]{1,0} parameter(0)
+  %zero = s32[] constant(0)
+  %first = f32[8,8]{1,0} fusion(%x), kind=kCustom, calls=%gather_1, backend_config={"estimated_cycles":"40"}, metadata={op_name="jit(train_step)/jvp(spectral_norm)/div"}
+  %second = f32[8,8]{1,0} fusion(%x), kind=kCustom, calls=%gather_2
+  %loop = (s32[], bf16[4]) while(%zero), condition=%condition, body=%body
+  %kernel = bf16[4]{0} custom-call(%x), custom_call_target="tpu_custom_call", metadata={op_name="jit(train_step)/jvp(Generator)/attention_3/attend"}, backend_config={"custom_call_config":{"cost_estimate":{"flops":"8000"}}}
+  %permute = (f32[2]{0}, f32[2]{0}, u32[], u32[]) collective-permute-start(%x), channel_id=11
+  ROOT %out = f32[8,8]{1,0} fusion(%first), kind=kLoop, calls=%add, metadata={op_name="jit(train_step)/jvp(Generator)/add"}, backend_config={"estimated_cycles":"5"}
+}
+"""
+
+
+def test_cycles_are_summed_over_loops_and_kernels():
+    # A kernel's 8,000 FLOPs at 100 a cycle and 0.8 of the peak: 100 cycles.
+    assert hlo.cycles(TEXT, flops_per_cycle=100) == 40 + 3 * 100 + 100 + 5
+
+
+def test_the_breakdown_names_modules_and_directions():
+    assert hlo.breakdown(TEXT, 100, report.module_of) == {
+        "D block_0 backward": 300,
+        "G attention_3 forward": 100,
+        "spectral_norm": 40,
+        "G forward": 5,
+    }
+
+
+def test_collectives_in_pieces_count_once_and_those_in_loops_each_time():
+    assert hlo.collectives(TEXT) == {
+        "all-gather": {"count": 1, "bytes": 8 * 8 * 4},
+        "all-reduce": {"count": 3, "bytes": 3 * 4},
+        "collective-permute": {"count": 1, "bytes": 8},
+    }
+
+
+def test_a_loop_of_unknown_length_is_an_error_not_a_guess():
+    with pytest.raises(ValueError, match="a loop whose length cannot be read"):
+        hlo.cycles(TEXT.replace("constant(3)", "parameter(1)"), 100)

@@ -1,0 +1,148 @@
+import importlib.util
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from biggan_jax import sharding
+from biggan_jax.plan import program, report, target
+from biggan_jax.plan.chips import CHIPS
+from biggan_jax.types import UserError
+from tests.conftest import tiny_config
+
+TINY = pathlib.Path(__file__).parent.parent / "configs" / "tiny.py"
+KEYS = {"chips", "devices", "fits", "hbm_bytes_per_device", "hbm_capacity_bytes", "useful_flops_per_device"}
+KEYS |= {"compiled_flops_per_device", "estimated_cycles_per_device", "estimated_mfu", "estimated_step_seconds"}
+KEYS |= {"breakdown", "collectives", "generator_parameters", "discriminator_parameters", "versions"}
+needs_compiler = pytest.mark.skipif(not importlib.util.find_spec("libtpu"), reason="libtpu is not installed")
+
+
+def plan(*flags, cache):
+    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | {"XDG_CACHE_HOME": str(cache)}
+    command = [sys.executable, "-m", "biggan_jax.plan", f"--config={TINY}", *flags]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    """(folder, finished process, its figures) of a plan for two simulated devices."""
+    folder = tmp_path_factory.mktemp("plan")
+    done = plan("--devices=cpu:2", f"--json={folder}/plan.json", cache=folder)
+    assert done.returncode == 0, done.stderr
+    return folder, done, json.loads((folder / "plan.json").read_text())
+
+
+def test_a_plan_for_simulated_devices_has_every_figure_that_can_be_had(simulated):
+    _, done, figures = simulated
+    assert figures.keys() >= KEYS
+    assert figures["devices"] == 2 and figures["fits"] is None and figures["estimated_cycles_per_device"] is None
+    assert figures["hbm_bytes_per_device"] > 4 * 3 * figures["discriminator_parameters"]
+    assert 0.9 < figures["compiled_flops_per_device"] / figures["useful_flops_per_device"] < 1.5
+    assert figures["collectives"].keys() == {"all-reduce"}
+    assert "G 13,508 parameters, D 9,370" in done.stdout
+
+
+def test_what_was_compiled_before_is_read_again(simulated):
+    folder, _, figures = simulated
+    again = plan("--devices=cpu:2", f"--json={folder}/again.json", cache=folder)
+    assert "compiled before" in again.stderr
+    assert json.loads((folder / "again.json").read_text()) == figures
+
+
+@pytest.mark.parametrize(
+    ("flags", "sentence"),
+    [
+        ((), "--config and either --topology or --devices are needed"),
+        (("--devices=gpu:8",), "--devices=gpu:8 is not cpu:N, such as cpu:8"),
+        (("--devices=cpu:3",), "batch_size 16 is not divisible by 3 devices; nearest are 15 and 18"),
+        (("--devices=cpu:2", "--config.mesh.fsdp=3"), "mesh.data=-1, mesh.fsdp=3 does not fit 2 devices"),
+        (("--devices=cpu:2", "--config.remat=all"), "remat 'all' is unknown"),
+        pytest.param(("--topology=v5e-256",), "it is VERSION:SHAPE in chips", marks=needs_compiler),
+        pytest.param(("--topology=v9:2x2",), "Invalid TPU external name: TPU v9", marks=needs_compiler),
+    ],
+)
+def test_a_mistake_is_one_sentence(flags, sentence, tmp_path):
+    done = plan(*flags, cache=tmp_path)
+    assert done.returncode == 2
+    assert sentence in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+def test_without_the_compiler_it_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "libtpu", None)
+    with pytest.raises(UserError, match="pip install 'biggan-jax\\[plan\\]'"):
+        target.tpu_devices("v5e:2x2")
+
+
+def test_useful_work_is_not_divided_by_remat_nor_by_devices():
+    config = tiny_config()
+    plain = program.useful_flops(config)
+    config.remat = "full"
+    assert program.useful_flops(config) == plain > 0
+
+
+def test_what_may_make_it_fit_is_tried_from_the_cheapest_on_and_splits_evenly():
+    config = tiny_config()
+    config.batch_size = 48
+    assert report.changes(config, devices=4) == [
+        {"remat": "blocks"},
+        {"microbatches": 2},
+        {"microbatches": 4},
+        {"microbatches": 4, "remat": "blocks"},
+    ]
+    for overrides in report.changes(config, devices=4):
+        other = report.changed(config, overrides)
+        sharding.check_batch_size(other.batch_size, 4, other.microbatches)
+
+
+def test_chips_have_the_published_peaks():
+    chips = {"TPU v2": 46, "TPU v3": 123, "TPU v4": 275, "TPU v5 lite": 197, "TPU v5": 459, "TPU v6 lite": 918}
+    cores = {"TPU v2": 2, "TPU v3": 2}
+    for kind, teraflops in chips.items():
+        assert CHIPS[kind].peak * cores.get(kind, 1) / 1e12 == pytest.approx(teraflops, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "XLA:TPU compile permanent error. Ran out of memory in memory space hbm. Used 17.21G of 15.75G hbm. Exceeded",
+        "the total memory required for HLO temporaries (17.21G) exceeds available HBM (15.75G).",
+    ],
+)
+def test_a_program_that_is_refused_for_its_size_says_by_how_much(sentence):
+    class Lowered:
+        def compile(self):
+            raise jax.errors.JaxRuntimeError(f"RESOURCE_EXHAUSTED: {sentence}")
+
+    compiled = program._compile(Lowered())
+    assert compiled.memory == round(17.21 * 2**30) and compiled.limit == round(15.75 * 2**30)
+    assert report.fits(compiled, CHIPS["TPU v5 lite"]) is False
+
+
+@pytest.mark.plan
+@needs_compiler
+def test_a_tiny_step_is_compiled_for_a_tpu(tmp_path):
+    done = plan("--topology=v5e:2x2", "--config.dtype=bfloat16", f"--json={tmp_path}/plan.json", cache=tmp_path)
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "plan.json").read_text())
+    assert figures["chips"] == figures["devices"] == 4 and figures["fits"] is True
+    assert figures["estimated_cycles_per_device"] == sum(figures["breakdown"].values()) > 0
+    assert 0 < figures["estimated_mfu"] < 1
+    # The fused attention is there, and counted.
+    assert figures["breakdown"]["D attention_0 backward"] > 0
+    assert figures["collectives"].keys() <= {"all-reduce", "all-gather", "reduce-scatter"}
+
+
+@pytest.mark.plan
+@needs_compiler
+def test_what_no_chip_holds_does_not_fit_and_the_advice_does(tmp_path):
+    flags = "--topology=v5e:2x2", "--config.batch_size=65536", "--config.model.ch=64", f"--json={tmp_path}/plan.json"
+    done = plan(*flags, cache=tmp_path)
+    assert done.returncode == 1, done.stderr
+    figures = json.loads((tmp_path / "plan.json").read_text())
+    assert figures["fits"] is False and "DOES NOT FIT" in done.stdout
+    assert "does fit" in figures["advice"][-1]
