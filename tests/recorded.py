@@ -1,16 +1,18 @@
 """The training command, for tests of several hosts: it notes in the folder RECORD what its process reads and writes.
 
-Small arrays lie in parts, too, as large ones do in earnest. FAIL=HOST:STEP makes that host's data fail there.
+Small arrays lie in parts, too, as large ones do in earnest. FAIL=HOST:STEP makes that host's data fail there, with ERROR.
 """
 
 import os
 import pathlib
 import sys
+import time
 
 import jax
 import numpy as np
 
 from biggan_jax import data, sharding
+from biggan_jax.checkpoint import Checkpoints
 from biggan_jax.main import WORKDIR, run
 from biggan_jax.types import UserError
 
@@ -39,6 +41,8 @@ def record_writes(event, arguments):
 
 if __name__ == "__main__":
     data.host_batch = recorded_host_batch
+    if os.environ.get("ERROR") == "OSError":
+        Checkpoints.close = lambda self: time.sleep(1000)  # As if it waited for others, who never come.
     if os.environ.get("RECORD"):
         sys.addaudithook(record_writes)
     run()
