@@ -5,7 +5,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from biggan_jax.layers.spectral import outputs_last
+from biggan_jax.layers.spectral import alike, outputs_last
 from biggan_jax.types import Image, Logit, Params
 
 
@@ -15,8 +15,9 @@ def orthogonal(params: Params, *, exclude: tuple[str, ...] = ("shared",)) -> jax
     Brock et al. 2019, sec. 3.1, eq. 3. Of kernels and embeddings (an embedding's filters are its classes), not of biases
     and gains, nor of G's shared class embedding, as BigGAN-PyTorch has it. On raw weights, before spectral norm.
     """
-    weights = [outputs_last(path, weight) for path, weight in _weights(params) if path[0] not in exclude]
-    return sum((_squared_products(weight) for weight in weights), jnp.float32(0))
+    weights = {path: weight for path, weight in _weights(params) if path[0] not in exclude}
+    groups = [jnp.stack([outputs_last(path, weights[path]) for path in paths]) for paths in alike(weights)]
+    return sum((jax.vmap(_squared_products)(group).sum() for group in groups), jnp.float32(0))
 
 
 def gradient_penalty(discriminate: Callable[[Image], Logit], x: Image) -> jax.Array:

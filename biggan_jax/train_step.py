@@ -37,11 +37,10 @@ def update_discriminator(
 
     def loss(d_weights, g_weights, batch_stats, batch, key):
         x, y, z, fake_y = batch
-        real_key, fake_key = jax.random.split(key)
+        key, r1_key = jax.random.split(key)
         fake, batch_stats = gan.generate(g_weights, batch_stats, z, fake_y)
-        # Real and fake apart: concatenated along the sharded batch axis they would have to move between devices.
-        real_logits = gan.discriminate(d_weights, x, y, real_key)
-        fake_logits = gan.discriminate(d_weights, fake, fake_y, fake_key)
+        logits = gan.discriminate(d_weights, interleave(x, fake), interleave(y, fake_y), key)
+        real_logits, fake_logits = logits.reshape(-1, 2).T
         real_loss, fake_loss = gan.loss.discriminator(real_logits, fake_logits)
         metrics = {
             "d_loss": real_loss + fake_loss,
@@ -52,7 +51,7 @@ def update_discriminator(
         }
         penalty = 0.0
         if gan.r1:
-            metrics["d_r1"] = gradient_penalty(lambda x: gan.discriminate(d_weights, x, y, real_key), x)
+            metrics["d_r1"] = gradient_penalty(lambda x: gan.discriminate(d_weights, x, y, r1_key), x)
             penalty = gan.r1 * metrics["d_r1"]
         return real_loss + fake_loss + penalty, (batch_stats, metrics)
 
@@ -137,6 +136,11 @@ def every(batch: tuple[jax.Array, ...], step: int, start: int | jax.Array) -> tu
     """Every step-th example from `start` on. Unlike a contiguous part of the batch it has examples of every device."""
     pick = lambda x: jax.lax.dynamic_index_in_dim(x.reshape(-1, step, *x.shape[1:]), start, axis=1, keepdims=False)
     return tuple(pick(x) for x in batch)
+
+
+def interleave(real: jax.Array, fake: jax.Array) -> jax.Array:
+    """Real, fake, real, fake: [2 B, ...]. One after the other, half of a batch that is split would change its device."""
+    return jnp.stack([real, fake], axis=1).reshape(-1, *real.shape[1:])
 
 
 def add(total, more):

@@ -26,7 +26,7 @@ def updates(game):
     """(gan, state before, (G, D) after one D update, (G, D) after one G update), both from the same state."""
     gan, state = game
     G, D = state.generator, state.discriminator
-    batch = random_batch(gan, 8)
+    batch = random_batch(gan, 16)
     z_key, key = jax.random.split(jax.random.key(0))
 
     def both(G, D, x, y):
@@ -182,6 +182,7 @@ def accumulated():
         "whole": (plain, 1),
         "update": (dataclasses.replace(plain, microbatches=2), 2),
         "microbatch": (dataclasses.replace(plain, microbatches=2, spectral_advance="microbatch"), 2),
+        "loop": (dataclasses.replace(plain, microbatches=2, scan_microbatches=True), 2),
     }
     return state, plain, {name: jax.jit(functools.partial(both, gan, n))() for name, (gan, n) in games.items()}
 
@@ -194,6 +195,15 @@ def test_microbatches_are_averaged_to_the_gradient_of_the_whole(accumulated):
         for name in a:
             np.testing.assert_allclose(a[name], b[name], atol=2e-5, err_msg=name)
     assert float(metrics["g_loss"]) == pytest.approx(float(metrics2["g_loss"]), rel=1e-4)
+
+
+def test_microbatches_in_a_loop_are_those_one_after_another(accumulated):
+    _, _, after = accumulated
+    for a, b in zip(after["update"], after["loop"], strict=True):
+        a, b = leaves(a), leaves(b)
+        for name in a:
+            # Rounding, of weights that one step of rate 1 has thrown far.
+            np.testing.assert_allclose(a[name], b[name], atol=2e-5 * (1 + np.abs(a[name]).max()), err_msg=name)
 
 
 def test_u_advances_once_an_update_or_once_a_microbatch(accumulated):
@@ -220,6 +230,40 @@ def test_running_moments_move_with_each_microbatch(accumulated):
     old, whole, parts = (leaves(after[n][0].stats["batch_stats"]) for n in ("whole", "whole", "update"))
     moved = [np.abs(parts[name] - whole[name]).max() for name in old if "block_0" in name and "mean" in name]
     assert max(moved) > 1e-4
+
+
+@pytest.fixture(scope="module", params=[("biggan", "full"), ("biggan_deep", "blocks")], ids="-".join)
+def remembered(request):
+    """(state, metrics, work asked for) of a round that keeps all activations, and of one that makes them anew."""
+    family, remat = request.param
+    outcomes = []
+    for value in ("none", remat):
+        c = tiny_config(family)
+        c.remat, c.d_steps = value, 1
+        gan = build_gan(c)
+        state = with_attention(jax.jit(lambda gan=gan: init_state(gan, 0))())
+        batch = random_batch(gan, 32)
+        lowered = jax.jit(functools.partial(train_step, gan)).lower(state, batch)
+        outcomes.append((*lowered.compile()(state, batch), lowered.cost_analysis()["flops"]))
+    return family, outcomes
+
+
+def test_activations_made_anew_are_the_same(remembered):
+    family, ((kept, metrics, _), (again, more, _)) = remembered
+    for name in metrics:
+        assert float(metrics[name]) == pytest.approx(float(more[name]), rel=1e-5, abs=1e-6)
+    for player in ("generator", "discriminator"):
+        a, b = leaves(getattr(kept, player).params), leaves(getattr(again, player).params)
+        for name in a:
+            if name not in biases_that_feed_only_batch_norm(family):
+                # Adam's first step is lr in size, whatever the gradient's: where that is rounding, it goes either way.
+                assert np.mean(np.abs(a[name] - b[name])) <= 2e-6, name
+
+
+def test_making_activations_anew_is_more_work(remembered):
+    """Whether it saves memory only a TPU's compiler tells, in tests/plan: XLA for CPUs finds that it has them already."""
+    _, ((_, _, kept), (_, _, again)) = remembered
+    assert 1.15 * kept < again < 1.5 * kept
 
 
 def test_penalties_are_added_once_whatever_the_microbatches():

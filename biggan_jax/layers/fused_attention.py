@@ -61,8 +61,6 @@ def _call(kernel, name, by_query, whole, out_by_query, out_whole, products, inte
     blocked = lambda x: pl.BlockSpec((1, block, x.shape[-1]), lambda i, j: (i, j, 0))
     entire = lambda x: pl.BlockSpec((1, *x.shape[1:]), lambda i, j: (i, 0, 0))
     outs = [*out_by_query, *out_whole]
-    # As the matrix units work: on 128 columns, filled or not.
-    columns = sum(pl.cdiv(x.shape[-1], 128) * 128 for x in products)
     return pl.pallas_call(
         kernel,
         name=name,
@@ -71,12 +69,19 @@ def _call(kernel, name, by_query, whole, out_by_query, out_whole, products, inte
         out_specs=[*map(blocked, out_by_query), *map(entire, out_whole)],
         out_shape=[jax.ShapeDtypeStruct(x.shape, x.dtype) for x in outs],
         cost_estimate=pl.CostEstimate(
-            flops=2 * images * queries * keys * columns,
+            flops=2 * images * queries * keys * sum(x.shape[-1] for x in products),
             transcendentals=images * queries * keys,
             bytes_accessed=sum(x.size * x.dtype.itemsize for x in (*by_query, *whole, *outs)),
         ),
         interpret=interpret,
     )(*by_query, *whole)
+
+
+def busy_flops(name: str, operands: list[tuple[int, ...]]) -> int:
+    """FLOPs for which the kernel of that name keeps the matrix units busy: they work on 128 columns, filled or not. For plans."""
+    (images, queries, d), (_, keys, e) = operands[0], operands[-1]
+    d, e = (pl.cdiv(size, 128) * 128 for size in (d, e))
+    return 2 * images * queries * keys * (3 * d + 2 * e if name == "attend_gradient" else d + e)
 
 
 def _forward(q, k, v, out):

@@ -3,6 +3,7 @@
 It must not know modules: the trees of singular vectors say which parameters are normalised, and nothing else does.
 """
 
+import functools
 from collections.abc import Callable
 
 import jax
@@ -13,6 +14,10 @@ from biggan_jax.types import Params
 Rule = Callable[[tuple[str, ...]], bool]
 """Says for a parameter's path, such as ('block_0', 'conv_1', 'kernel'), whether it is normalised."""
 
+
+TOGETHER = 2**20
+"""Elements up to which weights of one shape are worked through at once. BigGAN-deep has 177, cut in parts over the devices:
+one by one, a tenth of a TPU's step is the start of thousands of tiny operations. Larger ones are not worth the copy."""
 
 Vectors = dict[str, Params]
 """{"u": tree}, or {"u": tree, "v": tree} for a network that is evaluated with stored vectors; trees as `init` makes them."""
@@ -62,14 +67,26 @@ def normalize(params: Params, vectors: Vectors, *, eps: float = 1e-4, iterations
     """
     weights = jax.tree.map(lambda w: w, params)
     new: Vectors = {name: {} for name in vectors}
-    for path, u in _leaves(vectors["u"]):
-        weight = _get(params, path)
-        u, v = _power_steps(jax.lax.stop_gradient(outputs_last(path, weight)), u, eps, iterations)
-        _set(weights, path, _normalized(path, weight, u, v))
-        _set(new["u"], path, u)
-        if "v" in new:
-            _set(new["v"], path, v.reshape(-1))
+    power_steps = jax.vmap(functools.partial(_power_steps, eps=eps, iterations=iterations))
+    for paths in alike({path: _get(params, path) for path, _ in _leaves(vectors["u"])}):
+        stacked = jnp.stack([outputs_last(path, _get(params, path)) for path in paths])
+        us = jnp.stack([_get(vectors["u"], path) for path in paths])
+        us, vs, sigmas = power_steps(jax.lax.stop_gradient(stacked), us)
+        for path, weight, u, v in zip(paths, jax.vmap(_over_sigma)(stacked, sigmas, us, vs), us, vs, strict=True):
+            _set(weights, path, outputs_last(path, weight).astype(_get(params, path).dtype))
+            _set(new["u"], path, u)
+            if "v" in new:
+                _set(new["v"], path, v.reshape(-1))
     return weights, new
+
+
+def alike(weights: dict[tuple[str, ...], jax.Array]) -> list[list[tuple[str, ...]]]:
+    """The weights' paths in groups that are worked through at once: small ones of one shape."""
+    groups: dict[tuple, list] = {}
+    for path, weight in weights.items():
+        alone = path if weight.size > TOGETHER else ()
+        groups.setdefault((weight.shape, path[-1], alone), []).append(path)
+    return list(groups.values())
 
 
 def normalize_stored(params: Params, vectors: Vectors) -> Params:
@@ -77,48 +94,40 @@ def normalize_stored(params: Params, vectors: Vectors) -> Params:
     weights = jax.tree.map(lambda w: w, params)
     for path, u in _leaves(vectors["u"]):
         weight = _get(params, path)
-        v = _get(vectors["v"], path).reshape(outputs_last(path, weight).shape[:-1])
-        _set(weights, path, _normalized(path, weight, u, v))
+        last = outputs_last(path, weight)
+        v = _get(vectors["v"], path).reshape(last.shape[:-1])
+        sigma = _dot(_dot(v, last, axes=v.ndim), u, axes=1)
+        _set(weights, path, outputs_last(path, _over_sigma(last, sigma, u, v)).astype(weight.dtype))
     return weights
 
 
-def _power_steps(weight: jax.Array, u: jax.Array, eps: float, iterations: int) -> tuple[jax.Array, jax.Array]:
-    """weight [..., in, out], u [out]: the next u [out] and v [..., in]."""
+def _power_steps(
+    weight: jax.Array, u: jax.Array, *, eps: float, iterations: int
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """weight [..., in, out], u [out]: the next u [out] and v [..., in], and sigma = v W u."""
     # No axis is merged with another: a weight that lies in parts on several devices would have to move.
     for _ in range(iterations):
         v = _unit(_dot(weight, u, axes=1), eps)
-        u = _unit(_dot(v, weight, axes=v.ndim), eps)
-    return u, v
-
-
-def _normalized(path: tuple[str, ...], weight: jax.Array, u: jax.Array, v: jax.Array) -> jax.Array:
-    return outputs_last(path, _over_sigma(outputs_last(path, weight), u, v)).astype(weight.dtype)
+        along_v = _dot(v, weight, axes=v.ndim)
+        u = _unit(along_v, eps)
+    return u, v, jnp.sum(along_v * u)
 
 
 @jax.custom_vjp
-def _over_sigma(weight: jax.Array, u: jax.Array, v: jax.Array) -> jax.Array:
-    """weight / sigma, sigma = v W u. u and v count as constants."""
-    return weight / _sigma(weight, u, v)
+def _over_sigma(weight: jax.Array, sigma: jax.Array, u: jax.Array, v: jax.Array) -> jax.Array:
+    """weight / sigma, where sigma = v W u, through which the gradient flows. u and v count as constants."""
+    return weight / sigma
 
 
-def _over_sigma_forward(weight, u, v):
-    sigma = _sigma(weight, u, v)
-    return weight / sigma, (weight, sigma, u, v)
-
-
-def _over_sigma_backward(kept, g):
+def _over_sigma_gradient(kept, g):
     # (g - <g, W / sigma> v u^T) / sigma (Miyato et al. 2018, eq. 12). Left to differentiation, v u^T is a matrix product at
     # full precision, a tenth of BigGAN's step on a TPU; so it is a product of elements, part of what follows it.
     weight, sigma, u, v = kept
     along = jnp.sum(g * weight) / sigma
-    return (g - along * (v[..., None] * u)) / sigma, None, None
+    return (g - along * (v[..., None] * u)) / sigma, None, None, None
 
 
-_over_sigma.defvjp(_over_sigma_forward, _over_sigma_backward)
-
-
-def _sigma(weight: jax.Array, u: jax.Array, v: jax.Array) -> jax.Array:
-    return _dot(_dot(v, weight, axes=v.ndim), u, axes=1)
+_over_sigma.defvjp(lambda *arguments: (_over_sigma(*arguments), arguments), _over_sigma_gradient)
 
 
 def _dot(a: jax.Array, b: jax.Array, *, axes: int) -> jax.Array:

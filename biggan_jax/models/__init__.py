@@ -8,7 +8,8 @@ from biggan_jax import latents, sharding
 from biggan_jax.augment import POLICIES
 from biggan_jax.config import choose
 from biggan_jax.gan import GAN
-from biggan_jax.layers import attention, fused_attention
+from biggan_jax.layers import blocked_attention, fused_attention
+from biggan_jax.layers.attention import Attend, attend
 from biggan_jax.layers.initializers import INITIALIZERS
 from biggan_jax.losses import LOSSES
 from biggan_jax.models import biggan, biggan_deep
@@ -20,12 +21,9 @@ FAMILIES = {"biggan": biggan.build, "biggan_deep": biggan_deep.build}
 def build_gan(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GAN:
     """The game that `config` describes. `mesh`: the devices over which its steps are split."""
     generator, discriminator = choose(FAMILIES, "model.family", config.model.family)(config)
-    attend = attention.attend
-    if config.fused_attention and config.dtype == "bfloat16" and fused_attention.runs_on(mesh):
-        attend = sharding.on_each_device(fused_attention.attend, mesh, otherwise=attention.attend)
-    generator = generator.clone(attend=attend)
+    generator = generator.clone(attend=attention_on(mesh, config))
     # R1 differentiates D's gradient, which a kernel does not offer.
-    discriminator = discriminator.clone(attend=attention.attend if config.regularizer.r1 else attend)
+    discriminator = discriminator.clone(attend=attention_on(mesh, config) if not config.regularizer.r1 else attend)
     # On the command line a,b is one word.
     policy = tuple(name for entry in config.augment.policy for name in entry.split(","))
     for name in policy:
@@ -62,6 +60,15 @@ def build_gan(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GA
         # A loop over convolutions takes XLA minutes to compile for a CPU, and makes them slow there.
         scan_microbatches=mesh is not None and mesh.devices.flat[0].platform != "cpu",
     )
+
+
+def attention_on(mesh: Mesh | None, config: ml_collections.ConfigDict) -> Attend:
+    """What computes attention on the mesh's devices; equal but for rounding."""
+    if config.fused_attention and config.dtype == "bfloat16" and fused_attention.runs_on(mesh):
+        return sharding.on_each_device(fused_attention.attend, mesh, otherwise=attend)
+    if blocked_attention.runs_on(mesh):
+        return sharding.on_each_device(blocked_attention.attend, mesh, otherwise=attend)
+    return attend
 
 
 def adam(learning_rate: float, config: ml_collections.ConfigDict) -> optax.GradientTransformation:

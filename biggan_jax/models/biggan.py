@@ -68,7 +68,7 @@ class Generator(nn.Module):
 
     @nn.compact
     def __call__(self, z: Latent, y: Label | None = None, *, train: bool = False) -> Image:
-        block = rematerialised(GeneratorBlock) if self.remat else GeneratorBlock
+        block = rematerialised(GeneratorBlock, static=(3,)) if self.remat else GeneratorBlock
         first, *widths = WIDTHS[self.resolution].generator
         z = z.astype(jnp.float32)
         z, *chunks = jnp.split(z, len(widths) + 1, axis=-1) if self.skip_z else [z] + [z[:, :0]] * len(widths)

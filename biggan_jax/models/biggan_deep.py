@@ -69,7 +69,7 @@ class Generator(nn.Module):
 
     @nn.compact
     def __call__(self, z: Latent, y: Label | None = None, *, train: bool = False) -> Image:
-        block = rematerialised(GeneratorBlock) if self.remat else GeneratorBlock
+        block = rematerialised(GeneratorBlock, static=(3,)) if self.remat else GeneratorBlock
         first, *widths = WIDTHS[self.resolution].generator
         c = z.astype(jnp.float32)
         if self.num_classes:

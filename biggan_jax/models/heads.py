@@ -9,12 +9,12 @@ from biggan_jax.layers.norm import BatchNorm
 from biggan_jax.types import Image, Label, Logit
 
 
-def rematerialised(block: type[nn.Module]) -> type[nn.Module]:
+def rematerialised(block: type[nn.Module], *, static: tuple[int, ...] = ()) -> type[nn.Module]:
     """The block, of whose forward pass only the input is kept; its gradient computes the rest again.
 
-    Arguments by position: x, and in G the condition and `train`.
+    `static`: which of its arguments are no arrays, the module itself being 0; all are given by position.
     """
-    return nn.remat(block, static_argnums=(3,))
+    return nn.remat(block, static_argnums=static)
 
 
 def to_image(x: jax.Array, *, pad_rgb: bool, bn_eps: float, bn_momentum: float, dtype: jnp.dtype, train: bool) -> Image:

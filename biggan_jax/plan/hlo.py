@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterator
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 BYTES = {"pred": 1, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "s64": 8}
 BYTES |= {"u64": 8, "f64": 8}
-KERNEL_SHARE = 0.8
-"""Of the matrix units' peak that attention's kernels reach: by the compiler's final schedule on v5e 0.93 forward, 0.83 backward."""
-
 _INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?(?P<name>[\w.\-]+) = (?P<rest>.*)$")
 _OPCODE = re.compile(r"(?:^|[\s)}])(?P<opcode>[a-z][a-z0-9\-]*)\(")
 _CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
-_KERNEL_FLOPS = re.compile(r'"cost_estimate":\{"flops":"(\d+)"')
+_KERNEL = re.compile(
+    r'custom_call_target="tpu_custom_call", operand_layout_constraints=\{((?:[a-z0-9]+\[[\d,]*\]\{[^}]*\}(?:, )?)*)\}'
+)
 _CHANNEL = re.compile(r"\bchannel_id=(\d+)")
 _OP_NAME = re.compile(r'op_name="([^"]*)"')
 _ARRAY = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
@@ -31,14 +30,14 @@ _CONSTANT = re.compile(r"\bconstant\((\d+)\)")
 class Instruction:
     """One line of a scheduled program. `type` is its result's, as text; `value` that of a constant, `condition` a loop's.
 
-    cycles are the compiler's estimate, 0 where it makes none: of kernels, whose own `flops` are given instead.
+    cycles are the compiler's estimate, 0 where it makes none, as of kernels; `operands` are the shapes of what a kernel reads.
     """
 
     name: str
     opcode: str
     type: str
     cycles: int
-    flops: int
+    operands: tuple[tuple[int, ...], ...]
     op_name: str
     called: tuple[str, ...]
     channel: int | None
@@ -65,14 +64,14 @@ def parse(text: str) -> tuple[dict[str, list[Instruction]], str]:
 
 def _instruction(name: str, rest: str) -> Instruction:
     opcode = _OPCODE.search(rest)
-    cycles, flops, op_name = _CYCLES.search(rest), _KERNEL_FLOPS.search(rest), _OP_NAME.search(rest)
+    cycles, kernel, op_name = _CYCLES.search(rest), _KERNEL.search(rest), _OP_NAME.search(rest)
     condition, constant, channel = _CONDITION.search(rest), _CONSTANT.search(rest), _CHANNEL.search(rest)
     return Instruction(
         name=name,
         opcode=opcode["opcode"] if opcode else "",
         type=rest[: opcode.start()] if opcode else rest,
         cycles=int(cycles[1]) if cycles else 0,
-        flops=int(flops[1]) if flops else 0,
+        operands=tuple(_sizes(shape) for _, shape in _ARRAY.findall(kernel[1])) if kernel else (),
         op_name=op_name[1] if op_name else "",
         called=tuple(_CALLED.findall(rest)),
         channel=int(channel[1]) if channel else None,
@@ -127,19 +126,20 @@ def collectives(text: str) -> dict[str, dict[str, int]]:
 
 def array_bytes(kind: str, shape: str) -> int:
     """Bytes of an array, such as bf16 and 8,128."""
-    return BYTES.get(kind, 0) * math.prod(int(size) for size in shape.split(",") if size)
+    return BYTES.get(kind, 0) * math.prod(_sizes(shape))
 
 
-def cycles(text: str, flops_per_cycle: int) -> int:
-    """The estimate of one run, in cycles of one device."""
-    return sum(breakdown(text, flops_per_cycle, lambda name: name).values())
+def _sizes(shape: str) -> tuple[int, ...]:
+    return tuple(int(size) for size in shape.split(",") if size)
 
 
-def breakdown(text: str, flops_per_cycle: int, module_of: Callable[[str], str]) -> dict[str, int]:
-    """Cycles by `module_of(op_name)`, the largest first: the compiler's own, and for kernels their FLOPs at KERNEL_SHARE."""
+def breakdown(
+    text: str, module_of: Callable[[str], str], kernel_cycles: Callable[[Instruction], int]
+) -> dict[str, int]:
+    """Cycles of one run by `module_of(op_name)`, the largest first: the compiler's estimates, and `kernel_cycles` of kernels."""
     sums: Counter = Counter()
     for instruction, times in executed(text):
-        own = instruction.cycles or round(instruction.flops / flops_per_cycle / KERNEL_SHARE)
+        own = kernel_cycles(instruction) if instruction.operands else instruction.cycles
         if own:
             sums[module_of(instruction.op_name)] += own * times
     return dict(sums.most_common())

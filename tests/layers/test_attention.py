@@ -1,9 +1,11 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from biggan_jax.layers import fused_attention
+from biggan_jax.layers import blocked_attention, fused_attention
 from biggan_jax.layers.attention import SelfAttention, attend
 
 
@@ -42,11 +44,14 @@ def written_out(q, k, v):
     return jnp.einsum("bqk,bkc->bqc", jax.nn.softmax(jnp.einsum("bqc,bkc->bqk", q, k), axis=-1), v)
 
 
-@pytest.mark.parametrize(
-    "ours", [attend, lambda q, k, v: fused_attention.attend(q, k, v, True)], ids=["plain", "fused"]
-)
-def test_attention_and_its_gradient_are_those_of_the_formula(ours, monkeypatch):
-    monkeypatch.setattr(fused_attention, "SCORES", 128)  # Several blocks of queries, whose gradients add up.
+interpreted = functools.partial(fused_attention.attend, interpret=True)
+
+
+@pytest.mark.parametrize("ours", [attend, blocked_attention.attend, interpreted], ids=["plain", "blocked", "fused"])
+@pytest.mark.parametrize("scores", [1, 128, 2**18])
+def test_attention_and_its_gradient_are_those_of_the_formula(ours, scores, monkeypatch):
+    for room in (blocked_attention, fused_attention):
+        monkeypatch.setattr(room, "SCORES", scores)  # One query at once, several blocks, and all.
     draw = lambda seed, *shape: np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
     inputs = draw(0, 2, 32, 8), draw(1, 2, 16, 8), draw(2, 2, 16, 24)
     (out, pullback), (expected, expected_pullback) = jax.vjp(ours, *inputs), jax.vjp(written_out, *inputs)
@@ -56,8 +61,9 @@ def test_attention_and_its_gradient_are_those_of_the_formula(ours, monkeypatch):
         np.testing.assert_allclose(a, b, atol=2e-5)
 
 
-def test_the_gradient_of_plain_attention_can_be_differentiated():
+@pytest.mark.parametrize("ours", [attend, blocked_attention.attend], ids=["plain", "blocked"])
+def test_the_gradient_can_be_differentiated(ours):
     """As R1 does in D."""
     q, k, v = (np.random.default_rng(i).standard_normal((1, 8, 4)).astype(np.float32) for i in range(3))
     size = lambda f: lambda k: jnp.sum(jax.grad(lambda q: jnp.sum(f(q, k, v) ** 2))(q) ** 2)
-    np.testing.assert_allclose(jax.grad(size(attend))(k), jax.grad(size(written_out))(k), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(jax.grad(size(ours))(k), jax.grad(size(written_out))(k), rtol=1e-3, atol=1e-4)

@@ -1,7 +1,8 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from biggan_jax.layers.linear import ClassEmbedding, Conv3x3
+from biggan_jax.layers.linear import ClassEmbedding, Conv3x3, FirstOfConv3x3, look_up
 
 
 def test_a_one_hot_mixture_is_the_class():
@@ -10,6 +11,25 @@ def test_a_one_hot_mixture_is_the_class():
     variables = embedding.init(jax.random.key(0), y)
     mixed = embedding.apply(variables, np.eye(5, dtype=np.float32)[y])
     np.testing.assert_allclose(mixed, embedding.apply(variables, y), atol=1e-6)
+
+
+def test_the_gradient_of_a_look_up_adds_where_classes_recur():
+    table, y = np.arange(12, dtype=np.float32).reshape(4, 3), np.array([2, 0, 2])
+    rows, pullback = jax.vjp(lambda table: look_up(table, y), table)
+    np.testing.assert_array_equal(rows, table[y])
+    g = np.array([[1, 2, 3], [4, 5, 6], [10, 20, 30]], np.float32)
+    np.testing.assert_array_equal(*pullback(g), [[4, 5, 6], [0, 0, 0], [11, 22, 33], [0, 0, 0]])
+
+
+def test_the_first_filters_alone_are_those_of_the_whole_convolution():
+    x = np.random.default_rng(0).standard_normal((2, 5, 4, 8)).astype(np.float32)
+    first, whole = FirstOfConv3x3(8, 3, jnp.float32), Conv3x3(8)
+    params = whole.init(jax.random.key(0), x)
+    y, pullback = jax.vjp(first.apply, params, x)
+    expected, expected_pullback = jax.vjp(lambda *inputs: whole.apply(*inputs)[..., :3], params, x)
+    np.testing.assert_allclose(y, expected, atol=1e-5)
+    for ours, theirs in zip(*map(jax.tree.leaves, (pullback(y), expected_pullback(y))), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
 def test_kernels_start_orthogonal_and_biases_at_zero():

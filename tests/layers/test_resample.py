@@ -3,6 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from biggan_jax.layers import resample
 from biggan_jax.layers.linear import Conv3x3
 from biggan_jax.layers.resample import Conv3x3Pool, UpConv3x3, average_pool, conv_pool, upsample, upsample_conv
 
@@ -40,7 +41,9 @@ def conv(x, kernel):
 @pytest.mark.parametrize(
     ("together", "apart"), [(upsample_conv, plain_upsample_conv), (conv_pool, plain_conv_pool)], ids=["up", "pool"]
 )
-def test_resampling_and_convolution_together_are_what_they_are_apart(together, apart):
+@pytest.mark.parametrize("least", [0, 16], ids=["strided", "plain"])
+def test_resampling_and_convolution_together_are_what_they_are_apart(together, apart, least, monkeypatch):
+    monkeypatch.setattr(resample, "LEAST", least)
     x = np.random.default_rng(0).standard_normal((2, 4, 6, 3)).astype(np.float32)
     y, pullback = jax.vjp(together, x, KERNEL)
     expected, expected_pullback = jax.vjp(apart, x, KERNEL)
@@ -50,8 +53,9 @@ def test_resampling_and_convolution_together_are_what_they_are_apart(together, a
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
-def test_the_gradient_of_the_pooled_convolution_can_be_differentiated():
+def test_the_gradient_of_the_pooled_convolution_can_be_differentiated(monkeypatch):
     """As R1 does in D."""
+    monkeypatch.setattr(resample, "LEAST", 0)
     x = np.random.default_rng(0).standard_normal((1, 4, 4, 3)).astype(np.float32)
     size = lambda f: lambda kernel: jnp.sum(jax.grad(lambda x: jnp.sum(f(x, kernel) ** 2))(x) ** 2)
     ours, theirs = (jax.grad(size(f))(KERNEL) for f in (conv_pool, plain_conv_pool))

@@ -1,6 +1,7 @@
 import pytest
 
 from biggan_jax.plan import hlo, report
+from biggan_jax.plan.chips import Chip
 
 # As the TPU compiler writes it, shortened: a loop of three, a kernel, a collective in two pieces, and one alone.
 TEXT = """HloModule jit_train_step, is_scheduled=true
@@ -39,25 +40,24 @@ ENTRY %main (x: f32[4,8]) -> f32[8,8] {
   %first = f32[8,8]{1,0} fusion(%x), kind=kCustom, calls=%gather_1, backend_config={"estimated_cycles":"40"}, metadata={op_name="jit(train_step)/jvp(spectral_norm)/div"}
   %second = f32[8,8]{1,0} fusion(%x), kind=kCustom, calls=%gather_2
   %loop = (s32[], bf16[4]) while(%zero), condition=%condition, body=%body
-  %kernel = bf16[4]{0} custom-call(%x), custom_call_target="tpu_custom_call", metadata={op_name="jit(train_step)/jvp(Generator)/attention_3/attend"}, backend_config={"custom_call_config":{"cost_estimate":{"flops":"8000"}}}
+  %kernel = bf16[4]{0} custom-call(%x), custom_call_target="tpu_custom_call", operand_layout_constraints={bf16[8,64,12]{2,1,0}, bf16[8,16,12]{2,1,0}, bf16[8,16,48]{2,1,0}}, metadata={op_name="jit(train_step)/jvp(Generator)/attention_3/shard_map/attend/pallas_call"}
   %permute = (f32[2]{0}, f32[2]{0}, u32[], u32[]) collective-permute-start(%x), channel_id=11
   ROOT %out = f32[8,8]{1,0} fusion(%first), kind=kLoop, calls=%add, metadata={op_name="jit(train_step)/jvp(Generator)/add"}, backend_config={"estimated_cycles":"5"}
 }
 """
 
 
-def test_cycles_are_summed_over_loops_and_kernels():
-    # A kernel's 8,000 FLOPs at 100 a cycle and 0.8 of the peak: 100 cycles.
-    assert hlo.cycles(TEXT, flops_per_cycle=100) == 40 + 3 * 100 + 100 + 5
+def test_cycles_are_summed_over_loops_and_kernels_by_module_and_direction():
+    kernels = []
+    found = hlo.breakdown(TEXT, report.module_of, lambda kernel: kernels.append(kernel) or 100)
+    assert found == {"D block_0 backward": 3 * 100, "G attention_3 forward": 100, "spectral_norm": 40, "G forward": 5}
+    assert [kernel.operands for kernel in kernels] == [((8, 64, 12), (8, 16, 12), (8, 16, 48))]
 
 
-def test_the_breakdown_names_modules_and_directions():
-    assert hlo.breakdown(TEXT, 100, report.module_of) == {
-        "D block_0 backward": 300,
-        "G attention_3 forward": 100,
-        "spectral_norm": 40,
-        "G forward": 5,
-    }
+def test_a_kernel_takes_as_long_as_the_columns_that_it_keeps_busy():
+    (kernel,) = (i for i, _ in hlo.executed(TEXT) if i.operands)
+    # Two products, for each of 8 x 64 x 16 scores 128 columns.
+    assert report.kernel_cycles(kernel, Chip(0, 1000, 1.0)) == round(8 * 64 * 16 * 2 * (128 + 128) / 1000 / 0.8)
 
 
 def test_collectives_in_pieces_count_once_and_those_in_loops_each_time():
@@ -70,4 +70,4 @@ def test_collectives_in_pieces_count_once_and_those_in_loops_each_time():
 
 def test_a_loop_of_unknown_length_is_an_error_not_a_guess():
     with pytest.raises(ValueError, match="a loop whose length cannot be read"):
-        hlo.cycles(TEXT.replace("constant(3)", "parameter(1)"), 100)
+        hlo.collectives(TEXT.replace("constant(3)", "parameter(1)"))

@@ -139,6 +139,22 @@ def test_a_tiny_step_is_compiled_for_a_tpu(tmp_path):
 
 @pytest.mark.plan
 @needs_compiler
+def test_microbatches_and_remat_save_memory(tmp_path):
+    """And the loop over microbatches is counted as often as it runs."""
+    flags = "--topology=v5e:2x2", "--config.dtype=bfloat16", "--config.batch_size=2048", "--config.model.ch=16"
+    figures = {}
+    for name, more in {"plain": [], "blocks": ["--config.remat=blocks"], "parts": ["--config.microbatches=4"]}.items():
+        done = plan(*flags, *more, f"--json={tmp_path}/{name}.json", cache=tmp_path)
+        assert done.returncode == 0, done.stderr
+        figures[name] = json.loads((tmp_path / f"{name}.json").read_text())
+    memory = {name: found["hbm_bytes_per_device"] for name, found in figures.items()}
+    assert memory["blocks"] < 0.9 * memory["plain"] and memory["parts"] < 0.6 * memory["plain"]
+    cycles = {name: found["estimated_cycles_per_device"] for name, found in figures.items()}
+    assert cycles["blocks"] > cycles["plain"] and cycles["parts"] > 0.9 * cycles["plain"]
+
+
+@pytest.mark.plan
+@needs_compiler
 def test_what_no_chip_holds_does_not_fit_and_the_advice_does(tmp_path):
     flags = "--topology=v5e:2x2", "--config.batch_size=65536", "--config.model.ch=64", f"--json={tmp_path}/plan.json"
     done = plan(*flags, cache=tmp_path)
