@@ -202,8 +202,9 @@ def test_microbatches_in_a_loop_are_those_one_after_another(accumulated):
     for a, b in zip(after["update"], after["loop"], strict=True):
         a, b = leaves(a), leaves(b)
         for name in a:
-            # Rounding, of weights that one step of rate 1 has thrown far.
-            np.testing.assert_allclose(a[name], b[name], atol=2e-5 * (1 + np.abs(a[name]).max()), err_msg=name)
+            # Rounding, of weights that one step of rate 1 has thrown far; where the true gradient is zero, it is all there is.
+            if not any(name.endswith(bias) for bias in biases_that_feed_only_batch_norm("biggan")):
+                np.testing.assert_allclose(a[name], b[name], atol=2e-5 * (1 + np.abs(a[name]).max()), err_msg=name)
 
 
 def test_u_advances_once_an_update_or_once_a_microbatch(accumulated):

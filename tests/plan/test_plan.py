@@ -162,3 +162,19 @@ def test_what_no_chip_holds_does_not_fit_and_the_advice_does(tmp_path):
     figures = json.loads((tmp_path / "plan.json").read_text())
     assert figures["fits"] is False and "DOES NOT FIT" in done.stdout
     assert "does fit" in figures["advice"][-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("config", ["biggan_imagenet128", "biggan_deep_imagenet128"])
+def test_devices_talk_in_sums_and_gathers_only_in_the_papers_networks(config, tmp_path):
+    done = plan(
+        f"--config={config}",
+        "--devices=cpu:8",
+        "--config.batch_size=16",
+        f"--json={tmp_path}/plan.json",
+        cache=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    figures = json.loads((tmp_path / "plan.json").read_text())
+    assert figures["collectives"].keys() <= {"all-reduce", "all-gather", "reduce-scatter"}
+    assert figures["compiled_flops_per_device"] <= 1.1 * figures["useful_flops_per_device"]
