@@ -74,6 +74,7 @@ def test_a_sweep_fits_a_line_to_time_against_work(tmp_path):
     assert "largest relative residual" in printed
 
 
+@pytest.mark.slow
 def test_a_sweep_of_resolutions_keeps_what_else_is_asked_for(tmp_path):
     no_attention = "--config.model.g_attention=()", "--config.model.d_attention=()"
     report, _ = measured(tmp_path, "--sweep=resolution:16,32,64", "--config.model.ch=1", *no_attention)

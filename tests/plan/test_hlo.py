@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 
 from biggan_jax.plan import hlo, report
@@ -58,6 +60,8 @@ def test_a_kernel_takes_as_long_as_the_columns_that_it_keeps_busy():
     (kernel,) = (i for i, _ in hlo.executed(TEXT) if i.operands)
     # Two products, for each of 8 x 64 x 16 scores 128 columns.
     assert report.kernel_cycles(kernel, Chip(0, 1000, 1.0)) == round(8 * 64 * 16 * 2 * (128 + 128) / 1000 / 0.8)
+    others = dataclasses.replace(kernel, op_name="", cycles=7)
+    assert report.kernel_cycles(others, Chip(0, 1000, 1.0)) == 7
 
 
 def test_collectives_in_pieces_count_once_and_those_in_loops_each_time():
