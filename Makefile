@@ -5,7 +5,7 @@ OUT ?= runs/demo
 SEED ?= 0
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-slow test-plan test-torch parity lint clean
+.PHONY: help demo test test-slow test-plan test-torch parity plans lint clean
 help:  ## This list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
@@ -26,6 +26,9 @@ test-torch: $(VENV)/installed-dev,torch  ## What needs PyTorch: its files, read 
 
 parity: $(VENV)/installed-dev  ## How far recorded outputs of other implementations are from ours: docs/numerics.md.
 	JAX_PLATFORMS=cpu $(BIN)/python -m tests.convert.parity
+
+plans: $(VENV)/installed-dev,plan  ## docs/plans.md: what of it is missing, planned; minutes each.
+	$(BIN)/python benchmarks/plans.py
 
 lint: $(VENV)/installed-dev  ## Style and imports.
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

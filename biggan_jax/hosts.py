@@ -120,21 +120,28 @@ def _watch(cluster: tuple[str | None, int | None, int | None], arrive_within: in
     )
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda number, _: child.send_signal(number))
-    held = _pass_on(child.stderr)
+    held: list[str] = []
+    reader = threading.Thread(target=_pass_on, args=(child.stderr, held), daemon=True)
+    reader.start()
     status = child.wait()
-    if _LOST in held:  # Its last words, whatever the status: by version of jax it is 1, or that of SIGABRT.
-        cli.complain(_explain(held, cluster, arrive_within))
+    reader.join(5)  # What the child has started may live on and hold its stderr open.
+    told = "".join(held)
+    if _LOST in told:
+        if status in (cli.SUCCESS, cli.USER_ERROR):
+            return status  # It was done already.
+        # By version of jax the status is 1, or that of SIGABRT.
+        cli.complain(_explain(told, cluster, arrive_within))
         return cli.RUN_AGAIN
-    sys.stderr.write(held)
+    sys.stderr.write(told)
     if status < 0:
-        cli.complain(f"ended by {signal.Signals(-status).name}; the same command goes on from the last checkpoint")
+        cli.complain(f"ended by signal {-status}; the same command goes on from the last checkpoint")
         return 128 - status
     return status
 
 
-def _pass_on(lines: Iterable[str]) -> str:
-    """Prints the lines but those in which jax tells of lost processes. Returns these."""
-    held, holding, lost = [], False, False
+def _pass_on(lines: Iterable[str], held: list[str]) -> None:
+    """Prints the lines but those in which jax tells of lost processes, which it adds to `held`."""
+    holding = lost = False
     for line in lines:
         lost = lost or _LOST in line  # From here on it is all a stack trace.
         if lost or _OWN_LINE.match(line):
@@ -144,7 +151,6 @@ def _pass_on(lines: Iterable[str]) -> str:
         else:
             sys.stderr.write(line)
             sys.stderr.flush()
-    return "".join(held)
 
 
 def _explain(text: str, cluster: tuple[str | None, int | None, int | None], arrive_within: int) -> str:

@@ -3,7 +3,6 @@
 import functools
 import math
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -80,7 +79,7 @@ def _batch_moments(gan: GAN, weights, seed, i, batch_size: int, truncation: np.f
     zeros = jax.eval_shape(lambda: generator.init(jax.random.key(0), z, y, train=True))["batch_stats"]
     zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), zeros)
     _, moved = generator.apply({"params": weights, "batch_stats": zeros}, z, y, train=True, mutable=["batch_stats"])
-    return moved["batch_stats"]
+    return gan.gather(moved["batch_stats"])
 
 
 def generate(gan: GAN, weights: Params, batch_stats: Params, z: Latent, y: Label, batch_size: int = 64) -> np.ndarray:
@@ -89,15 +88,16 @@ def generate(gan: GAN, weights: Params, batch_stats: Params, z: Latent, y: Label
     padding = -len(z) % batch_size
     z, y = (np.concatenate([a, np.repeat(a[-1:], padding, axis=0)]) for a in (z, y))
     images = [
-        np.asarray(_images(gan.generator, weights, batch_stats, z[i : i + batch_size], y[i : i + batch_size]))
+        np.asarray(_images(gan, weights, batch_stats, z[i : i + batch_size], y[i : i + batch_size]))
         for i in range(0, len(z), batch_size)
     ]
     return np.concatenate(images)[: len(z) - padding]
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _images(generator: nn.Module, weights: Params, batch_stats: Params, z: Latent, y: Label) -> Image:
-    return generator.apply({"params": weights, "batch_stats": batch_stats}, z, y, train=False)
+def _images(gan: GAN, weights: Params, batch_stats: Params, z: Latent, y: Label) -> Image:
+    # Whole on every device, hence on every host.
+    return gan.gather(gan.generator.apply({"params": weights, "batch_stats": batch_stats}, z, y, train=False))
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:

@@ -49,6 +49,7 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
 
         checkpoints = Checkpoints(workdir, config.checkpoint_keep, config.checkpoint_keep_every)
         cleanup.callback(checkpoints.close)
+        cleanup.push(hosts.fail_alone)
         state = start_state(gan, config.seed, checkpoints, start_from)
         start = done = int(state.step)
         if start >= config.num_steps:
@@ -69,7 +70,6 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
         trace = hooks.Trace(configs.profile_range(config), str(workdir / "profile"))
         cleanup.callback(trace.stop)
 
-        cleanup.push(hosts.fail_alone)
         host = jax.process_index(), jax.process_count()
         attempt = int(state.attempt)
         run_round = compile_round(gan, mesh)

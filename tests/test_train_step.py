@@ -9,7 +9,7 @@ import pytest
 from biggan_jax.models import build_gan
 from biggan_jax.regularizers import gradient_penalty
 from biggan_jax.state import init_state
-from biggan_jax.train_step import every, to_float, train_step, update_discriminator, update_generator
+from biggan_jax.train_step import every, interleave, to_float, train_step, update_discriminator, update_generator
 from tests.conftest import (
     assert_identical,
     biases_that_feed_only_batch_norm,
@@ -130,6 +130,17 @@ def test_the_generator_is_scored_on_fresh_latents_by_the_discriminator_as_update
     score = jax.jit(expected)
     assert float(metrics["g_loss"]) == pytest.approx(float(score(updated)), rel=1e-3)
     assert float(metrics["g_loss"]) != pytest.approx(float(score(state.discriminator)), rel=1e-1)
+
+
+def test_real_and_fake_beside_each_other_are_judged_as_they_are_apart(game):
+    gan, state = game
+    weights, _ = gan.normalize(state.discriminator.params, state.discriminator.stats["spectral"])
+    draw = lambda seed: jax.random.uniform(jax.random.key(seed), (4, 16, 16, 3), minval=-1)
+    (real, y), (fake, fake_y) = (draw(0), np.array([0, 1, 2, 3])), (draw(1), np.array([4, 5, 6, 7]))
+    judge = jax.jit(lambda x, y: gan.discriminate(weights, x, y, jax.random.key(0)))
+    logits = judge(interleave(real, fake), interleave(y, fake_y)).reshape(-1, 2).T
+    for ours, expected in zip(logits, (judge(real, y), judge(fake, fake_y)), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
 
 
 def test_the_average_is_a_copy_before_its_start_and_decays_from_it_on():

@@ -10,6 +10,7 @@ import functools
 import jax
 import jax.numpy as jnp
 from jax.experimental import pallas as pl
+from jax.experimental.pallas import tpu as pltpu
 
 FIRST = "TPU v2", "TPU v3"
 """Whose cores multiply no bfloat16 in kernels; in float32 the kernel would be slower than plain attention there."""
@@ -73,6 +74,8 @@ def _call(kernel, name, by_query, whole, out_by_query, out_whole, products, inte
             transcendentals=images * queries * keys,
             bytes_accessed=sum(x.size * x.dtype.itemsize for x in (*by_query, *whole, *outs)),
         ),
+        # Images may go to either core of a v4 or v5p chip; blocks of one image add to the same sums.
+        compiler_params=pltpu.CompilerParams(dimension_semantics=("parallel", "arbitrary")),
         interpret=interpret,
     )(*by_query, *whole)
 

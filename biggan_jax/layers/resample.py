@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from biggan_jax.layers.linear import orthogonal
 
 LEAST = 16
-"""Pixels of the larger picture below which kernels, thousands of channels wide, cost more to sum than pictures to convolve."""
+"""Height of the larger picture below which kernels, thousands of channels wide, cost more to sum than pictures to convolve."""
 
 
 def upsample(x: jax.Array) -> jax.Array:

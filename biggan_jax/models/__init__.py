@@ -22,8 +22,7 @@ def build_gan(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GA
     """The game that `config` describes. `mesh`: the devices over which its steps are split."""
     generator, discriminator = choose(FAMILIES, "model.family", config.model.family)(config)
     generator = generator.clone(attend=attention_on(mesh, config))
-    # R1 differentiates D's gradient, which a kernel does not offer.
-    discriminator = discriminator.clone(attend=attention_on(mesh, config) if not config.regularizer.r1 else attend)
+    discriminator = discriminator.clone(attend=attention_on(mesh, config, twice=bool(config.regularizer.r1)))
     # On the command line a,b is one word.
     policy = tuple(name for entry in config.augment.policy for name in entry.split(","))
     for name in policy:
@@ -62,9 +61,9 @@ def build_gan(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GA
     )
 
 
-def attention_on(mesh: Mesh | None, config: ml_collections.ConfigDict) -> Attend:
-    """What computes attention on the mesh's devices; equal but for rounding."""
-    if config.fused_attention and config.dtype == "bfloat16" and fused_attention.runs_on(mesh):
+def attention_on(mesh: Mesh | None, config: ml_collections.ConfigDict, *, twice: bool = False) -> Attend:
+    """What computes attention on the mesh's devices; equal but for rounding. `twice`: its gradient is differentiated, as R1 does."""
+    if not twice and config.fused_attention and config.dtype == "bfloat16" and fused_attention.runs_on(mesh):
         return sharding.on_each_device(fused_attention.attend, mesh, otherwise=attend)
     if blocked_attention.runs_on(mesh):
         return sharding.on_each_device(blocked_attention.attend, mesh, otherwise=attend)

@@ -39,12 +39,16 @@ def main() -> int:
     configs.validate(config)
     name = TOPOLOGY.value or DEVICES.value
     devices = target.tpu_devices(name) if TOPOLOGY.value else target.cpu_devices(name)
+    path = JSON.value and pathlib.Path(JSON.value)
+    if path and (path.is_dir() or not path.absolute().parent.is_dir()):
+        raise UserError(f"--json={path} is not a file in a folder that exists")
     plan = report.figures(config, devices, name, compiled(config, devices, name))
+    print(report.text(plan), flush=True)
+    keep(plan, path)
     if plan["fits"] is False and ADVISE.value:
         plan["advice"] = advice(config, devices, name)
-    print(report.text(plan))
-    if JSON.value:
-        write(pathlib.Path(JSON.value), plan)
+        print("\n".join(plan["advice"]))
+        keep(plan, path)
     return DOES_NOT_FIT if plan["fits"] is False else cli.SUCCESS
 
 
@@ -57,23 +61,35 @@ def compiled(config, devices, name) -> program.Program:
 def advice(config, devices, name) -> list[str]:
     """Sentences: what was tried to make it fit, up to what does."""
     said = []
-    for overrides in report.changes(config, len(devices)):
+    tries = report.changes(config, len(devices))
+    if not tries:
+        return [
+            "nothing is left to try but more devices: all is made anew, and no device's part of the batch can be split"
+        ]
+    for overrides in tries:
         flags_ = report.as_flags(overrides)
         logger.info("trying %s", flags_)
-        plan = report.figures(other := report.changed(config, overrides), devices, name, compiled(other, devices, name))
+        other = report.changed(config, overrides)
+        try:
+            plan = report.figures(other, devices, name, compiled(other, devices, name))
+        except jax.errors.JaxRuntimeError as error:
+            said.append(f"{flags_} cannot be compiled: {str(error).splitlines()[0]}")
+            continue
         used = f"{plan['hbm_bytes_per_device'] / report.GB:.2f} GB"
         if plan["fits"]:
-            return [*said, f"{flags_} does fit: {used}, {plan['estimated_cycles_per_device'] / 1e6:.0f} million cycles"]
+            parts = "; batch norm then sees one part at a time" if "microbatches" in overrides else ""
+            cycles = plan["estimated_cycles_per_device"] / 1e6
+            return [*said, f"{flags_} does fit: {used}, {cycles:.0f} million cycles{parts}"]
         said.append(f"{flags_} does not: {used}")
     return said
 
 
-def write(path: pathlib.Path, plan: dict) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(plan, indent=1) + "\n")
-    except OSError as error:
-        raise UserError(f"--json={path} cannot be written: {error}") from error
+def keep(plan: dict, path: pathlib.Path | None) -> None:
+    if path:
+        try:
+            path.write_text(json.dumps(plan, indent=1) + "\n")
+        except OSError as error:
+            raise UserError(f"--json={path} cannot be written: {error}") from error
 
 
 def run() -> None:

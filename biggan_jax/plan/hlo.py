@@ -117,11 +117,17 @@ def collectives(text: str) -> dict[str, dict[str, int]]:
             continue
         # One that runs beside other work is written once for each of its pieces, all of one channel.
         seen |= {instruction.channel} - {None}
-        # What a start returns holds its operands and flags, too.
-        arrays = [array_bytes(*array) for array in _ARRAY.findall(instruction.type)]
-        size = max(arrays) if instruction.opcode.endswith("-start") else sum(arrays)
-        found[kind].update(count=times, bytes=times * size)
+        found[kind].update(count=times, bytes=times * _result_bytes(instruction))
     return {kind: dict(counts) for kind, counts in sorted(found.items())}
+
+
+def _result_bytes(instruction: Instruction) -> int:
+    arrays = _ARRAY.findall(instruction.type)
+    if instruction.opcode.endswith("-start") and instruction.opcode != "all-reduce-start":
+        # It returns its operands, as many results, and flags.
+        arrays = [array for array in arrays if array != ("u32", "")]
+        arrays = arrays[len(arrays) // 2 :]
+    return sum(array_bytes(*array) for array in arrays)
 
 
 def array_bytes(kind: str, shape: str) -> int:

@@ -16,6 +16,7 @@ import pathlib
 import re
 import threading
 import time
+import zlib
 
 import jax
 import jax.numpy as jnp
@@ -74,7 +75,11 @@ def lower(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> jax.sta
 
 
 def useful_flops(config: ml_collections.ConfigDict) -> float:
-    """Operations that a round needs, over all devices: those of the same step written for one, nothing computed twice."""
+    """Operations of a round over all devices: those of the same step written for one, without what remat computes twice.
+
+    As this code does the work, that is: convolutions in one with their resampling count as such, and attention's gradient
+    with the scores that it makes anew.
+    """
     config = ml_collections.ConfigDict(config.to_dict())
     config.remat = "none"
     gan = build_gan(config)
@@ -88,14 +93,19 @@ def compile(lowered: jax.stages.Lowered, target: str, folder: pathlib.Path | Non
     folder = folder or cache_folder()
     path = folder / f"{_content(lowered, target)}.json.gz"
     if path.exists():
-        logger.info("compiled before: %s", path)
-        return Program(**json.loads(gzip.decompress(path.read_bytes())))
+        with contextlib.suppress(OSError, EOFError, ValueError, TypeError, zlib.error):  # If it is damaged: anew.
+            program = Program(**json.loads(gzip.decompress(path.read_bytes())))
+            logger.info("compiled before: %s", path)
+            return program
     with _alive(f"compiling for {target}: minutes, on a few cores"):
         program = _compile(lowered)
-    folder.mkdir(parents=True, exist_ok=True)
-    written = path.with_suffix(f".{os.getpid()}")
-    written.write_bytes(gzip.compress(json.dumps(dataclasses.asdict(program)).encode()))
-    written.replace(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        written = path.with_suffix(f".{os.getpid()}")
+        written.write_bytes(gzip.compress(json.dumps(dataclasses.asdict(program)).encode()))
+        written.replace(path)
+    except OSError as error:
+        logger.warning("the compiled program is not kept for another time: %s", error)
     return program
 
 
@@ -106,9 +116,10 @@ def cache_folder() -> pathlib.Path:
 
 def versions() -> dict[str, str]:
     """Of what decides the result."""
-    found = {"jax": jax.__version__}
-    with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-        found["libtpu"] = importlib.metadata.version("libtpu")
+    found = {}
+    for package in ("jax", "jaxlib", "libtpu"):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
     return found
 
 
@@ -136,7 +147,10 @@ def _compile(lowered: jax.stages.Lowered) -> Program:
 
 
 def _content(lowered: jax.stages.Lowered, target: str) -> str:
-    given = [lowered.as_text(), target, json.dumps(versions()), os.environ.get("LIBTPU_INIT_ARGS", "")]
+    # Names of operations, too, since the breakdown is by them; but not the files and lines that stand beside them.
+    names = sorted(set(re.findall(r'loc\("(jit\([^"]*)"', lowered.as_text(debug_info=True))))
+    options = [os.environ.get(name, "") for name in ("LIBTPU_INIT_ARGS", "XLA_FLAGS")]
+    given = [lowered.as_text(), *names, target, json.dumps(versions()), *options, *Program.__annotations__]
     return hashlib.sha256("\0".join(given).encode()).hexdigest()[:24]
 
 

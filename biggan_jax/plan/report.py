@@ -7,20 +7,21 @@ import ml_collections
 
 from biggan_jax.layers import fused_attention
 from biggan_jax.plan import hlo, program
-from biggan_jax.plan.chips import CHIPS, Chip
+from biggan_jax.plan.chips import Chip, chip_of
 from biggan_jax.plan.program import Program
 
 GB = 1e9
 KERNEL_SHARE = 0.8
 """Of the peak, at which attention's kernels keep the matrix units busy: by the compiler's final schedules for v5e 0.93 forward
 (1,110 bundles for 256 queries and 1,024 keys) and 0.83 for the gradient (about 3,100)."""
-_MODULE = re.compile(r"(Generator|Discriminator)\)*(?:/([a-z0-9_]+)(?=/))?")
+_FUNCTION = re.compile(r"jit\([^()]*\)")
+_NOT_MODULES = ("", "jvp", "transpose", "checkpoint", "rematted_computation")
 _SCOPES = ("spectral_norm", "optimizer", "penalty", "average")
 
 
 def figures(config: ml_collections.ConfigDict, devices: list[jax.Device], target: str, compiled: Program) -> dict:
     """The plan as plain data. Memory in bytes, time in seconds; null where a device has no figures, or nothing was compiled."""
-    chip = CHIPS.get(devices[0].device_kind)
+    chip = chip_of(devices[0]) if devices[0].platform == "tpu" else None
     work = program.useful_flops(config) / len(devices)
     cycles = seconds = mfu = None
     breakdown = {}
@@ -72,8 +73,11 @@ def parameters(config: ml_collections.ConfigDict) -> dict[str, int]:
 def module_of(op_name: str) -> str:
     """'G block_4 backward' for an operation of that module's gradient; else what of the step it belongs to, or its own last name."""
     direction = "backward" if "transpose(" in op_name else "forward"
-    if match := _MODULE.search(op_name):
-        return " ".join([match[1][0], *filter(None, [match[2]]), direction])
+    parts = [part for part in re.split(r"[/()]+", _FUNCTION.sub("", op_name)) if part not in _NOT_MODULES]
+    networks = [i for i, part in enumerate(parts) if part in ("Generator", "Discriminator")]
+    if networks:
+        network, *inside = parts[networks[-1] :]
+        return " ".join([network[0], *inside[:-1][:1], direction])  # The last part is the operation itself.
     for scope in _SCOPES:
         if scope in op_name:
             return scope
@@ -92,17 +96,16 @@ def kernel_cycles(kernel: hlo.Instruction, chip: Chip) -> int:
 
 
 def changes(config: ml_collections.ConfigDict, devices: int) -> list[dict]:
-    """What may make a step fit, the cheapest first: overrides of the config, each to be tried."""
+    """What may make a step fit: overrides of the config, each to be tried. First what changes nothing but time and memory."""
     most = config.batch_size // devices // config.microbatches
     parts = [config.microbatches * 2**i for i in range(1, most.bit_length()) if most % 2**i == 0]
     tries = []
     if not config.mesh.shard_update:
         tries.append({"mesh.shard_update": True})
-    if config.remat == "none":
-        tries.append({"remat": "blocks"})
+    more = {"none": ("blocks", "full"), "blocks": ("full",), "full": ()}[config.remat]
+    tries += [{"remat": remat} for remat in more]
     tries += [{"microbatches": m} for m in parts]
-    tries += [{"microbatches": m, "remat": "blocks"} for m in parts[-1:]]
-    return tries
+    return tries + [{"microbatches": m, "remat": remat} for m in parts[-1:] for remat in more]
 
 
 def changed(config: ml_collections.ConfigDict, overrides: dict) -> ml_collections.ConfigDict:
@@ -125,8 +128,6 @@ def text(plan: dict, rows: int = 24) -> str:
     used, capacity = plan["hbm_bytes_per_device"] / GB, plan["hbm_capacity_bytes"]
     verdict = {True: "fits", False: "DOES NOT FIT", None: "memory"}[plan["fits"]]
     lines.append(f"{verdict}: {used:.2f}" + (f" of {capacity / GB:.1f}" if capacity else "") + " GB a device")
-    for advice in plan.get("advice", []):
-        lines.append(f"  {advice}")
     useful, compiled = plan["useful_flops_per_device"], plan["compiled_flops_per_device"]
     ratio = f", compiled {compiled / 1e12:.3f} ({compiled / useful:.3f}x)" if compiled else ""
     lines.append(f"work: {useful / 1e12:.3f} TFLOP a device and step useful{ratio}")

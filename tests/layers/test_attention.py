@@ -61,6 +61,18 @@ def test_attention_and_its_gradient_are_those_of_the_formula(ours, scores, monke
         np.testing.assert_allclose(a, b, atol=2e-5)
 
 
+@pytest.mark.parametrize("ours", [attend, blocked_attention.attend, interpreted], ids=["plain", "blocked", "fused"])
+def test_in_bfloat16_large_scores_keep_their_digits(ours):
+    """Nothing scales scores down: rounded to bfloat16 they would change the softmax by tenths."""
+    draw = lambda seed, *shape: 2 * np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+    half = [jnp.asarray(x, jnp.bfloat16) for x in (draw(0, 2, 64, 16), draw(1, 2, 16, 16), draw(2, 2, 16, 24))]
+    g = jnp.asarray(draw(3, 2, 64, 24), jnp.bfloat16)
+    out, pullback = jax.vjp(ours, *half)
+    expected, expected_pullback = jax.vjp(written_out, *(x.astype(jnp.float32) for x in half))
+    for a, b in zip((out, *pullback(g)), (expected, *expected_pullback(g.astype(jnp.float32))), strict=True):
+        assert np.linalg.norm(a.astype(jnp.float32) - b) < 0.01 * np.linalg.norm(b)
+
+
 @pytest.mark.parametrize("ours", [attend, blocked_attention.attend], ids=["plain", "blocked"])
 def test_the_gradient_can_be_differentiated(ours):
     """As R1 does in D."""

@@ -64,6 +64,37 @@ def test_a_kernel_takes_as_long_as_the_columns_that_it_keeps_busy():
     assert report.kernel_cycles(others, Chip(0, 1000, 1.0)) == 7
 
 
+@pytest.mark.parametrize(
+    ("op_name", "module"),
+    [
+        ("jit(train_step)/jvp(Generator)/jit(relu)/max", "G forward"),
+        (
+            "jit(train_step)/transpose(jvp(Generator))/block_3/conv_2/transpose(jvp(jit(_pad)))/pad",
+            "G block_3 backward",
+        ),
+        ("jit(f)/transpose(jvp(Generator))/jvp(Generator)/checkpoint/block_0/conv_1/add", "G block_0 backward"),
+        ("jit(f)/transpose(jvp(Discriminator))/rematted_computation/block_1/mul", "D block_1 backward"),
+        ("jit(f)/jvp(Generator)/checkpoint/block_0/conv_1/add", "G block_0 forward"),
+        ("jit(train_step)/optimizer/mul", "optimizer"),
+        ("concatenate.8", "other"),
+    ],
+)
+def test_operations_are_told_by_module_however_the_compiler_wraps_them(op_name, module):
+    assert report.module_of(op_name) == module
+
+
+def test_what_starts_returns_operands_too_but_for_sums():
+    line = "  %{0} = {1} {0}(%x), channel_id={2}\n"
+    text = TEXT.replace(
+        "  %zero =",
+        line.format("all-reduce-start", "(f32[100]{0}, f32[200]{0})", 21)
+        + line.format("all-gather-start", "((f32[1]{0}, f32[2]{0}), (f32[8]{0}, f32[16]{0}))", 22)
+        + "  %zero =",
+    )
+    assert hlo.collectives(text)["all-reduce"]["bytes"] == 3 * 4 + 300 * 4
+    assert hlo.collectives(text)["all-gather"]["bytes"] == 8 * 8 * 4 + 24 * 4
+
+
 def test_collectives_in_pieces_count_once_and_those_in_loops_each_time():
     assert hlo.collectives(TEXT) == {
         "all-gather": {"count": 1, "bytes": 8 * 8 * 4},
