@@ -16,9 +16,9 @@ import numpy as np
 from biggan_jax import sharding
 from biggan_jax.data import fake, host_batch
 from biggan_jax.models import build_gan
+from biggan_jax.plan.program import useful_flops
 from biggan_jax.state import init_state
 from biggan_jax.train import compile_round, state_layout
-from biggan_jax.train_step import train_step
 
 PEAK_FLOPS = {
     "NVIDIA B200": 2250e12,  # NVIDIA's Blackwell data sheet (half of the figure with sparsity).
@@ -74,26 +74,6 @@ def time_rounds(game: Round, warmup: int, rounds: int) -> list[float]:
         running = metrics
     jax.block_until_ready(running)
     return list(np.diff([*finished, time.perf_counter()])[-rounds:])
-
-
-def useful_flops(config: ml_collections.ConfigDict) -> float:
-    """Operations of one round on the global batch, as the algorithm has them: counted by XLA before it optimises.
-
-    Lowered for one CPU device, without a mesh, loops and rematerialisation, so that the count does not depend on where
-    the round runs, nor on what it computes twice to save memory.
-    """
-    config = config.copy_and_resolve_references()
-    config.remat = "none"
-    gan = build_gan(config)
-    r, leading = config.model.resolution, (config.d_steps, config.batch_size)
-    batch = {
-        "image": jax.ShapeDtypeStruct((*leading, r, r, 3), np.uint8),
-        "label": jax.ShapeDtypeStruct(leading, np.int32),
-    }
-    with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        state = jax.eval_shape(functools.partial(init_state, gan), 0)
-        lowered = jax.jit(functools.partial(train_step, gan)).lower(state, batch)
-        return lowered.cost_analysis()["flops"]
 
 
 def peak_memory(compiled: jax.stages.Compiled, device: jax.Device) -> tuple[int | None, str]:

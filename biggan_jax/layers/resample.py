@@ -27,34 +27,31 @@ def average_pool(x: jax.Array) -> jax.Array:
     return nn.avg_pool(x, (2, 2), strides=(2, 2))
 
 
-class UpConv3x3(nn.Module):
+class _Conv3x3(nn.Module):
+    """A 3x3 convolution `apply_kernel` in one with its resampling; parameters are those of nn.Conv, by the same names."""
+
+    features: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        kernel = self.param("kernel", orthogonal, (3, 3, x.shape[-1], self.features))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        return self.apply_kernel(x.astype(self.dtype), kernel) + bias.astype(self.dtype)
+
+
+class UpConv3x3(_Conv3x3):
     """A 3x3 convolution of x upsampled: [B, H, W, C] to [B, 2H, 2W, features]."""
 
-    features: int
-    dtype: jnp.dtype = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        kernel, bias = _parameters(self, x.shape[-1])
-        return upsample_conv(x.astype(self.dtype), kernel) + bias.astype(self.dtype)
+    def apply_kernel(self, x, kernel):
+        return upsample_conv(x, kernel)
 
 
-class Conv3x3Pool(nn.Module):
+class Conv3x3Pool(_Conv3x3):
     """A 3x3 convolution of x, averaged over 2x2 squares: [B, H, W, C] to [B, H/2, W/2, features]."""
 
-    features: int
-    dtype: jnp.dtype = jnp.float32
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        kernel, bias = _parameters(self, x.shape[-1])
-        return conv_pool(x.astype(self.dtype), kernel) + bias.astype(self.dtype)
-
-
-def _parameters(module: nn.Module, channels: int) -> tuple[jax.Array, jax.Array]:
-    """Those of nn.Conv, by the same names."""
-    kernel = module.param("kernel", orthogonal, (3, 3, channels, module.features))
-    return kernel, module.param("bias", nn.initializers.zeros, (module.features,))
+    def apply_kernel(self, x, kernel):
+        return conv_pool(x, kernel)
 
 
 @jax.custom_vjp

@@ -38,7 +38,6 @@ CHIPS = {
 
 def chip_of(device) -> Chip:
     """The chip of a jax device. Raises UserError if there are no figures for it."""
-    for kind, chip in CHIPS.items():
-        if device.device_kind == kind:
-            return chip
+    if device.device_kind in CHIPS:
+        return CHIPS[device.device_kind]
     raise UserError(f"there are no figures for {device.device_kind}; known are {', '.join(CHIPS)}")

@@ -83,9 +83,10 @@ def useful_flops(config: ml_collections.ConfigDict) -> float:
     config = ml_collections.ConfigDict(config.to_dict())
     config.remat = "none"
     gan = build_gan(config)
-    state = jax.eval_shape(functools.partial(init_state, gan), 0)
-    lowered = jax.jit(functools.partial(train_step, gan)).lower(state, batch_shapes(config))
-    return lowered.cost_analysis()["flops"]
+    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        state = jax.eval_shape(functools.partial(init_state, gan), 0)
+        lowered = jax.jit(functools.partial(train_step, gan)).lower(state, batch_shapes(config))
+        return lowered.cost_analysis()["flops"]
 
 
 def compile(lowered: jax.stages.Lowered, target: str, folder: pathlib.Path | None = None) -> Program:
