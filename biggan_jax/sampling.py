@@ -50,6 +50,8 @@ def standing_statistics(
     truncation = None if truncation is None else np.float32(truncation)  # Traced: one compilation for all truncations.
     for i in range(passes):
         moments = _batch_moments(gan, weights, np.uint32(seed), np.uint32(i), batch_size, truncation, scaled)
+        # No pass waits for another's result, so that with many in flight the hosts' CPU devices may meet in different ones.
+        jax.block_until_ready(moments)
         total = moments if total is None else jax.tree.map(jnp.add, total, moments)
     return jax.tree.map(lambda x: x / passes, total)
 

@@ -135,8 +135,6 @@ def assert_same(folder, other):
     assert_same_training(config, a, b)
 
 
-# Two processes of four devices each, beside a second worker's tests on two cores, once did not end in LIMIT.
-@pytest.mark.slow
 def test_two_processes_end_as_one_does(one, two):
     assert_same(one, two[0])
 
@@ -157,7 +155,6 @@ def test_a_run_goes_on_in_another_number_of_processes_and_parts(one, two, tmp_pa
     assert_same(one, tmp_path)
 
 
-@pytest.mark.slow
 def test_each_host_reads_its_own_part_of_the_one_order(two):
     config = small_config()
     source = data.make_source(config)
@@ -168,7 +165,6 @@ def test_each_host_reads_its_own_part_of_the_one_order(two):
             np.testing.assert_array_equal(np.concatenate([part[name] for part in parts], axis=1), whole[name])
 
 
-@pytest.mark.slow
 def test_the_first_host_alone_writes_and_speaks(two):
     folder, (first, second), record = two
     written = lambda host: {
