@@ -32,8 +32,7 @@ def _squared_products(weight: jax.Array) -> jax.Array:
     dot = lambda axes: jnp.tensordot(weight, weight, (axes, axes), precision=jax.lax.Precision.HIGHEST)
     *inputs, outputs = range(weight.ndim)
     if weight.size >= weight.shape[-1] ** 2:
-        gram = dot(inputs)
-        return jnp.sum(jnp.square(gram - jnp.diag(jnp.diag(gram))))
+        return jnp.sum(jnp.square(dot(inputs) * (1 - jnp.eye(weight.shape[-1]))))
     # ||W^T W|| = ||W W^T||, of which the latter is the smaller: G's first layer has 20 inputs and 24,576 outputs. More columns
     # than dimensions cannot be orthogonal, so the difference keeps its digits.
     lengths = jnp.sum(jnp.square(weight), axis=inputs)

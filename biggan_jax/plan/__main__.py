@@ -26,6 +26,7 @@ TOPOLOGY = flags.DEFINE_string("topology", None, "A TPU slice, VERSION:SHAPE in 
 DEVICES = flags.DEFINE_string("devices", None, "Instead: cpu:N, simulated devices.")
 JSON = flags.DEFINE_string("json", None, "Writes the plan's figures to this file.")
 ADVISE = flags.DEFINE_bool("advise", True, "Where it does not fit: compiles what may, until something does.")
+NO_COMPILE = flags.DEFINE_bool("no-compile", False, "Stops after shapes, counts, the state's bytes and useful FLOPs.")
 
 DOES_NOT_FIT = 1
 
@@ -42,7 +43,7 @@ def main() -> int:
     path = JSON.value and pathlib.Path(JSON.value)
     if path and (path.is_dir() or not path.absolute().parent.is_dir()):
         raise UserError(f"--json={path} is not a file in a folder that exists")
-    plan = report.figures(config, devices, name, compiled(config, devices, name))
+    plan = planned(config, devices, name)
     print(report.text(plan), flush=True)
     keep(plan, path)
     if plan["fits"] is False and ADVISE.value:
@@ -52,10 +53,11 @@ def main() -> int:
     return DOES_NOT_FIT if plan["fits"] is False else cli.SUCCESS
 
 
-def compiled(config, devices, name) -> program.Program:
+def planned(config, devices, name) -> dict:
     mesh = sharding.make_mesh(devices, data=config.mesh.data, fsdp=config.mesh.fsdp)
     sharding.check_batch_size(config.batch_size, mesh.size, config.microbatches)
-    return program.compile(program.lower(config, mesh), name)
+    compiled = program.NOT_COMPILED if NO_COMPILE.value else program.compile(program.lower(config, mesh), name)
+    return report.figures(config, devices, name, program.state_bytes(config, mesh), compiled)
 
 
 def advice(config, devices, name) -> list[str]:
@@ -71,7 +73,7 @@ def advice(config, devices, name) -> list[str]:
         logger.info("trying %s", flags_)
         other = report.changed(config, overrides)
         try:
-            plan = report.figures(other, devices, name, compiled(other, devices, name))
+            plan = planned(other, devices, name)
         except jax.errors.JaxRuntimeError as error:
             said.append(f"{flags_} cannot be compiled: {str(error).splitlines()[0]}")
             continue

@@ -11,6 +11,7 @@ import hashlib
 import importlib.metadata
 import json
 import logging
+import math
 import os
 import pathlib
 import re
@@ -45,16 +46,20 @@ UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 class Program:
     """What the compiler said of the step, for one device.
 
-    memory: bytes of arguments, temporaries and outputs, what is aliased counted once. limit: bytes that the compiler
-    itself would not exceed, where it gave up for that reason; then text is empty. flops: as compiled, a loop's body
-    counted once.
+    content: a hash of all that the compiler was given. memory: bytes of arguments, temporaries and outputs, what is aliased
+    counted once. limit: bytes that the compiler itself would not exceed, where it gave up for that reason; then text is
+    empty. flops: as compiled, a loop's body counted once.
     """
 
+    content: str
     text: str
-    memory: int
+    memory: int | None
     limit: int | None
     flops: float | None
-    seconds: float
+    seconds: float | None
+
+
+NOT_COMPILED = Program(content="", text="", memory=None, limit=None, flops=None, seconds=None)
 
 
 def batch_shapes(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh | None = None):
@@ -69,9 +74,19 @@ def batch_shapes(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh | No
 
 def lower(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> jax.stages.Lowered:
     """The true step, as `train` would run it on the mesh."""
+    return compile_round(build_gan(config, mesh), mesh).lower(state_shapes(config, mesh), batch_shapes(config, mesh))
+
+
+def state_shapes(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh):
+    """The state as shapes, laid out on the mesh."""
     gan = build_gan(config, mesh)
-    state = jax.eval_shape(functools.partial(init_state, gan), 0)
-    return compile_round(gan, mesh).lower(sharding.with_sharding(state, state_layout(gan)), batch_shapes(config, mesh))
+    return sharding.with_sharding(jax.eval_shape(functools.partial(init_state, gan), 0), state_layout(gan))
+
+
+def state_bytes(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> int:
+    """What one device holds of the state all the time."""
+    shapes = jax.tree.leaves(state_shapes(config, mesh))
+    return sum(math.prod(s.sharding.shard_shape(s.shape)) * s.dtype.itemsize for s in shapes)
 
 
 def useful_flops(config: ml_collections.ConfigDict) -> float:
@@ -92,14 +107,15 @@ def useful_flops(config: ml_collections.ConfigDict) -> float:
 def compile(lowered: jax.stages.Lowered, target: str, folder: pathlib.Path | None = None) -> Program:
     """The program for `target`, a name of the devices; from `folder` where the same was compiled before."""
     folder = folder or cache_folder()
-    path = folder / f"{_content(lowered, target)}.json.gz"
+    content = content_of(lowered, target)
+    path = folder / f"{content}.json.gz"
     if path.exists():
         with contextlib.suppress(OSError, EOFError, ValueError, TypeError, zlib.error):  # If it is damaged: anew.
             program = Program(**json.loads(gzip.decompress(path.read_bytes())))
             logger.info("compiled before: %s", path)
             return program
     with _alive(f"compiling for {target}: minutes, on a few cores"):
-        program = _compile(lowered)
+        program = _compile(lowered, content)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         written = path.with_suffix(f".{os.getpid()}")
@@ -124,7 +140,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _compile(lowered: jax.stages.Lowered) -> Program:
+def _compile(lowered: jax.stages.Lowered, content: str) -> Program:
     start = time.monotonic()
     try:
         compiled = lowered.compile()
@@ -134,11 +150,12 @@ def _compile(lowered: jax.stages.Lowered) -> Program:
         if not match:
             raise
         used, limit = (round(float(match[i]) * UNITS[match[i + 1]]) for i in (1, 3))
-        return Program("", used, limit, None, time.monotonic() - start)
+        return Program(content, "", used, limit, None, time.monotonic() - start)
     memory = compiled.memory_analysis()
     total = memory.argument_size_in_bytes + memory.temp_size_in_bytes + memory.output_size_in_bytes
     cost = compiled.cost_analysis() or {}
     return Program(
+        content=content,
         text=compiled.as_text(),
         memory=total - memory.alias_size_in_bytes,
         limit=None,
@@ -147,7 +164,8 @@ def _compile(lowered: jax.stages.Lowered) -> Program:
     )
 
 
-def _content(lowered: jax.stages.Lowered, target: str) -> str:
+def content_of(lowered: jax.stages.Lowered, target: str) -> str:
+    """A hash of all that decides what the compiler says: the program, its target, versions and options."""
     # Names of operations, too, since the breakdown is by them; but not the files and lines that stand beside them.
     names = sorted(set(re.findall(r'loc\("(jit\([^"]*)"', lowered.as_text(debug_info=True))))
     options = [os.environ.get(name, "") for name in ("LIBTPU_INIT_ARGS", "XLA_FLAGS")]

@@ -19,7 +19,9 @@ _NOT_MODULES = ("", "jvp", "transpose", "checkpoint", "rematted_computation")
 _SCOPES = ("spectral_norm", "optimizer", "penalty", "average")
 
 
-def figures(config: ml_collections.ConfigDict, devices: list[jax.Device], target: str, compiled: Program) -> dict:
+def figures(
+    config: ml_collections.ConfigDict, devices: list[jax.Device], target: str, state_bytes: int, compiled: Program
+) -> dict:
     """The plan as plain data. Memory in bytes, time in seconds; null where a device has no figures, or nothing was compiled."""
     chip = chip_of(devices[0]) if devices[0].platform == "tpu" else None
     work = program.useful_flops(config) / len(devices)
@@ -35,6 +37,7 @@ def figures(config: ml_collections.ConfigDict, devices: list[jax.Device], target
         "devices": len(devices),
         "batch_size": config.batch_size,
         "fits": fits(compiled, chip),
+        "state_bytes_per_device": state_bytes,
         "hbm_bytes_per_device": compiled.memory,
         "hbm_capacity_bytes": chip.memory if chip else None,
         "useful_flops_per_device": work,
@@ -48,16 +51,17 @@ def figures(config: ml_collections.ConfigDict, devices: list[jax.Device], target
         "collectives": hlo.collectives(compiled.text) if compiled.text else {},
         **parameters(config),
         "compile_seconds": compiled.seconds,
+        "program": compiled.content,
         "versions": program.versions(),
         "config": config.to_dict(),
     }
 
 
 def fits(compiled: Program, chip: Chip | None) -> bool | None:
-    """Whether the step fits the chip's memory; None where nobody knows how much there is."""
+    """Whether the step fits the chip's memory; None where nobody knows how much there is, or how much it takes."""
     if compiled.limit is not None:
         return False
-    return compiled.memory <= chip.memory if chip else None
+    return compiled.memory <= chip.memory if chip and compiled.memory else None
 
 
 def parameters(config: ml_collections.ConfigDict) -> dict[str, int]:
@@ -124,10 +128,8 @@ def text(plan: dict, rows: int = 24) -> str:
     lines = [
         f"{plan['target']}: {plan['chips']} chips, {plan['devices']} devices; batch {plan['batch_size']}, {per_device:g} a device",
         f"G {plan['generator_parameters']:,} parameters, D {plan['discriminator_parameters']:,}",
+        _memory(plan),
     ]
-    used, capacity = plan["hbm_bytes_per_device"] / GB, plan["hbm_capacity_bytes"]
-    verdict = {True: "fits", False: "DOES NOT FIT", None: "memory"}[plan["fits"]]
-    lines.append(f"{verdict}: {used:.2f}" + (f" of {capacity / GB:.1f}" if capacity else "") + " GB a device")
     useful, compiled = plan["useful_flops_per_device"], plan["compiled_flops_per_device"]
     ratio = f", compiled {compiled / 1e12:.3f} ({compiled / useful:.3f}x)" if compiled else ""
     lines.append(f"work: {useful / 1e12:.3f} TFLOP a device and step useful{ratio}")
@@ -143,3 +145,14 @@ def text(plan: dict, rows: int = 24) -> str:
     for name, own in list(plan["breakdown"].items())[:rows]:
         lines.append(f"  {own / 1e6:8.2f} Mcycles {100 * own / total:5.1f} %  {name}")
     return "\n".join(lines)
+
+
+def _memory(plan: dict) -> str:
+    used, capacity, state = (
+        plan[key] for key in ("hbm_bytes_per_device", "hbm_capacity_bytes", "state_bytes_per_device")
+    )
+    of = f" of {capacity / GB:.1f}" if capacity else ""
+    if used is None:
+        return f"not compiled; the state alone takes {state / GB:.2f}{of} GB a device"
+    verdict = {True: "fits", False: "DOES NOT FIT", None: "memory"}[plan["fits"]]
+    return f"{verdict}: {used / GB:.2f}{of} GB a device, {state / GB:.2f} of it the state's"

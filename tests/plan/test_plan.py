@@ -46,6 +46,21 @@ def test_a_plan_for_simulated_devices_has_every_figure_that_can_be_had(simulated
     assert "G 13,508 parameters, D 9,370" in done.stdout
 
 
+def test_without_compiling_it_says_what_shapes_tell(simulated):
+    folder, _, compiled = simulated
+    done = plan("--devices=cpu:2", "--no-compile", f"--json={folder}/shapes.json", cache=folder / "empty")
+    assert done.returncode == 0 and "compiling" not in done.stderr, done.stderr
+    figures = json.loads((folder / "shapes.json").read_text())
+    assert figures.keys() == compiled.keys()
+    assert figures["hbm_bytes_per_device"] is figures["fits"] is figures["compiled_flops_per_device"] is None
+    for same in ("generator_parameters", "useful_flops_per_device", "state_bytes_per_device"):
+        assert figures[same] == compiled[same] > 0
+    parameters = figures["generator_parameters"], figures["discriminator_parameters"]
+    # Weights and second moments of both, and G's average, of which half lies on each device.
+    assert figures["state_bytes_per_device"] == pytest.approx(4 * (3 * parameters[0] + 2 * parameters[1]), rel=0.5)
+    assert "not compiled; the state alone takes 0.00 GB a device" in done.stdout
+
+
 def test_what_was_compiled_before_is_read_again(simulated):
     folder, _, figures = simulated
     again = plan("--devices=cpu:2", f"--json={folder}/again.json", cache=folder)
@@ -57,7 +72,7 @@ def test_a_damaged_or_forbidden_cache_is_no_obstacle(tmp_path, monkeypatch, capl
     class Lowered:
         as_text = staticmethod(lambda debug_info=False: "program")
 
-    monkeypatch.setattr(program, "_compile", lambda _: program.Program("text", 1, None, 2.0, 3.0))
+    monkeypatch.setattr(program, "_compile", lambda _, content: program.Program(content, "text", 1, None, 2.0, 3.0))
     compile = lambda folder: program.compile(Lowered(), "cpu:2", folder)
     first = compile(tmp_path / "plans")
     (kept,) = (tmp_path / "plans").iterdir()
@@ -76,8 +91,8 @@ def test_operations_names_are_part_of_what_is_kept_but_not_their_lines():
 
         return jax.jit(step).lower(1.0)
 
-    assert program._content(lowered("a"), "cpu:2") == program._content(lowered("a"), "cpu:2")
-    assert program._content(lowered("a"), "cpu:2") != program._content(lowered("b"), "cpu:2")
+    assert program.content_of(lowered("a"), "cpu:2") == program.content_of(lowered("a"), "cpu:2")
+    assert program.content_of(lowered("a"), "cpu:2") != program.content_of(lowered("b"), "cpu:2")
 
 
 @pytest.mark.parametrize(
@@ -150,7 +165,7 @@ def test_a_program_that_is_refused_for_its_size_says_by_how_much(sentence):
         def compile(self):
             raise jax.errors.JaxRuntimeError(f"RESOURCE_EXHAUSTED: {sentence}")
 
-    compiled = program._compile(Lowered())
+    compiled = program._compile(Lowered(), "")
     assert compiled.memory == round(17.21 * 2**30) and compiled.limit == round(15.75 * 2**30)
     assert report.fits(compiled, CHIPS["TPU v5 lite"]) is False
 
