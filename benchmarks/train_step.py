@@ -46,7 +46,7 @@ def main() -> None:
     else:
         configs.validate(config)
         mesh = sharding.make_mesh(jax.local_devices(), data=config.mesh.data, fsdp=config.mesh.fsdp)
-        sharding.check_batch_size(config.batch_size, mesh.size, config.microbatches)
+        sharding.check_batch_size(config.batch_size, mesh.size, config.microbatches, config.d_chunks)
         figures = measure(config, mesh, warmup=WARMUP.value, rounds=ROUNDS.value, peak=PEAK.value)
         report |= figures
         for name, value in figures.items():
@@ -81,7 +81,7 @@ def sweep(config: ml_collections.ConfigDict, of: str, sizes: list[int]) -> dict[
     variants = [at(config, of, size) for size in sizes]
     for variant in variants:
         configs.validate(variant)
-        sharding.check_batch_size(variant.batch_size, 1, variant.microbatches)
+        sharding.check_batch_size(variant.batch_size, 1, variant.microbatches, variant.d_chunks)
     print(f"{of:>10} {'useful_flops':>13} {'step_seconds':>13} {'images/s':>9} {'line':>10} {'residual':>9}")
     rows = [measure(variant, mesh, warmup=WARMUP.value, rounds=ROUNDS.value, peak=PEAK.value) for variant in variants]
     line = fit([row["useful_flops"] for row in rows], [row["step_seconds"] for row in rows])

@@ -28,6 +28,9 @@ def base() -> ml_collections.ConfigDict:
     c.microbatches = (
         1  # Parts in which an update works through its batch, to save memory; batch norm sees one part at a time.
     )
+    c.d_chunks = (
+        1  # Parts in which D works through a microbatch, to save memory: the same result, as D has no batch norm.
+    )
     c.remat = (
         "none"  # Activations computed again for the gradient, to save memory: none, those inside blocks, or full: all.
     )
@@ -114,6 +117,7 @@ def base() -> ml_collections.ConfigDict:
 
 
 SAFE_TO_CHANGE = (
+    "d_chunks",
     "data.dir",
     "mesh.data",
     "mesh.fsdp",
@@ -144,7 +148,7 @@ def choose(table: dict, key: str, name: str):
 POSITIVE = ("num_steps", "batch_size", "d_steps", "log_every", "checkpoint_every", "checkpoint_keep", "model.ch")
 POSITIVE += ("model.dim_z", "model.shared_dim", "model.depth", "model.bn_eps", "model.spectral_eps")
 POSITIVE += ("model.spectral_iterations", "optimizer.g_lr", "optimizer.d_lr", "optimizer.eps", "microbatches")
-POSITIVE += ("regularizer.ortho_factor",)
+POSITIVE += ("d_chunks", "regularizer.ortho_factor")
 NOT_NEGATIVE = (
     "seed",
     "sample_every",
@@ -186,6 +190,9 @@ def validate(config: ml_collections.ConfigDict) -> None:
         raise UserError(
             f"batch_size {config.batch_size} cannot be split in {config.microbatches} microbatches of equal size"
         )
+    part = config.batch_size // config.microbatches
+    if part % config.d_chunks:
+        raise UserError(f"a microbatch of {part} images cannot be split in {config.d_chunks} chunks of equal size")
     profile_range(config)
 
 

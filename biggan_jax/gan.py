@@ -33,6 +33,7 @@ class GAN:
     prior: str = "normal"
     init: str = "orthogonal"
     microbatches: int = 1
+    d_chunks: int = 1
     spectral_advance: str = "update"
     spectral_eval: str = "step"
     spectral_eps: float = 1e-4
@@ -46,12 +47,17 @@ class GAN:
     mesh: Mesh | None = None
     remat: bool = False
     shard_update: bool = True
-    scan_microbatches: bool = False
+    loops: bool = False
 
     @property
     def spectral_advances(self) -> int:
         """Power steps an update: one, or one for each microbatch."""
         return self.microbatches if self.spectral_advance == "microbatch" else 1
+
+    @property
+    def g_chunks(self) -> int:
+        """Parts in which D works through G's images as G is updated: of as many images as when D sees real ones, too."""
+        return self.d_chunks if self.d_chunks % 2 else self.d_chunks // 2
 
     def normalize(self, params: Params, vectors: spectral.Vectors) -> tuple[Params, spectral.Vectors]:
         """Spectral normalisation in training, with this game's settings: (params / sigma, new vectors)."""

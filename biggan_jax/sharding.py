@@ -134,11 +134,12 @@ def shard_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array
     return {name: jax.make_array_from_process_local_data(sharding, array) for name, array in batch.items()}
 
 
-def check_batch_size(batch_size: int, devices: int, microbatches: int = 1) -> None:
+def check_batch_size(batch_size: int, devices: int, microbatches: int = 1, d_chunks: int = 1) -> None:
     """Raises UserError, naming the nearest sizes that would do, if the batch cannot be split evenly."""
-    parts = devices * microbatches
+    parts = devices * microbatches * d_chunks
     if batch_size % parts:
         below = batch_size // parts * parts
         nearest = f"nearest are {below} and {below + parts}" if below else f"nearest is {parts}"
         times = f" times {microbatches} microbatches" if microbatches > 1 else ""
+        times += f" times {d_chunks} chunks" if d_chunks > 1 else ""
         raise UserError(f"batch_size {batch_size} is not divisible by {devices} devices{times}; {nearest}")

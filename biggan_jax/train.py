@@ -39,7 +39,7 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
         interrupt = cleanup.enter_context(Interrupt())
         configs.validate(config)
         mesh = sharding.make_mesh(data=config.mesh.data, fsdp=config.mesh.fsdp)
-        sharding.check_batch_size(config.batch_size, mesh.size, config.microbatches)
+        sharding.check_batch_size(config.batch_size, mesh.size, config.microbatches, config.d_chunks)
         gan = build_gan(config, mesh)
         source = data.make_source(config)
         start_from = (

@@ -35,28 +35,22 @@ def update_discriminator(
 ) -> tuple[Player, Player, Metrics]:
     """One update of D on real images, float32 in [-1, 1], and on G's images for `latents`; moves G's stats. `key`: augmentation."""
 
-    def loss(d_weights, g_weights, batch_stats, batch, key):
+    def gradient(d_weights, g_weights, batch_stats, batch, key):
         x, y, z, fake_y = batch
-        key, r1_key = jax.random.split(key)
         fake, batch_stats = gan.generate(g_weights, batch_stats, z, fake_y)
-        logits = gan.discriminate(d_weights, interleave(x, fake), interleave(y, fake_y), key)
-        real_logits, fake_logits = logits.reshape(-1, 2).T
-        real_loss, fake_loss = gan.loss.discriminator(real_logits, fake_logits)
-        metrics = {
-            "d_loss": real_loss + fake_loss,
-            "d_loss_real": real_loss,
-            "d_loss_fake": fake_loss,
-            "d_real": real_logits.mean(),
-            "d_fake": fake_logits.mean(),
-        }
-        penalty = 0.0
-        if gan.r1:
-            metrics["d_r1"] = gradient_penalty(lambda x: gan.discriminate(d_weights, x, y, r1_key), x)
-            penalty = gan.r1 * metrics["d_r1"]
-        return real_loss + fake_loss + penalty, (batch_stats, metrics)
+
+        def one(i, _):
+            chunk, chunk_key = every((x, y, fake, fake_y), gan.d_chunks, i), jax.random.fold_in(key, i)
+            return None, jax.grad(discriminator_loss, argnums=1, has_aux=True)(gan, d_weights, chunk, chunk_key)
+
+        _, sums = one_after_another(gan, gan.d_chunks, one, None)
+        grads, metrics = jax.tree.map(lambda total: total / gan.d_chunks, sums)
+        return grads, (batch_stats, metrics)
 
     batch_stats = G.stats["batch_stats"]
-    grads, d_vectors, g_vectors, batch_stats, metrics = accumulate(gan, loss, D, G, batch_stats, real + latents, key)
+    grads, d_vectors, g_vectors, batch_stats, metrics = accumulate(
+        gan, gradient, D, G, batch_stats, real + latents, key
+    )
     if gan.d_ortho:
         metrics["d_ortho"], penalty = jax.value_and_grad(gan.weight_penalty)(D.params, gan.d_ortho)
         grads = add(grads, penalty)
@@ -65,19 +59,50 @@ def update_discriminator(
     return G, D, metrics
 
 
+def discriminator_loss(gan: GAN, weights: Params, batch: tuple, key: jax.Array) -> tuple[jax.Array, Metrics]:
+    """The mean of D's loss on real and fake images (x, y, fake, fake_y), with its penalty on their gradients."""
+    x, y, fake, fake_y = batch
+    key, r1_key = jax.random.split(key)
+    logits = gan.discriminate(weights, interleave(x, fake), interleave(y, fake_y), key)
+    real_logits, fake_logits = logits.reshape(-1, 2).T
+    real_loss, fake_loss = gan.loss.discriminator(real_logits, fake_logits)
+    metrics = {
+        "d_loss": real_loss + fake_loss,
+        "d_loss_real": real_loss,
+        "d_loss_fake": fake_loss,
+        "d_real": real_logits.mean(),
+        "d_fake": fake_logits.mean(),
+    }
+    penalty = 0.0
+    if gan.r1:
+        metrics["d_r1"] = gradient_penalty(lambda x: gan.discriminate(weights, x, y, r1_key), x)
+        penalty = gan.r1 * metrics["d_r1"]
+    return real_loss + fake_loss + penalty, metrics
+
+
 def update_generator(
     gan: GAN, G: Player, D: Player, latents: tuple[Latent, Label], key: jax.Array
 ) -> tuple[Player, Player, Metrics]:
     """One update of G, scored by D as it now is; moves D's stats. `key`: augmentation."""
 
-    def loss(g_weights, d_weights, batch_stats, batch, key):
+    def gradient(g_weights, d_weights, batch_stats, batch, key):
         z, y = batch
-        fake, batch_stats = gan.generate(g_weights, batch_stats, z, y)
-        value = gan.loss.generator(gan.discriminate(d_weights, fake, y, key))
-        return value, (batch_stats, {"g_loss": value})
+        generate = lambda g_weights: gan.generate(g_weights, batch_stats, z, y)
+        fake, pullback, batch_stats = jax.vjp(generate, g_weights, has_aux=True)
+
+        def one(i, to_fake):
+            (x, chunk_y), chunk_key = every((fake, y), gan.g_chunks, i), jax.random.fold_in(key, i)
+            loss = lambda x: gan.loss.generator(gan.discriminate(d_weights, x, chunk_y, chunk_key)) / gan.g_chunks
+            value, to_chunk = jax.value_and_grad(loss)(x)
+            return place(to_fake, jnp.moveaxis(to_chunk, 3, 1), gan.g_chunks, i), value
+
+        # Colours first: where three of them are last, a TPU stores 128.
+        to_fake, value = one_after_another(gan, gan.g_chunks, one, jnp.zeros_like(jnp.moveaxis(fake, 3, 1)))
+        to_fake = jnp.moveaxis(to_fake, 1, 3)
+        return *pullback(to_fake), (batch_stats, {"g_loss": value})
 
     batch_stats = G.stats["batch_stats"]
-    grads, g_vectors, d_vectors, batch_stats, metrics = accumulate(gan, loss, G, D, batch_stats, latents, key)
+    grads, g_vectors, d_vectors, batch_stats, metrics = accumulate(gan, gradient, G, D, batch_stats, latents, key)
     if gan.g_ortho:
         metrics["g_ortho"], penalty = jax.value_and_grad(gan.weight_penalty)(G.params, gan.g_ortho)
         grads = add(grads, penalty)
@@ -85,12 +110,13 @@ def update_generator(
     return G, D.replace(stats={"spectral": d_vectors}), metrics
 
 
-def accumulate(gan: GAN, loss, updated: Player, other: Player, batch_stats: Params, batch: tuple, key: jax.Array):
-    """The gradient of `loss` with respect to `updated`'s raw weights, averaged over microbatches of `batch`.
+def accumulate(gan: GAN, gradient, updated: Player, other: Player, batch_stats: Params, batch: tuple, key: jax.Array):
+    """The gradient of a loss with respect to `updated`'s raw weights, averaged over microbatches of `batch`.
 
-    Batch norm sees one microbatch at a time. Normalised weights and their gradient are shared by all microbatches, or, with
-    `spectral_advance` microbatch, made anew for each. Returns what else has moved, too: (gradient, singular vectors of
-    `updated`, those of `other`, G's running moments, mean metrics).
+    gradient(weights of `updated`, weights of `other`, G's running moments, a microbatch, key) returns (gradient, (moved
+    moments, metrics)). Batch norm sees one microbatch at a time. Normalised weights and their gradient are shared by all
+    microbatches, or, with `spectral_advance` microbatch, made anew for each. Returns what else has moved, too: (gradient,
+    singular vectors of `updated`, those of `other`, G's running moments, mean metrics).
     """
     grads, metrics = None, None
     vectors, other_vectors = updated.stats["spectral"], other.stats["spectral"]
@@ -100,30 +126,40 @@ def accumulate(gan: GAN, loss, updated: Player, other: Player, batch_stats: Para
         other_weights, other_vectors = gan.normalize(other.params, other_vectors)
         # The one place where weights, kept in parts, meet the batch; and below, where gradients go back to the parts.
         weights, other_weights = gan.gather((weights, other_weights))
-        gradient = functools.partial(jax.grad(loss, has_aux=True), weights, other_weights)
+        gradient_of = functools.partial(gradient, weights, other_weights)
         part, part_key = every(batch, gan.spectral_advances, i), jax.random.fold_in(key, i)
-        batch_stats, (part_grads, part_metrics) = sum_over_microbatches(gan, gradient, batch_stats, part, part_key)
+        batch_stats, (part_grads, part_metrics) = sum_over_microbatches(gan, gradient_of, batch_stats, part, part_key)
         grads, metrics = add(grads, *pullback(gan.scatter(part_grads))), add(metrics, part_metrics)
     grads, metrics = jax.tree.map(lambda x: x / gan.microbatches, (grads, metrics))
     return grads, vectors, other_vectors, batch_stats, metrics
 
 
 def sum_over_microbatches(gan: GAN, gradient, batch_stats: Params, batch: tuple, key: jax.Array):
-    """(G's running moments, (gradient, metrics) summed) of the microbatches between two power steps, one after another."""
+    """(G's running moments, (gradient, metrics) summed) of the microbatches between two power steps."""
     parts = gan.microbatches // gan.spectral_advances
 
-    def one(j, carry):
-        batch_stats, sums = carry
+    def one(j, batch_stats):
         grads, (batch_stats, metrics) = gradient(batch_stats, every(batch, parts, j), jax.random.fold_in(key, j))
-        return batch_stats, add(sums, (grads, metrics))
+        return batch_stats, (grads, metrics)
 
-    carry = batch_stats, None
-    if gan.scan_microbatches and parts > 1:
+    return one_after_another(gan, parts, one, batch_stats)
+
+
+def one_after_another(gan: GAN, times: int, one, carry):
+    """(last carry, sum of results) of one(i, carry) -> (carry, result) for i = 0 ... times - 1; a loop where those are cheap."""
+
+    def step(i, carry_and_sums):
+        carry, sums = carry_and_sums
+        carry, result = one(i, carry)
+        return carry, add(sums, result)
+
+    carried = carry, None
+    if gan.loops and times > 1:
         sums = jax.tree.map(jnp.zeros_like, jax.eval_shape(functools.partial(one, 0), carry)[1])
-        return jax.lax.fori_loop(0, parts, one, (batch_stats, sums))
-    for j in range(parts):
-        carry = one(j, carry)
-    return carry
+        return jax.lax.fori_loop(0, times, step, (carry, sums))
+    for i in range(times):
+        carried = step(i, carried)
+    return carried
 
 
 def polyak_average(gan: GAN, step: jax.Array, average: Params, params: Params) -> Params:
@@ -136,6 +172,12 @@ def every(batch: tuple[jax.Array, ...], step: int, start: int | jax.Array) -> tu
     """Every step-th example from `start` on. Unlike a contiguous part of the batch it has examples of every device."""
     pick = lambda x: jax.lax.dynamic_index_in_dim(x.reshape(-1, step, *x.shape[1:]), start, axis=1, keepdims=False)
     return tuple(pick(x) for x in batch)
+
+
+def place(batch: jax.Array, part: jax.Array, step: int, start: int | jax.Array) -> jax.Array:
+    """The way back: the batch, of which every step-th example from `start` on is `part`'s."""
+    whole = batch.reshape(-1, step, *batch.shape[1:])
+    return jax.lax.dynamic_update_index_in_dim(whole, part, start, axis=1).reshape(batch.shape)
 
 
 def interleave(real: jax.Array, fake: jax.Array) -> jax.Array:

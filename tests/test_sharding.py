@@ -129,3 +129,11 @@ def test_each_device_holds_its_part_of_the_batch():
 def test_a_batch_that_does_not_divide_is_refused_with_the_nearest_that_do(size, nearest):
     with pytest.raises(UserError, match=f"batch_size {size} is not divisible by 8 devices; {nearest}"):
         sharding.check_batch_size(size, 8)
+
+
+def test_a_batch_is_divided_by_devices_microbatches_and_chunks():
+    sharding.check_batch_size(16, 2, 2, 4)
+    with pytest.raises(
+        UserError, match="12 is not divisible by 2 devices times 2 microbatches times 2 chunks; nearest"
+    ):
+        sharding.check_batch_size(12, 2, 2, 2)

@@ -9,7 +9,7 @@ import pytest
 from biggan_jax.models import build_gan
 from biggan_jax.regularizers import gradient_penalty
 from biggan_jax.state import init_state
-from biggan_jax.train_step import every, interleave, to_float, train_step, update_discriminator, update_generator
+from biggan_jax.train_step import every, interleave, place, to_float, train_step, update_discriminator, update_generator
 from tests.conftest import (
     assert_identical,
     biases_that_feed_only_batch_norm,
@@ -167,6 +167,8 @@ def test_a_batch_is_split_in_strides():
     parts = [every((np.arange(6), np.arange(12).reshape(6, 2)), 2, i) for i in range(2)]
     assert [part[0].tolist() for part in parts] == [[0, 2, 4], [1, 3, 5]]
     assert parts[1][1].tolist() == [[2, 3], [6, 7], [10, 11]]
+    whole = place(place(jax.numpy.zeros(6, int), parts[0][0], 2, 0), parts[1][0], 2, 1)
+    assert whole.tolist() == [0, 1, 2, 3, 4, 5]
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +195,9 @@ def accumulated():
         "whole": (plain, 1),
         "update": (dataclasses.replace(plain, microbatches=2), 2),
         "microbatch": (dataclasses.replace(plain, microbatches=2, spectral_advance="microbatch"), 2),
-        "loop": (dataclasses.replace(plain, microbatches=2, scan_microbatches=True), 2),
+        "loop": (dataclasses.replace(plain, microbatches=2, loops=True), 2),
+        "chunks": (dataclasses.replace(plain, d_chunks=2), 1),
+        "loop of chunks": (dataclasses.replace(plain, d_chunks=2, loops=True), 1),
     }
     return state, plain, {name: jax.jit(functools.partial(both, gan, n))() for name, (gan, n) in games.items()}
 
@@ -208,10 +212,12 @@ def test_microbatches_are_averaged_to_the_gradient_of_the_whole(accumulated):
     assert float(metrics["g_loss"]) == pytest.approx(float(metrics2["g_loss"]), rel=1e-4)
 
 
-def test_microbatches_in_a_loop_are_those_one_after_another(accumulated):
+@pytest.mark.parametrize(("one", "other"), [("update", "loop"), ("whole", "chunks"), ("whole", "loop of chunks")])
+def test_a_loop_and_chunks_change_nothing(accumulated, one, other):
     _, _, after = accumulated
-    for a, b in zip(after["update"], after["loop"], strict=True):
+    for a, b in zip(after[one], after[other], strict=True):
         a, b = leaves(a), leaves(b)
+        assert a.keys() == b.keys()
         for name in a:
             # Rounding, of weights that one step of rate 1 has thrown far; where the true gradient is zero, it is all there is.
             if not any(name.endswith(bias) for bias in biases_that_feed_only_batch_norm("biggan")):

@@ -43,6 +43,7 @@ def build_gan(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GA
         prior=config.model.prior,
         init=config.model.init,
         microbatches=config.microbatches,
+        d_chunks=config.d_chunks,
         spectral_advance=config.spectral_advance,
         spectral_eval=config.model.spectral_eval,
         spectral_eps=config.model.spectral_eps,
@@ -57,7 +58,7 @@ def build_gan(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GA
         remat=config.remat == "full",
         shard_update=config.mesh.shard_update,
         # A loop over convolutions takes XLA minutes to compile for a CPU, and makes them slow there.
-        scan_microbatches=mesh is not None and mesh.devices.flat[0].platform != "cpu",
+        loops=mesh is not None and mesh.devices.flat[0].platform != "cpu",
     )
 
 

@@ -55,7 +55,7 @@ def main() -> int:
 
 def planned(config, devices, name) -> dict:
     mesh = sharding.make_mesh(devices, data=config.mesh.data, fsdp=config.mesh.fsdp)
-    sharding.check_batch_size(config.batch_size, mesh.size, config.microbatches)
+    sharding.check_batch_size(config.batch_size, mesh.size, config.microbatches, config.d_chunks)
     compiled = program.NOT_COMPILED if NO_COMPILE.value else program.compile(program.lower(config, mesh), name)
     return report.figures(config, devices, name, program.state_bytes(config, mesh), compiled)
 

@@ -101,15 +101,16 @@ def kernel_cycles(kernel: hlo.Instruction, chip: Chip) -> int:
 
 def changes(config: ml_collections.ConfigDict, devices: int) -> list[dict]:
     """What may make a step fit: overrides of the config, each to be tried. First what changes nothing but time and memory."""
-    most = config.batch_size // devices // config.microbatches
-    parts = [config.microbatches * 2**i for i in range(1, most.bit_length()) if most % 2**i == 0]
-    tries = []
-    if not config.mesh.shard_update:
-        tries.append({"mesh.shard_update": True})
-    more = {"none": ("blocks", "full"), "blocks": ("full",), "full": ()}[config.remat]
-    tries += [{"remat": remat} for remat in more]
-    tries += [{"microbatches": m} for m in parts]
-    return tries + [{"microbatches": m, "remat": remat} for m in parts[-1:] for remat in more]
+    images = (
+        config.batch_size // devices // config.microbatches // config.d_chunks
+    )  # That D sees at a time, of each kind.
+    halvings = [2**i for i in range(1, images.bit_length()) if images % 2**i == 0]
+    chunks = [{"d_chunks": config.d_chunks * n} for n in dict.fromkeys(halvings[:1] + halvings[-1:])]
+    remats = [{"remat": remat} for remat in {"none": ("blocks", "full"), "blocks": ("full",), "full": ()}[config.remat]]
+    parts = [{"microbatches": config.microbatches * n} for n in halvings]
+    tries = [] if config.mesh.shard_update else [{"mesh.shard_update": True}]
+    tries += chunks + remats + [most | remat for most in chunks[-1:] for remat in remats]
+    return tries + parts + [most | remat for most in parts[-1:] for remat in remats]
 
 
 def changed(config: ml_collections.ConfigDict, overrides: dict) -> ml_collections.ConfigDict:

@@ -132,8 +132,12 @@ def test_what_may_make_it_fit_is_tried_from_the_cheapest_on_and_splits_evenly():
     config = tiny_config()
     config.batch_size = 48
     assert report.changes(config, devices=4) == [
+        {"d_chunks": 2},
+        {"d_chunks": 4},
         {"remat": "blocks"},
         {"remat": "full"},
+        {"d_chunks": 4, "remat": "blocks"},
+        {"d_chunks": 4, "remat": "full"},
         {"microbatches": 2},
         {"microbatches": 4},
         {"microbatches": 4, "remat": "blocks"},
@@ -143,7 +147,7 @@ def test_what_may_make_it_fit_is_tried_from_the_cheapest_on_and_splits_evenly():
     assert report.changes(config, devices=48) == []
     for overrides in report.changes(config, devices=4):
         other = report.changed(config, overrides)
-        sharding.check_batch_size(other.batch_size, 4, other.microbatches)
+        sharding.check_batch_size(other.batch_size, 4, other.microbatches, other.d_chunks)
 
 
 def test_chips_have_the_published_peaks():
