@@ -16,9 +16,11 @@ import numpy as np
 from biggan_jax import sharding
 from biggan_jax.data import fake, host_batch
 from biggan_jax.models import build_gan
-from biggan_jax.plan.program import useful_flops
+from biggan_jax.plan import program, report
+from biggan_jax.plan.chips import CHIPS
 from biggan_jax.state import init_state
 from biggan_jax.train import compile_round, state_layout
+from biggan_jax.types import UserError
 
 PEAK_FLOPS = {
     "NVIDIA B200": 2250e12,  # NVIDIA's Blackwell data sheet (half of the figure with sparsity).
@@ -28,14 +30,8 @@ PEAK_FLOPS = {
     "NVIDIA H100": 989.5e12,  # The same, SXM.
     "NVIDIA A100": 312e12,  # NVIDIA's A100 data sheet.
     "NVIDIA L4": 121e12,  # NVIDIA's L4 data sheet; half of the figure with sparsity.
-    "TPU v6 lite": 918e12,  # Cloud TPU's page on v6e.
-    "TPU v5 lite": 197e12,  # Cloud TPU's page on v5e.
-    "TPU v5": 459e12,  # Cloud TPU's page on v5p.
-    "TPU v4": 275e12,  # Cloud TPU's page on v4.
-    "TPU v3": 61.5e12,  # Cloud TPU's page on v3: 123e12 a chip, which JAX shows as two devices.
-    "TPU v2": 22.5e12,  # Cloud TPU's page on v2: 45e12 a chip, likewise.
 }
-"""Dense bfloat16 FLOP/s of one device as its maker states it, by the beginning of `device_kind`; the first that fits counts."""
+"""Dense bfloat16 FLOP/s of one GPU as its maker states it, by the beginning of `device_kind`; the first that fits counts."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,20 +77,18 @@ def peak_memory(compiled: jax.stages.Compiled, device: jax.Device) -> tuple[int 
     stats = device.memory_stats() or {}
     if "peak_bytes_in_use" in stats:
         return stats["peak_bytes_in_use"], "the device's own statistics, since the process began"
-    plan = compiled.memory_analysis()
-    if plan is None:
+    held = program.held_bytes(compiled)
+    if held is None:
         return None, "unknown: neither the device nor the compiler says it"
-    sizes = plan.argument_size_in_bytes + plan.output_size_in_bytes + plan.temp_size_in_bytes
-    return (
-        sizes - plan.alias_size_in_bytes,
-        "the compiler's plan: arguments, outputs, temporaries, less what is aliased",
-    )
+    return held, "the compiler's plan: arguments, outputs, temporaries, less what is aliased"
 
 
 def peak_flops(device: jax.Device, stated: float | None) -> tuple[float | None, str]:
     """(FLOP/s that one device can reach at best, where the figure is from)."""
     if stated:
         return stated, "--peak"
+    if device.device_kind in CHIPS:
+        return CHIPS[device.device_kind].peak, f"{device.device_kind}'s matrix units and clock"
     for kind, flops in PEAK_FLOPS.items():
         if device.device_kind.startswith(kind):
             return flops, f"{kind}'s dense bfloat16 peak as stated by its maker"
@@ -108,7 +102,7 @@ def measure(
     device = mesh.devices.flat[0]
     game = prepare(config, mesh)
     seconds = time_rounds(game, warmup, rounds)
-    step_seconds, flops = statistics.median(seconds), useful_flops(config)
+    step_seconds, flops = statistics.median(seconds), program.useful_flops(config)
     memory, memory_source = peak_memory(game.compiled, device)
     peak, peak_source = peak_flops(device, peak)
     return {
@@ -129,6 +123,28 @@ def measure(
         "d_steps": config.d_steps,
         "resolution": config.model.resolution,
         "devices": mesh.size,
+    }
+
+
+def estimate(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh, target: str) -> dict[str, Any]:
+    """What one round would cost on the mesh's devices, which need not be there, by their compiler's estimate."""
+    compiled = program.compile(program.lower(config, mesh), target)
+    devices = list(mesh.devices.flat)
+    plan = report.figures(config, devices, target, program.state_bytes(config, mesh), compiled)
+    if plan["estimated_step_seconds"] is None:
+        raise UserError(f"batch_size {config.batch_size} at {config.model.resolution} pixels does not fit {target}")
+    seconds = plan["estimated_step_seconds"]
+    return {
+        "step_seconds": seconds,
+        "estimated_cycles": plan["estimated_cycles_per_device"],
+        "images_per_second": config.d_steps * config.batch_size / seconds,
+        "compile_seconds": compiled.seconds,
+        "useful_flops": plan["useful_flops_per_device"],
+        "mfu": plan["estimated_mfu"],
+        "peak_memory_bytes": plan["hbm_bytes_per_device"],
+        "batch_size": config.batch_size,
+        "resolution": config.model.resolution,
+        "device_kind": devices[0].device_kind,
     }
 
 

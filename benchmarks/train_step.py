@@ -2,7 +2,8 @@
 
 It compiles the round that training runs, over all local devices, and times it on noise that lies on the devices already:
 no data is read. `--sweep=batch:8,16,32` or `--sweep=resolution:32,64,128` instead show, on one device, how the cost grows
-with the work. README.md says what each figure means.
+with the work; with `--topology=v5e:1x1` on a TPU that need not be there, by its compiler's estimate. README.md says what
+each figure means.
 """
 
 import json
@@ -13,12 +14,13 @@ import jax
 import ml_collections
 import numpy as np
 from absl import flags
-from measure import environment, measure
+from measure import environment, estimate, measure
 from ml_collections import config_flags
 
 from biggan_jax import cli, sharding
 from biggan_jax import config as configs
 from biggan_jax.models.tables import WIDTHS
+from biggan_jax.plan import target
 from biggan_jax.types import UserError
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -30,6 +32,8 @@ ROUNDS = flags.DEFINE_integer("rounds", 20, "Rounds that are timed.", lower_boun
 WARMUP = flags.DEFINE_integer("warmup", 3, "Rounds before those.", lower_bound=1)
 SWEEP = flags.DEFINE_string("sweep", None, "batch:8,16,32 or resolution:32,64,128: on one device, cost against work.")
 
+TOPOLOGY = flags.DEFINE_string("topology", None, "For a sweep: one TPU chip, whose compiler estimates each step.")
+
 KEYS = {"batch": "batch_size", "resolution": "model.resolution"}
 """What can be swept, and its config key."""
 
@@ -37,6 +41,8 @@ KEYS = {"batch": "batch_size", "resolution": "model.resolution"}
 def main() -> None:
     if CONFIG.value is None:
         raise UserError("--config is needed, such as --config=quickstart or --config=biggan_imagenet128")
+    if TOPOLOGY.value and not SWEEP.value:
+        raise UserError("--topology is for --sweep; of one step biggan_jax.plan tells more")
     if JSON.value and not pathlib.Path(JSON.value).absolute().parent.is_dir():
         raise UserError(f"--json={JSON.value}: there is no such folder")
     config = CONFIG.value
@@ -77,13 +83,19 @@ def parse_sweep(text: str) -> tuple[str, list[int]]:
 
 def sweep(config: ml_collections.ConfigDict, of: str, sizes: list[int]) -> dict[str, Any]:
     """Measures the config at each size, on one device, prints a table, and fits a line of step time against work."""
-    mesh = sharding.make_mesh(jax.local_devices()[:1])
+    devices = target.tpu_devices(TOPOLOGY.value) if TOPOLOGY.value else jax.local_devices()
+    mesh = sharding.make_mesh(devices[:1])
     variants = [at(config, of, size) for size in sizes]
     for variant in variants:
         configs.validate(variant)
         sharding.check_batch_size(variant.batch_size, 1, variant.microbatches, variant.d_chunks)
+    rows = [
+        estimate(variant, mesh, TOPOLOGY.value)
+        if TOPOLOGY.value
+        else measure(variant, mesh, warmup=WARMUP.value, rounds=ROUNDS.value, peak=PEAK.value)
+        for variant in variants
+    ]
     print(f"{of:>10} {'useful_flops':>13} {'step_seconds':>13} {'images/s':>9} {'line':>10} {'residual':>9}")
-    rows = [measure(variant, mesh, warmup=WARMUP.value, rounds=ROUNDS.value, peak=PEAK.value) for variant in variants]
     line = fit([row["useful_flops"] for row in rows], [row["step_seconds"] for row in rows])
     for size, row in zip(sizes, rows, strict=True):
         expected = line["intercept_seconds"] + line["seconds_per_flop"] * row["useful_flops"]

@@ -28,6 +28,7 @@ from biggan_jax.models import build_gan
 from biggan_jax.state import init_state
 from biggan_jax.train import compile_round, state_layout
 from biggan_jax.train_step import train_step
+from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +99,11 @@ def useful_flops(config: ml_collections.ConfigDict) -> float:
     config = ml_collections.ConfigDict(config.to_dict())
     config.remat = "none"
     gan = build_gan(config)
-    with jax.default_device(jax.local_devices(backend="cpu")[0]):
+    try:
+        cpu = jax.local_devices(backend="cpu")[0]
+    except RuntimeError as error:
+        raise UserError("work is counted on the CPU, which JAX_PLATFORMS leaves out; let it end in ,cpu") from error
+    with jax.default_device(cpu):
         state = jax.eval_shape(functools.partial(init_state, gan), 0)
         lowered = jax.jit(functools.partial(train_step, gan)).lower(state, batch_shapes(config))
         return lowered.cost_analysis()["flops"]
@@ -126,6 +131,15 @@ def compile(lowered: jax.stages.Lowered, target: str, folder: pathlib.Path | Non
     return program
 
 
+def held_bytes(compiled: jax.stages.Compiled) -> int | None:
+    """Memory that one device needs: arguments, temporaries and outputs, what is aliased once; None where nothing says it."""
+    memory = compiled.memory_analysis()
+    if memory is None:
+        return None
+    total = memory.argument_size_in_bytes + memory.temp_size_in_bytes + memory.output_size_in_bytes
+    return total - memory.alias_size_in_bytes
+
+
 def cache_folder() -> pathlib.Path:
     """Where compiled plans are kept: $XDG_CACHE_HOME/biggan_jax/plans."""
     return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "biggan_jax" / "plans"
@@ -151,13 +165,11 @@ def _compile(lowered: jax.stages.Lowered, content: str) -> Program:
             raise
         used, limit = (round(float(match[i]) * UNITS[match[i + 1]]) for i in (1, 3))
         return Program(content, "", used, limit, None, time.monotonic() - start)
-    memory = compiled.memory_analysis()
-    total = memory.argument_size_in_bytes + memory.temp_size_in_bytes + memory.output_size_in_bytes
     cost = compiled.cost_analysis() or {}
     return Program(
         content=content,
         text=compiled.as_text(),
-        memory=total - memory.alias_size_in_bytes,
+        memory=held_bytes(compiled),
         limit=None,
         flops=cost.get("flops"),
         seconds=time.monotonic() - start,

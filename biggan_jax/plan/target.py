@@ -19,6 +19,9 @@ def tpu_devices(topology: str) -> list[jax.Device]:
         raise UserError("planning for TPUs needs their compiler: pip install 'biggan-jax[plan]'") from error
     # A v4 chip's two cores work as one device, as they do on Cloud TPU.
     options = {"chip_config_name": "megacore"} if topology.startswith("v4:") else {}
+    if shape := re.fullmatch(r"\w+:(\d+)x(\d+)(x\d+)?", topology):
+        # A host has 2x2 chips, unless there are fewer.
+        options["chips_per_host_bounds"] = (min(int(shape[1]), 2), min(int(shape[2]), 2), 1)
     try:
         with _quiet():
             return list(topologies.get_topology_desc(platform="tpu", topology_name=topology, **options).devices)

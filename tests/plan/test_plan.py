@@ -121,6 +121,11 @@ def test_without_the_compiler_it_says_how_to_get_it(monkeypatch):
         target.tpu_devices("v5e:2x2")
 
 
+@needs_compiler
+def test_slices_smaller_than_a_host_have_devices_too():
+    assert [len(target.tpu_devices(name)) for name in ("v5e:1x1", "v5e:2x1", "v3:1x1", "v4:2x2x1")] == [1, 2, 2, 4]
+
+
 def test_useful_work_is_not_divided_by_remat_nor_by_devices():
     config = tiny_config()
     plain = program.useful_flops(config)
