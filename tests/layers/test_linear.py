@@ -28,6 +28,9 @@ def test_the_first_filters_alone_are_those_of_the_whole_convolution():
     y, pullback = jax.vjp(first.apply, params, x)
     expected, expected_pullback = jax.vjp(lambda *inputs: whole.apply(*inputs)[..., :3], params, x)
     np.testing.assert_allclose(y, expected, atol=1e-5)
+    np.testing.assert_allclose(
+        first.apply(params, x), expected, atol=1e-5
+    )  # Another form than where a gradient is asked for.
     for ours, theirs in zip(*map(jax.tree.leaves, (pullback(y), expected_pullback(y))), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
