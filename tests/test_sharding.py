@@ -16,20 +16,20 @@ from tests.conftest import biases_that_feed_only_batch_norm, leaves, random_batc
 ROUNDS = 3
 
 
-ONE, DATA, REPLICATED = "one device", "8 data", "8 data, update on each"
+ONE, DATA, REPLICATED, CHUNKS = "one device", "8 data", "8 data, update on each", "2 x 4, D in chunks"
 MESHES = {
     ONE: dict(count=1),
     DATA: dict(count=8),
     REPLICATED: dict(count=8, shard_update=False),
     "4 x 2": dict(count=8, fsdp=2),
-    "2 x 4": dict(count=8, fsdp=4, shard_update=False),
+    CHUNKS: dict(count=8, fsdp=4, shard_update=False, d_chunks=2),
 }
 
 
-def run(config, state, count, fsdp=1, shard_update=True):
+def run(config, state, count, fsdp=1, **changes):
     """(state after ROUNDS rounds, metrics of each, compiled round), from `state` on a mesh of `count` devices."""
     mesh = sharding.make_mesh(jax.devices()[:count], fsdp=fsdp)
-    gan = dataclasses.replace(build_gan(config, mesh), shard_update=shard_update)
+    gan = dataclasses.replace(build_gan(config, mesh), **changes)
     state = jax.device_put(jax.tree.map(np.asarray, state), state_layout(gan))
     batches = [sharding.shard_batch(random_batch(gan, seed=i), mesh) for i in range(ROUNDS)]
     compiled = compile_round(gan, mesh).lower(state, batches[0]).compile()
@@ -57,7 +57,7 @@ def fresh_state(family):
 
 
 # Each mesh with one family; the others when there is time.
-QUICK = [("biggan", DATA), ("biggan", "4 x 2"), ("biggan_deep", REPLICATED), ("biggan_deep", "2 x 4")]
+QUICK = [("biggan", DATA), ("biggan", "4 x 2"), ("biggan_deep", REPLICATED), ("biggan_deep", CHUNKS)]
 MESHED = [(family, mesh) for family in ("biggan", "biggan_deep") for mesh in MESHES if mesh != ONE]
 on_meshes = pytest.mark.parametrize(
     ("family", "mesh"), [pytest.param(*case, marks=[] if case in QUICK else pytest.mark.slow) for case in MESHED]
@@ -110,7 +110,7 @@ def test_devices_talk_in_sums_and_gathers_only(family, mesh):
 
 
 def test_weights_moments_and_average_lie_in_parts():
-    _, (state, *_) = game_on("biggan_deep", "2 x 4")
+    _, (state, *_) = game_on("biggan_deep", CHUNKS)
     for tree in (state.generator.params, state.generator.opt_state[0].nu, state.ema_params):
         whole = tree["block_0_0"]["conv_2"]["kernel"]
         assert whole.addressable_shards[0].data.size * 4 == whole.size
