@@ -196,8 +196,8 @@ def accumulated():
         "update": (dataclasses.replace(plain, microbatches=2), 2),
         "microbatch": (dataclasses.replace(plain, microbatches=2, spectral_advance="microbatch"), 2),
         "loop": (dataclasses.replace(plain, microbatches=2, loops=True), 2),
-        "chunks": (dataclasses.replace(plain, d_chunks=2), 1),
-        "loop of chunks": (dataclasses.replace(plain, d_chunks=2, loops=True), 1),
+        "chunks": (dataclasses.replace(plain, d_chunks=4), 1),
+        "loop of chunks": (dataclasses.replace(plain, d_chunks=4, loops=True), 1),
     }
     return state, plain, {name: jax.jit(functools.partial(both, gan, n))() for name, (gan, n) in games.items()}
 
