@@ -100,9 +100,10 @@ def measure(
 ) -> dict[str, Any]:
     """What one round of the config's game costs on the mesh."""
     device = mesh.devices.flat[0]
+    flops = program.useful_flops(config)
     game = prepare(config, mesh)
     seconds = time_rounds(game, warmup, rounds)
-    step_seconds, flops = statistics.median(seconds), program.useful_flops(config)
+    step_seconds = statistics.median(seconds)
     memory, memory_source = peak_memory(game.compiled, device)
     peak, peak_source = peak_flops(device, peak)
     return {
@@ -133,18 +134,17 @@ def estimate(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh, target:
     plan = report.figures(config, devices, target, program.state_bytes(config, mesh), compiled)
     if plan["estimated_step_seconds"] is None:
         raise UserError(f"batch_size {config.batch_size} at {config.model.resolution} pixels does not fit {target}")
-    seconds = plan["estimated_step_seconds"]
     return {
-        "step_seconds": seconds,
-        "estimated_cycles": plan["estimated_cycles_per_device"],
-        "images_per_second": config.d_steps * config.batch_size / seconds,
+        "estimated": True,
+        "step_seconds": plan["estimated_step_seconds"],
+        "step_cycles": plan["estimated_cycles_per_device"],
+        "images_per_second": config.d_steps * config.batch_size / plan["estimated_step_seconds"],
         "compile_seconds": compiled.seconds,
         "useful_flops": plan["useful_flops_per_device"],
         "mfu": plan["estimated_mfu"],
         "peak_memory_bytes": plan["hbm_bytes_per_device"],
         "batch_size": config.batch_size,
         "resolution": config.model.resolution,
-        "device_kind": devices[0].device_kind,
     }
 
 

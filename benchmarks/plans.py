@@ -2,13 +2,19 @@
 
 One plan after another, by the planning command itself, each kept in docs/plans/ as it is done; what is there already is not
 planned again. docs/plans.md is written anew from what is there. `--only=TEXT` plans those whose name has the text, `--render`
-writes the page alone.
+writes the page alone, and `--check` names plans that are not of the code as it is, without compiling.
 """
 
 import json
 import pathlib
 import subprocess
 import sys
+
+import jax
+import ml_collections
+
+from biggan_jax import sharding
+from biggan_jax.plan import program, target
 
 ROOT = pathlib.Path(__file__).parent.parent
 FOLDER = ROOT / "docs" / "plans"
@@ -57,7 +63,7 @@ def render() -> str:
         "What the TPU compiler says of each step, with no TPU: written by `python benchmarks/plans.py` from the files in",
         "[plans/](plans), which hold every figure, by module too. Cycles are the compiler's estimate, in which waiting for other",
         "devices is not; no TPU has confirmed them. A device is what jax calls one: a v3 chip is two. Batch is global;",
-        "ratio is compiled by useful FLOPs; hours are for the preset's own number of steps.",
+        "ratio is compiled by useful FLOPs, where no loop hides the former; hours are for the preset's own number of steps.",
         "",
         "| game | slice | devices | batch | memory, GB a device | fits | Mcycles | step, s | MFU | ratio | hours |",
         "|---|---|---|---|---|---|---|---|---|---|---|",
@@ -79,12 +85,12 @@ def row(game: str, slice_: str, found: dict) -> str:
     batch = f"{found['batch_size']}, D in {chunks} chunks" if chunks > 1 else found["batch_size"]
     cells = [game, slice_, found["devices"], batch, memory, "yes" if found["fits"] else "**no**"]
     if found["estimated_cycles_per_device"]:
-        ratio = found["compiled_flops_per_device"] / found["useful_flops_per_device"]
+        compiled = found["compiled_flops_per_device"]
         cells += [
             f"{found['estimated_cycles_per_device'] / 1e6:.1f}",
             f"{found['estimated_step_seconds']:.3f}",
             f"{100 * found['estimated_mfu']:.1f} %",
-            f"{ratio:.3f}",
+            f"{compiled / found['useful_flops_per_device']:.3f}" if compiled else "-",
             f"{found['estimated_hours']:.1f}",
         ]
     else:
@@ -92,7 +98,24 @@ def row(game: str, slice_: str, found: dict) -> str:
     return "| " + " | ".join(map(str, cells)) + " |"
 
 
+def stale() -> list[str]:
+    """Names of plans of another program than the one that this code gives now, or of other versions; seconds each."""
+    names = []
+    jax.config.update("jax_platforms", "cpu")
+    for name, _ in queue():
+        if (path := FOLDER / f"{name}.json").exists():
+            found = json.loads(path.read_text())
+            config = ml_collections.ConfigDict(found["config"])
+            devices = target.tpu_devices(found["target"])
+            mesh = sharding.make_mesh(devices, data=config.mesh.data, fsdp=config.mesh.fsdp)
+            if program.content_of(program.lower(config, mesh), found["target"]) != found["program"]:
+                names.append(name)
+    return names
+
+
 def main() -> None:
+    if "--check" in sys.argv:
+        raise SystemExit(f"plans of another program: {', '.join(names)}" if (names := stale()) else 0)
     only = [flag.removeprefix("--only=") for flag in sys.argv[1:] if flag.startswith("--only=")]
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name, flags in queue():

@@ -20,7 +20,7 @@ from ml_collections import config_flags
 from biggan_jax import cli, sharding
 from biggan_jax import config as configs
 from biggan_jax.models.tables import WIDTHS
-from biggan_jax.plan import target
+from biggan_jax.plan import program, target
 from biggan_jax.types import UserError
 
 CONFIG = config_flags.DEFINE_config_file(
@@ -83,8 +83,12 @@ def parse_sweep(text: str) -> tuple[str, list[int]]:
 
 def sweep(config: ml_collections.ConfigDict, of: str, sizes: list[int]) -> dict[str, Any]:
     """Measures the config at each size, on one device, prints a table, and fits a line of step time against work."""
-    devices = target.tpu_devices(TOPOLOGY.value) if TOPOLOGY.value else jax.local_devices()
-    mesh = sharding.make_mesh(devices[:1])
+    devices = target.tpu_devices(TOPOLOGY.value) if TOPOLOGY.value else jax.local_devices()[:1]
+    if len(devices) > 1:
+        raise UserError(
+            f"--topology={TOPOLOGY.value} has {len(devices)} devices, and a sweep is on one, such as v5e:1x1"
+        )
+    mesh = sharding.make_mesh(devices)
     variants = [at(config, of, size) for size in sizes]
     for variant in variants:
         configs.validate(variant)
@@ -107,7 +111,10 @@ def sweep(config: ml_collections.ConfigDict, of: str, sizes: list[int]) -> dict[
     line["largest_relative_residual"] = max(abs(row["residual"]) for row in rows)
     print(f"step_seconds = {line['intercept_seconds']:.4g} + {line['seconds_per_flop']:.4g} * useful_flops")
     print(f"largest relative residual: {line['largest_relative_residual']:.1%}")
-    return {"sweep": of, "rows": rows, "line": line}
+    found = {"sweep": of, "rows": rows, "line": line}
+    if TOPOLOGY.value:
+        found |= {"device_kind": devices[0].device_kind, "topology": TOPOLOGY.value, "compiler": program.versions()}
+    return found
 
 
 def at(config: ml_collections.ConfigDict, of: str, size: int) -> ml_collections.ConfigDict:

@@ -25,15 +25,12 @@ def base() -> ml_collections.ConfigDict:
     c.init_from = ""  # A checkpoint whose weights and optimisers a new run starts with; see configs/finetune.py.
     c.dtype = "float32"  # Of activations: float32 or bfloat16. Weights, moments, losses are always float32.
     c.loss = "hinge"  # A name in losses.LOSSES: hinge, non_saturating, wasserstein, least_squares.
-    c.microbatches = (
-        1  # Parts in which an update works through its batch, to save memory; batch norm sees one part at a time.
-    )
-    c.d_chunks = (
-        1  # Parts in which D works through a microbatch, to save memory: the same result, as D has no batch norm.
-    )
-    c.remat = (
-        "none"  # Activations computed again for the gradient, to save memory: none, those inside blocks, or full: all.
-    )
+    # Parts in which an update works through its batch, to save memory; batch norm sees one part at a time.
+    c.microbatches = 1
+    # Parts in which D works through a microbatch, to save memory: the same result, but for rounding and augmentation's draws.
+    c.d_chunks = 1
+    # Activations computed again for the gradient, to save memory: none, those inside blocks, or full: all.
+    c.remat = "none"
     c.fused_attention = (
         True  # Attention as one kernel where there is one: TPU v4 and later, bfloat16. Equal but for rounding.
     )
@@ -133,7 +130,8 @@ SAFE_TO_CHANGE = (
     "profile_steps",
     "wandb_project",
 )
-"""Keys that a run may change when it goes on: none of them touches what is computed (but for rounding)."""
+"""Keys that a run may change when it goes on: none of them touches what is computed (but for rounding, and, by d_chunks, for
+which numbers augmentation draws)."""
 
 
 def choose(table: dict, key: str, name: str):

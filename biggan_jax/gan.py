@@ -56,7 +56,7 @@ class GAN:
 
     @property
     def g_chunks(self) -> int:
-        """Parts in which D works through G's images as G is updated: of as many images as when D sees real ones, too."""
+        """Parts in which D works through G's images as G is updated: half as many, since there are no real ones, if that is whole."""
         return self.d_chunks if self.d_chunks % 2 else self.d_chunks // 2
 
     def normalize(self, params: Params, vectors: spectral.Vectors) -> tuple[Params, spectral.Vectors]:

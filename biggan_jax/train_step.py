@@ -38,13 +38,8 @@ def update_discriminator(
     def gradient(d_weights, g_weights, batch_stats, batch, key):
         x, y, z, fake_y = batch
         fake, batch_stats = gan.generate(g_weights, batch_stats, z, fake_y)
-
-        def one(i, _):
-            chunk, chunk_key = every((x, y, fake, fake_y), gan.d_chunks, i), jax.random.fold_in(key, i)
-            return None, jax.grad(discriminator_loss, argnums=1, has_aux=True)(gan, d_weights, chunk, chunk_key)
-
-        _, sums = one_after_another(gan, gan.d_chunks, one, None)
-        grads, metrics = jax.tree.map(lambda total: total / gan.d_chunks, sums)
+        of_chunk = lambda *chunk: jax.grad(discriminator_loss, argnums=1, has_aux=True)(gan, d_weights, *chunk)
+        grads, metrics = mean_over_chunks(gan, of_chunk, (x, y, fake, fake_y), key)
         return grads, (batch_stats, metrics)
 
     batch_stats = G.stats["batch_stats"]
@@ -90,16 +85,9 @@ def update_generator(
         generate = lambda g_weights: gan.generate(g_weights, batch_stats, z, y)
         fake, pullback, batch_stats = jax.vjp(generate, g_weights, has_aux=True)
 
-        def one(i, to_fake):
-            (x, chunk_y), chunk_key = every((fake, y), gan.g_chunks, i), jax.random.fold_in(key, i)
-            loss = lambda x: gan.loss.generator(gan.discriminate(d_weights, x, chunk_y, chunk_key)) / gan.g_chunks
-            value, to_chunk = jax.value_and_grad(loss)(x)
-            return place(to_fake, jnp.moveaxis(to_chunk, 3, 1), gan.g_chunks, i), value
-
-        # Colours first: where three of them are last, a TPU stores 128.
-        to_fake, value = one_after_another(gan, gan.g_chunks, one, jnp.zeros_like(jnp.moveaxis(fake, 3, 1)))
-        to_fake = jnp.moveaxis(to_fake, 1, 3)
-        return *pullback(to_fake), (batch_stats, {"g_loss": value})
+        score = lambda x, y, key: gan.loss.generator(gan.discriminate(d_weights, x, y, key))
+        loss, to_fake = value_and_gradient_in_chunks(gan, score, fake, y, key)
+        return *pullback(to_fake), (batch_stats, {"g_loss": loss})
 
     batch_stats = G.stats["batch_stats"]
     grads, g_vectors, d_vectors, batch_stats, metrics = accumulate(gan, gradient, G, D, batch_stats, latents, key)
@@ -143,6 +131,29 @@ def sum_over_microbatches(gan: GAN, gradient, batch_stats: Params, batch: tuple,
         return batch_stats, (grads, metrics)
 
     return one_after_another(gan, parts, one, batch_stats)
+
+
+def mean_over_chunks(gan: GAN, function, batch: tuple, key: jax.Array):
+    """The mean of function(chunk of `batch`, key) over D's chunks. As D has no batch norm, it is that of the whole batch."""
+
+    def one(i, _):
+        return None, function(every(batch, gan.d_chunks, i), jax.random.fold_in(key, i))
+
+    _, total = one_after_another(gan, gan.d_chunks, one, None)
+    return jax.tree.map(lambda x: x / gan.d_chunks, total)
+
+
+def value_and_gradient_in_chunks(gan: GAN, loss, x: Image, y: Label, key: jax.Array) -> tuple[jax.Array, Image]:
+    """Of loss(x, y, key), a mean over images: its value, and its gradient with respect to x, taken chunk after chunk."""
+
+    def one(i, gradient):
+        (chunk, chunk_y), chunk_key = every((x, y), gan.g_chunks, i), jax.random.fold_in(key, i)
+        value, part = jax.value_and_grad(lambda chunk: loss(chunk, chunk_y, chunk_key) / gan.g_chunks)(chunk)
+        return place(gradient, jnp.moveaxis(part, 3, 1), gan.g_chunks, i), value
+
+    # Colours first: where three of them are last, a TPU stores 128.
+    gradient, value = one_after_another(gan, gan.g_chunks, one, jnp.zeros_like(jnp.moveaxis(x, 3, 1)))
+    return value, jnp.moveaxis(gradient, 1, 3)
 
 
 def one_after_another(gan: GAN, times: int, one, carry):

@@ -1,5 +1,6 @@
 """The benchmark as its user meets it. What a step costs is never asserted, only how its figures hang together."""
 
+import importlib.util
 import json
 import os
 import pathlib
@@ -92,6 +93,7 @@ def test_a_sweep_of_resolutions_keeps_what_else_is_asked_for(tmp_path):
         (["--peak=-1"], "--peak=-1"),
         (["--json=nowhere/out.json"], "--json=nowhere/out.json: there is no such folder"),
         (["--sweep=batch:1,2"], "--sweep=batch:1,2 is neither batch:8,16,32 nor resolution:32,64,128"),
+        (["--topology=v5e:1x1"], "--topology is for --sweep; of one step biggan_jax.plan tells more"),
         (["--sweep=width:1,2,3"], "--sweep=width:1,2,3 is neither"),
         (["--sweep=resolution:16,32,48"], "model.resolution 48 is unknown"),
     ],
@@ -102,3 +104,13 @@ def test_a_mistake_is_refused_in_one_sentence(arguments, sentence):
 
 def test_it_needs_a_config():
     refused(run(), "--config is needed")
+
+
+@pytest.mark.plan
+@pytest.mark.skipif(not importlib.util.find_spec("libtpu"), reason="libtpu is not installed")
+def test_a_sweep_on_a_tpu_that_is_not_there_fits_the_compilers_cycles(tmp_path):
+    report, _ = measured(tmp_path, "--sweep=batch:8,16,32", "--topology=v5e:1x1")
+    assert report["device_kind"] == "TPU v5 lite" and "libtpu" in report["compiler"]
+    cycles = [row["step_cycles"] for row in report["rows"]]
+    assert 0 < cycles[0] < cycles[1] < cycles[2] and all(row["estimated"] for row in report["rows"])
+    refused(run(*QUICK, "--sweep=batch:8,16,32", "--topology=v5e:2x2"), "has 4 devices, and a sweep is on one")

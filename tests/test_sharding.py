@@ -16,13 +16,13 @@ from tests.conftest import biases_that_feed_only_batch_norm, leaves, random_batc
 ROUNDS = 3
 
 
-ONE, DATA, REPLICATED, CHUNKS = "one device", "8 data", "8 data, update on each", "2 x 4, D in chunks"
+ONE, DATA, REPLICATED, CHUNKS = "one device", "8 data", "8 data, update on each", "2 x 2, D in a loop over chunks"
 MESHES = {
     ONE: dict(count=1),
     DATA: dict(count=8),
     REPLICATED: dict(count=8, shard_update=False),
     "4 x 2": dict(count=8, fsdp=2),
-    CHUNKS: dict(count=8, fsdp=4, shard_update=False, d_chunks=2),
+    CHUNKS: dict(count=4, fsdp=2, shard_update=False, d_chunks=4, loops=True),
 }
 
 
@@ -96,6 +96,8 @@ def assert_same_training(config, one, many):
 
 @on_meshes
 def test_the_work_is_divided(family, mesh):
+    if mesh == CHUNKS:
+        pytest.skip("the work of a loop is counted once")
     one, many = (game_on(family, name)[1][2].cost_analysis()["flops"] for name in (ONE, mesh))
     assert many <= 1.1 * one / MESHES[mesh]["count"]
 
@@ -113,7 +115,7 @@ def test_weights_moments_and_average_lie_in_parts():
     _, (state, *_) = game_on("biggan_deep", CHUNKS)
     for tree in (state.generator.params, state.generator.opt_state[0].nu, state.ema_params):
         whole = tree["block_0_0"]["conv_2"]["kernel"]
-        assert whole.addressable_shards[0].data.size * 4 == whole.size
+        assert whole.addressable_shards[0].data.size * 2 == whole.size
     assert all(u.sharding.is_fully_replicated for u in jax.tree.leaves(state.generator.stats))
 
 

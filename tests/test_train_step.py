@@ -186,16 +186,19 @@ def accumulated():
 
     def both(gan, repeats):
         twice = lambda a: np.repeat(np.asarray(a), repeats, axis=0)
-        G, D, _ = update_discriminator(
+        G, D, d_metrics = update_discriminator(
             gan, state.generator, state.discriminator, (twice(x), twice(y)), (twice(z), twice(fake_y)), key
         )
-        return update_generator(gan, G, D, (twice(z), twice(fake_y)), key)
+        G, D, g_metrics = update_generator(gan, G, D, (twice(z), twice(fake_y)), key)
+        return G, D, d_metrics | g_metrics
 
     games = {
         "whole": (plain, 1),
         "update": (dataclasses.replace(plain, microbatches=2), 2),
         "microbatch": (dataclasses.replace(plain, microbatches=2, spectral_advance="microbatch"), 2),
         "loop": (dataclasses.replace(plain, microbatches=2, loops=True), 2),
+        "all": (dataclasses.replace(plain, microbatches=2, r1=0.1, remat=True), 2),
+        "all, in chunks": (dataclasses.replace(plain, microbatches=2, r1=0.1, remat=True, d_chunks=2), 2),
         "chunks": (dataclasses.replace(plain, d_chunks=4), 1),
         "loop of chunks": (dataclasses.replace(plain, d_chunks=4, loops=True), 1),
     }
@@ -212,7 +215,9 @@ def test_microbatches_are_averaged_to_the_gradient_of_the_whole(accumulated):
     assert float(metrics["g_loss"]) == pytest.approx(float(metrics2["g_loss"]), rel=1e-4)
 
 
-@pytest.mark.parametrize(("one", "other"), [("update", "loop"), ("whole", "chunks"), ("whole", "loop of chunks")])
+@pytest.mark.parametrize(
+    ("one", "other"), [("update", "loop"), ("whole", "chunks"), ("whole", "loop of chunks"), ("all", "all, in chunks")]
+)
 def test_a_loop_and_chunks_change_nothing(accumulated, one, other):
     _, _, after = accumulated
     for a, b in zip(after[one], after[other], strict=True):

@@ -37,9 +37,10 @@ def _to_few(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
     One product with all nine taps, whose results are then shifted and added: a TPU multiplies 128 outputs at a time, so as a
     convolution three would take nine times the products, and, where its compiler puts the three last in memory, a twentieth
-    of BigGAN-deep's step for the gradient of this one kernel.
+    of BigGAN-deep's step for the gradient of this one kernel. Differentiable in reverse only.
     """
-    # As a convolution the product is one operation with the batch norm and ReLU before it, and as the gradient's a slower one.
+    # As a convolution the product is one operation with the batch norm and ReLU before it: 0.38 instead of 0.68 million cycles
+    # for 8 images on v5e. With its gradient, 32 images take 16.7 million so and 15.8 as an einsum.
     product = functools.partial(
         jax.lax.conv_general_dilated,
         window_strides=(1, 1),

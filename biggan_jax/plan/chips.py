@@ -32,6 +32,7 @@ CHIPS = {
     "TPU v6 lite": Chip(32 * GIB, 2**19, 1.75e9),
     "TPU7x": Chip(96 * GIB, 2**19, 2.20e9),
 }
+CHIPS |= {"TPU v5e": CHIPS["TPU v5 lite"], "TPU v5p": CHIPS["TPU v5"], "TPU v6e": CHIPS["TPU v6 lite"]}
 """By jax's device_kind. Memory and peak are Google Cloud's published ones of each version (46, 123, 275, 197, 459, 918 and
 2,307 bfloat16 TFLOP/s a chip); clocks of v2 to v4 are those of Jouppi et al. 2020 and 2023, the others peak by operations."""
 

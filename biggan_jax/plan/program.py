@@ -52,7 +52,7 @@ class Program:
     empty. flops: as compiled, a loop's body counted once.
     """
 
-    content: str
+    content: str | None
     text: str
     memory: int | None
     limit: int | None
@@ -60,7 +60,7 @@ class Program:
     seconds: float | None
 
 
-NOT_COMPILED = Program(content="", text="", memory=None, limit=None, flops=None, seconds=None)
+NOT_COMPILED = Program(content=None, text="", memory=None, limit=None, flops=None, seconds=None)
 
 
 def batch_shapes(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh | None = None):
@@ -91,13 +91,15 @@ def state_bytes(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> i
 
 
 def useful_flops(config: ml_collections.ConfigDict) -> float:
-    """Operations of a round over all devices: those of the same step written for one, without what remat computes twice.
+    """Operations of a round over all devices: those of the same step written for one, in one part, nothing computed twice.
 
     As this code does the work, that is: convolutions in one with their resampling count as such, and attention's gradient
     with the scores that it makes anew.
     """
     config = ml_collections.ConfigDict(config.to_dict())
-    config.remat = "none"
+    config.remat, config.d_chunks = "none", 1
+    if config.spectral_advance == "update":  # Else each microbatch has power steps of its own.
+        config.microbatches = 1
     gan = build_gan(config)
     try:
         cpu = jax.local_devices(backend="cpu")[0]

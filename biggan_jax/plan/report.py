@@ -14,6 +14,8 @@ GB = 1e9
 KERNEL_SHARE = 0.8
 """Of the peak, at which attention's kernels keep the matrix units busy: by the compiler's final schedules for v5e 0.93 forward
 (1,110 bundles for 256 queries and 1,024 keys) and 0.83 for the gradient (about 3,100)."""
+FEW = 16
+"""Images below which a pass of D wastes a TPU's rows."""
 _FUNCTION = re.compile(r"jit\([^()]*\)")
 _NOT_MODULES = ("", "jvp", "transpose", "checkpoint", "rematted_computation")
 _SCOPES = ("spectral_norm", "optimizer", "penalty", "average")
@@ -36,12 +38,13 @@ def figures(
         "chips": len({tuple(getattr(d, "coords", (d.id,))) for d in devices}),
         "devices": len(devices),
         "batch_size": config.batch_size,
-        "fits": fits(compiled, chip),
+        "fits": fits(compiled, chip, state_bytes),
         "state_bytes_per_device": state_bytes,
         "hbm_bytes_per_device": compiled.memory,
         "hbm_capacity_bytes": chip.memory if chip else None,
         "useful_flops_per_device": work,
-        "compiled_flops_per_device": compiled.flops,
+        # A loop's body is counted once, which says nothing of the whole.
+        "compiled_flops_per_device": None if chip and config.microbatches * config.d_chunks > 1 else compiled.flops,
         "estimated_cycles_per_device": cycles,
         "estimated_mfu": mfu,
         "estimated_step_seconds": seconds,
@@ -57,11 +60,13 @@ def figures(
     }
 
 
-def fits(compiled: Program, chip: Chip | None) -> bool | None:
+def fits(compiled: Program, chip: Chip | None, state_bytes: int = 0) -> bool | None:
     """Whether the step fits the chip's memory; None where nobody knows how much there is, or how much it takes."""
     if compiled.limit is not None:
         return False
-    return compiled.memory <= chip.memory if chip and compiled.memory else None
+    if chip and max(compiled.memory or 0, state_bytes) > chip.memory:
+        return False
+    return True if chip and compiled.memory else None
 
 
 def parameters(config: ml_collections.ConfigDict) -> dict[str, int]:
@@ -100,16 +105,16 @@ def kernel_cycles(kernel: hlo.Instruction, chip: Chip) -> int:
 
 
 def changes(config: ml_collections.ConfigDict, devices: int) -> list[dict]:
-    """What may make a step fit: overrides of the config, each to be tried. First what changes nothing but time and memory."""
-    images = (
-        config.batch_size // devices // config.microbatches // config.d_chunks
-    )  # That D sees at a time, of each kind.
+    """What may make a step fit: overrides of the config, each to be tried, from the cheapest on; those that change what is
+    computed, microbatches, last."""
+    images = config.batch_size // devices // config.microbatches // config.d_chunks  # Of each kind, in one pass of D.
     halvings = [2**i for i in range(1, images.bit_length()) if images % 2**i == 0]
-    chunks = [{"d_chunks": config.d_chunks * n} for n in dict.fromkeys(halvings[:1] + halvings[-1:])]
+    chunks = [{"d_chunks": config.d_chunks * n} for n in halvings]
+    quick = sum(2 * images // n >= FEW for n in halvings)
     remats = [{"remat": remat} for remat in {"none": ("blocks", "full"), "blocks": ("full",), "full": ()}[config.remat]]
     parts = [{"microbatches": config.microbatches * n} for n in halvings]
     tries = [] if config.mesh.shard_update else [{"mesh.shard_update": True}]
-    tries += chunks + remats + [most | remat for most in chunks[-1:] for remat in remats]
+    tries += chunks[:quick] + remats + [most | remat for most in chunks[-1:] for remat in remats]
     return tries + parts + [most | remat for most in parts[-1:] for remat in remats]
 
 
@@ -153,7 +158,7 @@ def _memory(plan: dict) -> str:
         plan[key] for key in ("hbm_bytes_per_device", "hbm_capacity_bytes", "state_bytes_per_device")
     )
     of = f" of {capacity / GB:.1f}" if capacity else ""
-    if used is None:
+    if plan["program"] is None:
         return f"not compiled; the state alone takes {state / GB:.2f}{of} GB a device"
     verdict = {True: "fits", False: "DOES NOT FIT", None: "memory"}[plan["fits"]]
     return f"{verdict}: {used / GB:.2f}{of} GB a device, {state / GB:.2f} of it the state's"

@@ -1,6 +1,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from biggan_jax.layers.linear import ClassEmbedding, Conv3x3, FirstOfConv3x3, look_up
 
@@ -21,18 +22,19 @@ def test_the_gradient_of_a_look_up_adds_where_classes_recur():
     np.testing.assert_array_equal(*pullback(g), [[4, 5, 6], [0, 0, 0], [11, 22, 33], [0, 0, 0]])
 
 
-def test_the_first_filters_alone_are_those_of_the_whole_convolution():
+@pytest.mark.parametrize(("dtype", "close"), [("float32", 1e-4), ("bfloat16", 0.2)])
+def test_the_first_filters_alone_are_those_of_the_whole_convolution(dtype, close):
     x = np.random.default_rng(0).standard_normal((2, 5, 4, 8)).astype(np.float32)
-    first, whole = FirstOfConv3x3(8, 3, jnp.float32), Conv3x3(8)
+    first, whole = FirstOfConv3x3(8, 3, jnp.dtype(dtype)), Conv3x3(8)
     params = whole.init(jax.random.key(0), x)
     y, pullback = jax.vjp(first.apply, params, x)
     expected, expected_pullback = jax.vjp(lambda *inputs: whole.apply(*inputs)[..., :3], params, x)
-    np.testing.assert_allclose(y, expected, atol=1e-5)
-    np.testing.assert_allclose(
-        first.apply(params, x), expected, atol=1e-5
-    )  # Another form than where a gradient is asked for.
-    for ours, theirs in zip(*map(jax.tree.leaves, (pullback(y), expected_pullback(y))), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    assert y.dtype == dtype
+    np.testing.assert_allclose(y.astype(np.float32), expected, atol=close)
+    # Where no gradient is asked for, the form is another.
+    np.testing.assert_allclose(first.apply(params, x).astype(np.float32), y.astype(np.float32), atol=close / 10)
+    for ours, theirs in zip(*map(jax.tree.leaves, (pullback(y), expected_pullback(expected))), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=close * (1 + np.abs(theirs).max()))
 
 
 def test_kernels_start_orthogonal_and_biases_at_zero():

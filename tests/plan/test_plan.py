@@ -17,7 +17,15 @@ from tests.conftest import tiny_config
 TINY = pathlib.Path(__file__).parent.parent / "configs" / "tiny.py"
 KEYS = {"chips", "devices", "fits", "hbm_bytes_per_device", "hbm_capacity_bytes", "useful_flops_per_device"}
 KEYS |= {"compiled_flops_per_device", "estimated_cycles_per_device", "estimated_mfu", "estimated_step_seconds"}
-KEYS |= {"breakdown", "collectives", "generator_parameters", "discriminator_parameters", "versions"}
+KEYS |= {
+    "program",
+    "state_bytes_per_device",
+    "breakdown",
+    "collectives",
+    "generator_parameters",
+    "discriminator_parameters",
+    "versions",
+}
 needs_compiler = pytest.mark.skipif(not importlib.util.find_spec("libtpu"), reason="libtpu is not installed")
 
 
@@ -126,30 +134,38 @@ def test_slices_smaller_than_a_host_have_devices_too():
     assert [len(target.tpu_devices(name)) for name in ("v5e:1x1", "v5e:2x1", "v3:1x1", "v4:2x2x1")] == [1, 2, 2, 4]
 
 
-def test_useful_work_is_not_divided_by_remat_nor_by_devices():
+def test_useful_work_is_that_of_one_device_in_one_part():
     config = tiny_config()
     plain = program.useful_flops(config)
-    config.remat = "full"
+    config.update(remat="full", d_chunks=4, microbatches=2)
     assert program.useful_flops(config) == plain > 0
+
+
+def test_work_cannot_be_counted_without_a_cpu(monkeypatch):
+    def no_backend(backend):
+        raise RuntimeError(f"Unknown backend {backend}")
+
+    monkeypatch.setattr(jax, "local_devices", no_backend)
+    with pytest.raises(UserError, match="JAX_PLATFORMS leaves out; let it end in ,cpu"):
+        program.useful_flops(tiny_config())
 
 
 def test_what_may_make_it_fit_is_tried_from_the_cheapest_on_and_splits_evenly():
     config = tiny_config()
-    config.batch_size = 48
+    config.batch_size = 128
     assert report.changes(config, devices=4) == [
         {"d_chunks": 2},
         {"d_chunks": 4},
         {"remat": "blocks"},
         {"remat": "full"},
-        {"d_chunks": 4, "remat": "blocks"},
-        {"d_chunks": 4, "remat": "full"},
-        {"microbatches": 2},
-        {"microbatches": 4},
-        {"microbatches": 4, "remat": "blocks"},
-        {"microbatches": 4, "remat": "full"},
+        {"d_chunks": 32, "remat": "blocks"},
+        {"d_chunks": 32, "remat": "full"},
+        *({"microbatches": m} for m in (2, 4, 8, 16, 32)),
+        {"microbatches": 32, "remat": "blocks"},
+        {"microbatches": 32, "remat": "full"},
     ]
     config.remat = "full"
-    assert report.changes(config, devices=48) == []
+    assert report.changes(config, devices=128) == []
     for overrides in report.changes(config, devices=4):
         other = report.changed(config, overrides)
         sharding.check_batch_size(other.batch_size, 4, other.microbatches, other.d_chunks)
@@ -179,6 +195,12 @@ def test_a_program_that_is_refused_for_its_size_says_by_how_much(sentence):
     assert report.fits(compiled, CHIPS["TPU v5 lite"]) is False
 
 
+def test_a_state_that_is_too_large_needs_no_compiler_to_be_refused():
+    chip = CHIPS["TPU v5 lite"]
+    assert report.fits(program.NOT_COMPILED, chip, state_bytes=chip.memory + 1) is False
+    assert report.fits(program.NOT_COMPILED, chip, state_bytes=chip.memory) is None
+
+
 @pytest.mark.plan
 @needs_compiler
 def test_a_tiny_step_is_compiled_for_a_tpu(tmp_path):
@@ -195,17 +217,23 @@ def test_a_tiny_step_is_compiled_for_a_tpu(tmp_path):
 
 @pytest.mark.plan
 @needs_compiler
-def test_microbatches_and_remat_save_memory(tmp_path):
+def test_microbatches_chunks_and_remat_save_memory(tmp_path):
     """And the loop over microbatches is counted as often as it runs."""
     # v3, whose cores have little memory of their own.
     flags = "--topology=v3:2x2", "--config.dtype=bfloat16", "--config.batch_size=4096", "--config.model.ch=16"
     figures = {}
-    for name, more in {"plain": [], "blocks": ["--config.remat=blocks"], "parts": ["--config.microbatches=4"]}.items():
+    ways = {"blocks": ["remat=blocks"], "parts": ["microbatches=4"], "chunks": ["d_chunks=4"]}
+    for name, changes in ({"plain": []} | ways).items():
+        more = [f"--config.{change}" for change in changes]
         done = plan(*flags, *more, f"--json={tmp_path}/{name}.json", cache=tmp_path)
         assert done.returncode == 0, done.stderr
         figures[name] = json.loads((tmp_path / f"{name}.json").read_text())
     memory = {name: found["hbm_bytes_per_device"] for name, found in figures.items()}
     assert memory["blocks"] < 0.9 * memory["plain"] and memory["parts"] < 0.6 * memory["plain"]
+    # D's activations are a part of all; and its gradients are summed over the devices once, not once a chunk.
+    assert memory["chunks"] < 0.9 * memory["plain"]
+    told = {name: sum(kind["bytes"] for kind in found["collectives"].values()) for name, found in figures.items()}
+    assert told["chunks"] <= 1.01 * told["plain"]
     cycles = {name: found["estimated_cycles_per_device"] for name, found in figures.items()}
     assert cycles["blocks"] > cycles["plain"] and cycles["parts"] > 0.9 * cycles["plain"]
 
