@@ -75,7 +75,10 @@ def batch_shapes(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh | No
 
 def lower(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> jax.stages.Lowered:
     """The true step, as `train` would run it on the mesh."""
-    return compile_round(build_gan(config, mesh), mesh).lower(state_shapes(config, mesh), batch_shapes(config, mesh))
+    with _nameless_files():
+        return compile_round(build_gan(config, mesh), mesh).lower(
+            state_shapes(config, mesh), batch_shapes(config, mesh)
+        )
 
 
 def state_shapes(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh):
@@ -185,6 +188,17 @@ def content_of(lowered: jax.stages.Lowered, target: str) -> str:
     options = [os.environ.get(name, "") for name in ("LIBTPU_INIT_ARGS", "XLA_FLAGS")]
     given = [lowered.as_text(), *names, target, json.dumps(versions()), *options, *Program.__annotations__]
     return hashlib.sha256("\0".join(given).encode()).hexdigest()[:24]
+
+
+@contextlib.contextmanager
+def _nameless_files():
+    """Keeps files and lines, which kernels carry inside them, out of a program: it is the same wherever this code lies."""
+    limit = jax.config.jax_traceback_in_locations_limit
+    jax.config.update("jax_traceback_in_locations_limit", 0)
+    try:
+        yield
+    finally:
+        jax.config.update("jax_traceback_in_locations_limit", limit)
 
 
 @contextlib.contextmanager
