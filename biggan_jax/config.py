@@ -190,7 +190,9 @@ def validate(config: ml_collections.ConfigDict) -> None:
         )
     part = config.batch_size // config.microbatches
     if part % config.d_chunks:
-        raise UserError(f"a microbatch of {part} images cannot be split in {config.d_chunks} chunks of equal size")
+        near = max(n for n in range(1, config.d_chunks) if part % n == 0)
+        what = f"batch_size {part}" if config.microbatches == 1 else f"a microbatch of {part} images"
+        raise UserError(f"{what} cannot be split in d_chunks={config.d_chunks} of equal size; d_chunks={near} can")
     profile_range(config)
 
 

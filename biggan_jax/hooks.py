@@ -11,16 +11,16 @@ from biggan_jax.writers import Writer
 
 
 class Log:
-    """Writes metrics every so many steps, fetched one step late, so that the device never waits for the host."""
+    """Writes metrics every so many steps, and of a last one, fetched one step late, so that the device never waits for the host."""
 
     def __init__(self, every: int, writer: Writer | None, progress: ProgressLine):
         self._every, self._writer, self._progress = every, writer, progress
         self._pending: tuple[int, Metrics] | None = None
 
-    def after_step(self, step: int, metrics: Metrics) -> None:
+    def after_step(self, step: int, metrics: Metrics, *, last: bool = False) -> None:
         self.flush()
         self._progress.step(step)
-        if step % self._every == 0:
+        if last or step % self._every == 0:
             self._pending = step, metrics
 
     def flush(self) -> None:

@@ -56,7 +56,7 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
             past = "" if start == config.num_steps else "; the run is past num_steps, set it higher to go on"
             logger.info("step %d of %d: nothing left to do%s", start, config.num_steps, past)
             return True
-        describe(state)
+        describe(state, mesh)
         if start:
             logger.info("going on from step %d", start)
         first_host = jax.process_index() == 0
@@ -81,8 +81,8 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
 
             done += 1
             trace.after_step(done, metrics)
-            log.after_step(done, metrics)
             last = done == config.num_steps
+            log.after_step(done, metrics, last=last)
             stopping = interrupt.agreed(done)
             if stopping or last or done % config.checkpoint_every == 0:
                 checkpoints.save(state, config)
@@ -145,10 +145,11 @@ def refuse_changes(workdir: epath.Path, stored: ml_collections.ConfigDict, confi
         raise UserError(f"{workdir} holds a run of another config ({listed}); use another folder, or that config")
 
 
-def describe(state: TrainState) -> None:
+def describe(state: TrainState, mesh: jax.sharding.Mesh) -> None:
     for name, player in (("G", state.generator), ("D", state.discriminator)):
         logger.info("%s: %s parameters", name, f"{int(parameter_overview.count_parameters(player.params)):,}")
     platform = jax.devices()[0].platform
-    logger.info("%d %s device(s); the first step compiles", jax.device_count(), platform)
+    sizes = " x ".join(f"{axis} {size}" for axis, size in mesh.shape.items())
+    logger.info("%d %s device(s), mesh %s; the first step compiles", jax.device_count(), platform, sizes)
     if platform == "gpu" and "xla_gpu_deterministic_ops=true" not in os.environ.get("XLA_FLAGS", ""):
         logger.info("a resumed run ends in the same bits only with XLA_FLAGS=--xla_gpu_deterministic_ops=true")

@@ -116,7 +116,7 @@ def test_shipped_configs_are_found_with_or_without_their_folder(name):
         ("spectral_advance", "step", "spectral_advance 'step' is unknown; known are update, microbatch"),
         ("model.spectral_eval", "saved", "model.spectral_eval 'saved' is unknown"),
         ("microbatches", 3, "batch_size 2048 cannot be split in 3 microbatches"),
-        ("d_chunks", 3, "a microbatch of 2048 images cannot be split in 3 chunks"),
+        ("d_chunks", 3, "batch_size 2048 cannot be split in d_chunks=3 of equal size; d_chunks=2 can"),
         ("regularizer.r1", -1.0, "regularizer.r1 is -1.0; it must not be negative"),
     ],
 )

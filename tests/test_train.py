@@ -148,6 +148,13 @@ def test_metrics_are_fetched_one_step_late(monkeypatch):
     assert Metric.fetched == 1
 
 
+def test_the_last_step_has_a_line_of_metrics_whatever_log_every_says(config, tmp_path):
+    config.num_steps, config.log_every = 3, 2
+    assert train(config, tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 3]
+
+
 def start(workdir, *overrides):
     command = [sys.executable, "-m", "biggan_jax.main", f"--config={TINY}", f"--workdir={workdir}", *overrides]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)

@@ -36,7 +36,9 @@ def main() -> int:
     jax.config.update("jax_platforms", "cpu")
     config = CONFIG.value
     if config is None or bool(TOPOLOGY.value) == bool(DEVICES.value):
-        raise UserError("--config and either --topology or --devices are needed, such as --topology=v5e:16x16")
+        raise UserError(
+            "--config and one of --topology and --devices are needed, not both, such as --topology=v5e:16x16"
+        )
     configs.validate(config)
     name = TOPOLOGY.value or DEVICES.value
     devices = target.tpu_devices(name) if TOPOLOGY.value else target.cpu_devices(name)

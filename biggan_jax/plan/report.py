@@ -132,7 +132,7 @@ def text(plan: dict, rows: int = 24) -> str:
     """The plan for people."""
     per_device = plan["batch_size"] / plan["devices"]
     lines = [
-        f"{plan['target']}: {plan['chips']} chips, {plan['devices']} devices; batch {plan['batch_size']}, {per_device:g} a device",
+        f"{plan['target']}: {plan['chips']} chip(s), {plan['devices']} device(s); batch {plan['batch_size']}, {per_device:g} a device",
         f"G {plan['generator_parameters']:,} parameters, D {plan['discriminator_parameters']:,}",
         _memory(plan),
     ]

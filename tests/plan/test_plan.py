@@ -106,7 +106,7 @@ def test_operations_names_are_part_of_what_is_kept_but_not_their_lines():
 @pytest.mark.parametrize(
     ("flags", "sentence"),
     [
-        ((), "--config and either --topology or --devices are needed"),
+        ((), "--config and one of --topology and --devices are needed, not both"),
         (("--devices=gpu:8",), "--devices=gpu:8 is not cpu:N, such as cpu:8"),
         (("--devices=cpu:3",), "batch_size 16 is not divisible by 3 devices; nearest are 15 and 18"),
         (("--devices=cpu:2", "--config.mesh.fsdp=3"), "mesh.data=-1, mesh.fsdp=3 does not fit 2 devices"),
