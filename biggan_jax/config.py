@@ -99,9 +99,17 @@ def base() -> ml_collections.ConfigDict:
 
     c.data = ml_collections.ConfigDict()
     c.data.name = "fake"  # A name in data.SOURCES.
-    c.data.dataset = ""  # With name tfds: the builder, such as imagenet2012.
+    c.data.dataset = ""  # With name tfds: the builder, such as imagenet2012; empty: dir is one prepared set.
     c.data.dir = ""  # With name tfds: the folder of prepared data, local or gs://; empty: TFDS's default.
     c.data.flip = False  # Mirrors half of the images, drawn anew each epoch.
+    c.data.crop = "center"  # Of the square along the long edge: center (the paper's), or random, drawn anew each epoch.
+    c.data.resize = (
+        "area"  # How to resize: area (the paper's), or Pillow's bilinear, bicubic, lanczos. FID depends on it.
+    )
+    c.data.draft = False  # Lets the JPEG decoder shrink first: faster, blurs a little; docs/data.md has figures.
+    c.data.workers = 0  # Processes that read ahead; 0: threads of the training process.
+    c.data.threads = 0  # Threads that decode, in each of these processes; 0: all cores among them.
+    c.data.unreadable_limit = 100  # Records. More that cannot be read stop the run; for each, the next one stands in.
 
     c.log_every = 100  # Rounds between lines of metrics.
     c.sample_every = 1000  # Rounds between sample grids; 0: none.
@@ -116,6 +124,9 @@ def base() -> ml_collections.ConfigDict:
 SAFE_TO_CHANGE = (
     "d_chunks",
     "data.dir",
+    "data.workers",
+    "data.threads",
+    "data.unreadable_limit",
     "mesh.data",
     "mesh.fsdp",
     "mesh.shard_update",
@@ -159,12 +170,17 @@ NOT_NEGATIVE = (
     "regularizer.g_ortho",
     "regularizer.d_ortho",
     "regularizer.r1",
+    "data.workers",
+    "data.threads",
+    "data.unreadable_limit",
 )
 ONE_OF = {
     "dtype": ("float32", "bfloat16"),
     "remat": ("none", "blocks", "full"),
     "spectral_advance": ("update", "microbatch"),
     "model.spectral_eval": ("step", "stored"),
+    "data.crop": ("center", "random"),
+    "data.resize": ("area", "bilinear", "bicubic", "lanczos"),
 }
 SHARES = ("ema.decay", "model.bn_momentum", "optimizer.b1", "optimizer.b2")
 

@@ -60,6 +60,7 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
         if start:
             logger.info("going on from step %d", start)
         first_host = jax.process_index() == 0
+        data.before_training(source, config, workdir, write=first_host)
         writer = None
         if first_host:
             writer = Writer(workdir, start=start, wandb_project=config.wandb_project, config=config.to_dict())
@@ -73,11 +74,20 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
         host = jax.process_index(), jax.process_count()
         attempt = int(state.attempt)
         run_round = compile_round(gan, mesh)
+        batches = cleanup.enter_context(
+            data.read_ahead(
+                data.host_round(source, config, attempt, *host),
+                functools.partial(sharding.shard_batch, mesh=mesh),
+                start,
+                config.num_steps,
+                workers=config.data.workers,
+                limit=config.data.unreadable_limit,
+            )
+        )
         stopping = interrupt.agreed(0)
         while done < config.num_steps and not stopping:
             trace.before_step(done)
-            batch = data.host_batch(source, config, done, attempt, *host)
-            state, metrics = run_round(state, sharding.shard_batch(batch, mesh))
+            state, metrics = run_round(state, next(batches))
 
             done += 1
             trace.after_step(done, metrics)

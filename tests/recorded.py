@@ -17,16 +17,21 @@ from biggan_jax.main import WORKDIR, run
 from biggan_jax.types import UserError
 
 sharding.LEAST_SPLIT = 64
-host_batch = data.host_batch
+host_round = data.host_round
 
 
-def recorded_host_batch(source, config, step, attempt, host, hosts):
-    if os.environ.get("FAIL") == f"{host}:{step}":
-        raise {"UserError": UserError, "OSError": OSError}[os.environ["ERROR"]]("the disk is full of water")
-    batch = host_batch(source, config, step, attempt, host, hosts)
-    if folder := os.environ.get("RECORD"):
-        np.savez(pathlib.Path(folder) / f"batch_{step}_{host}.npz", **batch)
-    return batch
+def recorded_host_round(source, config, attempt, host, hosts):
+    make = host_round(source, config, attempt, host, hosts)
+
+    def recorded(step):
+        if os.environ.get("FAIL") == f"{host}:{step}":
+            raise {"UserError": UserError, "OSError": OSError}[os.environ["ERROR"]]("the disk is full of water")
+        batch, unreadable = make(step)
+        if folder := os.environ.get("RECORD"):
+            np.savez(pathlib.Path(folder) / f"batch_{step}_{host}.npz", **batch)
+        return batch, unreadable
+
+    return recorded
 
 
 def record_writes(event, arguments):
@@ -40,7 +45,7 @@ def record_writes(event, arguments):
 
 
 if __name__ == "__main__":
-    data.host_batch = recorded_host_batch
+    data.host_round = recorded_host_round
     if os.environ.get("ERROR") == "OSError":
         Checkpoints.close = lambda self: time.sleep(1000)  # As if it waited for others, who never come.
     if os.environ.get("RECORD"):

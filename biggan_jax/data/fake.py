@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from biggan_jax.data.source import Source
+from biggan_jax.data.source import Images
 
 
-def images(resolution: int, num_classes: int, count: int = 1024) -> Source:
+def images(resolution: int, num_classes: int, count: int = 1024) -> Images:
     """`count` images of uniform noise with random labels, the same every time."""
     rng = np.random.default_rng(0)
     pictures = rng.integers(0, 256, (count, resolution, resolution, 3), dtype=np.uint8)
-    return Source(pictures, rng.integers(0, max(num_classes, 1), count, dtype=np.int32), num_classes)
+    return Images(pictures, rng.integers(0, max(num_classes, 1), count, dtype=np.int32), num_classes)

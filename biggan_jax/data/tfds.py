@@ -1,74 +1,123 @@
-"""Owns reading image-classification sets that TFDS prepared as ArrayRecord, without TensorFlow. Must not know training."""
+"""Owns finding a prepared set, by TFDS's name or by folder, and what its features are. Must not read images."""
 
-import concurrent.futures
-import dataclasses
-import functools
+import contextlib
+import io
+import json
+import os
 from typing import Any
 
-import cv2
 import ml_collections
-import numpy as np
+from etils import epath
 
+from biggan_jax.data import check
+from biggan_jax.data.corpus import Corpus, Examples
+from biggan_jax.data.records import Fields, Records
 from biggan_jax.types import UserError
 
+INFO = "dataset_info.json"
+"""The file that makes a folder a prepared set of TFDS."""
 
-def open_tfds(config: ml_collections.ConfigDict, split: str) -> "TfdsSource":
-    """The TFDS builder `data.dataset` in `data.dir`, images cropped and resized to `model.resolution`.
 
-    `split` is train, or test: whatever that builder holds out (test or validation).
+def open_tfds(config: ml_collections.ConfigDict, split: str) -> Records:
+    """The set `data.dataset` prepared under `data.dir`, or the one in the folder `data.dir` itself.
+
+    `split` is train, or test: whatever the set holds out (test or validation). Raises UserError if it is not there, not
+    ArrayRecord, lacks a shard, or has no picture with one label.
     """
-    import tensorflow_datasets as tfds
+    builder = find(config.data.dataset, config.data.dir)
+    where = builder.data_path
+    info = builder.info
+    if split == "test" and "test" not in info.splits:
+        split = "validation"
+    if split not in info.splits:
+        raise UserError(f"{where} has no split {split!r}; it has {', '.join(info.splits) or 'none'}")
+    if (form := builder.info.file_format.value) != "array_record":
+        raise UserError(
+            f"{where} is prepared as {form}, which cannot be read by number; convert it once: "
+            f"python -m biggan_jax.data.prepare --from=tfds --in={where} --out=NEW, then --config.data.dir=NEW"
+        )
+    files = tuple(file for file in info.splits[split].file_instructions if file.take)
+    there = {path.name for path in where.iterdir()}
+    missing = [file.filename for file in files if epath.Path(file.filename).name not in there]
+    if missing:
+        raise UserError(f"{len(missing)} of {len(files)} shards are missing, the first is {missing[0]}")
+    fields = fields_of(info.features, where)
+    label = info.features[fields.label]
+    checked = json.loads((where / check.FILE).read_text()) if check.FILE in there else {}
+    form = checked.get("form", {})
+    if fields.shape and form and form["resize"] != config.data.resize:
+        raise UserError(
+            f"{where} holds pictures resized by {form['resize']}, not by data.resize={config.data.resize}; "
+            f"give --config.data.resize={form['resize']}, or prepare it again"
+        )
+    return Records(
+        files,
+        fields,
+        label.num_classes,
+        config.model.resolution,
+        config.data.resize,
+        config.data.draft,
+        class_names=tuple(label.names),
+        checked=checked.get(split),
+        threads=config.data.threads or max(1, len(os.sched_getaffinity(0)) // max(1, config.data.workers)),
+    )
 
-    name, folder = config.data.dataset, config.data.dir or None
+
+def corpus_of(folder: epath.Path) -> Corpus:
+    """A set that TFDS prepared, in whatever format, as something to prepare again."""
+    builder = find("", str(folder))
+    features = builder.info.features
+    fields = fields_of(features, folder)
+    if fields.shape:
+        raise UserError(f"{folder} holds pictures cropped and decoded already; prepare from what it was made of")
+    splits = {
+        split: [Examples(str(path), fields.image, fields.label, fields.name) for path in info.filepaths]
+        for split, info in builder.info.splits.items()
+    }
+    return Corpus(tuple(features[fields.label].names), splits)
+
+
+def find(name: str, folder: str) -> Any:
+    """The TFDS builder of a prepared set."""
+    with quiet():
+        import tensorflow_datasets as tfds
     try:
-        builder = tfds.builder(name, data_dir=folder)
-        if not builder.data_path.exists():
-            raise FileNotFoundError("nothing is prepared there")
-        if split == "test" and "test" not in builder.info.splits:
-            split = "validation"
-        records = builder.as_data_source(split=split, decoders={"image": tfds.decode.SkipDecoding()})
-        num_classes = builder.info.features["label"].num_classes
-    except Exception as error:  # What goes wrong here has no common type: not known, not prepared, not ArrayRecord.
+        with quiet():
+            if folder and (epath.Path(folder) / INFO).exists():
+                return tfds.builder_from_directory(folder)
+            if not name:
+                raise FileNotFoundError(f"it has no {INFO}, and data.dataset is empty")
+            builder = tfds.builder(name, data_dir=folder or None)
+            if not builder.data_path.exists():
+                raise FileNotFoundError("nothing is prepared there")
+    except Exception as error:  # What goes wrong here has no common type: not known, not prepared, not readable.
         what = " ".join(str(error).split())[:200]
         raise UserError(
             f"data.dataset {name!r} cannot be read from data.dir {folder or '~/tensorflow_datasets'} ({what}); "
-            "it must have been prepared there with file_format='array_record'"
+            "prepare it first: python -m biggan_jax.data.prepare --help"
         ) from error
-    return TfdsSource(records, config.model.resolution, num_classes)
+    return builder
 
 
-@dataclasses.dataclass(frozen=True)
-class TfdsSource:
-    """Images by number, decoded when they are asked for, in threads: the decoders release Python's lock."""
+def fields_of(features: Any, where: epath.Path) -> Fields:
+    """Which of a set's features are the picture, its label and its name. Raises UserError if that is not clear."""
+    import tensorflow_datasets as tfds
 
-    records: Any
-    resolution: int
-    num_classes: int
+    def only(what: str, chosen: list[str]) -> str:
+        if len(chosen) != 1:
+            raise UserError(f"{where} has {len(chosen)} features that are {what}, and one is needed: {list(features)}")
+        return chosen[0]
 
-    @functools.cached_property
-    def _threads(self) -> concurrent.futures.ThreadPoolExecutor:
-        return concurrent.futures.ThreadPoolExecutor()
-
-    def __len__(self) -> int:
-        return len(self.records)
-
-    def __getitem__(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        records = self.records.__getitems__(indices.ravel().tolist())
-        images = np.stack(list(self._threads.map(lambda r: decode(r["image"], self.resolution), records)))
-        labels = np.array([r["label"] for r in records], np.int32)
-        return images.reshape(*indices.shape, *images.shape[1:]), labels.reshape(indices.shape)
+    is_picture = lambda f: len(f.shape or ()) == 3 and f.shape[-1] == 3 and f.np_dtype == "uint8"
+    image = only("pictures", [n for n, f in features.items() if is_picture(f)])
+    label = only("labels", [n for n, f in features.items() if isinstance(f, tfds.features.ClassLabel)])
+    names = [n for n, f in features.items() if isinstance(f, tfds.features.Text) and "name" in n]
+    shape = None if isinstance(features[image], tfds.features.Image) else tuple(features[image].shape)
+    return Fields(image, label, names[0] if names else None, shape)
 
 
-def decode(encoded: bytes, resolution: int) -> np.ndarray:
-    """An encoded picture, cropped to its central square and resized by areas: uint8 [resolution, resolution, 3].
-
-    Brock et al. 2019, App. C: ImageNet is cropped along the long edge and resized by area.
-    """
-    image = cv2.cvtColor(cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
-    h, w, _ = image.shape
-    size = min(h, w)
-    top, left = (h - size) // 2, (w - size) // 2
-    square = image[top : top + size, left : left + size]
-    # Averaging areas is how to shrink; to enlarge, it would only repeat pixels.
-    how = cv2.INTER_AREA if size >= resolution else cv2.INTER_CUBIC
-    return cv2.resize(square, (resolution, resolution), interpolation=how)
+@contextlib.contextmanager
+def quiet():
+    """Without what TFDS prints while it is imported and looks around."""
+    with contextlib.redirect_stdout(io.StringIO()):
+        yield

@@ -14,7 +14,7 @@ import optax
 
 from biggan_jax.augment import translate
 from biggan_jax.data import order
-from biggan_jax.data.source import Source
+from biggan_jax.data.source import Images
 from biggan_jax.train_step import to_float
 from biggan_jax.types import Image, Params
 
@@ -51,7 +51,7 @@ def _apply(network: _Network, params: Params, images: jax.Array) -> tuple[jax.Ar
     return network.apply(params, to_float(images))
 
 
-def fit(source: Source, *, seed: int = 0, steps: int = 1500, batch_size: int = 64) -> Classifier:
+def fit(source: Images, *, seed: int = 0, steps: int = 1500, batch_size: int = 64) -> Classifier:
     """Fits by Adam with a cosine schedule, on images shifted by up to a sixteenth of their size."""
     network = _Network(source.num_classes)
     params = network.init(jax.random.key(seed), to_float(source.images[:1]))
@@ -71,5 +71,5 @@ def fit(source: Source, *, seed: int = 0, steps: int = 1500, batch_size: int = 6
 
     for i in range(steps):
         chosen = order.indices(len(source), seed, 0, i * batch_size, batch_size)
-        params, opt_state = step(params, opt_state, *source[chosen], jnp.int32(i))
+        params, opt_state = step(params, opt_state, source.images[chosen], source.labels[chosen], jnp.int32(i))
     return Classifier(network, params)

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from biggan_jax import sampling
-from biggan_jax.data.source import Source
+from biggan_jax.data.source import Images
 from biggan_jax.evaluation.classifier import Classifier
 from biggan_jax.evaluation.scores import frechet_distance
 from biggan_jax.gan import GAN
@@ -22,7 +22,7 @@ PROTOCOL = (
 
 
 def judge_samples(
-    gan: GAN, params: Params, u: Params, classifier: Classifier, held_out: Source, *, seed: int = 0, num: int = 1000
+    gan: GAN, params: Params, u: Params, classifier: Classifier, held_out: Images, *, seed: int = 0, num: int = 1000
 ) -> tuple[float, float]:
     """(class agreement, Frechet distance) of `num` samples of a conditional G.
 
@@ -38,7 +38,7 @@ def judge_samples(
     return float((classes == y).mean()), frechet_distance(real_features, features)
 
 
-def judge_real(classifier: Classifier, train: Source, held_out: Source, *, num: int = 1000) -> tuple[float, float]:
+def judge_real(classifier: Classifier, train: Images, held_out: Images, *, num: int = 1000) -> tuple[float, float]:
     """The same two figures for real images: held-out agreement, and training against held-out features."""
     classes, features = classifier(held_out.images)
     chosen = np.random.default_rng(0).permutation(len(train))[:num]

@@ -13,6 +13,36 @@ def test_every_image_is_seen_once_an_epoch():
     assert stream[0].tolist() != stream[1].tolist()
 
 
+@pytest.mark.parametrize("size", [1, 2, 3, 16, 17, 1000, 1025])
+def test_any_number_of_images_is_shuffled(size):
+    assert sorted(order.indices(size, 0, 0, 0, size)) == list(range(size))
+
+
+def test_each_image_is_as_often_at_each_place():
+    counts = np.zeros((10, 10))
+    for epoch in range(2000):
+        counts[np.arange(10), order.indices(10, 0, 0, 10 * epoch, 10)] += 1
+    # Binomial with mean 200 and deviation 13.4: of a hundred such, one beyond 5 deviations is seen once in 17,000.
+    assert np.abs(counts - 200).max() < 5 * 13.4
+
+
+def test_a_far_position_in_an_epoch_of_hundreds_of_millions_is_at_hand():
+    far = order.indices(300_000_000, 0, 0, 299_999_990, 20)
+    assert len(set(far.tolist())) == 20 and far.min() >= 0 and far.max() < 300_000_000
+
+
+def test_the_order_does_not_change_with_a_version_of_a_library():
+    """A run that goes on after an upgrade goes on in the same order: recorded, not computed."""
+    assert order.indices(10, seed=0, attempt=0, start=8, count=6).tolist() == [8, 0, 7, 4, 2, 1]
+    assert order.mirrored(0, 0, 0, 8).tolist() == [False, False, False, True, True, False, True, True]
+
+
+def test_crops_lie_evenly_along_the_edge_each_by_itself():
+    across = order.across(0, 0, 0, 1000)
+    assert across.min() >= 0 and across.max() < 1 and abs(across.mean() - 0.5) < 0.05
+    np.testing.assert_array_equal(across[300:400], order.across(0, 0, 300, 100))
+
+
 def test_the_order_is_a_function_of_the_position():
     whole = order.indices(10, seed=3, attempt=0, start=0, count=40)
     parts = [order.indices(10, seed=3, attempt=0, start=i, count=8) for i in range(0, 40, 8)]
@@ -23,8 +53,8 @@ def test_the_order_is_a_function_of_the_position():
 
 def test_the_global_batch_is_the_same_on_any_number_of_hosts(config):
     source = data.make_source(config)
-    whole = data.host_batch(source, config, step=5, attempt=0)
-    parts = [data.host_batch(source, config, step=5, attempt=0, host=h, hosts=4) for h in range(4)]
+    whole, _ = data.host_round(source, config, attempt=0)(5)
+    parts = [data.host_round(source, config, 0, host, hosts=4)(5)[0] for host in range(4)]
     assert whole["image"].shape == (2, 16, 16, 16, 3) and whole["image"].dtype == np.uint8
     assert parts[0]["label"].shape == (2, 4) and parts[0]["label"].dtype == np.int32
     for name in whole:
@@ -72,9 +102,9 @@ def test_a_data_set_whose_package_is_missing_says_what_to_install(monkeypatch):
 def test_flips_mirror_about_half_of_the_images_and_anew_each_epoch(config):
     config.data.name, config.d_steps, config.batch_size = "digits", 1, 64
     source = data.make_source(config)
-    plain = data.host_batch(source, config, 3, 0)
+    plain, _ = data.host_round(source, config, 0)(3)
     config.data.flip = True
-    flipped = data.host_batch(source, config, 3, 0)
+    flipped, _ = data.host_round(source, config, 0)(3)
     np.testing.assert_array_equal(plain["label"], flipped["label"])
     mirrored = 0
     for before, after in zip(plain["image"][0], flipped["image"][0], strict=True):

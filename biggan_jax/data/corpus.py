@@ -1,0 +1,204 @@
+"""Owns what can be prepared: pictures in folders, and examples in TFRecord or ArrayRecord. Must not know what is made of them.
+
+A corpus is classes by name and, for each split, parts: each part becomes one shard, and can be read in another process.
+"""
+
+import collections
+import dataclasses
+import struct
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+from etils import epath
+
+from biggan_jax.data.records import example_type
+from biggan_jax.types import UserError
+
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+"""Of files in a folder, whatever their case."""
+
+
+class Item(NamedTuple):
+    """One picture: a name for people, its label, and its file's bytes."""
+
+    name: str
+    label: int
+    encoded: bytes
+
+
+class Part(Protocol):
+    """What becomes one shard. Items that cannot be had are given as a sentence instead."""
+
+    def __iter__(self) -> Iterator[Item | str]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Corpus:
+    class_names: tuple[str, ...]
+    splits: dict[str, list[Part]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Files:
+    """Pictures by path relative to root, with their labels."""
+
+    root: str
+    paths: tuple[str, ...]
+    labels: tuple[int, ...]
+
+    def __iter__(self) -> Iterator[Item | str]:
+        for path, label in zip(self.paths, self.labels, strict=True):
+            try:
+                yield Item(path, label, (epath.Path(self.root) / path).read_bytes())
+            except OSError as error:
+                yield f"{path}: {error.strerror or error}"
+
+
+def folder(root: epath.Path, *, held_out: int, per_part: int) -> Corpus:
+    """root/CLASS/PICTURE, a class a folder, sorted by name; the last `held_out` pictures of each class are for `test`.
+
+    Raises UserError if pictures are not where they are expected, and says where they are.
+    """
+    root = epath.Path(root)
+    if not root.is_dir():
+        raise UserError(f"--in={root} is not a folder")
+    entries = sorted(root.iterdir(), key=lambda path: path.name)
+    folders = [entry for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+    loose = [entry for entry in entries if _is_picture(entry)]
+    if not folders:
+        hint = f"it has {len(loose)} pictures and no folders; move them to {root}/CLASS/" if loose else "it is empty"
+        raise UserError(f"--in={root} must hold a folder for each class, with pictures in it, but {hint}")
+    found = {entry.name: sorted(path.name for path in entry.iterdir() if _is_picture(path)) for entry in folders}
+    empty = [name for name, pictures in found.items() if not pictures]
+    if len(empty) == len(found):
+        deeper = next((entry for entry in folders if any(path.is_dir() for path in entry.iterdir())), None)
+        hint = f"; they may be one level deeper: --in={deeper}" if deeper else ""
+        raise UserError(f"no folder in --in={root} has pictures ({', '.join(PICTURES)}){hint}")
+    if empty:
+        raise UserError(f"{len(empty)} folders in --in={root} have no pictures: {', '.join(empty[:5])}; remove them")
+    if loose:
+        raise UserError(
+            f"--in={root} has {len(loose)} pictures beside its folders, such as {loose[0].name}, which have no class"
+        )
+    few = [name for name, pictures in found.items() if len(pictures) <= held_out]
+    if held_out and few:
+        raise UserError(f"--held_out={held_out} leaves class {few[0]} nothing to train on: it has {len(found[few[0]])}")
+    splits = {"train": slice(None, -held_out or None)} | ({"test": slice(-held_out, None)} if held_out else {})
+    parts = {}
+    for split, which in splits.items():
+        rows = [(f"{name}/{picture}", i) for i, name in enumerate(found) for picture in found[name][which]]
+        # Classes take turns, so that each shard has nearly all of them.
+        count = -(-len(rows) // per_part)
+        parts[split] = [Files(str(root), *zip(*rows[i::count], strict=True)) for i in range(count)]
+    return Corpus(tuple(found), parts)
+
+
+def _is_picture(path: epath.Path) -> bool:
+    return path.suffix.lower() in PICTURES and not path.name.startswith(".")
+
+
+class Choice(NamedTuple):
+    """Which of an example's labels counts: the first of those in `new`, or, with `rank`, the one of highest rank.
+
+    new: from a label as stored to that of the prepared set; what is not in it is dropped. rank: higher for more frequent labels.
+    """
+
+    new: dict[int, int]
+    rank: dict[int, int] | None
+
+    def __call__(self, labels: Sequence[int]) -> int | None:
+        kept = [label for label in labels if label in self.new]
+        if not kept:
+            return None
+        return self.new[max(kept, key=lambda label: self.rank[label]) if self.rank else kept[0]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """One file of examples, in TFRecord or ArrayRecord as its name says; those without a label that counts are left out."""
+
+    path: str
+    image: str
+    label: str
+    name: str | None = None
+    choice: Choice | None = None
+
+    def labels(self) -> collections.Counter:
+        """How often each label occurs."""
+        return collections.Counter(
+            label for features, _ in self._features() for label in features[self.label].int64_list.value
+        )
+
+    def __iter__(self) -> Iterator[Item | str]:
+        for features, where in self._features():
+            stored = features[self.image].bytes_list.value if self.image in features else ()
+            labels = features[self.label].int64_list.value if self.label in features else ()
+            if len(stored) != 1:
+                yield f"{where}: no picture in {self.image!r}, only {', '.join(sorted(features))}"
+                continue
+            label = self.choice(labels) if self.choice else labels[0] if len(labels) == 1 else None
+            if label is None or label < 0:  # TFDS gives -1 where a label is not public.
+                continue
+            names = features[self.name].bytes_list.value if self.name and self.name in features else ()
+            yield Item(names[0].decode(errors="replace") if names else where, label, stored[0])
+
+    def _features(self):
+        for number, raw in enumerate(read_records(self.path)):
+            yield example_type().FromString(raw).features.feature, f"record {number} of {self.path}"
+
+
+def examples(pattern: str, *, image: str, label: str, parallel, classes: str | None, pick: str, keep: int) -> Corpus:
+    """A corpus like JFT: sharded files of encoded pictures with one or several labels each.
+
+    classes: a file with a name a line, of label 0, 1, ... pick: which label of several counts, first or frequent. keep:
+    only so many most frequent classes (Brock et al. 2019, Sec. 4.2: 8,500 of JFT's 18,000); 0: all that occur.
+    parallel(function, items): like map.
+    """
+    paths = [str(path) for path in _glob(pattern)]
+    if not paths:
+        raise UserError(f"--in={pattern} matches no file")
+    names = [line.strip() for line in epath.Path(classes).read_text().splitlines()] if classes else None
+    counts = sum(parallel(Examples.labels, [Examples(path, image, label) for path in paths]), collections.Counter())
+    if not counts:
+        raise UserError(f"no example in --in={pattern} has labels in {label!r}; give --label_key")
+    strange = [value for value in counts if value < 0 or (names and value >= len(names))]
+    if strange:
+        raise UserError(f"label {strange[0]} has no name: --classes={classes} has {len(names or ())} lines")
+    by_count = sorted(counts, key=lambda value: (-counts[value], value))
+    kept = sorted(by_count[: keep or None])
+    rank = {value: -place for place, value in enumerate(by_count)} if pick == "frequent" else None
+    choice = Choice({old: new for new, old in enumerate(kept)}, rank)
+    parts = [Examples(path, image, label, choice=choice) for path in paths]
+    return Corpus(tuple(names[value] if names else str(value) for value in kept), {"train": parts})
+
+
+def read_records(path: str) -> Iterator[bytes]:
+    """All records of one file. Raises UserError if it is neither TFRecord nor ArrayRecord, or cut off."""
+    if "tfrecord" in epath.Path(path).name.lower():
+        yield from _read_tfrecord(path)
+        return
+    from array_record.python import array_record_module
+
+    try:
+        reader = array_record_module.ArrayRecordReader(path, "readahead_buffer_size:1048576")
+        for start in range(0, reader.num_records(), 256):
+            yield from reader.read(start, min(start + 256, reader.num_records()))
+    except (ValueError, RuntimeError, IndexError) as error:
+        raise UserError(f"{path} cannot be read as ArrayRecord: {' '.join(str(error).split())[:120]}") from error
+
+
+def _read_tfrecord(path: str) -> Iterator[bytes]:
+    # Each record: its length in 8 bytes, their checksum in 4, the record, its checksum in 4. Checksums are not looked at:
+    # what is damaged shows when it is decoded.
+    with epath.Path(path).open("rb") as file:
+        while header := file.read(12):
+            length = struct.unpack("<Q", header[:8])[0] if len(header) == 12 else 0
+            record, end = file.read(length), file.read(4)
+            if len(record) != length or len(end) != 4:
+                raise UserError(f"{path} is cut off, or not a TFRecord file")
+            yield record
+
+
+def _glob(pattern: str) -> list[epath.Path]:
+    path = epath.Path(pattern)
+    return sorted(path.parent.glob(path.name))

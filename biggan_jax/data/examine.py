@@ -1,0 +1,49 @@
+"""The command that reads all of a prepared set and says what is in it, which training then need not:
+
+python -m biggan_jax.data.examine --in=DIR [--dataset=imagenet2012] [--split=train]
+
+Exit status 0 if nothing is wrong, 1 if something is. What it finds is kept in the set's folder, where that can be written.
+"""
+
+import json
+import os
+
+from absl import flags
+from etils import epath
+
+from biggan_jax import cli
+from biggan_jax.config import base
+from biggan_jax.data import check, tfds
+from biggan_jax.types import UserError
+
+IN = flags.DEFINE_string("in", None, "The folder of a prepared set, or with --dataset that of TFDS.")
+DATASET = flags.DEFINE_string("dataset", "", "The builder's name.")
+SPLIT = flags.DEFINE_enum("split", "train", ("train", "test"), "Which part.")
+
+
+def main() -> int:
+    if not IN.value:
+        raise UserError("--in is needed, such as --in=data/pictures")
+    config = base()
+    config.data.dir, config.data.dataset = IN.value, DATASET.value
+    config.data.threads = len(os.sched_getaffinity(0))
+    source = tfds.open_tfds(config, SPLIT.value)
+    found = check.look(source, sample=None)
+    print("\n".join(check.lines(found)))
+    path = epath.Path(source.files[0].filename).parent / check.FILE
+    try:
+        known = json.loads(path.read_text()) if path.exists() else {}
+        path.write_text(json.dumps(known | {SPLIT.value: found}, indent=2))
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error}") from error
+    return (
+        cli.DIFFERENT if any(found[key] for key in ("unreadable", "in_two_classes", "empty_classes")) else cli.SUCCESS
+    )
+
+
+def run() -> None:
+    cli.run(main)
+
+
+if __name__ == "__main__":
+    run()

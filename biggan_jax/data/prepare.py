@@ -1,0 +1,153 @@
+"""The command that prepares data for training, once, as shards that are read by number:
+
+python -m biggan_jax.data.prepare --from=folder --in=PICTURES --out=DIR [--size=128] [--held_out=50]
+python -m biggan_jax.data.prepare --from=imagenet --in=FOLDER_OF_THE_TWO_TARS --out=DIR
+python -m biggan_jax.data.prepare --from=tfds --in=DIR/imagenet2012/5.1.0 --out=NEW [--size=128]
+python -m biggan_jax.data.prepare --from=examples --in='CORPUS/train-*' --out=DIR [--classes=FILE --keep_classes=8500]
+
+PICTURES holds a folder of pictures for each class. The same command goes on where it was interrupted. Ends with the
+command to train with.
+"""
+
+import concurrent.futures
+import contextlib
+import logging
+import multiprocessing
+import multiprocessing.connection
+import os
+import re
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from absl import flags
+from etils import epath
+
+from biggan_jax import cli
+from biggan_jax.config import ONE_OF, choose
+from biggan_jax.data import check, corpus, imagenet, shards, tfds
+from biggan_jax.types import UserError
+
+logger = logging.getLogger("biggan_jax.prepare")
+
+FROM = flags.DEFINE_string("from", None, "What comes in: folder, imagenet, tfds, examples.")
+IN = flags.DEFINE_string("in", None, "A folder; with --from=examples a pattern of TFRecord or ArrayRecord files.")
+OUT = flags.DEFINE_string("out", None, "The folder to make, local or gs://.")
+SIZE = flags.DEFINE_integer(
+    "size", 0, "Keeps central squares of so many pixels, decoded; 0: files as they are.", 0, 4096
+)
+RESIZE = flags.DEFINE_enum("resize", "area", ONE_OF["data.resize"], "With --size: how, as config data.resize.")
+WORKERS = flags.DEFINE_integer("workers", 0, "Processes; 0: one a core.", 0, 512)
+HELD_OUT = flags.DEFINE_integer(
+    "held_out", 0, "--from=folder: the last so many pictures of each class are for test.", 0
+)
+PER_SHARD = flags.DEFINE_integer("per_shard", 2048, "--from=folder: pictures a shard, at most.", 1)
+CLASSES = flags.DEFINE_string("classes", None, "--from=examples: a file with the name of a class a line, in order.")
+IMAGE_KEY = flags.DEFINE_string("image_key", "image/encoded", "--from=examples: the feature with the picture.")
+LABEL_KEY = flags.DEFINE_string(
+    "label_key", "image/class/label", "--from=examples: the feature with the label or labels."
+)
+PICK = flags.DEFINE_enum("pick", "first", ("first", "frequent"), "--from=examples: which of several labels counts.")
+KEEP = flags.DEFINE_integer("keep_classes", 0, "--from=examples: only so many most frequent classes; 0: all.", 0)
+
+OWN = {
+    "folder": ("size", "resize", "held_out", "per_shard"),
+    "imagenet": (),
+    "tfds": ("size", "resize"),
+    "examples": ("size", "resize", "classes", "image_key", "label_key", "pick", "keep_classes"),
+}
+"""The flags that each kind understands."""
+
+
+def main() -> None:
+    if not (FROM.value and IN.value and OUT.value):
+        raise UserError("--from, --in and --out are needed, such as --from=folder --in=pictures --out=data/pictures")
+    own = choose(OWN, "--from", FROM.value)
+    for name in sorted({flag for flags_ in OWN.values() for flag in flags_} - set(own)):
+        if flags.FLAGS[name].present:
+            raise UserError(f"--{name} means nothing with --from={FROM.value}")
+    out = epath.Path(OUT.value)
+    try:
+        if FROM.value == "imagenet":
+            trainable(imagenet.build(epath.Path(IN.value), out), 1000, "--config=biggan_imagenet128")
+        else:
+            prepare(out)
+    except OSError as error:
+        raise UserError(f"{error.filename or out}: {error.strerror or error}") from error
+
+
+def prepare(out: epath.Path) -> None:
+    with workers(WORKERS.value or len(os.sched_getaffinity(0))) as parallel:
+        if FROM.value == "folder":
+            found = corpus.folder(epath.Path(IN.value), held_out=HELD_OUT.value, per_part=PER_SHARD.value)
+        elif FROM.value == "tfds":
+            found = tfds.corpus_of(epath.Path(IN.value))
+        else:
+            logger.info("counting labels")
+            keys = {"image": IMAGE_KEY.value, "label": LABEL_KEY.value, "classes": CLASSES.value}
+            found = corpus.examples(IN.value, **keys, parallel=parallel, pick=PICK.value, keep=KEEP.value)
+        name = re.sub(r"\W+", "_", out.name).strip("_").lower() or "pictures"
+        form = shards.Form(SIZE.value, RESIZE.value)
+        made = shards.prepare(found, out, name, form, parallel, Progress())
+    for split, summary in made.items():
+        for line in check.lines(summary):
+            logger.info("%s: %s", split, line)
+    trainable(out, len(found.class_names), "--config=biggan_small128")
+
+
+def trainable(out: epath.Path, classes: int, preset: str) -> None:
+    size = f" --config.model.resolution={SIZE.value}" if SIZE.value else ""
+    print(
+        f"prepared in {out}; to train: python -m biggan_jax.main {preset} --workdir=runs/{out.name} --config.data.name=tfds "
+        f"--config.data.dataset='' --config.data.dir={out} --config.model.num_classes={classes}{size}"
+    )
+
+
+@contextlib.contextmanager
+def workers(count: int) -> Iterator[Any]:
+    """Gives a function like map, that runs in so many processes and yields in whatever order they are ready."""
+    context = multiprocessing.get_context("spawn")
+    pool = concurrent.futures.ProcessPoolExecutor(count, mp_context=context, initializer=_die_with_the_parent)
+
+    def parallel(function, items):
+        futures = [pool.submit(function, item) for item in items]
+        return (future.result() for future in concurrent.futures.as_completed(futures))
+
+    try:
+        yield parallel
+    finally:
+        pool.shutdown(cancel_futures=True)  # After a mistake, no more than what is under way is finished.
+
+
+def _die_with_the_parent() -> None:
+    """Else workers of a command that was killed would wait for more work for ever."""
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+class Progress:
+    """A line every ten seconds, and at the end: how far it is, and how long it will take."""
+
+    def __init__(self):
+        self._began = self._said = time.monotonic()
+
+    def __call__(self, done: int, of: int) -> None:
+        now = time.monotonic()
+        if now - self._said > 10 or done == of:
+            self._said = now
+            left = (now - self._began) / done * (of - done)
+            logger.info("%d of %d shards, %s left", done, of, time.strftime("%H:%M:%S", time.gmtime(left)))
+
+
+def run() -> None:
+    cli.run(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,303 @@
+import dataclasses
+import json
+import logging
+import pickle
+import subprocess
+import sys
+
+import fsspec
+import numpy as np
+import pytest
+from etils import epath
+from fsspec.implementations.memory import MemoryFileSystem
+
+from biggan_jax import data
+from biggan_jax.data import check, shards, tfds
+from biggan_jax.types import UserError
+from tests.conftest import ROOT, tiny_config
+from tests.data import conftest
+from tests.data.conftest import encode
+from tests.data.test_prepare import damage, opened, prepared, read_all
+
+
+@pytest.fixture
+def made(pictures, tmp_path):
+    return prepared(pictures, tmp_path / "made")
+
+
+def config_of(folder, **changes):
+    c = tiny_config()
+    c.data.update(name="tfds", dataset="", dir=str(folder))
+    c.model.num_classes = 3
+    c.update_from_flattened_dict(changes)
+    return c
+
+
+def rounds(config, start=0, stop=3, host=0, hosts=1, attempt=0):
+    """The host's part of each round, read as training reads it."""
+    make = data.host_round(data.make_source(config), config, attempt, host, hosts)
+    limit = config.data.unreadable_limit
+    with data.read_ahead(make, lambda b: b, start, stop, workers=config.data.workers, limit=limit) as batches:
+        return list(batches)
+
+
+def assert_same(a, b):
+    assert len(a) == len(b)
+    for one, other in zip(a, b, strict=True):
+        for name in one:
+            np.testing.assert_array_equal(one[name], other[name])
+
+
+def test_the_hosts_share_one_order_wherever_the_run_starts(made):
+    """72 pictures in rounds of 2 x 16: an epoch ends in the middle of the third."""
+    config = config_of(made)
+    whole = rounds(config, stop=6)
+    for hosts in (2, 4):
+        parts = [rounds(config, stop=6, host=host, hosts=hosts) for host in range(hosts)]
+        together = [
+            {name: np.concatenate([part[step][name] for part in parts], axis=1) for name in whole[0]}
+            for step in range(6)
+        ]
+        assert_same(together, whole)
+    for start in (1, 2, 3):
+        assert_same(rounds(config, start=start, stop=6), whole[start:])
+    different = rounds(config, stop=1, attempt=1)
+    assert not np.array_equal(different[0]["image"], whole[0]["image"])
+
+
+def test_worker_processes_read_the_same(made):
+    drawn = {"data.flip": True, "data.crop": "random"}
+    here = rounds(config_of(made, **drawn), stop=5)
+    assert_same(rounds(config_of(made, **drawn, **{"data.workers": 2}), stop=5), here)
+
+
+def test_a_random_crop_moves_along_the_long_edge_alone(made):
+    source = opened(made)
+    central = read_all(source).images.astype(int)
+    begin = source.read(np.arange(72), np.zeros(72)).images.astype(int)
+    assert (np.abs(begin - central).max((1, 2, 3)) > 0).mean() > 0.9
+    config = config_of(made, **{"data.crop": "random"})
+    for batch in rounds(config, stop=1):
+        # The ramp grows to the right: the left end of a crop tells where it began.
+        assert batch["image"].shape == (2, 16, 16, 16, 3)
+    assert not np.array_equal(rounds(config, stop=1)[0]["image"], rounds(config_of(made), stop=1)[0]["image"])
+    assert_same(rounds(config, start=1, stop=2), rounds(config, stop=2)[1:])
+
+
+def test_a_record_that_cannot_be_read_is_named_and_the_next_stands_in(made, caplog):
+    whole = rounds(config_of(made), stop=5)
+    damaged = damage(made)
+    with caplog.at_level(logging.WARNING):
+        after = rounds(config_of(made), stop=5)
+    said = {r.message for r in caplog.records}
+    assert len(said) == 1
+    assert f"of {damaged}" in said.pop()
+    differs = [
+        (step, index)
+        for step in range(5)
+        for index in np.ndindex(2, 16)
+        if not np.array_equal(whole[step]["image"][index], after[step]["image"][index])
+    ]
+    # 160 places are two epochs of 72 and a bit: the picture was there two or three times, and nothing else moved.
+    assert 2 <= len(differs) <= 3
+    source = opened(made)
+    number = next(i for i in range(72) if source.read(np.array([i]), np.array([0.5])).unreadable)
+    stands_in = source.read(np.array([number + 1]), np.array([0.5])).images[0]
+    for step, index in differs:
+        np.testing.assert_array_equal(after[step]["image"][index], stands_in)
+    parts = [rounds(config_of(made), stop=5, host=host, hosts=2) for host in range(2)]
+    assert_same([{n: np.concatenate([p[s][n] for p in parts], axis=1) for n in whole[0]} for s in range(5)], after)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_too_many_of_them_stop_the_run(made, workers):
+    damage(made)
+    with pytest.raises(UserError, match=r"1 records cannot be read, more than data.unreadable_limit=0; one is record"):
+        rounds(config_of(made, **{"data.unreadable_limit": 0, "data.workers": workers}), stop=5)
+
+
+def test_a_label_that_is_none_of_the_classes_is_unreadable(made):
+    _, labels, unreadable = read_all(dataclasses.replace(opened(made), num_classes=2))
+    assert set(labels) == {0, 1}
+    assert len(set(unreadable)) == 24 and "label [2] is not one of 0 to 1" in unreadable[0]
+
+
+def test_a_shard_that_is_missing_is_named_at_once(made):
+    gone = sorted(made.glob("*array_record*"))[2]
+    gone.rename(made / "elsewhere")
+    with pytest.raises(UserError, match=f"1 of 5 shards are missing, the first is {gone}"):
+        opened(made)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_shard_that_goes_missing_stops_the_run(made, workers):
+    config = config_of(made, **{"data.workers": workers})
+    make = data.host_round(data.make_source(config), config, 0)
+    gone = sorted(made.glob("*array_record*"))[2]
+    gone.rename(made / "elsewhere")
+    with (
+        pytest.raises(UserError, match=f"the shard {gone} is missing"),
+        data.read_ahead(make, lambda b: b, 0, 5, workers=workers, limit=100) as batches,
+    ):
+        list(batches)
+
+
+def test_a_shard_that_is_not_one_is_named(made):
+    broken = sorted(made.glob("*array_record*"))[2]
+    broken.write_bytes(b"no record")
+    images, _, unreadable = read_all(opened(made))
+    assert len(images) == 72 and len(unreadable) >= 14
+    assert all(what.startswith("record ") and f"of {broken}" in what for what in unreadable)
+
+
+def test_a_source_can_be_sent_to_another_process_while_it_is_open(made):
+    source = opened(made)
+    before = read_all(source)
+    after = read_all(pickle.loads(pickle.dumps(source)))
+    np.testing.assert_array_equal(before.images, after.images)
+
+
+HOST = """
+import sys
+import numpy as np
+import jax
+host, port, folder, out = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
+jax.distributed.initialize(f"localhost:{port}", 2, host)
+from biggan_jax import data
+from tests.data.test_records import config_of, rounds
+assert jax.process_count() == 2
+config = config_of(folder, d_steps=1, batch_size=8)
+seen = rounds(config, start=int(sys.argv[5]), stop=int(sys.argv[6]), host=jax.process_index(), hosts=jax.process_count())
+np.savez(out, image=[b["image"] for b in seen], label=[b["label"] for b in seen])
+"""
+
+
+def test_two_real_processes_see_each_picture_once_an_epoch(made, tmp_path):
+    """Nine rounds of eight are one epoch of 72. Each process notes what it saw; between them it is everything, once."""
+    from tests.test_multihost import free_port
+
+    def run_two(start, stop, name):
+        port = free_port()
+        command = [sys.executable, "-c", HOST]
+        outs = [tmp_path / f"{name}{host}.npz" for host in range(2)]
+        processes = [
+            subprocess.Popen(
+                [*command, str(host), str(port), str(made), str(outs[host]), str(start), str(stop)], cwd=ROOT
+            )
+            for host in range(2)
+        ]
+        assert [process.wait(timeout=120) for process in processes] == [0, 0]
+        return [np.load(out)["image"] for out in outs]
+
+    two = run_two(0, 18, "whole")
+    known = {image.tobytes(): i for i, image in enumerate(read_all(opened(made)).images)}
+    assert len(known) == 72
+    numbers = [[known[image.tobytes()] for image in host.reshape(-1, 16, 16, 3)] for host in two]
+    for epoch in range(2):
+        seen = [set(host[36 * epoch : 36 * (epoch + 1)]) for host in numbers]
+        assert not seen[0] & seen[1], "no host sees what is another's"
+        assert len(seen[0] | seen[1]) == 72
+    assert numbers[0][:36] != numbers[0][36:]
+    resumed = run_two(7, 18, "resumed")
+    for whole, part in zip(two, resumed, strict=True):
+        np.testing.assert_array_equal(whole[7:], part)
+
+
+def test_what_training_sees_of_a_set_is_said_and_kept(made, tmp_path, caplog):
+    config = config_of(made)
+    logging.getLogger("biggan_jax").propagate = True
+    with caplog.at_level(logging.INFO, logger="biggan_jax"):
+        data.before_training(data.make_source(config), config, tmp_path, write=True)
+    assert "data: 72 images in 3 classes, 24 to 24 a class, median 24" in caplog.text
+    assert json.loads((tmp_path / "data.json").read_text())["images"] == 72
+
+
+def test_a_set_of_another_maker_is_looked_at_by_a_sample(made):
+    (made / check.FILE).unlink()
+    found = check.look(data.make_source(config_of(made)), sample=10)
+    assert found["images"] == 10 and found["share_seen"] == 10 / 72 and found["width"][0] >= 40
+    assert "of a sample: 13.89% of the set" in check.lines(found)[0]
+
+
+@pytest.mark.parametrize(
+    ("found", "sentence"),
+    [
+        (
+            {"labels": [0] * 50, "names": ["train"]},
+            "has one class, so labels mean nothing: the folder may be a level too high",
+        ),
+        ({"labels": [0] * 50, "names": ["a", "b"]}, r"1 classes without images \(b\)"),
+        ({"labels": [0, 1], "names": ["a", "b"]}, "has 2 images, fewer than one batch of 16; lower batch_size"),
+        ({"labels": [1] * 50, "names": ["a", "b"], "share": 0.1}, "every label seen in pictures is 1"),
+    ],
+)
+def test_training_that_cannot_be_meant_is_refused(found, sentence):
+    found = check.summary(**found)
+    with pytest.raises(UserError, match=sentence):
+        check.refuse(found, conditional=True, batch_size=16, where="pictures")
+    if found["images"] >= 16:
+        check.refuse(found, conditional=False, batch_size=16, where="pictures")
+
+
+def test_what_is_not_prepared_is_refused_in_a_sentence(config, tmp_path):
+    config.data.name, config.data.dataset, config.data.dir = "tfds", "cifar10", str(tmp_path)
+    with pytest.raises(UserError, match="data.dataset 'cifar10' cannot be read from data.dir"):
+        data.make_source(config)
+    config.data.dataset = ""
+    with pytest.raises(UserError, match="it has no dataset_info.json, and data.dataset is empty"):
+        data.make_source(config)
+
+
+def test_a_set_has_one_picture_and_one_label(made, tmp_path):
+    features = made / "features.json"
+    described = json.loads(features.read_text())
+    described["featuresDict"]["features"].pop("label")
+    features.write_text(json.dumps(described))
+    with pytest.raises(UserError, match="has 0 features that are labels, and one is needed"):
+        opened(made)
+
+
+class Bucket(MemoryFileSystem):
+    """An object store in memory, under gs://."""
+
+    protocol = ("gs", "gcs")
+    store, pseudo_dirs = {}, [""]
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return super()._strip_protocol(path.replace("gs://", "memory://").replace("gcs://", "memory://"))
+
+
+def test_a_set_may_be_prepared_from_and_to_an_object_store(pictures, made):
+    """gs:// through epath and fsspec, as with a real bucket. What is laid down there is what is laid down on a disk."""
+    fsspec.register_implementation("gcs", Bucket, clobber=True)
+    bucket = epath.Path("gs://bucket")
+    for path in pictures.rglob("*.*"):
+        target = bucket / "pictures" / str(path.relative_to(pictures))
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    out = prepared(bucket / "pictures", bucket / "made")
+    there = {path.name: path.read_bytes() for path in out.iterdir()}
+    here = {path.name: path.read_bytes() for path in made.iterdir()}
+    assert there.keys() == here.keys()
+    assert all(there[name] == here[name] for name in here)
+
+
+def test_a_broken_run_of_records_is_a_broken_set(tmp_path):
+    root = tmp_path / "p"
+    (root / "a").mkdir(parents=True)
+    for i in range(4):
+        (root / f"a/{i}.png").write_bytes(encode(conftest.picture(0, i)))
+    made = prepared(root, tmp_path / "made")
+    source = tfds.open_tfds(config_of(made), "train")
+    for shard in made.glob("*array_record*"):
+        data_ = shard.read_bytes().replace(b"\x89PNG", b"\x89NOT")
+        shard.write_bytes(data_)
+    with pytest.raises(UserError, match="100 records in a row cannot be read, the first is record"):
+        read_all(source)
+
+
+def test_cropped_sets_are_read_without_decoding(pictures, tmp_path, monkeypatch):
+    source = opened(prepared(pictures, tmp_path / "out", shards.Form(16)))
+    monkeypatch.setattr("biggan_jax.data.picture.decode", None)
+    assert read_all(source).images.shape == (72, 16, 16, 3)
