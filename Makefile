@@ -5,7 +5,7 @@ OUT ?= runs/demo
 SEED ?= 0
 BIN := $(VENV)/bin
 
-.PHONY: help demo test test-slow test-plan test-torch parity plans lint clean
+.PHONY: help demo test test-slow test-plan test-tf test-torch parity plans lint clean
 help:  ## This list.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
 
@@ -13,13 +13,16 @@ demo: $(VENV)/installed-demo  ## Train on real digits, draw samples, judge them.
 	$(BIN)/python -m biggan_jax.demo --seed=$(SEED) --out=$(OUT)
 
 test: $(VENV)/installed-dev  ## The whole quick suite.
-	$(BIN)/python -m pytest -m "not slow and not plan" -n 2 --dist loadfile --durations=10
+	$(BIN)/python -m pytest -m "not slow and not plan and not tf" -n 2 --dist loadfile --durations=10
 
 test-slow: $(VENV)/installed-dev  ## What takes minutes: the demo's quality bar.
 	$(BIN)/python -m pytest -m slow
 
 test-plan: $(VENV)/installed-dev,plan  ## What compiles for TPUs, with none at hand. Installs their compiler.
 	$(BIN)/python -m pytest -m plan
+
+test-tf: $(VENV)/installed-dev,tf  ## What prepares data with TensorFlow: ImageNet from its tars. Installs it.
+	$(BIN)/python -m pytest -m tf
 
 test-torch: $(VENV)/installed-dev,torch  ## What needs PyTorch: its files, read and written. Installs it.
 	$(BIN)/python -m pytest tests/convert

@@ -60,6 +60,7 @@ def test_work_does_not_depend_on_the_mesh_and_without_a_peak_there_is_no_mfu(tin
     assert report["mfu"] is None and "unknown for cpu: give --peak" in printed
 
 
+@pytest.mark.slow
 def test_a_sweep_fits_a_line_to_time_against_work(tmp_path):
     report, printed = measured(tmp_path, "--sweep=batch:2,8,4")
     rows, line = report["rows"], report["line"]
