@@ -55,7 +55,7 @@ class HostRound:
         images, labels, unreadable = self.source.read(mine(order.indices(len(self.source), *position)), across)
         if self.flip:
             flipped = mine(order.mirrored(*position))
-            images = np.where(flipped[:, None, None, None], images[:, :, ::-1], images)
+            images[flipped] = images[flipped][:, :, ::-1]
         shape = self.d_steps, size
         return {"image": images.reshape(*shape, *images.shape[1:]), "label": labels.reshape(shape)}, unreadable
 

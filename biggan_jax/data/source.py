@@ -7,7 +7,7 @@ import numpy as np
 
 
 class Reading(NamedTuple):
-    """Images that were asked for, and what could not be read.
+    """Images that were asked for, in memory of their own, and what could not be read.
 
     images uint8 [N, H, W, 3]; labels int32 [N]; unreadable: a sentence for each record in whose place its successor stands.
     """

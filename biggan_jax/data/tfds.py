@@ -7,6 +7,7 @@ import os
 from typing import Any
 
 import ml_collections
+import numpy as np
 from etils import epath
 
 from biggan_jax.data import check
@@ -108,7 +109,7 @@ def fields_of(features: Any, where: epath.Path) -> Fields:
             raise UserError(f"{where} has {len(chosen)} features that are {what}, and one is needed: {list(features)}")
         return chosen[0]
 
-    is_picture = lambda f: len(f.shape or ()) == 3 and f.shape[-1] == 3 and f.np_dtype == "uint8"
+    is_picture = lambda f: len(f.shape or ()) == 3 and f.shape[-1] == 3 and np.dtype(f.np_dtype) == np.uint8
     image = only("pictures", [n for n, f in features.items() if is_picture(f)])
     label = only("labels", [n for n, f in features.items() if isinstance(f, tfds.features.ClassLabel)])
     names = [n for n, f in features.items() if isinstance(f, tfds.features.Text) and "name" in n]

@@ -1,0 +1,70 @@
+"""A folder of pictures, prepared and trained on by the commands, killed and gone on with."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from biggan_jax.checkpoint import checkpoint_steps, load_state
+from tests.conftest import ROOT, assert_identical
+from tests.data.test_prepare import prepared
+from tests.test_train import TINY
+
+STEPS = 8
+"""Rounds of 2 x 16 of 72 pictures: three and a half epochs."""
+
+
+@pytest.fixture
+def made(pictures, tmp_path):
+    return prepared(pictures, tmp_path / "made")
+
+
+def start(made, workdir, record, *more):
+    record.mkdir(exist_ok=True)
+    command = [sys.executable, "-m", "tests.recorded", f"--config={TINY}", f"--workdir={workdir}"]
+    command += ["--config.data.name=tfds", "--config.data.dataset=", f"--config.data.dir={made}", *more]
+    command += ["--config.model.num_classes=3", f"--config.num_steps={STEPS}", "--config.checkpoint_every=1"]
+    command += ["--config.data.flip=True", "--config.data.crop=random"]
+    # Data from one thread, so that a round is recorded once.
+    return subprocess.Popen(
+        command, cwd=ROOT, env=os.environ | {"RECORD": str(record)}, stderr=subprocess.PIPE, text=True
+    )
+
+
+def test_killed_at_a_random_step_it_goes_on_with_the_same_images(made, tmp_path):
+    whole = start(made, tmp_path / "whole", tmp_path / "seen_whole")
+    assert whole.wait(timeout=300) == 0, whole.stderr.read()
+    kill_at = random.randint(1, STEPS - 2)
+    broken = start(made, tmp_path / "broken", tmp_path / "seen_before")
+    while broken.poll() is None and max(checkpoint_steps(tmp_path / "broken"), default=0) < kill_at:
+        time.sleep(0.02)
+    broken.send_signal(signal.SIGKILL)
+    broken.communicate()
+    assert broken.returncode == -signal.SIGKILL
+    begun = max(checkpoint_steps(tmp_path / "broken"))
+    on = start(made, tmp_path / "broken", tmp_path / "seen_after")
+    assert on.wait(timeout=300) == 0, on.stderr.read()
+
+    numbers = range(STEPS)
+    seen = {step: np.load(tmp_path / "seen_whole" / f"batch_{step}_0.npz") for step in numbers}
+    after = {step: np.load(tmp_path / "seen_after" / f"batch_{step}_0.npz") for step in numbers if step >= begun}
+    assert len(after) == STEPS - begun, f"killed at {kill_at}"
+    for step, batch in after.items():
+        for name in ("image", "label"):
+            np.testing.assert_array_equal(batch[name], seen[step][name])
+    last = [load_state(tmp_path / run)[0] for run in ("whole", "broken")]
+    assert_identical(*last)
+
+
+def test_a_missing_shard_ends_the_command_with_a_sentence(made, tmp_path):
+    gone = sorted(made.glob("*array_record*"))[0]
+    gone.unlink()
+    process = start(made, tmp_path / "run", tmp_path / "seen")
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 2 and f"1 of 5 shards are missing, the first is {gone}" in err
+    assert "Traceback" not in err and not (tmp_path / "run").exists()
