@@ -13,10 +13,8 @@ import concurrent.futures
 import contextlib
 import logging
 import multiprocessing
-import multiprocessing.connection
 import os
 import re
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -26,7 +24,7 @@ from etils import epath
 
 from biggan_jax import cli
 from biggan_jax.config import ONE_OF, choose
-from biggan_jax.data import check, corpus, imagenet, shards, tfds
+from biggan_jax.data import check, corpus, imagenet, shards, tfds, worker
 from biggan_jax.types import UserError
 
 logger = logging.getLogger("biggan_jax.prepare")
@@ -108,7 +106,7 @@ def trainable(out: epath.Path, classes: int, preset: str) -> None:
 def workers(count: int) -> Iterator[Any]:
     """Gives a function like map, that runs in so many processes and yields in whatever order they are ready."""
     context = multiprocessing.get_context("spawn")
-    pool = concurrent.futures.ProcessPoolExecutor(count, mp_context=context, initializer=_die_with_the_parent)
+    pool = concurrent.futures.ProcessPoolExecutor(count, mp_context=context, initializer=worker.begin)
 
     def parallel(function, items):
         futures = [pool.submit(function, item) for item in items]
@@ -118,17 +116,6 @@ def workers(count: int) -> Iterator[Any]:
         yield parallel
     finally:
         pool.shutdown(cancel_futures=True)  # After a mistake, no more than what is under way is finished.
-
-
-def _die_with_the_parent() -> None:
-    """Else workers of a command that was killed would wait for more work for ever."""
-    parent = multiprocessing.parent_process()
-
-    def watch() -> None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 class Progress:

@@ -14,7 +14,7 @@ import grain
 import numpy as np
 from absl import flags
 
-from biggan_jax.data import order
+from biggan_jax.data import order, worker
 from biggan_jax.data.source import Source
 from biggan_jax.types import UserError
 
@@ -73,7 +73,8 @@ def read_ahead(
     if workers:
         if not flags.FLAGS.is_parsed():  # Grain asks for flags of its own, which in a notebook nobody has parsed.
             flags.FLAGS.mark_as_parsed()
-        rounds = rounds.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=1))
+        options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=1)
+        rounds = rounds.mp_prefetch(options, worker_init_fn=worker.begin)
     rounds = rounds.map(lambda round_: (place(round_[0]), round_[1]))
     ahead = iter(grain.experimental.ThreadPrefetchIterDataset(rounds, prefetch_buffer_size=AHEAD))
     try:

@@ -68,3 +68,22 @@ def test_a_missing_shard_ends_the_command_with_a_sentence(made, tmp_path):
     _, err = process.communicate(timeout=120)
     assert process.returncode == 2 and f"1 of 5 shards are missing, the first is {gone}" in err
     assert "Traceback" not in err and not (tmp_path / "run").exists()
+
+
+def test_an_interrupt_of_all_its_processes_saves_and_ends_them_all(made, tmp_path):
+    """Ctrl-C reaches the workers that read, too."""
+    command = [sys.executable, "-m", "biggan_jax.main", f"--config={TINY}", f"--workdir={tmp_path / 'run'}"]
+    command += ["--config.data.name=tfds", "--config.data.dataset=", f"--config.data.dir={made}"]
+    command += ["--config.model.num_classes=3", "--config.num_steps=100000", "--config.checkpoint_every=1"]
+    process = subprocess.Popen(
+        [*command, "--config.data.workers=2"], cwd=ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    while process.poll() is None and not checkpoint_steps(tmp_path / "run"):
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 75 and "Traceback" not in err, err
+    assert "SIGINT: saving after this step" in err
+    listed = subprocess.run(["ps", "-A", "-o", "pgid=,stat="], capture_output=True, text=True, check=True).stdout
+    left = [line for line in map(str.split, listed.splitlines()) if line[0] == str(process.pid) and line[1][0] != "Z"]
+    assert not left

@@ -1,0 +1,24 @@
+"""Owns how worker processes begin and end: with the command that started them. Must not know what they do."""
+
+import multiprocessing
+import multiprocessing.connection
+import os
+import signal
+import threading
+
+
+def begin(*_) -> None:
+    """To be called first in a worker.
+
+    Signals to all of a command's processes (Ctrl-C, a cluster's SIGTERM) are the command's to answer: it still saves with
+    what they have read. If it is killed, they end, where they would wait for more work for ever.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        multiprocessing.connection.wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
