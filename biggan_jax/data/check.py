@@ -5,7 +5,7 @@ It must not know networks, nor how images are stored.
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ml_collections
@@ -30,26 +30,29 @@ def summary(
     sizes: Sequence[tuple[int, int]] = (),
     unreadable: Sequence[str] = (),
     digests: Sequence[int] = (),
-    files: Sequence[str] = (),
-    share: float = 1.0,
+    files: Callable[[int], str] = str,
+    of: int | None = None,
 ) -> dict[str, Any]:
     """What there is to say of a set, for people and for JSON.
 
-    labels: of each readable image; likewise sizes, (width, height), digests, 64 bits of a hash of its file, and files,
-    what to call it. names: of the classes, in order. unreadable: what and why. share: how much of the set was seen.
+    labels: of each readable image; likewise sizes, (width, height), digests, 64 bits of a hash of its file. files(i): what
+    to call the i-th. names: of the classes, in order. unreadable: what and why. of: how many there are, if more.
     """
-    counts = np.bincount(np.asarray(labels, np.int64), minlength=len(names))
+    labels, sizes = np.asarray(labels, np.int64), np.asarray(sizes).reshape(-1, 2)
+    counts = np.bincount(labels, minlength=len(names))
+    seen = len(labels) + len(unreadable)
     spread = lambda values: [int(np.min(values)), int(np.median(values)), int(np.max(values))] if len(values) else None
     empty = [names[i] for i in np.flatnonzero(counts == 0)]
     pairs = _in_two_classes(np.asarray(digests, np.uint64), labels, files)
     return {
         "images": len(labels),
-        "share_seen": share,
+        "share_seen": seen / of if of else 1.0,
+        "of": of or seen,
         "classes": len(names),
         "images_per_class": spread(counts),
-        "labels": [int(min(labels)), int(max(labels))] if len(labels) else None,
-        "width": spread([w for w, _ in sizes]),
-        "height": spread([h for _, h in sizes]),
+        "labels": [int(labels.min()), int(labels.max())] if len(labels) else None,
+        "width": spread(sizes[:, 0]),
+        "height": spread(sizes[:, 1]),
         "empty_classes": len(empty),
         "empty_classes_named": empty[:NAMED],
         "unreadable": len(unreadable),
@@ -82,9 +85,14 @@ def lines(found: dict[str, Any]) -> list[str]:
 
 def refuse(found: dict[str, Any], *, conditional: bool, batch_size: int, where: str) -> None:
     """Raises UserError, with what to do, if training on such a set cannot be meant."""
-    if found["images"] < batch_size and found["share_seen"] == 1:
+    count = found["images"] if found["share_seen"] == 1 else found["of"]
+    if count < batch_size:
         raise UserError(
-            f"{where} has {found['images']:,} images, fewer than one batch of {batch_size:,}; lower batch_size or add images"
+            f"{where} has {count:,} images, fewer than one batch of {batch_size:,}; lower batch_size or add images"
+        )
+    if not found["images"]:
+        raise UserError(
+            f"of {found['unreadable']:,} records of {where} not one can be read, as {found['unreadable_named'][0]}"
         )
     if not conditional:
         return
@@ -119,6 +127,13 @@ def before_training(source: Any, config: ml_collections.ConfigDict, workdir: epa
         (workdir / "data.json").write_text(json.dumps(found, indent=2))
 
 
+def store(folder: epath.Path, found: dict[str, Any]) -> None:
+    """Keeps it beside a prepared set, whole or not at all."""
+    unfinished = folder / f".{FILE}.tmp"
+    unfinished.write_text(json.dumps(found, indent=2))
+    unfinished.replace(folder / FILE)
+
+
 SAMPLE = 1024
 """Records that are read of a set which has no check.json."""
 
@@ -135,12 +150,12 @@ def look(source: Any, sample: int | None = SAMPLE) -> dict[str, Any]:
         return source.checked
     count = len(source)
     numbers = range(count) if sample is None else np.unique(np.linspace(0, count - 1, min(sample, count)).astype(int))
-    return summary(**source.examine(numbers), names=names, share=len(numbers) / count)
+    return summary(**source.examine(numbers), names=names, of=count)
 
 
-def _in_two_classes(digests: np.ndarray, labels: Sequence[int], files: Sequence[str]) -> list[list[str]]:
+def _in_two_classes(digests: np.ndarray, labels: np.ndarray, files: Callable[[int], str]) -> list[list[str]]:
     """Pairs of neighbours, among those with equal files, whose labels differ."""
     order = np.argsort(digests, kind="stable")
     same = np.flatnonzero(digests[order][1:] == digests[order][:-1])
     pairs = [(order[i], order[i + 1]) for i in same]
-    return [[str(files[a]), str(files[b])] for a, b in pairs if labels[a] != labels[b]]
+    return [[files(a), files(b)] for a, b in pairs if labels[a] != labels[b]]

@@ -14,7 +14,7 @@ from etils import epath
 from biggan_jax.data.records import example_type
 from biggan_jax.types import UserError
 
-PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+PICTURES = (".jpg", ".jpeg", ".jfif", ".avif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 """Of files in a folder, whatever their case."""
 
 
@@ -34,17 +34,21 @@ class Part(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Corpus:
+    """notes: what was passed over, for people."""
+
     class_names: tuple[str, ...]
     splits: dict[str, list[Part]]
+    notes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Files:
-    """Pictures by path relative to root, with their labels."""
+    """Pictures by path relative to root, with their labels, and sizes in bytes, by which a change is seen."""
 
     root: str
     paths: tuple[str, ...]
     labels: tuple[int, ...]
+    sizes: tuple[int, ...] = ()
 
     def __iter__(self) -> Iterator[Item | str]:
         for path, label in zip(self.paths, self.labels, strict=True):
@@ -78,7 +82,7 @@ def folder(root: epath.Path, *, held_out: int, per_part: int) -> Corpus:
         raise UserError(f"{len(empty)} folders in --in={root} have no pictures: {', '.join(empty[:5])}; remove them")
     if loose:
         raise UserError(
-            f"--in={root} has {len(loose)} pictures beside its folders, such as {loose[0].name}, which have no class"
+            f"--in={root} has {len(loose)} pictures beside its folders, such as {loose[0].name}, of no class; move them into one"
         )
     few = [name for name, pictures in found.items() if len(pictures) <= held_out]
     if held_out and few:
@@ -86,11 +90,20 @@ def folder(root: epath.Path, *, held_out: int, per_part: int) -> Corpus:
     splits = {"train": slice(None, -held_out or None)} | ({"test": slice(-held_out, None)} if held_out else {})
     parts = {}
     for split, which in splits.items():
-        rows = [(f"{name}/{picture}", i) for i, name in enumerate(found) for picture in found[name][which]]
+        rows = [
+            (f"{name}/{picture}", i, (root / name / picture).stat().length)
+            for i, name in enumerate(found)
+            for picture in found[name][which]
+        ]
         # Classes take turns, so that each shard has nearly all of them.
         count = -(-len(rows) // per_part)
         parts[split] = [Files(str(root), *zip(*rows[i::count], strict=True)) for i in range(count)]
-    return Corpus(tuple(found), parts)
+    others = [path for entry in folders for path in entry.iterdir() if not _is_picture(path)]
+    kinds = collections.Counter("folders" if path.is_dir() else path.suffix or "no suffix" for path in others)
+    note = (
+        f"passed over {len(others)} entries of class folders: {', '.join(f'{n} {kind}' for kind, n in kinds.items())}"
+    )
+    return Corpus(tuple(found), parts, (note,) if others else ())
 
 
 def _is_picture(path: epath.Path) -> bool:
@@ -121,16 +134,19 @@ class Examples:
     image: str
     label: str
     name: str | None = None
-    choice: Choice | None = None
+    choice: Choice | None = dataclasses.field(default=None, repr=False)
 
     def labels(self) -> collections.Counter:
         """How often each label occurs."""
         return collections.Counter(
-            label for features, _ in self._features() for label in features[self.label].int64_list.value
+            label for features, _ in self._features() if features for label in features[self.label].int64_list.value
         )
 
     def __iter__(self) -> Iterator[Item | str]:
         for features, where in self._features():
+            if features is None:
+                yield f"{where}: no example"
+                continue
             stored = features[self.image].bytes_list.value if self.image in features else ()
             labels = features[self.label].int64_list.value if self.label in features else ()
             if len(stored) != 1:
@@ -144,7 +160,11 @@ class Examples:
 
     def _features(self):
         for number, raw in enumerate(read_records(self.path)):
-            yield example_type().FromString(raw).features.feature, f"record {number} of {self.path}"
+            try:
+                features = example_type().FromString(raw).features.feature
+            except Exception:  # The protocol buffers' errors differ by their implementation.
+                features = None
+            yield features, f"record {number} of {self.path}"
 
 
 def examples(pattern: str, *, image: str, label: str, parallel, classes: str | None, pick: str, keep: int) -> Corpus:
@@ -157,7 +177,7 @@ def examples(pattern: str, *, image: str, label: str, parallel, classes: str | N
     paths = [str(path) for path in _glob(pattern)]
     if not paths:
         raise UserError(f"--in={pattern} matches no file")
-    names = [line.strip() for line in epath.Path(classes).read_text().splitlines()] if classes else None
+    names = _read_names(classes) if classes else None
     counts = sum(parallel(Examples.labels, [Examples(path, image, label) for path in paths]), collections.Counter())
     if not counts:
         raise UserError(f"no example in --in={pattern} has labels in {label!r}; give --label_key")
@@ -170,6 +190,14 @@ def examples(pattern: str, *, image: str, label: str, parallel, classes: str | N
     choice = Choice({old: new for new, old in enumerate(kept)}, rank)
     parts = [Examples(path, image, label, choice=choice) for path in paths]
     return Corpus(tuple(names[value] if names else str(value) for value in kept), {"train": parts})
+
+
+def _read_names(path: str) -> list[str]:
+    names = [line.strip() for line in epath.Path(path).read_text().splitlines()]
+    twice = [name for name, count in collections.Counter(names).items() if count > 1 or not name]
+    if twice:
+        raise UserError(f"--classes={path}: each line must be the name of another class, but {twice[0]!r} is not")
+    return names
 
 
 def read_records(path: str) -> Iterator[bytes]:
@@ -190,13 +218,15 @@ def read_records(path: str) -> Iterator[bytes]:
 def _read_tfrecord(path: str) -> Iterator[bytes]:
     # Each record: its length in 8 bytes, their checksum in 4, the record, its checksum in 4. Checksums are not looked at:
     # what is damaged shows when it is decoded.
+    left = epath.Path(path).stat().length
     with epath.Path(path).open("rb") as file:
         while header := file.read(12):
-            length = struct.unpack("<Q", header[:8])[0] if len(header) == 12 else 0
-            record, end = file.read(length), file.read(4)
-            if len(record) != length or len(end) != 4:
+            length = struct.unpack("<Q", header[:8])[0] if len(header) == 12 else left
+            left -= 16 + length
+            if left < 0:
                 raise UserError(f"{path} is cut off, or not a TFRecord file")
-            yield record
+            yield file.read(length)
+            file.read(4)
 
 
 def _glob(pattern: str) -> list[epath.Path]:

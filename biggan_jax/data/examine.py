@@ -2,10 +2,9 @@
 
 python -m biggan_jax.data.examine --in=DIR [--dataset=imagenet2012] [--split=train]
 
-Exit status 0 if nothing is wrong, 1 if something is. What it finds is kept in the set's folder, where that can be written.
+Exit status 0 if nothing is wrong, 1 if something is. What it finds is kept in the set's folder, unless what `prepare` saw is.
 """
 
-import json
 import os
 
 from absl import flags
@@ -27,15 +26,17 @@ def main() -> int:
     config = base()
     config.data.dir, config.data.dataset = IN.value, DATASET.value
     config.data.threads = len(os.sched_getaffinity(0))
+    where = epath.Path(tfds.find(DATASET.value, IN.value).data_path)
+    known = tfds.checked_of(where)
+    config.data.resize = known.get("form", {}).get("resize", config.data.resize)
     source = tfds.open_tfds(config, SPLIT.value)
     found = check.look(source, sample=None)
     print("\n".join(check.lines(found)))
-    path = epath.Path(source.files[0].filename).parent / check.FILE
-    try:
-        known = json.loads(path.read_text()) if path.exists() else {}
-        path.write_text(json.dumps(known | {SPLIT.value: found}, indent=2))
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error}") from error
+    if source.split not in known:
+        try:
+            check.store(where, known | {source.split: found})
+        except OSError as error:
+            raise UserError(f"{where / check.FILE} cannot be written: {error}") from error
     return (
         cli.DIFFERENT if any(found[key] for key in ("unreadable", "in_two_classes", "empty_classes")) else cli.SUCCESS
     )

@@ -27,6 +27,9 @@ def build(tars: epath.Path, out: epath.Path) -> epath.Path:
         )
     with quiet():
         import tensorflow_datasets as tfds
-    builder = tfds.builder("imagenet2012", data_dir=out, file_format="array_record")
-    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=tars))
+    try:
+        builder = tfds.builder("imagenet2012", data_dir=out, file_format="array_record")
+        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=tars))
+    except Exception as error:  # A damaged tar, a full disk, ...: TFDS has no type of its own.
+        raise UserError(f"TFDS could not prepare {tars}: {' '.join(str(error).split())[:200]}") from error
     return epath.Path(builder.data_path)

@@ -10,11 +10,14 @@ command to train with.
 """
 
 import concurrent.futures
+import concurrent.futures.process
 import contextlib
 import logging
 import multiprocessing
 import os
 import re
+import shlex
+import signal
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -68,37 +71,70 @@ def main() -> None:
     out = epath.Path(OUT.value)
     try:
         if FROM.value == "imagenet":
-            trainable(imagenet.build(epath.Path(IN.value), out), 1000, "--config=biggan_imagenet128")
+            made = imagenet.build(epath.Path(IN.value), out)
+            print(f"prepared in {made}; to train: {training(out, 'imagenet2012', 1000)}")
         else:
             prepare(out)
     except OSError as error:
-        raise UserError(f"{error.filename or out}: {error.strerror or error}") from error
+        raise UserError(f"--in={IN.value} or --out={out} failed: {error}") from error
+    except concurrent.futures.process.BrokenProcessPool as error:
+        raise UserError(
+            "a worker was killed, most likely for want of memory; the same command goes on, with fewer --workers if it "
+            "happens again"
+        ) from error
 
 
 def prepare(out: epath.Path) -> None:
     with workers(WORKERS.value or len(os.sched_getaffinity(0))) as parallel:
         if FROM.value == "folder":
+            if out.resolve().is_relative_to(epath.Path(IN.value).resolve()):
+                raise UserError(
+                    f"--out={out} lies in --in={IN.value}, where it would be one more class; give another --out"
+                )
             found = corpus.folder(epath.Path(IN.value), held_out=HELD_OUT.value, per_part=PER_SHARD.value)
         elif FROM.value == "tfds":
             found = tfds.corpus_of(epath.Path(IN.value))
         else:
-            logger.info("counting labels")
+            logger.info("counting labels: all files are read once for that")
             keys = {"image": IMAGE_KEY.value, "label": LABEL_KEY.value, "classes": CLASSES.value}
             found = corpus.examples(IN.value, **keys, parallel=parallel, pick=PICK.value, keep=KEEP.value)
-        name = re.sub(r"\W+", "_", out.name).strip("_").lower() or "pictures"
+        for note in found.notes:
+            logger.info("%s", note)
         form = shards.Form(SIZE.value, RESIZE.value)
-        made = shards.prepare(found, out, name, form, parallel, Progress())
+        made = shards.prepare(found, out, name_of(out), form, parallel, Progress())
     for split, summary in made.items():
         for line in check.lines(summary):
             logger.info("%s: %s", split, line)
-    trainable(out, len(found.class_names), "--config=biggan_small128")
+    print(f"prepared in {out}; to train: {training(out, '', len(found.class_names))}")
 
 
-def trainable(out: epath.Path, classes: int, preset: str) -> None:
-    size = f" --config.model.resolution={SIZE.value}" if SIZE.value else ""
-    print(
-        f"prepared in {out}; to train: python -m biggan_jax.main {preset} --workdir=runs/{out.name} --config.data.name=tfds "
-        f"--config.data.dataset='' --config.data.dir={out} --config.model.num_classes={classes}{size}"
+def name_of(out: epath.Path) -> str:
+    """The folder's, as TFDS wants names: letters, digits and _, a letter first."""
+    name = re.sub(r"\W+", "_", out.name, flags=re.ASCII).strip("_").lower()
+    return name if name[:1].isalpha() else f"set_{name}".rstrip("_")
+
+
+PRESETS = {
+    32: "biggan_cifar10",
+    64: "biggan_imagenet64",
+    128: "biggan_small128",
+    256: "biggan_imagenet256",
+    512: "biggan_imagenet512",
+}
+"""By resolution, what to train with."""
+
+
+def training(out: epath.Path, dataset: str, classes: int) -> str:
+    """The command that trains on what was prepared; a set of one class has no use for its labels."""
+    size = SIZE.value or 128
+    preset = "biggan_imagenet128" if dataset else PRESETS.get(size)
+    if not preset:
+        return f"no preset has {size} pixels; they have {', '.join(map(str, PRESETS))}"
+    changes = {"data.name": "tfds", "data.dataset": dataset, "data.dir": str(out)}
+    changes |= {"model.num_classes": classes if classes > 1 else 0, "data.resize": RESIZE.value}
+    overrides = [f"--config.{key}={value}" for key, value in changes.items()]
+    return shlex.join(
+        ["python", "-m", "biggan_jax.main", f"--config={preset}", f"--workdir=runs/{out.name}", *overrides]
     )
 
 
@@ -109,7 +145,12 @@ def workers(count: int) -> Iterator[Any]:
     pool = concurrent.futures.ProcessPoolExecutor(count, mp_context=context, initializer=worker.begin)
 
     def parallel(function, items):
-        futures = [pool.submit(function, item) for item in items]
+        # Workers inherit what is ignored while they are started; later `worker.begin` says so.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            futures = [pool.submit(function, item) for item in items]
+        finally:
+            signal.signal(signal.SIGINT, before)
         return (future.result() for future in concurrent.futures.as_completed(futures))
 
     try:

@@ -7,7 +7,9 @@ import concurrent.futures
 import dataclasses
 import functools
 import hashlib
-from collections.abc import Iterable
+import math
+import resource
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,6 +28,18 @@ IN_A_ROW = 100
 def digest(stored: bytes) -> int:
     """64 bits by which equal files are found."""
     return int.from_bytes(hashlib.blake2b(stored, digest_size=8).digest(), "little")
+
+
+def _allow_open_files(shards: int) -> None:
+    """Each shard stays open, and 1,024 files are what most systems begin with. Raises UserError if they cannot be had."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = shards + 512
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        raise UserError(
+            f"{shards} shards need {wanted} open files, and this system allows {hard}; raise it (ulimit -Hn)"
+        )
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @functools.cache
@@ -61,6 +75,7 @@ class Records:
     resize: str = "area"
     draft: bool = False
     threads: int = 1
+    split: str = "train"
     class_names: tuple[str, ...] = ()
     checked: dict[str, Any] | None = None
 
@@ -80,7 +95,7 @@ class Records:
         list(self._pool.map(fill, np.array_split(np.arange(len(numbers)), min(len(numbers), 4 * self.threads))))
         return Reading(images, labels, tuple(sorted(unreadable)))
 
-    def examine(self, numbers: Iterable[int]) -> dict[str, Any]:
+    def examine(self, numbers: Sequence[int]) -> dict[str, Any]:
         """What `check.summary` wants to know of those records."""
         rows, unreadable = [], []
 
@@ -94,18 +109,35 @@ class Records:
             except UnreadableError as error:
                 unreadable.append(f"{self.name(number, example)}: {error}")
 
-        list(self._pool.map(one, map(int, numbers)))
+        numbers = np.asarray(numbers)
+        for start in range(0, len(numbers), 4096):  # In portions: a pool takes in at once all that it is given.
+            list(self._pool.map(one, numbers[start : start + 4096].tolist()))
         _, labels, sizes, digests, files = zip(*sorted(rows), strict=True) if rows else ((),) * 5
-        return {"labels": labels, "sizes": sizes, "digests": digests, "files": files, "unreadable": unreadable}
+        return {
+            "labels": labels,
+            "sizes": sizes,
+            "digests": digests,
+            "files": lambda i: files[i],
+            "unreadable": unreadable,
+        }
 
     def example(self, number: int) -> Any:
         """The example as it is stored. Raises UserError if its shard is gone, UnreadableError if it is damaged."""
         try:
-            return example_type().FromString(self._records[number])
-        except Exception as error:  # Neither the reader nor the parser has errors of its own.
+            stored = self._records[number]
+        except Exception as error:  # The reader has no errors of its own.
+            why = " ".join(str(error).split())[:160]
             if not epath.Path(self.place(number)[0]).exists():
                 raise UserError(f"the shard {self.place(number)[0]} is missing") from error
-            raise UnreadableError(" ".join(str(error).split())[:120]) from error
+            # Only what is damaged for good may be replaced; what may pass (a full table of files, a network) would make
+            # the order hang on more than the position.
+            if why.startswith("Corrupted"):
+                raise UnreadableError(why) from error
+            raise UserError(f"{self.name(number)} cannot be read: {why}") from error
+        try:
+            return example_type().FromString(stored)
+        except Exception as error:
+            raise UnreadableError(f"no example: {error}") from error
 
     def label(self, example: Any) -> int:
         found = example.features.feature[self.fields.label].int64_list.value
@@ -118,6 +150,8 @@ class Records:
         if len(stored) != 1:
             raise UnreadableError("it holds no picture")
         if self.fields.shape:
+            if len(stored[0]) != math.prod(self.fields.shape):
+                raise UnreadableError(f"{len(stored[0])} bytes are not a picture of {self.fields.shape}")
             return np.frombuffer(stored[0], np.uint8).reshape(self.fields.shape)
         return picture.decode(stored[0], at_least=self.resolution if self.draft else 0)
 
@@ -153,6 +187,7 @@ class Records:
 
     @functools.cached_property
     def _records(self) -> array_record.ArrayRecordDataSource:
+        _allow_open_files(len(self.files))
         return array_record.ArrayRecordDataSource(self.files)
 
     @functools.cached_property

@@ -85,7 +85,7 @@ def read_ahead(
 
 def _watched(rounds: Iterator[tuple[Any, tuple[str, ...]]], limit: int) -> Iterator[Any]:
     seen = set()
-    for batch, unreadable in rounds:
+    for batch, unreadable in _told(rounds):
         for what in set(unreadable) - seen:
             seen.add(what)
             logger.warning("cannot read %s; the record after it stands in", what)
@@ -94,3 +94,15 @@ def _watched(rounds: Iterator[tuple[Any, tuple[str, ...]]], limit: int) -> Itera
                 f"{len(seen)} records cannot be read, more than data.unreadable_limit={limit}; one is {min(seen)}"
             )
         yield batch
+
+
+def _told(rounds: Iterator[Any]) -> Iterator[Any]:
+    try:
+        yield from rounds
+    except RuntimeError as error:
+        if "terminated unexpectedly" not in str(error):
+            raise
+        raise UserError(
+            "a worker that reads data was killed, most likely for want of memory; the same command goes on from the last "
+            "checkpoint, with fewer --config.data.workers if it happens again"
+        ) from error

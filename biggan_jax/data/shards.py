@@ -4,14 +4,16 @@ A set is made part by part, in several processes, and goes on where it stopped: 
 what was seen of it lies beside it until the set is finished. Must not know where pictures come from.
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import hashlib
 import io
-import itertools
 import json
-import shutil
+import os
+import pathlib
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from etils import epath
 from PIL import Image
 
 from biggan_jax.data import check, picture
-from biggan_jax.data.corpus import Corpus, Part
+from biggan_jax.data.corpus import Corpus, Examples, Part
 from biggan_jax.data.picture import UnreadableError
 from biggan_jax.data.records import digest, example_type
 from biggan_jax.data.tfds import INFO
@@ -57,27 +59,42 @@ def prepare(
     """Makes the set, or what of it is missing, and returns what it holds, by split: see `check.summary`.
 
     parallel(function, items) is like map, in any order; say(done, of) is told how far it is. Raises UserError if `out`
-    holds another set, or nothing can be read.
+    holds another set, another command is making it, or nothing can be read.
     """
     out = epath.Path(out)
-    _claim(out, hashlib.sha256(repr((corpus, name, form)).encode()).hexdigest())
-    jobs = [
-        Job(part, str(out), f"{name}-{split}.array_record-{i:05d}-of-{len(parts):05d}", form)
+    plan = _fingerprint(corpus, name, form)
+    if (out / INFO).exists():
+        return _finished(out, plan)
+    jobs = {
+        split: [
+            Job(part, str(out), f"{name}-{split}.array_record-{i:05d}-of-{len(parts):05d}", form)
+            for i, part in enumerate(parts)
+        ]
         for split, parts in corpus.splits.items()
-        for i, part in enumerate(parts)
-    ]
-    for done, _ in enumerate(parallel(Job.run, jobs), 1):
-        say(done, len(jobs))
-    by_split = itertools.groupby(jobs, key=lambda job: job.shard.split(".")[0].rpartition("-")[2])
-    seen = {split: [job.seen() for job in group] for split, group in by_split}
-    found = {split: _summary(shards, corpus.class_names) for split, shards in seen.items()}
-    if not found["train"]["images"]:
-        why = found["train"]["unreadable_named"]
-        raise UserError(f"not one picture can be read{': ' + why[0] if why else ''}")
-    (out / check.FILE).write_text(json.dumps({"form": dataclasses.asdict(form), **found}, indent=2))
-    _describe(out, name, form, corpus.class_names, seen)
+    }
+    every = [job for split in jobs.values() for job in split]
+    with _claimed(out, plan):
+        for done, _ in enumerate(parallel(Job.run, every), 1):
+            say(done, len(every))
+        found = {split: _summary(made, corpus.class_names) for split, made in jobs.items()}
+        if not any(summary["images"] for summary in found.values()):
+            out.rmtree()
+            why = [what for summary in found.values() for what in summary["unreadable_named"]]
+            raise UserError(f"not one picture can be read{': ' + why[0] if why else ''}")
+        found = {split: summary for split, summary in found.items() if summary["images"]}
+        check.store(out, {"form": dataclasses.asdict(form), "plan": plan, **found})
+        _describe(out, name, form, corpus.class_names, {split: jobs[split] for split in found})
     (out / WORK).rmtree()
     return found
+
+
+def _finished(out: epath.Path, plan: str) -> dict[str, Any]:
+    """What a finished set holds, if it is the one that is asked for."""
+    known = json.loads((out / check.FILE).read_text()) if (out / check.FILE).exists() else {}
+    if known.pop("plan", None) != plan:
+        raise UserError(f"{out} holds another prepared set; give another --out, or delete it")
+    known.pop("form")
+    return known
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,16 +110,15 @@ class Job:
         path = epath.Path(self.out) / self.shard
         if path.exists() and self._seen.exists():
             return
-        with tempfile.TemporaryDirectory() as scratch:
-            made = f"{scratch}/{self.shard}"
+        with _unfinished(path) as made:
             seen = self._write(made)
             # What was seen goes first: a shard that is there has it.
-            _publish(lambda to: np.savez(to, **seen), self._seen)
-            _publish(lambda to: shutil.copyfile(made, to), path)
+            with _unfinished(self._seen) as unfinished, open(unfinished, "wb") as file:
+                np.savez(file, **seen)
 
-    def seen(self) -> dict[str, np.ndarray]:
-        with self._seen.open("rb") as file, np.load(io.BytesIO(file.read())) as arrays:
-            return dict(arrays)
+    def seen(self) -> Any:
+        """What was seen of it, array by array as they are asked for."""
+        return np.load(io.BytesIO(self._seen.read_bytes()))
 
     @property
     def _seen(self) -> epath.Path:
@@ -116,17 +132,18 @@ class Job:
         rows, unreadable, size = [], [], 0
         for item in self.part:
             if isinstance(item, str):
-                unreadable.append(item)
+                unreadable.append(_printable(item))
                 continue
+            name = _printable(item.name)
             try:
                 stored, shape = self.form(item.encoded)
             except UnreadableError as error:
-                unreadable.append(f"{item.name}: {error}")
+                unreadable.append(f"{name}: {error}")
                 continue
-            record = _example(stored, item.label, item.name)
+            record = _example(stored, item.label, name)
             writer.write(record)
             size += len(record)
-            rows.append((item.label, shape, digest(item.encoded), item.name))
+            rows.append((item.label, shape, digest(item.encoded), name))
         writer.close()
         labels, sizes, digests, files = zip(*rows, strict=True) if rows else ((),) * 4
         return {
@@ -139,6 +156,11 @@ class Job:
         }
 
 
+def _printable(name: str) -> str:
+    """A file's name may be bytes that are no text."""
+    return name.encode(errors="replace").decode()
+
+
 def _example(stored: bytes, label: int, name: str) -> bytes:
     example = example_type()()
     feature = example.features.feature
@@ -148,38 +170,82 @@ def _example(stored: bytes, label: int, name: str) -> bytes:
     return example.SerializeToString(deterministic=True)
 
 
-def _claim(out: epath.Path, plan: str) -> None:
-    """Makes the folder that of this plan. Raises UserError if it is that of another, or finished."""
+def _fingerprint(corpus: Corpus, name: str, form: Form) -> str:
+    """A hash of all that decides what a set becomes; parts one by one, for there may be many."""
+    hashed = hashlib.sha256(repr((corpus.class_names, name, form)).encode(errors="surrogateescape"))
+    for split, parts in corpus.splits.items():
+        choices = [repr(part.choice) for part in parts[:1] if isinstance(part, Examples)]
+        for text in (split, *choices, *map(repr, parts)):
+            hashed.update(text.encode(errors="surrogateescape"))
+    return hashed.hexdigest()
+
+
+@contextlib.contextmanager
+def _claimed(out: epath.Path, plan: str) -> Iterator[None]:
+    """The folder, made that of this plan. Raises UserError if it is that of another, or in other hands."""
     mark = out / WORK / "plan"
-    if (out / INFO).exists():
-        raise UserError(f"{out} holds a prepared set already; give another --out, or delete it")
     if mark.exists():
         if mark.read_text() != plan:
-            raise UserError(f"{out} holds another set, half prepared; give another --out, or delete it")
-    elif out.exists() and any(out.iterdir()):
+            raise UserError(
+                f"{out} holds another set, half prepared, or the pictures have changed since; delete it, or give another --out"
+            )
+    elif out.exists() and any(path.name != WORK for path in out.iterdir()):
         raise UserError(f"{out} is not empty; give another --out")
-    (out / WORK).mkdir(parents=True, exist_ok=True)
-    _publish(lambda to: epath.Path(to).write_text(plan), mark)
+    mark.parent.mkdir(parents=True, exist_ok=True)
+    if not mark.exists():
+        with _unfinished(mark) as file:
+            pathlib.Path(file).write_text(plan)
+    if _is_remote(out):  # An object store has no locks; two commands there write the same objects twice.
+        yield
+        return
+    with open(mark) as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"another command is preparing {out}") from None
+        yield
 
 
-def _publish(write: Callable[[str], Any], path: epath.Path) -> None:
-    """Writes a file that is there whole or not at all: an object store does so by itself, on disk it is renamed."""
-    with tempfile.TemporaryDirectory() as scratch:
-        local = epath.Path(scratch) / "file.npz"
-        write(str(local))
-        unfinished = path if "://" in str(path) else path.parent / f".{path.name}.tmp"
-        local.copy(unfinished, overwrite=True)
-        if unfinished != path:
-            unfinished.replace(path)
+@contextlib.contextmanager
+def _unfinished(path: epath.Path) -> Iterator[str]:
+    """A local file to write, which becomes `path` when it is whole: renamed, or, to an object store, uploaded."""
+    if _is_remote(path):
+        with tempfile.TemporaryDirectory() as scratch:
+            yield f"{scratch}/file"
+            epath.Path(f"{scratch}/file").copy(path, overwrite=True)
+        return
+    unfinished = pathlib.Path(path.parent) / f".{path.name}.tmp"
+    try:
+        yield str(unfinished)
+        with open(unfinished, "rb") as file:
+            os.fsync(file)  # Else, after a crash of the machine, its name may be there without its bytes.
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
-def _summary(shards: Iterable[dict[str, np.ndarray]], names: tuple[str, ...]) -> dict[str, Any]:
-    joined = {key: np.concatenate([np.atleast_1d(shard[key]) for shard in shards]) for key in shards[0]}
-    joined.pop("bytes")
-    return check.summary(names=names, **joined)
+def _is_remote(path: epath.Path) -> bool:
+    return "://" in str(path)
 
 
-def _describe(out: epath.Path, name: str, form: Form, class_names: tuple[str, ...], seen: dict[str, list]) -> None:
+def _summary(jobs: Sequence[Job], names: tuple[str, ...]) -> dict[str, Any]:
+    keys = "labels", "sizes", "digests", "unreadable"
+    joined = {key: [] for key in keys}
+    for job in jobs:
+        with job.seen() as seen:
+            for key in keys:
+                joined[key].append(seen[key])
+    ends = np.cumsum([len(labels) for labels in joined["labels"]])
+
+    def file(i: int) -> str:  # Names would take more memory than all else, and few are asked for.
+        shard = int(np.searchsorted(ends, i, side="right"))
+        with jobs[shard].seen() as seen:
+            return str(seen["files"][i - (ends[shard] - len(joined["labels"][shard]))])
+
+    return check.summary(names=names, files=file, **{key: np.concatenate(joined[key]) for key in keys})
+
+
+def _describe(out: epath.Path, name: str, form: Form, class_names: tuple[str, ...], jobs: dict[str, list[Job]]) -> None:
     """dataset_info.json and features.json, as TFDS reads them: with them the set is finished."""
     import tensorflow_datasets as tfds
 
@@ -191,6 +257,7 @@ def _describe(out: epath.Path, name: str, form: Form, class_names: tuple[str, ..
     label = tfds.features.ClassLabel(names=list(class_names))
     features = tfds.features.FeaturesDict({"image": image, "label": label, "file_name": tfds.features.Text()})
     template = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
+    seen = {split: [job.seen() for job in made] for split, made in jobs.items()}
     splits = [
         tfds.core.SplitInfo(
             name=split,

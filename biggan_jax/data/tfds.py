@@ -22,13 +22,13 @@ INFO = "dataset_info.json"
 def open_tfds(config: ml_collections.ConfigDict, split: str) -> Records:
     """The set `data.dataset` prepared under `data.dir`, or the one in the folder `data.dir` itself.
 
-    `split` is train, or test: whatever the set holds out (test or validation). Raises UserError if it is not there, not
+    `split` is train, or test: whatever the set holds out (validation or test). Raises UserError if it is not there, not
     ArrayRecord, lacks a shard, or has no picture with one label.
     """
     builder = find(config.data.dataset, config.data.dir)
     where = builder.data_path
     info = builder.info
-    if split == "test" and "test" not in info.splits:
+    if split == "test" and "validation" in info.splits:  # Where there are both, as in ImageNet, labels are there.
         split = "validation"
     if split not in info.splits:
         raise UserError(f"{where} has no split {split!r}; it has {', '.join(info.splits) or 'none'}")
@@ -38,13 +38,15 @@ def open_tfds(config: ml_collections.ConfigDict, split: str) -> Records:
             f"python -m biggan_jax.data.prepare --from=tfds --in={where} --out=NEW, then --config.data.dir=NEW"
         )
     files = tuple(file for file in info.splits[split].file_instructions if file.take)
+    if not files:
+        raise UserError(f"the split {split!r} of {where} has no images")
     there = {path.name for path in where.iterdir()}
     missing = [file.filename for file in files if epath.Path(file.filename).name not in there]
     if missing:
         raise UserError(f"{len(missing)} of {len(files)} shards are missing, the first is {missing[0]}")
     fields = fields_of(info.features, where)
     label = info.features[fields.label]
-    checked = json.loads((where / check.FILE).read_text()) if check.FILE in there else {}
+    checked = checked_of(where)
     form = checked.get("form", {})
     if fields.shape and form and form["resize"] != config.data.resize:
         raise UserError(
@@ -58,10 +60,19 @@ def open_tfds(config: ml_collections.ConfigDict, split: str) -> Records:
         config.model.resolution,
         config.data.resize,
         config.data.draft,
+        split=split,
         class_names=tuple(label.names),
         checked=checked.get(split),
         threads=config.data.threads or max(1, len(os.sched_getaffinity(0)) // max(1, config.data.workers)),
     )
+
+
+def checked_of(where: epath.Path) -> dict[str, Any]:
+    """What is known of all of a set: its form, if `prepare` made it, and by split what it holds."""
+    try:
+        return json.loads((where / check.FILE).read_text()) if (where / check.FILE).exists() else {}
+    except ValueError as error:
+        raise UserError(f"{where / check.FILE} is damaged ({error}); delete it") from error
 
 
 def corpus_of(folder: epath.Path) -> Corpus:
@@ -113,7 +124,13 @@ def fields_of(features: Any, where: epath.Path) -> Fields:
     image = only("pictures", [n for n, f in features.items() if is_picture(f)])
     label = only("labels", [n for n, f in features.items() if isinstance(f, tfds.features.ClassLabel)])
     names = [n for n, f in features.items() if isinstance(f, tfds.features.Text) and "name" in n]
-    shape = None if isinstance(features[image], tfds.features.Image) else tuple(features[image].shape)
+    if isinstance(features[image], tfds.features.Image):
+        shape = None
+    else:
+        shape = tuple(features[image].shape)
+        # TFDS has no public name for how a tensor is stored.
+        if None in shape or getattr(features[image], "_encoding", None) != tfds.features.Encoding.BYTES:
+            raise UserError(f"{where} keeps pixels in a form that is not read here: shape {shape}, and not plain bytes")
     return Fields(image, label, names[0] if names else None, shape)
 
 

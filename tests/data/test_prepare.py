@@ -164,7 +164,7 @@ def an_empty_class(pictures, tmp_path):
 
 def loose_pictures(pictures, tmp_path):
     shutil.copy(pictures / "red/001.png", pictures / "stray.png")
-    return pictures, "has 1 pictures beside its folders, such as stray.png, which have no class"
+    return pictures, "has 1 pictures beside its folders, such as stray.png, of no class; move them into one"
 
 
 def nothing(pictures, tmp_path):
@@ -212,14 +212,19 @@ def test_killed_at_any_time_it_goes_on_and_ends_in_the_same_bytes(pictures, tmp_
     assert finished and all(path.stat().st_mtime_ns == then for path, then in finished.items()), "none is made twice"
     expected = {str(path).replace("whole", "out"): data for path, data in contents(tmp_path / "whole").items()}
     found = {str(path): data for path, data in contents(out).items() if not path.name.startswith(".")}
-    assert {p: d for p, d in found.items() if "info" not in p} == {p: d for p, d in expected.items() if "info" not in p}
+    assert {p: d for p, d in found.items() if "array_record" in p} == {
+        p: d for p, d in expected.items() if "array_record" in p
+    }
     assert not list(out.glob(".*")), "nothing half written is left"
 
 
 def test_what_is_there_is_not_overwritten(pictures, tmp_path):
     out = prepared(pictures, tmp_path / "out")
-    with pytest.raises(UserError, match="holds a prepared set already"):
-        prepared(pictures, out)
+    before = contents(out)
+    prepared(pictures, out)
+    assert contents(out) == before, "asked for again, it is there"
+    with pytest.raises(UserError, match="holds another prepared set"):
+        prepared(pictures, out, per_part=7)
     other = tmp_path / "other"
     other.mkdir()
     (other / "thesis.tex").write_text("dear to someone")

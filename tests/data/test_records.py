@@ -145,9 +145,8 @@ def test_a_shard_that_goes_missing_stops_the_run(made, workers):
 def test_a_shard_that_is_not_one_is_named(made):
     broken = sorted(made.glob("*array_record*"))[2]
     broken.write_bytes(b"no record")
-    images, _, unreadable = read_all(opened(made))
-    assert len(images) == 72 and len(unreadable) >= 14
-    assert all(what.startswith("record ") and f"of {broken}" in what for what in unreadable)
+    with pytest.raises(UserError, match=f"record 0 of {broken} cannot be read: ArrayRecord file should be at least"):
+        read_all(opened(made))
 
 
 def test_a_source_can_be_sent_to_another_process_while_it_is_open(made):
@@ -228,7 +227,7 @@ def test_a_set_of_another_maker_is_looked_at_by_a_sample(made):
         ),
         ({"labels": [0] * 50, "names": ["a", "b"]}, r"1 classes without images \(b\)"),
         ({"labels": [0, 1], "names": ["a", "b"]}, "has 2 images, fewer than one batch of 16; lower batch_size"),
-        ({"labels": [1] * 50, "names": ["a", "b"], "share": 0.1}, "every label seen in pictures is 1"),
+        ({"labels": [1] * 50, "names": ["a", "b"], "of": 500}, "every label seen in pictures is 1"),
     ],
 )
 def test_training_that_cannot_be_meant_is_refused(found, sentence):
@@ -280,7 +279,7 @@ def test_a_set_may_be_prepared_from_and_to_an_object_store(pictures, made):
     there = {path.name: path.read_bytes() for path in out.iterdir()}
     here = {path.name: path.read_bytes() for path in made.iterdir()}
     assert there.keys() == here.keys()
-    assert all(there[name] == here[name] for name in here)
+    assert all(there[name] == here[name] for name in here if name != check.FILE)  # Which knows the paths.
 
 
 def test_a_broken_run_of_records_is_a_broken_set(tmp_path):
