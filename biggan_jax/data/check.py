@@ -85,14 +85,14 @@ def lines(found: dict[str, Any]) -> list[str]:
 
 def refuse(found: dict[str, Any], *, conditional: bool, batch_size: int, where: str) -> None:
     """Raises UserError, with what to do, if training on such a set cannot be meant."""
+    if not found["images"]:
+        raise UserError(
+            f"of {found['unreadable']:,} records of {where} not one can be read, as {found['unreadable_named'][0]}"
+        )
     count = found["images"] if found["share_seen"] == 1 else found["of"]
     if count < batch_size:
         raise UserError(
             f"{where} has {count:,} images, fewer than one batch of {batch_size:,}; lower batch_size or add images"
-        )
-    if not found["images"]:
-        raise UserError(
-            f"of {found['unreadable']:,} records of {where} not one can be read, as {found['unreadable_named'][0]}"
         )
     if not conditional:
         return

@@ -5,6 +5,7 @@ import contextlib
 import io
 import json
 import os
+import shlex
 import shutil
 import signal
 import struct
@@ -80,7 +81,6 @@ def test_a_folder_becomes_a_set_that_training_and_tfds_read(pictures, tmp_path):
 
     rows = tensorflow_datasets.builder_from_directory(out).as_data_source("test")
     assert [row["label"] for row in rows] == read_all(test).labels.tolist()
-    assert "tensorflow" not in sys.modules
 
 
 def test_pictures_are_kept_to_the_byte_where_their_bytes_say_all(pictures, tmp_path):
@@ -368,3 +368,90 @@ def test_a_large_folder_needs_few_files(tmp_path):
     parts = found.splits["train"]
     assert sorted(len(part.paths) for part in parts) == [6, 6, 6, 6, 6]
     assert all(set(part.labels) == {0, 1, 2} for part in parts)
+
+
+@pytest.mark.parametrize("size", [0, 32, 64, 128])
+def test_the_command_it_prints_is_one_that_trains(size, pictures, tmp_path):
+    """Pasted into a shell, whatever the folder is called, it is a config that all that training asks agrees to."""
+    out = tmp_path / "my ü $set 2024"
+    flags = [f"--size={size}", "--resize=lanczos"] if size else []
+    code, said, err = run("--from=folder", f"--in={pictures}", f"--out={out}", *flags)
+    assert code == 0, err
+    command = shlex.split(said.partition("to train: ")[2])
+    check_config = """
+import sys
+from absl import flags
+from biggan_jax import cli, config as configs, data, main
+from biggan_jax.models import build_gan
+cli._parse(sys.argv)
+config = main.CONFIG.value
+configs.validate(config)
+build_gan(config)
+config.batch_size = 8
+source = data.make_source(config)
+data.before_training(source, config, None, write=False)
+print(len(source))
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", check_config, *command[3:]], capture_output=True, text=True, timeout=120
+    )
+    assert result.returncode == 0 and result.stdout.strip() == "72", result.stderr
+
+
+def test_a_set_of_one_class_is_trained_without_labels(tmp_path):
+    root = make_folder(tmp_path / "p")
+    shutil.rmtree(root / "red")
+    shutil.rmtree(root / "blue")
+    _, said, _ = run("--from=folder", f"--in={root}", f"--out={tmp_path / 'out'}")
+    assert "--config.model.num_classes=0" in said
+
+
+def test_names_that_are_no_text_and_what_is_passed_over_are_said(pictures, tmp_path):
+    (pictures / "red" / os.fsdecode(b"\xff\xfe.png")).write_bytes(encode(conftest.picture(0, 99)))
+    (pictures / "red" / "deep").mkdir()
+    (pictures / "green" / "p.heic").write_text("of a telephone")
+    code, _, err = run("--from=folder", f"--in={pictures}", f"--out={tmp_path / 'out'}")
+    assert code == 0 and "73 images" in err, err
+    assert "passed over 2 entries of class folders: " in err and "1 folders" in err and "1 .heic" in err
+
+
+def test_two_commands_do_not_make_one_set(pictures, tmp_path):
+    out = tmp_path / "out"
+    found = corpus.folder(pictures, held_out=0, per_part=16)
+    with (
+        shards._claimed(out, shards._fingerprint(found, "pictures", AS_IT_IS)),
+        pytest.raises(UserError, match="another command is preparing"),
+    ):
+        prepared(pictures, out)
+    assert prepared(pictures, out) == out
+
+
+def test_pictures_that_were_mended_are_looked_at_again(tmp_path):
+    root = tmp_path / "p"
+    (root / "a").mkdir(parents=True)
+    (root / "a/1.png").write_text("no picture")
+    with pytest.raises(UserError, match="not one picture can be read: a/1.png: not a picture"):
+        prepared(root, tmp_path / "out")
+    (root / "a/1.png").write_bytes(encode(conftest.picture(0, 0)))
+    assert len(opened(prepared(root, tmp_path / "out"))) == 1
+
+
+def test_class_names_are_each_given_once(tmp_path):
+    pattern, classes = make_corpus(tmp_path / "corpus", "tfrecord")
+    for text, name in (("a\nb\na", "'a'"), ("a\n\nb", "''")):
+        classes.write_text(text)
+        code, _, err = run("--from=examples", f"--in={pattern}", f"--out={tmp_path / 'o'}", f"--classes={classes}")
+        assert code == 2 and f"each line must be the name of another class, but {name} is not" in err
+
+
+def test_what_is_no_example_is_named_and_what_is_no_tfrecord_refused(tmp_path):
+    path = tmp_path / "x.tfrecord"
+    good = example(encode(conftest.picture(0, 0)), 3)
+    with path.open("wb") as file:
+        for record in (b"\xffnonsense", good):
+            file.write(struct.pack("<Q", len(record)) + b"\0\0\0\0" + record + b"\0\0\0\0")
+    items = list(corpus.Examples(str(path), "image/encoded", "image/class/label"))
+    assert items[0] == f"record 0 of {path}: no example" and items[1].label == 3
+    path.write_bytes(b"this is a text file, of some length")
+    with pytest.raises(UserError, match="is cut off, or not a TFRecord file"):
+        list(corpus.read_records(str(path)))

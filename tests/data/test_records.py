@@ -2,6 +2,8 @@ import dataclasses
 import json
 import logging
 import pickle
+import resource
+import shutil
 import subprocess
 import sys
 
@@ -300,3 +302,56 @@ def test_cropped_sets_are_read_without_decoding(pictures, tmp_path, monkeypatch)
     source = opened(prepared(pictures, tmp_path / "out", shards.Form(16)))
     monkeypatch.setattr("biggan_jax.data.picture.decode", None)
     assert read_all(source).images.shape == (72, 16, 16, 3)
+
+
+def test_only_damage_is_replaced_all_else_stops(made):
+    """A full table of open files, here: what may pass must not change which images are seen."""
+    source = opened(made)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    source._records  # noqa: B018  With it the limit is raised; it is lowered again below.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        with pytest.raises(UserError, match="cannot be read: .*Too many open files"):
+            read_all(source)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_the_limit_of_open_files_is_raised_to_what_shards_need(made):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        read_all(opened(made))
+        assert resource.getrlimit(resource.RLIMIT_NOFILE)[0] == 5 + 512
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_pixels_of_another_shape_are_unreadable(pictures, tmp_path):
+    source = opened(prepared(pictures, tmp_path / "out", shards.Form(16)))
+    other = dataclasses.replace(source, fields=dataclasses.replace(source.fields, shape=(8, 8, 3)))
+    with pytest.raises(UserError, match="100 records in a row cannot be read"):
+        read_all(other)
+
+
+def test_a_sample_is_not_taken_for_the_whole(made):
+    found = check.summary([0, 1] * 20, ["a", "b", "c"], of=1000)
+    check.refuse(found, conditional=True, batch_size=500, where="x")
+    with pytest.raises(UserError, match="x has 1,000 images, fewer than one batch of 2,048"):
+        check.refuse(found, conditional=True, batch_size=2048, where="x")
+    with pytest.raises(UserError, match="of 3 records of x not one can be read, as r1: bad"):
+        check.refuse(
+            check.summary([], ["a"], unreadable=["r1: bad", "r2", "r3"]), conditional=True, batch_size=1, where="x"
+        )
+
+
+def test_the_labelled_part_is_what_is_held_out(made):
+    """ImageNet has a split test, whose labels are all -1, and validation."""
+    info = made / "dataset_info.json"
+    described = json.loads(info.read_text())
+    described["splits"] += [described["splits"][0] | {"name": name} for name in ("test", "validation")]
+    info.write_text(json.dumps(described))
+    for shard in made.glob("pictures-train*"):
+        for name in ("test", "validation"):
+            shutil.copy(shard, made / shard.name.replace("train", name))
+    assert opened(made, "test").split == "validation"

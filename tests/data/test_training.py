@@ -15,8 +15,8 @@ from tests.conftest import ROOT, assert_identical
 from tests.data.test_prepare import prepared
 from tests.test_train import TINY
 
-STEPS = 8
-"""Rounds of 2 x 16 of 72 pictures: three and a half epochs."""
+STEPS = 10
+"""Rounds of 2 x 16 of 72 pictures: four and a half epochs."""
 
 
 @pytest.fixture
@@ -30,7 +30,6 @@ def start(made, workdir, record, *more):
     command += ["--config.data.name=tfds", "--config.data.dataset=", f"--config.data.dir={made}", *more]
     command += ["--config.model.num_classes=3", f"--config.num_steps={STEPS}", "--config.checkpoint_every=1"]
     command += ["--config.data.flip=True", "--config.data.crop=random"]
-    # Data from one thread, so that a round is recorded once.
     return subprocess.Popen(
         command, cwd=ROOT, env=os.environ | {"RECORD": str(record)}, stderr=subprocess.PIPE, text=True
     )
@@ -39,7 +38,7 @@ def start(made, workdir, record, *more):
 def test_killed_at_a_random_step_it_goes_on_with_the_same_images(made, tmp_path):
     whole = start(made, tmp_path / "whole", tmp_path / "seen_whole")
     assert whole.wait(timeout=300) == 0, whole.stderr.read()
-    kill_at = random.randint(1, STEPS - 2)
+    kill_at = random.randint(1, STEPS - 3)
     broken = start(made, tmp_path / "broken", tmp_path / "seen_before")
     while broken.poll() is None and max(checkpoint_steps(tmp_path / "broken"), default=0) < kill_at:
         time.sleep(0.02)
