@@ -196,7 +196,8 @@ def assert_it_goes_on(folder):
     assert checkpoint.find(folder).name == str(saved + 1)
 
 
-@pytest.mark.parametrize("victim", [0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
 def test_when_a_process_is_killed_the_other_says_so_and_the_same_command_goes_on(tmp_path, victim):
     with two_hosts(tmp_path, "--config.num_steps=100000") as processes:
         wait_for_checkpoint(tmp_path, 2, processes)

@@ -370,7 +370,7 @@ def test_a_large_folder_needs_few_files(tmp_path):
     assert all(set(part.labels) == {0, 1, 2} for part in parts)
 
 
-@pytest.mark.parametrize("size", [0, 32, 64, 128])
+@pytest.mark.parametrize("size", [0, 64])
 def test_the_command_it_prints_is_one_that_trains(size, pictures, tmp_path):
     """Pasted into a shell, whatever the folder is called, it is a config that all that training asks agrees to."""
     out = tmp_path / "my ü $set 2024"
