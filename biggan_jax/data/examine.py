@@ -5,8 +5,6 @@ python -m biggan_jax.data.examine --in=DIR [--dataset=imagenet2012] [--split=tra
 Exit status 0 if nothing is wrong, 1 if something is. What it finds is kept in the set's folder, unless what `prepare` saw is.
 """
 
-import os
-
 from absl import flags
 from etils import epath
 
@@ -25,7 +23,6 @@ def main() -> int:
         raise UserError("--in is needed, such as --in=data/pictures")
     config = base()
     config.data.dir, config.data.dataset = IN.value, DATASET.value
-    config.data.threads = len(os.sched_getaffinity(0))
     where = epath.Path(tfds.find(DATASET.value, IN.value).data_path)
     known = tfds.checked_of(where)
     config.data.resize = known.get("form", {}).get("resize", config.data.resize)

@@ -9,7 +9,6 @@ import dataclasses
 import fcntl
 import hashlib
 import io
-import json
 import os
 import pathlib
 import tempfile
@@ -24,7 +23,7 @@ from biggan_jax.data import check, picture
 from biggan_jax.data.corpus import Corpus, Examples, Part
 from biggan_jax.data.picture import UnreadableError
 from biggan_jax.data.records import digest, example_type
-from biggan_jax.data.tfds import INFO
+from biggan_jax.data.tfds import INFO, checked_of
 from biggan_jax.types import UserError
 
 WORK = ".prepare"
@@ -90,7 +89,7 @@ def prepare(
 
 def _finished(out: epath.Path, plan: str) -> dict[str, Any]:
     """What a finished set holds, if it is the one that is asked for."""
-    known = json.loads((out / check.FILE).read_text()) if (out / check.FILE).exists() else {}
+    known = checked_of(out)
     if known.pop("plan", None) != plan:
         raise UserError(f"{out} holds another prepared set; give another --out, or delete it")
     known.pop("form")
