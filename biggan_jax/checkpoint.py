@@ -23,6 +23,7 @@ from etils import epath
 
 from biggan_jax import cli
 from biggan_jax import config as configs
+from biggan_jax.files import write_text
 from biggan_jax.gan import GAN
 from biggan_jax.models import build_gan
 from biggan_jax.state import TrainState, init_state
@@ -122,9 +123,7 @@ def _on_one_device(tree):
 def store_config(workdir: epath.Path, config: ml_collections.ConfigDict) -> None:
     """Writes `workdir`/config.json, for people and for configs that start from it; a checkpoint's own config is what counts."""
     workdir.mkdir(parents=True, exist_ok=True)
-    written = workdir / "config.json.tmp"
-    written.write_text(configs.to_json(config))
-    written.replace(workdir / "config.json")  # Whole or not at all, whenever the process is killed.
+    write_text(workdir / "config.json", configs.to_json(config))
 
 
 def load_config(step_path: epath.Path) -> ml_collections.ConfigDict:

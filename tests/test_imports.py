@@ -8,6 +8,7 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "biggan_jax"
 # Each row may import from the rows above it, and within its own room; see docs/design.md.
 ORDER = [
     ["types"],
+    ["files"],
     ["config", "sharding"],
     ["cli"],
     ["layers", "losses", "augment", "latents"],
@@ -17,9 +18,10 @@ ORDER = [
     ["models"],
     ["train_step", "sampling"],
     ["checkpoint", "data", "writers", "progress", "interrupt", "hosts"],
-    ["evaluation", "hooks", "finetune"],
-    ["train", "convert"],
-    ["main", "sample", "demo", "plan"],
+    ["sampler", "convert", "hooks", "finetune"],
+    ["evaluation"],
+    ["sheets", "edit", "train"],
+    ["main", "sample", "evaluate", "export", "explore", "demo", "plan"],
 ]
 FLOOR = {room: number for number, rooms in enumerate(ORDER) for room in rooms}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")

@@ -12,6 +12,7 @@ import ml_collections
 import numpy as np
 from etils import epath
 
+from biggan_jax.files import write_text
 from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
@@ -124,14 +125,12 @@ def before_training(source: Any, config: ml_collections.ConfigDict, workdir: epa
     where = config.data.dir or config.data.dataset or f"data.name {config.data.name}"
     refuse(found, conditional=config.model.num_classes > 0, batch_size=config.batch_size, where=str(where))
     if write:
-        (workdir / "data.json").write_text(json.dumps(found, indent=2))
+        write_text(workdir / "data.json", json.dumps(found, indent=2))
 
 
 def store(folder: epath.Path, found: dict[str, Any]) -> None:
     """Keeps it beside a prepared set, whole or not at all."""
-    unfinished = folder / f".{FILE}.tmp"
-    unfinished.write_text(json.dumps(found, indent=2))
-    unfinished.replace(folder / FILE)
+    write_text(folder / FILE, json.dumps(found, indent=2))
 
 
 SAMPLE = 1024

@@ -9,9 +9,7 @@ import dataclasses
 import fcntl
 import hashlib
 import io
-import os
 import pathlib
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -24,6 +22,7 @@ from biggan_jax.data.corpus import Corpus, Examples, Part
 from biggan_jax.data.picture import UnreadableError
 from biggan_jax.data.records import digest, example_type
 from biggan_jax.data.tfds import INFO, checked_of
+from biggan_jax.files import is_remote, whole
 from biggan_jax.types import UserError
 
 WORK = ".prepare"
@@ -109,10 +108,10 @@ class Job:
         path = epath.Path(self.out) / self.shard
         if path.exists() and self._seen.exists():
             return
-        with _unfinished(path) as made:
+        with whole(path) as made:
             seen = self._write(made)
             # What was seen goes first: a shard that is there has it.
-            with _unfinished(self._seen) as unfinished, open(unfinished, "wb") as file:
+            with whole(self._seen) as unfinished, open(unfinished, "wb") as file:
                 np.savez(file, **seen)
 
     def seen(self) -> Any:
@@ -192,9 +191,9 @@ def _claimed(out: epath.Path, plan: str) -> Iterator[None]:
         raise UserError(f"{out} is not empty; give another --out")
     mark.parent.mkdir(parents=True, exist_ok=True)
     if not mark.exists():
-        with _unfinished(mark) as file:
+        with whole(mark) as file:
             pathlib.Path(file).write_text(plan)
-    if _is_remote(out):  # An object store has no locks; two commands there write the same objects twice.
+    if is_remote(out):  # An object store has no locks; two commands there write the same objects twice.
         yield
         return
     with open(mark) as held:
@@ -203,28 +202,6 @@ def _claimed(out: epath.Path, plan: str) -> Iterator[None]:
         except BlockingIOError:
             raise UserError(f"another command is preparing {out}") from None
         yield
-
-
-@contextlib.contextmanager
-def _unfinished(path: epath.Path) -> Iterator[str]:
-    """A local file to write, which becomes `path` when it is whole: renamed, or, to an object store, uploaded."""
-    if _is_remote(path):
-        with tempfile.TemporaryDirectory() as scratch:
-            yield f"{scratch}/file"
-            epath.Path(f"{scratch}/file").copy(path, overwrite=True)
-        return
-    unfinished = pathlib.Path(path.parent) / f".{path.name}.tmp"
-    try:
-        yield str(unfinished)
-        with open(unfinished, "rb") as file:
-            os.fsync(file)  # Else, after a crash of the machine, its name may be there without its bytes.
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _is_remote(path: epath.Path) -> bool:
-    return "://" in str(path)
 
 
 def _summary(jobs: Sequence[Job], names: tuple[str, ...]) -> dict[str, Any]:
