@@ -1,0 +1,212 @@
+"""Owns the peers by which ours are judged: torch-fidelity's and pytorch-fid's networks and metrics, and EfficientNet's in PyTorch.
+
+It must not know our networks. Drawing weights and images needs numpy alone, all else PyTorch and the peers' packages.
+`python -m tests.evaluation.oracle` records their outputs on drawn weights and images in tests/data/feature_networks.npz.
+"""
+
+import contextlib
+import importlib
+import pathlib
+import sys
+import types
+import zlib
+from unittest import mock
+
+import numpy as np
+
+RECORDED = pathlib.Path(__file__).parent.parent / "data" / "feature_networks.npz"
+
+TORCHVISION = ("datasets", "transforms", "transforms.functional", "models", "models.inception")
+
+
+def draw(shapes, seed=0):
+    """Weights for PyTorch's names and shapes, each array drawn by itself, so that any of them may be left out.
+
+    Kaiming's variances and moments about 1: with PyTorch's initial weights, features are all but zero.
+    """
+    return {name: _draw(name, shape, seed) for name, shape in shapes.items()}
+
+
+def _draw(name, shape, seed):
+    # The legacy generator's numbers are the same for all versions of numpy.
+    rng = np.random.RandomState(zlib.crc32(name.encode()) ^ seed)
+    if name.endswith("num_batches_tracked"):
+        return np.int64(0)
+    if len(shape) > 1:
+        return (rng.standard_normal(shape) * np.sqrt(2 / np.prod(shape[1:]))).astype(np.float32)
+    if name.endswith(("running_var", "weight")):
+        return rng.uniform(0.5, 1.5, shape).astype(np.float32)
+    return (rng.standard_normal(shape) * 0.1).astype(np.float32)
+
+
+def images(size, num=2, seed=0):
+    """uint8 [num, size, size, 3]: noise over slopes, so that neither single pixels nor whole areas decide alone."""
+    rng = np.random.RandomState(seed)
+    slopes = np.linspace(0, 1, size)[:, None, None] * rng.uniform(-100, 100, (num, 1, 1, 3)) + rng.uniform(
+        60, 200, (num, 1, 1, 3)
+    )
+    return np.clip(slopes + rng.standard_normal((num, size, size, 3)) * 40, 0, 255).astype(np.uint8)
+
+
+def shapes_of(module):
+    """The names and shapes of its state dict."""
+    return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+
+
+def inception(arrays=None):
+    """torch-fidelity's network, to be called with uint8 [B, 3, H, W]: (features [B, 2048], logits without bias [B, 1008])."""
+    module = fidelity("feature_extractor_inceptionv3")
+    with _weights(module, arrays):
+        return module.FeatureExtractorInceptionV3("inception", ["2048", "logits_unbiased"])
+
+
+def inception_of_pytorch_fid(arrays):
+    """pytorch-fid's network, to be called with what torch-fidelity's makes of images: float [B, 3, 299, 299] in [-1, 1].
+
+    Its blocks' and stem's layers would be torchvision's; they are torch-fidelity's here, the forward passes its own.
+    """
+    theirs = fidelity("feature_extractor_inceptionv3")
+    models = types.SimpleNamespace(
+        InceptionA=theirs.InceptionA, InceptionC=theirs.InceptionC, InceptionE=theirs.InceptionE_1
+    )
+    with _torchvision() as torchvision:
+        torchvision.__version__ = "0.20"
+        torchvision.models.inception = models
+        torchvision.models.inception_v3 = lambda **_: inception(arrays)
+        module = importlib.import_module("pytorch_fid.inception")
+        with _weights(module, arrays):
+            network = module.InceptionV3(resize_input=False, normalize_input=False).eval()
+    return lambda x: network(x)[0][:, :, 0, 0]
+
+
+def tf1_resize(x, size):
+    """torch-fidelity's copy of TensorFlow 1's bilinear resize, for float NHWC arrays."""
+    resize = fidelity("interpolate_compat_tensorflow").interpolate_bilinear_2d_like_tensorflow1x
+    return from_torch(resize(_tensor(to_nchw(x)), size=(size, size), align_corners=False))
+
+
+def efficientnet(arrays=None):
+    """efficientnet-lite-pytorch's lite0, without weights of its own, to be called with float [B, 3, 224, 224]: logits."""
+    network = importlib.import_module("efficientnet_lite_pytorch").EfficientNet.from_name("efficientnet-lite0").eval()
+    if arrays is not None:
+        network.load_state_dict(tensors(arrays))
+    return network.requires_grad_(False)
+
+
+def efficientnet_outputs(network, x):
+    """(features [B, 1280], logits [B, 1000]) of its network for float [B, 224, 224, 3], already scaled."""
+    x = _tensor(to_nchw(x))
+    return network.extract_features(x).mean((2, 3)).numpy(), network(x).numpy()
+
+
+def outputs(network, images):
+    """(features, logits) of `inception` for uint8 [B, H, W, 3]."""
+    return tuple(a.numpy() for a in network(_tensor(to_nchw(images))))
+
+
+def frechet_distance(a, b):
+    """torch-fidelity's FID of features [N, D] and [M, D]."""
+    module = fidelity("metric_fid")
+    statistics = [module.fid_features_to_statistics(_tensor(x)) for x in (a, b)]
+    return module.fid_statistics_to_metric(*statistics, verbose=False)[module.KEY_METRIC_FID]
+
+
+def inception_score(logits, splits=10, *, shuffle=True, seed=2020):
+    """torch-fidelity's (mean, deviation) over splits of logits [N, K]."""
+    module = fidelity("metric_isc")
+    found = module.isc_features_to_metric(_tensor(logits), splits, shuffle, seed)
+    return found[module.KEY_METRIC_ISC_MEAN], found[module.KEY_METRIC_ISC_STD]
+
+
+def kernel_distance(a, b, *, subsets=100, subset_size=1000, seed=2020):
+    """torch-fidelity's KID, (mean, deviation) over subsets of features [N, D] and [M, D]."""
+    module = fidelity("metric_kid")
+    found = module.kid_features_to_metric(
+        _tensor(a), _tensor(b), kid_subsets=subsets, kid_subset_size=subset_size, rng_seed=seed, verbose=False
+    )
+    return found[module.KEY_METRIC_KID_MEAN], found[module.KEY_METRIC_KID_STD]
+
+
+def precision_and_recall(generated, real, *, neighbours=3):
+    """torch-fidelity's (precision, recall) of features [N, D] and [M, D]."""
+    module = fidelity("metric_prc")
+    found = module.prc_features_to_metric(_tensor(generated), _tensor(real), prc_neighborhood=neighbours, verbose=False)
+    return found[module.KEY_METRIC_PRECISION], found[module.KEY_METRIC_RECALL]
+
+
+def fidelity(module):
+    """A module of torch-fidelity, imported without torchvision, of which its networks and metrics use nothing."""
+    with _torchvision():
+        return importlib.import_module(f"torch_fidelity.{module}")
+
+
+def tensors(arrays):
+    return {name: _tensor(array) for name, array in arrays.items()}
+
+
+def to_nchw(x):
+    return np.ascontiguousarray(np.asarray(x).transpose(0, 3, 1, 2))
+
+
+def from_torch(x):
+    return x.numpy().transpose(0, 2, 3, 1)
+
+
+def _tensor(x):
+    import torch
+
+    return torch.from_numpy(np.array(x))
+
+
+@contextlib.contextmanager
+def _torchvision():
+    """Stands in for torchvision while something is imported, and is gone afterwards."""
+    names = ["torchvision", *(f"torchvision.{name}" for name in TORCHVISION)]
+    before = {name: sys.modules.get(name) for name in names}
+    sys.modules.update({name: _Anything(name) for name in names})
+    try:
+        yield sys.modules["torchvision"]
+    finally:
+        for name, module in before.items():
+            del sys.modules[name]
+            if module is not None:
+                sys.modules[name] = module
+
+
+class _Anything(types.ModuleType):
+    """A package in which every name is some class."""
+
+    __path__ = ()
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return sys.modules.get(f"{self.__name__}.{name}") or type(name, (), {})
+
+
+@contextlib.contextmanager
+def _weights(module, arrays):
+    """What the peers would download is `arrays`; without any, what their network was drawn as."""
+    if arrays is None:
+        with mock.patch("torch.nn.Module.load_state_dict"), mock.patch.object(module, "load_state_dict_from_url"):
+            yield
+    else:
+        with mock.patch.object(module, "load_state_dict_from_url", lambda *_, **__: tensors(arrays)):
+            yield
+
+
+def record():
+    """The peers' outputs on drawn weights and images, float32."""
+    found = {}
+    arrays = draw(shapes_of(inception()))
+    found["inception/features"], found["inception/logits"] = outputs(inception(arrays), images(32))
+    arrays = draw(shapes_of(efficientnet()))
+    x = (images(224).astype(np.float32) - 127) / 128
+    found["efficientnet/features"], found["efficientnet/logits"] = efficientnet_outputs(efficientnet(arrays), x)
+    np.savez_compressed(RECORDED, **found)
+    for name, array in found.items():
+        print(f"{name} {list(array.shape)}, deviation {array.std():.3g}, largest {np.abs(array).max():.3g}")
+
+
+if __name__ == "__main__":
+    record()
