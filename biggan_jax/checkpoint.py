@@ -20,12 +20,14 @@ import numpy as np
 import orbax.checkpoint as ocp
 from absl import logging as absl_logging
 from etils import epath
+from jax.sharding import Mesh
 
 from biggan_jax import cli
 from biggan_jax import config as configs
 from biggan_jax.files import write_text
 from biggan_jax.gan import GAN
 from biggan_jax.models import build_gan
+from biggan_jax.sharding import replicated
 from biggan_jax.state import TrainState, init_state
 from biggan_jax.types import Params, UserError
 
@@ -76,28 +78,36 @@ class Checkpoints:
 
 @dataclasses.dataclass(frozen=True)
 class TrainedGenerator:
-    """What sampling needs of a checkpoint. ema_params: the averaged weights; stats: singular vectors and running moments;
-    binned: moments by truncation, if it came with them."""
+    """What sampling needs of a checkpoint. params: the averaged weights, or the live ones; stats: singular vectors and running
+    moments; binned: moments by truncation, if it came with them; path: the folder of its step."""
 
     gan: GAN
     config: ml_collections.ConfigDict
     step: int
-    ema_params: Params
+    params: Params
     stats: dict[str, Params]
-    binned: Params | None = None
+    binned: Params | None
+    live: bool
+    path: epath.Path
 
 
-def load_generator(path: epath.PathLike) -> TrainedGenerator:
-    """G from a workdir (its latest step), a checkpoints folder or one step. Raises UserError if there is none, or it is damaged."""
+def load_generator(path: epath.PathLike, mesh: Mesh | None = None, *, live: bool = False) -> TrainedGenerator:
+    """G from a workdir (its latest step), a checkpoints folder or one step, whole on every device of `mesh`, or on one device.
+
+    live: the weights as they were trained, instead of their average. Raises UserError if there is none, or it is damaged.
+    """
     step_path = find(path)
     config = load_config(step_path)
-    gan = build_gan(config)
+    gan = build_gan(config, mesh)
     state = jax.eval_shape(lambda: init_state(gan, 0))
-    wanted = {"step": state.step, "ema_params": state.ema_params, "generator": {"stats": state.generator.stats}}
-    tree = _restore(step_path, _on_one_device(wanted), partial=True)
+    G = state.generator
+    wanted = {"step": state.step, "generator": {"stats": G.stats}}
+    wanted |= {"generator": {"stats": G.stats, "params": G.params}} if live else {"ema_params": state.ema_params}
+    tree = _restore(step_path, _whole(wanted, mesh), partial=True)
     extras = load_extras(step_path)
-    stats = extras.get("ema_stats", tree["generator"]["stats"])
-    return TrainedGenerator(gan, config, int(tree["step"]), tree["ema_params"], stats, extras.get("binned"))
+    params, stats = (tree["generator"]["params"] if live else tree["ema_params"]), tree["generator"]["stats"]
+    stats = stats if live else extras.get("ema_stats", stats)
+    return TrainedGenerator(gan, config, int(tree["step"]), params, stats, extras.get("binned"), live, step_path)
 
 
 def load_state(path: epath.PathLike) -> tuple[TrainState, ml_collections.ConfigDict, Extras]:
@@ -106,7 +116,7 @@ def load_state(path: epath.PathLike) -> tuple[TrainState, ml_collections.ConfigD
     config = load_config(step_path)
     gan = build_gan(config)
     like = jax.eval_shape(lambda: init_state(gan, 0))
-    state = _from_tree(_restore(step_path, _on_one_device(_tree(like))), like)
+    state = _from_tree(_restore(step_path, _whole(_tree(like))), like)
     return state, config, load_extras(step_path)
 
 
@@ -115,9 +125,10 @@ def load_extras(step_path: epath.Path) -> Extras:
     return _load_arrays(step_path, "extras") if (step_path / "extras").is_dir() else {}
 
 
-def _on_one_device(tree):
-    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    return jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=device), tree)
+def _whole(tree, mesh: Mesh | None = None):
+    """The tree of shapes, to be restored whole on every device of `mesh`, or on one device."""
+    layout = replicated(mesh) if mesh else jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=layout), tree)
 
 
 def store_config(workdir: epath.Path, config: ml_collections.ConfigDict) -> None:

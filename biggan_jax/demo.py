@@ -41,7 +41,7 @@ def main() -> int:
 
     trained = load_generator(out)
     gan, u = trained.gan, trained.stats["spectral"]
-    weights = sampling.evaluation_weights(gan, trained.ema_params, u)
+    weights = sampling.evaluation_weights(gan, trained.params, u)
     moments = sampling.standing_statistics(gan, weights, config.seed)
     # A row holds ten different digits; a column one digit, ten times.
     z = sampling.draw_latents(gan, jax.random.key(config.seed), 100)
@@ -52,7 +52,7 @@ def main() -> int:
     real, held_out = data.make_source(config, "train"), data.make_source(config, "test")
     fitted = classifier.fit(real)
     untrained = init_state(gan, config.seed)
-    agreement, distance = judge.judge_samples(gan, trained.ema_params, u, fitted, held_out, seed=config.seed)
+    agreement, distance = judge.judge_samples(gan, trained.params, u, fitted, held_out, seed=config.seed)
     untrained_agreement, untrained_distance = judge.judge_samples(
         gan, untrained.generator.params, untrained.generator.stats["spectral"], fitted, held_out, seed=config.seed
     )

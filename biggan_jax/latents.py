@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from flax import struct
 
 from biggan_jax.config import choose
 from biggan_jax.types import Latent, UserError
@@ -32,11 +33,40 @@ def check_prior(prior: str, dim_z: int) -> None:
         )
 
 
-def draw(prior: str, key: jax.Array, num: int, dim_z: int) -> Latent:
+@struct.dataclass
+class Truncation:
+    """How z is kept near its mode, which trades variety for fidelity (Brock et al. 2019, sec. 3.1).
+
+    threshold: above 0; kind: one of TRUNCATIONS, whose thresholds do not mean the same.
+    """
+
+    threshold: float
+    kind: str = struct.field(pytree_node=False, default="resample")
+
+    def __str__(self) -> str:
+        return f"{self.kind} {float(self.threshold):g}"
+
+
+TRUNCATIONS: dict[str, Callable[[jax.Array, tuple[int, int], float], jax.Array]] = {
+    # The paper's: entries beyond the threshold are drawn again until they fit, which is the normal distribution between the bounds.
+    "resample": lambda key, shape, t: jax.random.truncated_normal(key, -t, t, shape),
+    # TF-Hub's and Hugging Face's, for which their statistics by truncation were measured.
+    "scale": lambda key, shape, t: t * jax.random.truncated_normal(key, -2.0, 2.0, shape),
+    # BigGAN-PyTorch's `z_var`, which it uses as a standard deviation.
+    "std": lambda key, shape, t: t * jax.random.normal(key, shape),
+}
+
+
+def draw(prior: str, key: jax.Array, num: int, dim_z: int, truncation: Truncation | None = None) -> Latent:
     """z [num, dim_z]. `a*b` multiplies two priors entry by entry; `a|b` gives each an equal share of the entries.
 
-    The appendix's combinations are normal*bernoulli and normal|bernoulli.
+    The appendix's combinations are normal*bernoulli and normal|bernoulli. Raises UserError if another prior than the normal
+    is to be truncated.
     """
+    if truncation is not None:
+        if prior != "normal":
+            raise UserError(f"truncation is defined for model.prior normal; this model's is {prior}")
+        return choose(TRUNCATIONS, "truncation kind", truncation.kind)(key, (num, dim_z), truncation.threshold)
     parts = _parts(prior)
     shape = num, dim_z // len(parts)
     columns = []
@@ -46,18 +76,6 @@ def draw(prior: str, key: jax.Array, num: int, dim_z: int) -> Latent:
             z = z * PRIORS[name](factor_key, shape)
         columns.append(z.astype(jnp.float32))
     return jnp.concatenate(columns, axis=1)
-
-
-def draw_truncated(key: jax.Array, num: int, dim_z: int, truncation: float, *, scaled: bool = False) -> Latent:
-    """z [num, dim_z]: N(0, I), each entry drawn again while |z| > truncation.
-
-    The truncation trick of Brock et al. 2019, sec. 3.1. Drawing again until it fits is the normal distribution between
-    the bounds, which is drawn directly here. `scaled`: as TF-Hub and Hugging Face do, truncated at 2, then multiplied by
-    `truncation`: another distribution, and the one for which their truncation-binned statistics were measured.
-    """
-    if scaled:
-        return truncation * jax.random.truncated_normal(key, -2.0, 2.0, (num, dim_z))
-    return jax.random.truncated_normal(key, -truncation, truncation, (num, dim_z))
 
 
 def _parts(prior: str) -> list[list[str]]:

@@ -3,11 +3,47 @@
 import logging
 import sys
 import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 logger = logging.getLogger(__name__)
+
+SOON = 2
+"""Seconds: what takes no longer shows no progress."""
+
+SELDOM = 30
+"""Seconds between lines where there is no terminal."""
+
+T = TypeVar("T")
+
+
+def track(items: Sequence[T], what: str) -> Iterator[T]:
+    """The items, one after the other, while a bar on a terminal, elsewhere a line now and then, says how many are done."""
+    return track_many(items, what, len(items))
+
+
+def track_many(items: Iterable[T], what: str, total: int) -> Iterator[T]:
+    """As `track`, of items whose number is not known to them."""
+    terminal = sys.stderr.isatty()
+    began = said = time.monotonic()
+    columns = TextColumn("{task.description}"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn()
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = bar.add_task(what, total=total)
+    try:
+        for done, item in enumerate(items):
+            now = time.monotonic()
+            if terminal and now - began > SOON:
+                bar.start()
+                bar.update(task, completed=done)
+            elif not terminal and now - said > SELDOM:
+                said = now
+                logger.info("%s: %d of %d, %s left", what, done, total, _duration((now - began) * (total / done - 1)))
+            yield item
+    finally:
+        bar.stop()
 
 
 class ProgressLine:

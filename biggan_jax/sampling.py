@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Callable, Iterable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -10,20 +11,15 @@ from etils import epath
 from PIL import Image as PILImage
 
 from biggan_jax.gan import GAN
-from biggan_jax.latents import draw, draw_truncated
+from biggan_jax.latents import Truncation, draw
 from biggan_jax.layers.spectral import Vectors
-from biggan_jax.types import Image, Label, Latent, Params, UserError
+from biggan_jax.sharding import constrain_batch
+from biggan_jax.types import Image, Label, Latent, Params
 
 
-def draw_latents(
-    gan: GAN, key: jax.Array, num: int, truncation: float | None = None, *, scaled: bool = False
-) -> Latent:
-    """z [num, dim_z] of the game's prior; with a truncation, of the truncated normal (see latents.draw_truncated)."""
-    if truncation is None:
-        return draw(gan.prior, key, num, gan.dim_z)
-    if gan.prior != "normal":
-        raise UserError(f"truncation is defined for model.prior normal; this model's is {gan.prior}")
-    return draw_truncated(key, num, gan.dim_z, truncation, scaled=scaled)
+def draw_latents(gan: GAN, key: jax.Array, num: int, truncation: Truncation | None = None) -> Latent:
+    """z [num, dim_z] of the game's prior, truncated if asked for."""
+    return draw(gan.prior, key, num, gan.dim_z, truncation)
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -37,19 +33,20 @@ def standing_statistics(
     weights: Params,
     seed: int,
     *,
-    truncation: float | None = None,
-    scaled: bool = False,
+    truncation: Truncation | None = None,
     passes: int = 100,
     batch_size: int = 64,
+    track: Callable[[range], Iterable[int]] = iter,
 ) -> Params:
     """Batch-norm moments for sampling: batch moments averaged over `passes` of `batch_size` latents, as `draw_latents` makes them.
 
-    Brock et al. 2019, App. C: with them, an image does not depend on what else is in its batch.
+    Brock et al. 2019, App. C: with them, an image does not depend on what else is in its batch. The work is divided over
+    the game's mesh, for which `batch_size` is rounded up to a multiple of its devices. track: shows how far it is.
     """
     total = None
-    truncation = None if truncation is None else np.float32(truncation)  # Traced: one compilation for all truncations.
-    for i in range(passes):
-        moments = _batch_moments(gan, weights, np.uint32(seed), np.uint32(i), batch_size, truncation, scaled)
+    batch_size = _divisible(gan, batch_size)
+    for i in track(range(passes)):
+        moments = _batch_moments(gan, weights, np.uint32(seed), np.uint32(i), batch_size, truncation)
         # No pass waits for another's result, so that with many in flight the hosts' CPU devices may meet in different ones.
         jax.block_until_ready(moments)
         total = moments if total is None else jax.tree.map(jnp.add, total, moments)
@@ -71,11 +68,11 @@ def binned_statistics(bins: Params, truncation: float, *, swapped: bool = False)
     return jax.tree.map(lambda rows: rows[low] * np.float32(1 - share) + rows[high] * np.float32(share), bins)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 4, 6))
-def _batch_moments(gan: GAN, weights, seed, i, batch_size: int, truncation: np.float32 | None, scaled: bool) -> Params:
+@functools.partial(jax.jit, static_argnums=(0, 4))
+def _batch_moments(gan: GAN, weights, seed, i, batch_size: int, truncation: Truncation | None) -> Params:
     z_key, y_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), i))
-    z = draw_latents(gan, z_key, batch_size, truncation, scaled=scaled)
-    y = jax.random.randint(y_key, (batch_size,), 0, max(gan.num_classes, 1))
+    z = constrain_batch(draw_latents(gan, z_key, batch_size, truncation), gan.mesh)
+    y = constrain_batch(jax.random.randint(y_key, (batch_size,), 0, max(gan.num_classes, 1)), gan.mesh)
     # With momentum 0, what a training pass leaves behind are the moments of its batch alone.
     generator = gan.generator.clone(bn_momentum=0.0)
     zeros = jax.eval_shape(lambda: generator.init(jax.random.key(0), z, y, train=True))["batch_stats"]
@@ -86,20 +83,32 @@ def _batch_moments(gan: GAN, weights, seed, i, batch_size: int, truncation: np.f
 
 def generate(gan: GAN, weights: Params, batch_stats: Params, z: Latent, y: Label, batch_size: int = 64) -> np.ndarray:
     """Images float32 [N, H, W, 3] in [-1, 1] for z [N, dim_z] and y [N], made `batch_size` at a time: one compilation."""
+    batches = batches_of(gan, z, y, batch_size)
+    return np.concatenate([np.asarray(images(gan, weights, batch_stats, *batch))[:n] for *batch, n in batches])
+
+
+def batches_of(gan: GAN, z: Latent, y: Label, batch_size: int = 64) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+    """z and y in batches of one size, the last filled up by repetition, each with how many of it count.
+
+    The size is `batch_size`, rounded up to a multiple of the devices of the game's mesh.
+    """
     z, y = np.asarray(z), np.asarray(y)
-    padding = -len(z) % batch_size
-    z, y = (np.concatenate([a, np.repeat(a[-1:], padding, axis=0)]) for a in (z, y))
-    images = [
-        np.asarray(_images(gan, weights, batch_stats, z[i : i + batch_size], y[i : i + batch_size]))
-        for i in range(0, len(z), batch_size)
-    ]
-    return np.concatenate(images)[: len(z) - padding]
+    size = _divisible(gan, batch_size)
+    for start in range(0, len(z), size):
+        rows = np.minimum(np.arange(start, start + size), len(z) - 1)
+        yield z[rows], y[rows], min(size, len(z) - start)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _images(gan: GAN, weights: Params, batch_stats: Params, z: Latent, y: Label) -> Image:
-    # Whole on every device, hence on every host.
+def images(gan: GAN, weights: Params, batch_stats: Params, z: Latent, y: Label) -> Image:
+    """G's images of one batch, float32 in [-1, 1]: made in parts over the game's mesh, then whole on every device, hence host."""
+    z, y = constrain_batch(z, gan.mesh), constrain_batch(y, gan.mesh)
     return gan.gather(gan.generator.apply({"params": weights, "batch_stats": batch_stats}, z, y, train=False))
+
+
+def _divisible(gan: GAN, batch_size: int) -> int:
+    devices = 1 if gan.mesh is None else gan.mesh.size
+    return -(-batch_size // devices) * devices
 
 
 def to_uint8(images: np.ndarray) -> np.ndarray:

@@ -48,7 +48,7 @@ def test_a_generator_is_loaded_from_a_workdir_its_folder_or_a_step(saved):
     for path in (workdir, workdir / "checkpoints", workdir / "checkpoints" / "2"):
         trained = checkpoint.load_generator(path)
         assert trained.step == 2 and trained.config.model.dim_z == 12
-        assert_identical(trained.ema_params, state.ema_params)
+        assert_identical(trained.params, state.ema_params)
         assert_identical(trained.stats, state.generator.stats)
     assert checkpoint.load_generator(workdir / "checkpoints" / "1").step == 1
 

@@ -8,7 +8,7 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "biggan_jax"
 # Each row may import from the rows above it, and within its own room; see docs/design.md.
 ORDER = [
     ["types"],
-    ["files"],
+    ["files", "progress"],
     ["config", "sharding"],
     ["cli"],
     ["layers", "losses", "augment", "latents"],
@@ -17,9 +17,9 @@ ORDER = [
     ["state"],
     ["models"],
     ["train_step", "sampling"],
-    ["checkpoint", "data", "writers", "progress", "interrupt", "hosts"],
+    ["checkpoint", "data", "writers", "interrupt", "hosts"],
     ["sampler", "convert", "hooks", "finetune"],
-    ["evaluation"],
+    ["evaluation", "sampler_flags"],
     ["sheets", "edit", "train"],
     ["main", "sample", "evaluate", "export", "explore", "demo", "plan"],
 ]

@@ -50,11 +50,30 @@ def test_uniform_stays_within_one():
     assert np.abs(draw("uniform")).max() <= 1
 
 
-def test_scaled_truncation_is_truncated_at_two_and_multiplied():
-    z = np.asarray(latents.draw_truncated(jax.random.key(0), 4000, 8, 0.5, scaled=True))
-    assert 0.95 < np.abs(z).max() <= 1
-    # Truncated at 2, a normal has standard deviation 0.880; drawn again beyond 0.5, 0.284.
-    assert z.std() == pytest.approx(0.5 * 0.880, rel=0.02)
+@pytest.mark.parametrize(
+    ("kind", "deviation", "bound"),
+    [
+        # A normal between -t and t has variance 1 - 2 t phi(t) / (2 Phi(t) - 1): 0.2837 squared at 0.5, 0.880 squared at 2.
+        ("resample", 0.2837, 0.5),
+        ("scale", 0.5 * 0.880, 1.0),
+        ("std", 0.5, np.inf),
+    ],
+)
+def test_the_kinds_of_truncation_are_three_distributions(kind, deviation, bound):
+    z = np.asarray(latents.draw("normal", jax.random.key(0), 4000, 8, latents.Truncation(0.5, kind)))
+    assert z.std() == pytest.approx(deviation, rel=0.02)
+    assert np.abs(z).max() <= bound
+    assert np.abs(z).max() > min(0.95 * bound, 1.5), "the whole range is drawn from"
+
+
+def test_an_unknown_kind_of_truncation_is_refused():
+    with pytest.raises(UserError, match="did you mean resample"):
+        latents.draw("normal", jax.random.key(0), 1, 8, latents.Truncation(0.5, "resampled"))
+
+
+def test_only_the_normal_prior_can_be_truncated():
+    with pytest.raises(UserError, match="this model's is uniform"):
+        latents.draw("uniform", jax.random.key(0), 1, 8, latents.Truncation(0.5))
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from biggan_jax.convert import files, imported, layouts, tables
 from biggan_jax.convert.imported import Imported
 from biggan_jax.convert.layouts import Layout
 from biggan_jax.convert.tables import Arrays, Entry, Network, Path
+from biggan_jax.latents import Truncation
 from biggan_jax.models import build_gan
 from biggan_jax.models.tables import WIDTHS, generator_sizes
 from biggan_jax.state import TrainState
@@ -115,7 +116,7 @@ def measure_bins(gan, weights, *, bins: int = BINS, passes: int = 100) -> dict:
     logger.info("measuring batch-norm statistics for %d truncations, %d batches each", bins, passes)
     rows = [
         jax.tree.map(
-            np.asarray, sampling.standing_statistics(gan, weights, 0, truncation=t, scaled=True, passes=passes)
+            np.asarray, sampling.standing_statistics(gan, weights, 0, truncation=Truncation(t, "scale"), passes=passes)
         )
         for t in np.linspace(0, 1, bins)
     ]

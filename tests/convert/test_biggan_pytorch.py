@@ -164,7 +164,7 @@ def test_a_checkpoint_holds_step_slots_and_the_averages_own_buffers(trained):
     assert found.count == 6 and set(np.unique(leaves(found.nu)["linear.kernel"])) == {2.0}
     sampled = load_generator(folder)
     assert_identical(sampled.stats["batch_stats"], came.networks["G_ema"]["batch_stats"])
-    assert_identical(sampled.ema_params, came.networks["G_ema"]["params"])
+    assert_identical(sampled.params, came.networks["G_ema"]["params"])
 
 
 def test_kept_classes_keep_their_rows_and_all_else(trained):

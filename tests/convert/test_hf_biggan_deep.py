@@ -7,6 +7,7 @@ import pytest
 from biggan_jax import sampling
 from biggan_jax.config import base
 from biggan_jax.convert import hf_biggan_deep, imported, tables
+from biggan_jax.latents import Truncation
 from biggan_jax.models import build_gan
 from biggan_jax.state import init_state
 from biggan_jax.types import UserError
@@ -140,7 +141,7 @@ def test_statistics_measured_for_each_truncation_are_standing_statistics(game):
     gan, state = game
     weights = sampling.evaluation_weights(gan, state.ema_params, state.generator.stats["spectral"])
     bins = hf_biggan_deep.measure_bins(gan, weights, bins=3, passes=2)
-    half = sampling.standing_statistics(gan, weights, 0, truncation=0.5, scaled=True, passes=2)
+    half = sampling.standing_statistics(gan, weights, 0, truncation=Truncation(0.5, "scale"), passes=2)
     for a, b in zip(jax.tree.leaves(bins), jax.tree.leaves(half), strict=True):
         assert a.shape == (3, *b.shape)
         np.testing.assert_array_equal(a[1], b)
