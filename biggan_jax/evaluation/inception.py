@@ -1,0 +1,155 @@
+"""Owns the Inception-v3 of 2015 by which FID and IS have always been measured (Heusel et al. 2017, Salimans et al. 2016).
+
+It must not know files. Szegedy et al. 2015, as TensorFlow's graph of 2015-12-05 has it: average pools count no padding, and the
+last block's pool takes the maximum, which was a slip. Names are those of torch-fidelity, which are TF-Slim's and torchvision's.
+"""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from biggan_jax.evaluation.resize import tf1_bilinear
+from biggan_jax.types import Image
+
+SIZE, FEATURES, CLASSES = 299, 2048, 1008
+
+
+class _Conv(NamedTuple):
+    """A convolution, followed by batch norm and ReLU."""
+
+    features: int
+    kernel: tuple[int, int] = (1, 1)
+    strides: int = 1
+    padding: str = "SAME"
+
+
+_Pool = Callable[[jax.Array], jax.Array]
+_Step = _Conv | _Pool | tuple[_Conv, _Conv]
+"""Of two convolutions beside each other, the channels of both go on."""
+
+_average = functools.partial(nn.avg_pool, window_shape=(3, 3), padding="SAME", count_include_pad=False)
+_maximum = functools.partial(nn.max_pool, window_shape=(3, 3), padding="SAME")
+_halved = functools.partial(nn.max_pool, window_shape=(3, 3), strides=(2, 2))
+_3x3, _5x5, _1x7, _7x1 = (3, 3), (5, 5), (1, 7), (7, 1)
+_fork = _Conv(384, (1, 3)), _Conv(384, (3, 1))
+
+
+def _halving(features: int) -> _Conv:
+    return _Conv(features, _3x3, 2, "VALID")
+
+
+def _at_35(pool: int) -> dict[str, list[_Step]]:
+    return {
+        "1x1": [_Conv(64)],
+        "5x5": [_Conv(48), _Conv(64, _5x5)],
+        "3x3dbl": [_Conv(64), _Conv(96, _3x3), _Conv(96, _3x3)],
+        "_pool": [_average, _Conv(pool)],
+    }
+
+
+def _at_17(c: int) -> dict[str, list[_Step]]:
+    return {
+        "1x1": [_Conv(192)],
+        "7x7": [_Conv(c), _Conv(c, _1x7), _Conv(192, _7x1)],
+        "7x7dbl": [_Conv(c), _Conv(c, _7x1), _Conv(c, _1x7), _Conv(c, _7x1), _Conv(192, _1x7)],
+        "_pool": [_average, _Conv(192)],
+    }
+
+
+def _at_8(pool: _Pool) -> dict[str, list[_Step]]:
+    return {
+        "1x1": [_Conv(320)],
+        "3x3": [_Conv(384), _fork],
+        "3x3dbl": [_Conv(448), _Conv(384, _3x3), _fork],
+        "_pool": [pool, _Conv(192)],
+    }
+
+
+STEM: dict[str, _Step] = {
+    "Conv2d_1a_3x3": _halving(32),
+    "Conv2d_2a_3x3": _Conv(32, _3x3, padding="VALID"),
+    "Conv2d_2b_3x3": _Conv(64, _3x3),
+    "MaxPool_1": _halved,
+    "Conv2d_3b_1x1": _Conv(80),
+    "Conv2d_4a_3x3": _Conv(192, _3x3, padding="VALID"),
+    "MaxPool_2": _halved,
+}
+BLOCKS: dict[str, dict[str, list[_Step]]] = {
+    "Mixed_5b": _at_35(32),
+    "Mixed_5c": _at_35(64),
+    "Mixed_5d": _at_35(64),
+    "Mixed_6a": {
+        "3x3": [_halving(384)],
+        "3x3dbl": [_Conv(64), _Conv(96, _3x3), _halving(96)],
+        "_pool": [_halved],
+    },
+    "Mixed_6b": _at_17(128),
+    "Mixed_6c": _at_17(160),
+    "Mixed_6d": _at_17(160),
+    "Mixed_6e": _at_17(192),
+    "Mixed_7a": {
+        "3x3": [_Conv(192), _halving(320)],
+        "7x7x3": [_Conv(192), _Conv(192, _1x7), _Conv(192, _7x1), _halving(192)],
+        "_pool": [_halved],
+    },
+    "Mixed_7b": _at_8(_average),
+    "Mixed_7c": _at_8(_maximum),
+}
+"""Blocks at 35, 17 and 8 pixels: the steps of each branch."""
+
+
+class Inception(nn.Module):
+    """uint8 [B, H, W, 3] to features [B, 2048] and logits [B, 1008], float32, of full precision on every device.
+
+    Logits are without the last layer's bias: the original Inception Score left it out. Batch norm's moments are given.
+    """
+
+    @nn.compact
+    def __call__(self, images: Image) -> tuple[jax.Array, jax.Array]:
+        x = (tf1_bilinear(images, SIZE) - 128) / 128
+        for name, step in STEM.items():
+            x = _apply(step, x, name)
+        for name in BLOCKS:
+            x = _Mixed(name, name=name)(x)
+        features = x.mean((1, 2))
+        return features, nn.Dense(CLASSES, use_bias=False, precision=jax.lax.Precision.HIGHEST, name="fc")(features)
+
+
+class _Mixed(nn.Module):
+    block: str
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return jnp.concatenate([_branch(x, name, steps) for name, steps in BLOCKS[self.block].items()], -1)
+
+
+class _Unit(nn.Module):
+    conv: _Conv
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        highest = jax.lax.Precision.HIGHEST
+        x = nn.Conv(*self.conv, use_bias=False, precision=highest, name="conv")(x)
+        return nn.relu(nn.BatchNorm(use_running_average=True, epsilon=1e-3, name="bn")(x))
+
+
+def _branch(x: jax.Array, name: str, steps: list[_Step]) -> jax.Array:
+    """Convolutions are numbered where there are several; a pool is followed by one at most."""
+    several = len(steps) > 1 and not callable(steps[0])
+    for number, step in enumerate(steps, 1):
+        x = _apply(step, x, f"branch{name}_{number}" if several else f"branch{name}")
+    return x
+
+
+def _apply(step: _Step, x: jax.Array, name: str) -> jax.Array:
+    if callable(step):
+        return step(x)
+    if isinstance(step, _Conv):
+        return _Unit(step, name=name)(x)
+    return jnp.concatenate(
+        [_Unit(conv, name=f"{name}{letter}")(x) for letter, conv in zip("ab", step, strict=True)], -1
+    )
