@@ -8,8 +8,8 @@ import numpy as np
 
 from biggan_jax import sampling
 from biggan_jax.data.source import Images
+from biggan_jax.evaluation import frechet
 from biggan_jax.evaluation.classifier import Classifier
-from biggan_jax.evaluation.scores import frechet_distance
 from biggan_jax.gan import GAN
 from biggan_jax.types import Params
 
@@ -35,7 +35,7 @@ def judge_samples(
     images = sampling.to_uint8(sampling.generate(gan, weights, moments, z, y))
     classes, features = classifier(images)
     _, real_features = classifier(held_out.images)
-    return float((classes == y).mean()), frechet_distance(real_features, features)
+    return float((classes == y).mean()), _distance(real_features, features)
 
 
 def judge_real(classifier: Classifier, train: Images, held_out: Images, *, num: int = 1000) -> tuple[float, float]:
@@ -43,4 +43,8 @@ def judge_real(classifier: Classifier, train: Images, held_out: Images, *, num: 
     classes, features = classifier(held_out.images)
     chosen = np.random.default_rng(0).permutation(len(train))[:num]
     _, train_features = classifier(train.images[chosen])
-    return float((classes == held_out.labels).mean()), frechet_distance(features, train_features)
+    return float((classes == held_out.labels).mean()), _distance(features, train_features)
+
+
+def _distance(a: np.ndarray, b: np.ndarray) -> float:
+    return frechet.distance(frechet.moments(a), frechet.moments(b))

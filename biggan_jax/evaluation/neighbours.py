@@ -1,0 +1,109 @@
+"""Owns scores by nearest neighbours: precision and recall, density and coverage. Must not know where features come from.
+
+Distances are squared, in blocks of rows [rows, N]: never are all of them in memory.
+"""
+
+import functools
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from biggan_jax.sharding import batch_sharding, replicated
+from biggan_jax.types import UserError
+
+
+class Scores(NamedTuple):
+    """Precision, recall and coverage in [0, 1]; density from 0, where 1 is what real samples would have."""
+
+    precision: float
+    recall: float
+    density: float
+    coverage: float
+
+
+def scores(
+    real: np.ndarray,
+    fake: np.ndarray,
+    *,
+    k_precision: int = 3,
+    k_density: int = 5,
+    rows: int = 1024,
+    mesh: Mesh | None = None,
+) -> Scores:
+    """Of features float32 [N, D] and [M, D]; a sample's ball reaches to its k-th nearest neighbour of its own kind.
+
+    Precision: the share of fakes in any real's ball; recall: of reals in any fake's (Kynkaanniemi et al. 2019).
+    Density: in how many reals' balls a fake is, over k; coverage: the share of reals with a fake in their ball (Naeem et
+    al. 2020). `rows`: of a block, on each device; over a mesh of this host's devices, a block's rows are shared out, and
+    all features lie on each. Raises UserError unless both kinds have more samples than either k.
+    """
+    k = max(k_precision, k_density)
+    if min(len(real), len(fake)) <= k:
+        raise UserError(
+            f"balls to the nearest neighbour number {k} need {k + 1} or more samples of each kind; "
+            f"there are {len(real)} real and {len(fake)} generated ones"
+        )
+    # Distances do not change, and their rounding is least around zero.
+    center = real.mean(0, dtype=np.float64)
+    real, fake = ((x - center).astype(np.float32) for x in (real, fake))
+    put_rows, put_whole = _placement(mesh)
+    rows *= 1 if mesh is None else mesh.size
+    whole = {"real": put_whole(real), "fake": put_whole(fake)}
+
+    def radii(x: np.ndarray, kind: str) -> np.ndarray:
+        # Fetched one by one: no more than one block's distances are in memory.
+        parts = [np.asarray(_nearest_others(put_rows(part), whole[kind], i, k)) for i, part in _blocks(x, rows)]
+        return np.concatenate(parts)[: len(x)]
+
+    real_radii, fake_radii = radii(real, "real"), radii(fake, "fake")
+    in_precision, in_density = (put_whole(real_radii[:, k - 1]) for k in (k_precision, k_density))
+    parts = [
+        jax.device_get(_meet(put_rows(part), put_rows(reach), whole["real"], in_precision, in_density))
+        for (_, part), (_, reach) in zip(
+            _blocks(fake, rows), _blocks(fake_radii[:, k_precision - 1], rows), strict=True
+        )
+    ]
+    precise, balls, recalled, nearest = zip(*parts, strict=True)
+    return Scores(
+        precision=float(np.concatenate(precise)[: len(fake)].mean()),
+        recall=float(np.any(recalled, axis=0).mean()),
+        density=float(np.concatenate(balls)[: len(fake)].mean() / k_density),
+        coverage=float((np.min(nearest, axis=0) <= real_radii[:, k_density - 1]).mean()),
+    )
+
+
+def _placement(mesh: Mesh | None):
+    """How a block of rows, and what is whole on every device, are put on the devices."""
+    if mesh is None:
+        return jnp.asarray, jnp.asarray
+    return (functools.partial(jax.device_put, device=to) for to in (batch_sharding(mesh), replicated(mesh)))
+
+
+def _blocks(x: np.ndarray, rows: int) -> Iterator[tuple[int, np.ndarray]]:
+    """(index of the first row, block of `rows`), the last one filled with its last row: one shape, one compilation."""
+    for start in range(0, len(x), rows):
+        block = x[start : start + rows]
+        yield start, np.concatenate([block, np.repeat(block[-1:], rows - len(block), axis=0)])
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _nearest_others(part: jax.Array, whole: jax.Array, start: int, k: int) -> jax.Array:
+    """From each row of [R, D], those at `start` and after it, to its k nearest of the others: [R, k], the nearest first."""
+    itself = start + jnp.arange(len(part))[:, None] == jnp.arange(len(whole))
+    return -jax.lax.top_k(-jnp.where(itself, jnp.inf, _distances(part, whole)), k)[0]
+
+
+@jax.jit
+def _meet(fake: jax.Array, reach: jax.Array, real: jax.Array, in_precision: jax.Array, in_density: jax.Array):
+    """Of fakes [R, D]: whether in any real's ball [R], and in how many [R]; of all reals: whether in any's ball, the nearest."""
+    d = _distances(fake, real)
+    return (d <= in_precision).any(1), (d <= in_density).sum(1), (d <= reach[:, None]).any(0), d.min(0)
+
+
+def _distances(a: jax.Array, b: jax.Array) -> jax.Array:
+    products = jnp.matmul(a, b.T, precision=jax.lax.Precision.HIGHEST)
+    return jnp.maximum((a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * products, 0)
