@@ -14,12 +14,15 @@ import optax
 
 from biggan_jax.augment import translate
 from biggan_jax.data import order
-from biggan_jax.data.source import Images
+from biggan_jax.data.source import Reading, Source
 from biggan_jax.train_step import to_float
 from biggan_jax.types import Image, Params
 
+RECIPE = 1
+"""Of network and fit: another number whenever either changes, so that what was kept of the former is not taken for it."""
 
-class _Network(nn.Module):
+
+class Network(nn.Module):
     num_classes: int
 
     @nn.compact
@@ -34,7 +37,7 @@ class _Network(nn.Module):
 class Classifier(NamedTuple):
     """A fitted classifier."""
 
-    network: _Network
+    network: Network
     params: Params
 
     def __call__(self, images: np.ndarray, batch_size: int = 250) -> tuple[np.ndarray, np.ndarray]:
@@ -47,14 +50,14 @@ class Classifier(NamedTuple):
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _apply(network: _Network, params: Params, images: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _apply(network: Network, params: Params, images: jax.Array) -> tuple[jax.Array, jax.Array]:
     return network.apply(params, to_float(images))
 
 
-def fit(source: Images, *, seed: int = 0, steps: int = 1500, batch_size: int = 64) -> Classifier:
-    """Fits by Adam with a cosine schedule, on images shifted by up to a sixteenth of their size."""
-    network = _Network(source.num_classes)
-    params = network.init(jax.random.key(seed), to_float(source.images[:1]))
+def fit(source: Source, *, seed: int = 0, steps: int = 1500, batch_size: int = 64) -> Classifier:
+    """Fits by Adam with a cosine schedule, on images shifted by up to a sixteenth of their size, cropped in the middle."""
+    network = Network(source.num_classes)
+    params = network.init(jax.random.key(seed), to_float(_read(source, np.arange(1)).images))
     optimizer = optax.adam(optax.cosine_decay_schedule(2e-3, steps))
     opt_state = optimizer.init(params)
 
@@ -71,5 +74,10 @@ def fit(source: Images, *, seed: int = 0, steps: int = 1500, batch_size: int = 6
 
     for i in range(steps):
         chosen = order.indices(len(source), seed, 0, i * batch_size, batch_size)
-        params, opt_state = step(params, opt_state, source.images[chosen], source.labels[chosen], jnp.int32(i))
+        images, labels, _ = _read(source, chosen)
+        params, opt_state = step(params, opt_state, images, labels, jnp.int32(i))
     return Classifier(network, params)
+
+
+def _read(source: Source, numbers: np.ndarray) -> Reading:
+    return source.read(numbers, np.full(len(numbers), 0.5))

