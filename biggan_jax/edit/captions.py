@@ -1,0 +1,42 @@
+"""Owns pictures in rows with words under them. Must not know what they show."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+LEAST = 96
+"""Pixels across that a picture is enlarged to, by whole factors: as much as a few words need."""
+
+MARGIN, LINE = 4, 16
+"""Pixels between pictures, and of a line of words."""
+
+
+def sheet(rows: Sequence[np.ndarray], captions: Sequence[Sequence[str]]) -> np.ndarray:
+    """Rows of images uint8 [C, H, W, 3], a caption under each where its row has any, on white: uint8 [H', W', 3]."""
+    rows = [_enlarged(np.asarray(row)) for row in rows]
+    height, width = rows[0].shape[1:3]
+    cell = height + MARGIN
+    tall = MARGIN + sum(cell + LINE * bool(any(words)) for words in captions)
+    canvas = Image.new("RGB", (max(map(len, rows)) * (width + MARGIN) + MARGIN, tall), "white")
+    draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(12)
+    top = MARGIN
+    for row, words in zip(rows, captions, strict=True):
+        for i, image in enumerate(row):
+            left = MARGIN + i * (width + MARGIN)
+            canvas.paste(Image.fromarray(image), (left, top))
+            if any(words):
+                draw.text((left, top + height), _fitting(words[i], font, width), "black", font)
+        top += cell + LINE * bool(any(words))
+    return np.asarray(canvas)
+
+
+def _enlarged(images: np.ndarray) -> np.ndarray:
+    factor = -(-LEAST // images.shape[1])
+    return images.repeat(factor, axis=1).repeat(factor, axis=2)
+
+
+def _fitting(words: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    while font.getlength(words) > width:
+        words = words.removesuffix("\N{HORIZONTAL ELLIPSIS}")[:-1] + "\N{HORIZONTAL ELLIPSIS}"
+    return words

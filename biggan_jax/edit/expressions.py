@@ -1,0 +1,24 @@
+"""Owns reading sums such as `0.5*cat + 0.5*dog - 3`. Must not know what the names stand for."""
+
+import re
+
+from biggan_jax.types import UserError
+
+TERM = re.compile(r"(?P<sign>[+-])?\s*(?:(?P<factor>\d+\.?\d*|\.\d+)\s*\*\s*)?(?P<name>[^\s*](?:[^*]*[^\s*])?)")
+
+
+def terms(text: str) -> list[tuple[float, str]]:
+    """(factor, name) of each term, in order.
+
+    Between terms, + and - stand with space on both sides, so that names may hold them, as file names do. Raises UserError
+    if `text` is no such sum.
+    """
+    first, *rest = re.split(r"\s([+-])(?=\s)", text)
+    found = []
+    for sign, term in zip(["+", *rest[::2]], [first, *rest[1::2]], strict=True):
+        match = TERM.fullmatch(term.strip())
+        if not match:
+            raise UserError(f"{text!r} is not a sum such as 207 - 281 + 0.5*3, with spaces around + and -")
+        negative = (sign == "-") != (match["sign"] == "-")
+        found.append((float(match["factor"] or 1) * (-1 if negative else 1), match["name"]))
+    return found
