@@ -12,8 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
-from biggan_jax.sharding import batch_sharding, replicated
+from biggan_jax.sharding import batch_sharding, on_each_device, replicated
 from biggan_jax.types import UserError
+
+K_PRECISION, K_DENSITY = 3, 5
+"""Neighbours, as their authors count."""
 
 
 class Scores(NamedTuple):
@@ -29,8 +32,8 @@ def scores(
     real: np.ndarray,
     fake: np.ndarray,
     *,
-    k_precision: int = 3,
-    k_density: int = 5,
+    k_precision: int = K_PRECISION,
+    k_density: int = K_DENSITY,
     rows: int = 1024,
     mesh: Mesh | None = None,
 ) -> Scores:
@@ -56,7 +59,7 @@ def scores(
 
     def radii(x: np.ndarray, kind: str) -> np.ndarray:
         # Fetched one by one: no more than one block's distances are in memory.
-        parts = [np.asarray(_nearest_others(put_rows(part), whole[kind], i, k)) for i, part in _blocks(x, rows)]
+        parts = [np.asarray(_nearest_others(put_rows(part), whole[kind], i, k, mesh)) for i, part in _blocks(x, rows)]
         return np.concatenate(parts)[: len(x)]
 
     real_radii, fake_radii = radii(real, "real"), radii(fake, "fake")
@@ -90,11 +93,15 @@ def _blocks(x: np.ndarray, rows: int) -> Iterator[tuple[int, np.ndarray]]:
         yield start, np.concatenate([block, np.repeat(block[-1:], rows - len(block), axis=0)])
 
 
-@functools.partial(jax.jit, static_argnums=3)
-def _nearest_others(part: jax.Array, whole: jax.Array, start: int, k: int) -> jax.Array:
+@functools.partial(jax.jit, static_argnums=(3, 4))
+def _nearest_others(part: jax.Array, whole: jax.Array, start: int, k: int, mesh: Mesh | None) -> jax.Array:
     """From each row of [R, D], those at `start` and after it, to its k nearest of the others: [R, k], the nearest first."""
+    nearest = lambda d: -jax.lax.top_k(-d, k)[0]
+    if mesh is not None:
+        # Left to itself, the compiler gathers all distances on every device.
+        nearest = on_each_device(nearest, mesh, otherwise=nearest)
     itself = start + jnp.arange(len(part))[:, None] == jnp.arange(len(whole))
-    return -jax.lax.top_k(-jnp.where(itself, jnp.inf, _distances(part, whole)), k)[0]
+    return nearest(jnp.where(itself, jnp.inf, _distances(part, whole)))
 
 
 @jax.jit

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from biggan_jax.evaluation import neighbours
-from biggan_jax.sharding import make_mesh
+from biggan_jax.sharding import batch_sharding, make_mesh, replicated
 from biggan_jax.types import UserError
 
 ROWS = 16  # Of a block: neither 50 nor 70 samples fill their last one.
@@ -72,6 +72,14 @@ def test_scores_are_the_same_over_all_devices(sets):
     shared = neighbours.scores(*sets, rows=2, mesh=make_mesh())
     assert jax.device_count() > 1
     assert shared == neighbours.scores(*sets, rows=ROWS)
+
+
+def test_no_device_is_sent_the_distances_of_another():
+    mesh = make_mesh()
+    part = jax.ShapeDtypeStruct((32, 4), np.float32, sharding=batch_sharding(mesh))
+    whole = jax.ShapeDtypeStruct((70, 4), np.float32, sharding=replicated(mesh))
+    program = neighbours._nearest_others.lower(part, whole, 0, 5, mesh).compile().as_text()
+    assert "f32[4,70]" in program and "all-gather" not in program
 
 
 def test_too_few_samples_for_the_neighbours_are_refused(sets):
