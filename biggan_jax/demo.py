@@ -3,19 +3,23 @@
 It must not do anything that the other commands cannot.
 """
 
+import dataclasses
 import json
 import time
 
-import jax
 import numpy as np
 from absl import flags
 from etils import epath
 from ml_collections import config_flags
 
-from biggan_jax import cli, data, sampling
+from biggan_jax import cli, data, sampler, sampling
 from biggan_jax.checkpoint import load_generator
 from biggan_jax.config import config_path
-from biggan_jax.evaluation import classifier, judge
+from biggan_jax.evaluation import content
+from biggan_jax.evaluation.evaluator import Evaluator
+from biggan_jax.evaluation.networks import Training, open_network
+from biggan_jax.evaluation.reference import reference_of
+from biggan_jax.files import write_text
 from biggan_jax.state import init_state
 from biggan_jax.train import train
 
@@ -24,6 +28,9 @@ CONFIG = config_flags.DEFINE_config_file(
 )
 SEED = flags.DEFINE_integer("seed", None, "Overrides the config's.", lower_bound=0, upper_bound=2**31 - 1)
 OUT = flags.DEFINE_string("out", "runs/demo", "Folder of the run.")
+
+SAMPLES = 1000
+"""That are judged."""
 
 
 def main() -> int:
@@ -40,37 +47,35 @@ def main() -> int:
         return cli.RUN_AGAIN
 
     trained = load_generator(out)
-    gan, u = trained.gan, trained.stats["spectral"]
-    weights = sampling.evaluation_weights(gan, trained.params, u)
-    moments = sampling.standing_statistics(gan, weights, config.seed)
+    drawn = sampler.ready(trained, seed=config.seed)
     # A row holds ten different digits; a column one digit, ten times.
-    z = sampling.draw_latents(gan, jax.random.key(config.seed), 100)
     y = np.tile(np.arange(10, dtype=np.int32), 10)
-    sheet = sampling.grid(sampling.to_uint8(sampling.generate(gan, weights, moments, z, y)), columns=10)
-    sampling.save_png(out / "samples.png", sheet)
+    sampling.save_png(out / "samples.png", sampling.grid(drawn.images(drawn.latents(100, config.seed), y), columns=10))
 
+    fresh = init_state(trained.gan, config.seed).generator
+    untrained = sampler.ready(dataclasses.replace(trained, params=fresh.params, stats=fresh.stats), seed=config.seed)
     real, held_out = data.make_source(config, "train"), data.make_source(config, "test")
-    fitted = classifier.fit(real)
-    untrained = init_state(gan, config.seed)
-    agreement, distance = judge.judge_samples(gan, trained.params, u, fitted, held_out, seed=config.seed)
-    untrained_agreement, untrained_distance = judge.judge_samples(
-        gan, untrained.generator.params, untrained.generator.stats["spectral"], fitted, held_out, seed=config.seed
-    )
-    real_agreement, real_distance = judge.judge_real(fitted, real, held_out)
+    fitted = open_network("classifier", training=Training(real, content.digest_of(real)))
+    held_out_content = content.digest_of(held_out)
+    reference = reference_of(held_out, held_out_content, fitted)
+    words = f"all {len(held_out):,} held-out real images"
+    judged = Evaluator(fitted, reference, words, held_out_content, ("agreement", "fid"), SAMPLES, config.seed)
+    generated, of_untrained = judged.judge(drawn).overall, judged.judge(untrained).overall
+    # Training images, against which the classifier was fitted, for the distance; those held out for agreement.
+    distance = judged.judge_source(real, SAMPLES).overall["frechet_distance"]
+    agreement = judged.judge_source(held_out).overall["class_agreement"]
     report = {
-        "class_agreement": agreement,
-        "frechet_distance": distance,
-        "real_class_agreement": real_agreement,
-        "real_frechet_distance": real_distance,
-        "untrained_class_agreement": untrained_agreement,
-        "untrained_frechet_distance": untrained_distance,
-        "classifier_heldout_accuracy": real_agreement,
+        **generated,
+        "real_class_agreement": agreement,
+        "real_frechet_distance": distance,
+        **{f"untrained_{name}": figure for name, figure in of_untrained.items()},
+        "classifier_heldout_accuracy": agreement,
         "train_seconds": round(train_seconds, 1),
         "steps": trained.step,
         "seed": config.seed,
-        "protocol": judge.PROTOCOL.format(num=1000),
+        "protocol": f"Not Inception FID, and not comparable with it: {judged.protocol(drawn).words()}",
     }
-    (out / "report.json").write_text(json.dumps(report, indent=2) + "\n")
+    write_text(out / "report.json", json.dumps(report, indent=2) + "\n")
     print_report(report, out)
     return cli.SUCCESS
 

@@ -42,7 +42,7 @@ def main() -> None:
         z, y, truncation = read_latents(LATENTS.value, trained, truncation)
         sampler = sampler_flags.ready(trained, truncation)
     else:
-        classes = chosen_classes(trained.gan.num_classes)
+        classes = sampler_flags.chosen_classes(CLASSES.value, trained.gan.num_classes)
         sampler = sampler_flags.ready(trained, truncation)
         num = NUM.value or 8 * len(classes)
         z, y = sampler.latents(num, sampler_flags.SEED.value), np.sort(np.resize(classes, num))
@@ -51,18 +51,6 @@ def main() -> None:
     except OSError as error:
         raise UserError(f"--out={out} cannot be written: {error}") from error
     print(f"{len(z)} images of step {trained.step} in {out}")
-
-
-def chosen_classes(num_classes: int) -> np.ndarray:
-    """int32 ids as --classes says, or ten spread over all."""
-    if CLASSES.value is None:
-        return sampling.rows_of_classes(num_classes)
-    try:
-        classes = np.array([int(c) for c in CLASSES.value], np.int32)
-    except ValueError:
-        raise UserError(f"--classes={','.join(CLASSES.value)} is not a list of class ids, such as 0,1,7") from None
-    check_classes(classes, num_classes)
-    return classes
 
 
 def read_latents(
@@ -88,14 +76,8 @@ def read_latents(
         return z, y.astype(np.float32), truncation
     if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer):
         raise UserError(f"--latents={path}: y must be integers [N], or mixtures [N, {gan.num_classes}]")
-    check_classes(y, gan.num_classes)
+    sampler_flags.check_classes(y, gan.num_classes)
     return z, y.astype(np.int32), truncation
-
-
-def check_classes(classes: np.ndarray, num_classes: int) -> None:
-    wrong = [int(c) for c in classes if not 0 <= c < max(num_classes, 1)]
-    if wrong:
-        raise UserError(f"class {wrong[0]} is out of range: this model has classes 0 to {max(num_classes, 1) - 1}")
 
 
 def write(out: epath.Path, sampler: Sampler, z: np.ndarray, y: np.ndarray) -> None:

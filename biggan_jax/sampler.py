@@ -20,7 +20,7 @@ interpolated, or weighed as Hugging Face does."""
 
 @dataclasses.dataclass(frozen=True)
 class Sampler:
-    """weights: normalised; moments: of batch norm, by `statistics` (see STATISTICS); truncation: that of z, and of the moments."""
+    """weights: normalised; moments: of batch norm, as `statistics` says in words; truncation: that of z, and of the moments."""
 
     gan: GAN
     weights: Params
@@ -72,7 +72,8 @@ def ready(
     else:
         truncation = truncation or Truncation(1.0, "scale")
         moments = sampling.binned_statistics(trained.binned, truncation.threshold, swapped=statistics == "binned_as_hf")
-    return Sampler(gan, weights, moments, truncation, statistics)
+    words = f"standing, {passes} batches" if statistics == "standing" else statistics
+    return Sampler(gan, weights, moments, truncation, words)
 
 
 def default_statistics(trained: TrainedGenerator) -> str:

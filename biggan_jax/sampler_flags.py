@@ -2,9 +2,10 @@
 
 import math
 
+import numpy as np
 from absl import flags
 
-from biggan_jax import sampler
+from biggan_jax import sampler, sampling
 from biggan_jax.checkpoint import TrainedGenerator, load_generator
 from biggan_jax.latents import TRUNCATIONS, Truncation
 from biggan_jax.types import UserError
@@ -50,3 +51,22 @@ def truncation_of(
 def ready(trained: TrainedGenerator, truncation: Truncation | None) -> sampler.Sampler:
     """The sampler that the flags ask for, with this truncation."""
     return sampler.ready(trained, truncation, statistics=STATISTICS.value, passes=PASSES.value, seed=SEED.value)
+
+
+def chosen_classes(given: list[str] | None, num_classes: int, most: int = 10) -> np.ndarray:
+    """int32 ids as a command's --classes gives them, or up to `most` spread over all."""
+    if given is None:
+        return sampling.rows_of_classes(num_classes, most)
+    try:
+        classes = np.array([int(c) for c in given], np.int32)
+    except (ValueError, OverflowError):
+        raise UserError(f"--classes={','.join(given)} is not a list of class ids, such as 0,1,7") from None
+    check_classes(classes, num_classes)
+    return classes
+
+
+def check_classes(classes: np.ndarray, num_classes: int) -> None:
+    """Raises UserError for an id that the model does not have."""
+    wrong = [int(c) for c in classes if not 0 <= c < max(num_classes, 1)]
+    if wrong:
+        raise UserError(f"class {wrong[0]} is out of range: this model has classes 0 to {max(num_classes, 1) - 1}")

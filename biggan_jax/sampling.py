@@ -111,9 +111,10 @@ def _divisible(gan: GAN, batch_size: int) -> int:
     return -(-batch_size // devices) * devices
 
 
-def to_uint8(images: np.ndarray) -> np.ndarray:
-    """[-1, 1] to [0, 255], rounded."""
-    return np.rint((np.clip(images, -1, 1) + 1) * 127.5).astype(np.uint8)
+def to_uint8(images: np.ndarray | jax.Array) -> np.ndarray | jax.Array:
+    """[-1, 1] to [0, 255], rounded; on the host, or, under jit, on the devices."""
+    xp = jnp if isinstance(images, jax.Array) else np
+    return xp.rint((xp.clip(images, -1, 1) + 1) * 127.5).astype(xp.uint8)
 
 
 def rows_of_classes(num_classes: int, rows: int = 10) -> np.ndarray:

@@ -9,9 +9,10 @@ from biggan_jax.data import embedded, fake, tfds
 from biggan_jax.data.check import before_training
 from biggan_jax.data.rounds import HostRound, read_ahead
 from biggan_jax.data.source import Source
+from biggan_jax.data.tfds import open_tfds
 from biggan_jax.types import UserError
 
-__all__ = ["SOURCES", "before_training", "host_round", "make_source", "read_ahead"]
+__all__ = ["SOURCES", "before_training", "host_round", "make_source", "open_tfds", "read_ahead"]
 
 SOURCES: dict[str, Callable[[ml_collections.ConfigDict, str], Source]] = {
     "mnist5k": lambda config, split: embedded.mnist5k(config.model.resolution, split),

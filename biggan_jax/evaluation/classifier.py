@@ -3,9 +3,6 @@
 It must not see held-out or generated images while it is fitted.
 """
 
-import functools
-from typing import NamedTuple
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -34,27 +31,7 @@ class Network(nn.Module):
         return nn.Dense(self.num_classes)(features), features
 
 
-class Classifier(NamedTuple):
-    """A fitted classifier."""
-
-    network: Network
-    params: Params
-
-    def __call__(self, images: np.ndarray, batch_size: int = 250) -> tuple[np.ndarray, np.ndarray]:
-        """uint8 [N, H, W, 3] to classes int [N] and features float32 [N, 64]."""
-        parts = [
-            _apply(self.network, self.params, images[i : i + batch_size]) for i in range(0, len(images), batch_size)
-        ]
-        logits, features = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-        return logits.argmax(-1), features
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _apply(network: Network, params: Params, images: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return network.apply(params, to_float(images))
-
-
-def fit(source: Source, *, seed: int = 0, steps: int = 1500, batch_size: int = 64) -> Classifier:
+def fit(source: Source, *, seed: int = 0, steps: int = 1500, batch_size: int = 64) -> Params:
     """Fits by Adam with a cosine schedule, on images shifted by up to a sixteenth of their size, cropped in the middle."""
     network = Network(source.num_classes)
     params = network.init(jax.random.key(seed), to_float(_read(source, np.arange(1)).images))
@@ -76,7 +53,7 @@ def fit(source: Source, *, seed: int = 0, steps: int = 1500, batch_size: int = 6
         chosen = order.indices(len(source), seed, 0, i * batch_size, batch_size)
         images, labels, _ = _read(source, chosen)
         params, opt_state = step(params, opt_state, images, labels, jnp.int32(i))
-    return Classifier(network, params)
+    return params
 
 
 def _read(source: Source, numbers: np.ndarray) -> Reading:

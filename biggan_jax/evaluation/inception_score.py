@@ -4,8 +4,10 @@ import numpy as np
 
 from biggan_jax.types import UserError
 
+SPLITS = 10
 
-def inception_score(logits: np.ndarray, splits: int = 10, seed: int = 2020) -> tuple[float, float]:
+
+def inception_score(logits: np.ndarray, splits: int = SPLITS, seed: int = 2020) -> tuple[float, float]:
     """exp of the mean KL(p(y|x), p(y)) for logits float [N, K]: (mean, standard deviation) over the splits; in [1, K].
 
     Salimans et al. 2016, with the figures of torch-fidelity: samples are shuffled by `seed` first, since those sorted by

@@ -1,50 +1,84 @@
-"""Owns the judgement of a generator on a small labelled data set: do its samples look like their class, and like the real ones?
+"""Owns which scores there are, and scoring what was seen of samples against what is known of real images. Must not draw samples.
 
-It must not pass for Inception FID or IS, and says so.
+A score of another network than Inception is never called FID or IS without saying so; the protocol carries the note.
 """
 
-import jax
+from collections.abc import Callable
+from typing import NamedTuple
+
 import numpy as np
+from jax.sharding import Mesh
 
-from biggan_jax import sampling
-from biggan_jax.data.source import Images
-from biggan_jax.evaluation import frechet
-from biggan_jax.evaluation.classifier import Classifier
-from biggan_jax.gan import GAN
-from biggan_jax.types import Params
+from biggan_jax.config import choose
+from biggan_jax.evaluation import frechet, inception_score, kid, neighbours
+from biggan_jax.evaluation.features import Seen
+from biggan_jax.evaluation.reference import Reference
+from biggan_jax.types import UserError
 
-PROTOCOL = (
-    "Not Inception FID, and not comparable with it: features and classes are those of a small classifier fitted on this "
-    "data set's training split; Frechet distances are between {num} samples and all held-out real images, and for real "
-    "images between {num} training and all held-out ones; samples are balanced over classes, of the averaged weights, "
-    "without truncation, with standing statistics."
+FORMULAS = (
+    f"IS over {inception_score.SPLITS} splits, KID of {kid.SUBSETS} subsets of up to {kid.SUBSET_SIZE}, "
+    f"precision and recall by {neighbours.K_PRECISION} neighbours, density and coverage by {neighbours.K_DENSITY}"
 )
+"""Constants, as protocols carry them."""
 
 
-def judge_samples(
-    gan: GAN, params: Params, u: Params, classifier: Classifier, held_out: Images, *, seed: int = 0, num: int = 1000
-) -> tuple[float, float]:
-    """(class agreement, Frechet distance) of `num` samples of a conditional G.
+class Scores(NamedTuple):
+    """overall: name to figure; by_class: name to {class: figure}."""
 
-    Class agreement: the share that the classifier assigns to the class that was asked for.
-    """
-    weights = sampling.evaluation_weights(gan, params, u)
-    moments = sampling.standing_statistics(gan, weights, seed)
-    z = sampling.draw_latents(gan, jax.random.key(seed), num)
-    y = np.arange(num, dtype=np.int32) % gan.num_classes
-    images = sampling.to_uint8(sampling.generate(gan, weights, moments, z, y))
-    classes, features = classifier(images)
-    _, real_features = classifier(held_out.images)
-    return float((classes == y).mean()), _distance(real_features, features)
+    overall: dict[str, float]
+    by_class: dict[str, dict[int, float]]
 
 
-def judge_real(classifier: Classifier, train: Images, held_out: Images, *, num: int = 1000) -> tuple[float, float]:
-    """The same two figures for real images: held-out agreement, and training against held-out features."""
-    classes, features = classifier(held_out.images)
-    chosen = np.random.default_rng(0).permutation(len(train))[:num]
-    _, train_features = classifier(train.images[chosen])
-    return float((classes == held_out.labels).mean()), _distance(features, train_features)
+def scores(samples: Seen, reference: Reference, wanted: tuple[str, ...], mesh: Mesh | None = None) -> Scores:
+    """Of the names in SCORES that are wanted. Raises UserError where there are too few images for one."""
+    overall, by_class = {}, {}
+    for name in wanted:
+        figures, classes = choose(SCORES, "the score", name)(samples, reference, mesh)
+        overall |= figures
+        by_class |= classes
+    return Scores(overall, by_class)
 
 
-def _distance(a: np.ndarray, b: np.ndarray) -> float:
-    return frechet.distance(frechet.moments(a), frechet.moments(b))
+def _fid(samples: Seen, reference: Reference, mesh: Mesh | None) -> Scores:
+    return Scores({"frechet_distance": frechet.distance(frechet.moments(samples.features), reference.moments)}, {})
+
+
+def _is(samples: Seen, reference: Reference, mesh: Mesh | None) -> Scores:
+    mean, std = inception_score.inception_score(samples.logits)
+    return Scores({"inception_score": mean, "inception_score_std": std}, {})
+
+
+def _kid(samples: Seen, reference: Reference, mesh: Mesh | None) -> Scores:
+    mean, std, size = kid.kernel_distance(samples.features, reference.kept.features)
+    return Scores({"kernel_distance": mean, "kernel_distance_std": std, "kernel_distance_subset": size}, {})
+
+
+def _prdc(samples: Seen, reference: Reference, mesh: Mesh | None) -> Scores:
+    return Scores(neighbours.scores(reference.kept.features, samples.features, mesh=mesh)._asdict(), {})
+
+
+def _intra_fid(samples: Seen, reference: Reference, mesh: Mesh | None) -> Scores:
+    distances = frechet.by_class(samples.features, samples.labels, reference.kept.features, reference.kept.labels)
+    if not distances:
+        raise UserError("the score intra_fid needs two or more samples, and real images, of one class")
+    mean = float(np.mean(list(distances.values())))
+    return Scores({"frechet_distance_in_class": mean}, {"frechet_distance_in_class": distances})
+
+
+def _agreement(samples: Seen, reference: Reference, mesh: Mesh | None) -> Scores:
+    agrees = samples.logits.argmax(1) == samples.labels
+    by_class = {int(c): float(agrees[samples.labels == c].mean()) for c in np.unique(samples.labels)}
+    return Scores({"class_agreement": float(agrees.mean())}, {"class_agreement": by_class})
+
+
+SCORES: dict[str, Callable[[Seen, Reference, Mesh | None], Scores]] = {
+    "fid": _fid,
+    "is": _is,
+    "kid": _kid,
+    "prdc": _prdc,
+    "intra_fid": _intra_fid,
+    "agreement": _agreement,
+}
+"""Frechet distance (Heusel et al. 2017); Inception Score (Salimans et al. 2016); kernel distance (Binkowski et al. 2018);
+precision and recall (Kynkaanniemi et al. 2019) with density and coverage (Naeem et al. 2020); the mean over classes of the
+Frechet distance within each (Miyato and Koyama 2018); the share of samples assigned to the class that was asked for."""

@@ -6,6 +6,8 @@ import numpy as np
 
 from biggan_jax.types import UserError
 
+SUBSETS, SUBSET_SIZE = 100, 1000
+
 
 class KernelDistance(NamedTuple):
     """Mean and standard deviation over the subsets, and how many samples of each side were in each."""
@@ -16,7 +18,7 @@ class KernelDistance(NamedTuple):
 
 
 def kernel_distance(
-    a: np.ndarray, b: np.ndarray, subsets: int = 100, subset_size: int = 1000, seed: int = 2020
+    a: np.ndarray, b: np.ndarray, subsets: int = SUBSETS, subset_size: int = SUBSET_SIZE, seed: int = 2020
 ) -> KernelDistance:
     """Unbiased squared MMD with the kernel (x.y / D + 1)^3 (Binkowski et al. 2018) between features [N, D] and [M, D].
 

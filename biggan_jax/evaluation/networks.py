@@ -90,7 +90,7 @@ def _classifier(_: str | None, training: Training | None) -> FeatureNetwork:
     if training is None or not training.source.num_classes:
         raise UserError("the network classifier is fitted to a data set's labels, of which there are none here")
     source = training.source
-    make = lambda: jax.tree.map(np.asarray, flatten_dict(classifier.fit(source, **FIT).params, sep="/"))
+    make = lambda: jax.tree.map(np.asarray, flatten_dict(classifier.fit(source, **FIT), sep="/"))
     made_of = f"{training.digest} fitted by recipe {classifier.RECIPE} with {FIT}"
     params = unflatten_dict(cache.cached("classifier", made_of, make), sep="/")
     network = classifier.Network(source.num_classes)

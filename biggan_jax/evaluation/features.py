@@ -1,0 +1,85 @@
+"""Owns putting images through the network that judges, over all devices. Must not know what is made of the features."""
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+
+from biggan_jax.data.source import Source
+from biggan_jax.evaluation.networks import FeatureNetwork
+from biggan_jax.progress import track
+from biggan_jax.sampler import Sampler
+from biggan_jax.sampling import to_uint8
+from biggan_jax.sharding import constrain_batch, replicated
+from biggan_jax.types import Label
+
+Batches = Iterable[tuple[np.ndarray | jax.Array, np.ndarray]]
+"""Images uint8 [B, H, W, 3], B always the same, and labels int [n]: n <= B of the images count, the others fill up."""
+
+
+class Seen(NamedTuple):
+    """Of n images: features float32 [n, D], logits float32 [n, K], labels int [n]."""
+
+    features: np.ndarray
+    logits: np.ndarray
+    labels: np.ndarray
+
+
+def seen(network: FeatureNetwork, batches: Batches, mesh: Mesh | None = None) -> Iterator[Seen]:
+    """What the network says of each batch, one batch late, so that the devices never wait for the host.
+
+    Over a mesh, B is a multiple of its devices.
+    """
+    params = network.params if mesh is None else jax.device_put(network.params, replicated(mesh))
+    # Whole on every device, hence on every host.
+    apply = jax.jit(
+        lambda params, images: network.apply(params, constrain_batch(images, mesh)),
+        out_shardings=None if mesh is None else replicated(mesh),
+    )
+    pending = None
+    for images, labels in batches:
+        outputs = apply(params, images)
+        if pending:
+            yield _fetched(*pending)
+        pending = outputs, labels
+    if pending:
+        yield _fetched(*pending)
+
+
+def together(parts: Iterable[Seen]) -> Seen:
+    """All parts as one."""
+    return Seen(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+
+
+def of_samples(sampler: Sampler, z: np.ndarray, y: Label, batch_size: int) -> Batches:
+    """Samples for z [N, dim_z] and y [N], made a batch at a time and kept on the devices."""
+    start = 0
+    for images, count in sampler.batches(z, y, batch_size):
+        yield _rounded(images), np.asarray(y[start : start + count])
+        start += count
+
+
+def of_source(source: Source, numbers: np.ndarray, batch_size: int) -> Batches:
+    """The source's images of these numbers, the centre of each."""
+    starts = range(0, len(numbers), batch_size)
+    for start in track(starts, "real images, by batches"):
+        chosen = numbers[np.minimum(np.arange(start, start + batch_size), len(numbers) - 1)]
+        reading = source.read(chosen, np.full(batch_size, 0.5))
+        yield reading.images, reading.labels[: len(numbers) - start]
+
+
+def batch_size_on(mesh: Mesh | None, each: int) -> int:
+    """Images at a time for `each` a device."""
+    return each * (1 if mesh is None else mesh.size)
+
+
+@jax.jit
+def _rounded(images: jax.Array) -> jax.Array:
+    return to_uint8(images)
+
+
+def _fetched(outputs, labels: np.ndarray) -> Seen:
+    features, logits = (np.asarray(array)[: len(labels)] for array in outputs)
+    return Seen(features, logits, labels)

@@ -1,0 +1,119 @@
+"""Owns the curve of fidelity against variety as z is truncated (Brock et al. 2019, App. D), and its marked points. Must not sample."""
+
+import csv
+import io
+import math
+from typing import NamedTuple
+
+from etils import epath
+
+from biggan_jax.evaluation.protocol import Protocol
+from biggan_jax.files import whole, write_text
+from biggan_jax.types import UserError
+
+
+class Point(NamedTuple):
+    """truncation: the threshold, None without."""
+
+    truncation: float | None
+    distance: float
+    score: float
+    score_std: float
+
+
+def thresholds(text: str) -> list[float]:
+    """`0.05:1.0:20` to twenty numbers from 0.05 to 1.0 in equal steps. Raises UserError for anything else."""
+    parts = text.split(":")
+    try:
+        low, high, count = float(parts[0]), float(parts[1]), int(parts[2])
+    except (ValueError, IndexError):
+        low = high = count = 0
+    if len(parts) != 3 or not (0 < low < high < math.inf and 2 <= count <= 1000):
+        raise UserError(f"--truncation-sweep={text} is not LOW:HIGH:COUNT with 0 < LOW < HIGH, such as 0.05:1.0:20")
+    return [low + (high - low) * i / (count - 1) for i in range(count)]
+
+
+def marked(points: list[Point], score_of_real: float) -> dict[str, Point]:
+    """The four columns in which the paper reports each model (its Table 2); real images' score as far as any point comes to it."""
+    truncated = [point for point in points if point.truncation is not None]
+    marks = {"no truncation": next((point for point in points if point.truncation is None), None)}
+    marks["best distance"] = min(points, key=lambda point: point.distance)
+    if not math.isnan(score_of_real):
+        marks["score of real images"] = min(points, key=lambda point: abs(point.score - score_of_real))
+    marks["best score"] = max(truncated or points, key=lambda point: point.score)
+    return {name: point for name, point in marks.items() if point}
+
+
+def as_csv(points: list[Point], marks: dict[str, Point], protocol: Protocol) -> str:
+    """A line a point; comment lines say the protocol, in which the truncation is that of the line."""
+    text = io.StringIO()
+    for line in protocol.words().splitlines():
+        text.write(f"# {line}\n")
+    rows = csv.writer(text, lineterminator="\n")
+    rows.writerow(["truncation", "frechet_distance", "inception_score", "inception_score_std", "marked"])
+    for point in points:
+        threshold = "none" if point.truncation is None else f"{point.truncation:g}"
+        names = "; ".join(name for name, marked in marks.items() if marked is point)
+        rows.writerow([threshold, *(f"{value:.6g}" for value in point[1:]), names])
+    return text.getvalue()
+
+
+def lines(marks: dict[str, Point], protocol: Protocol) -> str:
+    """The marked points as a small table."""
+    distance, score = names_of(protocol)
+    text = [f"{'':22}{'truncation':>12}{distance:>20}{score:>18}"]
+    for name, point in marks.items():
+        threshold = "none" if point.truncation is None else f"{point.truncation:.3g}"
+        text.append(f"{name:22}{threshold:>12}{point.distance:20.2f}{point.score:18.2f}")
+    return "\n".join(text)
+
+
+def names_of(protocol: Protocol) -> tuple[str, str]:
+    """What distance and score are called by this protocol's network."""
+    return ("FID", "IS") if protocol.comparable else ("Frechet distance", "score")
+
+
+def draw(path: epath.Path, points: list[Point], marks: dict[str, Point], protocol: Protocol, real: float) -> None:
+    """The curve as a PNG: score to the right, distance upwards, thresholds beside their points."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    distance, score = names_of(protocol)
+    figure, axes = pyplot.subplots(figsize=(8, 6), dpi=120, layout="constrained")
+    curve = [point for point in points if point.truncation is not None]
+    axes.plot([p.score for p in curve], [p.distance for p in curve], "-o", color="0.55", markersize=3.5, zorder=1)
+    for point in curve[:: max(1, len(curve) // 10)]:
+        axes.annotate(
+            f"{point.truncation:.2g}",
+            (point.score, point.distance),
+            (5, 4),
+            textcoords="offset points",
+            fontsize=7,
+            color="0.4",
+        )
+    for (name, point), marker in zip(marks.items(), "so^D", strict=False):
+        at = "" if point.truncation is None else f" (t = {point.truncation:.2g})"
+        label = f"{name}{at}: {distance} {point.distance:.2f}, {score} {point.score:.2f}"
+        axes.plot(
+            point.score, point.distance, marker, markersize=10, markerfacecolor="none", markeredgewidth=2, label=label
+        )
+    if not math.isnan(real):
+        axes.axvline(real, color="0.75", linestyle=":", label=f"{score} of real images: {real:.2f}", zorder=0)
+    axes.set_xlabel(f"{score}, higher is better")
+    axes.set_ylabel(f"{distance}, lower is better")
+    axes.set_title(protocol.words(), fontsize=6.5, loc="left", wrap=True)
+    axes.legend(fontsize=8)
+    axes.grid(alpha=0.2)
+    with whole(path) as unfinished:
+        figure.savefig(unfinished, format="png")
+    pyplot.close(figure)
+
+
+def store(folder: epath.Path, name: str, points: list[Point], protocol: Protocol, real: float) -> dict[str, Point]:
+    """Writes NAME.csv and NAME.png, and returns the marked points."""
+    marks = marked(points, real)
+    write_text(folder / f"{name}.csv", as_csv(points, marks, protocol))
+    draw(folder / f"{name}.png", points, marks, protocol, real)
+    return marks
