@@ -7,6 +7,7 @@ python -m biggan_jax.evaluate --npz=A.npz --reference=B.npz|FOLDER --inception=P
 Scores go to scores.jsonl and scores.md, each with its protocol; a judgement that is there already is not made again.
 """
 
+import dataclasses
 import logging
 import time
 import zipfile
@@ -153,9 +154,11 @@ def judge_truncations() -> None:
                 ledger.keep(folder, known, name)
         s = known["scores"]
         points.append(sweep.Point(threshold, s["frechet_distance"], s["inception_score"], s["inception_score_std"]))
-        logger.info("truncation %s: distance %.2f, score %.2f", threshold or "none", *points[-1][1:3])
+        logger.info("truncation %s: distance %.2f, score %.2f", drawn.truncation or "none", *points[-1][1:3])
     if not jax.process_index():
         name = f"truncation_sweep-{trained.step}-{evaluator.network.name}"
+        kind = sampler_flags.truncation_of(trained, 1.0).kind
+        protocol = dataclasses.replace(protocol, truncation=f"of kind {kind} as marked")
         marks = sweep.store(folder, name, points, protocol, evaluator.reference.inception_score)
         print(f"{protocol.words()}\n\n{sweep.lines(marks, protocol)}\n\ncurve in {folder / name}.png, figures in .csv")
 

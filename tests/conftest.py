@@ -10,6 +10,8 @@ os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_p
 # What tests compile runs a few times only: less optimisation, sooner done.
 os.environ["XLA_FLAGS"] += " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
+# Fitted classifiers and the like, named by their content: worked out once.
+os.environ.setdefault("BIGGAN_JAX_CACHE", str(ROOT / ".cache" / "biggan_jax"))
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
 import jax

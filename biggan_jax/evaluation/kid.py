@@ -28,6 +28,8 @@ def kernel_distance(
     size = min(subset_size, len(a), len(b))
     if size < 2:
         raise UserError(f"a kernel distance is between 2 or more samples on each side; one side has {size}")
+    if size == len(a) == len(b):
+        subsets = 1  # The whole of both each time.
     draws = np.random.RandomState(seed)
     values = []
     for _ in range(subsets):

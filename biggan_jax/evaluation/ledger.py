@@ -44,8 +44,10 @@ def keep(folder: epath.Path, record: Record, name: str = SCORES) -> None:
     if is_remote(path):
         write_text(path, (path.read_text() if path.exists() else "") + line)
         return
-    with open(path, "a") as file:
-        file.write(line)
+    with open(path, "ab+") as file:
+        # After the half line of a process that was killed, a new one begins.
+        ends = file.seek(0, 2) == 0 or (file.seek(-1, 2), file.read(1))[1] == b"\n"
+        file.write((line if ends else "\n" + line).encode())
 
 
 def records(folder: epath.Path, name: str = SCORES) -> list[Record]:

@@ -70,7 +70,7 @@ def lines(marks: dict[str, Point], protocol: Protocol) -> str:
 
 def names_of(protocol: Protocol) -> tuple[str, str]:
     """What distance and score are called by this protocol's network."""
-    return ("FID", "IS") if protocol.comparable else ("Frechet distance", "score")
+    return ("FID", "IS") if protocol.comparable else ("Frechet distance", "inception score")
 
 
 def draw(path: epath.Path, points: list[Point], marks: dict[str, Point], protocol: Protocol, real: float) -> None:
@@ -93,11 +93,12 @@ def draw(path: epath.Path, points: list[Point], marks: dict[str, Point], protoco
             fontsize=7,
             color="0.4",
         )
-    for (name, point), marker in zip(marks.items(), "so^D", strict=False):
+    # One within the other, where one point is several of them.
+    for (name, point), marker, size in zip(marks.items(), "so^D", (17, 13, 9, 6), strict=False):
         at = "" if point.truncation is None else f" (t = {point.truncation:.2g})"
         label = f"{name}{at}: {distance} {point.distance:.2f}, {score} {point.score:.2f}"
         axes.plot(
-            point.score, point.distance, marker, markersize=10, markerfacecolor="none", markeredgewidth=2, label=label
+            point.score, point.distance, marker, markersize=size, markerfacecolor="none", markeredgewidth=2, label=label
         )
     if not math.isnan(real):
         axes.axvline(real, color="0.75", linestyle=":", label=f"{score} of real images: {real:.2f}", zorder=0)

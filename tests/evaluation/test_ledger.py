@@ -1,0 +1,70 @@
+import dataclasses
+
+import pytest
+from etils import epath
+
+from biggan_jax.evaluation import ledger
+from biggan_jax.evaluation.judge import Scores
+from biggan_jax.evaluation.protocol import Protocol
+
+FID = Protocol(
+    network="inception-2015",
+    weights_of_network="abcdef0123",
+    resizer="TF1 bilinear to 299",
+    note="",
+    reference="50,000 real images",
+    reference_content="1234",
+    samples=50_000,
+    labels="balanced",
+    truncation="none",
+    statistics="standing, 100 batches",
+    weights="ema",
+    seed=0,
+    formulas="IS over 10 splits",
+)
+OTHER = dataclasses.replace(FID, network="classifier", note="not comparable with Inception FID or IS")
+
+
+def judged(step, protocol=FID, distance=8.7):
+    scores = {"frechet_distance": distance, "inception_score": 98.8, "inception_score_std": 1.1}
+    return ledger.record("runs/a", step, protocol, Scores(scores, {}))
+
+
+def test_what_is_kept_is_read_again_and_known(tmp_path):
+    folder = epath.Path(tmp_path)
+    assert ledger.records(folder) == []
+    for step in (1, 2):
+        ledger.keep(folder, judged(step))
+    found = ledger.records(folder)
+    assert [r["step"] for r in found] == [1, 2]
+    assert ledger.known(found, "runs/a", 2, FID) == found[1]
+    assert not ledger.known(found, "runs/a", 2, OTHER) and not ledger.known(found, "runs/b", 2, FID)
+
+
+def test_the_half_line_of_a_killed_process_is_passed_over(tmp_path):
+    folder = epath.Path(tmp_path)
+    ledger.keep(folder, judged(1))
+    with open(folder / ledger.SCORES, "a") as file:
+        file.write('{"step": 2, "of"')
+    assert [r["step"] for r in ledger.records(folder)] == [1]
+    ledger.keep(folder, judged(3))
+    assert [r["step"] for r in ledger.records(folder)] == [1, 3], "nor does it swallow the next one"
+
+
+@pytest.mark.parametrize("field", [f.name for f in dataclasses.fields(Protocol)])
+def test_scores_of_two_protocols_never_share_a_table(field):
+    changed = {"samples": 1000, "seed": 1}.get(field, "another")
+    text = ledger.table([judged(1), judged(2), judged(1, dataclasses.replace(FID, **{field: changed}))])
+    tables = [block for block in text.split("\n\n") if block.startswith("|")]
+    assert [len(block.splitlines()) for block in tables] == [4, 3]
+
+
+def test_only_inceptions_distance_is_called_fid():
+    assert "| FID |" in ledger.table([judged(1)]) and "98.8 ± 1.1" in ledger.table([judged(1)])
+    text = ledger.table([judged(1, OTHER)])
+    assert "| FID |" not in text and "Frechet distance" in text and "not comparable with Inception FID" in text
+
+
+def test_the_later_judgement_of_the_same_counts():
+    cells = ledger.table([judged(1, distance=9.25), judged(1, distance=7.25)]).split()
+    assert "7.25" in cells and "9.25" not in cells

@@ -1,0 +1,94 @@
+"""The judging command as a user meets it."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+from tests.test_commands import refused, run, workdir  # noqa: F401
+
+OPTIONS = "--network=classifier", "--num=40", "--passes=2", "--reference=test", "--reference_count=60", "--batch_size=2"
+
+
+@pytest.fixture(scope="module")
+def copy(workdir, tmp_path_factory):  # noqa: F811
+    """A run on real digits, though untrained."""
+    copy = shutil.copytree(workdir, tmp_path_factory.mktemp("judged") / "run")
+    (config,) = (copy / "checkpoints").rglob("config/metadata")
+    described = json.loads(config.read_text())
+    described["config"]["data"]["name"] = "mnist5k"
+    config.write_text(json.dumps(described))
+    return copy
+
+
+def records(folder, name="scores.jsonl"):
+    return [json.loads(line) for line in (folder / name).read_text().splitlines()]
+
+
+def test_a_checkpoint_is_judged_once_by_each_protocol(copy):
+    result = run("evaluate", f"--checkpoint={copy}", *OPTIONS)
+    assert result.returncode == 0, result.stderr
+    assert "not comparable with Inception FID" in result.stdout and "Frechet distance" in result.stdout
+    again = run("evaluate", f"--checkpoint={copy}", *OPTIONS, "--all")
+    assert again.stdout == result.stdout and len(records(copy)) == 1
+    other = run("evaluate", f"--checkpoint={copy}", *OPTIONS, "--truncation=0.5", "--scores=fid")
+    assert "truncation resample 0.5" in other.stdout
+    first, second = records(copy)
+    assert first["step"] == 0 and first["scores"]["class_agreement"] < 0.5
+    assert first["scores"].keys() > {"frechet_distance", "inception_score", "kernel_distance", "precision", "coverage"}
+    assert second["scores"].keys() == {"frechet_distance"}
+    assert (copy / "scores.md").read_text().count("| step |") == 2
+
+
+def test_a_sweep_draws_its_curve_and_goes_on_where_it_stopped(copy):
+    sweep = "--truncation-sweep=0.5:1.0:2"
+    result = run("evaluate", f"--checkpoint={copy}", *OPTIONS, sweep)
+    assert result.returncode == 0, result.stderr
+    assert "no truncation" in result.stdout and "best distance" in result.stdout
+    assert (copy / "truncation_sweep-0-classifier.png").exists()
+    lines = records(copy, "truncation_sweep.jsonl")
+    assert [line["protocol"]["truncation"] for line in lines] == ["resample 0.5", "resample 1", "none"]
+    (copy / "truncation_sweep.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines[:2]))
+    assert run("evaluate", f"--checkpoint={copy}", *OPTIONS, sweep).stdout == result.stdout
+    again = records(copy, "truncation_sweep.jsonl")
+    assert [line["scores"] for line in again] == [line["scores"] for line in lines]
+    assert [line["time"] for line in again[:2]] == [line["time"] for line in lines[:2]]
+
+
+def test_a_file_of_samples_gets_the_scores_of_the_checkpoint_that_made_it(copy, tmp_path):
+    """40 samples, balanced: by `sample` in order of classes, by `evaluate` in turn, with other z; so those are handed over."""
+    samples, latents = tmp_path / "samples.npz", tmp_path / "latents.npz"
+    from biggan_jax import sampler
+    from biggan_jax.checkpoint import load_generator
+
+    drawn = sampler.ready(load_generator(copy), statistics="running")
+    np.savez(latents, z=drawn.latents(40), y=np.arange(40, dtype=np.int32) % 10)
+    shared = f"--checkpoint={copy}", "--statistics=running"
+    assert run("sample", *shared, f"--latents={latents}", f"--out={samples}").returncode == 0
+    assert run("evaluate", *shared, *OPTIONS).returncode == 0
+    result = run("evaluate", f"--npz={samples}", "--config=quickstart", *OPTIONS)
+    assert result.returncode == 0, result.stderr
+    (of_file,) = records(tmp_path)
+    of_checkpoint = records(copy)[-1]
+    assert of_checkpoint["protocol"]["statistics"] == "running"
+    for name, figure in of_file["scores"].items():
+        # Images may differ by one level where rounding falls on another side.
+        assert figure == pytest.approx(of_checkpoint["scores"][name], rel=1e-2, abs=0.03), name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "one of --checkpoint and --npz is needed"),
+        (["--npz=a.npz"], "--npz=a.npz is not an .npz with an array arr_0"),
+        (["--npz=a.npz", "--all"], "are about checkpoints"),
+        (["--checkpoint=nowhere", "--network=classifier"], "no checkpoint at"),
+        (["--checkpoint=COPY"], "inception-2015 needs its weights: --inception=PATH"),
+        (["--checkpoint=COPY", "--network=classifier", "--scores=fdi"], "did you mean fid"),
+        (["--checkpoint=COPY", "--network=classifier", "--truncation-sweep=0:1:5"], "is not LOW:HIGH:COUNT"),
+        (["--checkpoint=COPY", "--network=classifier", "--reference=nowhere.npz"], "--reference=nowhere.npz is not"),
+    ],
+)
+def test_a_mistake_is_one_sentence(copy, arguments, sentence):
+    refused(run("evaluate", *(argument.replace("COPY", str(copy)) for argument in arguments)), sentence)
