@@ -115,7 +115,7 @@ def mix_classes(trained: TrainedGenerator, out: epath.Path, weights: np.ndarray,
     z = sampler.latents(NUM.value or SHOWN, sampler_flags.SEED.value)
     y = np.repeat(weights[None], len(z), axis=0)
     rows = [sampler.images(z, np.full(len(z), label, np.int32)) for _, label in terms] + [sampler.images(z, y)]
-    show(out, rows, [[name] + [""] * (len(z) - 1) for name in (*(name for name, _ in terms), Y.value)])
+    show(out, rows, [[name] for name, _ in terms] + [[Y.value]])
     latent_files.write_samples(npz(out), sampler, z, y)
 
 
@@ -138,7 +138,7 @@ def mix_latents(trained: TrainedGenerator, out: epath.Path, weights: np.ndarray 
     z = np.concatenate([z, [arithmetic.rescaled(total, z) if RESCALE.value else total]])
     y = np.concatenate([y, [arithmetic.weighted_sum(factors, y) if weights is None else weights]])
     sampler = sampler_flags.ready(trained, truncation_of(trained, files[places[0][0]][2]))
-    show(out, [sampler.images(z, y)], [[*names, Z.value]])
+    show(out, [sampler.images(z, y)], [[*names, "the sum"]])
     latent_files.write_samples(npz(out), sampler, z[-1:], y[-1:])
 
 
@@ -188,7 +188,7 @@ def strip(out, sampler: Sampler, z: np.ndarray, y: np.ndarray, vector: np.ndarra
     words = [f"{step:+.1f}" for step in steps]
     if attribute in shown:
         words = [f"{word}: {value:.2f}" for word, value in zip(words, shown[attribute], strict=True)]
-    show(out, images.reshape(n, columns, *images.shape[1:]), [[""] * columns] * (n - 1) + [words])
+    show(out, images.reshape(n, columns, *images.shape[1:]), [[]] * (n - 1) + [words])
     return z
 
 

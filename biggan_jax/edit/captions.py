@@ -13,21 +13,25 @@ MARGIN, LINE = 4, 16
 
 
 def sheet(rows: Sequence[np.ndarray], captions: Sequence[Sequence[str]]) -> np.ndarray:
-    """Rows of images uint8 [C, H, W, 3], a caption under each where its row has any, on white: uint8 [H', W', 3]."""
+    """Rows of images uint8 [C, H, W, 3] on white, under each row no caption, one for all of it, or one an image: uint8 [H', W', 3].
+
+    What is too long for its place is cut.
+    """
     rows = [_enlarged(np.asarray(row)) for row in rows]
     height, width = rows[0].shape[1:3]
-    cell = height + MARGIN
-    tall = MARGIN + sum(cell + LINE * bool(any(words)) for words in captions)
-    canvas = Image.new("RGB", (max(map(len, rows)) * (width + MARGIN) + MARGIN, tall), "white")
+    cell = width + MARGIN
+    wide = max(map(len, rows)) * cell + MARGIN
+    tall = MARGIN + sum(height + MARGIN + LINE * bool(words) for words in captions)
+    canvas = Image.new("RGB", (wide, tall), "white")
     draw, font = ImageDraw.Draw(canvas), ImageFont.load_default(12)
     top = MARGIN
     for row, words in zip(rows, captions, strict=True):
         for i, image in enumerate(row):
-            left = MARGIN + i * (width + MARGIN)
-            canvas.paste(Image.fromarray(image), (left, top))
-            if any(words):
-                draw.text((left, top + height), _fitting(words[i], font, width), "black", font)
-        top += cell + LINE * bool(any(words))
+            canvas.paste(Image.fromarray(image), (MARGIN + i * cell, top))
+        room = width if len(words) > 1 else wide - 2 * MARGIN
+        for i, text in enumerate(words):
+            draw.text((MARGIN + i * cell, top + height), _fitting(text, font, room), "black", font)
+        top += height + MARGIN + LINE * bool(words)
     return np.asarray(canvas)
 
 

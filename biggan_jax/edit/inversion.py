@@ -13,7 +13,7 @@ from biggan_jax.edit.classes import as_weights
 from biggan_jax.gan import GAN
 from biggan_jax.progress import track
 from biggan_jax.sampler import Sampler
-from biggan_jax.types import Image, Label, Latent, Params
+from biggan_jax.types import Image, Label, Params
 
 RATE = 0.05
 """Adam's at the start, falling to 0 along a cosine: z, a standard normal, can cross its range several times."""
@@ -58,7 +58,7 @@ def invert(
     else:
         y = np.full(candidates, label, np.int32)
     losses = np.concatenate([np.asarray(_distance(x, wanted))[:n] for x, n in sampler.batches(z, y)])
-    best = np.argsort(losses + _prior(z, prior), kind="stable")[:restarts]
+    best = np.argsort(losses, kind="stable")[:restarts]
     z, y = z[best], y[best]
     began = float(losses[best[0]]), float(psnr(sampler.images(z[:1], y[:1]), target)[0])
 
@@ -70,7 +70,7 @@ def invert(
 
     z, y = np.asarray(free["z"]), np.asarray(free.get("y", y))
     floats = sampler.floats(z, y, restarts)
-    loss, images = np.asarray(_distance(floats, wanted)) + _prior(z, prior), sampling.to_uint8(floats)
+    loss, images = np.asarray(_distance(floats, wanted)), sampling.to_uint8(floats)
     order = np.argsort(loss, kind="stable")
     return Inversion(*(array[order] for array in (z, y, images, loss, psnr(images, target))), began)
 
@@ -91,7 +91,7 @@ def _step(gan: GAN, optimizer, weights: Params, moments: Params, wanted, prior, 
     def total(free):
         images = sampling.images(gan, weights, moments, free["z"], free.get("y", y))
         # A sum, so that no restart's gradient hangs on how many there are.
-        return jnp.sum(_distance(images, wanted) + _prior(free["z"], prior))
+        return jnp.sum(_distance(images, wanted) + prior * 0.5 * (free["z"] ** 2).mean(-1))
 
     updates, state = optimizer.update(jax.grad(total)(free), state)
     return optax.apply_updates(free, updates), state
@@ -110,7 +110,3 @@ def _distance(images: Image, wanted: jax.Array) -> jax.Array:
         if size <= SMALLEST:
             return sum(levels) / (2 * len(levels))
         difference = difference.reshape(n, size // 2, 2, size // 2, 2, 3).mean((2, 4))
-
-
-def _prior(z: Latent, prior: float) -> jax.Array:
-    return prior * 0.5 * (z**2).mean(-1)
