@@ -1,0 +1,124 @@
+"""Owns what a link to the page says: which pictures, of which classes, how far truncated. Must not know networks nor HTTP.
+
+?seed=3&class=7&num=8&truncation=0.5                    eight pictures of class 7, of the seeds 3 to 10
+?seed=3&class=7:0.8,9:0.2                               of a mixture of two classes
+?seed=3&class=7&to_seed=5&to_class=9&num=12             twelve steps from one picture to another
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+
+from biggan_jax.types import UserError
+
+MOST = 32
+"""Images in one view."""
+
+MOST_MIXED = 8
+"""Classes in one mixture."""
+
+SEEDS = 2**31
+"""Seeds run from 0 to one less."""
+
+KEYS = ("seed", "class", "num", "truncation", "to_seed", "to_class")
+
+Mixture = tuple[tuple[int, float], ...]
+"""(class, weight), the weights adding up to one; empty for an unconditional model."""
+
+
+@dataclasses.dataclass(frozen=True)
+class End:
+    """What makes one picture, given the truncation."""
+
+    seed: int
+    mixture: Mixture
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """`num` pictures of consecutive seeds from `start` on; or, where there is a `goal`, `num` steps from the one to the other."""
+
+    num: int
+    truncation: float | None
+    start: End
+    goal: End | None = None
+
+
+def parse(query: Mapping[str, str], num_classes: int, limit: float | None) -> View:
+    """The view that a link's query asks for. limit: the largest truncation; None where there can be none.
+
+    Raises UserError, in one sentence, for what is unknown, out of range or not a number.
+    """
+    for key in query:
+        if key not in KEYS:
+            raise UserError(f"{key!r} is unknown; a link may say {', '.join(KEYS)}")
+    num = _whole(query, "num", 8, 1, MOST)
+    truncation = _truncation(query.get("truncation"), limit)
+    start = End(_whole(query, "seed", 0, 0, SEEDS - 1), _mixture(query.get("class"), num_classes))
+    if "to_seed" not in query and "to_class" not in query:
+        return View(num, truncation, start)
+    mixture = _mixture(query["to_class"], num_classes) if "to_class" in query else start.mixture
+    return View(num, truncation, start, End(_whole(query, "to_seed", start.seed, 0, SEEDS - 1), mixture))
+
+
+def _whole(query: Mapping[str, str], key: str, default: int, least: int, most: int) -> int:
+    text = query.get(key)
+    if text is None:
+        return default
+    number = _digits(text)
+    if number is None or not least <= number <= most:
+        raise UserError(f"{key} {_short(text)} is not a whole number from {least} to {most}")
+    return number
+
+
+def _truncation(text: str | None, limit: float | None) -> float | None:
+    if text is None:
+        return None
+    if limit is None:
+        raise UserError("truncation is not defined for this model, whose z is not drawn from the normal distribution")
+    value = _number(text)
+    if not 0 < value <= limit:
+        raise UserError(f"truncation {_short(text)} is not a number above 0 and up to {limit:g}; leave it out for none")
+    return value
+
+
+def _mixture(text: str | None, num_classes: int) -> Mixture:
+    """`7`, or `7:0.8,9:0.2`; weights are relative to each other."""
+    if not num_classes:
+        if text is not None:
+            raise UserError("this model is unconditional, it has no classes")
+        return ()
+    parts = [part.partition(":") for part in ("0" if text is None else text).split(",")]
+    if len(parts) > MOST_MIXED:
+        raise UserError(f"a mixture of {len(parts)} classes is too much; at most {MOST_MIXED} can be mixed")
+    weights: dict[int, float] = {}
+    for name, colon, weight in parts:
+        label, share = _digits(name), _number(weight) if colon else 1.0
+        if label is None or label >= num_classes:
+            raise UserError(f"class {_short(name)} is unknown; this model has classes 0 to {num_classes - 1}")
+        if label in weights:
+            raise UserError(f"class {label} is named twice")
+        if not 0 <= share <= 1:
+            raise UserError(f"the weight {_short(weight)} of class {label} is not a number from 0 to 1")
+        weights[label] = share
+    total = sum(weights.values())
+    if total < 1e-6:
+        raise UserError("one weight of a mixture, at least, must be above 0")
+    return tuple((label, share / total) for label, share in weights.items())
+
+
+def _digits(text: str) -> int | None:
+    # int() would take signs, spaces and underscores, and digits by the million.
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 10 else None
+
+
+def _number(text: str) -> float:
+    """NaN for what is none, so that it lies in no range."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 20 else text[:20] + "...")
