@@ -4,7 +4,7 @@ import re
 
 from biggan_jax.types import UserError
 
-TERM = re.compile(r"(?P<sign>[+-])?\s*(?:(?P<factor>\d+\.?\d*|\.\d+)\s*\*\s*)?(?P<name>[^\s*](?:[^*]*[^\s*])?)")
+TERM = re.compile(r"(?P<sign>[+-])?\s*(?:(?P<factor>\d+\.?\d*|\.\d+)\s*\*\s*)?(?P<name>[^\s*+-](?:[^*]*[^\s*])?)")
 
 
 def terms(text: str) -> list[tuple[float, str]]:
@@ -13,7 +13,7 @@ def terms(text: str) -> list[tuple[float, str]]:
     Between terms, + and - stand with space on both sides, so that names may hold them, as file names do. Raises UserError
     if `text` is no such sum.
     """
-    first, *rest = re.split(r"\s([+-])(?=\s)", text)
+    first, *rest = re.split(r"\s([+-])(?=\s|$)", text)
     found = []
     for sign, term in zip(["+", *rest[::2]], [first, *rest[1::2]], strict=True):
         match = TERM.fullmatch(term.strip())

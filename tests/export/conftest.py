@@ -1,0 +1,3 @@
+from tests.edit.conftest import sampler
+
+__all__ = ["sampler"]

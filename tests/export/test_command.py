@@ -1,0 +1,32 @@
+"""The exporting command as a user meets it."""
+
+import json
+
+import pytest
+
+from tests.test_commands import refused, run, workdir
+
+__all__ = ["workdir"]
+
+
+@pytest.fixture(scope="module")
+def made(workdir, tmp_path_factory):
+    out = tmp_path_factory.mktemp("export") / "set"
+    result = run("export", f"--checkpoint={workdir}", "--statistics=running", "--per_class=2", f"--out={out}")
+    assert result.returncode == 0, result.stderr
+    assert f"20 images of step 0 in {out}, 2 to 2 a class" in result.stdout
+    return out
+
+
+def test_a_set_says_what_made_it(made, workdir):
+    said = json.loads((made / "export.json").read_text())
+    assert said["step"] == 0 and said["checkpoint"].startswith(str(workdir)) and said["truncation"] is None
+    assert said["images"] == 20 and said["images_per_class"]["9"] == 2
+
+
+def test_a_set_that_is_there_is_not_overwritten(made, workdir):
+    refused(run("export", f"--checkpoint={workdir}", "--per_class=3", f"--out={made}"), "not an empty folder")
+
+
+def test_how_many_must_be_said(workdir, tmp_path):
+    refused(run("export", f"--checkpoint={workdir}", f"--out={tmp_path / 'x'}"), "--per_class and --balance_with")
