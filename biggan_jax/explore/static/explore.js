@@ -99,7 +99,7 @@ function place(index, source) {
   const item = $("pictures").children[index] ?? $("pictures").appendChild(slot(index));
   item.querySelector("img").src = source;
   label(item, index);
-  if (shown.goal && index === Math.min(position(), shown.num - 1)) $("frame").src = source;
+  if (index === position()) showFrame(index);
 }
 
 function slot(index) {
@@ -354,6 +354,7 @@ function showControls() {
   ends.start.show();
   if (going) ends.goal.show();
   else if (playing) play(false);
+  showFrame(position());
   [...$("pictures").children].forEach(label);
 }
 
