@@ -1,6 +1,7 @@
 """Owns sheets that move: their columns one after the other, there and back, as GIF or MP4. Must not know what they show."""
 
 import math
+import subprocess
 
 import numpy as np
 from etils import epath
@@ -14,6 +15,9 @@ SUFFIXES = (".gif", ".mp4")
 
 FRAMES_PER_SECOND = 20
 
+SMALLEST = 144
+"""Pixels: few pictures move at once, and there is room to see them."""
+
 
 def frames(sheet: Sheet) -> list[np.ndarray]:
     """The rows' pictures side by side, about a square of them, a frame a column: uint8 [H, W, 3], for a loop there and back."""
@@ -22,9 +26,11 @@ def frames(sheet: Sheet) -> list[np.ndarray]:
     down = -(-rows // across)
     images = np.full((down * across, columns, *shape), 255, np.uint8)
     images[:rows] = sheet.images
-    words = [*(" ".join(words.split("\n")) for words in sheet.rows), *[""] * (down * across - rows)]
+    words = [*sheet.rows, *[""] * (down * across - rows)]
     captions = [words[i * across : (i + 1) * across] for i in range(down)] if any(words) else ()
-    there = [draw(Sheet(images[:, i].reshape(down, across, *shape), captions=captions)) for i in range(columns)]
+    there = [
+        draw(Sheet(images[:, i].reshape(down, across, *shape), captions=captions), SMALLEST) for i in range(columns)
+    ]
     return there + there[-2:0:-1]
 
 
@@ -49,20 +55,20 @@ def _gif(path: str, frames: list[np.ndarray]) -> None:
 
 def _mp4(path: str, frames: list[np.ndarray]) -> None:
     height, width, _ = frames[0].shape
-    even = ((0, height % 2), (0, width % 2), (0, 0))  # Its colours are kept for each two by two pixels.
-    height, width = height + height % 2, width + width % 2
-    writer = _ffmpeg().write_frames(
-        path, (width, height), fps=FRAMES_PER_SECOND, quality=8, macro_block_size=2, output_params=["-f", "mp4"]
-    )
-    writer.send(None)
-    for frame in frames:
-        writer.send(np.ascontiguousarray(np.pad(frame, even, constant_values=255)))
-    writer.close()
+    even = ((0, height % 2), (0, width % 2), (0, 0))  # Colours are kept for each two by two pixels.
+    pixels = b"".join(np.pad(frame, even, constant_values=255).tobytes() for frame in frames)
+    size = f"{width + width % 2}x{height + height % 2}"
+    read = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", str(FRAMES_PER_SECOND), "-i", "-"]
+    write = ["-c:v", "libx264", "-crf", "18", "-pix_fmt", "yuv420p", "-movflags", "+faststart", "-f", "mp4", path]
+    done = subprocess.run([_ffmpeg(), "-y", "-loglevel", "error", *read, *write], input=pixels, capture_output=True)
+    if done.returncode:
+        raise OSError(f"ffmpeg: {' '.join(done.stderr.decode(errors='replace').split())[-200:]}")
 
 
-def _ffmpeg():
+def _ffmpeg() -> str:
+    """The program, which comes in a package."""
     try:
         import imageio_ffmpeg
     except ImportError:
         raise UserError("an .mp4 is written by ffmpeg: pip install 'biggan-jax[video]', or give a .gif") from None
-    return imageio_ffmpeg
+    return imageio_ffmpeg.get_ffmpeg_exe()

@@ -39,10 +39,10 @@ def in_rows(images: np.ndarray, rows: int) -> np.ndarray:
     return images.reshape(rows, -1, *images.shape[1:])
 
 
-def draw(sheet: Sheet) -> np.ndarray:
-    """The sheet on white, its words in black: uint8 [H, W, 3]."""
+def draw(sheet: Sheet, smallest: int = SMALLEST) -> np.ndarray:
+    """The sheet on white, its words in black: uint8 [H, W, 3]. smallest: what pictures are enlarged to, or above."""
     rows, columns, height, width, _ = sheet.images.shape
-    images = _resized(sheet.images, _factor(max(rows * height, columns * width), min(height, width)))
+    images = _resized(sheet.images, _factor(max(rows * height, columns * width), min(height, width), smallest))
     _, _, height, width, _ = images.shape
     margin = max(2, width // 36)
     size = max(14, min(width // 9, 40))
@@ -54,8 +54,9 @@ def draw(sheet: Sheet) -> np.ndarray:
     left = edge + (round(max(_width(label, font) for label in labels)) + 2 * margin if any(labels) else 0)
     top = edge + (line if any(sheet.columns) else 0)
     # A row is no lower than its words.
-    words_height = max((label.count("\n") + 1 for label in labels), default=0) * line
-    row_height = max(height + (round(1.5 * line) if sheet.captions else 0), words_height) + margin
+    under = max((_lines(caption) for row in sheet.captions for caption in row), default=0)
+    under_height = (under * line + line // 2) if under else 0
+    row_height = max(height + under_height, max(map(_lines, labels), default=0) * line) + margin
     y = top + row_height * np.arange(rows + 1) + 8 * margin * _breaks(sheet.row_breaks, rows)
     x = left + (width + margin) * np.arange(columns + 1) + 8 * margin * _breaks(sheet.column_breaks, columns)
 
@@ -75,15 +76,16 @@ def draw(sheet: Sheet) -> np.ndarray:
     for r, captions in enumerate(sheet.captions):
         for c, caption in enumerate(captions):
             place = x[c] + width / 2, y[r] + height + margin
-            pen.text(place, _fitting(caption, font, width), "black", font, anchor="ma")
+            fitting = "\n".join(_fitting(part, font, width) for part in caption.split("\n"))
+            pen.multiline_text(place, fitting, "black", font, anchor="ma", align="center", spacing=size // 4)
     return np.asarray(canvas)
 
 
-def _factor(longest: int, smallest: int) -> int:
-    """Above 0 to enlarge by, below to shrink by: pictures of `smallest` pixels, of which `longest` pixels are in a row."""
-    if longest > LONGEST and smallest >= 2 * SMALLEST:
-        return -min(math.ceil(longest / LONGEST), smallest // SMALLEST)
-    return max(1, min(math.ceil(SMALLEST / smallest), LONGEST // longest))
+def _factor(longest: int, size: int, smallest: int) -> int:
+    """Above 0 to enlarge by, below to shrink by: pictures of `size` pixels, of which `longest` pixels are in a row."""
+    if longest > LONGEST and size >= 2 * smallest:
+        return -min(math.ceil(longest / LONGEST), size // smallest)
+    return max(1, min(math.ceil(smallest / size), LONGEST // longest))
 
 
 def _resized(images: np.ndarray, factor: int) -> np.ndarray:
@@ -114,6 +116,10 @@ def _fitting(words: str, font: ImageFont.FreeTypeFont, room: float) -> str:
     while letters > 3 and font.getlength(_shortened(words, letters)) > room:
         letters -= 1
     return _shortened(words, letters)
+
+
+def _lines(words: str) -> int:
+    return words.count("\n") + 1
 
 
 def _width(words: str, font: ImageFont.FreeTypeFont) -> float:
