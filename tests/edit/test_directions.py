@@ -30,6 +30,8 @@ def test_labels_that_hang_on_nothing_are_told_no_better_than_by_chance():
 def test_labels_that_z_separates_have_a_direction_too():
     z = latents(300)
     assert directions.find(z, (z[:, 3] > 0).astype(int)).vector[3] > 0.9
+    fewer_than_entries = directions.find(z[:10], np.arange(10) % 2)
+    assert np.linalg.norm(fewer_than_entries.vector) == pytest.approx(1)
 
 
 def test_one_label_only_has_no_direction():
