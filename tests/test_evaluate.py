@@ -1,12 +1,22 @@
 """The judging command as a user meets it."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
+import jax
 import numpy as np
 import pytest
 
+from biggan_jax import sampler
+from biggan_jax.checkpoint import Checkpoints, load_generator
+from biggan_jax.models import build_gan
+from biggan_jax.state import init_state
+from tests.conftest import tiny_config
 from tests.test_commands import refused, run, workdir  # noqa: F401
+from tests.test_multihost import environment, free_port
 
 OPTIONS = "--network=classifier", "--num=40", "--passes=2", "--reference=test", "--reference_count=60", "--batch_size=2"
 
@@ -59,9 +69,6 @@ def test_a_sweep_draws_its_curve_and_goes_on_where_it_stopped(copy):
 def test_a_file_of_samples_gets_the_scores_of_the_checkpoint_that_made_it(copy, tmp_path):
     """40 samples, balanced: by `sample` in order of classes, by `evaluate` in turn, with other z; so those are handed over."""
     samples, latents = tmp_path / "samples.npz", tmp_path / "latents.npz"
-    from biggan_jax import sampler
-    from biggan_jax.checkpoint import load_generator
-
     drawn = sampler.ready(load_generator(copy), statistics="running")
     np.savez(latents, z=drawn.latents(40), y=np.arange(40, dtype=np.int32) % 10)
     shared = f"--checkpoint={copy}", "--statistics=running"
@@ -77,17 +84,54 @@ def test_a_file_of_samples_gets_the_scores_of_the_checkpoint_that_made_it(copy, 
         assert figure == pytest.approx(of_checkpoint["scores"][name], rel=1e-2, abs=0.03), name
 
 
+def test_watching_judges_what_is_there_and_what_comes_until_the_run_is_at_its_end(tmp_path):
+    c = tiny_config()
+    c.data.name, c.num_steps = "mnist5k", 2
+    state = jax.jit(lambda: init_state(build_gan(c), 0))()
+    for folder, step in ((tmp_path / "run", 1), (tmp_path / "later", 2)):
+        checkpoints = Checkpoints(folder, keep=1)
+        checkpoints.save(state.replace(step=np.int32(step)), c)
+        checkpoints.close()
+    options = f"--checkpoint={tmp_path / 'run'}", *OPTIONS, "--scores=fid", "--watch", "--watch_every=0.1"
+    command = [sys.executable, "-m", "biggan_jax.evaluate", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
+        lines = iter(watching.stdout.readline, "")
+        assert any(line.startswith("|    1 |") for line in lines), "the first is judged, and it goes on"
+        os.rename(tmp_path / "later" / "checkpoints" / "2", tmp_path / "run" / "checkpoints" / "2")
+        assert any(line.startswith("|    2 |") for line in lines)
+        assert watching.wait(60) == 0
+    assert [r["step"] for r in records(tmp_path / "run")] == [1, 2]
+
+
+@pytest.mark.slow
+def test_two_hosts_judge_as_one_and_the_first_alone_writes(copy, tmp_path):
+    options = f"--checkpoint={copy}", *OPTIONS, "--statistics=running", f"--out={tmp_path}"
+    cluster = "--multihost", f"--coordinator=localhost:{free_port()}", "--num_processes=2"
+    command = [sys.executable, "-m", "biggan_jax.evaluate", *options, *cluster]
+    both = [subprocess.Popen([*command, f"--process_id={i}"], env=environment()) for i in range(2)]
+    assert [process.wait(300) for process in both] == [0, 0]
+    (together,) = records(tmp_path)
+    assert run("evaluate", *options[:-1], f"--out={tmp_path / 'one'}").returncode == 0
+    (alone,) = records(tmp_path / "one")
+    assert together["protocol"] == alone["protocol"]
+    for name, figure in alone["scores"].items():
+        assert together["scores"][name] == pytest.approx(figure, rel=1e-2, abs=0.03), name
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         ([], "one of --checkpoint and --npz is needed"),
-        (["--npz=a.npz"], "--npz=a.npz is not an .npz with an array arr_0"),
+        (["--npz=a.npz"], "a.npz is not an .npz of arrays"),
         (["--npz=a.npz", "--all"], "are about checkpoints"),
         (["--checkpoint=nowhere", "--network=classifier"], "no checkpoint at"),
         (["--checkpoint=COPY"], "inception-2015 needs its weights: --inception=PATH"),
         (["--checkpoint=COPY", "--network=classifier", "--scores=fdi"], "did you mean fid"),
         (["--checkpoint=COPY", "--network=classifier", "--truncation-sweep=0:1:5"], "is not LOW:HIGH:COUNT"),
-        (["--checkpoint=COPY", "--network=classifier", "--reference=nowhere.npz"], "--reference=nowhere.npz is not"),
+        (
+            ["--checkpoint=COPY", "--network=classifier", "--reference=nowhere.npz"],
+            "nowhere.npz is not an .npz of arrays",
+        ),
     ],
 )
 def test_a_mistake_is_one_sentence(copy, arguments, sentence):

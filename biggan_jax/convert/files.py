@@ -1,24 +1,21 @@
 """Owns reading and writing state dicts on disk: PyTorch's files, and .npz. Must not know what the arrays mean."""
 
-import zipfile
 from typing import Any
 
 import numpy as np
 from etils import epath
 
 from biggan_jax.convert.tables import Arrays
+from biggan_jax.files import read_npz
 from biggan_jax.types import UserError
 
 
 def read_arrays(path: epath.Path) -> Arrays:
     """The state dict in a .npz (all of its arrays, or those named state/...), or in a file that torch.save wrote."""
     if path.suffix == ".npz":
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                prefix = "state/" if any(name.startswith("state/") for name in arrays.files) else ""
-                return {name.removeprefix(prefix): arrays[name] for name in arrays.files if name.startswith(prefix)}
-        except (OSError, EOFError, ValueError, AttributeError, zipfile.BadZipFile) as error:
-            raise UserError(f"{path} is not an .npz of arrays: {error}") from error
+        arrays = read_npz(path)
+        prefix = "state/" if any(name.startswith("state/") for name in arrays) else ""
+        return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
     loaded = read_torch(path)
     if not isinstance(loaded, dict) or not all(hasattr(value, "detach") for value in loaded.values()):
         raise UserError(f"{path} is not a state dict: it must map names to tensors")

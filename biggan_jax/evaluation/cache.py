@@ -3,15 +3,16 @@
 Everything is named by what it was made of, so nothing in it is ever stale; the whole folder may be deleted at any time.
 """
 
+import contextlib
 import hashlib
 import os
-import zipfile
 from collections.abc import Callable
 
 import numpy as np
 from etils import epath
 
-from biggan_jax.files import whole
+from biggan_jax.files import read_npz, whole
+from biggan_jax.types import UserError
 
 Arrays = dict[str, np.ndarray]
 
@@ -28,11 +29,8 @@ def cached(kind: str, made_of: str, make: Callable[[], Arrays]) -> Arrays:
     name = hashlib.sha256(made_of.encode()).hexdigest()[:32]
     path = folder() / kind / f"{name}.npz"
     if path.exists():
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-                return {key: arrays[key] for key in arrays.files}
-        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
-            pass  # Damaged: as good as not there.
+        with contextlib.suppress(UserError):  # Damaged: as good as not there.
+            return read_npz(path)
     arrays = make()
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole(path, by=f".{os.getpid()}") as unfinished, open(unfinished, "wb") as file:

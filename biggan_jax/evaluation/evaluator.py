@@ -6,6 +6,7 @@ It must not know command lines, nor where scores are kept.
 import dataclasses
 from collections.abc import Callable
 
+import jax
 import numpy as np
 from jax.sharding import Mesh
 
@@ -18,6 +19,7 @@ from biggan_jax.evaluation.networks import FeatureNetwork
 from biggan_jax.evaluation.protocol import Protocol
 from biggan_jax.evaluation.reference import Reference
 from biggan_jax.sampler import Sampler
+from biggan_jax.sharding import make_mesh
 
 LABELS: dict[str, Callable[[np.random.Generator, int, int, np.ndarray], np.ndarray]] = {
     "balanced": lambda rng, num, classes, real: np.arange(num) % classes,
@@ -70,7 +72,9 @@ class Evaluator:
     def judge_images(self, batches: Batches) -> Scores:
         """Of images that come in batches."""
         samples: Seen = features.together(features.seen(self.network, batches, self.mesh))
-        return judge.scores(samples, self.reference, self.wanted, self.mesh)
+        # All hosts hold all features: each works on its own devices.
+        own = None if self.mesh is None else make_mesh(jax.local_devices())
+        return judge.scores(samples, self.reference, self.wanted, own)
 
     def _protocol(self, samples, labels, truncation, statistics, weights, seed) -> Protocol:
         return Protocol(

@@ -32,7 +32,7 @@ def test_what_came_in_can_be_sampled_as_there(converted, tmp_path):
     command = f"--checkpoint={converted}", f"--latents={tmp_path / 'latents.npz'}", f"--out={tmp_path / 'images.npz'}"
     result = run("sample", *command, "--statistics=running", "--float")
     assert result.returncode == 0, result.stderr
-    images = np.load(tmp_path / "images.npz")["images"]
+    images = np.load(tmp_path / "images.npz")["arr_0"]
     np.testing.assert_allclose(images, parity.to_nhwc(arrays["out_eval"]), atol=2e-5)
 
 

@@ -1,0 +1,151 @@
+"""What samples and scores cost: `python benchmarks/sampling.py --config=biggan_imagenet128 [--network=inception-2015] [--json=F]`.
+
+Weights are fresh ones: what a sample costs does not depend on them. With --topology=v4:2x2x1 nothing runs: the TPU compiler
+estimates both for chips that need not be there, and how long FID of 50,000 samples would take.
+"""
+
+import functools
+import json
+import os
+import pathlib
+import statistics
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import flags
+from measure import environment
+from ml_collections import config_flags
+
+from biggan_jax import cli, sampling, sharding
+from biggan_jax import config as configs
+from biggan_jax.evaluation.efficientnet import EfficientNetLite0
+from biggan_jax.evaluation.inception import Inception
+from biggan_jax.evaluation.weights import shapes_of
+from biggan_jax.models import build_gan
+from biggan_jax.plan import hlo, program, target
+from biggan_jax.plan import report as plan_report
+from biggan_jax.plan.chips import chip_of
+from biggan_jax.state import init_state
+from biggan_jax.types import UserError
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "Whose G draws.", lock_config=True)
+NETWORK = flags.DEFINE_enum(
+    "network", "inception-2015", ["inception-2015", "efficientnet-lite0"], "What looks at samples."
+)
+BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Images at a time on each device.", lower_bound=1)
+BATCHES = flags.DEFINE_integer("batches", 5, "That are timed, after one that is not.", lower_bound=1)
+TOPOLOGY = flags.DEFINE_string(
+    "topology", None, "A TPU slice, VERSION:SHAPE in chips: estimates instead of measurements."
+)
+SAMPLES = flags.DEFINE_integer("samples", 50_000, "For the estimate.", lower_bound=1)
+JSON = flags.DEFINE_string("json", None, "Writes the figures to this file.")
+
+
+def main() -> None:
+    if CONFIG.value is None:
+        raise UserError("--config is needed, such as --config=biggan_imagenet128")
+    configs.validate(CONFIG.value)
+    report = estimate(CONFIG.value) if TOPOLOGY.value else measure(CONFIG.value)
+    print(json.dumps(report, indent=1))
+    if JSON.value:
+        pathlib.Path(JSON.value).write_text(json.dumps(report, indent=1) + "\n")
+
+
+def stages(gan, shapes, size: int):
+    """Name to (jitted function, arguments as shapes): one batch of samples, a look at them, and one pass of standing statistics."""
+    network = Inception() if NETWORK.value == "inception-2015" else EfficientNetLite0()
+    z, y = jax.ShapeDtypeStruct((size, gan.dim_z), jnp.float32), jax.ShapeDtypeStruct((size,), jnp.int32)
+    resolution = gan.generator.resolution
+    images = jax.ShapeDtypeStruct((size, resolution, resolution, 3), jnp.uint8)
+    draw = functools.partial(sampling.images, gan)
+
+    def look(params, images):
+        return network.apply(params, sharding.constrain_batch(images, gan.mesh))
+
+    moments = functools.partial(sampling._batch_moments, gan, batch_size=size, truncation=None)
+    weights, batch_stats = shapes
+    number = jax.ShapeDtypeStruct((), jnp.uint32)
+    return {
+        "sample": (jax.jit(draw), (weights, batch_stats, z, y)),
+        "look": (jax.jit(look), (shapes_of(network), images)),
+        "standing pass": (jax.jit(lambda w, seed, i: moments(w, seed, i)), (weights, number, number)),
+    }
+
+
+def measure(config) -> dict:
+    """Seconds of each on the devices at hand, the median batch, wall and CPU."""
+    mesh = sharding.make_mesh()
+    size = BATCH_SIZE.value * mesh.size
+    report = {"config": config.model.to_dict(), "batch": size, "network": NETWORK.value, **environment()}
+    for name, (function, shapes) in stages(*game(config, mesh), size).items():
+        rng = np.random.default_rng(0)
+        arguments = jax.tree.map(lambda s, rng=rng: values(rng, s), shapes)
+        began = time.perf_counter()
+        compiled = function.lower(*arguments).compile()
+        compile_seconds = time.perf_counter() - began
+        seconds, cpu = [], []
+        for _ in range(BATCHES.value + 1):
+            wall, spent = time.perf_counter(), cpu_seconds()
+            jax.block_until_ready(compiled(*arguments))
+            seconds.append(time.perf_counter() - wall)
+            cpu.append(cpu_seconds() - spent)
+        median, busy = statistics.median(seconds[1:]), statistics.median(cpu[1:])
+        report[name] = {
+            "images_per_second": size / median,
+            "images_per_cpu_second": size / busy,
+            "compile_seconds": compile_seconds,
+        }
+    return report
+
+
+def estimate(config) -> dict:
+    """Cycles of each by the TPU compiler, and seconds for FID of so many samples, reference statistics being there."""
+    jax.config.update("jax_platforms", "cpu")
+    devices = target.tpu_devices(TOPOLOGY.value)
+    mesh = sharding.make_mesh(devices)
+    size, chip = BATCH_SIZE.value * mesh.size, chip_of(devices[0])
+    report = {
+        "topology": TOPOLOGY.value,
+        "batch": size,
+        "network": NETWORK.value,
+        "estimated": True,
+        **program.versions(),
+    }
+    for name, (function, shapes) in stages(*game(config, mesh), size).items():
+        laid_out = jax.tree.map(
+            lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=sharding.replicated(mesh)), shapes
+        )
+        compiled = program.compile(function.lower(*laid_out), TOPOLOGY.value)
+        kernels = functools.partial(plan_report.kernel_cycles, chip=chip)
+        cycles = sum(hlo.breakdown(compiled.text, plan_report.module_of, kernels).values())
+        report[name] = {"cycles_per_device": cycles, "seconds": cycles / chip.clock, "memory_bytes": compiled.memory}
+    batches = -(-SAMPLES.value // size)
+    seconds = (
+        batches * (report["sample"]["seconds"] + report["look"]["seconds"]) + 100 * report["standing pass"]["seconds"]
+    )
+    return report | {"samples": SAMPLES.value, "seconds_on_devices": seconds}
+
+
+def game(config, mesh):
+    """The GAN, and (weights, moments) as shapes."""
+    gan = build_gan(config, mesh)
+    G = jax.eval_shape(functools.partial(init_state, gan), 0).generator
+    return gan, (G.params, G.stats["batch_stats"])
+
+
+def values(rng: np.random.Generator, shape) -> np.ndarray:
+    """Noise small enough that nothing overflows; positive, since some of it are variances."""
+    if shape.dtype == jnp.float32:
+        return rng.uniform(0.01, 0.1, shape.shape).astype(np.float32)
+    return rng.integers(0, 2, shape.shape).astype(shape.dtype)
+
+
+def cpu_seconds() -> float:
+    times = os.times()
+    return times.user + times.system
+
+
+if __name__ == "__main__":
+    cli.run(main)
