@@ -8,6 +8,8 @@ python -m biggan_jax.edit --do=invert --checkpoint=DIR --picture=cat.jpg [--clas
 Each writes OUT.png, to look at, and OUT.npz, which `sample --latents=OUT.npz` reads (that of `find` is the direction).
 """
 
+import math
+
 import numpy as np
 from absl import flags
 from etils import epath
@@ -88,6 +90,8 @@ def check() -> None:
         raise UserError("--latents says which samples; --num and --class go without it")
     if ATTRIBUTE.value:
         choose(ATTRIBUTES, "--attribute", ATTRIBUTE.value)
+    if not math.isfinite(BY.value):
+        raise UserError(f"--by={BY.value} must be finite, such as 3")
     if DO.value == "move" and not DIRECTION.value:
         raise UserError("--do=move needs --direction, an .npz that --do=find wrote")
     if DO.value == "invert" and not PICTURE.value:

@@ -33,6 +33,8 @@ def id_of(name: str, num_classes: int, names: Callable[[], Sequence[str]]) -> in
         return known.index(name)
     near = difflib.get_close_matches(name, known, 1)
     hint = f"did you mean {near[0]!r}" if near else f"give an id from 0 to {num_classes - 1}"
+    if not {"+", "-"}.isdisjoint(name):
+        hint += ", with spaces around + and - in a sum"
     raise UserError(f"class {name!r} is not known; {hint}")
 
 

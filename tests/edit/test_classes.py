@@ -21,7 +21,7 @@ def test_a_class_is_found_by_name():
         ("2", 2, "class 2 is out of range: this model has classes 0 to 1"),
         ("cats", 2, "class 'cats' is not known; did you mean 'cat'"),
         ("zebra", 2, "give an id from 0 to 1"),
-        ("-1", 2, "give an id from 0 to 1"),
+        ("0+1", 2, "give an id from 0 to 1, with spaces around [+] and - in a sum"),
         ("0", 0, "this model is unconditional"),
     ],
 )
