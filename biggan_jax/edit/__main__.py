@@ -9,6 +9,7 @@ Each writes OUT.png, to look at, and OUT.npz, which `sample --latents=OUT.npz` r
 """
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 from absl import flags
@@ -102,7 +103,10 @@ def check() -> None:
 
 def mix(trained: TrainedGenerator, out: epath.Path) -> None:
     weights, terms = class_sum(trained) if Y.value else (None, [])
-    (mix_latents if Z.value else mix_classes)(trained, out, weights, terms)
+    if Z.value:
+        mix_latents(trained, out, weights)
+    else:
+        mix_classes(trained, out, weights, terms)
 
 
 def class_sum(trained: TrainedGenerator) -> tuple[np.ndarray, list[tuple[str, int]]]:
@@ -123,7 +127,7 @@ def mix_classes(trained: TrainedGenerator, out: epath.Path, weights: np.ndarray,
     latent_files.write_samples(npz(out), sampler, z, y)
 
 
-def mix_latents(trained: TrainedGenerator, out: epath.Path, weights: np.ndarray | None, _) -> None:
+def mix_latents(trained: TrainedGenerator, out: epath.Path, weights: np.ndarray | None) -> None:
     """The latents, then their sum, in a row; of the class that is asked for, else of their own, summed likewise."""
     gan = trained.gan
     factors, names = zip(*expressions.terms(Z.value), strict=True)
@@ -179,7 +183,9 @@ def samples(trained: TrainedGenerator, usual: int) -> tuple[Sampler, np.ndarray,
     return sampler, sampler.latents(num, sampler_flags.SEED.value), y.astype(np.int32)
 
 
-def strip(out, sampler: Sampler, z: np.ndarray, y: np.ndarray, vector: np.ndarray, attribute: str | None) -> np.ndarray:
+def strip(
+    out: epath.Path, sampler: Sampler, z: np.ndarray, y: np.ndarray, vector: np.ndarray, attribute: str | None
+) -> np.ndarray:
     """Draws a row for each sample, moved from -by to +by, prints attributes by column, and returns z [N, columns, dim_z]."""
     z, steps = directions.moved(z, vector, BY.value, COLUMNS.value)
     n, columns, dim_z = z.shape
@@ -237,7 +243,7 @@ def truncation_of(trained: TrainedGenerator, stored: tuple[float, str | None] | 
     return sampler_flags.truncation_of(trained)
 
 
-def show(out: epath.Path, rows, words) -> None:
+def show(out: epath.Path, rows: Sequence[np.ndarray], words: Sequence[Sequence[str]]) -> None:
     sampling.save_png(f"{out}.png", captions.sheet(rows, words), least_width=0)
 
 
