@@ -12,12 +12,13 @@ import pytest
 from tests.test_commands import refused
 from tests.test_train import TINY
 
-SCRIPT = pathlib.Path(__file__).parent.parent / "benchmarks" / "train_step.py"
+FOLDER = pathlib.Path(__file__).parent.parent / "benchmarks"
+SCRIPT = FOLDER / "train_step.py"
 QUICK = f"--config={TINY}", "--config.data.name=fake", "--warmup=1", "--rounds=3"
 
 
-def run(*arguments):
-    command = [sys.executable, str(SCRIPT), *arguments]
+def run(*arguments, script=SCRIPT):
+    command = [sys.executable, str(script), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=600, env=dict(os.environ))
 
 
@@ -115,3 +116,13 @@ def test_a_sweep_on_a_tpu_that_is_not_there_fits_the_compilers_cycles(tmp_path):
     cycles = [row["step_cycles"] for row in report["rows"]]
     assert 0 < cycles[0] < cycles[1] < cycles[2] and all(row["estimated"] for row in report["rows"])
     refused(run(*QUICK, "--sweep=batch:8,16,32", "--topology=v5e:2x2"), "has 4 devices, and a sweep is on one")
+
+
+def test_sampling_and_looking_are_measured(tmp_path):
+    options = "--config=digits", "--network=efficientnet-lite0", "--batch_size=1", "--batches=1"
+    result = run(*options, f"--json={tmp_path / 'f.json'}", script=FOLDER / "sampling.py")
+    assert result.returncode == 0, result.stderr
+    report = json.loads((tmp_path / "f.json").read_text())
+    assert report["batch"] == 8 and report["network"] == "efficientnet-lite0"
+    for name in ("sample", "look", "standing pass"):
+        assert report[name]["images_per_second"] > 0 and report[name]["images_per_cpu_second"] > 0
