@@ -53,7 +53,7 @@ def test_an_mp4_has_all_frames_at_an_even_size(frames, tmp_path):
 
 def test_an_mp4_that_cannot_be_written_is_an_error_of_the_system(frames, tmp_path):
     pytest.importorskip("imageio_ffmpeg")
-    with pytest.raises(OSError, match="No such file or directory"):
+    with pytest.raises(OSError, match="ffmpeg: .*No such file or directory"):
         animation.save(epath.Path(tmp_path / "missing" / "a.mp4"), frames[:1])
 
 
