@@ -7,10 +7,7 @@ import numpy as np
 from absl import flags
 from etils import epath
 
-from biggan_jax import cli, sampler_flags, sampling
-from biggan_jax.checkpoint import TrainedGenerator
-from biggan_jax.files import read_npz, whole
-from biggan_jax.latents import Truncation
+from biggan_jax import cli, latent_files, sampler_flags, sampling
 from biggan_jax.sampler import Sampler
 from biggan_jax.types import UserError
 
@@ -37,7 +34,9 @@ def main() -> None:
     trained = sampler_flags.load()
     truncation = sampler_flags.truncation_of(trained)
     if LATENTS.value:
-        z, y, truncation = read_latents(LATENTS.value, trained, truncation)
+        z, y, stored = latent_files.read_latents(LATENTS.value, trained.gan)
+        if truncation is None and stored:
+            truncation = sampler_flags.truncation_of(trained, *stored)
         sampler = sampler_flags.ready(trained, truncation)
     else:
         classes = sampler_flags.chosen_classes(CLASSES.value, trained.gan.num_classes)
@@ -51,39 +50,9 @@ def main() -> None:
     print(f"{len(z)} images of step {trained.step} in {out}")
 
 
-def read_latents(
-    path: str, trained: TrainedGenerator, truncation: Truncation | None
-) -> tuple[np.ndarray, np.ndarray, Truncation | None]:
-    """z and y of an .npz, checked against the model, and their truncation: the flags', else the file's, if it says one."""
-    arrays = read_npz(path)
-    if not arrays.keys() >= {"z", "y"}:
-        raise UserError(f"--latents={path} has the arrays {', '.join(arrays)}; z and y are needed")
-    z, y = arrays["z"].astype(np.float32), arrays["y"]
-    if truncation is None and "truncation" in arrays:
-        kind = str(arrays["truncation_kind"]) if "truncation_kind" in arrays else None
-        truncation = sampler_flags.truncation_of(trained, float(arrays["truncation"]), kind)
-    gan = trained.gan
-    if z.ndim != 2 or z.shape[1] != gan.dim_z or not len(z) or y.ndim == 0 or len(y) != len(z):
-        raise UserError(
-            f"--latents={path}: z {list(z.shape)} and y {list(y.shape)}; this model takes z [N, {gan.dim_z}] and y [N]"
-        )
-    if not np.isfinite(z).all():
-        raise UserError(f"--latents={path}: z holds values that are not finite")
-    if y.ndim == 2 and y.shape[1] == gan.num_classes:
-        return z, y.astype(np.float32), truncation
-    if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer):
-        raise UserError(f"--latents={path}: y must be integers [N], or mixtures [N, {gan.num_classes}]")
-    sampler_flags.check_classes(y, gan.num_classes)
-    return z, y.astype(np.int32), truncation
-
-
 def write(out: epath.Path, sampler: Sampler, z: np.ndarray, y: np.ndarray) -> None:
     if out.suffix == ".npz":
-        images = sampler.floats(z, y) if FLOAT.value else sampler.images(z, y)
-        truncated = sampler.truncation
-        also = {"truncation": truncated.threshold, "truncation_kind": truncated.kind} if truncated else {}
-        with whole(out) as unfinished, open(unfinished, "wb") as file:
-            np.savez(file, arr_0=images, z=z, y=y, **also)
+        latent_files.write_samples(out, sampler, z, y, floats=FLOAT.value)
         return
     _, counts = np.unique(y, return_counts=True, axis=0)
     # A row a class where all classes have equally many; otherwise about a square.

@@ -19,6 +19,8 @@ import numpy as np
 import pytest
 
 from biggan_jax.models import build_gan
+from biggan_jax.sampler import Sampler
+from biggan_jax.sampling import evaluation_weights
 from biggan_jax.state import init_state
 from tests.configs import tiny
 
@@ -40,6 +42,14 @@ def game(request):
     """(gan, fresh state) of either family, without a mesh. Attention is switched on: with gamma 0 it gets no gradient."""
     gan = build_gan(tiny_config(request.param))
     return gan, with_attention(jax.jit(lambda seed: init_state(gan, seed))(0))
+
+
+@pytest.fixture(scope="session")
+def sampler():
+    """A tiny sampler, of fresh weights and of moments as they are before training: nothing is compiled to have it."""
+    gan = build_gan(tiny_config())
+    G = jax.jit(lambda: init_state(gan, 0))().generator
+    return Sampler(gan, evaluation_weights(gan, G.params, G.stats["spectral"]), G.stats["batch_stats"], None, "running")
 
 
 def with_attention(state, gamma=0.5):

@@ -19,7 +19,7 @@ ORDER = [
     ["train_step", "sampling"],
     ["checkpoint", "data", "writers", "interrupt", "hosts"],
     ["sampler", "convert", "hooks", "finetune"],
-    ["evaluation", "sampler_flags", "cluster_flags"],
+    ["evaluation", "latent_files", "sampler_flags", "cluster_flags"],
     ["sheets", "edit", "train"],
     ["main", "sample", "evaluate", "export", "explore", "demo", "plan"],
 ]

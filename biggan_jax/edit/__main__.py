@@ -15,11 +15,11 @@ import numpy as np
 from absl import flags
 from etils import epath
 
-from biggan_jax import cli, sampler_flags, sampling
+from biggan_jax import cli, latent_files, sampler_flags, sampling
 from biggan_jax.checkpoint import TrainedGenerator
 from biggan_jax.config import choose
 from biggan_jax.data import picture
-from biggan_jax.edit import arithmetic, captions, classes, directions, expressions, inversion, latent_files
+from biggan_jax.edit import arithmetic, captions, classes, directions, expressions, inputs, inversion
 from biggan_jax.edit.attributes import ATTRIBUTES
 from biggan_jax.latents import Truncation
 from biggan_jax.sampler import Sampler
@@ -131,7 +131,7 @@ def mix_latents(trained: TrainedGenerator, out: epath.Path, weights: np.ndarray 
     """The latents, then their sum, in a row; of the class that is asked for, else of their own, summed likewise."""
     gan = trained.gan
     factors, names = zip(*expressions.terms(Z.value), strict=True)
-    places = [latent_files.row_of(name) for name in names]
+    places = [inputs.row_of(name) for name in names]
     files = {path: latent_files.read_latents(path, gan) for path, _ in places}
     for name, (path, row) in zip(names, places, strict=True):
         if row >= len(files[path][0]):
@@ -154,7 +154,7 @@ def find(trained: TrainedGenerator, out: epath.Path) -> None:
     """The direction, and a strip along it."""
     sampler, z, y = samples(trained, 2000)
     measure = ATTRIBUTES.get(ATTRIBUTE.value)
-    scores = measure(sampler.images(z, y)) if measure else latent_files.read_scores(LABELS.value, len(z))
+    scores = measure(sampler.images(z, y)) if measure else inputs.read_scores(LABELS.value, len(z))
     found = directions.find(z, directions.as_labels(scores, y), sampler_flags.SEED.value)
     what = ATTRIBUTE.value or LABELS.value
     print(f"{what}: held-out accuracy {found.accuracy:.3f}, chance {found.chance:.3f}, of {len(z)} samples")
@@ -165,7 +165,7 @@ def find(trained: TrainedGenerator, out: epath.Path) -> None:
 
 def move(trained: TrainedGenerator, out: epath.Path) -> None:
     """Samples moved along a direction that was found, a row each."""
-    vector, attribute = latent_files.read_direction(DIRECTION.value, trained.gan)
+    vector, attribute = inputs.read_direction(DIRECTION.value, trained.gan)
     sampler, z, y = samples(trained, SHOWN)
     z = strip(out, sampler, z, y, vector, attribute)
     latent_files.write_samples(npz(out), sampler, z.reshape(-1, z.shape[-1]), np.repeat(y, z.shape[1], axis=0))
