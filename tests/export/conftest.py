@@ -1,3 +1,0 @@
-from tests.edit.conftest import sampler
-
-__all__ = ["sampler"]
