@@ -19,7 +19,7 @@ from biggan_jax.data.source import Source
 from biggan_jax.evaluation.content import digest_of
 from biggan_jax.evaluation.networks import NETWORKS, Training, open_network
 from biggan_jax.sheets import animation, draws, layout, neighbours
-from biggan_jax.sheets.interpolation import BETWEEN, interpolation
+from biggan_jax.sheets.interpolation import BETWEEN, interpolation, pairs
 from biggan_jax.sheets.layout import Sheet
 from biggan_jax.types import UserError
 
@@ -129,9 +129,9 @@ def by_class(draw: Callable[..., Sheet], most: int) -> Callable[[TrainedGenerato
 def draw_interpolation(trained: TrainedGenerator, columns: int) -> Sheet:
     classes, rows = chosen_classes(trained, 10), ROWS.value or 6
     check_count(rows, columns)
-    # Before what takes long.
-    if BETWEEN_.value != "z" and len(classes) < 2:
-        raise UserError("between classes there must be two or more of them; give --classes=3,7 or --between=z")
+    if BETWEEN_.value != "z":
+        pairs(classes, rows)  # Refuses what cannot be, before what takes long.
+    names = names_of(trained)
     sampler = sampler_flags.ready(trained, sampler_flags.truncation_of(trained))
     return interpolation(
         sampler,
@@ -141,7 +141,7 @@ def draw_interpolation(trained: TrainedGenerator, columns: int) -> Sheet:
         between=BETWEEN_.value,
         spherical=SPHERICAL.value,
         seed=sampler_flags.SEED.value,
-        names=names_of(trained),
+        names=names,
     )
 
 
@@ -150,9 +150,10 @@ def draw_truncation(trained: TrainedGenerator, columns: int) -> Sheet:
     thresholds = [threshold(text) for text in THRESHOLDS.value] if THRESHOLDS.value else usual
     classes = chosen_classes(trained, 2)
     check_count(len(classes) * len(thresholds), columns)
+    names = names_of(trained)
     # One after the other: of each there are statistics to be made.
     samplers = (sampler_flags.ready(trained, sampler_flags.truncation_of(trained, t)) for t in thresholds)
-    return draws.truncation(samplers, classes, columns, sampler_flags.SEED.value, names_of(trained))
+    return draws.truncation(samplers, classes, columns, sampler_flags.SEED.value, names)
 
 
 def threshold(text: str) -> float:
