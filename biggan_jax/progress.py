@@ -44,7 +44,8 @@ def track_many(items: Iterable[T], what: str, total: int) -> Iterator[T]:
                 logger.info("%s: %d of %d%s", what, done, total, left)
             yield item
     finally:
-        bar.stop()
+        if bar.live.is_started:  # Else it would print an empty line.
+            bar.stop()
 
 
 class ProgressLine:
