@@ -225,7 +225,9 @@ def reference_source(config, resolution: int | None) -> tuple[Source, str]:
         if config is None:
             raise UserError(f"--npz needs --reference=FILE.npz or FOLDER, or --config for whose {name} split it is")
         source = data.make_source(config, name)
-        what = config.data.dataset or (config.data.name if config.data.name != "tfds" else config.data.dir)
+        what = config.data.dataset or (
+            config.data.name if config.data.name != "tfds" else epath.Path(config.data.dir).name
+        )
         return source, f"{what} {name}, {config.model.resolution} px, resized by {config.data.resize}"
     path = epath.Path(name)
     if path.suffix == ".npz":
@@ -234,9 +236,8 @@ def reference_source(config, resolution: int | None) -> tuple[Source, str]:
     with folder.unlocked():
         folder.data.name, folder.data.dataset, folder.data.dir = "tfds", "", name
         folder.model.resolution = resolution or folder.model.resolution
-    return data.open_tfds(
-        folder, "train"
-    ), f"{name} train, {folder.model.resolution} px, resized by {folder.data.resize}"
+    words = f"{path.name} train, {folder.model.resolution} px, resized by {folder.data.resize}"
+    return data.open_tfds(folder, "train"), words
 
 
 def read_npz(path: epath.Path, flag: str) -> Images:
