@@ -73,7 +73,7 @@ def main() -> int:
         "train_seconds": round(train_seconds, 1),
         "steps": trained.step,
         "seed": config.seed,
-        "protocol": f"Not Inception FID, and not comparable with it: {judged.protocol(drawn).words()}",
+        "protocol": f"Not Inception FID, and not comparable with it: {judged.protocol(drawn.truncation, drawn.statistics).words()}",
     }
     write_text(out / "report.json", json.dumps(report, indent=2) + "\n")
     print_report(report, out)

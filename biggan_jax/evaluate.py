@@ -17,15 +17,15 @@ from absl import flags
 from etils import epath
 from ml_collections import config_flags
 
-from biggan_jax import cli, cluster_flags, data, files, sampler_flags, sharding
+from biggan_jax import cli, cluster_flags, data, files, hosts, sampler, sampler_flags, sharding
 from biggan_jax import config as configs
-from biggan_jax.checkpoint import checkpoint_steps, find, load_config
+from biggan_jax.checkpoint import FOLDER, TrainedGenerator, checkpoint_steps, find
 from biggan_jax.data.source import Images, Source
 from biggan_jax.evaluation import content, features, judge, ledger, sweep
 from biggan_jax.evaluation.evaluator import LABELS, Evaluator
 from biggan_jax.evaluation.networks import NETWORKS, FeatureNetwork, Training, open_network
+from biggan_jax.evaluation.protocol import Protocol
 from biggan_jax.evaluation.reference import reference_of
-from biggan_jax.sampler import Sampler
 from biggan_jax.types import UserError
 
 logger = logging.getLogger("biggan_jax.evaluate")
@@ -55,21 +55,51 @@ SCORES = flags.DEFINE_list(
     "scores", None, f"Of {', '.join(judge.SCORES)}. Default: all that take no labels, and agreement."
 )
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images at a time on each device.", lower_bound=1)
+MOST_STEPS = 4096
+"""Checkpoints of a run that are looked at, the newest."""
+
 OUT = flags.DEFINE_string("out", None, "Folder of the scores. Default: the run's; with --npz, the file's.")
 
 
 def main() -> int:
     if bool(sampler_flags.CHECKPOINT.value) == bool(NPZ.value):
         raise UserError("one of --checkpoint and --npz is needed, such as --checkpoint=runs/demo --network=classifier")
-    if NPZ.value and (ALL.value or WATCH.value or SWEEP.value):
-        raise UserError("--all, --watch and --truncation-sweep are about checkpoints, not about --npz")
-    if SWEEP.value and (ALL.value or WATCH.value or sampler_flags.TRUNCATION.value is not None):
-        raise UserError(
-            "--truncation-sweep is of one checkpoint, over all truncations: --all, --watch, --truncation go without"
-        )
-    if CONFIG.value is not None and not NPZ.value:
-        raise UserError("--config goes with --npz; a checkpoint carries its own")
+    if SWEEP.value:
+        sweep.thresholds(SWEEP.value)
+    for name in SCORES.value or ():
+        configs.choose(judge.SCORES, "--scores", name)
+    refuse_idle_flags()
     return cluster_flags.together(evaluate)
+
+
+def refuse_idle_flags() -> None:
+    """A flag that would change nothing was meant to change something."""
+    of_checkpoints = (
+        "all",
+        "watch",
+        "truncation-sweep",
+        "num",
+        "labels",
+        "seed",
+        "truncation",
+        "statistics",
+        "passes",
+        "weights",
+    )
+    idle = {
+        **dict.fromkeys(of_checkpoints, bool(NPZ.value)),
+        "config": not NPZ.value,
+        "data_dir": bool(NPZ.value and CONFIG.value is None),
+        "inception": NETWORK.value != "inception-2015",
+        "truncation_kind": sampler_flags.TRUNCATION.value is None and not SWEEP.value,
+        "watch_every": not WATCH.value,
+    }
+    if SWEEP.value:
+        idle |= dict.fromkeys(("all", "watch", "truncation", "scores"), True)
+    # An unset config counts as present, since it is parsed by itself.
+    given = lambda name: CONFIG.value is not None if name == "config" else flags.FLAGS[name].present
+    for name in (name for name, is_idle in idle.items() if is_idle and given(name)):
+        raise UserError(f"--{name} has no meaning here; see --help for what it goes with")
 
 
 def evaluate() -> int:
@@ -77,128 +107,222 @@ def evaluate() -> int:
         judge_npz()
     elif SWEEP.value:
         judge_truncations()
+    elif ALL.value or WATCH.value:
+        judge_run()
     else:
-        judge_checkpoints()
+        judge_latest()
     return cli.SUCCESS
 
 
-def judge_checkpoints() -> None:
-    """The latest, all, or each as it appears."""
-    workdir = epath.Path(sampler_flags.CHECKPOINT.value)
-    first = find(workdir)
-    folder = out_folder(first.parent.parent)
+def judge_latest() -> None:
+    path = find(sampler_flags.CHECKPOINT.value)
+    folder = out_folder(run_of(path))
     mesh = sharding.make_mesh()
-    evaluator = evaluator_for(load_config(first), mesh)
-    wanted = checkpoint_steps(first.parent.parent) if ALL.value or WATCH.value else [int(first.name)]
-    done: set[int] = set()
+    # Before the reference is worked out: meanwhile a run goes on, and its checkpoints go.
+    trained = load(path, mesh)
+    judge_checkpoint(trained, evaluator_for(trained.config, mesh), folder)
+
+
+def judge_run() -> None:
+    """Every checkpoint there is; with --watch also those that come, until the run is at its end."""
+    checkpoints = steps_folder(epath.Path(sampler_flags.CHECKPOINT.value))
+    folder = out_folder(run_of(checkpoints / "0"))
+    mesh, evaluator = sharding.make_mesh(), None
+    seen: set[int] = set()
     while True:
-        for step in (step for step in wanted if step not in done):
-            judge_step(first.parent / str(step), evaluator, folder)
-            done.add(step)
-        if not WATCH.value or max(done) >= load_config(first.parent / str(max(done))).num_steps:
+        steps = agreed_steps(checkpoints)
+        for step in (step for step in steps if step not in seen):
+            seen.add(step)
+            trained = error = None
+            try:
+                trained = load(checkpoints / str(step), mesh)
+            except UserError as mistake:
+                error = mistake
+            if not hosts.all_say(error is None):
+                if step in agreed_steps(checkpoints):
+                    raise error or UserError(f"another host cannot read {checkpoints / str(step)}")
+                logger.info("step %d is gone: newer checkpoints took its place", step)
+                continue
+            evaluator = evaluator or evaluator_for(trained.config, mesh)
+            judge_checkpoint(trained, evaluator, folder)
+            if WATCH.value and step >= trained.config.num_steps:
+                return
+        if not WATCH.value:
             return
         time.sleep(EVERY.value)
-        wanted = checkpoint_steps(first.parent.parent)
 
 
-def judge_step(path: epath.Path, evaluator: Evaluator, folder: epath.Path) -> None:
-    try:
-        trained = sampler_flags.load(evaluator.mesh, str(path))
-    except UserError:
-        if WATCH.value and not path.exists():
-            logger.info("%s is gone: newer checkpoints took its place", path)
-            return
-        raise
-    drawn = sampler_flags.ready(trained, sampler_flags.truncation_of(trained))
-    keep_and_show(folder, str(path), trained.step, evaluator, drawn)
+def steps_folder(path: epath.Path) -> epath.Path:
+    """The folder of a run's checkpoints, by its own or the run's path; with --watch it need not be there yet."""
+    folder = path if path.name == FOLDER else path / FOLDER
+    if not WATCH.value and not agreed_steps(folder):
+        raise UserError(f"no checkpoints in {folder}; give a run's folder with --all")
+    return folder
 
 
-def keep_and_show(folder: epath.Path, of: str, step: int | None, evaluator: Evaluator, drawn: Sampler) -> None:
-    protocol = evaluator.protocol(drawn, live=sampler_flags.WEIGHTS.value == "live")
-    if not (known := ledger.known(ledger.records(folder), of, step, protocol)):
-        known = ledger.record(of, step, protocol, evaluator.judge(drawn))
-        keep(folder, known)
-    print(ledger.table([known]), flush=True)
+def agreed_steps(folder: epath.Path) -> list[int]:
+    """Steps of which there are complete checkpoints, as the first host sees them: hosts look at different moments."""
+    found = np.full(MOST_STEPS, -1, np.int32)
+    steps = checkpoint_steps(folder.parent)[-MOST_STEPS:]
+    found[: len(steps)] = steps
+    return [int(step) for step in hosts.of_the_first(found) if step >= 0]
 
 
-def keep(folder: epath.Path, record: ledger.Record) -> None:
-    """One host speaks for all."""
-    if jax.process_index():
-        return
-    try:
-        ledger.keep(folder, record)
-        files.write_text(folder / ledger.TABLE, ledger.table(ledger.records(folder)) + "\n")
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written: {error}") from error
+def run_of(step_path: epath.Path) -> epath.Path:
+    """The run's folder, or, of a step that lies elsewhere, the folder that it lies in."""
+    return step_path.parent.parent if step_path.parent.name == FOLDER else step_path.parent
+
+
+def load(path: epath.Path, mesh) -> TrainedGenerator:
+    trained = sampler_flags.load(mesh, str(path))
+    truncation = sampler_flags.truncation_of(trained)
+    sampler.check_statistics(trained, truncation, sampler_flags.STATISTICS.value)
+    return trained
+
+
+def judge_checkpoint(trained: TrainedGenerator, evaluator: Evaluator, folder: epath.Path) -> None:
+    truncation = sampler_flags.truncation_of(trained)
+    print_first(ledger.table([judged(trained, truncation, evaluator, folder, ledger.SCORES)]))
+    write_table(folder)
+
+
+def judged(trained, truncation, evaluator: Evaluator, folder: epath.Path, name: str) -> ledger.Record:
+    """What is known of the checkpoint by this protocol, once what was missing is judged and kept."""
+    statistics, passes = sampler_flags.STATISTICS.value, sampler_flags.PASSES.value
+    protocol = evaluator.protocol(*sampler.described(trained, truncation, statistics, passes), live=trained.live)
+    weights = {"params": trained.params, "stats": trained.stats}
+    of = f"{trained.path} {content.digest_of_tree(weights)[:12]}"
+    work = lambda wanted: evaluator.judge(sampler_flags.ready(trained, truncation), wanted)
+    return completed(folder, name, of, trained.step, protocol, evaluator.wanted, work)
+
+
+def completed(folder: epath.Path, name: str, of: str, step: int | None, protocol, wanted, work) -> ledger.Record:
+    """The record of this, with what was missing of `wanted` worked out and kept. The first host's ledger is what counts."""
+    known = ledger.known(ledger.records(folder, name), of, step, protocol)
+    has = np.array([known is not None and score in known["judged"] for score in wanted])
+    missing = [score for score, there in zip(wanted, hosts.of_the_first(has), strict=True) if not there]
+    if not missing:
+        return known or {"step": step, "of": of, "protocol": dataclasses.asdict(protocol), "scores": {}}
+    fresh = ledger.record(of, step, protocol, missing, work(missing))
+    if not jax.process_index():
+        try:
+            ledger.keep(folder, fresh, name)
+        except OSError as error:
+            print_first(ledger.table([fresh]))  # Or the work would be lost.
+            raise UserError(f"{folder / name} cannot be written: {error}") from error
+    return ledger.known([known, fresh] if known else [fresh], of, step, protocol)
 
 
 def judge_truncations() -> None:
-    """The curve, its marked points, and the run's own folder for both; thresholds that are known are not judged again."""
-    thresholds = sweep.thresholds(SWEEP.value)
+    """The curve and its marked points; thresholds that are known are not judged again."""
     path = find(sampler_flags.CHECKPOINT.value)
-    folder = out_folder(path.parent.parent)
+    folder = out_folder(run_of(path))
     mesh = sharding.make_mesh()
-    evaluator = evaluator_for(load_config(path), mesh, ("fid", "is"))
-    trained = sampler_flags.load(mesh)
+    trained = sampler_flags.load(mesh, str(path))
+    truncations = [sampler_flags.truncation_of(trained, threshold) for threshold in sweep.thresholds(SWEEP.value)]
+    for truncation in truncations:
+        sampler.check_statistics(trained, truncation, sampler_flags.STATISTICS.value)
+    if sampler.described(trained, None, sampler_flags.STATISTICS.value, 1)[0] is None:
+        truncations.append(None)  # Binned statistics know no z that is not truncated.
+    evaluator = evaluator_for(trained.config, mesh)
     points = []
-    for threshold in [*thresholds, None]:
-        truncation = None if threshold is None else sampler_flags.truncation_of(trained, threshold)
-        drawn = sampler_flags.ready(trained, truncation)
-        protocol = evaluator.protocol(drawn, live=trained.live)
-        name = "truncation_sweep.jsonl"
-        if not (known := ledger.known(ledger.records(folder, name), str(path), trained.step, protocol)):
-            known = ledger.record(str(path), trained.step, protocol, evaluator.judge(drawn))
-            if not jax.process_index():
-                ledger.keep(folder, known, name)
-        s = known["scores"]
+    for truncation in truncations:
+        record = judged(trained, truncation, evaluator, folder, "truncation_sweep.jsonl")
+        if jax.process_index():
+            continue
+        s = record["scores"]
+        threshold = None if truncation is None else truncation.threshold
         points.append(sweep.Point(threshold, s["frechet_distance"], s["inception_score"], s["inception_score_std"]))
-        logger.info("truncation %s: distance %.2f, score %.2f", drawn.truncation or "none", *points[-1][1:3])
-    if not jax.process_index():
-        name = f"truncation_sweep-{trained.step}-{evaluator.network.name}"
-        kind = sampler_flags.truncation_of(trained, 1.0).kind
-        protocol = dataclasses.replace(protocol, truncation=f"of kind {kind} as marked")
+        logger.info("truncation %s: distance %.2f, score %.2f", truncation or "none", *points[-1][1:3])
+    if jax.process_index():
+        return
+    protocol = dataclasses.replace(
+        Protocol(**record["protocol"]), truncation=f"of kind {truncations[0].kind} as marked"
+    )
+    name = f"truncation_sweep-{trained.step}-{evaluator.network.name}-{protocol.key}"
+    try:
         marks = sweep.store(folder, name, points, protocol, evaluator.reference.inception_score)
-        print(f"{protocol.words()}\n\n{sweep.lines(marks, protocol)}\n\ncurve in {folder / name}.png, figures in .csv")
+    except OSError as error:
+        raise UserError(f"{folder / name} cannot be written: {error}") from error
+    print(f"{protocol.words()}\n\n{sweep.lines(marks, protocol)}\n\ncurve in {folder / name}.png, figures in .csv")
 
 
 def judge_npz() -> None:
     path = epath.Path(NPZ.value)
     images = read_npz(path, "--npz")
     folder = out_folder(path.parent)
-    mesh = sharding.make_mesh()
-    evaluator = evaluator_for(CONFIG.value, mesh, resolution=images.images.shape[1])
-    labelled = "of the file" if images.num_classes else "none"
-    protocol = evaluator.protocol_of_images(len(images), labelled)
-    of = f"{path} {content.digest_of(images)[:12]}"
-    if not (known := ledger.known(ledger.records(folder), of, None, protocol)):
+    evaluator = evaluator_for(CONFIG.value, sharding.make_mesh(), images)
+    protocol = evaluator.protocol_of_images(len(images), "of the file" if images.num_classes else "none")
+
+    def work(wanted):
         batches = features.of_source(images, np.arange(len(images)), evaluator.batch_size)
-        known = ledger.record(of, None, protocol, evaluator.judge_images(batches))
-        keep(folder, known)
-    print(ledger.table([known]))
+        return evaluator.judge_images(batches, wanted)
+
+    of = f"{path} {content.digest_of(images)[:12]}"
+    print_first(ledger.table([completed(folder, ledger.SCORES, of, None, protocol, evaluator.wanted, work)]))
+    write_table(folder)
 
 
-def evaluator_for(config, mesh, wanted: tuple[str, ...] | None = None, resolution: int | None = None) -> Evaluator:
-    """What judges as the flags say, with its reference worked out or found in the cache."""
-    wanted = tuple(SCORES.value) if SCORES.value and not wanted else wanted
-    for name in wanted or ():
-        configs.choose(judge.SCORES, "--scores", name)
+def print_first(text: str) -> None:
+    """One host speaks for all."""
+    if not jax.process_index():
+        print(text, flush=True)
+
+
+def write_table(folder: epath.Path) -> None:
+    if jax.process_index():
+        return
+    try:
+        text = ledger.table(ledger.records(folder)) + "\n"
+        files.write_text(folder / ledger.TABLE, text, by=files.nobody_elses())
+    except OSError as error:
+        raise UserError(f"{folder / ledger.TABLE} cannot be written: {error}") from error
+
+
+def evaluator_for(config, mesh, images: Images | None = None) -> Evaluator:
+    """What judges as the flags say, with its reference worked out or found in the cache. images: those of --npz."""
     if config is not None and DATA_DIR.value:
         with config.unlocked():
             config.data.dir = DATA_DIR.value
-    real, words = reference_source(config, resolution)
+    real, words = reference_source(config, images)
     digest = content.digest_of(real)
     network = network_for(config, None if REFERENCE.value != "train" else Training(real, digest))
+    wanted = wanted_scores(network, config, images, real)
     batch_size = BATCH_SIZE.value * mesh.size
     count = REFERENCE_COUNT.value
     reference = reference_of(real, digest, network, mesh, count=count, batch_size=batch_size)
     words = f"{min(count or len(real), len(real)):,} real images of {words}"
-    wanted = wanted or ("fid", "is", "kid", "prdc", *(("agreement",) if agrees(network, config) else ()))
-    if "agreement" in wanted and not network.labels:
-        raise UserError(
-            f"the score agreement needs a network that knows the data's classes, which {network.name} does not"
-        )
     num, seed = NUM.value, sampler_flags.SEED.value
     return Evaluator(network, reference, words, digest, wanted, num, seed, LABELS_.value, batch_size, mesh)
+
+
+def wanted_scores(network: FeatureNetwork, config, images: Images | None, real: Source) -> tuple[str, ...]:
+    """The scores that --scores names, or those that make sense here. Raises UserError for one that does not."""
+    if SWEEP.value:
+        return "fid", "is"
+    classes = images.num_classes if images is not None else config.model.num_classes
+    if LABELS_.value == "data" and real.num_classes != classes:
+        raise UserError(f"--labels=data: the real images have {real.num_classes} classes, and the model {classes}")
+    agrees = bool(classes) and knows_classes(network, config)
+    if not SCORES.value:
+        return ("fid", "is", "kid", "prdc", *(("agreement",) if agrees else ()))
+    if "agreement" in SCORES.value and not agrees:
+        raise UserError(
+            f"--scores=agreement: {network.name} does not know the classes of these samples, or they have none"
+        )
+    if "intra_fid" in SCORES.value and not (classes and real.num_classes):
+        raise UserError(
+            "--scores=intra_fid needs the classes of samples and of real images, and one of the two has none"
+        )
+    return tuple(dict.fromkeys(SCORES.value))
+
+
+def knows_classes(network: FeatureNetwork, config) -> bool:
+    """Whether the network's classes are those of the data."""
+    if config is None or not config.model.num_classes:
+        return False
+    imagenet = config.data.dataset.startswith("imagenet") and config.model.num_classes == 1000
+    return network.labels == "data" or (network.labels == "imagenet" and imagenet)
 
 
 def network_for(config, training: Training | None) -> FeatureNetwork:
@@ -210,55 +334,59 @@ def network_for(config, training: Training | None) -> FeatureNetwork:
     return open_network(NETWORK.value, inception=INCEPTION.value, training=training)
 
 
-def agrees(network: FeatureNetwork, config) -> bool:
-    """Whether the network's classes are those of the data."""
-    if config is None or not config.model.num_classes:
-        return False
-    imagenet = config.data.dataset.startswith("imagenet") and config.model.num_classes == 1000
-    return network.labels == "data" or (network.labels == "imagenet" and imagenet)
-
-
-def reference_source(config, resolution: int | None) -> tuple[Source, str]:
-    """The real images that --reference names, and what to call them."""
+def reference_source(config, images: Images | None) -> tuple[Source, str]:
+    """The real images that --reference names, of the samples' own size where the network does not resize, and their name."""
+    size = images.images.shape[1] if images is not None else config.model.resolution
+    if config is not None and NETWORK.value == "classifier" and size != config.model.resolution:
+        raise UserError(
+            f"--network=classifier is fitted at {config.model.resolution} pixels, and the samples have {size}"
+        )
     name = REFERENCE.value
     if name in ("train", "test"):
         if config is None:
             raise UserError(f"--npz needs --reference=FILE.npz or FOLDER, or --config for whose {name} split it is")
         source = data.make_source(config, name)
-        what = config.data.dataset or (
-            config.data.name if config.data.name != "tfds" else epath.Path(config.data.dir).name
-        )
+        of_folder = config.data.name == "tfds" and not config.data.dataset
+        what = epath.Path(config.data.dir).name if of_folder else config.data.dataset or config.data.name
         return source, f"{what} {name}, {config.model.resolution} px, resized by {config.data.resize}"
     path = epath.Path(name)
     if path.suffix == ".npz":
-        return read_npz(path, "--reference"), path.name
+        real = read_npz(path, "--reference")
+        if NETWORK.value == "classifier" and real.images.shape[1] != size:
+            raise UserError(f"--reference={path}: {real.images.shape[1]} pixels, and the samples have {size}")
+        return real, path.name
     folder = configs.base() if config is None else config.copy_and_resolve_references()
     with folder.unlocked():
         folder.data.name, folder.data.dataset, folder.data.dir = "tfds", "", name
-        folder.model.resolution = resolution or folder.model.resolution
-    words = f"{path.name} train, {folder.model.resolution} px, resized by {folder.data.resize}"
-    return data.open_tfds(folder, "train"), words
+        folder.model.resolution = size
+    return data.open_tfds(folder, "train"), f"{path.name} train, {size} px, resized by {folder.data.resize}"
 
 
 def read_npz(path: epath.Path, flag: str) -> Images:
-    """arr_0, and labels if it has y or arr_1; as a source. Raises UserError."""
+    """arr_0, and labels if it has y or arr_1; as a source, of no classes without. Raises UserError."""
     arrays = files.read_npz(path)
     if "arr_0" not in arrays:
         raise UserError(f"{flag}={path} has the arrays {', '.join(arrays)}; arr_0 is needed")
     images, labels = arrays["arr_0"], arrays.get("y", arrays.get("arr_1", np.zeros(0, np.int32)))
     if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8 or not len(images):
         raise UserError(f"{flag}={path}: arr_0 is {images.dtype} {list(images.shape)}; uint8 [N, H, W, 3] is judged")
-    if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer):
+    if labels.shape != (len(images),) or labels.dtype.kind not in "iu" or labels.min() < 0:
         return Images(images, np.zeros(len(images), np.int32), 0)
     return Images(images, labels.astype(np.int32), int(labels.max()) + 1)
 
 
 def out_folder(usual: epath.Path) -> epath.Path:
+    """Where scores go. Raises UserError now, not after hours, if nothing can be written there."""
     folder = epath.Path(OUT.value) if OUT.value else usual
+    if jax.process_index():
+        return folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        trial = folder / f".trial{files.nobody_elses()}"
+        trial.write_text("")
+        trial.unlink()
     except OSError as error:
-        raise UserError(f"--out={folder} cannot be made: {error}") from error
+        raise UserError(f"{folder} cannot be written ({error}); give another folder with --out") from error
     return folder
 
 

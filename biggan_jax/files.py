@@ -4,7 +4,9 @@ import contextlib
 import os
 import pathlib
 import tempfile
+import uuid
 import zipfile
+import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -35,10 +37,15 @@ def whole(path: epath.PathLike, by: str = "") -> Iterator[str]:
         unfinished.unlink(missing_ok=True)
 
 
-def write_text(path: epath.PathLike, text: str) -> None:
-    """Writes `text` to `path`, whole or not at all."""
-    with whole(path) as unfinished:
+def write_text(path: epath.PathLike, text: str, by: str = "") -> None:
+    """Writes `text` to `path`, whole or not at all. by: see `whole`."""
+    with whole(path, by) as unfinished:
         pathlib.Path(unfinished).write_text(text)
+
+
+def nobody_elses() -> str:
+    """A `by` that no other process has, on this machine or another."""
+    return f".{uuid.uuid4().hex[:12]}"
 
 
 def read_npz(path: epath.PathLike) -> dict[str, np.ndarray]:
@@ -46,7 +53,16 @@ def read_npz(path: epath.PathLike) -> dict[str, np.ndarray]:
     try:
         with epath.Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    except (OSError, EOFError, KeyError, ValueError, AttributeError, zipfile.BadZipFile) as error:
+    except (
+        OSError,
+        EOFError,
+        KeyError,
+        ValueError,
+        AttributeError,
+        NotImplementedError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as error:
         # numpy's own words for what is no archive are advice to allow pickle.
         reason = "" if "pickle" in str(error) or isinstance(error, AttributeError) else f": {error}"
         raise UserError(f"{path} is not an .npz of arrays{reason}") from error

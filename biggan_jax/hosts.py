@@ -18,6 +18,8 @@ import traceback
 from collections.abc import Callable, Iterable
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 
 from biggan_jax import cli
 from biggan_jax.types import UserError
@@ -56,6 +58,18 @@ def together(work: Callable[[], int], cluster: tuple[str | None, int | None, int
         _leave(128 + signal.SIGINT)
     except Exception as error:
         fail_alone(type(error), error, error.__traceback__)
+
+
+def of_the_first(values: np.ndarray) -> np.ndarray:
+    """The first process's int32 values, in every process that works together: of one shape in all of them."""
+    if jax.process_count() == 1:
+        return values
+    return np.asarray(multihost_utils.broadcast_one_to_all(values.astype(np.int32)))
+
+
+def all_say(yes: bool) -> bool:
+    """Whether every process that works together says yes."""
+    return yes if jax.process_count() == 1 else bool(multihost_utils.process_allgather(np.array(yes)).all())
 
 
 def fail_alone(kind, error, trace) -> None:

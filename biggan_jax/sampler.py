@@ -61,8 +61,9 @@ def ready(
     Binned statistics were measured for z of kind `scale`, and without a truncation they are those at 1. Raises UserError if
     the statistics are not there, or do not go with the truncation.
     """
-    statistics = check_statistics(trained, truncation, statistics)
     gan = trained.gan
+    truncation, words = described(trained, truncation, statistics, passes)
+    statistics = statistics or default_statistics(trained)
     weights = sampling.evaluation_weights(gan, trained.params, trained.stats["spectral"])
     if statistics == "running":
         moments = trained.stats["batch_stats"]
@@ -70,10 +71,21 @@ def ready(
         show = lambda passes: track(passes, "standing statistics")
         moments = sampling.standing_statistics(gan, weights, seed, truncation=truncation, passes=passes, track=show)
     else:
-        truncation = truncation or Truncation(1.0, "scale")
         moments = sampling.binned_statistics(trained.binned, truncation.threshold, swapped=statistics == "binned_as_hf")
-    words = f"standing, {passes} batches" if statistics == "standing" else statistics
     return Sampler(gan, weights, moments, truncation, words)
+
+
+def described(
+    trained: TrainedGenerator, truncation: Truncation | None, statistics: str | None, passes: int
+) -> tuple[Truncation | None, str]:
+    """The truncation and the statistics, in words, that `ready` gives for these, at no cost. Raises UserError as it does."""
+    statistics = check_statistics(trained, truncation, statistics)
+    if statistics == "standing":
+        size = sampling.divisible(trained.gan, sampling.STANDING_BATCH)
+        return truncation, f"standing, {passes} batches of {size}"
+    if statistics.startswith("binned"):
+        return truncation or Truncation(1.0, "scale"), statistics
+    return truncation, statistics
 
 
 def default_statistics(trained: TrainedGenerator) -> str:

@@ -16,6 +16,9 @@ from biggan_jax.layers.spectral import Vectors
 from biggan_jax.sharding import constrain_batch
 from biggan_jax.types import Image, Label, Latent, Params
 
+STANDING_BATCH = 64
+"""Latents a pass of standing statistics."""
+
 
 def draw_latents(gan: GAN, key: jax.Array, num: int, truncation: Truncation | None = None) -> Latent:
     """z [num, dim_z] of the game's prior, truncated if asked for."""
@@ -35,7 +38,7 @@ def standing_statistics(
     *,
     truncation: Truncation | None = None,
     passes: int = 100,
-    batch_size: int = 64,
+    batch_size: int = STANDING_BATCH,
     track: Callable[[range], Iterable[int]] = iter,
 ) -> Params:
     """Batch-norm moments for sampling: batch moments averaged over `passes` of `batch_size` latents, as `draw_latents` makes them.
@@ -44,7 +47,7 @@ def standing_statistics(
     the game's mesh, for which `batch_size` is rounded up to a multiple of its devices. track: shows how far it is.
     """
     total = None
-    batch_size = _divisible(gan, batch_size)
+    batch_size = divisible(gan, batch_size)
     for i in track(range(passes)):
         moments = _batch_moments(gan, weights, np.uint32(seed), np.uint32(i), batch_size, truncation)
         # No pass waits for another's result, so that with many in flight the hosts' CPU devices may meet in different ones.
@@ -93,7 +96,7 @@ def batches_of(gan: GAN, z: Latent, y: Label, batch_size: int = 64) -> Iterator[
     The size is `batch_size`, rounded up to a multiple of the devices of the game's mesh.
     """
     z, y = np.asarray(z), np.asarray(y)
-    size = _divisible(gan, batch_size)
+    size = divisible(gan, batch_size)
     for start in range(0, len(z), size):
         rows = np.minimum(np.arange(start, start + size), len(z) - 1)
         yield z[rows], y[rows], min(size, len(z) - start)
@@ -106,7 +109,8 @@ def images(gan: GAN, weights: Params, batch_stats: Params, z: Latent, y: Label) 
     return gan.gather(gan.generator.apply({"params": weights, "batch_stats": batch_stats}, z, y, train=False))
 
 
-def _divisible(gan: GAN, batch_size: int) -> int:
+def divisible(gan: GAN, batch_size: int) -> int:
+    """`batch_size`, rounded up to a multiple of the devices of the game's mesh."""
     devices = 1 if gan.mesh is None else gan.mesh.size
     return -(-batch_size // devices) * devices
 

@@ -42,12 +42,15 @@ def test_a_checkpoint_is_judged_once_by_each_protocol(copy):
     assert "not comparable with Inception FID" in result.stdout and "Frechet distance" in result.stdout
     again = run("evaluate", f"--checkpoint={copy}", *OPTIONS, "--all")
     assert again.stdout == result.stdout and len(records(copy)) == 1
-    other = run("evaluate", f"--checkpoint={copy}", *OPTIONS, "--truncation=0.5", "--scores=fid")
-    assert "truncation resample 0.5" in other.stdout
+    more = run("evaluate", f"--checkpoint={copy}", *OPTIONS, "--scores=fid,intra_fid")
+    assert more.returncode == 0, more.stderr
     first, second = records(copy)
     assert first["step"] == 0 and first["scores"]["class_agreement"] < 0.5
     assert first["scores"].keys() > {"frechet_distance", "inception_score", "kernel_distance", "precision", "coverage"}
-    assert second["scores"].keys() == {"frechet_distance"}
+    assert second["judged"] == ["intra_fid"], "what was known is not judged again"
+    assert second["protocol"] == first["protocol"] and "Frechet distance in class" in more.stdout
+    other = run("evaluate", f"--checkpoint={copy}", *OPTIONS, "--truncation=0.5", "--scores=fid")
+    assert "truncation resample 0.5" in other.stdout
     assert (copy / "scores.md").read_text().count("| step |") == 2
 
 
@@ -56,7 +59,7 @@ def test_a_sweep_draws_its_curve_and_goes_on_where_it_stopped(copy):
     result = run("evaluate", f"--checkpoint={copy}", *OPTIONS, sweep)
     assert result.returncode == 0, result.stderr
     assert "no truncation" in result.stdout and "best distance" in result.stdout
-    assert (copy / "truncation_sweep-0-classifier.png").exists()
+    assert len(list(copy.glob("truncation_sweep-0-classifier-*.png"))) == 1
     lines = records(copy, "truncation_sweep.jsonl")
     assert [line["protocol"]["truncation"] for line in lines] == ["resample 0.5", "resample 1", "none"]
     (copy / "truncation_sweep.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines[:2]))
@@ -74,12 +77,13 @@ def test_a_file_of_samples_gets_the_scores_of_the_checkpoint_that_made_it(copy, 
     shared = f"--checkpoint={copy}", "--statistics=running"
     assert run("sample", *shared, f"--latents={latents}", f"--out={samples}").returncode == 0
     assert run("evaluate", *shared, *OPTIONS).returncode == 0
-    result = run("evaluate", f"--npz={samples}", "--config=quickstart", *OPTIONS)
+    of_file = [option for option in OPTIONS if not option.startswith(("--num", "--passes"))]
+    result = run("evaluate", f"--npz={samples}", "--config=quickstart", *of_file)
     assert result.returncode == 0, result.stderr
-    (of_file,) = records(tmp_path)
+    (of_samples,) = records(tmp_path)
     of_checkpoint = records(copy)[-1]
     assert of_checkpoint["protocol"]["statistics"] == "running"
-    for name, figure in of_file["scores"].items():
+    for name, figure in of_samples["scores"].items():
         # Images may differ by one level where rounding falls on another side.
         assert figure == pytest.approx(of_checkpoint["scores"][name], rel=1e-2, abs=0.03), name
 
@@ -123,7 +127,19 @@ def test_two_hosts_judge_as_one_and_the_first_alone_writes(copy, tmp_path):
     [
         ([], "one of --checkpoint and --npz is needed"),
         (["--npz=a.npz"], "a.npz is not an .npz of arrays"),
-        (["--npz=a.npz", "--all"], "are about checkpoints"),
+        (["--npz=a.npz", "--all"], "--all has no meaning here"),
+        (["--checkpoint=COPY", "--truncation_kind=std"], "--truncation_kind has no meaning here"),
+        (["--checkpoint=COPY", "--network=classifier", "--config=digits"], "--config has no meaning here"),
+        (["--checkpoint=nowhere", "--network=classifier", "--all"], "no checkpoints in nowhere/checkpoints"),
+        (["--npz=UNLABELLED", "--reference=UNLABELLED"], "inception-2015 needs its weights"),
+        (
+            ["--npz=UNLABELLED", "--config=quickstart", "--network=classifier", "--scores=agreement"],
+            "does not know the classes of these samples, or they have none",
+        ),
+        (
+            ["--npz=LARGER", "--config=quickstart", "--network=classifier"],
+            "is fitted at 16 pixels, and the samples have 20",
+        ),
         (["--checkpoint=nowhere", "--network=classifier"], "no checkpoint at"),
         (["--checkpoint=COPY"], "inception-2015 needs its weights: --inception=PATH"),
         (["--checkpoint=COPY", "--network=classifier", "--scores=fdi"], "did you mean fid"),
@@ -134,5 +150,10 @@ def test_two_hosts_judge_as_one_and_the_first_alone_writes(copy, tmp_path):
         ),
     ],
 )
-def test_a_mistake_is_one_sentence(copy, arguments, sentence):
-    refused(run("evaluate", *(argument.replace("COPY", str(copy)) for argument in arguments)), sentence)
+def test_a_mistake_is_one_sentence(copy, tmp_path, arguments, sentence):
+    files = {"COPY": copy, "UNLABELLED": tmp_path / "unlabelled.npz", "LARGER": tmp_path / "larger.npz"}
+    for name, size in (("UNLABELLED", 16), ("LARGER", 20)):
+        np.savez(files[name], arr_0=np.zeros((4, size, size, 3), np.uint8))
+    for name, path in files.items():
+        arguments = [argument.replace(name, str(path)) for argument in arguments]
+    refused(run("evaluate", *arguments), sentence)

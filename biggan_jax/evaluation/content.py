@@ -2,6 +2,7 @@
 
 import hashlib
 
+import jax
 import numpy as np
 from etils import epath
 
@@ -18,6 +19,11 @@ def digest_of(source: Source) -> str:
     for file in track(source.files, "reading shards"):
         total.update(f"{file.skip} {file.take} {_of_file(epath.Path(file.filename))}\n".encode())
     return total.hexdigest()
+
+
+def digest_of_tree(tree) -> str:
+    """Of nested dicts of arrays."""
+    return digest({jax.tree_util.keystr(path): np.asarray(x) for path, x in jax.tree_util.tree_leaves_with_path(tree)})
 
 
 def _of_file(path: epath.Path) -> str:

@@ -4,7 +4,7 @@ It must not know command lines, nor where scores are kept.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import numpy as np
@@ -18,6 +18,7 @@ from biggan_jax.evaluation.judge import Scores
 from biggan_jax.evaluation.networks import FeatureNetwork
 from biggan_jax.evaluation.protocol import Protocol
 from biggan_jax.evaluation.reference import Reference
+from biggan_jax.latents import Truncation
 from biggan_jax.sampler import Sampler
 from biggan_jax.sharding import make_mesh
 
@@ -45,36 +46,36 @@ class Evaluator:
     batch_size: int = 64
     mesh: Mesh | None = None
 
-    def protocol(self, sampler: Sampler, *, live: bool = False) -> Protocol:
-        """That of samples of this sampler."""
-        truncation = "none" if sampler.truncation is None else str(sampler.truncation)
-        return self._protocol(
-            self.num, self.labels, truncation, sampler.statistics, "live" if live else "ema", self.seed
-        )
+    def protocol(self, truncation: Truncation | None, statistics: str, *, live: bool = False) -> Protocol:
+        """That of samples of a sampler of this truncation and these statistics, in words."""
+        truncated = "none" if truncation is None else str(truncation)
+        return self._protocol(self.num, self.labels, truncated, statistics, "live" if live else "ema", self.seed)
 
     def protocol_of_images(self, num: int, labels: str) -> Protocol:
         """That of images of whatever origin."""
         return self._protocol(num, labels, "not known", "not known", "", 0)
 
-    def judge(self, sampler: Sampler) -> Scores:
-        """Of `num` fresh samples."""
+    def judge(self, sampler: Sampler, wanted: Sequence[str] | None = None) -> Scores:
+        """Of `num` fresh samples; `wanted`: of fewer scores than the evaluator's."""
         classes = max(sampler.gan.num_classes, 1)
         rng = np.random.default_rng(self.seed)
         draw = choose(LABELS, "labels", self.labels)
         y = draw(rng, self.num, classes, self.reference.kept.labels).astype(np.int32)
-        return self.judge_images(features.of_samples(sampler, sampler.latents(self.num, self.seed), y, self.batch_size))
+        return self.judge_images(
+            features.of_samples(sampler, sampler.latents(self.num, self.seed), y, self.batch_size), wanted
+        )
 
     def judge_source(self, source: Source, num: int | None = None) -> Scores:
         """Of a source's images: `num` of them, drawn by the seed, or all."""
         numbers = np.random.default_rng(self.seed).permutation(len(source))[:num]
         return self.judge_images(features.of_source(source, numbers, self.batch_size))
 
-    def judge_images(self, batches: Batches) -> Scores:
+    def judge_images(self, batches: Batches, wanted: Sequence[str] | None = None) -> Scores:
         """Of images that come in batches."""
         samples: Seen = features.together(features.seen(self.network, batches, self.mesh))
         # All hosts hold all features: each works on its own devices.
         own = None if self.mesh is None else make_mesh(jax.local_devices())
-        return judge.scores(samples, self.reference, self.wanted, own)
+        return judge.scores(samples, self.reference, self.wanted if wanted is None else wanted, own)
 
     def _protocol(self, samples, labels, truncation, statistics, weights, seed) -> Protocol:
         return Protocol(

@@ -1,5 +1,7 @@
 """Owns putting images through the network that judges, over all devices. Must not know what is made of the features."""
 
+import functools
+import logging
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
@@ -14,6 +16,8 @@ from biggan_jax.sampler import Sampler
 from biggan_jax.sampling import to_uint8
 from biggan_jax.sharding import constrain_batch, replicated
 from biggan_jax.types import Label
+
+logger = logging.getLogger(__name__)
 
 Batches = Iterable[tuple[np.ndarray | jax.Array, np.ndarray]]
 """Images uint8 [B, H, W, 3], B always the same, and labels int [n]: n <= B of the images count, the others fill up."""
@@ -32,12 +36,7 @@ def seen(network: FeatureNetwork, batches: Batches, mesh: Mesh | None = None) ->
 
     Over a mesh, B is a multiple of its devices.
     """
-    params = network.params if mesh is None else jax.device_put(network.params, replicated(mesh))
-    # Whole on every device, hence on every host.
-    apply = jax.jit(
-        lambda params, images: network.apply(params, constrain_batch(images, mesh)),
-        out_shardings=None if mesh is None else replicated(mesh),
-    )
+    params, apply = _on(network, mesh)
     pending = None
     for images, labels in batches:
         outputs = apply(params, images)
@@ -67,12 +66,19 @@ def of_source(source: Source, numbers: np.ndarray, batch_size: int) -> Batches:
     for start in track(starts, "real images, by batches"):
         chosen = numbers[np.minimum(np.arange(start, start + batch_size), len(numbers) - 1)]
         reading = source.read(chosen, np.full(batch_size, 0.5))
+        for what in reading.unreadable:
+            logger.warning("its successor counts twice, instead: %s", what)
         yield reading.images, reading.labels[: len(numbers) - start]
 
 
-def batch_size_on(mesh: Mesh | None, each: int) -> int:
-    """Images at a time for `each` a device."""
-    return each * (1 if mesh is None else mesh.size)
+@functools.lru_cache(maxsize=4)
+def _on(network: FeatureNetwork, mesh: Mesh | None):
+    """The network's weights on the devices, and its function: placed and compiled once for all checkpoints that it judges."""
+    if mesh is None:
+        return network.params, jax.jit(network.apply)
+    # Whole on every device, hence on every host.
+    split = lambda params, images: network.apply(params, constrain_batch(images, mesh))
+    return jax.device_put(network.params, replicated(mesh)), jax.jit(split, out_shardings=replicated(mesh))
 
 
 @jax.jit

@@ -54,15 +54,6 @@ def moments(features: np.ndarray) -> Moments:
     return accumulator.moments()
 
 
-def merge(a: Moments, b: Moments) -> Moments:
-    """Of the features of both (Chan, Golub and LeVeque 1983): for parts that were worked out apart."""
-    n = a.count + b.count
-    apart = b.mean - a.mean
-    within = (a.count - 1) * a.covariance + (b.count - 1) * b.covariance
-    between = a.count * b.count / n * np.outer(apart, apart)
-    return Moments(n, a.mean + apart * (b.count / n), (within + between) / (n - 1))
-
-
 def distance(a: Moments, b: Moments) -> float:
     """Between Gaussians of those moments (Heusel et al. 2017): |ma - mb|^2 + tr(A + B - 2 (AB)^1/2), at least 0.
 

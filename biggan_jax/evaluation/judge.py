@@ -3,7 +3,7 @@
 A score of another network than Inception is never called FID or IS without saying so; the protocol carries the note.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,12 +12,13 @@ from jax.sharding import Mesh
 from biggan_jax.config import choose
 from biggan_jax.evaluation import frechet, inception_score, kid, neighbours
 from biggan_jax.evaluation.features import Seen
-from biggan_jax.evaluation.reference import Reference
+from biggan_jax.evaluation.reference import KEPT, Reference
 from biggan_jax.types import UserError
 
 FORMULAS = (
     f"IS over {inception_score.SPLITS} splits, KID of {kid.SUBSETS} subsets of up to {kid.SUBSET_SIZE}, "
-    f"precision and recall by {neighbours.K_PRECISION} neighbours, density and coverage by {neighbours.K_DENSITY}"
+    f"precision and recall by {neighbours.K_PRECISION} neighbours, density and coverage by {neighbours.K_DENSITY}, "
+    f"each of up to {KEPT:,} real images"
 )
 """Constants, as protocols carry them."""
 
@@ -29,7 +30,7 @@ class Scores(NamedTuple):
     by_class: dict[str, dict[int, float]]
 
 
-def scores(samples: Seen, reference: Reference, wanted: tuple[str, ...], mesh: Mesh | None = None) -> Scores:
+def scores(samples: Seen, reference: Reference, wanted: Sequence[str], mesh: Mesh | None = None) -> Scores:
     """Of the names in SCORES that are wanted. Raises UserError where there are too few images for one."""
     overall, by_class = {}, {}
     for name in wanted:

@@ -1,8 +1,11 @@
 """Owns keeping scores, each with its protocol, and showing them. Must not know how they are worked out."""
 
+import contextlib
 import dataclasses
 import datetime
+import functools
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from etils import epath
@@ -28,12 +31,15 @@ FIELD_NAMES = {
 """What the field calls a figure, if it is of its standard network."""
 
 Record = dict[str, Any]
-"""One judgement as a line of JSON: step, of (what was judged), time, protocol, scores, by_class."""
+"""One judgement as a line of JSON, with these FIELDS."""
+
+FIELDS = ("step", "of", "time", "protocol", "judged", "scores", "by_class")
 
 
-def record(of: str, step: int | None, protocol: Protocol, scores: Scores) -> Record:
+def record(of: str, step: int | None, protocol: Protocol, wanted: Sequence[str], scores: Scores) -> Record:
+    """`of` names what was judged by its place and its content; wanted: names in judge.SCORES."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    described = {"step": step, "of": of, "time": now, "protocol": dataclasses.asdict(protocol)}
+    described = {"step": step, "of": of, "time": now, "protocol": dataclasses.asdict(protocol), "judged": list(wanted)}
     return described | {"scores": scores.overall, "by_class": scores.by_class}
 
 
@@ -51,28 +57,37 @@ def keep(folder: epath.Path, record: Record, name: str = SCORES) -> None:
 
 
 def records(folder: epath.Path, name: str = SCORES) -> list[Record]:
-    """All that were kept, the oldest first. A line that a killed process left unfinished is passed over."""
+    """All that were kept, the oldest first. What is no record of this version, or half of one, is passed over."""
     path = folder / name
     found = []
     for line in path.read_text().splitlines() if path.exists() else ():
-        try:
-            found.append(json.loads(line))
-        except ValueError:
-            continue
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            read = json.loads(line)
+            Protocol(**read["protocol"])
+            found.append({field: read[field] for field in FIELDS})
     return found
 
 
 def known(found: list[Record], of: str, step: int | None, protocol: Protocol) -> Record | None:
-    """The judgement of just this by just this protocol, if there is one."""
-    same = lambda r: r["of"] == of and r["step"] == step and r["protocol"] == dataclasses.asdict(protocol)
-    return next(filter(same, reversed(found)), None)
+    """All that was judged of just this by just this protocol, as one record, if anything was."""
+    same = [r for r in found if (r["of"], r["step"], r["protocol"]) == (of, step, dataclasses.asdict(protocol))]
+    return functools.reduce(_merged, same) if same else None
+
+
+def _merged(first: Record, later: Record) -> Record:
+    return later | {
+        "judged": list(dict.fromkeys(first["judged"] + later["judged"])),
+        "scores": first["scores"] | later["scores"],
+        "by_class": first["by_class"] | later["by_class"],
+    }
 
 
 def table(found: list[Record]) -> str:
-    """Markdown: a table for each protocol, under its words, a row for each step or file. Later judgements of the same win."""
+    """Markdown: a table for each protocol, under its words, a row for each step or file. Later figures of the same win."""
     groups: dict[str, dict] = {}
     for r in found:
-        groups.setdefault(json.dumps(r["protocol"], sort_keys=True), {})[r["of"], r["step"]] = r
+        group = groups.setdefault(Protocol(**r["protocol"]).key, {})
+        group[r["of"], r["step"]] = _merged(group.get((r["of"], r["step"]), r), r)
     return "\n\n".join(_one(list(group.values())) for group in groups.values())
 
 
@@ -82,7 +97,8 @@ def _one(found: list[Record]) -> str:
     names = [name for name in dict.fromkeys(n for r in found for n in r["scores"]) if name not in UNSHOWN]
     title = lambda name: FIELD_NAMES.get(name, _plain(name)) if protocol.comparable else _plain(name)
     rows = [["step" if found[0]["step"] is not None else "of", *map(title, names)]]
-    rows += [[_row_name(r), *(_figure(r["scores"], name) for name in names)] for r in found]
+    several = len({r["step"] for r in found}) < len(found)
+    rows += [[_row_name(r, several), *(_figure(r["scores"], name) for name in names)] for r in found]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [
         "| " + " | ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
@@ -95,8 +111,11 @@ def _plain(name: str) -> str:
     return name.replace("_", " ").replace("frechet", "Frechet")
 
 
-def _row_name(r: Record) -> str:
-    return str(r["step"]) if r["step"] is not None else epath.Path(r["of"]).name
+def _row_name(r: Record, several: bool) -> str:
+    """The step, with its place where others of that step are beside it; or the file."""
+    if r["step"] is None:
+        return epath.Path(r["of"]).name
+    return f"{r['step']} ({r['of']})" if several else str(r["step"])
 
 
 def _figure(scores: dict[str, float], name: str) -> str:

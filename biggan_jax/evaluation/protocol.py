@@ -6,7 +6,6 @@ Two scores may stand beside each other only if their protocols are equal.
 import dataclasses
 import hashlib
 import json
-from typing import Any
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,8 +50,3 @@ class Protocol:
             f"statistics {self.statistics}, seed {self.seed}) against {self.reference}\n"
             f"network {self.network} ({self.weights_of_network[:8]}), resized by {self.resizer}{note}; {self.formulas}"
         )
-
-
-def from_dict(fields: dict[str, Any]) -> Protocol:
-    """The inverse of dataclasses.asdict. Raises TypeError for another version's fields."""
-    return Protocol(**fields)

@@ -54,7 +54,8 @@ def reference_of(
         _, mean, covariance = moments.moments()
         return {"mean": mean, "covariance": covariance, **features.together(kept)._asdict()}
 
-    made_of = f"{content} {count} by {network.name} {network.digest} after {network.resizer}, {KEPT} kept"
+    # Another number whenever a network, a resizer or what is kept of them changes.
+    made_of = f"recipe 1: {content} {count} by {network.name} {network.digest} after {network.resizer}, {KEPT} kept"
     arrays = cached("reference", made_of, work_out)
     kept = Seen(*(arrays[name] for name in Seen._fields))
     return Reference(frechet.Moments(count, arrays["mean"], arrays["covariance"]), kept)

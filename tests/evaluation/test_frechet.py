@@ -65,13 +65,6 @@ def test_a_first_batch_unlike_the_others_costs_no_precision():
     assert_same(accumulator.moments(), x64.mean(0), np.cov(x64, rowvar=False))
 
 
-def test_moments_of_parts_merge_to_those_of_the_whole(far_from_zero):
-    x, mean, covariance = far_from_zero
-    merged = frechet.merge(frechet.moments(x[:150]), frechet.moments(x[150:]))
-    assert merged.count == 600
-    assert_same(merged, mean, covariance)
-
-
 def test_moments_of_one_sample_are_refused():
     with pytest.raises(UserError, match="2 or more samples on each side; one side has 1"):
         frechet.moments(normals(1, 3))

@@ -10,6 +10,7 @@ from biggan_jax.evaluation import content, features, judge
 from biggan_jax.evaluation.evaluator import Evaluator
 from biggan_jax.evaluation.networks import NOT_COMPARABLE, Training, open_network
 from biggan_jax.evaluation.reference import reference_of
+from biggan_jax.latents import Truncation
 from biggan_jax.sharding import make_mesh
 from biggan_jax.types import UserError
 from tests.conftest import family_of
@@ -75,19 +76,19 @@ def test_an_untrained_generator_agrees_by_chance_alone(digits, drawn):
     assert scores["frechet_distance"] > 50
 
 
-def test_a_protocol_says_all_on_which_a_score_hangs(digits, drawn):
+def test_a_protocol_says_all_on_which_a_score_hangs(digits):
     judged = digits[2]
-    protocol = judged.protocol(drawn)
+    protocol = judged.protocol(None, "running")
     assert not protocol.comparable and NOT_COMPARABLE in protocol.words()
     for other in (
-        dataclasses.replace(judged, num=100).protocol(drawn),
-        dataclasses.replace(judged, seed=1).protocol(drawn),
-        dataclasses.replace(judged, labels="uniform").protocol(drawn),
-        dataclasses.replace(judged, reference_content="others").protocol(drawn),
-        judged.protocol(drawn, live=True),
-        judged.protocol(dataclasses.replace(drawn, statistics="standing, 100 batches")),
-        judged.protocol(dataclasses.replace(drawn, truncation=sampler.Truncation(0.5))),
-        judged.protocol(dataclasses.replace(drawn, truncation=sampler.Truncation(0.5, "std"))),
+        dataclasses.replace(judged, num=100).protocol(None, "running"),
+        dataclasses.replace(judged, seed=1).protocol(None, "running"),
+        dataclasses.replace(judged, labels="uniform").protocol(None, "running"),
+        dataclasses.replace(judged, reference_content="others").protocol(None, "running"),
+        judged.protocol(None, "running", live=True),
+        judged.protocol(None, "standing, 100 batches of 64"),
+        judged.protocol(Truncation(0.5), "running"),
+        judged.protocol(Truncation(0.5, "std"), "running"),
     ):
         assert other != protocol
 

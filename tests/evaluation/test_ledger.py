@@ -27,7 +27,7 @@ OTHER = dataclasses.replace(FID, network="classifier", note="not comparable with
 
 def judged(step, protocol=FID, distance=8.7):
     scores = {"frechet_distance": distance, "inception_score": 98.8, "inception_score_std": 1.1}
-    return ledger.record("runs/a", step, protocol, Scores(scores, {}))
+    return ledger.record("runs/a", step, protocol, ("fid", "is"), Scores(scores, {}))
 
 
 def test_what_is_kept_is_read_again_and_known(tmp_path):
@@ -68,3 +68,18 @@ def test_only_inceptions_distance_is_called_fid():
 def test_the_later_judgement_of_the_same_counts():
     cells = ledger.table([judged(1, distance=9.25), judged(1, distance=7.25)]).split()
     assert "7.25" in cells and "9.25" not in cells
+
+
+def test_scores_that_were_judged_later_stand_in_the_same_row(tmp_path):
+    later = ledger.record("runs/a", 1, FID, ("kid",), Scores({"kernel_distance": 0.5, "kernel_distance_std": 0.1}, {}))
+    both = ledger.known([judged(1), later], "runs/a", 1, FID)
+    assert both["judged"] == ["fid", "is", "kid"] and both["scores"].keys() >= {"frechet_distance", "kernel_distance"}
+    (row,) = [line for line in ledger.table([judged(1), later]).splitlines() if line.startswith("|    1")]
+    assert "8.7" in row and "0.5 ± 0.1" in row
+
+
+def test_what_another_version_wrote_is_passed_over(tmp_path):
+    folder = epath.Path(tmp_path)
+    for line in ('{"step": 1}', "[]", '{"protocol": {"network": "x"}}'):
+        (folder / ledger.SCORES).write_text(line + "\n")
+        assert ledger.records(folder) == []
