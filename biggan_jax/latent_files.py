@@ -3,8 +3,10 @@
 import numpy as np
 from etils import epath
 
+from biggan_jax.config import choose
 from biggan_jax.files import read_npz, whole
 from biggan_jax.gan import GAN
+from biggan_jax.latents import TRUNCATIONS
 from biggan_jax.sampler import Sampler
 from biggan_jax.types import UserError
 
@@ -26,9 +28,14 @@ def read_latents(path: epath.PathLike, gan: GAN) -> tuple[np.ndarray, np.ndarray
         raise UserError(f"{path}: z holds values that are not finite numbers")
     truncation = None
     if "truncation" in arrays:
-        truncation = float(arrays["truncation"]), str(arrays.get("truncation_kind", "")) or None
+        threshold, kind = arrays["truncation"], str(arrays.get("truncation_kind", "")) or None
+        if threshold.shape or threshold.dtype.kind not in "fiu" or not 0 < threshold < np.inf:
+            raise UserError(f"{path}: its truncation is not a finite number greater than 0")
+        if kind is not None:
+            choose(TRUNCATIONS, f"{path}: truncation_kind", kind)
+        truncation = float(threshold), kind
     z = z.astype(np.float32)
-    if y.ndim == 2 and y.shape[1] == gan.num_classes and y.dtype.kind in "fiu":
+    if y.ndim == 2 and y.shape[1] == gan.num_classes and y.dtype.kind in "fiu" and np.isfinite(y).all():
         return z, y.astype(np.float32), truncation
     last = max(gan.num_classes, 1) - 1
     if y.ndim != 1 or y.dtype.kind not in "iu" or y.min() < 0 or y.max() > last:

@@ -33,6 +33,10 @@ SEED = flags.DEFINE_integer("seed", 0, "Of the latents.", lower_bound=0, upper_b
 
 def load(mesh=None, path: str | None = None) -> TrainedGenerator:
     """The generator that --checkpoint (or `path`) and --weights name, once what can be wrong about the other flags is checked."""
+    if flags.FLAGS["passes"].present and STATISTICS.value not in (None, "standing"):
+        raise UserError(
+            f"--passes has no meaning with --statistics={STATISTICS.value}: they are of standing statistics"
+        )
     if TRUNCATION.value is not None and not (TRUNCATION.value > 0 and math.isfinite(TRUNCATION.value)):
         raise UserError(f"--truncation={TRUNCATION.value} must be greater than 0, and finite")
     return load_generator(path or CHECKPOINT.value, mesh, live=WEIGHTS.value == "live")
@@ -58,7 +62,7 @@ def chosen_classes(given: list[str] | None, num_classes: int, most: int = 10) ->
     if given is None:
         return sampling.rows_of_classes(num_classes, most)
     try:
-        classes = np.array([int(c) for c in given], np.int32)
+        classes = np.array([int(c) for c in given or [""]], np.int32)
     except (ValueError, OverflowError):
         raise UserError(f"--classes={','.join(given)} is not a list of class ids, such as 0,1,7") from None
     check_classes(classes, num_classes)

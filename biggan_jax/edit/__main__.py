@@ -145,7 +145,12 @@ def mix_latents(trained: TrainedGenerator, out: epath.Path, weights: np.ndarray 
     print(f"the sum of z is {longer:.2f} times as long as its terms{', and made as long' if RESCALE.value else ''}")
     z = np.concatenate([z, [arithmetic.rescaled(total, z) if RESCALE.value else total]])
     y = np.concatenate([y, [arithmetic.weighted_sum(factors, y) if weights is None else weights]])
-    sampler = sampler_flags.ready(trained, truncation_of(trained, files[places[0][0]][2]))
+    stored = {files[path][2] for path, _ in places}
+    if len(stored) > 1 and sampler_flags.TRUNCATION.value is None:
+        raise UserError(
+            "--z: these latents were drawn with different truncations; say by --truncation which one the sum is drawn with"
+        )
+    sampler = sampler_flags.ready(trained, truncation_of(trained, stored.pop()))
     show(out, [sampler.images(z, y)], [[*names, "the sum"]])
     latent_files.write_samples(npz(out), sampler, z[-1:], y[-1:])
 

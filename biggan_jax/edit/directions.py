@@ -58,7 +58,9 @@ def as_labels(scores: np.ndarray, y: np.ndarray) -> np.ndarray:
         return scores.astype(int)
     _, kind = np.unique(y, axis=0, return_inverse=True)
     kind = kind.reshape(-1)
-    medians = np.array([np.median(scores[kind == k]) for k in range(kind.max() + 1)])
+    # One sample alone is never above its own median.
+    of_kind = lambda k: scores[kind == k] if (kind == k).sum() > 1 else scores
+    medians = np.array([np.median(of_kind(k)) for k in range(kind.max() + 1)])
     return (scores > medians[kind]).astype(int)
 
 

@@ -125,7 +125,9 @@ def serve(bound: socket.socket, studio: Studio, about: dict[str, Any]) -> None:
     print(f"the page is at {url} (Ctrl-C ends it)", flush=True)
     if OPEN.value:
         webbrowser.open(url)
-    config = uvicorn.Config(app, lifespan="off", log_level="warning", access_log=False, timeout_graceful_shutdown=1)
+    config = uvicorn.Config(
+        app, lifespan="off", log_level="warning", access_log=False, timeout_graceful_shutdown=1, limit_concurrency=64
+    )
     uvicorn.Server(config).run(sockets=[bound])
 
 

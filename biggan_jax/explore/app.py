@@ -60,8 +60,11 @@ def make_app(studio: Studio, about: dict[str, Any]) -> Starlette:
         yield json.dumps({"seconds": round(time.perf_counter() - began, 3)}) + "\n"
 
     async def whole(view: View) -> np.ndarray:
-        async with drawing:
-            return await run_in_threadpool(lambda: np.concatenate(list(studio.draw(view))))
+        batches, parts = studio.draw(view), []
+        while sum(map(len, parts)) < view.num:
+            async with drawing:  # Given up in between, so that others need not wait for all of it.
+                parts.append(await run_in_threadpool(next, batches))
+        return np.concatenate(parts)
 
     async def model(request: Request) -> Response:
         return JSONResponse(about)

@@ -34,6 +34,8 @@ class Studio:
     limit: float | None
 
     def sampler(self, threshold: float | None) -> Sampler:
+        if threshold is None and self.statistics.startswith("binned"):
+            threshold = 1.0  # As sampler.ready has it: these statistics know no z that is not truncated.
         truncation = None if threshold is None else Truncation(threshold, self.kind)
         return Sampler(self.gan, self.weights, self.moments.at(threshold), truncation, self.statistics)
 

@@ -7,6 +7,7 @@ The second makes, of each class, as many as the real set lacks to its largest cl
 a prepared set, for --config.data.name=tfds --config.data.dir=FOLDER. Either is there whole or not at all, with export.json beside it.
 """
 
+import contextlib
 import json
 import logging
 import pathlib
@@ -42,9 +43,9 @@ def main() -> None:
         raise UserError("one of --per_class and --balance_with says how many, such as --per_class=100")
     if is_remote(OUT.value):
         raise UserError(f"--out={OUT.value} must be a local folder; copy it when it is whole")
-    out = pathlib.Path(OUT.value).absolute()
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UserError(f"--out={out} is there and not an empty folder; give another --out")
+    out = pathlib.Path(OUT.value).expanduser().resolve()
+    if out.exists() and (not out.is_dir() or out.is_mount() or any(out.iterdir())):
+        raise UserError(f"--out={out} is there and not an empty folder that could be replaced; give another --out")
     trained = sampler_flags.load(sharding.make_mesh())
     names, counts = wanted(trained)
     sampler = sampler_flags.ready(trained, sampler_flags.truncation_of(trained))
@@ -74,6 +75,11 @@ def wanted(trained: TrainedGenerator) -> tuple[list[str], np.ndarray]:
         raise UserError(
             f"--balance_with={BALANCE.value} has {source.num_classes} classes, this model has {trained.gan.num_classes}"
         )
+    ours, theirs = (), tuple(getattr(source, "class_names", ()))
+    with contextlib.suppress(UserError):  # The model's own data need not be there.
+        ours = tuple(names_of(trained.config))
+    if ours and theirs and ours != theirs:
+        raise UserError(f"--balance_with={BALANCE.value} has other classes than the model's own data, or another order")
     counts = lacking(labels_of(source), classes)
     if not counts.any():
         raise UserError(

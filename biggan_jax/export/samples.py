@@ -16,11 +16,12 @@ from PIL import Image
 from biggan_jax import sampling
 from biggan_jax.data import shards
 from biggan_jax.data.corpus import Corpus, Item
+from biggan_jax.files import nobody_elses
 from biggan_jax.gan import GAN
 from biggan_jax.latents import Truncation
 from biggan_jax.progress import track
 from biggan_jax.sampler import Sampler
-from biggan_jax.types import Latent
+from biggan_jax.types import Latent, UserError
 
 BATCH = 64
 """Images made at a time."""
@@ -103,12 +104,18 @@ def png(image: np.ndarray) -> bytes:
 
 @contextlib.contextmanager
 def whole_folder(out: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A folder to fill, which becomes `out` when it is whole, and vanishes if it does not get that far."""
-    unfinished = out.with_name(f".{out.name}.unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)
+    """A folder to fill, which becomes `out` when it is whole, and vanishes if it does not get that far.
+
+    Raises UserError, and keeps what is whole, if `out` cannot be had in the end.
+    """
+    unfinished = out.with_name(f".{out.name}{nobody_elses()}.unfinished")
     unfinished.mkdir(parents=True)
     try:
         yield unfinished
-        unfinished.rename(out)
-    finally:
+    except BaseException:
         shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    try:
+        unfinished.rename(out)
+    except OSError as error:
+        raise UserError(f"{out} cannot be had ({error.strerror}); the whole set is in {unfinished}") from error

@@ -18,6 +18,7 @@ from biggan_jax.data import make_source
 from biggan_jax.data.source import Source
 from biggan_jax.evaluation.content import digest_of
 from biggan_jax.evaluation.networks import NETWORKS, Training, open_network
+from biggan_jax.sampler import check_statistics
 from biggan_jax.sheets import animation, draws, layout, neighbours
 from biggan_jax.sheets.interpolation import BETWEEN, interpolation, pairs
 from biggan_jax.sheets.layout import Sheet
@@ -118,7 +119,8 @@ def by_class(draw: Callable[..., Sheet], most: int) -> Callable[[TrainedGenerato
 
     def drawn(trained: TrainedGenerator, columns: int) -> Sheet:
         classes = chosen_classes(trained, most)
-        check_count(len(classes), columns)
+        rows = len(draws.chunks_of(trained.gan)) + 1 if draw is draws.chunks else 1
+        check_count(len(classes) * rows, columns)
         names = names_of(trained)
         sampler = sampler_flags.ready(trained, sampler_flags.truncation_of(trained))
         return draw(sampler, classes, columns, sampler_flags.SEED.value, names)
@@ -150,6 +152,8 @@ def draw_truncation(trained: TrainedGenerator, columns: int) -> Sheet:
     thresholds = [threshold(text) for text in THRESHOLDS.value] if THRESHOLDS.value else usual
     classes = chosen_classes(trained, 2)
     check_count(len(classes) * len(thresholds), columns)
+    for t in thresholds:  # All of them, before the first takes its time.
+        check_statistics(trained, sampler_flags.truncation_of(trained, t), sampler_flags.STATISTICS.value)
     names = names_of(trained)
     # One after the other: of each there are statistics to be made.
     samplers = (sampler_flags.ready(trained, sampler_flags.truncation_of(trained, t)) for t in thresholds)
@@ -169,13 +173,13 @@ def threshold(text: str) -> float:
 def draw_neighbours(trained: TrainedGenerator, columns: int) -> Sheet:
     rows = ROWS.value or 8
     classes = np.sort(np.resize(chosen_classes(trained, rows), rows))
+    check_count(rows, 1 + columns * (1 + (NETWORK.value != "none")))
     source = training_data(trained)
     names = names_of(trained)
     spaces = [neighbours.pixels()]
     if NETWORK.value != "none":
         training = Training(source, digest_of(source)) if NETWORK.value == "classifier" else None
         spaces.append(neighbours.features(open_network(NETWORK.value, inception=INCEPTION.value, training=training)))
-    check_count(rows, 1 + columns * len(spaces))
     sampler = sampler_flags.ready(trained, sampler_flags.truncation_of(trained))
     samples = sampler.images(sampler.latents(rows, sampler_flags.SEED.value), classes)
     mirror = trained.config.data.flip

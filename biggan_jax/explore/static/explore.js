@@ -27,7 +27,8 @@ function readAddress() {
   const query = new URLSearchParams(location.search);
   const number = (key, otherwise) => (query.has(key) ? Number(query.get(key)) : otherwise);
   const known = (mixture) => mixture.every(([id, weight]) => id >= 0 && id < model.num_classes && weight >= 0);
-  shown.seed = number("seed", shown.seed);
+  // A link that says no seed means the first, whatever the command was started with.
+  shown.seed = number("seed", query.size ? 0 : shown.seed);
   shown.num = number("num", shown.num);
   if (query.size) shown.truncation = number("truncation", null);
   const ends = ["class", "to_class"].map((key) => query.has(key) && mixtureOf(query.get(key)));
