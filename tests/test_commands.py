@@ -116,6 +116,8 @@ def test_latents_remember_with_which_truncation_they_were_drawn(workdir, tmp_pat
     [
         (["--classes=3,10"], "class 10 is out of range: this model has classes 0 to 9"),
         (["--classes=cat"], "--classes=cat is not a list of class ids"),
+        (["--classes="], "--classes= is not a list of class ids"),
+        (["--statistics=running", "--passes=3"], "--passes has no meaning with --statistics=running"),
         (["--truncation=0"], "--truncation=0.0 must be greater than 0"),
         (["--truncation=nan"], "--truncation=nan must be greater than 0"),
         (["--latents=nothing.npz"], "nothing.npz is not an .npz of arrays: [Errno 2]"),

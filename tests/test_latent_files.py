@@ -26,6 +26,16 @@ def test_samples_are_read_back_with_their_truncation(tmp_path, sampler):
         ({"z": np.full((1, 12), np.nan), "y": np.zeros(1, int)}, "not finite"),
         ({"z": np.zeros((1, 12)), "y": np.array([10])}, "y must be classes 0 to 9"),
         ({"z": np.zeros((1, 12)), "y": np.zeros((1, 4))}, "y must be classes 0 to 9"),
+        (
+            {"z": np.zeros((1, 12)), "y": np.zeros(1, int), "truncation": np.array([0.5, 1])},
+            "its truncation is not a finite number",
+        ),
+        ({"z": np.zeros((1, 12)), "y": np.zeros(1, int), "truncation": -1.0}, "its truncation is not a finite number"),
+        (
+            {"z": np.zeros((1, 12)), "y": np.zeros(1, int), "truncation": 0.5, "truncation_kind": "resampled"},
+            "did you mean resample",
+        ),
+        ({"z": np.zeros((1, 12)), "y": np.full((1, 10), np.nan)}, "y must be classes 0 to 9"),
         ({"z": np.array([{}]), "y": np.zeros(1, int)}, "is not an .npz"),
     ],
 )

@@ -115,6 +115,12 @@ def test_statistics_that_came_with_the_weights_are_those_used(trained):
         np.testing.assert_array_equal(none, stored[1])
 
 
+def test_binned_statistics_know_no_z_that_is_not_truncated(studio):
+    """As `sample` has it: the same seed gives the same picture there and here."""
+    binned = dataclasses.replace(studio, statistics="binned", kind="scale")
+    assert str(binned.sampler(None).truncation) == "scale 1"
+
+
 def test_the_way_between_two_pictures_begins_and_ends_with_them(client):
     way = pictures(client, "seed=3&class=7&to_seed=9&to_class=2&num=6")
     np.testing.assert_array_equal(way[0], pictures(client, "seed=3&class=7&num=1")[0])

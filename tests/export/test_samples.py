@@ -5,6 +5,7 @@ from PIL import Image
 from biggan_jax.data import make_source
 from biggan_jax.export.real import labels_of, real_set
 from biggan_jax.export.samples import pictures, rows_of, whole_folder, write_folder, write_records
+from biggan_jax.types import UserError
 from tests.conftest import tiny_config
 
 NAMES = [f"class {label}" for label in range(10)]
@@ -74,3 +75,13 @@ def test_a_folder_is_whole_or_not_there(tmp_path):
     with whole_folder(tmp_path / "out") as unfinished:
         (unfinished / "whole").write_text("")
     assert [path.name for path in tmp_path.iterdir()] == ["out"] and (tmp_path / "out" / "whole").exists()
+
+
+def test_a_set_that_is_whole_is_kept_where_its_place_cannot_be_had(tmp_path):
+    out = tmp_path / "out"
+    with pytest.raises(UserError, match="the whole set is in") as refused, whole_folder(out) as unfinished:
+        (unfinished / "a.png").write_text("a")
+        out.write_text("meanwhile another's")
+    kept = next(path for path in tmp_path.iterdir() if path.is_dir())
+    assert str(kept) in str(refused.value) and (kept / "a.png").exists()
+    assert out.read_text() == "meanwhile another's"
