@@ -6,7 +6,6 @@ estimates both for chips that need not be there, and how long FID of 50,000 samp
 
 import functools
 import json
-import os
 import pathlib
 import statistics
 import time
@@ -87,10 +86,10 @@ def measure(config) -> dict:
         compile_seconds = time.perf_counter() - began
         seconds, cpu = [], []
         for _ in range(BATCHES.value + 1):
-            wall, spent = time.perf_counter(), cpu_seconds()
+            wall, spent = time.perf_counter(), time.process_time()
             jax.block_until_ready(compiled(*arguments))
             seconds.append(time.perf_counter() - wall)
-            cpu.append(cpu_seconds() - spent)
+            cpu.append(time.process_time() - spent)
         median, busy = statistics.median(seconds[1:]), statistics.median(cpu[1:])
         report[name] = {
             "images_per_second": size / median,
@@ -140,11 +139,6 @@ def values(rng: np.random.Generator, shape) -> np.ndarray:
     if shape.dtype == jnp.float32:
         return rng.uniform(0.01, 0.1, shape.shape).astype(np.float32)
     return rng.integers(0, 2, shape.shape).astype(shape.dtype)
-
-
-def cpu_seconds() -> float:
-    times = os.times()
-    return times.user + times.system
 
 
 if __name__ == "__main__":

@@ -69,6 +69,7 @@ def test_a_sweep_draws_its_curve_and_goes_on_where_it_stopped(copy):
     assert [line["time"] for line in again[:2]] == [line["time"] for line in lines[:2]]
 
 
+@pytest.mark.slow
 def test_a_file_of_samples_gets_the_scores_of_the_checkpoint_that_made_it(copy, tmp_path):
     """40 samples, balanced: by `sample` in order of classes, by `evaluate` in turn, with other z; so those are handed over."""
     samples, latents = tmp_path / "samples.npz", tmp_path / "latents.npz"

@@ -35,6 +35,7 @@ def start(made, workdir, record, *more):
     )
 
 
+@pytest.mark.slow
 def test_killed_at_a_random_step_it_goes_on_with_the_same_images(made, tmp_path):
     whole = start(made, tmp_path / "whole", tmp_path / "seen_whole")
     assert whole.wait(timeout=300) == 0, whole.stderr.read()
