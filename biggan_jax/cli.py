@@ -71,17 +71,7 @@ def _parse(argv: Sequence[str]) -> list[str]:
         if len(left) > 1:
             raise UserError(f"unexpected argument {left[1]!r}; every option is given as --name=value")
         return left
-    except (
-        UserError,
-        flags.Error,
-        AttributeError,
-        KeyError,
-        TypeError,
-        ValueError,
-        OSError,
-        SyntaxError,
-        ImportError,
-    ) as e:
+    except Exception as e:  # A config file is Python: it may fail in any way.
         fail(e)
 
 

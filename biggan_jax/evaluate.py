@@ -63,7 +63,9 @@ OUT = flags.DEFINE_string("out", None, "Folder of the scores. Default: the run's
 
 def main() -> int:
     if bool(sampler_flags.CHECKPOINT.value) == bool(NPZ.value):
-        raise UserError("one of --checkpoint and --npz is needed, such as --checkpoint=runs/demo --network=classifier")
+        raise UserError(
+            "one of --checkpoint and --npz is needed, not both, such as --checkpoint=runs/demo --network=classifier"
+        )
     if SWEEP.value:
         sweep.thresholds(SWEEP.value)
     for name in SCORES.value or ():
@@ -191,26 +193,32 @@ def judged(trained, truncation, evaluator: Evaluator, folder: epath.Path, name: 
     statistics, passes = sampler_flags.STATISTICS.value, sampler_flags.PASSES.value
     protocol = evaluator.protocol(*sampler.described(trained, truncation, statistics, passes), live=trained.live)
     weights = {"params": trained.params, "stats": trained.stats}
-    of = f"{trained.path} {content.digest_of_tree(weights)[:12]}"
+    what = str(trained.path), content.digest_of_tree(weights)
     work = lambda wanted: evaluator.judge(sampler_flags.ready(trained, truncation), wanted)
-    return completed(folder, name, of, trained.step, protocol, evaluator.wanted, work)
+    return completed(folder, name, what, trained.step, protocol, evaluator.wanted, work)
 
 
-def completed(folder: epath.Path, name: str, of: str, step: int | None, protocol, wanted, work) -> ledger.Record:
-    """The record of this, with what was missing of `wanted` worked out and kept. The first host's ledger is what counts."""
-    known = ledger.known(ledger.records(folder, name), of, step, protocol)
+def completed(
+    folder: epath.Path, name: str, what: tuple[str, str], step: int | None, protocol, wanted, work
+) -> ledger.Record:
+    """The record of `what` (place, hash of its content), with what was missing of `wanted` worked out and kept.
+
+    The first host's ledger is what counts.
+    """
+    place, digest = what
+    known = ledger.known(ledger.records(folder, name), digest, step, protocol)
     has = np.array([known is not None and score in known["judged"] for score in wanted])
     missing = [score for score, there in zip(wanted, hosts.of_the_first(has), strict=True) if not there]
     if not missing:
-        return known or {"step": step, "of": of, "protocol": dataclasses.asdict(protocol), "scores": {}}
-    fresh = ledger.record(of, step, protocol, missing, work(missing))
+        return known or ledger.record(place, digest, step, protocol, (), judge.Scores({}, {}))
+    fresh = ledger.record(place, digest, step, protocol, missing, work(missing))
     if not jax.process_index():
         try:
             ledger.keep(folder, fresh, name)
         except OSError as error:
             print_first(ledger.table([fresh]))  # Or the work would be lost.
             raise UserError(f"{folder / name} cannot be written: {error}") from error
-    return ledger.known([known, fresh] if known else [fresh], of, step, protocol)
+    return ledger.known([known, fresh] if known else [fresh], digest, step, protocol)
 
 
 def judge_truncations() -> None:
@@ -239,12 +247,15 @@ def judge_truncations() -> None:
     protocol = dataclasses.replace(
         Protocol(**record["protocol"]), truncation=f"of kind {truncations[0].kind} as marked"
     )
+    real = evaluator.reference.inception_score
     name = f"truncation_sweep-{trained.step}-{evaluator.network.name}-{protocol.key}"
     try:
-        marks = sweep.store(folder, name, points, protocol, evaluator.reference.inception_score)
+        marks = sweep.store(folder, name, points, protocol, real)
     except OSError as error:
         raise UserError(f"{folder / name} cannot be written: {error}") from error
-    print(f"{protocol.words()}\n\n{sweep.lines(marks, protocol)}\n\ncurve in {folder / name}.png, figures in .csv")
+    print(
+        f"{protocol.words()}\n\n{sweep.lines(marks, protocol, real)}\n\ncurve in {folder / name}.png, figures in .csv"
+    )
 
 
 def judge_npz() -> None:
@@ -258,8 +269,8 @@ def judge_npz() -> None:
         batches = features.of_source(images, np.arange(len(images)), evaluator.batch_size)
         return evaluator.judge_images(batches, wanted)
 
-    of = f"{path} {content.digest_of(images)[:12]}"
-    print_first(ledger.table([completed(folder, ledger.SCORES, of, None, protocol, evaluator.wanted, work)]))
+    what = str(path), content.digest_of(images)
+    print_first(ledger.table([completed(folder, ledger.SCORES, what, None, protocol, evaluator.wanted, work)]))
     write_table(folder)
 
 

@@ -71,6 +71,12 @@ def test_a_mistake_in_the_config_file_itself_is_located(tmp_path):
     refused(result, "broken.py, line 5")
 
 
+def test_a_run_s_json_given_as_a_config_is_one_sentence(tmp_path):
+    (tmp_path / "config.py").write_text('{"data": false}\n')
+    result = run("main", f"--config={tmp_path / 'config.py'}", f"--workdir={tmp_path / 'run'}")
+    refused(result, "the config file failed with NameError")
+
+
 def test_joining_hosts_without_saying_where_is_refused():
     refused(run("main", "--config=digits", "--workdir=unused", "--process_id=1"), "need --multihost")
 

@@ -33,13 +33,22 @@ FIELD_NAMES = {
 Record = dict[str, Any]
 """One judgement as a line of JSON, with these FIELDS."""
 
-FIELDS = ("step", "of", "time", "protocol", "judged", "scores", "by_class")
+FIELDS = ("step", "of", "content", "time", "protocol", "judged", "scores", "by_class")
 
 
-def record(of: str, step: int | None, protocol: Protocol, wanted: Sequence[str], scores: Scores) -> Record:
-    """`of` names what was judged by its place and its content; wanted: names in judge.SCORES."""
+def record(
+    of: str, content: str, step: int | None, protocol: Protocol, wanted: Sequence[str], scores: Scores
+) -> Record:
+    """of: where what was judged lay; content: a hash of it, by which it is known; wanted: names in judge.SCORES."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    described = {"step": step, "of": of, "time": now, "protocol": dataclasses.asdict(protocol), "judged": list(wanted)}
+    described = {
+        "step": step,
+        "of": of,
+        "content": content,
+        "time": now,
+        "protocol": dataclasses.asdict(protocol),
+        "judged": list(wanted),
+    }
     return described | {"scores": scores.overall, "by_class": scores.by_class}
 
 
@@ -68,9 +77,11 @@ def records(folder: epath.Path, name: str = SCORES) -> list[Record]:
     return found
 
 
-def known(found: list[Record], of: str, step: int | None, protocol: Protocol) -> Record | None:
+def known(found: list[Record], content: str, step: int | None, protocol: Protocol) -> Record | None:
     """All that was judged of just this by just this protocol, as one record, if anything was."""
-    same = [r for r in found if (r["of"], r["step"], r["protocol"]) == (of, step, dataclasses.asdict(protocol))]
+    same = [
+        r for r in found if (r["content"], r["step"], r["protocol"]) == (content, step, dataclasses.asdict(protocol))
+    ]
     return functools.reduce(_merged, same) if same else None
 
 
@@ -87,7 +98,8 @@ def table(found: list[Record]) -> str:
     groups: dict[str, dict] = {}
     for r in found:
         group = groups.setdefault(Protocol(**r["protocol"]).key, {})
-        group[r["of"], r["step"]] = _merged(group.get((r["of"], r["step"]), r), r)
+        what = r["content"], r["step"]
+        group[what] = _merged(group.get(what, r), r)
     return "\n\n".join(_one(list(group.values())) for group in groups.values())
 
 

@@ -34,11 +34,11 @@ def thresholds(text: str) -> list[float]:
 
 
 def marked(points: list[Point], score_of_real: float) -> dict[str, Point]:
-    """The four columns in which the paper reports each model (its Table 2); real images' score as far as any point comes to it."""
+    """The four columns in which the paper reports each model (its Table 2); that of real images' score if the curve reaches it."""
     truncated = [point for point in points if point.truncation is not None]
     marks = {"no truncation": next((point for point in points if point.truncation is None), None)}
     marks["best distance"] = min(points, key=lambda point: point.distance)
-    if not math.isnan(score_of_real):
+    if min(point.score for point in points) <= score_of_real <= max(point.score for point in points):
         marks["score of real images"] = min(points, key=lambda point: abs(point.score - score_of_real))
     marks["best score"] = max(truncated or points, key=lambda point: point.score)
     return {name: point for name, point in marks.items() if point}
@@ -58,13 +58,15 @@ def as_csv(points: list[Point], marks: dict[str, Point], protocol: Protocol) -> 
     return text.getvalue()
 
 
-def lines(marks: dict[str, Point], protocol: Protocol) -> str:
+def lines(marks: dict[str, Point], protocol: Protocol, score_of_real: float) -> str:
     """The marked points as a small table."""
     distance, score = names_of(protocol)
     text = [f"{'':22}{'truncation':>12}{distance:>20}{score:>18}"]
     for name, point in marks.items():
         threshold = "none" if point.truncation is None else f"{point.truncation:.3g}"
         text.append(f"{name:22}{threshold:>12}{point.distance:20.2f}{point.score:18.2f}")
+    if "score of real images" not in marks and not math.isnan(score_of_real):
+        text.append(f"the curve does not reach the {score} of real images, {score_of_real:.2f}")
     return "\n".join(text)
 
 

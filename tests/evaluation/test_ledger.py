@@ -27,7 +27,7 @@ OTHER = dataclasses.replace(FID, network="classifier", note="not comparable with
 
 def judged(step, protocol=FID, distance=8.7):
     scores = {"frechet_distance": distance, "inception_score": 98.8, "inception_score_std": 1.1}
-    return ledger.record("runs/a", step, protocol, ("fid", "is"), Scores(scores, {}))
+    return ledger.record("runs/a", "abc", step, protocol, ("fid", "is"), Scores(scores, {}))
 
 
 def test_what_is_kept_is_read_again_and_known(tmp_path):
@@ -37,8 +37,8 @@ def test_what_is_kept_is_read_again_and_known(tmp_path):
         ledger.keep(folder, judged(step))
     found = ledger.records(folder)
     assert [r["step"] for r in found] == [1, 2]
-    assert ledger.known(found, "runs/a", 2, FID) == found[1]
-    assert not ledger.known(found, "runs/a", 2, OTHER) and not ledger.known(found, "runs/b", 2, FID)
+    assert ledger.known(found, "abc", 2, FID) == found[1]
+    assert not ledger.known(found, "abc", 2, OTHER) and not ledger.known(found, "def", 2, FID)
 
 
 def test_the_half_line_of_a_killed_process_is_passed_over(tmp_path):
@@ -71,8 +71,10 @@ def test_the_later_judgement_of_the_same_counts():
 
 
 def test_scores_that_were_judged_later_stand_in_the_same_row(tmp_path):
-    later = ledger.record("runs/a", 1, FID, ("kid",), Scores({"kernel_distance": 0.5, "kernel_distance_std": 0.1}, {}))
-    both = ledger.known([judged(1), later], "runs/a", 1, FID)
+    later = ledger.record(
+        "elsewhere/a", "abc", 1, FID, ("kid",), Scores({"kernel_distance": 0.5, "kernel_distance_std": 0.1}, {})
+    )
+    both = ledger.known([judged(1), later], "abc", 1, FID)
     assert both["judged"] == ["fid", "is", "kid"] and both["scores"].keys() >= {"frechet_distance", "kernel_distance"}
     (row,) = [line for line in ledger.table([judged(1), later]).splitlines() if line.startswith("|    1")]
     assert "8.7" in row and "0.5 ± 0.1" in row

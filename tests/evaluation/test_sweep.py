@@ -38,6 +38,10 @@ def test_the_papers_four_columns_are_marked():
         "best score": 0.1,
     }
     assert "score of real images" not in sweep.marked(POINTS, float("nan"))
+    beyond = sweep.marked(POINTS, 300.0)
+    assert "score of real images" not in beyond and "does not reach the IS of real images" in sweep.lines(
+        beyond, FID, 300.0
+    )
 
 
 def test_curve_and_figures_are_stored(tmp_path):
@@ -48,4 +52,4 @@ def test_curve_and_figures_are_stored(tmp_path):
     assert float(rows[2]["frechet_distance"]) == 8.0 and rows[2]["marked"] == "best distance"
     assert any("inception-2015" in line for line in lines if line.startswith("#"))
     assert Image.open(tmp_path / "sweep.png").size[0] > 600
-    assert "FID" in sweep.lines(marks, FID)
+    assert "FID" in sweep.lines(marks, FID, 166.0) and "reach" not in sweep.lines(marks, FID, 166.0)
