@@ -32,15 +32,12 @@ def main() -> None:
         raise UserError("--latents says which images to make; --num and --classes go without it")
 
     trained = sampler_flags.load()
-    truncation = sampler_flags.truncation_of(trained)
     if LATENTS.value:
         z, y, stored = latent_files.read_latents(LATENTS.value, trained.gan)
-        if truncation is None and stored:
-            truncation = sampler_flags.truncation_of(trained, *stored)
-        sampler = sampler_flags.ready(trained, truncation)
+        sampler = sampler_flags.ready(trained, sampler_flags.truncation_or(stored, trained))
     else:
         classes = sampler_flags.chosen_classes(CLASSES.value, trained.gan.num_classes)
-        sampler = sampler_flags.ready(trained, truncation)
+        sampler = sampler_flags.ready(trained, sampler_flags.truncation_of(trained))
         num = NUM.value or 8 * len(classes)
         z, y = sampler.latents(num, sampler_flags.SEED.value), np.sort(np.resize(classes, num))
     try:

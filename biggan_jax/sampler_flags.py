@@ -45,11 +45,18 @@ def load(mesh=None, path: str | None = None) -> TrainedGenerator:
 def truncation_of(
     trained: TrainedGenerator, threshold: float | None = None, kind: str | None = None
 ) -> Truncation | None:
-    """The truncation that the flags ask for; `threshold` and `kind` stand in where they ask for none."""
+    """The truncation that the flags ask for, at `threshold` if that is given; `kind` stands in where they name none."""
     threshold = TRUNCATION.value if threshold is None else threshold
     statistics = STATISTICS.value or sampler.default_statistics(trained)
     usual = "scale" if statistics.startswith("binned") else "resample"
     return None if threshold is None else Truncation(threshold, TRUNCATION_KIND.value or kind or usual)
+
+
+def truncation_or(stored: tuple[float, str | None] | None, trained: TrainedGenerator) -> Truncation | None:
+    """The truncation that the flags ask for, else that with which latents were drawn, if their file says one."""
+    if stored and TRUNCATION.value is None:
+        return truncation_of(trained, *stored)
+    return truncation_of(trained)
 
 
 def ready(trained: TrainedGenerator, truncation: Truncation | None) -> sampler.Sampler:

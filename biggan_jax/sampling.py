@@ -1,6 +1,7 @@
 """Owns drawing pictures from a trained G: latents, batch-norm moments for sampling, images, grids. Must not know training."""
 
 import functools
+import io
 import math
 from collections.abc import Callable, Iterable, Iterator
 
@@ -139,7 +140,17 @@ def grid(images: np.ndarray, columns: int, margin: int = 2) -> np.ndarray:
 
 def save_png(path: epath.PathLike, sheet: np.ndarray, least_width: int = 512) -> None:
     """Writes uint8 [H, W, 3]; small sheets are enlarged by whole factors, so that single pixels can be seen."""
+    epath.Path(path).write_bytes(png(enlarged(sheet, least_width)))
+
+
+def enlarged(sheet: np.ndarray, least_width: int = 512) -> np.ndarray:
+    """uint8 [H, W, 3], by the largest whole factor with which it is no wider than `least_width`; never shrunk."""
     factor = max(1, least_width // sheet.shape[1])
-    sheet = sheet.repeat(factor, axis=0).repeat(factor, axis=1)
-    with epath.Path(path).open("wb") as file:
-        PILImage.fromarray(sheet).save(file, format="png")
+    return sheet.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def png(image: np.ndarray) -> bytes:
+    """uint8 [H, W, 3] as a PNG file."""
+    file = io.BytesIO()
+    PILImage.fromarray(image).save(file, format="png")
+    return file.getvalue()

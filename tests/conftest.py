@@ -18,6 +18,7 @@ import jax
 import numpy as np
 import pytest
 
+from biggan_jax.checkpoint import Checkpoints
 from biggan_jax.models import build_gan
 from biggan_jax.sampler import Sampler
 from biggan_jax.sampling import evaluation_weights
@@ -42,6 +43,15 @@ def game(request):
     """(gan, fresh state) of either family, without a mesh. Attention is switched on: with gamma 0 it gets no gradient."""
     gan = build_gan(tiny_config(request.param))
     return gan, with_attention(jax.jit(lambda seed: init_state(gan, seed))(0))
+
+
+def untrained_run(folder):
+    """The folder, with the checkpoint of a tiny game's fresh state in it, as a run would leave it."""
+    c = tiny_config()
+    checkpoints = Checkpoints(folder, keep=1)
+    checkpoints.save(jax.jit(lambda: init_state(build_gan(c), 0))(), c)
+    checkpoints.close()
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -5,15 +5,11 @@ import shutil
 import subprocess
 import sys
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
 
-from biggan_jax.checkpoint import Checkpoints
-from biggan_jax.models import build_gan
-from biggan_jax.state import init_state
-from tests.conftest import tiny_config
+from tests.conftest import untrained_run
 from tests.test_train import TINY
 
 
@@ -24,11 +20,7 @@ def run(module, *arguments, limit=300, **environment):
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
-    c = tiny_config()
-    folder = tmp_path_factory.mktemp("run")
-    checkpoints = Checkpoints(folder, keep=1)
-    checkpoints.save(jax.jit(lambda: init_state(build_gan(c), 0))(), c)
-    checkpoints.close()
+    folder = untrained_run(tmp_path_factory.mktemp("run"))
     return folder
 
 

@@ -21,7 +21,6 @@ from biggan_jax.config import choose
 from biggan_jax.data import picture
 from biggan_jax.edit import arithmetic, captions, classes, directions, expressions, inputs, inversion
 from biggan_jax.edit.attributes import ATTRIBUTES
-from biggan_jax.latents import Truncation
 from biggan_jax.sampler import Sampler
 from biggan_jax.types import UserError
 
@@ -150,7 +149,7 @@ def mix_latents(trained: TrainedGenerator, out: epath.Path, weights: np.ndarray 
         raise UserError(
             "--z: these latents were drawn with different truncations; say by --truncation which one the sum is drawn with"
         )
-    sampler = sampler_flags.ready(trained, truncation_of(trained, stored.pop()))
+    sampler = sampler_flags.ready(trained, sampler_flags.truncation_or(stored.pop(), trained))
     show(out, [sampler.images(z, y)], [[*names, "the sum"]])
     latent_files.write_samples(npz(out), sampler, z[-1:], y[-1:])
 
@@ -180,7 +179,7 @@ def samples(trained: TrainedGenerator, usual: int) -> tuple[Sampler, np.ndarray,
     """The sampler, and z and y: those of --latents, else drawn, of --class or of all classes in turn."""
     if LATENTS.value:
         z, y, stored = latent_files.read_latents(LATENTS.value, trained.gan)
-        return sampler_flags.ready(trained, truncation_of(trained, stored)), z, y
+        return sampler_flags.ready(trained, sampler_flags.truncation_or(stored, trained)), z, y
     label = CLASS.value and class_id(trained, CLASS.value)
     sampler = sampler_flags.ready(trained, sampler_flags.truncation_of(trained))
     num = NUM.value or usual
@@ -239,13 +238,6 @@ def read_picture(path: str, resolution: int) -> np.ndarray:
 
 def class_id(trained: TrainedGenerator, name: str) -> int:
     return classes.id_of(name, trained.gan.num_classes, lambda: classes.names_of(trained.config))
-
-
-def truncation_of(trained: TrainedGenerator, stored: tuple[float, str | None] | None) -> Truncation | None:
-    """The flags', else the file's, if it says one."""
-    if stored and sampler_flags.TRUNCATION.value is None:
-        return sampler_flags.truncation_of(trained, *stored)
-    return sampler_flags.truncation_of(trained)
 
 
 def show(out: epath.Path, rows: Sequence[np.ndarray], words: Sequence[Sequence[str]]) -> None:

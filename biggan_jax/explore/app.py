@@ -24,6 +24,7 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from biggan_jax import sampling
 from biggan_jax.explore import studio as studios
 from biggan_jax.explore.studio import Studio
 from biggan_jax.explore.views import View, parse
@@ -122,7 +123,7 @@ def _labels(y: np.ndarray) -> np.ndarray:
 
 
 def _base64(image: np.ndarray) -> str:
-    return base64.b64encode(studios.png(image)).decode()
+    return base64.b64encode(sampling.png(image)).decode()
 
 
 class _WithHeaders:

@@ -9,7 +9,8 @@ import numpy as np
 
 from biggan_jax import sampling
 from biggan_jax.checkpoint import TrainedGenerator
-from biggan_jax.evaluation.cache import cached, digest
+from biggan_jax.evaluation.cache import cached
+from biggan_jax.evaluation.content import digest_of_tree
 from biggan_jax.latents import Truncation
 from biggan_jax.progress import track
 from biggan_jax.types import Params
@@ -67,7 +68,7 @@ def _measured(trained: TrainedGenerator, weights: Params, kind: str, passes: int
     truncations: list[Truncation | None] = [None]
     if gan.prior == "normal":
         truncations += [Truncation(float(t), kind) for t in LIMITS[kind] * SHARES]
-    content = digest(_named(weights))
+    content = digest_of_tree(weights)
     rows = []
     for truncation in track(truncations, "moments by truncation"):
         measure = functools.partial(

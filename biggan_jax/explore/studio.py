@@ -1,11 +1,9 @@
 """Owns a G that is ready to draw any view within moments: compiled once, for one shape. Must not know HTTP."""
 
 import dataclasses
-import io
 from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image as PILImage
 
 from biggan_jax import sampling
 from biggan_jax.checkpoint import TrainedGenerator
@@ -84,15 +82,6 @@ def ready(trained: TrainedGenerator, kind: str, statistics: str | None, passes: 
     return studio
 
 
-def png(image: np.ndarray) -> bytes:
-    """uint8 [H, W, 3] as a PNG file."""
-    file = io.BytesIO()
-    PILImage.fromarray(image).save(file, format="png")
-    return file.getvalue()
-
-
-def sheet(images: np.ndarray, columns: int, least_width: int = 512) -> bytes:
+def sheet(images: np.ndarray, columns: int) -> bytes:
     """uint8 [N, H, W, 3] as one PNG, enlarged by a whole factor if it is small."""
-    sheet = sampling.grid(images, columns)
-    factor = max(1, least_width // sheet.shape[1])
-    return png(sheet.repeat(factor, axis=0).repeat(factor, axis=1))
+    return sampling.png(sampling.enlarged(sampling.grid(images, columns)))

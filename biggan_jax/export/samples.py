@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import functools
-import io
 import pathlib
 import shutil
 from collections.abc import Iterator
@@ -11,7 +10,6 @@ from collections.abc import Iterator
 import jax
 import numpy as np
 from etils import epath
-from PIL import Image
 
 from biggan_jax import sampling
 from biggan_jax.data import shards
@@ -63,7 +61,7 @@ def write_folder(out: pathlib.Path, sampler: Sampler, seed: int, names: list[str
         (out / names[label]).mkdir()
     labels, numbers = rows_of(counts)
     for label, number, image in zip(labels, numbers, pictures(sampler, seed, labels, numbers), strict=True):
-        (out / names[label] / f"{number:05d}.png").write_bytes(png(image))
+        (out / names[label] / f"{number:05d}.png").write_bytes(sampling.png(image))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +78,7 @@ class Samples:
     def __iter__(self) -> Iterator[Item]:
         images = pictures(self.sampler, self.seed, self.labels, self.numbers, self.what)
         for label, number, image in zip(self.labels, self.numbers, images, strict=True):
-            yield Item(f"{self.names[label]}/{number:05d}.png", int(label), png(image))
+            yield Item(f"{self.names[label]}/{number:05d}.png", int(label), sampling.png(image))
 
 
 def write_records(out: pathlib.Path, sampler: Sampler, seed: int, names: list[str], counts: np.ndarray) -> None:
@@ -94,12 +92,6 @@ def write_records(out: pathlib.Path, sampler: Sampler, seed: int, names: list[st
     ]
     form = shards.Form(sampler.gan.generator.resolution)
     shards.prepare(Corpus(tuple(names), {"train": parts}), epath.Path(out), "samples", form, map, lambda done, of: None)
-
-
-def png(image: np.ndarray) -> bytes:
-    encoded = io.BytesIO()
-    Image.fromarray(image).save(encoded, "PNG")
-    return encoded.getvalue()
 
 
 @contextlib.contextmanager

@@ -12,15 +12,13 @@ import pytest
 from PIL import Image
 
 from biggan_jax import sampling
-from biggan_jax.checkpoint import Checkpoints, load_generator
+from biggan_jax.checkpoint import load_generator
 from biggan_jax.explore import moments as moments_
 from biggan_jax.explore import studio as studios
 from biggan_jax.explore.views import End, View, parse
 from biggan_jax.latents import Truncation
-from biggan_jax.models import build_gan
-from biggan_jax.state import init_state
 from biggan_jax.types import UserError
-from tests.conftest import tiny_config
+from tests.conftest import untrained_run
 
 pytest.importorskip("starlette")
 pytest.importorskip("httpx2")
@@ -31,11 +29,7 @@ from biggan_jax.explore.app import make_app
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    c = tiny_config()
-    folder = tmp_path_factory.mktemp("run")
-    checkpoints = Checkpoints(folder, keep=1)
-    checkpoints.save(jax.jit(lambda: init_state(build_gan(c), 0))(), c)
-    checkpoints.close()
+    folder = untrained_run(tmp_path_factory.mktemp("run"))
     return load_generator(folder)
 
 

@@ -9,15 +9,11 @@ import socket
 import subprocess
 import sys
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
 
-from biggan_jax.checkpoint import Checkpoints
-from biggan_jax.models import build_gan
-from biggan_jax.state import init_state
-from tests.conftest import tiny_config
+from tests.conftest import untrained_run
 
 pytestmark = pytest.mark.browser
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright drives the browser, and is not installed")
@@ -34,11 +30,7 @@ NAMES = ["zebra", "cat", "dog", "heron", "fig_tree", "otter", "lynx", "red_fox",
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
-    c = tiny_config()
-    folder = tmp_path_factory.mktemp("run")
-    checkpoints = Checkpoints(folder, keep=1)
-    checkpoints.save(jax.jit(lambda: init_state(build_gan(c), 0))(), c)
-    checkpoints.close()
+    folder = untrained_run(tmp_path_factory.mktemp("run"))
     (folder / "names.txt").write_text("\n".join(NAMES))
     return folder
 
