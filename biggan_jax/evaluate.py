@@ -55,10 +55,10 @@ SCORES = flags.DEFINE_list(
     "scores", None, f"Of {', '.join(judge.SCORES)}. Default: all that take no labels, and agreement."
 )
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images at a time on each device.", lower_bound=1)
+OUT = flags.DEFINE_string("out", None, "Folder of the scores. Default: the run's; with --npz, the file's.")
+
 MOST_STEPS = 4096
 """Checkpoints of a run that are looked at, the newest."""
-
-OUT = flags.DEFINE_string("out", None, "Folder of the scores. Default: the run's; with --npz, the file's.")
 
 
 def main() -> int:
@@ -184,16 +184,21 @@ def load(path: epath.Path, mesh) -> TrainedGenerator:
 
 def judge_checkpoint(trained: TrainedGenerator, evaluator: Evaluator, folder: epath.Path) -> None:
     truncation = sampler_flags.truncation_of(trained)
-    print_first(ledger.table([judged(trained, truncation, evaluator, folder, ledger.SCORES)]))
+    print_first(ledger.table([judged(trained, what_of(trained), truncation, evaluator, folder, ledger.SCORES)]))
     write_table(folder)
 
 
-def judged(trained, truncation, evaluator: Evaluator, folder: epath.Path, name: str) -> ledger.Record:
+def what_of(trained: TrainedGenerator) -> tuple[str, str]:
+    """The checkpoint's place, and a hash of the weights that are judged."""
+    return str(trained.path), content.digest_of_tree({"params": trained.params, "stats": trained.stats})
+
+
+def judged(
+    trained, what: tuple[str, str], truncation, evaluator: Evaluator, folder: epath.Path, name: str
+) -> ledger.Record:
     """What is known of the checkpoint by this protocol, once what was missing is judged and kept."""
     statistics, passes = sampler_flags.STATISTICS.value, sampler_flags.PASSES.value
     protocol = evaluator.protocol(*sampler.described(trained, truncation, statistics, passes), live=trained.live)
-    weights = {"params": trained.params, "stats": trained.stats}
-    what = str(trained.path), content.digest_of_tree(weights)
     work = lambda wanted: evaluator.judge(sampler_flags.ready(trained, truncation), wanted)
     return completed(folder, name, what, trained.step, protocol, evaluator.wanted, work)
 
@@ -233,9 +238,9 @@ def judge_truncations() -> None:
     if sampler.described(trained, None, sampler_flags.STATISTICS.value, 1)[0] is None:
         truncations.append(None)  # Binned statistics know no z that is not truncated.
     evaluator = evaluator_for(trained.config, mesh)
-    points = []
+    points, what = [], what_of(trained)
     for truncation in truncations:
-        record = judged(trained, truncation, evaluator, folder, "truncation_sweep.jsonl")
+        record = judged(trained, what, truncation, evaluator, folder, "truncation_sweep.jsonl")
         if jax.process_index():
             continue
         s = record["scores"]
