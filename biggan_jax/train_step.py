@@ -16,18 +16,23 @@ from biggan_jax.types import Batch, Image, Label, Latent, Metrics, Params
 
 
 def train_step(gan: GAN, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-    """One round: d_steps updates of D, one of G, one Polyak average. Brock et al. 2019, sec. 3 and App. C."""
+    """One round: d_steps updates of D, one of G, one Polyak average. Brock et al. 2019, sec. 3 and App. C.
+
+    An update whose loss or gradient is not finite is not applied; d_faults [d_steps, ...] and g_faults say so.
+    """
     G, D = state.generator, state.discriminator
     batch_size = batch["image"].shape[1]
     *d_keys, g_key = jax.random.split(state.round_key(), gan.d_steps + 1)
+    d_faults = []
     for x, y, key in zip(batch["image"], batch["label"], d_keys, strict=True):
         z_key, key = jax.random.split(key)
         G, D, d_metrics = update_discriminator(gan, G, D, (to_float(x), y), gan.latents(z_key, batch_size), key)
+        d_faults.append(d_metrics["d_faults"])
     z_key, key = jax.random.split(g_key)
     G, D, g_metrics = update_generator(gan, G, D, gan.latents(z_key, batch_size), key)
     ema_params = polyak_average(gan, state.step, state.ema_params, G.params)
     state = state.replace(step=state.step + 1, generator=G, discriminator=D, ema_params=ema_params)
-    return state, d_metrics | g_metrics
+    return state, d_metrics | g_metrics | {"d_faults": jnp.stack(d_faults)}
 
 
 def update_discriminator(
@@ -49,9 +54,10 @@ def update_discriminator(
     if gan.d_ortho:
         metrics["d_ortho"], penalty = jax.value_and_grad(gan.weight_penalty)(D.params, gan.d_ortho)
         grads = add(grads, penalty)
-    G = G.replace(stats={"spectral": g_vectors, "batch_stats": batch_stats})
-    D = D.apply_gradients(gan.d_optimizer, grads).replace(stats={"spectral": d_vectors})
-    return G, D, metrics
+    new_G = G.replace(stats={"spectral": g_vectors, "batch_stats": batch_stats})
+    new_D = D.apply_gradients(gan.d_optimizer, grads).replace(stats={"spectral": d_vectors})
+    metrics["d_grad_norm"], metrics["d_faults"] = norm_and_faults(grads, metrics["d_loss"])
+    return *unless(metrics["d_faults"], (new_G, new_D), (G, D)), metrics
 
 
 def discriminator_loss(gan: GAN, weights: Params, batch: tuple, key: jax.Array) -> tuple[jax.Array, Metrics]:
@@ -67,6 +73,9 @@ def discriminator_loss(gan: GAN, weights: Params, batch: tuple, key: jax.Array) 
         "d_loss_fake": fake_loss,
         "d_real": real_logits.mean(),
         "d_fake": fake_logits.mean(),
+        "d_accuracy": (jnp.mean(real_logits > 0) + jnp.mean(fake_logits < 0)) / 2,
+        # Images that the hinge loss still learns from.
+        "d_active": (jnp.mean(real_logits < 1) + jnp.mean(fake_logits > -1)) / 2,
     }
     penalty = 0.0
     if gan.r1:
@@ -94,8 +103,21 @@ def update_generator(
     if gan.g_ortho:
         metrics["g_ortho"], penalty = jax.value_and_grad(gan.weight_penalty)(G.params, gan.g_ortho)
         grads = add(grads, penalty)
-    G = G.apply_gradients(gan.g_optimizer, grads).replace(stats={"spectral": g_vectors, "batch_stats": batch_stats})
-    return G, D.replace(stats={"spectral": d_vectors}), metrics
+    new_G = G.apply_gradients(gan.g_optimizer, grads).replace(stats={"spectral": g_vectors, "batch_stats": batch_stats})
+    new_D = D.replace(stats={"spectral": d_vectors})
+    metrics["g_grad_norm"], metrics["g_faults"] = norm_and_faults(grads, metrics["g_loss"])
+    return *unless(metrics["g_faults"], (new_G, new_D), (G, D)), metrics
+
+
+def norm_and_faults(grads: Params, loss: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The gradient's Euclidean length, and what is not finite: bool [weights + 1], the weights' in order, then the loss."""
+    squares = jnp.stack([jnp.sum(jnp.square(grad)) for grad in jax.tree.leaves(grads)])
+    return jnp.sqrt(squares.sum()), ~jnp.isfinite(jnp.append(squares, loss))
+
+
+def unless(faults: jax.Array, new: tuple[Player, Player], old: tuple[Player, Player]) -> tuple[Player, Player]:
+    """The new players, or, if anything is at fault, the old ones, to the last singular vector and running moment."""
+    return jax.tree.map(lambda old, new: jnp.where(faults.any(), old, new), old, new)
 
 
 def accumulate(gan: GAN, gradient, updated: Player, other: Player, batch_stats: Params, batch: tuple, key: jax.Array):

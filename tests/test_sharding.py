@@ -36,7 +36,7 @@ def run(config, state, count, fsdp=1, **changes):
     history = []
     for batch in batches:
         state, metrics = compiled(state, batch)
-        history.append({name: float(value) for name, value in metrics.items()})
+        history.append({name: float(value) for name, value in metrics.items() if not name.endswith("_faults")})
     return state, history, compiled
 
 

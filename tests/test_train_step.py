@@ -273,7 +273,7 @@ def remembered(request):
 
 def test_activations_made_anew_are_the_same(remembered):
     family, ((kept, metrics, _), (again, more, _)) = remembered
-    for name in metrics:
+    for name in metrics.keys() - {"d_faults", "g_faults"}:
         assert float(metrics[name]) == pytest.approx(float(more[name]), rel=1e-5, abs=1e-6)
     for player in ("generator", "discriminator"):
         a, b = leaves(getattr(kept, player).params), leaves(getattr(again, player).params)
