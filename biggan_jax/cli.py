@@ -14,12 +14,26 @@ from collections.abc import Callable, Sequence
 
 from absl import app, flags
 from absl import logging as absl_logging
+from ml_collections import config_flags
 
 from biggan_jax.config import base, config_path, flatten
 from biggan_jax.types import UserError
 
 SUCCESS, DIFFERENT, USER_ERROR, RUN_AGAIN = 0, 1, 2, 75
 """Exit statuses. RUN_AGAIN (EX_TEMPFAIL): not at its end, through no mistake; the same command goes on with what was saved."""
+
+
+flags.disclaim_key_flags()  # Those that are defined here for a command are the command's in its --help.
+
+
+def define_config(said: str) -> flags.FlagHolder:
+    """--config, and --config_json, which is read in its place: see `_parse`."""
+    flags.DEFINE_string(
+        "config_json",
+        None,
+        "Instead of --config, which is Python that is run: a config as JSON, such as a run's config.json.",
+    )
+    return config_flags.DEFINE_config_file("config", None, said, lock_config=True)
 
 
 def run(main: Callable[[], int | None]) -> None:
@@ -34,10 +48,15 @@ class _Stderr(logging.StreamHandler):
     stream = property(lambda self: sys.stderr, lambda self, _: None)
 
 
+class _Harmless(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return harmless(super().format(record))
+
+
 def log_to_stderr() -> None:
     """Shows this package's own log lines; the libraries' only from warnings on, since Orbax tells each thread's tale."""
     handler = _Stderr()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    handler.setFormatter(_Harmless("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
     logger = logging.getLogger("biggan_jax")
     logger.handlers[:] = [handler]
     logger.setLevel(logging.INFO)
@@ -59,20 +78,32 @@ def _explained(main: Callable[[], int | None]) -> int:
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
-    argv = list(argv)
-    if "--config" in argv[:-1]:  # --config NAME, in two words.
-        i = argv.index("--config")
-        argv[i : i + 2] = [f"--config={argv[i + 1]}"]
-    argv = [_resolve_config(argument) for argument in argv]
-    # Where a config is asked for by ml_collections, it is read, and the overrides are applied, during parsing.
-    sys.argv[:] = argv
     try:
+        # Where a config is asked for by ml_collections, it is read, and the overrides are applied, during parsing.
+        sys.argv[:] = argv = [_resolve_config(argument) for argument in _in_one_word(argv)]
         left = flags.FLAGS(argv)
         if len(left) > 1:
             raise UserError(f"unexpected argument {left[1]!r}; every option is given as --name=value")
+        if "config_json" in flags.FLAGS and flags.FLAGS["config_json"].present:
+            raise UserError("--config_json is read from the command line alone; name it there")
         return left
     except Exception as e:  # A config file is Python: it may fail in any way.
         fail(e)
+
+
+def _in_one_word(argv: Sequence[str]) -> list[str]:
+    """`--config NAME` as `--config=NAME`, and `--config_json=FILE`, in one word or two, as `--config=plain:FILE`."""
+    joined, rest = [], iter(argv)
+    for argument in rest:
+        flag = argument.replace("--", "-", 1)
+        joined.append(f"{argument}={next(rest, '')}" if flag in ("-config", "-config_json") else argument)
+    files = [argument for argument in joined if argument.replace("--", "-", 1).startswith("-config_json=")]
+    if "config" not in flags.FLAGS or not files:
+        return joined
+    if len(files) > 1 or any(argument.startswith(("--config=", "-config=")) for argument in joined):
+        raise UserError("one of --config and --config_json is given, once")
+    plain = f"--config={config_path('plain')}:{files[0].partition('=')[2]}"
+    return [plain if argument is files[0] else argument for argument in joined]
 
 
 def fail(error: Exception) -> None:
@@ -92,7 +123,12 @@ def complain(sentence: str) -> None:
     """Prints it as one line, after the program's name."""
     program = pathlib.Path(sys.argv[0])
     name = program.parent.name if program.name == "__main__.py" else program.name
-    print(f"{name}: {' '.join(sentence.split())}", file=sys.stderr, flush=True)
+    print(f"{name}: {harmless(' '.join(sentence.split()))}", file=sys.stderr, flush=True)
+
+
+def harmless(text: str) -> str:
+    """The text with what a terminal would obey shown instead: names in data sets and files are anybody's."""
+    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
 
 
 def _unknown_key(argv: Sequence[str]) -> str:
@@ -121,7 +157,4 @@ def _resolve_config(argument: str) -> str:
     name, colon, rest = name.partition(":")
     if flag not in ("--config", "-config") or not name or os.path.exists(name):
         return argument
-    try:
-        return f"{flag}={config_path(name)}{colon}{rest}"
-    except UserError as error:
-        fail(error)
+    return f"{flag}={config_path(name)}{colon}{rest}"

@@ -8,10 +8,12 @@ import json
 import pathlib
 import runpy
 import sys
+from typing import Any
 
 import ml_collections
 from etils import epath
 
+from biggan_jax import plain
 from biggan_jax.types import UserError
 
 
@@ -111,6 +113,25 @@ def base() -> ml_collections.ConfigDict:
     c.data.threads = 0  # Threads that decode, in each of these processes; 0: all cores among them.
     c.data.unreadable_limit = 100  # Records. More that cannot be read stop the run; for each, the next one stands in.
 
+    c.stability = ml_collections.ConfigDict()
+    c.stability.every = 100  # Rounds between looks at what foretells a collapse: docs/stability.md; 0: none.
+    c.stability.on_collapse = "stop"  # Or rollback: goes on from before it with new latents and data order; or ignore.
+    c.stability.rollbacks = 3  # At most so many of them; the next collapse stops.
+    c.stability.rollback_d_lr = 1.0  # D's learning rate is multiplied by this at each of them.
+    c.stability.rollback_d_steps = 0  # So many more D updates a round after each of them.
+    c.stability.nonfinite_limit = (
+        10  # Rounds in a row with an update that was not finite, so not applied, that stop the run.
+    )
+    c.stability.expected = ()  # (round, score, round, score, ...): from this round on a run that learns has a lower score.
+
+    c.score = ml_collections.ConfigDict()
+    c.score.every = 0  # Rounds between scores in training, by which the best checkpoint is kept; 0: none.
+    c.score.network = (
+        "classifier"  # What sees the images, a name in evaluation.networks.NETWORKS; it needs no download.
+    )
+    c.score.inception = ""  # With network inception-2015: the weights' file, or download.
+    c.score.num = 1000  # Samples, and at most ten times as many real images.
+
     c.log_every = 100  # Rounds between lines of metrics.
     c.sample_every = 1000  # Rounds between sample grids; 0: none.
     c.checkpoint_every = 1000  # Rounds between checkpoints; one is always written at the end.
@@ -140,6 +161,15 @@ SAFE_TO_CHANGE = (
     "checkpoint_keep_every",
     "profile_steps",
     "wandb_project",
+    "stability.every",
+    "stability.on_collapse",
+    "stability.rollbacks",
+    "stability.nonfinite_limit",
+    "stability.expected",
+    "score.every",
+    "score.network",
+    "score.inception",
+    "score.num",
 )
 """Keys that a run may change when it goes on: none of them touches what is computed (but for rounding, and, by d_chunks, for
 which numbers augmentation draws)."""
@@ -157,7 +187,13 @@ def choose(table: dict, key: str, name: str):
 POSITIVE = ("num_steps", "batch_size", "d_steps", "log_every", "checkpoint_every", "checkpoint_keep", "model.ch")
 POSITIVE += ("model.dim_z", "model.shared_dim", "model.depth", "model.bn_eps", "model.spectral_eps")
 POSITIVE += ("model.spectral_iterations", "optimizer.g_lr", "optimizer.d_lr", "optimizer.eps", "microbatches")
-POSITIVE += ("d_chunks", "regularizer.ortho_factor")
+POSITIVE += (
+    "d_chunks",
+    "regularizer.ortho_factor",
+    "stability.rollback_d_lr",
+    "stability.nonfinite_limit",
+    "score.num",
+)
 NOT_NEGATIVE = (
     "seed",
     "sample_every",
@@ -173,12 +209,17 @@ NOT_NEGATIVE = (
     "data.workers",
     "data.threads",
     "data.unreadable_limit",
+    "stability.every",
+    "stability.rollbacks",
+    "stability.rollback_d_steps",
+    "score.every",
 )
 ONE_OF = {
     "dtype": ("float32", "bfloat16"),
     "remat": ("none", "blocks", "full"),
     "spectral_advance": ("update", "microbatch"),
     "model.spectral_eval": ("step", "stored"),
+    "stability.on_collapse": ("stop", "rollback", "ignore"),
     "data.crop": ("center", "random"),
     "data.resize": ("area", "bilinear", "bicubic", "lanczos"),
 }
@@ -227,10 +268,16 @@ def of_run(workdir: str) -> ml_collections.ConfigDict:
     path = epath.Path(workdir) / "config.json"
     if not workdir or not path.exists():
         raise UserError(f"{path} does not exist; name the folder of a run, as in --config=finetune:runs/converted")
-    try:
-        return from_json(path.read_text())
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is not JSON: {error}") from error
+    return of_file(path)
+
+
+def of_file(path: epath.PathLike) -> ml_collections.ConfigDict:
+    """The config of a JSON file, whole or only what differs from the defaults. Nothing in it is run. Raises UserError."""
+    if not path:
+        raise UserError(
+            "--config_json names no file; give a run's config.json, or one with the keys that differ from the defaults"
+        )
+    return from_plain(plain.read(path), str(path))
 
 
 def config_path(name: str) -> pathlib.Path:
@@ -287,15 +334,18 @@ def to_json(config: ml_collections.ConfigDict | dict) -> str:
 
 
 def from_json(text: str) -> ml_collections.ConfigDict:
-    """The config that `to_json` wrote, upon today's defaults: keys that it lacks have their default."""
+    """The config that `to_json` wrote, upon today's defaults: keys that it lacks have their default. Raises UserError."""
+    return from_plain(plain.parse(text, "the stored config"), "the stored config")
+
+
+def from_plain(given: Any, where: str) -> ml_collections.ConfigDict:
+    """The config of plain data, nested or by dotted keys, upon today's defaults, whose types are those allowed.
+
+    Raises UserError, which calls it `where`, for a key that is not known, or a value of another type.
+    """
     config = base()
-    with config.ignore_type():
-        for key, value in flatten(json.loads(text)).items():
-            if key not in flatten(config.to_dict()):
-                raise UserError(
-                    f"the stored config has the key {key}, which this version does not know; use the version that wrote it"
-                )
-            _set(config, key, tuple(value) if isinstance(value, list) else value)
+    for key, value in plain.laid_upon(flatten(config.to_dict()), given, where).items():
+        _set(config, key, value)
     return config
 
 

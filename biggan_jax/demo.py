@@ -10,7 +10,6 @@ import time
 import numpy as np
 from absl import flags
 from etils import epath
-from ml_collections import config_flags
 
 from biggan_jax import cli, data, sampler, sampling
 from biggan_jax.checkpoint import load_generator
@@ -23,9 +22,7 @@ from biggan_jax.files import write_text
 from biggan_jax.state import init_state
 from biggan_jax.train import train
 
-CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "A config file, or the name of one in configs/.", lock_config=True
-)
+CONFIG = cli.define_config("A config file, or the name of one in configs/.")
 SEED = flags.DEFINE_integer("seed", None, "Overrides the config's.", lower_bound=0, upper_bound=2**31 - 1)
 OUT = flags.DEFINE_string("out", "runs/demo", "Folder of the run.")
 

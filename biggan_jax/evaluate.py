@@ -15,7 +15,6 @@ import jax
 import numpy as np
 from absl import flags
 from etils import epath
-from ml_collections import config_flags
 
 from biggan_jax import cli, cluster_flags, data, files, hosts, sampler, sampler_flags, sharding
 from biggan_jax import config as configs
@@ -35,9 +34,7 @@ WATCH = flags.DEFINE_bool("watch", False, "Every checkpoint, and new ones as the
 EVERY = flags.DEFINE_float("watch_every", 30, "Seconds between looks for new ones.", lower_bound=0.1)
 SWEEP = flags.DEFINE_string("truncation-sweep", None, "LOW:HIGH:COUNT: the curve of scores over so many truncations.")
 NPZ = flags.DEFINE_string("npz", None, "Instead of a checkpoint: images of any model, arr_0 uint8 [N, H, W, 3].")
-CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "With --npz: whose data it is judged against.", lock_config=True
-)
+CONFIG = cli.define_config("With --npz: whose data it is judged against.")
 NETWORK = flags.DEFINE_enum(
     "network", "inception-2015", list(NETWORKS), "What sees the images; see docs/evaluation.md."
 )

@@ -5,15 +5,12 @@ mistake of its user.
 """
 
 from absl import flags
-from ml_collections import config_flags
 
 from biggan_jax import cli, cluster_flags
 from biggan_jax.train import train
 from biggan_jax.types import UserError
 
-CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "A config file, or the name of one in configs/.", lock_config=True
-)
+CONFIG = cli.define_config("A config file, or the name of one in configs/.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run, local or gs://.")
 
 

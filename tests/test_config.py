@@ -14,7 +14,7 @@ from biggan_jax.train_step import train_step
 from biggan_jax.types import UserError
 
 FOLDER = pathlib.Path(__file__).parent.parent / "configs"
-FILES = sorted(path for path in FOLDER.rglob("[a-z]*.py") if path.stem != "finetune")
+FILES = sorted(path for path in FOLDER.rglob("[a-z]*.py") if path.stem not in ("finetune", "plain"))
 
 
 def load(path):

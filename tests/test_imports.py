@@ -8,8 +8,8 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "biggan_jax"
 # Each row may import from the rows above it, and within its own room; see docs/design.md.
 ORDER = [
     ["types"],
-    ["files", "progress"],
-    ["config", "sharding"],
+    ["files", "plain", "progress"],
+    ["config", "sharding", "json_lines"],
     ["cli"],
     ["layers", "losses", "augment", "latents"],
     ["regularizers"],

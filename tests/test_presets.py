@@ -79,4 +79,4 @@ def test_a_preset_resolves_to_its_sources_values(name):
 def test_no_preset_is_left_out():
     folder = configs.config_path("quickstart").parent
     found = {path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("[a-z]*.py")}
-    assert found == PRESETS.keys() | {"quickstart", "digits", "finetune"}
+    assert found == PRESETS.keys() | {"quickstart", "digits", "finetune", "plain"}

@@ -10,7 +10,6 @@ import pathlib
 
 import jax
 from absl import flags
-from ml_collections import config_flags
 
 from biggan_jax import cli, sharding
 from biggan_jax import config as configs
@@ -19,9 +18,7 @@ from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
 
-CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "A config file, or the name of one in configs/.", lock_config=True
-)
+CONFIG = cli.define_config("A config file, or the name of one in configs/.")
 TOPOLOGY = flags.DEFINE_string("topology", None, "A TPU slice, VERSION:SHAPE in chips, such as v5e:16x16.")
 DEVICES = flags.DEFINE_string("devices", None, "Instead: cpu:N, simulated devices.")
 JSON = flags.DEFINE_string("json", None, "Writes the plan's figures to this file.")
