@@ -2,12 +2,12 @@
 
 import hashlib
 import importlib.util
-import json
 import logging
 
 import numpy as np
 from etils import epath
 
+from biggan_jax.json_lines import JsonLines
 from biggan_jax.sampling import save_png
 
 logger = logging.getLogger(__name__)
@@ -16,14 +16,22 @@ logger = logging.getLogger(__name__)
 class Writer:
     """Writes to `workdir`: metrics.jsonl, samples/*.png, and TensorBoard events if TensorFlow and tensorboard are installed.
 
-    `start`: the step from which this run goes on; metrics of later steps, left by a run that died, are dropped.
+    `start`: the step from which this attempt of the run goes on; its metrics of later steps, left by a run that died, are dropped.
     """
 
-    def __init__(self, workdir: epath.PathLike, *, start: int, wandb_project: str = "", config: dict | None = None):
+    def __init__(
+        self,
+        workdir: epath.PathLike,
+        *,
+        start: int,
+        attempt: int = 0,
+        wandb_project: str = "",
+        config: dict | None = None,
+    ):
         workdir = epath.Path(workdir)
         self._samples = workdir / "samples"
         self._samples.mkdir(parents=True, exist_ok=True)
-        self._metrics = _JsonLines(workdir, start)
+        self._metrics = JsonLines(workdir, "metrics", start, attempt)
         self._tensorboard = _tensorboard(workdir)
         self._wandb = _wandb(workdir, wandb_project, config)
 
@@ -51,45 +59,6 @@ class Writer:
             self._tensorboard.close()
         if self._wandb:
             self._wandb.finish()
-
-
-class _JsonLines:
-    """metrics.jsonl, a line a record. In an object store, where nothing can be appended to, metrics-<first step>.jsonl."""
-
-    LINES_A_PART = 100
-
-    def __init__(self, workdir: epath.Path, start: int):
-        self._folder, self._start = workdir, start
-        self._local = "://" not in str(workdir)
-        self._lines: list[str] = []
-        for file in workdir.glob("metrics*.jsonl"):
-            lines = file.read_text().splitlines()
-            kept = [line for line in lines if _step(line) <= start]
-            if kept != lines:
-                file.write_text("".join(line + "\n" for line in kept))
-
-    def write(self, record: dict) -> None:
-        line = json.dumps(record)
-        if self._local:
-            with open(self._folder / "metrics.jsonl", "a") as file:
-                file.write(line + "\n")
-            return
-        self._lines.append(line)
-        # The part is written anew each time: a crash loses nothing, and a part stays small.
-        self.flush()
-        if len(self._lines) >= self.LINES_A_PART:
-            self._start, self._lines = record["step"], []
-
-    def flush(self) -> None:
-        if self._lines:
-            (self._folder / f"metrics-{self._start:08d}.jsonl").write_text("\n".join(self._lines) + "\n")
-
-
-def _step(line: str) -> float:
-    try:
-        return json.loads(line)["step"]
-    except (ValueError, KeyError, TypeError):
-        return float("inf")  # The half line of a run that was killed while it wrote.
 
 
 def _tensorboard(workdir: epath.Path):

@@ -5,7 +5,7 @@ import types
 import numpy as np
 import pytest
 
-from biggan_jax.writers import Writer, _JsonLines
+from biggan_jax.writers import Writer
 
 SHEET = np.zeros((8, 8, 3), np.uint8)
 
@@ -18,22 +18,6 @@ def test_metrics_after_the_step_that_a_run_goes_on_from_are_dropped(tmp_path):
     writer.close()
     kept = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     assert kept == [{"step": 1}, {"step": 2}, {"step": 3}, {"step": 4, "d_loss": 1.0}]
-
-
-def test_where_nothing_can_be_appended_metrics_come_in_parts_without_repetition(tmp_path):
-    def run(start, stop):
-        lines = _JsonLines(tmp_path, start)
-        lines._local = False
-        lines.LINES_A_PART = 2
-        for step in range(start + 1, stop + 1):
-            lines.write({"step": step})
-
-    run(0, 5)
-    run(3, 6)
-    parts = sorted(tmp_path.glob("metrics-*.jsonl"))
-    assert len(parts) > 2
-    steps = [json.loads(line)["step"] for part in parts for line in part.read_text().splitlines()]
-    assert sorted(steps) == [1, 2, 3, 4, 5, 6]
 
 
 def test_tensorboard_events_are_written_where_tensorflow_is(tmp_path):
