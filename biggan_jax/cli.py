@@ -3,6 +3,7 @@
 It must not know what any command does.
 """
 
+import contextlib
 import difflib
 import logging
 import os
@@ -11,6 +12,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 
 from absl import app, flags
 from absl import logging as absl_logging
@@ -36,8 +38,13 @@ def define_config(said: str) -> flags.FlagHolder:
     return config_flags.DEFINE_config_file("config", None, said, lock_config=True)
 
 
+_is_command = False
+
+
 def run(main: Callable[[], int | None]) -> None:
     """Parses the flags, calls `main` and exits with what it returns (None: 0); a UserError is printed and exits with 2."""
+    global _is_command
+    _is_command = True
     log_to_stderr()
     app.run(lambda argv: _explained(main), flags_parser=_parse)
 
@@ -121,9 +128,27 @@ def fail(error: Exception) -> None:
 
 def complain(sentence: str) -> None:
     """Prints it as one line, after the program's name."""
+    print(_line(sentence), file=sys.stderr, flush=True)
+
+
+def _line(sentence: str) -> str:
     program = pathlib.Path(sys.argv[0])
     name = program.parent.name if program.name == "__main__.py" else program.name
-    print(f"{name}: {harmless(' '.join(sentence.split()))}", file=sys.stderr, flush=True)
+    return f"{name}: {harmless(' '.join(sentence.split()))}"
+
+
+def is_command() -> bool:
+    """Whether this process is one of our commands, which may be ended; else it is a notebook's, say, which may not."""
+    return _is_command
+
+
+def end_at_once(sentence: str, status: int) -> NoReturn:
+    """Says it as one line and ends the process, from any thread, whatever the others are at: there is no clean-up."""
+    # Past sys.stderr, whose locks another thread may hold; a progress line has hidden the terminal's cursor.
+    before = "\n\x1b[?25h" if os.isatty(2) else ""
+    with contextlib.suppress(OSError):
+        os.write(2, f"{before}{_line(sentence)}\n".encode())
+    os._exit(status)
 
 
 def harmless(text: str) -> str:

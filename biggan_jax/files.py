@@ -43,6 +43,18 @@ def write_text(path: epath.PathLike, text: str, by: str = "") -> None:
         pathlib.Path(unfinished).write_text(text)
 
 
+@contextlib.contextmanager
+def usable(folder: epath.PathLike, what: str) -> Iterator[None]:
+    """Makes whatever the file system says of the folder a UserError, which names it as `what`, such as workdir."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:  # Each file system has its own: OSError, TensorFlow's, gcsfs's, a missing package's.
+        hint = "; for gs:// folders pip install 'biggan-jax[gcs]'" if isinstance(error, ImportError) else ""
+        raise UserError(f"{what} {folder} cannot be used: {error}{hint}") from error
+
+
 def nobody_elses() -> str:
     """A `by` that no other process has, on this machine or another."""
     return f".{uuid.uuid4().hex[:12]}"

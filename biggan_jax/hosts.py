@@ -67,6 +67,14 @@ def of_the_first(values: np.ndarray) -> np.ndarray:
     return np.asarray(multihost_utils.broadcast_one_to_all(values.astype(np.int32)))
 
 
+def words_of_the_first(words: str) -> str:
+    """The first process's words, in every process that works together; of 1,000 bytes at most."""
+    if jax.process_count() == 1:
+        return words
+    padded = words.encode()[:1000].ljust(1000, b"\0")
+    return bytes(of_the_first(np.frombuffer(padded, np.uint8)).astype(np.uint8)).rstrip(b"\0").decode(errors="ignore")
+
+
 def all_say(yes: bool) -> bool:
     """Whether every process that works together says yes."""
     return yes if jax.process_count() == 1 else bool(multihost_utils.process_allgather(np.array(yes)).all())

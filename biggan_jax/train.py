@@ -12,10 +12,12 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from biggan_jax import config as configs
-from biggan_jax import data, finetune, hooks, hosts, sharding
+from biggan_jax import data, finetune, hooks, hosts, preemption, sharding
 from biggan_jax.checkpoint import Checkpoints, checkpoint_steps, find, load_config, store_config
+from biggan_jax.files import usable
 from biggan_jax.gan import GAN
 from biggan_jax.interrupt import Interrupt
+from biggan_jax.lease import Lease
 from biggan_jax.models import build_gan
 from biggan_jax.progress import ProgressLine
 from biggan_jax.state import TrainState, init_state
@@ -37,6 +39,7 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
         logging.getLogger("biggan_jax").setLevel(logging.WARNING)  # One host speaks for all.
     with contextlib.ExitStack() as cleanup:
         interrupt = cleanup.enter_context(Interrupt())
+        cleanup.enter_context(preemption.watched(interrupt.want))
         configs.validate(config)
         mesh = sharding.make_mesh(data=config.mesh.data, fsdp=config.mesh.fsdp)
         sharding.check_batch_size(config.batch_size, mesh.size, config.microbatches, config.d_chunks)
@@ -45,7 +48,11 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
         start_from = (
             finetune.load(gan, config.init_from) if config.init_from and not checkpoint_steps(workdir) else None
         )
+        lease = cleanup.enter_context(Lease(workdir, tired=lambda: interrupt.wanted))
+        if not lease.ours:
+            return False
         workdir = claim_workdir(workdir, config)
+        interrupt.last_saved = lambda: max(checkpoint_steps(workdir), default=None)
 
         checkpoints = Checkpoints(workdir, config.checkpoint_keep, config.checkpoint_keep_every)
         cleanup.callback(checkpoints.close)
@@ -84,7 +91,7 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
                 limit=config.data.unreadable_limit,
             )
         )
-        stopping = interrupt.agreed(0)
+        stopping = interrupt.agreed()
         while done < config.num_steps and not stopping:
             trace.before_step(done)
             state, metrics = run_round(state, next(batches))
@@ -92,14 +99,17 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
             done += 1
             trace.after_step(done, metrics)
             last = done == config.num_steps
+            lease.check()
             log.after_step(done, metrics, last=last)
-            stopping = interrupt.agreed(done)
+            stopping = interrupt.agreed()
             if stopping or last or done % config.checkpoint_every == 0:
+                lease.check()
                 checkpoints.save(state, config)
             if config.sample_every and (last or (done % config.sample_every == 0 and not stopping)):
                 hooks.write_samples(gan, state, done, writer)
         log.flush()
-    logger.info("step %d of %d: saved in %s", done, config.num_steps, workdir)
+    if done:
+        logger.info("step %d of %d: saved in %s", done, config.num_steps, workdir)
     return done == config.num_steps
 
 
@@ -131,7 +141,7 @@ def start_state(gan: GAN, seed: int, checkpoints: Checkpoints, start: dict | Non
 def claim_workdir(workdir: epath.PathLike, config: ml_collections.ConfigDict) -> epath.Path:
     """Makes the folder and stores the config in it; if it holds another config's run, raises UserError naming the keys."""
     workdir = epath.Path(workdir)
-    try:
+    with usable(workdir, "workdir"):
         # Before a first checkpoint there is nothing of a former run that could be lost, or mixed with this one.
         if checkpoint_steps(workdir):
             refuse_changes(workdir, load_config(find(workdir)), config)
@@ -139,11 +149,6 @@ def claim_workdir(workdir: epath.PathLike, config: ml_collections.ConfigDict) ->
             multihost_utils.sync_global_devices("config.json read by all")
         if jax.process_index() == 0:
             store_config(workdir, config)
-    except UserError:
-        raise
-    except Exception as error:  # Each file system has its own: OSError, TensorFlow's, gcsfs's, a missing package's.
-        hint = "; for gs:// folders pip install 'biggan-jax[gcs]'" if isinstance(error, ImportError) else ""
-        raise UserError(f"workdir {workdir} cannot be used: {error}{hint}") from error
     return workdir
 
 
