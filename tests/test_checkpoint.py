@@ -1,16 +1,21 @@
+import hashlib
 import json
+import pathlib
+import random
 import shutil
 import subprocess
 import sys
+import tarfile
 
 import jax
 import numpy as np
 import pytest
 
-from biggan_jax import checkpoint
-from biggan_jax.checkpoint import Checkpoints
+from biggan_jax import checkpoint, sampling, sharding
+from biggan_jax.checkpoint import Checkpoints, checksums, reading
 from biggan_jax.models import build_gan
 from biggan_jax.state import init_state
+from biggan_jax.train import train
 from biggan_jax.types import UserError
 from tests.conftest import assert_identical, tiny_config
 
@@ -170,3 +175,162 @@ def test_an_earlier_step_is_restored_on_demand(saved):
     checkpoints = Checkpoints(workdir, keep=3)
     assert int(checkpoints.restore(on_one_device(state), step=1).step) == 1
     checkpoints.close()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int32", "uint8", "bool", "float64", "int64"])
+@pytest.mark.parametrize("shape", [(), (1,), (5, 3), (2, 3, 4, 5)])
+def test_each_bit_counts_in_a_checksum(dtype, shape):
+    rng = np.random.default_rng(0)
+    x = np.asarray(rng.normal(size=shape) > 0 if dtype == "bool" else rng.normal(size=shape) * 99).astype(dtype)
+    sums = [checksums.of_arrays(x)]
+    for place in range(x.nbytes * 8):
+        if dtype == "bool" and place % 8:
+            continue
+        flipped = bytearray(x.tobytes())
+        flipped[place // 8] ^= 1 << place % 8
+        sums.append(checksums.of_arrays(np.frombuffer(flipped, x.dtype).reshape(x.shape)))
+    assert len({str(s) for s in sums}) == len(sums)
+
+
+def test_swapped_or_pairwise_flipped_values_change_a_checksum():
+    x = np.arange(1, 9, dtype=np.float32)
+    sums = [checksums.of_arrays(y)[""] for y in (x, x[::-1].copy(), x * [-1, -1, 1, 1, 1, 1, 1, 1], x.reshape(2, 4))]
+    assert len(set(sums)) == 4
+
+
+@pytest.mark.parametrize("devices", [(1, 1), (8, 1), (4, 2)])
+def test_a_checksum_is_the_same_on_the_host_and_on_any_mesh(devices):
+    from jax.sharding import NamedSharding, PartitionSpec
+
+    x = np.random.default_rng(0).normal(size=(16, 3, 8)).astype(np.float32)
+    mesh = jax.make_mesh(devices, ("a", "b"), devices=jax.devices()[: devices[0] * devices[1]])
+    on_mesh = jax.device_put(x, NamedSharding(mesh, PartitionSpec("a", None, "b")))
+    assert int(checksums._on_devices(on_mesh)) == int(checksums._on_host(x))
+    assert checksums.of_arrays(on_mesh) == checksums.of_arrays(x)
+
+
+def flips(data, count, seed):
+    """The bytes with one bit flipped, `count` times, or once a byte if there are fewer."""
+    rng = random.Random(seed)
+    for place in rng.sample(range(len(data)), min(count, len(data))):
+        flipped = bytearray(data)
+        flipped[place] ^= 1 << rng.randrange(8)
+        yield bytes(flipped)
+
+
+@pytest.mark.parametrize("count", [2, pytest.param(60, marks=pytest.mark.slow)])
+def test_a_flipped_bit_in_whatever_file_is_refused_or_harms_nothing(copy, monkeypatch, count):
+    monkeypatch.setattr(reading.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(reading, "_offer", lambda path: "")
+    step = copy / "checkpoints" / "2"
+    arrays, config = checkpoint.load_arrays(step), checkpoint.load_config(step)
+    refused = set()
+    for seed, file in enumerate(sorted(path for path in step.rglob("*") if path.is_file())):
+        whole = file.read_bytes()
+        for damaged in flips(whole, count, seed):
+            file.write_bytes(damaged)
+            try:
+                assert_identical(checkpoint.load_arrays(step), arrays)
+                assert checkpoint.load_config(step) == config
+            except UserError as error:
+                assert "checkpoints/2 is damaged or incomplete (" in str(error)
+                refused.add(file.parent.name)
+        file.write_bytes(whole)
+    assert {"config", "state", "d"} <= refused
+
+
+def test_a_flipped_weight_is_named_and_the_other_checkpoint_offered(copy):
+    """Orbax alone reads such a checkpoint without a word."""
+    step = copy / "checkpoints" / "2"
+    file = max((path for path in step.rglob("d/*")), key=lambda path: path.stat().st_size)
+    data = bytearray(file.read_bytes())
+    for place in range(len(data) // 4, len(data), len(data) // 4):
+        data[place] ^= 1
+    file.write_bytes(data)
+    sentence = r"checkpoints/2 is damaged or incomplete \(state: \S+ .* not what was saved\); step 1 is whole: name it"
+    for load in (checkpoint.load_state, checkpoint.load_arrays):
+        with pytest.raises(UserError, match=sentence):
+            load(copy)
+
+
+def test_each_missing_file_is_refused_or_harms_nothing(copy, monkeypatch):
+    monkeypatch.setattr(reading.time, "sleep", lambda seconds: None)
+    step = copy / "checkpoints" / "2"
+    arrays = checkpoint.load_arrays(step)
+    for file in sorted(path for path in step.rglob("*") if path.is_file()):
+        whole = file.read_bytes()
+        file.unlink()
+        try:
+            assert_identical(checkpoint.load_arrays(step), arrays)
+            checkpoint.load_config(step)
+        except UserError as error:
+            assert "checkpoints/2 is damaged or incomplete" in str(error) and "step 1 is whole" in str(error)
+        file.write_bytes(whole)
+
+
+@pytest.mark.parametrize("damage", [{"score": 0.1}, {"config": {"seed": 7}}, {"format": 2}, {"format": 9}])
+def test_what_a_checkpoint_says_of_itself_does_not_change_silently(copy, damage):
+    file = copy / "checkpoints" / "2" / "config" / "metadata"
+    file.write_text(json.dumps(json.loads(file.read_text()) | damage))
+    with pytest.raises(UserError, match="config/metadata is not what was saved.*step 1 is whole"):
+        checkpoint.load_config(copy / "checkpoints" / "2")
+
+
+@pytest.mark.parametrize(
+    ("written", "sentence"),
+    [(1, "format 1, which this version no longer reads; go on with"), (4, "format 4, newer than .* update biggan_jax")],
+)
+def test_other_formats_are_refused_with_what_to_do(copy, written, sentence):
+    file = copy / "checkpoints" / "2" / "config" / "metadata"
+    said = json.loads(file.read_text()) | {"format": written}
+    del said["digest"]
+    file.write_text(json.dumps(said | ({"digest": checksums.of_json(said)} if written > 1 else {})))
+    with pytest.raises(UserError, match=sentence):
+        checkpoint.load_generator(copy)
+
+
+@pytest.fixture
+def format_2(tmp_path):
+    """A run of one round, as the version before checksums left it."""
+    with tarfile.open(pathlib.Path(__file__).parent / "data" / "checkpoints" / "format_2.tar.xz") as archive:
+        archive.extractall(tmp_path / "run", filter="data")
+    return tmp_path / "run"
+
+
+def test_format_2_is_read_as_it_was_written(format_2):
+    digest = hashlib.sha256()
+    for name, array in sorted(checkpoint.load_arrays(format_2).items()):
+        digest.update(name.encode() + array.tobytes())
+    assert digest.hexdigest() == "087c81b97f891d306c0a73c9d434c3eca6c4052f3681aaa7d049712daf50d781"
+    trained = checkpoint.load_generator(format_2)
+    assert (trained.step, trained.config.model.dim_z) == (1, 3)
+
+
+def test_format_2_is_resumed_from_and_goes_on_in_the_present_format(format_2):
+    config = checkpoint.load_config(checkpoint.find(format_2))
+    config.num_steps = 2
+    assert train(config, format_2)
+    said = checkpoint.load_described(checkpoint.find(format_2))
+    assert (said["format"], said["step"], said["attempt"]) == (3, 2, 0)
+
+
+def test_format_2_is_sampled(format_2):
+    trained = checkpoint.load_generator(format_2)
+    gan = trained.gan
+    weights = sampling.evaluation_weights(gan, trained.params, trained.stats["spectral"])
+    z, y = sampling.draw_latents(gan, jax.random.key(0), 2), np.arange(2)
+    images = sampling.generate(gan, weights, trained.stats["batch_stats"], z, y, batch_size=2)
+    assert np.isfinite(images).all() and images.shape == (2, 16, 16, 3)
+
+
+def test_other_device_counts_read_the_same_bits(saved):
+    workdir, state = saved
+    config = checkpoint.load_config(checkpoint.find(workdir))
+    for data, fsdp in ((1, 1), (4, 2), (8, 1)):
+        mesh = sharding.make_mesh(data=data, fsdp=fsdp, devices=jax.devices()[: data * fsdp])
+        gan = build_gan(config, mesh)
+        shapes = jax.eval_shape(lambda gan=gan: init_state(gan, 0))
+        like = sharding.with_sharding(shapes, sharding.state_sharding(shapes, mesh, split_over_data=gan.shard_update))
+        checkpoints = Checkpoints(workdir, keep=3)
+        assert_identical(checkpoints.restore(like), state)
+        checkpoints.close()

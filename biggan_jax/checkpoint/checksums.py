@@ -21,9 +21,7 @@ def of_arrays(tree) -> dict[str, str]:
     to permute all words, so any change of one word changes the sum for certain, and any other all but once in 2**32 times.
     """
     named = named_arrays(tree)
-    sums = jax.device_get(
-        {name: _on_devices(x) if isinstance(x, jax.Array) else _on_host(x) for name, x in named.items()}
-    )
+    sums = jax.device_get({name: _where_it_is(x) for name, x in named.items()})
     return {name: f"{x.dtype}{list(np.shape(x))} {int(sums[name]):08x}".replace(", ", ",") for name, x in named.items()}
 
 
@@ -38,6 +36,13 @@ def named_arrays(tree) -> dict[str, Any]:
         jax.tree_util.keystr(path, simple=True, separator="."): leaf
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
     }
+
+
+def _where_it_is(x):
+    """The sum, taken on the devices that hold the array, so that four bytes of it come to the host."""
+    # A CPU's memory is the host's: there, compiling a program for each shape would be all that it costs.
+    on_host = not isinstance(x, jax.Array) or (x.is_fully_addressable and {d.platform for d in x.devices()} == {"cpu"})
+    return _on_host(np.asarray(x)) if on_host else _on_devices(x)
 
 
 @jax.jit

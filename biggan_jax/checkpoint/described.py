@@ -50,7 +50,10 @@ def read(step_path: epath.Path) -> Described:
 
     Raises UserError for other formats; DamageError, or whatever reading raises, if it is damaged.
     """
-    described = json.loads((step_path / ITEM / _FILE).read_text())
+    try:
+        described = json.loads((step_path / ITEM / _FILE).read_text())
+    except ValueError as error:
+        raise DamageError(f"{ITEM}/{_FILE} is not what was saved") from error
     digest = described.pop("digest", None)
     if digest is not None and digest != checksums.of_json(described):
         raise DamageError(f"{ITEM}/{_FILE} is not what was saved")

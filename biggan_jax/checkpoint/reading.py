@@ -8,6 +8,7 @@ import dataclasses
 import io
 import json
 import logging
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -205,8 +206,14 @@ def _damage_explained(step_path: epath.Path) -> Iterator[None]:
         logger.debug("%s: %s", step_path, error)
         if isinstance(error, PermissionError):
             raise UserError(f"the checkpoint {step_path} may not be read: {error}") from error
-        what = str(error) if isinstance(error, described.DamageError) else type(error).__name__
+        what = str(error) if isinstance(error, described.DamageError) else _name(error, step_path)
         raise UserError(f"the checkpoint {step_path} is damaged or incomplete ({what}){_offer(step_path)}") from error
+
+
+def _name(error: Exception, step_path: epath.Path) -> str:
+    """What kind of error it is, and of which file, if it says so."""
+    file = re.search(re.escape(f"{step_path}/") + r"([\w./-]*\w)", str(error))
+    return f"{file[1]}: {type(error).__name__}" if file else type(error).__name__
 
 
 def _offer(step_path: epath.Path) -> str:
