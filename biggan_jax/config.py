@@ -71,6 +71,7 @@ def base() -> ml_collections.ConfigDict:
         "step"  # In evaluation one power step that is discarded, or the vectors as stored (Hugging Face).
     )
     c.model.g_spectral_norm = True  # False: only D is normalised (SN-GAN).
+    c.model.d_spectral_norm = True  # False: D is not normalised; some penalty should then bound it.
 
     c.mesh = ml_collections.ConfigDict()
     c.mesh.data = -1  # Devices over which the batch is split; -1: all that fsdp leaves.

@@ -39,6 +39,7 @@ class GAN:
     spectral_eps: float = 1e-4
     spectral_iterations: int = 1
     g_spectral_norm: bool = True
+    d_spectral_norm: bool = True
     g_ortho: float = 0.0
     d_ortho: float = 0.0
     ortho_factor: float = 4.0

@@ -27,7 +27,8 @@ class Log:
         if self._pending is None:
             return
         (step, metrics), self._pending = self._pending, None
-        values = self._progress.metrics(step, {name: float(value) for name, value in metrics.items()})
+        scalars = {name: float(value) for name, value in metrics.items() if not name.endswith("_faults")}
+        values = self._progress.metrics(step, scalars)
         if self._writer:
             self._writer.scalars(step, values)
 

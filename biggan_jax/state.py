@@ -64,7 +64,8 @@ def init_state(gan: GAN, seed: jax.Array | int) -> TrainState:
     }
     d_params = gan.discriminator.init(d_key, jnp.zeros((1, resolution, resolution, 3)), y)["params"]
     d_params = initializers.redraw(d_params, gan.init, d_key)
-    d_stats = {"spectral": spectral.init(d_params, spectral.kernels_and_embeddings, du_key, keep_v=keep_v)}
+    d_rule = spectral.kernels_and_embeddings if gan.d_spectral_norm else spectral.nothing
+    d_stats = {"spectral": spectral.init(d_params, d_rule, du_key, keep_v=keep_v)}
 
     return TrainState(
         step=jnp.int32(0),

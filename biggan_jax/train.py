@@ -1,6 +1,7 @@
 """Owns a training run, from config and folder to its last checkpoint. Must not know what a round is, nor how to parse flags."""
 
 import contextlib
+import dataclasses
 import functools
 import logging
 import os
@@ -12,14 +13,23 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from biggan_jax import config as configs
-from biggan_jax import data, finetune, hooks, hosts, preemption, sharding
+from biggan_jax import data, finetune, hooks, hosts, json_lines, preemption, sharding
 from biggan_jax.checkpoint import Checkpoints, checkpoint_steps, find, load_config, store_config
+from biggan_jax.data.source import Source
+from biggan_jax.evaluation.in_training import score_in_training
 from biggan_jax.files import usable
 from biggan_jax.gan import GAN
 from biggan_jax.interrupt import Interrupt
+from biggan_jax.json_lines import JsonLines
 from biggan_jax.lease import Lease
 from biggan_jax.models import build_gan
 from biggan_jax.progress import ProgressLine
+from biggan_jax.stability import aftermath, watch
+from biggan_jax.stability.aftermath import CollapseError
+from biggan_jax.stability.guard import Guard
+from biggan_jax.stability.nonfinite import NonFinite
+from biggan_jax.stability.rules import Verdict
+from biggan_jax.stability.watch import Watch
 from biggan_jax.state import TrainState, init_state
 from biggan_jax.train_step import train_step
 from biggan_jax.types import UserError
@@ -33,7 +43,7 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
 
     Returns False if a signal ended it before: everything is saved, and the same call goes on. Trained in one go or in
     pieces, the result is the same, bit for bit, on the same devices. Raises UserError before anything is written if
-    config, data, devices and workdir do not fit together.
+    config, data, devices and workdir do not fit together, and CollapseError if the run collapsed.
     """
     if jax.process_index():
         logging.getLogger("biggan_jax").setLevel(logging.WARNING)  # One host speaks for all.
@@ -53,37 +63,71 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
             return False
         workdir = claim_workdir(workdir, config)
         interrupt.last_saved = lambda: max(checkpoint_steps(workdir), default=None)
-
         checkpoints = Checkpoints(workdir, config.checkpoint_keep, config.checkpoint_keep_every)
         cleanup.callback(checkpoints.close)
         cleanup.push(hosts.fail_alone)
-        state = start_state(gan, config.seed, checkpoints, start_from)
-        start = done = int(state.step)
-        if start >= config.num_steps:
-            past = "" if start == config.num_steps else "; the run is past num_steps, set it higher to go on"
-            logger.info("step %d of %d: nothing left to do%s", start, config.num_steps, past)
-            return True
-        describe(state, mesh)
-        if start:
-            logger.info("going on from step %d", start)
         first_host = jax.process_index() == 0
-        data.before_training(source, config, workdir, write=first_host)
+        run = Run(config, workdir, mesh, source, start_from, checkpoints, interrupt, lease)
+        while True:
+            attempt = aftermath.settle(config, checkpoints, workdir, write=first_host)
+            done, verdict = play(run, attempt)
+            if verdict is None:
+                break
+            event = aftermath.handle(verdict, attempt, config, checkpoints, workdir, write=first_host)
+            if event["action"] == "stop":
+                raise CollapseError(aftermath.message(event, workdir))
+    return done == config.num_steps
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What stays the same through all attempts of a run."""
+
+    config: ml_collections.ConfigDict
+    workdir: epath.Path
+    mesh: jax.sharding.Mesh
+    source: Source
+    start_from: dict | None
+    checkpoints: Checkpoints
+    interrupt: Interrupt
+    lease: Lease
+
+
+def play(run: Run, attempt: int) -> tuple[int, Verdict | None]:
+    """Plays one attempt from the latest checkpoint on. Returns how many rounds are done, and what is wrong if it collapsed."""
+    config, mesh, workdir, checkpoints = run.config, run.mesh, run.workdir, run.checkpoints
+    in_force = aftermath.config_of_attempt(config, attempt)
+    gan = build_gan(in_force, mesh)
+    state = start_state(gan, config.seed, checkpoints, run.start_from)
+    state = state.replace(attempt=state.attempt + (attempt - int(state.attempt)))
+    start = done = int(state.step)
+    if start >= config.num_steps:
+        past = "" if start == config.num_steps else "; the run is past num_steps, set it higher to go on"
+        logger.info("step %d of %d: nothing left to do%s", start, config.num_steps, past)
+        return config.num_steps, None
+    describe(state, mesh)
+    if start:
+        logger.info("going on from step %d", start)
+    first_host = jax.process_index() == 0
+    with contextlib.ExitStack() as cleanup:
+        data.before_training(run.source, config, workdir, write=first_host)
         writer = None
         if first_host:
-            writer = Writer(workdir, start=start, wandb_project=config.wandb_project, config=config.to_dict())
+            told = {"wandb_project": config.wandb_project, "config": config.to_dict()}
+            writer = Writer(workdir, start=start, attempt=attempt, **told)
             cleanup.callback(writer.close)
-        progress = ProgressLine(start, config.num_steps, config.d_steps * config.batch_size, shown=first_host)
+        progress = ProgressLine(start, config.num_steps, in_force.d_steps * config.batch_size, shown=first_host)
         cleanup.callback(progress.close)
         log = hooks.Log(config.log_every, writer, progress)
         trace = hooks.Trace(configs.profile_range(config), str(workdir / "profile"))
         cleanup.callback(trace.stop)
+        guard = make_guard(run, gan, state, attempt)
 
         host = jax.process_index(), jax.process_count()
-        attempt = int(state.attempt)
         run_round = compile_round(gan, mesh)
         batches = cleanup.enter_context(
             data.read_ahead(
-                data.host_round(source, config, attempt, *host),
+                data.host_round(run.source, in_force, attempt, *host),
                 functools.partial(sharding.shard_batch, mesh=mesh),
                 start,
                 config.num_steps,
@@ -91,7 +135,7 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
                 limit=config.data.unreadable_limit,
             )
         )
-        stopping = interrupt.agreed()
+        stopping = run.interrupt.agreed()
         while done < config.num_steps and not stopping:
             trace.before_step(done)
             state, metrics = run_round(state, next(batches))
@@ -99,18 +143,54 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
             done += 1
             trace.after_step(done, metrics)
             last = done == config.num_steps
-            lease.check()
+            run.lease.check()
             log.after_step(done, metrics, last=last)
-            stopping = interrupt.agreed()
+            stopping = run.interrupt.agreed()
+            if verdict := guard.after_step(done, state, metrics, last=last or stopping):
+                return done, verdict
+            run.lease.check()
             if stopping or last or done % config.checkpoint_every == 0:
-                lease.check()
-                checkpoints.save(state, config)
+                checkpoints.save(state, config, score=guard.latest_score)
             if config.sample_every and (last or (done % config.sample_every == 0 and not stopping)):
                 hooks.write_samples(gan, state, done, writer)
         log.flush()
     if done:
         logger.info("step %d of %d: saved in %s", done, config.num_steps, workdir)
-    return done == config.num_steps
+    return done, None
+
+
+def make_guard(run: Run, gan: GAN, state: TrainState, attempt: int) -> Guard:
+    """The watch over an attempt that goes on from `state`, with all that was seen on the way there."""
+    config, start = run.config, int(state.step)
+    host = jax.process_index(), jax.process_count()
+    lines = JsonLines(run.workdir, watch.RECORD, start, attempt) if jax.process_index() == 0 else None
+    images, score = {}, None
+    if config.stability.every or config.score.every:
+        size = config.batch_size // config.microbatches
+        images = watch.images_for_looks(sources_of_looks(run), config.seed, size, run.mesh, host)
+    if config.score.every:
+        c = config.score
+        options = {"network": c.network, "inception": c.inception, "num": c.num, "seed": config.seed}
+        score = functools.partial(score_in_training(run.source, run.mesh, **options), gan)
+    return Guard(
+        Watch(gan, config.stability.every, images, lines),
+        NonFinite(min(config.log_every, config.stability.nonfinite_limit), state),
+        config.stability.nonfinite_limit,
+        score,
+        config.score.every,
+        config.stability.expected,
+        json_lines.lineage(json_lines.read(run.workdir, watch.RECORD), start),
+        aftermath.ignored(run.workdir),
+    )
+
+
+def sources_of_looks(run: Run) -> dict[str, Source]:
+    """What D is trained on, and what it never sees, where the data set holds anything out."""
+    try:
+        return {"real": run.source, "held_out": data.make_source(run.config, "test")}
+    except UserError as error:
+        logger.debug("nothing is held out: %s", error)
+        return {"real": run.source}
 
 
 def compile_round(gan: GAN, mesh: jax.sharding.Mesh):

@@ -18,7 +18,7 @@ ORDER = [
     ["models"],
     ["train_step", "sampling"],
     ["checkpoint", "data", "writers", "interrupt", "preemption", "hosts"],
-    ["sampler", "convert", "hooks", "finetune", "lease"],
+    ["sampler", "convert", "hooks", "finetune", "lease", "stability"],
     ["evaluation", "latent_files", "sampler_flags", "cluster_flags"],
     ["sheets", "edit", "train"],
     ["main", "sample", "evaluate", "export", "explore", "demo", "plan"],

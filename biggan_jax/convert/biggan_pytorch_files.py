@@ -266,6 +266,7 @@ def _their_config(config: ml_collections.ConfigDict) -> dict:
         "G_shared": model.shared_embedding,
         "hier": model.skip_z or model.family == "biggan_deep",
         "G_param": "SN" if model.g_spectral_norm else "none",
+        "D_param": "SN" if model.d_spectral_norm else "none",
         "G_attn": "_".join(map(str, model.g_attention)) or "0",
         "D_attn": "_".join(map(str, model.d_attention)) or "0",
         "D_wide": model.d_wide,

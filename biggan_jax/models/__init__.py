@@ -49,6 +49,7 @@ def build_gan(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GA
         spectral_eps=config.model.spectral_eps,
         spectral_iterations=config.model.spectral_iterations,
         g_spectral_norm=config.model.g_spectral_norm,
+        d_spectral_norm=config.model.d_spectral_norm,
         g_ortho=config.regularizer.g_ortho,
         d_ortho=config.regularizer.d_ortho,
         ortho_factor=config.regularizer.ortho_factor,

@@ -1,0 +1,69 @@
+"""Owns looking at a run every so many rounds, and the record of it. Must not know what the signals mean."""
+
+import functools
+
+import jax
+from jax.sharding import Mesh
+
+from biggan_jax import sharding
+from biggan_jax.data.rounds import HostRound
+from biggan_jax.data.source import Source
+from biggan_jax.gan import GAN
+from biggan_jax.json_lines import JsonLines, Record
+from biggan_jax.stability.probe import Look, look
+from biggan_jax.state import TrainState
+from biggan_jax.types import Metrics
+
+RECORD = "stability"
+"""Name of the records of looks in a run's folder: {step, signals: {name: figure}, singular: {player: {weight: three figures}}}."""
+
+FROM_ROUND = ("d_loss", "g_loss", "d_grad_norm", "g_grad_norm")
+"""What a record takes over from the metrics of its round."""
+
+
+class Watch:
+    """Looks every `every` rounds (0: never). What a look found is fetched one round late, so that the device never waits.
+
+    images: as `probe.look` wants them. lines: where records go, or None on all hosts but the first.
+    """
+
+    def __init__(self, gan: GAN, every: int, images: dict, lines: JsonLines | None):
+        self._every, self._images, self._lines = every, images, lines
+        self._look = jax.jit(functools.partial(look, gan), out_shardings=gan.mesh and sharding.replicated(gan.mesh))
+        self._pending: tuple[int, Look, Metrics] | None = None
+
+    def after_step(self, step: int, state: TrainState, metrics: Metrics, score: float | None = None) -> Record | None:
+        """The record of the look before this one's, once it is known. A round with a score is always looked at."""
+        record = self.flush()
+        if score is not None or (self._every and step % self._every == 0):
+            found = self._look(state, self._images)
+            from_round = {name: metrics[name] for name in FROM_ROUND} | ({} if score is None else {"score": score})
+            self._pending = step, found, from_round
+        return record
+
+    def flush(self) -> Record | None:
+        if self._pending is None:
+            return None
+        (step, (signals, singular), metrics), self._pending = jax.device_get(self._pending), None
+        record = {
+            "step": int(step),
+            "signals": {name: float(value) for name, value in (signals | metrics).items()},
+            "singular": jax.tree.map(lambda values: [float(v) for v in values], singular),
+        }
+        if self._lines:
+            self._lines.write(record)
+        return record
+
+
+def images_for_looks(
+    sources: dict[str, Source], seed: int, batch_size: int, mesh: Mesh, host: tuple[int, int]
+) -> dict[str, tuple[jax.Array, jax.Array]]:
+    """The images of all looks of a run, the same in each: `batch_size` of every source, split over the mesh."""
+    return {name: _images(source, seed, batch_size, mesh, host) for name, source in sources.items()}
+
+
+def _images(source: Source, seed: int, batch_size: int, mesh: Mesh, host: tuple[int, int]):
+    make = HostRound(source, seed, 0, 1, batch_size, flip=False, crop="center", host=host[0], hosts=host[1])
+    batch, _ = make(0)
+    placed = sharding.shard_batch(batch, mesh)
+    return placed["image"][0], placed["label"][0]
