@@ -56,7 +56,7 @@ def update_discriminator(
         grads = add(grads, penalty)
     new_G = G.replace(stats={"spectral": g_vectors, "batch_stats": batch_stats})
     new_D = D.apply_gradients(gan.d_optimizer, grads).replace(stats={"spectral": d_vectors})
-    metrics["d_grad_norm"], metrics["d_faults"] = norm_and_faults(grads, metrics["d_loss"])
+    metrics["d_grad_norm"], metrics["d_faults"] = norm_and_faults(grads, new_D.params, metrics["d_loss"])
     return *unless(metrics["d_faults"], (new_G, new_D), (G, D)), metrics
 
 
@@ -105,14 +105,18 @@ def update_generator(
         grads = add(grads, penalty)
     new_G = G.apply_gradients(gan.g_optimizer, grads).replace(stats={"spectral": g_vectors, "batch_stats": batch_stats})
     new_D = D.replace(stats={"spectral": d_vectors})
-    metrics["g_grad_norm"], metrics["g_faults"] = norm_and_faults(grads, metrics["g_loss"])
+    metrics["g_grad_norm"], metrics["g_faults"] = norm_and_faults(grads, new_G.params, metrics["g_loss"])
     return *unless(metrics["g_faults"], (new_G, new_D), (G, D)), metrics
 
 
-def norm_and_faults(grads: Params, loss: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The gradient's Euclidean length, and what is not finite: bool [weights + 1], the weights' in order, then the loss."""
-    squares = jnp.stack([jnp.sum(jnp.square(grad)) for grad in jax.tree.leaves(grads)])
-    return jnp.sqrt(squares.sum()), ~jnp.isfinite(jnp.append(squares, loss))
+def norm_and_faults(grads: Params, params: Params, loss: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The gradient's Euclidean length, and what is not finite: bool [weights + 1], weights or their gradients, in order, then the loss.
+
+    The loss alone would not tell: a ReLU may turn what is no number into 0, as it does on CPU.
+    """
+    squares = lambda tree: jnp.stack([jnp.sum(jnp.square(x)) for x in jax.tree.leaves(tree)])
+    of_grads = squares(grads)
+    return jnp.sqrt(of_grads.sum()), ~jnp.isfinite(jnp.append(of_grads + squares(params), loss))
 
 
 def unless(faults: jax.Array, new: tuple[Player, Player], old: tuple[Player, Player]) -> tuple[Player, Player]:

@@ -23,8 +23,8 @@ Batch: TypeAlias = dict[str, jax.Array]
 """One round's real data: image uint8 [d_steps, B, H, W, 3] and label int32 [d_steps, B], B global."""
 
 Metrics: TypeAlias = dict[str, jax.Array]
-"""Names to float32 scalars. But d_faults and g_faults: bool [..., weights + 1], what of an update was not finite: the gradients of the
-player's weights, in order, and last the loss. An update with any is not applied."""
+"""Names to float32 scalars. But d_faults and g_faults: bool [..., weights + 1], what of an update was not finite: the
+player's weights or their gradients, in order, and last the loss. An update with any is not applied."""
 
 Params: TypeAlias = dict[str, Any]
 """A nested dict of arrays, as Linen makes it."""

@@ -1,0 +1,42 @@
+import types
+
+import numpy as np
+import pytest
+
+from biggan_jax.stability.nonfinite import NonFinite
+
+PARAMS = {"block_0": {"kernel": np.zeros(2)}, "linear": {"bias": np.zeros(1), "kernel": np.zeros(1)}}
+
+
+@pytest.fixture
+def watched():
+    player = types.SimpleNamespace(params=PARAMS)
+    return NonFinite(2, types.SimpleNamespace(generator=player, discriminator=player))
+
+
+def faults(d=(), g=()):
+    """Of a round of two updates of D and one of G; the numbers of what was at fault."""
+    marked = lambda which: np.isin(np.arange(4), which)
+    return {"d_faults": np.stack([marked(()), marked(d)]), "g_faults": marked(g), "d_loss": 0.0}
+
+
+def test_rounds_in_a_row_are_counted_from_the_last_good_one(watched):
+    for step, bad in enumerate([(0,), (), (1,), (3,)], start=1):
+        watched.after_step(step, faults(d=bad))
+    assert watched.in_a_row == 2
+    watched.after_step(5, faults())
+    watched.after_step(6, faults())
+    assert watched.in_a_row == 0
+
+
+def test_what_was_at_fault_is_named_in_order_and_the_rest_counted(watched, caplog):
+    watched.after_step(2, faults(d=(0, 3), g=(1, 2)))
+    assert watched.what == "D's block_0.kernel, D's loss, G's linear.bias and 1 more"
+    assert "step 2: an update was not finite, so not applied: D's block_0.kernel" in caplog.text
+
+
+def test_faults_are_fetched_every_so_many_rounds_only(watched):
+    watched.after_step(1, faults(d=(0,)))
+    assert watched.in_a_row == 0
+    watched.look()
+    assert watched.in_a_row == 1

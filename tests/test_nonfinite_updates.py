@@ -1,0 +1,67 @@
+"""What train_step does with an update that is not finite."""
+
+import dataclasses
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from biggan_jax.models import build_gan
+from biggan_jax.state import init_state
+from biggan_jax.train_step import norm_and_faults, train_step
+from tests.conftest import assert_identical, leaves, random_batch, tiny_config
+
+
+@pytest.fixture(scope="module")
+def game():
+    """(state, batch, the jitted round) of a game in which G's loss is not a number, though its gradient is finite."""
+    c = tiny_config()
+    c.d_steps = 1
+    gan = build_gan(c)
+    healthy = gan.loss.generator
+    gan = dataclasses.replace(gan, loss=gan.loss._replace(generator=lambda fake: healthy(fake) + jnp.nan))
+    state = jax.jit(lambda: init_state(gan, 0))()
+    return state, random_batch(gan, 8), jax.jit(functools.partial(train_step, gan))
+
+
+def test_an_update_of_g_that_is_not_finite_leaves_all_that_d_s_update_left(game):
+    state, batch, run_round = game
+    after, metrics = run_round(state, batch)
+    assert not metrics["d_faults"].any()
+    assert metrics["g_faults"][-1] and not metrics["g_faults"][:-1].any()
+    assert_identical(after.generator.params, state.generator.params)
+    assert_identical(after.generator.opt_state, state.generator.opt_state)
+    assert int(after.step) == 1
+    before, now = leaves(state.discriminator.params), leaves(after.discriminator.params)
+    assert any((before[name] != now[name]).any() for name in before), "D's own update is applied"
+
+
+def test_nothing_moves_where_a_weight_of_d_is_not_finite_and_it_is_named(game):
+    state, batch, run_round = game
+    D = state.discriminator
+    poisoned = jax.tree.map(lambda x: x, D.params)
+    poisoned["block_0"]["conv_1"]["bias"] = jnp.full_like(poisoned["block_0"]["conv_1"]["bias"], jnp.nan)
+    before = state.replace(discriminator=D.replace(params=poisoned))
+    after, metrics = run_round(before, batch)
+    assert metrics["d_faults"].shape == (1, len(jax.tree.leaves(D.params)) + 1)
+    # On CPU a ReLU turns it into 0: the weight alone tells.
+    poisoned_one = list(leaves(D.params)).index("block_0.conv_1.bias")
+    assert metrics["d_faults"][0, poisoned_one]
+    assert_identical(after.generator, before.generator)
+    assert_identical(after.discriminator, before.discriminator)
+    for name, average in leaves(after.ema_params).items():
+        np.testing.assert_allclose(average, leaves(before.ema_params)[name], rtol=1e-6, atol=1e-12)
+
+
+def test_the_weight_that_is_not_finite_or_whose_gradient_is_not_is_told_apart():
+    grads = {"a": jnp.array([3.0, 4.0]), "b": {"c": jnp.array([12.0]), "d": jnp.zeros(2)}}
+    well, nan, inf = jax.tree.map(jnp.ones_like, grads), jnp.float32(jnp.nan), jnp.array([jnp.inf])
+    norm, faults = norm_and_faults(grads, well, jnp.float32(1))
+    assert float(norm) == pytest.approx(13) and not faults.any()
+    norm, faults = norm_and_faults(grads | {"b": {"c": inf, "d": jnp.zeros(2)}}, well, jnp.float32(1))
+    assert faults.tolist() == [False, True, False, False] and not np.isfinite(norm)
+    norm, faults = norm_and_faults(grads, well | {"a": jnp.array([1.0, nan])}, jnp.float32(1))
+    assert faults.tolist() == [True, False, False, False] and float(norm) == pytest.approx(13)
+    assert norm_and_faults(grads, well, nan)[1].tolist() == [False, False, False, True]
