@@ -94,11 +94,11 @@ def _krylov(stacks: list[jax.Array], block: int, mesh: Mesh | None) -> list[Basi
         rows = jax.lax.dynamic_update_slice(rows, new, (0, i * block, 0))
         new = joined(gather([*map(jax.vmap(_squared), stacks, scales, parts(new))], mesh))
         gram = jax.lax.dynamic_update_slice(gram, _einsum("mbn,mpn->mbp", new, rows), (0, i * block, 0))
-        return rows, gram, new
+        return gather((rows, gram, new), mesh)
 
     first = jnp.broadcast_to(jax.random.normal(jax.random.key(0), (block, longest)), (total, block, longest))
     begin = jnp.zeros((total, size, longest)), jnp.zeros((total, size, size)), joined(parts(first))
-    rows, gram, _ = jax.lax.fori_loop(0, STEPS, step, begin)
+    rows, gram, _ = jax.lax.fori_loop(0, STEPS, step, gather(begin, mesh))
     # A row of the Gram matrix was made when later rows were not there.
     gram = jnp.tril(gram) + jnp.swapaxes(jnp.tril(gram, -1), 1, 2)
     grams = [gram[start : start + count] for start, count in zip(starts, counts, strict=True)]
@@ -122,8 +122,8 @@ def _orthonormal(new: jax.Array, rows: jax.Array, *, least: float) -> jax.Array:
 
 def _lengths(weight: jax.Array, scale: jax.Array, rights: jax.Array) -> jax.Array:
     """|W v| for each row v, largest first: accurate where the square root of an eigenvalue of W^T W no longer is."""
-    lefts = _times(weight, rights).reshape(len(rights), -1) / scale
-    return scale * jnp.sort(jnp.sqrt(jnp.sum(jnp.square(lefts), axis=1)), descending=True)
+    lefts = _times(weight, rights) / scale
+    return scale * jnp.sort(jnp.sqrt(jnp.sum(jnp.square(lefts), axis=range(1, lefts.ndim))), descending=True)
 
 
 def _squared(weight: jax.Array, scale: jax.Array, rows: jax.Array) -> jax.Array:
