@@ -63,15 +63,17 @@ class Lease:
         self._first = jax.process_index() == 0
 
     def __enter__(self) -> "Lease":
+        _held.add(self._id)
         attempts = self._attempts()
         # All processes learn of each attempt: waiting long for one answer, they would take each other for dead.
         while (verdict := hosts.words_of_the_first(next(attempts) if self._first else "")) == _WAIT:
             time.sleep(1)
+        self.ours = verdict == _OURS
+        if not self.ours:
+            _held.discard(self._id)
         if verdict not in (_OURS, _TIRED):
             raise UserError(verdict)
-        self.ours = verdict == _OURS
         if self._first and self.ours:
-            _held.add(self._id)
             self._looked = _now()
             threading.Thread(target=self._keep, daemon=True).start()
         return self
@@ -94,7 +96,7 @@ class Lease:
 
     def _attempts(self) -> Iterator[str]:
         """_WAIT as often as needed, then _OURS, or the sentence that says whose the folder is."""
-        seen = until = None
+        seen, until, met = None, 0.0, False
         while True:
             try:
                 with usable(self._folder, "workdir"):
@@ -105,18 +107,18 @@ class Lease:
                         alive = _lives(holder) if text else None
                         if text is None or alive is False or (found == seen and _now() > until):
                             verdict = self._take(replace=text is not None)
-                        elif alive or seen not in (None, found):
+                        elif (alive and met) or seen not in (None, found):
                             raise UserError(
                                 f"{self._folder} is in use by another run: {_who(holder)}; "
                                 "wait until it has ended, or give another folder"
                             )
                         else:
-                            verdict = _WAIT
+                            verdict, met = _WAIT, bool(alive)  # A killed run may take a moment to die.
                     if verdict == _OURS and (seen or is_remote(self._folder)):
                         time.sleep(SETTLE)
                         verdict = _OURS if self._is_ours(self._read()[0]) else _WAIT
                         seen = None
-                    elif verdict == _WAIT and text is not None and not seen:
+                    elif verdict == _WAIT and text is not None and not alive and not seen:
                         seen, patience = found, _patience(holder)
                         until = _now() + patience
                         said = "%s was last in use by %s; watching for %.0f s whether that run lives"
@@ -247,12 +249,13 @@ def _machine() -> dict[str, str]:
 
 
 def _life_of(pid: int) -> tuple[str, str]:
-    """(state, when it began) of a process, ("", "") if there is none. States are those of ps: Z is dead, but not buried."""
+    """(state, when it began) of a process, ("", "") if there is none. States are those of ps: Z is dead, but not buried, X dying."""
     if os.path.exists("/proc/self/stat"):
         try:
             # The name, in parentheses, may hold anything, spaces and parentheses, too.
             fields = pathlib.Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-            return fields[0], fields[19]
+            exiting = int(fields[6]) & 4  # The kernel's PF_EXITING: large memories are not given back in a moment.
+            return "X" if exiting else fields[0], fields[19]
         except OSError:
             return "", ""
     told = subprocess.run(["ps", "-o", "state=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)

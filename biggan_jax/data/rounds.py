@@ -73,6 +73,7 @@ def read_ahead(
     if workers:
         if not flags.FLAGS.is_parsed():  # Grain asks for flags of its own, which in a notebook nobody has parsed.
             flags.FLAGS.mark_as_parsed()
+        worker.tidy_silently()
         options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=1)
         rounds = rounds.mp_prefetch(options, worker_init_fn=worker.begin)
     rounds = rounds.map(lambda round_: (place(round_[0]), round_[1]))

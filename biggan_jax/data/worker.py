@@ -4,7 +4,16 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
+import sys
 import threading
+
+_TIDIED = "ignore::UserWarning:multiprocessing.resource_tracker"
+
+
+def tidy_silently() -> None:
+    """To be called before workers are begun: what they shared is removed though their command is killed, and nothing is said."""
+    if _TIDIED not in sys.warnoptions:  # Which Python hands on to the process that tidies up.
+        sys.warnoptions.append(_TIDIED)
 
 
 def begin(*_) -> None:

@@ -1,0 +1,36 @@
+"""Holds a folder's lease, for tests: `python -m tests.holder FOLDER [SECONDS BETWEEN SIGNS OF LIFE]`, as a command that writes.
+
+It waits for a file `go` beside the folder if there is one named `ready`, adds a line to the folder's `written` every 20 ms, and
+ends in peace when its stdin does.
+"""
+
+import os
+import pathlib
+import select
+import sys
+import time
+
+from biggan_jax import cli, lease
+from biggan_jax.types import UserError
+
+
+def hold(folder):
+    while (folder.parent / "ready").exists() and not (folder.parent / "go").exists():
+        time.sleep(0.001)
+    try:
+        with lease.Lease(folder) as held:
+            print("held", flush=True)
+            while not select.select([0], [], [], 0.02)[0]:
+                held.check()
+                with open(folder / "written", "a") as file:
+                    file.write(f"{os.getpid()}\n")
+    except UserError as error:
+        cli.complain(f"error: {error}")
+        sys.exit(cli.USER_ERROR)
+
+
+if __name__ == "__main__":
+    cli._is_command = True
+    cli.log_to_stderr()
+    lease.EVERY = float(sys.argv[2]) if len(sys.argv) > 2 else lease.EVERY
+    hold(pathlib.Path(sys.argv[1]))
