@@ -45,6 +45,8 @@ def top_singular_values(
     weights = flatten_dict(params)
     groups = spectral.alike({path: weights[path] for path in flatten_dict(vectors["u"])})
     stacks = [jnp.stack([spectral.outputs_last(path, weights[path]) for path in paths]) for paths in groups]
+    if not stacks:
+        return {}
     size = (k + 1) * STEPS
     large = [i for i, stack in enumerate(stacks) if _side(stack) > size]
     bases = {i: _whole(stack, size, mesh) for i, stack in enumerate(stacks) if i not in large}
@@ -64,9 +66,11 @@ def top_singular_values(
 
 def _whole(stack: jax.Array, size: int, mesh: Mesh | None) -> Basis:
     """Every direction, filled up with zeros to `size`."""
-    rows = jnp.broadcast_to(jnp.eye(size, _side(stack)), (stack.shape[0], size, _side(stack)))
-    gram = gather(jax.vmap(_squared)(stack, _scales(stack), rows), mesh)
-    return Basis(rows, jnp.pad(gram, ((0, 0), (0, 0), (0, size - _side(stack)))))
+    side = _side(stack)
+    every = jnp.broadcast_to(jnp.eye(side), (stack.shape[0], side, side))
+    gram = gather(jax.vmap(_squared)(stack, _scales(stack), every), mesh)
+    fill = (0, size - side)
+    return Basis(jnp.pad(every, ((0, 0), fill, (0, 0))), jnp.pad(gram, ((0, 0), fill, fill)))
 
 
 def _krylov(stacks: list[jax.Array], block: int, mesh: Mesh | None) -> list[Basis]:

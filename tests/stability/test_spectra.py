@@ -1,0 +1,188 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from biggan_jax import sharding
+from biggan_jax.layers import spectral
+from biggan_jax.stability import spectra
+from biggan_jax.stability.spectra import top_singular_values
+from tests.conftest import leaves
+
+ROUNDING = 1e-5
+"""Of the largest singular value: what float32 sums of a thousand terms, several one after the other, may lose."""
+DENSE = 1e-3
+"""Where many values lie within a thousandth of each other, which of them are the first three is not told any closer."""
+
+
+def with_values(values, rows, columns, seed=0):
+    """A float64 matrix [rows, columns] of these singular values, and zeros."""
+    rng = np.random.default_rng(seed)
+    left, right = (np.linalg.qr(rng.standard_normal((n, len(values))))[0] for n in (rows, columns))
+    return left * values @ right.T
+
+
+def matrices():
+    """Name to (weight, tolerance as a share of its largest value)."""
+    rng = np.random.default_rng(0)
+    normal = lambda *shape: rng.standard_normal(shape)
+    dense = normal(1152, 128)
+    return {
+        "random": (dense, DENSE),
+        "random_square": (normal(256, 256), DENSE),
+        "convolution": (normal(3, 3, 40, 120), DENSE),
+        "narrow_convolution": (normal(1, 1, 100, 130), DENSE),
+        "fewer_inputs": (normal(120, 1000), DENSE),
+        "few_inputs": (normal(20, 300), ROUNDING),
+        "few_outputs": (normal(3, 3, 64, 3), ROUNDING),
+        "one_output": (normal(64, 1), ROUNDING),
+        "two_outputs": (normal(64, 2), ROUNDING),
+        "all_equal": (with_values(np.full(128, 0.7), 512, 128), ROUNDING),
+        "all_equal_few": (with_values(np.full(64, 0.7), 512, 64), ROUNDING),
+        "twice_the_first": (with_values([5.0, 5, 3, 1, 1, 1], 300, 200), ROUNDING),
+        "three_times_the_second": (with_values([5.0, 3, 3, 3, *np.linspace(1, 0, 90)], 300, 200), ROUNDING),
+        "rank_two": (with_values([3.0, 2.0], 300, 200), ROUNDING),
+        "rank_one_few": (with_values([3.0], 300, 20), ROUNDING),
+        "zero": (np.zeros((300, 200)), ROUNDING),
+        "zero_few": (np.zeros((300, 20)), ROUNDING),
+        "tiny": (dense * 1e-6, DENSE),
+        "tiniest": (dense * 1e-30, DENSE),
+        "huge": (dense * 1e6, DENSE),
+        "hugest": (dense * 1e30, DENSE),
+        "ill_conditioned": (with_values(10.0 ** -np.arange(8), 300, 200), ROUNDING),
+        "one_far_above": (with_values([1000.0, *np.linspace(1, 0, 199)], 300, 200), ROUNDING),
+    }
+
+
+CASES = matrices()
+
+
+def tree(name="kernel"):
+    params = {case: {name: jnp.asarray(weight, jnp.float32)} for case, (weight, _) in CASES.items()}
+    return params, {"u": {case: {name: 0} for case in CASES}}
+
+
+@pytest.fixture(scope="module")
+def found():
+    """All cases at once, with one more that is no number."""
+    params, vectors = tree()
+    params["no_number"] = {"kernel": params["random_square"]["kernel"].at[3, 5].set(jnp.nan)}
+    vectors["u"]["no_number"] = {"kernel": 0}
+    return jax.jit(lambda params: top_singular_values(params, vectors))(params)
+
+
+def exact(weight, k=3):
+    """By LAPACK in float64, zeros beyond the smaller side."""
+    weight = np.asarray(weight, np.float32).astype(np.float64)  # The matrix that was given, not the one meant.
+    values = np.linalg.svd(weight.reshape(-1, weight.shape[-1]), compute_uv=False)
+    return np.pad(values, (0, k))[:k]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_values_are_those_of_numpy_in_float64(found, case):
+    weight, tolerance = CASES[case]
+    values, expected = found[f"{case}.kernel"], exact(weight)
+    assert values.dtype == jnp.float32
+    np.testing.assert_allclose(values, expected, rtol=0, atol=tolerance * expected[0])
+
+
+@pytest.mark.parametrize("case", ["random", "random_square", "fewer_inputs", "all_equal", "twice_the_first"])
+def test_no_value_is_too_large_and_they_fall(found, case):
+    values = found[f"{case}.kernel"]
+    assert np.all(values <= exact(CASES[case][0]) * (1 + ROUNDING))
+    assert np.all(np.diff(values) <= 0)
+
+
+def test_beyond_the_smaller_side_are_zeros(found):
+    assert found["one_output.kernel"][1:].tolist() == [0, 0]
+    assert found["two_outputs.kernel"][1] > 0 == found["two_outputs.kernel"][2]
+
+
+def test_a_weight_that_is_no_number_spoils_its_own_values_only(found):
+    assert np.isnan(found["no_number.kernel"]).all()
+    assert all(np.isfinite(values).all() for name, values in found.items() if name != "no_number.kernel")
+
+
+def test_both_players_fresh_and_later(game):
+    """Fresh weights are orthogonal, with all values equal; then as if an optimiser had moved them."""
+    _, state = game
+    for player in (state.generator, state.discriminator):
+        vectors = player.stats["spectral"]
+        moved = jax.tree.map(lambda w: w + 0.1 * jax.random.normal(jax.random.key(w.size), w.shape), player.params)
+        measure = jax.jit(top_singular_values)
+        for params in (player.params, moved):
+            values, weights = measure(params, vectors), leaves(params)
+            assert values.keys() == leaves(vectors["u"]).keys(), "what has a u, and nothing else"
+            for name, of_one in values.items():
+                matrix = weights[name].T if name.endswith("embedding") else weights[name]
+                expected = exact(matrix)
+                np.testing.assert_allclose(of_one, expected, rtol=0, atol=ROUNDING * expected[0], err_msg=name)
+
+
+def test_as_many_as_are_asked_for():
+    weight = jnp.asarray(with_values(np.arange(20.0, 0, -1), 60, 40), jnp.float32)
+    for k in (1, 5):
+        values = top_singular_values({"a": {"kernel": weight}}, {"u": {"a": {"kernel": 0}}}, k)["a.kernel"]
+        np.testing.assert_allclose(values, np.arange(20.0, 20 - k, -1), rtol=ROUNDING)
+
+
+def test_a_network_without_spectral_norm_has_none():
+    assert top_singular_values({"linear": {"kernel": jnp.ones((4, 4))}}, {"u": {}}) == {}
+
+
+def test_weights_in_parts_over_devices_have_the_same_values():
+    rng = np.random.default_rng(1)
+    shapes = {"in_first": (3, 3, 160, 128), "out_first": (128, 160), "few": (1000, 24), "whole": (30, 20)}
+    params = {name: {"kernel": jnp.asarray(rng.standard_normal(shape), jnp.float32)} for name, shape in shapes.items()}
+    vectors = {"u": {name: {"kernel": 0} for name in shapes}}
+    mesh = sharding.make_mesh()
+    layout = sharding.state_sharding(params, mesh, split_over_data=True)
+    assert sum(not s.is_fully_replicated for s in jax.tree.leaves(layout)) == 3
+    measure = jax.jit(
+        lambda params: top_singular_values(params, vectors, mesh=mesh), out_shardings=sharding.replicated(mesh)
+    )
+    values = measure(jax.device_put(params, layout))
+    for name in shapes:
+        expected = exact(params[name]["kernel"])
+        np.testing.assert_allclose(values[f"{name}.kernel"], expected, rtol=0, atol=DENSE * expected[0])
+
+
+def test_weights_of_lower_precision_are_taken_as_float32():
+    params, vectors = {"a": {"kernel": jnp.ones((200, 100), jnp.bfloat16)}}, {"u": {"a": {"kernel": 0}}}
+    values = jax.eval_shape(top_singular_values, params, vectors)["a.kernel"]
+    assert (values.shape, values.dtype) == ((3,), jnp.float32)
+
+
+def test_every_multiplication_asks_for_full_precision():
+    params, vectors = tree()
+    text = str(jax.make_jaxpr(lambda params: top_singular_values(params, vectors))(params))
+    products = [line for line in text.replace("\n", " ").split("dot_general[")[1:]]
+    assert products
+    assert all("Precision.HIGHEST, Precision.HIGHEST" in line.split("]", 1)[0] + line[:400] for line in products)
+
+
+def test_no_product_is_made_with_more_columns_than_the_basis_needs():
+    """A weight of a thousand columns is multiplied with blocks of four: its Gram matrix would be a hundred times the work."""
+    params = {"a": {"kernel": jax.ShapeDtypeStruct((4096, 1024), jnp.float32)}}
+    vectors = {"u": {"a": {"kernel": 0}}}
+    flops = jax.jit(lambda p: top_singular_values(p, vectors)).lower(params).cost_analysis()["flops"]
+    one_product = 2 * 4096 * 1024 * 4
+    # As the loop's body counts once: two products in it, one and a half after it for three vectors, and the basis.
+    assert flops < 6 * one_product
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shape", [(3, 3, 1536, 1536), (1536, 1536)])
+def test_the_largest_weights_of_biggan(shape):
+    weight = np.random.default_rng(2).standard_normal(shape).astype(np.float32)
+    params, vectors = {"a": {"kernel": weight}}, {"u": {"a": {"kernel": 0}}}
+    values, expected = jax.jit(top_singular_values)(params, vectors)["a.kernel"], exact(weight)
+    np.testing.assert_allclose(values, expected, rtol=DENSE)
+
+
+def test_an_embedding_is_read_from_the_side_of_its_classes():
+    assert spectral.outputs_last(("embed", "embedding"), jnp.ones((10, 4))).shape == (4, 10)
+    weight = np.random.default_rng(3).standard_normal((130, 110)).astype(np.float32)
+    values = top_singular_values({"e": {"embedding": weight}}, {"u": {"e": {"embedding": 0}}})["e.embedding"]
+    np.testing.assert_allclose(values, exact(weight), rtol=DENSE)
+    assert spectra.STEPS * 4 < 110, "by the basis, not as a whole"
