@@ -14,7 +14,7 @@ from jax.experimental import multihost_utils
 
 from biggan_jax import config as configs
 from biggan_jax import data, finetune, hooks, hosts, json_lines, preemption, sharding
-from biggan_jax.checkpoint import Checkpoints, checkpoint_steps, find, load_config, store_config
+from biggan_jax.checkpoint import Checkpoints, checkpoint_steps, find, full_disk, load_config, store_config
 from biggan_jax.data.source import Source
 from biggan_jax.evaluation.in_training import score_in_training
 from biggan_jax.files import usable
@@ -66,6 +66,7 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
         checkpoints = Checkpoints(workdir, config.checkpoint_keep, config.checkpoint_keep_every)
         cleanup.callback(checkpoints.close)
         cleanup.push(hosts.fail_alone)
+        cleanup.enter_context(full_disk.explained(workdir))
         first_host = jax.process_index() == 0
         run = Run(config, workdir, mesh, source, start_from, checkpoints, interrupt, lease)
         while True:
@@ -150,6 +151,7 @@ def play(run: Run, attempt: int) -> tuple[int, Verdict | None]:
                 return done, verdict
             run.lease.check()
             if stopping or last or done % config.checkpoint_every == 0:
+                log.flush()  # Else a run killed after its checkpoint is whole would lack this step's line for good.
                 checkpoints.save(state, config, score=guard.latest_score)
             if config.sample_every and (last or (done % config.sample_every == 0 and not stopping)):
                 hooks.write_samples(gan, state, done, writer)

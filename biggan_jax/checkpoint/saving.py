@@ -1,6 +1,7 @@
 """Owns a run's checkpoints: saving, going back to one, and which of them are kept. Must not know when it is time to save."""
 
 import concurrent.futures
+import logging
 
 import jax
 import ml_collections
@@ -8,7 +9,7 @@ import orbax.checkpoint as ocp
 from etils import epath
 
 from biggan_jax import config as configs
-from biggan_jax.checkpoint import checksums, described, kept, reading
+from biggan_jax.checkpoint import checksums, described, full_disk, kept, reading
 from biggan_jax.checkpoint.places import FOLDER
 from biggan_jax.files import is_remote, write_text
 from biggan_jax.state import TrainState
@@ -29,6 +30,8 @@ class Checkpoints:
 
     def __init__(self, workdir: epath.PathLike, keep: int, keep_every: int = 0):
         folder = epath.Path(workdir).absolute() / FOLDER
+        logging.getLogger("absl").addFilter(_not_told_twice)
+        self._workdir, self._folder = workdir, folder
         self._kept = kept.Kept(keep, keep_every, scores={}, pinned=kept.read_pinned(folder))
         options = ocp.CheckpointManagerOptions(
             preservation_policy=self._kept,
@@ -36,7 +39,6 @@ class Checkpoints:
             todelete_subdir=None if is_remote(folder) else _DELETED,
         )
         self._manager = ocp.CheckpointManager(folder, options=options)
-        self._folder = folder
         self._empty_deleted()
         self._kept.scores = {
             step: said["score"] for step, said in self._described().items() if said["score"] is not None
@@ -44,7 +46,7 @@ class Checkpoints:
 
     def steps(self) -> list[int]:
         """The steps of all complete checkpoints, in order."""
-        self._manager.wait_until_finished()
+        self._wait()
         return sorted(self._manager.all_steps())
 
     def latest_step(self) -> int | None:
@@ -68,7 +70,8 @@ class Checkpoints:
     ) -> None:
         """Saves the state, unless its step is saved already. score: how good it is, lower is better; None: nobody knows.
 
-        Raises UserError if there are later steps: they are another run's, or those of an attempt that was given up.
+        Raises UserError if there are later steps (they are another run's, or those of an attempt that was given up), or if
+        there is no room for this one, or was none for the one before.
         """
         step, latest = int(state.step), self.latest_step()
         if step == latest:
@@ -77,6 +80,7 @@ class Checkpoints:
             raise UserError(
                 f"step {step} cannot be saved in {self._folder}: there is a later one, {latest}; use another folder"
             )
+        self._wait()
         self._empty_deleted()
         items = {"state": reading.to_tree(state)} | ({"extras": extras} if extras else {})
         sums = {item: checksums.of_arrays(tree) for item, tree in items.items()}
@@ -84,7 +88,8 @@ class Checkpoints:
         if said["score"] is not None:
             self._kept.scores[step] = said["score"]
         arguments = {item: ocp.args.PyTreeSave(tree) for item, tree in items.items()}
-        self._manager.save(step, args=ocp.args.Composite(**arguments, config=ocp.args.JsonSave(said)))
+        with full_disk.explained(self._workdir):
+            self._manager.save(step, args=ocp.args.Composite(**arguments, config=ocp.args.JsonSave(said)))
 
     def restore(self, like: TrainState, step: int | None = None) -> TrainState:
         """The state of a step, or the latest, its arrays laid out as those of `like` (arrays, or shapes with shardings).
@@ -119,10 +124,18 @@ class Checkpoints:
         self._empty_deleted()
 
     def close(self) -> None:
-        """Waits for what is still being written."""
-        self._manager.wait_until_finished()
-        self._empty_deleted()
-        self._manager.close()
+        """Waits for what is still being written. Raises UserError if there is no room for it."""
+        with full_disk.explained(self._workdir):
+            try:
+                self._manager.wait_until_finished()
+                self._empty_deleted()
+            finally:
+                self._manager.close()
+
+    def _wait(self) -> None:
+        """Until nothing is being saved or deleted: whatever went wrong meanwhile is raised here."""
+        with full_disk.explained(self._workdir):
+            self._manager.wait_until_finished()
 
     def _described(self) -> dict[int, described.Described]:
         def read(step: int) -> described.Described | None:
@@ -143,6 +156,11 @@ class Checkpoints:
         deleted = self._folder / _DELETED
         if jax.process_index() == 0 and deleted.exists():
             deleted.rmtree()
+
+
+def _not_told_twice(record: logging.LogRecord) -> bool:
+    """Orbax's threads log each error with its stack, and then it is raised where one waits for them."""
+    return not (record.exc_info and "orbax" in record.pathname)
 
 
 def store_config(workdir: epath.Path, config: ml_collections.ConfigDict) -> None:
