@@ -42,8 +42,8 @@ class Form:
             pixels = picture.decode(encoded, upright=True)
             small = picture.resize(picture.square(pixels), self.size, self.resize)
             return np.ascontiguousarray(small).tobytes(), pixels.shape[1::-1]
-        upright = picture.open_picture(encoded)
-        with Image.open(io.BytesIO(encoded)) as image:
+        upright = Image.fromarray(picture.decode(encoded, upright=True))
+        with picture.opened(encoded) as image:
             if image.format in ("JPEG", "PNG") and picture.is_plain(image):
                 return encoded, upright.size
         lossless = io.BytesIO()
