@@ -105,16 +105,21 @@ def _may_be_anothers(error: BaseException | None) -> bool:
 
 
 def _join(cluster: tuple[str | None, int | None, int | None], arrive_within: int) -> None:
+    # The waiting is done in C++, where Python's own handler is not heard.
+    former = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         jax.distributed.initialize(*cluster, initialization_timeout=arrive_within, heartbeat_timeout_seconds=HEARTBEAT)
     except (ValueError, RuntimeError) as error:
         raise UserError(
             f"--multihost: {error}; where no cluster is recognised, give --coordinator, --num_processes and --process_id"
         ) from error
+    finally:
+        signal.signal(signal.SIGINT, former)
 
 
 def _leave(status: int) -> None:
     """Ends this process. If the others end alike, together with them: else those would report that this one is gone."""
+    signal.signal(signal.SIGINT, lambda *_: os._exit(status))
     shutdown = threading.Thread(target=jax.distributed.shutdown, daemon=True)
     shutdown.start()
     shutdown.join(PATIENCE)
@@ -155,10 +160,11 @@ def _watch(cluster: tuple[str | None, int | None, int | None], arrive_within: in
         cli.complain(_explain(told, cluster, arrive_within))
         return cli.RUN_AGAIN
     sys.stderr.write(told)
-    if status < 0:
+    if status == -signal.SIGINT:  # While it waited for the others.
+        print("interrupted", file=sys.stderr)
+    elif status < 0:
         cli.complain(f"ended by signal {-status}; the same command goes on from the last checkpoint")
-        return 128 - status
-    return status
+    return 128 - status if status < 0 else status
 
 
 def _pass_on(lines: Iterable[str], held: list[str]) -> None:

@@ -1,10 +1,12 @@
 """Real signals to real processes, in the middle of what takes long."""
 
+import contextlib
 import json
 import os
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -243,3 +245,21 @@ def test_a_second_ctrl_c_to_one_of_several_processes_ends_it_at_once_and_the_oth
     assert [status for status, _ in ends] == [75, 75], ends
     assert all("Traceback" not in text for _, text in ends), ends
     assert not any(map(alive, children))
+
+
+def test_ctrl_c_while_it_waits_for_the_other_processes_is_heard(tmp_path):
+    from tests.test_multihost import two_hosts
+
+    with two_hosts(tmp_path / "run", arrive=[0]) as (process,):
+        (port,) = (argument.rpartition(":")[2] for argument in process.args if "coordinator" in argument)
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection(("localhost", int(port))):
+                break
+            assert process.poll() is None
+            time.sleep(0.1)
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        stderr = process.communicate(timeout=60)[1]
+        assert time.monotonic() - began < AT_ONCE
+    assert process.returncode == 130
+    assert stderr == "interrupted\n"
