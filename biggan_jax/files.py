@@ -5,8 +5,6 @@ import os
 import pathlib
 import tempfile
 import uuid
-import zipfile
-import zlib
 from collections.abc import Iterator
 
 import numpy as np
@@ -64,20 +62,15 @@ def read_npz(path: epath.PathLike) -> dict[str, np.ndarray]:
     """All arrays of an .npz. Raises UserError if it is none, is damaged, or holds what only pickle could read, which runs code."""
     try:
         with epath.Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return {name: arrays[name] for name in arrays.files}
-    except (
-        OSError,
-        EOFError,
-        KeyError,
-        ValueError,
-        AttributeError,
-        NotImplementedError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ) as error:
+            found = {name: arrays[name] for name in arrays.files}
+    except Exception as error:  # Damaged input raises nearly anything: zipfile's, zlib's, numpy's, want of memory.
         # numpy's own words for what is no archive are advice to allow pickle.
-        reason = "" if "pickle" in str(error) or isinstance(error, AttributeError) else f": {error}"
+        reason = "" if "pickle" in str(error) or isinstance(error, AttributeError | TypeError) else f": {error}"
         raise UserError(f"{path} is not an .npz of arrays{reason}") from error
+    for name, array in found.items():
+        if not isinstance(array, np.ndarray):
+            raise UserError(f"{path} is not an .npz of arrays: {name!r} is none")
+    return found
 
 
 def is_remote(path: epath.PathLike) -> bool:

@@ -54,6 +54,8 @@ def read(step_path: epath.Path) -> Described:
         described = json.loads((step_path / ITEM / _FILE).read_text())
     except ValueError as error:
         raise DamageError(f"{ITEM}/{_FILE} is not what was saved") from error
+    if not isinstance(described, dict) or not isinstance(described.get("checksums", {}), dict):
+        raise DamageError(f"{ITEM}/{_FILE} is not what was saved")
     digest = described.pop("digest", None)
     if digest is not None and digest != checksums.of_json(described):
         raise DamageError(f"{ITEM}/{_FILE} is not what was saved")

@@ -6,7 +6,6 @@ What is not to the bit what was saved is refused, with a sentence that names it 
 import contextlib
 import dataclasses
 import io
-import json
 import logging
 import re
 import sys
@@ -92,8 +91,10 @@ def load_extras(step_path: epath.Path) -> Extras:
 
 
 def load_config(step_path: epath.Path) -> ml_collections.ConfigDict:
-    """The resolved config that the checkpoint carries."""
-    return configs.from_json(json.dumps(load_described(step_path)["config"]))
+    """The resolved config that the checkpoint carries. Raises UserError if it is none that a run could have, whoever wrote it."""
+    config = configs.from_plain(load_described(step_path).get("config"), f"the config of {step_path}")
+    configs.validate(config)
+    return config
 
 
 def load_described(step_path: epath.Path) -> described.Described:

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import os
+from collections.abc import Iterator
 from typing import Any
 
 import ml_collections
@@ -44,6 +45,9 @@ def open_tfds(config: ml_collections.ConfigDict, split: str) -> Records:
     missing = [file.filename for file in files if epath.Path(file.filename).name not in there]
     if missing:
         raise UserError(f"{len(missing)} of {len(files)} shards are missing, the first is {missing[0]}")
+    elsewhere = [file.filename for file in files if epath.Path(file.filename).parent != where]
+    if elsewhere:
+        raise UserError(f"{where} names a shard that is not in it: {elsewhere[0]}")
     fields = fields_of(info.features, where)
     label = info.features[fields.label]
     checked = checked_of(where)
@@ -90,15 +94,16 @@ def corpus_of(folder: epath.Path) -> Corpus:
 
 
 def find(name: str, folder: str) -> Any:
-    """The TFDS builder of a prepared set."""
+    """The TFDS builder of a prepared set. Neither its files nor its name can make TFDS import or fetch code. Raises UserError."""
     with quiet():
         import tensorflow_datasets as tfds
     try:
-        with quiet():
+        with quiet(), _own_features_only(tfds.features.FeatureConnector):
             if folder and (epath.Path(folder) / INFO).exists():
                 return tfds.builder_from_directory(folder)
             if not name:
                 raise FileNotFoundError(f"it has no {INFO}, and data.dataset is empty")
+            _refuse_code_from_elsewhere(name)
             builder = tfds.builder(name, data_dir=folder or None)
             if not builder.data_path.exists():
                 raise FileNotFoundError("nothing is prepared there")
@@ -109,6 +114,39 @@ def find(name: str, folder: str) -> Any:
             "prepare it first: python -m biggan_jax.data.prepare --help"
         ) from error
     return builder
+
+
+OWN_FEATURES = "tensorflow_datasets.core.features."
+
+
+@contextlib.contextmanager
+def _own_features_only(connector: type) -> Iterator[None]:
+    """To find a feature's class, TFDS imports whatever module a set's files name: only its own may be named."""
+    looks_up = vars(connector)["cls_from_name"]
+
+    def own(cls, name: str) -> type:
+        if not name.startswith(OWN_FEATURES):
+            raise ValueError(
+                f"its files name the class {name[:80]!r}, which would be imported and so run; only TFDS's own are"
+            )
+        return looks_up.__func__(cls, name)
+
+    connector.cls_from_name = classmethod(own)
+    try:
+        yield
+    finally:
+        connector.cls_from_name = looks_up
+
+
+def _refuse_code_from_elsewhere(name: str) -> None:
+    """NAMESPACE:NAME is a set whose code TFDS would fetch and run; other arguments than a config and a version, code's own."""
+    from tensorflow_datasets.core import naming
+
+    parsed, arguments = naming.parse_builder_name_kwargs(name)
+    if parsed.namespace or arguments.keys() - {"config", "version"}:
+        raise ValueError(
+            "only NAME, NAME/CONFIG and NAME:VERSION are read, which run nothing that is not installed with TFDS"
+        )
 
 
 def fields_of(features: Any, where: epath.Path) -> Fields:
@@ -135,7 +173,7 @@ def fields_of(features: Any, where: epath.Path) -> Fields:
 
 
 @contextlib.contextmanager
-def quiet():
+def quiet() -> Iterator[None]:
     """Without what TFDS prints while it is imported and looks around."""
     with contextlib.redirect_stdout(io.StringIO()):
         yield
