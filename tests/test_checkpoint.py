@@ -1,8 +1,10 @@
 import hashlib
 import json
+import os
 import pathlib
 import random
 import shutil
+import socket
 import subprocess
 import sys
 import tarfile
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 
 from biggan_jax import checkpoint, sampling, sharding
-from biggan_jax.checkpoint import Checkpoints, checksums, reading
+from biggan_jax.checkpoint import Checkpoints, checkpoint_steps, checksums, reading
 from biggan_jax.models import build_gan
 from biggan_jax.state import init_state
 from biggan_jax.train import train
@@ -334,3 +336,57 @@ def test_other_device_counts_read_the_same_bits(saved):
         checkpoints = Checkpoints(workdir, keep=3)
         assert_identical(checkpoints.restore(like), state)
         checkpoints.close()
+
+
+TWO_PROCESSES = """
+import sys
+import jax
+import numpy as np
+jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]))
+from biggan_jax import sharding
+from biggan_jax.checkpoint import Checkpoints, checksums
+from biggan_jax.models import build_gan
+from biggan_jax.state import init_state
+from tests.configs.tiny import get_config
+
+config = get_config()
+gan = build_gan(config, sharding.make_mesh())
+shapes = jax.eval_shape(lambda: init_state(gan, 0))
+layout = sharding.state_sharding(shapes, gan.mesh, split_over_data=True)
+state = jax.jit(lambda: init_state(gan, 0), out_shardings=layout)()
+on = lambda step: state.replace(step=jax.jit(lambda s: s * 0 + step, out_shardings=layout.step)(state.step))
+checkpoints = Checkpoints(sys.argv[3], keep=1)
+for step, score in enumerate([2.0, 1.0, 3.0, 4.0, 5.0, 6.0], start=1):
+    checkpoints.save(on(step), config, score=score)
+    if step == 4:
+        checkpoints.pin(4, "why not")
+assert checkpoints.steps() == [2, 4, 6], checkpoints.steps()
+checkpoints.discard_after(4)
+assert (checkpoints.steps(), checkpoints.best_step(), checkpoints.pinned()) == ([2, 4], 2, {4: "why not"})
+checkpoints.save(on(6).replace(attempt=on(1).step), config)
+assert checkpoints.attempts() == {2: 0, 4: 0, 6: 1}, checkpoints.attempts()
+checkpoints.close()
+checkpoints = Checkpoints(sys.argv[3], keep=1)
+restored = checkpoints.restore(sharding.with_sharding(shapes, layout), 2)
+assert checksums.of_arrays(restored.ema_params) == checksums.of_arrays(state.ema_params)
+checkpoints.close()
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_agree_on_what_is_kept_and_on_checksums(tmp_path):
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        address = f"localhost:{probe.getsockname()[1]}"
+    environment = os.environ | {"XLA_FLAGS": os.environ["XLA_FLAGS"].replace("device_count=8", "device_count=2")}
+    command = lambda i: [sys.executable, "-c", TWO_PROCESSES, address, str(i), str(tmp_path)]
+    two = [subprocess.Popen(command(i), stderr=subprocess.PIPE, text=True, env=environment) for i in range(2)]
+    try:
+        said = [process.communicate(timeout=300)[1] for process in two]
+    finally:
+        for process in two:
+            process.kill()
+    assert [process.returncode for process in two] == [0, 0], said
+    assert checkpoint_steps(tmp_path) == [2, 4, 6]
+    state = checkpoint.load_state(tmp_path)[0]
+    assert int(state.step) == 6
