@@ -1,0 +1,413 @@
+"""Owns the pictures and tables of a run's looks: spectra by layer, signals, what the guard said. Must not know how looks are made."""
+
+import collections
+import contextlib
+import math
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+from etils import epath
+from matplotlib.figure import Figure
+
+from biggan_jax import json_lines
+from biggan_jax.files import whole
+from biggan_jax.json_lines import Record
+from biggan_jax.stability.aftermath import EVENTS
+from biggan_jax.stability.watch import RECORD
+from biggan_jax.types import UserError
+
+PLAYERS = {"generator": "G", "discriminator": "D"}
+
+NAMED = 48
+"""Layers up to which a colour bar names each; of more, it names each block once."""
+
+EMPHASISED = 3
+"""Layers of a player that are named in the plot itself: those whose first singular value grew most."""
+
+Values = np.ndarray
+"""float64 [looks, 3], largest first; nan where there is none, since a log axis has no zero."""
+
+
+class Run(NamedTuple):
+    """looks: those that led to where the run is; abandoned: of each attempt that was gone back on, what it saw since; events: the
+    guard's."""
+
+    looks: list[Record]
+    abandoned: list[list[Record]]
+    events: list[Record]
+
+
+def read(workdir: epath.PathLike) -> Run:
+    """What a run's folder says of its stability; a half line is none. Raises UserError if there is nothing."""
+    workdir = epath.Path(workdir)
+    if not workdir.is_dir():
+        raise UserError(f"--workdir={workdir} is not a folder; give that of a run")
+    looks = [r for r in json_lines.read(workdir, RECORD) if _is_dict(r.get("signals")) and _is_dict(r.get("singular"))]
+    if not looks:
+        raise UserError(
+            f"{workdir} has no looks in {RECORD}.jsonl; a run writes them unless stability.every is 0, "
+            f"and --checkpoint={workdir} shows the singular values of its latest checkpoint"
+        )
+    kept = json_lines.lineage(looks)
+    places = {(_attempt(r), r["step"]) for r in kept}
+    left: dict[int, list[Record]] = collections.defaultdict(list)
+    for look in looks:
+        if (_attempt(look), look["step"]) not in places:
+            left[_attempt(look)].append(look)
+    # From the last look before, so that the line starts where it left the other.
+    before = lambda tail: [r for r in kept if r["step"] < tail[0]["step"] and _attempt(r) <= _attempt(tail[0])][-1:]
+    return Run(kept, [before(tail) + tail for tail in left.values()], json_lines.read(workdir, EVENTS))
+
+
+def layers(looks: Iterable[Record], player: str) -> list[str]:
+    """The player's normalised weights, from its input to its output."""
+    names = {name for look in looks for name in look["singular"].get(player, {})}
+    return sorted(names, key=lambda name: _place(name, player))
+
+
+def singular_values(looks: list[Record], player: str, layer: str) -> tuple[np.ndarray, Values]:
+    """(steps, values) of one weight."""
+    found = [look["singular"].get(player, {}).get(layer, [math.nan]) for look in looks]
+    return _steps(looks), np.array([_three(values) for values in found])
+
+
+def signal(looks: list[Record], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """(steps, figures) of one signal, where it is there: a score is not at every look."""
+    with_it = [look for look in looks if name in look["signals"]]
+    return _steps(with_it), np.array([_number(look["signals"][name]) for look in with_it])
+
+
+def fastest(looks: list[Record], player: str) -> list[str]:
+    """The player's weights by the growth of their first singular value, the fastest first."""
+    growth = {}
+    for layer in layers(looks, player):
+        first, last = singular_values(looks, player, layer)[1][[0, -1], 0]
+        growth[layer] = last / first
+    # What is no number has outgrown all.
+    return sorted(growth, key=lambda layer: -growth[layer] if math.isfinite(growth[layer]) else -math.inf)
+
+
+def summary(looks: list[Record], player: str, rows: int) -> str:
+    """A table for people: the `rows` weights that grew most, from the run's first look to its last."""
+    order = fastest(looks, player)
+    table = [("weight", "sigma_0 first", "last", "growth", "sigma_0/sigma_1 first", "last")]
+    for layer in order[:rows]:
+        first, last = singular_values(looks, player, layer)[1][[0, -1]]
+        growth = f"x {last[0] / first[0]:.3g}"
+        table.append((layer, _figure(first[0]), _figure(last[0]), growth, _ratio(first), _ratio(last)))
+    more = f"\n  ... and {len(order) - rows} that grew less" if len(order) > rows else ""
+    return _aligned(table) + more
+
+
+def checkpoint_table(singular: dict[str, list[float]], player: str) -> str:
+    """A table for people of one checkpoint's values, from input to output."""
+    table = [("weight", "sigma_0", "sigma_1", "sigma_2", "sigma_0/sigma_1")]
+    for layer in sorted(singular, key=lambda name: _place(name, player)):
+        values = _three(singular[layer])
+        table.append((layer, *map(_figure, values), _ratio(values)))
+    return _aligned(table)
+
+
+def draw(run: Run, out: epath.Path) -> list[epath.Path]:
+    """Writes all pictures to the folder `out`, which is made, and returns their paths."""
+    figures = {"spectra": spectra_figure(run), "signals": signals_figure(run)}
+    figures |= {f"layers_{player}": layers_figure(run, player) for player in PLAYERS if layers(run.looks, player)}
+    out.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for name, figure in figures.items():
+        paths.append(out / f"{name}.png")
+        with whole(paths[-1]) as unfinished:
+            figure.savefig(unfinished, format="png")
+    return paths
+
+
+def spectra_figure(run: Run) -> Figure:
+    """The first singular value of every weight of G and of D over steps, as in Brock et al. 2019, fig. 3."""
+    figure = Figure(figsize=(19, 9), dpi=110, layout="constrained")
+    for axes, player in zip(figure.subplots(1, 2), PLAYERS, strict=True):
+        names = layers(run.looks, player)
+        axes.set_title(f"{PLAYERS[player]}: largest singular value of each normalised weight")
+        axes.set_xlabel("step")
+        axes.set_ylabel("sigma_0")
+        if not names:
+            axes.text(0.5, 0.5, "no weight is normalised", transform=axes.transAxes, ha="center")
+            continue
+        colours = _colours(len(names))
+        # Not the growth of a weight that hardly moved.
+        emphasised = [name for name in fastest(run.looks, player)[:EMPHASISED] if len(run.looks) > 1]
+        ends = {}
+        for name, colour in zip(names, colours, strict=True):
+            wide = name in emphasised
+            style = {"color": colour, "linestyle": _style(name), "linewidth": 2.4 if wide else 1.0}
+            style |= {"zorder": 3 if wide else 2, "marker": "." if len(run.looks) == 1 else ""}
+            steps, values = singular_values(run.looks, player, name)
+            axes.plot(steps, values[:, 0], label=name, **style)
+            if wide and np.isfinite(values[-1, 0]):
+                ends[name] = values[-1, 0], colour
+            for tail in run.abandoned:
+                steps, values = singular_values(tail, player, name)
+                axes.plot(steps, values[:, 0], color=colour, linewidth=0.8, alpha=0.4, zorder=1)
+        _log(axes)
+        if ends:
+            _name_ends(axes, ends)
+        _mark_events(axes, run, named=True)
+        _layer_bar(figure, axes, names, colours)
+    figure.suptitle(
+        "convolutions solid, conditional batch norm dotted, attention dashed, linear and embedding dash-dotted; "
+        "widest: grew most" + ("; faint: attempts that were gone back on" if run.abandoned else ""),
+        fontsize=9,
+    )
+    return figure
+
+
+def layers_figure(run: Run, player: str) -> Figure:
+    """sigma_0, sigma_1 and sigma_2 of each of the player's weights, a small plot each, on one scale."""
+    names = layers(run.looks, player)
+    figure, grid = _small_multiples(len(names), width=2.1, height=1.5)
+    for axes, name in zip(grid, names, strict=True):
+        for looks, alpha in [(tail, 0.3) for tail in run.abandoned] + [(run.looks, 1.0)]:
+            steps, values = singular_values(looks, player, name)
+            for i, colour in enumerate(("tab:blue", "tab:cyan", "0.6")):
+                axes.plot(
+                    steps, values[:, i], color=colour, alpha=alpha, linewidth=1.1, label=f"sigma_{i}" * (alpha == 1)
+                )
+        axes.set_title(_short(name), fontsize=7, pad=2)
+        _mark_events(axes, run)
+    first = grid[0]
+    for axes in grid[1:]:
+        axes.sharex(first)
+        axes.sharey(first)
+    for axes in grid:
+        _log(axes)
+        axes.tick_params(labelsize=6)
+    _outer_labels_only(grid)
+    handles, labels = first.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, fontsize=8)
+    figure.suptitle(
+        f"{PLAYERS[player]}: the three largest singular values of each weight, from input to output", fontsize=9
+    )
+    return figure
+
+
+def signals_figure(run: Run) -> Figure:
+    """Every signal over steps, with the thresholds and events that the guard named."""
+    names = list(dict.fromkeys(name for look in run.looks for name in look["signals"]))
+    figure, grid = _small_multiples(len(names), width=3.2, height=2.1)
+    for axes, name in zip(grid, names, strict=True):
+        for tail in run.abandoned:
+            axes.plot(*signal(tail, name), color="tab:blue", alpha=0.35, linewidth=1.0)
+        steps, figures = signal(run.looks, name)
+        axes.plot(steps, figures, color="tab:blue", linewidth=1.3, marker="." if len(steps) < 30 else "", markersize=3)
+        guarded = [event for event in run.events if event.get("signal") == name]
+        for threshold in {_number(event.get("threshold")) for event in guarded}:
+            if math.isfinite(threshold):
+                axes.axhline(threshold, color="tab:red", linestyle="--", linewidth=0.9)
+                at = (0.02, threshold)
+                words = f"threshold {threshold:.3g}"
+                axes.annotate(words, at, xycoords=("axes fraction", "data"), fontsize=7, color="tab:red", va="bottom")
+        tripped = f" (tripped at step {', '.join(str(event['step']) for event in guarded)})" if guarded else ""
+        axes.set_title(name + tripped, fontsize=8, color="tab:red" if guarded else "black", pad=3)
+        positive = figures[np.isfinite(figures)]
+        if len(positive) and positive.min() > 0 and positive.max() > 30 * positive.min():
+            axes.set_yscale("log")
+        axes.tick_params(labelsize=7)
+        axes.grid(alpha=0.2)
+        _mark_events(axes, run)
+    for axes in grid[1:]:
+        axes.sharex(grid[0])
+    figure.suptitle(_legend_of_events(run), fontsize=8)
+    figure.supxlabel("step", fontsize=8)
+    return figure
+
+
+def _small_multiples(count: int, *, width: float, height: float) -> tuple[Figure, list]:
+    """A figure of `count` plots in a grid about as wide as it is high, on paper 8 to 5."""
+    columns = max(1, min(count, round(math.sqrt(count * 1.6 * height / width))))
+    rows = -(-count // columns)
+    figure = Figure(figsize=(max(6, columns * width), rows * height + 0.6), dpi=110, layout="constrained")
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes in grid[count:]:
+        axes.remove()
+    return figure, grid[:count]
+
+
+def _outer_labels_only(grid: list) -> None:
+    rows = collections.Counter(axes.get_subplotspec().colspan.start for axes in grid)
+    for axes in grid:
+        place = axes.get_subplotspec()
+        lowest = place.rowspan.start == rows[place.colspan.start] - 1
+        axes.tick_params(labelbottom=lowest, labelleft=place.colspan.start == 0)
+
+
+def _mark_events(axes, run: Run, *, named: bool = False) -> None:
+    """Vertical lines where the guard saw something, and at its onset, faint where that was gone back on; with names, what it was."""
+    places = {(_attempt(look), look["step"]) for look in run.looks}
+    for event in run.events:
+        alpha = 1.0 if (_attempt(event), event["step"]) in places else 0.35
+        axes.axvline(event["step"], color="tab:red", linewidth=0.9, alpha=alpha, zorder=1)
+        if isinstance(event.get("onset"), int):
+            axes.axvline(event["onset"], color="tab:orange", linestyle=":", linewidth=1.2, alpha=alpha, zorder=1)
+        if named:
+            _name_line(axes, event["step"], _words(event, run), "tab:red", top=True)
+    for look, former in zip(run.looks[1:], run.looks, strict=False):
+        if _attempt(look) != _attempt(former):
+            axes.axvline(former["step"], color="tab:green", linestyle="-.", linewidth=0.9, zorder=1)
+            if named:
+                _name_line(axes, former["step"], f"attempt {_attempt(look)}", "tab:green", top=False)
+
+
+def _name_line(axes, step: int, words: str, colour: str, *, top: bool) -> None:
+    """Words along a vertical line."""
+    place = (
+        {"xytext": (-3, -3), "ha": "right", "va": "top"} if top else {"xytext": (3, 3), "ha": "left", "va": "bottom"}
+    )
+    at = (step, float(top))
+    coordinates = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points"}
+    box = {"facecolor": "white", "alpha": 0.7, "edgecolor": "none", "pad": 0.5}
+    axes.annotate(words, at, **coordinates, **place, rotation=90, fontsize=8, color=colour, zorder=4, bbox=box)
+
+
+def _words(event: Record, run: Run) -> str:
+    attempt = f" (attempt {_attempt(event)})" if run.abandoned else ""
+    return f"{event.get('signal', 'event')}: {event.get('action', 'seen')}{attempt}"
+
+
+def _legend_of_events(run: Run) -> str:
+    said = []
+    for event in run.events:
+        onset = f", onset {event['onset']} (dotted)" if isinstance(event.get("onset"), int) else ""
+        said.append(f"step {event['step']} (red){onset}: {_words(event, run)}")
+    words = "\n".join(said) or "the guard saw nothing"
+    return words + ("\ngreen: where the next attempt goes on; faint: what was gone back on" if run.abandoned else "")
+
+
+def _name_ends(axes, ends: dict[str, tuple[float, tuple]]) -> None:
+    """Names lines to the right of their ends, each at least a line's height above the one below."""
+    first, last = axes.dataLim.intervalx
+    axes.set_xlim(first - 0.02 * (last - first), last + 0.26 * (last - first))
+    least, free = axes.get_ylim()[0], -math.inf
+    high = math.log(axes.get_ylim()[1] / least)
+    for name, (value, colour) in sorted(ends.items(), key=lambda item: item[1][0]):
+        free = max(math.log(value / least) / high, free + 0.03)
+        axes.annotate(
+            _short(name),
+            (last, value),
+            xytext=(1.045 / 1.28, free),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=9,
+            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 2, "relpos": (0, 0.5)},
+        )
+
+
+def _layer_bar(figure, axes, names: list[str], colours) -> None:
+    """A colour bar that is the legend: a field a layer, the input's lowest."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import BoundaryNorm, ListedColormap
+
+    count = len(names)
+    shown = ScalarMappable(BoundaryNorm(np.arange(count + 1) - 0.5, count), ListedColormap(colours))
+    bar = figure.colorbar(shown, ax=axes, fraction=0.05, pad=0.01, aspect=40)
+    blocks: dict[str, list[int]] = {}
+    for i, name in enumerate(names):
+        blocks.setdefault(name.split(".")[0], []).append(i)
+    if count <= NAMED:
+        bar.set_ticks(range(count), labels=[*map(_short, names)])
+    else:  # A block at the middle of its fields.
+        bar.set_ticks([np.mean(fields) for fields in blocks.values()], labels=list(blocks))
+    bar.ax.tick_params(labelsize=7, length=2)
+    bar.ax.minorticks_off()
+
+
+def _log(axes) -> None:
+    """A log axis that names some figures even where the data span less than a power of ten."""
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+    axes.set_yscale("log")
+    low, high = axes.get_ylim()
+    if high < 1.5 * low:
+        middle = math.sqrt(low * high)
+        low, high = middle / math.sqrt(1.5), middle * math.sqrt(1.5)
+        axes.set_ylim(low, high)
+    named = (1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 7.0) if high < 10 * low else (1.0, 2.0, 5.0) if high < 300 * low else (1.0,)
+    axes.yaxis.set_major_locator(LogLocator(subs=named, numticks=30))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.grid(alpha=0.2)
+
+
+def _colours(count: int) -> list:
+    from matplotlib import colormaps
+
+    return [colormaps["turbo"](x) for x in np.linspace(0.03, 0.97, count)]
+
+
+def _style(name: str) -> str:
+    for pattern, style in ((r"\bbn_", ":"), (r"^attention", "--"), (r"conv", "-")):
+        if re.search(pattern, name):
+            return style
+    return "-."
+
+
+def _place(name: str, player: str) -> tuple:
+    """Sorts weights from a network's input to its output, as far as their names say: blocks by number, each with its attention."""
+    head, *inside = name.split(".")
+    kind, *numbers = head.split("_")
+    ends = {"conv_in": -1, "conv_out": 1, "embed": 2, "linear": -1 if player == "generator" else 1}
+    within = [_within(part) for part in inside]
+    if head in ends:
+        return ends[head], (), 0, (), head, within
+    numbers = tuple(int(n) for n in numbers if n.isdigit())
+    return 0, numbers[:1], int(kind == "attention"), numbers[1:], kind, within
+
+
+def _within(part: str) -> tuple:
+    """Within a block by number, what conditions a convolution before it, and the way around last."""
+    kind, _, number = part.partition("_")
+    return (int(number) if number.isdigit() else math.inf if number else 0), kind
+
+
+def _short(name: str) -> str:
+    return name.removesuffix(".kernel").removesuffix(".embedding")
+
+
+def _three(values) -> list[float]:
+    values = [_number(value) for value in values][:3]
+    return [value if value > 0 else math.nan for value in values] + [math.nan] * (3 - len(values))
+
+
+def _number(value) -> float:
+    with contextlib.suppress(TypeError, ValueError):
+        return float(value)
+    return math.nan
+
+
+def _steps(looks: list[Record]) -> np.ndarray:
+    return np.array([look["step"] for look in looks])
+
+
+def _attempt(record: Record) -> int:
+    return record.get("attempt", 0)
+
+
+def _is_dict(value) -> bool:
+    return isinstance(value, dict)
+
+
+def _figure(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.4g}"
+
+
+def _ratio(values) -> str:
+    return _figure(values[0] / values[1])
+
+
+def _aligned(table: list[tuple[str, ...]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = []
+    for name, *figures in table:
+        cells = [cell.rjust(width) for cell, width in zip(figures, widths[1:], strict=True)]
+        lines.append("  ".join([name.ljust(widths[0]), *cells]))
+    return "\n".join(lines)
