@@ -159,6 +159,7 @@ def test_what_came_after_a_step_is_discarded_and_may_be_saved_anew(config, tmp_p
     assert (checkpoints.steps(), checkpoints.best_step(), checkpoints.pinned()) == ([1], 1, {})
     checkpoints.save(state.replace(step=np.int32(3), attempt=np.int32(1)), config)
     assert checkpoints.attempts() == {1: 0, 3: 1}
+    assert (checkpoints.best_step(), checkpoints.pinned()) == (1, {})
     checkpoints.close()
     checkpoints = Checkpoints(tmp_path, keep=3)
     assert (checkpoints.steps(), checkpoints.attempts(), checkpoints.best_step()) == ([1, 3], {1: 0, 3: 1}, 1)
@@ -336,6 +337,37 @@ def test_other_device_counts_read_the_same_bits(saved):
         checkpoints = Checkpoints(workdir, keep=3)
         assert_identical(checkpoints.restore(like), state)
         checkpoints.close()
+
+
+def test_what_a_dying_process_left_is_cleared_away_and_what_is_not_ours_stays(copy):
+    folder = copy / "checkpoints"
+    (folder / "README.txt").write_text("mine")
+    (folder / "notes").mkdir()
+    (folder / "9").write_text("a file")
+    shutil.copytree(folder / "2", folder / "7.orbax-checkpoint-tmp")
+    shutil.copytree(folder / "2", folder / "deleted" / "8")
+    assert checkpoint.load_generator(copy).step == 2
+    checkpoints = Checkpoints(copy, keep=3)
+    assert checkpoints.steps() == [1, 2]
+    checkpoints.close()
+    assert {path.name for path in folder.iterdir()} == {"1", "2", "9", "README.txt", "notes"}
+
+
+def test_an_empty_folder_of_a_step_is_refused_and_the_last_whole_one_offered(copy, saved):
+    (copy / "checkpoints" / "9").mkdir()
+    with pytest.raises(UserError, match=r"checkpoints/9 is damaged or incomplete .*; step 2 is whole: name it"):
+        checkpoint.load_generator(copy)
+    checkpoints = Checkpoints(copy, keep=3)
+    with pytest.raises(UserError, match=r"checkpoints/9 is damaged or incomplete .*; step 2 is whole: name it"):
+        checkpoints.restore(on_one_device(saved[1]))
+    checkpoints.close()
+
+
+def test_an_empty_checkpoints_folder_is_a_run_that_saved_nothing(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    checkpoints = Checkpoints(tmp_path, keep=3)
+    assert (checkpoints.latest_step(), checkpoints.best_step(), checkpoints.attempts()) == (None, None, {})
+    checkpoints.close()
 
 
 TWO_PROCESSES = """
