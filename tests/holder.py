@@ -1,7 +1,8 @@
-"""Holds a folder's lease, for tests: `python -m tests.holder FOLDER [SECONDS BETWEEN SIGNS OF LIFE]`, as a command that writes.
+"""Holds a folder's lease, for tests: `python -m tests.holder FOLDER SECONDS_BETWEEN_SIGNS_OF_LIFE`, as a command that writes.
 
-It waits for a file `go` beside the folder if there is one named `ready`, adds a line to the folder's `written` every 20 ms, and
-ends in peace when its stdin does.
+Between judging and taking a folder it pauses, so that others can come between, if nothing keeps them. It waits for a file
+`go` beside the folder if there is one named `ready`, adds a line to the folder's `written` every 20 ms, and ends in peace
+when its stdin does.
 """
 
 import os
@@ -32,5 +33,7 @@ def hold(folder):
 if __name__ == "__main__":
     cli._is_command = True
     cli.log_to_stderr()
-    lease.EVERY = float(sys.argv[2]) if len(sys.argv) > 2 else lease.EVERY
+    lease.EVERY = float(sys.argv[2])
+    take = lease.Lease._take
+    lease.Lease._take = lambda *args, **more: (time.sleep(0.1), take(*args, **more))[1]
     hold(pathlib.Path(sys.argv[1]))
