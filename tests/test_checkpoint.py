@@ -422,3 +422,16 @@ def test_two_processes_agree_on_what_is_kept_and_on_checksums(tmp_path):
     assert checkpoint_steps(tmp_path) == [2, 4, 6]
     state = checkpoint.load_state(tmp_path)[0]
     assert int(state.step) == 6
+
+
+def test_the_check_command_names_the_damaged_and_exits_with_1(copy):
+    def run(path):
+        command = [sys.executable, "-m", "biggan_jax.checkpoint", "check", path]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    whole = run(copy)
+    assert whole.returncode == 0 and whole.stdout.count("arrays, all as they were saved") == 2, whole.stderr
+    (copy / "checkpoints" / "2" / "state" / "manifest.ocdbt").unlink()
+    damaged = run(copy)
+    assert damaged.returncode == 1 and "Traceback" not in damaged.stderr
+    assert "checkpoints/1: " in damaged.stdout and "checkpoints/2 is damaged or incomplete" in damaged.stdout

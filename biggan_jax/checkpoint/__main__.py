@@ -1,23 +1,50 @@
-"""The command that compares two checkpoints: `python -m biggan_jax.checkpoint compare A B`; exits with 0 if equal, 1 if not."""
+"""The commands on checkpoints: `python -m biggan_jax.checkpoint compare A B` and `python -m biggan_jax.checkpoint check PATH`.
+
+compare exits with 0 if all arrays are bit-identical, 1 if not; check, of a workdir or one step, with 0 if each checkpoint is
+to the bit what was saved, 1 if not.
+"""
 
 import sys
 
 from biggan_jax import cli
-from biggan_jax.checkpoint import compare
+from biggan_jax.checkpoint import checkpoint_steps, compare, find
+from biggan_jax.checkpoint.reading import check
 from biggan_jax.types import UserError
 
 
+def compare_command(a: str, b: str) -> int:
+    lines = compare(a, b)
+    print("\n".join(lines) if lines else "bit-identical")
+    return cli.DIFFERENT if lines else cli.SUCCESS
+
+
+def check_command(path: str) -> int:
+    latest = find(path)
+    steps = [latest.parent / str(step) for step in checkpoint_steps(path)] or [latest]
+    status = cli.SUCCESS
+    for step_path in steps:
+        try:
+            print(f"{step_path}: {check(step_path)}", flush=True)
+        except UserError as error:
+            print(error, flush=True)
+            status = cli.DIFFERENT
+    return status
+
+
+COMMANDS = {"compare": (compare_command, 2), "check": (check_command, 1)}
+
+
 def main() -> int:
-    if len(sys.argv) != 4 or sys.argv[1] != "compare":
-        print("usage: python -m biggan_jax.checkpoint compare A B", file=sys.stderr)
+    name, *arguments = sys.argv[1:] or [""]
+    command, count = COMMANDS.get(name, (None, None))
+    if len(arguments) != count:
+        print("usage: python -m biggan_jax.checkpoint compare A B, or check PATH", file=sys.stderr)
         return cli.USER_ERROR
     cli.log_to_stderr()
     try:
-        lines = compare(*sys.argv[2:])
+        return command(*arguments)
     except UserError as error:
         cli.fail(error)
-    print("\n".join(lines) if lines else "bit-identical")
-    return cli.DIFFERENT if lines else cli.SUCCESS
 
 
 if __name__ == "__main__":
