@@ -224,11 +224,24 @@ ONE_OF = {
     "data.crop": ("center", "random"),
     "data.resize": ("area", "bilinear", "bicubic", "lanczos"),
 }
+MOST = {
+    "d_steps": 1000,
+    "model.num_classes": 2**24,
+    "model.ch": 2**12,
+    "model.g_ch": 2**12,
+    "model.d_ch": 2**12,
+    "model.dim_z": 2**16,
+    "model.shared_dim": 2**16,
+    "model.depth": 64,
+    "model.spectral_iterations": 1000,
+}
+"""Beyond these, shapes are more than jax can say, or a program is more than can be traced."""
 SHARES = ("ema.decay", "model.bn_momentum", "optimizer.b1", "optimizer.b2")
 
 
 def validate(config: ml_collections.ConfigDict) -> None:
     """Raises UserError for the first value that makes no sense by itself; rooms check what only they know."""
+    plain.laid_upon(flatten(base().to_dict()), config.to_dict(), "the config")  # A config file may have any types.
     for key in POSITIVE:
         if not config[key] > 0:
             raise UserError(f"{key} is {config[key]}; it must be greater than 0")
@@ -238,8 +251,11 @@ def validate(config: ml_collections.ConfigDict) -> None:
     for key in SHARES:
         if not 0 <= config[key] < 1:
             raise UserError(f"{key} is {config[key]}; it must be at least 0 and less than 1")
-    if config.seed >= 2**31:
-        raise UserError(f"seed is {config.seed}; it must be less than 2**31")
+    for key, value in flatten(config.to_dict()).items():
+        if type(value) is int and value >= 2**31:
+            raise UserError(f"{key} is {value}; it must be less than 2**31")
+        if key in MOST and value > MOST[key]:
+            raise UserError(f"{key} is {value}; it must be at most {MOST[key]}")
     for key, values in ONE_OF.items():
         choose(dict.fromkeys(values), key, config[key])
     if config.batch_size % config.microbatches:
@@ -248,7 +264,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
         )
     part = config.batch_size // config.microbatches
     if part % config.d_chunks:
-        near = max(n for n in range(1, config.d_chunks) if part % n == 0)
+        near = max(n for n in range(1, min(config.d_chunks, part + 1)) if part % n == 0)
         what = f"batch_size {part}" if config.microbatches == 1 else f"a microbatch of {part} images"
         raise UserError(f"{what} cannot be split in d_chunks={config.d_chunks} of equal size; d_chunks={near} can")
     profile_range(config)
@@ -259,7 +275,7 @@ def profile_range(config: ml_collections.ConfigDict) -> range:
     if not config.profile_steps:
         return range(0)
     start, _, stop = config.profile_steps.partition(":")
-    if not (start.isdigit() and stop.isdigit() and int(start) < int(stop)):
+    if not (start.isdecimal() and stop.isdecimal() and max(len(start), len(stop)) < 10 and int(start) < int(stop)):
         raise UserError(f"profile_steps {config.profile_steps!r} is not START:STOP in rounds, such as 100:105")
     return range(int(start), int(stop))
 

@@ -65,7 +65,7 @@ def read_npz(path: epath.PathLike) -> dict[str, np.ndarray]:
             found = {name: arrays[name] for name in arrays.files}
     except Exception as error:  # Damaged input raises nearly anything: zipfile's, zlib's, numpy's, want of memory.
         # numpy's own words for what is no archive are advice to allow pickle.
-        reason = "" if "pickle" in str(error) or isinstance(error, AttributeError | TypeError) else f": {error}"
+        reason = "" if "pickle" in str(error) or isinstance(error, AttributeError | TypeError) else f": {error!s:.160}"
         raise UserError(f"{path} is not an .npz of arrays{reason}") from error
     for name, array in found.items():
         if not isinstance(array, np.ndarray):

@@ -80,7 +80,7 @@ def said(value: Any) -> str:
 
 def _typed(value: Any, default: Any, what: str) -> Any:
     kind = type(default)
-    if kind is tuple and type(value) is list:
+    if kind is tuple and isinstance(value, list | tuple):
         return tuple(_typed(entry, default[0] if default else "", f"each of {what}") for entry in value)
     if kind is float and type(value) in (int, float) and math.isfinite(value):
         return float(value)
