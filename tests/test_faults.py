@@ -31,7 +31,7 @@ def start(workdir, *overrides, **environment):
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
 
 
-def finish(process, status=0, timeout=300):
+def finish(process, status=0, timeout=900):
     """What the process said on stderr; it must end with the status."""
     try:
         said = process.communicate(timeout=timeout)[1]
@@ -41,7 +41,7 @@ def finish(process, status=0, timeout=300):
     return said
 
 
-def wait_until(condition, process, timeout=120):
+def wait_until(condition, process, timeout=600):
     """Whether it came true while the process lived."""
     until = time.monotonic() + timeout
     while process.poll() is None:
