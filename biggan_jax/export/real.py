@@ -43,7 +43,7 @@ def lacking(labels: np.ndarray, classes: int) -> np.ndarray:
 
 def folder_names(names: Sequence[str], classes: int) -> list[str]:
     """The names, if each can name a folder of its own, else ids, of equally many digits, so that they sort by number."""
-    plain = [name for name in names if re.fullmatch(r"[^./\0][^/\0]*", name)]
+    plain = [n for n in names if re.fullmatch(r"[^./][^/]*", n) and n.isprintable() and len(n.encode()) <= 255]
     if len(set(plain)) == classes:
         return plain
     return [f"{label:0{len(str(classes - 1))}d}" for label in range(classes)]

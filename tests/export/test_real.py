@@ -18,7 +18,10 @@ def test_classes_are_called_by_name():
     assert folder_names(("cat", "great white shark"), 2) == ["cat", "great white shark"]
 
 
-@pytest.mark.parametrize("names", [(), ("a", "b/c"), ("a", "a"), ("a", ".hidden"), ("a", "b", "c")])
+OF_NO_FOLDER = [("a", name) for name in ("../x", "/etc/x", "..", ".", "", "x\0", "x\n", "\x1b[2J", "\udcff", "é" * 128)]
+
+
+@pytest.mark.parametrize("names", [(), ("a", "b/c"), ("a", "a"), ("a", ".hidden"), ("a", "b", "c"), *OF_NO_FOLDER])
 def test_classes_whose_names_cannot_be_folders_go_by_id(names):
     assert folder_names(names, 2) == ["0", "1"]
 

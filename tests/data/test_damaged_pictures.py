@@ -1,0 +1,124 @@
+"""Whatever the bytes: a picture, or UnreadableError with a short sentence; properties, see tests/properties.py."""
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from PIL import Image
+
+from biggan_jax.data import picture as pictures
+from biggan_jax.data.picture import UnreadableError, decode, resize, square
+from biggan_jax.data.shards import Form
+from tests.data.test_picture import BOMBS
+from tests.properties import damaged
+
+pytestmark = [
+    # What Pillow says of damage that it forgives.
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+
+
+def whole_pictures():
+    """Of each format, and of what they may hold besides pixels."""
+    rng = np.random.default_rng(0)
+    smooth = np.kron(rng.integers(0, 256, (3, 4, 4)), np.ones((6, 5, 1))).astype(np.uint8)
+    rgba = Image.fromarray(smooth)
+    image, palette = rgba.convert("RGB"), rgba.convert("RGB").quantize(16)
+    deep = Image.fromarray(smooth[..., 0].astype(np.uint16) * 257)
+    exif = Image.Exif()
+    exif.update({0x0112: 6, 0x010E: "a description"})
+    profile = b"\0\0\1\0" + bytes(range(124))
+    saves = [
+        (image, "JPEG", {"exif": exif, "icc_profile": profile}),
+        (image, "JPEG", {"progressive": True}),
+        (image.convert("CMYK"), "JPEG", {}),
+        (image.convert("L"), "JPEG", {}),
+        (rgba, "PNG", {"exif": exif, "icc_profile": profile}),
+        (deep, "PNG", {}),
+        (palette, "PNG", {"transparency": 3}),
+        (image.convert("1"), "PNG", {}),
+        (rgba, "PNG", {"save_all": True, "append_images": [rgba.rotate(90)]}),
+        (rgba, "WEBP", {"lossless": True, "exif": exif, "icc_profile": profile}),
+        (image, "WEBP", {}),
+        (rgba, "WEBP", {"save_all": True, "append_images": [rgba.rotate(90)]}),
+        (palette, "GIF", {}),
+        (palette, "GIF", {"save_all": True, "append_images": [palette.rotate(90)], "transparency": 2}),
+        (image, "BMP", {}),
+        (palette, "BMP", {}),
+        (rgba, "TIFF", {"compression": "tiff_lzw", "exif": exif}),
+        (image, "TIFF", {"compression": "jpeg"}),
+        (deep, "TIFF", {}),
+        (image.convert("F"), "TIFF", {}),
+        (image.convert("LAB"), "TIFF", {}),
+        (image, "AVIF", {"exif": exif}),
+    ]
+    for picture, form, options in saves:
+        file = io.BytesIO()
+        picture.save(file, form, **options)
+        yield file.getvalue()
+
+
+WHOLE = [*whole_pictures()]
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_pictures_only():
+    """Bombs have a test of their own; here they would only take time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pictures, "MOST_PIXELS", 2**16)
+        patch.setattr(Image, "MAX_IMAGE_PIXELS", 2**16)
+        yield
+
+
+def pixels_or_a_sentence(read):
+    try:
+        return read()
+    except UnreadableError as error:
+        assert 0 < len(str(error)) <= 160 and "\n" not in str(error)
+
+
+def test_every_whole_one_is_read():
+    for encoded in WHOLE:
+        assert decode(encoded, upright=True).size
+
+
+@given(
+    st.one_of(damaged(WHOLE), damaged(WHOLE), st.sampled_from([*BOMBS.values()]), st.binary(max_size=200)),
+    st.booleans(),
+)
+@example(b"", False)
+def test_a_damaged_picture_is_pixels_or_a_sentence(encoded, upright):
+    pixels = pixels_or_a_sentence(lambda: decode(encoded, upright=upright))
+    if pixels is not None:
+        assert pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.size
+        small = resize(square(pixels, 0.3), 8, "area")
+        assert small.shape == (8, 8, 3) and small.dtype == np.uint8
+
+
+@given(damaged(WHOLE))
+def test_what_is_kept_of_a_damaged_picture_is_read_again(encoded):
+    kept = pixels_or_a_sentence(lambda: Form()(encoded))
+    if kept is not None:
+        stored, (width, height) = kept
+        assert decode(stored).shape == (height, width, 3)
+
+
+@given(damaged(WHOLE), st.integers(0, 64))
+def test_a_draft_of_a_damaged_picture_is_pixels_or_a_sentence(encoded, at_least):
+    pixels = pixels_or_a_sentence(lambda: decode(encoded, at_least=at_least))
+    assert pixels is None or pixels.dtype == np.uint8
+
+
+@given(
+    st.integers(1, 70),
+    st.integers(1, 70),
+    st.floats(0, 1),
+    st.integers(1, 40),
+    st.sampled_from(["area", *pictures.PILLOW]),
+)
+def test_any_picture_becomes_a_square_of_any_size(height, width, across, resolution, how):
+    image = np.full((height, width, 3), 7, np.uint8)
+    found = resize(square(image, across), resolution, how)
+    assert found.shape == (resolution, resolution, 3) and found.dtype == np.uint8 and (found == 7).all()
