@@ -21,7 +21,7 @@ from ml_collections import config_flags
 from biggan_jax.config import base, config_path, flatten
 from biggan_jax.types import UserError
 
-SUCCESS, DIFFERENT, USER_ERROR, RUN_AGAIN = 0, 1, 2, 75
+SUCCESS, DIFFERENT, USER_ERROR, COLLAPSED, RUN_AGAIN = 0, 1, UserError.status, 3, 75
 """Exit statuses. RUN_AGAIN (EX_TEMPFAIL): not at its end, through no mistake; the same command goes on with what was saved."""
 
 
@@ -114,7 +114,7 @@ def _in_one_word(argv: Sequence[str]) -> list[str]:
 
 
 def fail(error: Exception) -> None:
-    """Prints the error as one line and exits with USER_ERROR."""
+    """Prints the error as one line and exits with USER_ERROR, or the status that it carries."""
     text = str(error)
     if isinstance(error, (AttributeError, KeyError)) and _raised_in(error, "ml_collections"):
         text = _unknown_key(sys.argv)
@@ -123,7 +123,7 @@ def fail(error: Exception) -> None:
     complain(f"error: {text}")
     # Threads of libraries may still be failing on the same damage, and would bury the sentence under tracebacks.
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115
-    raise SystemExit(USER_ERROR)
+    raise SystemExit(getattr(error, "status", USER_ERROR))
 
 
 def complain(sentence: str) -> None:

@@ -52,7 +52,7 @@ def together(work: Callable[[], int], cluster: tuple[str | None, int | None, int
         return work()
     except UserError as error:
         cli.complain(f"error: {error}")
-        _leave(cli.USER_ERROR)
+        _leave(error.status)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         _leave(128 + signal.SIGINT)
@@ -154,7 +154,7 @@ def _watch(cluster: tuple[str | None, int | None, int | None], arrive_within: in
     reader.join(5)  # What the child has started may live on and hold its stderr open.
     told = "".join(held)
     if _LOST in told:
-        if status in (cli.SUCCESS, cli.USER_ERROR):
+        if status in (cli.SUCCESS, cli.USER_ERROR, cli.COLLAPSED):
             return status  # It was done already.
         # By version of jax the status is 1, or that of SIGABRT.
         cli.complain(_explain(told, cluster, arrive_within))

@@ -1,7 +1,7 @@
 """The training command: `python -m biggan_jax.main --config=configs/quickstart.py --workdir=DIR [--config.batch_size=64]`.
 
-Exits with 0 when num_steps are done, 75 when a signal or the end of another host stopped it before (run it again), 2 on a
-mistake of its user.
+Exits with 0 when num_steps are done, 75 when a signal or the end of another host stopped it before (run it again), 3 when the
+run collapsed, 2 on a mistake of its user.
 """
 
 from absl import flags

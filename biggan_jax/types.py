@@ -33,5 +33,7 @@ Params: TypeAlias = dict[str, Any]
 class UserError(Exception):
     """A mistake that its user can mend. The message is one sentence: what is wrong, where, and what would work.
 
-    Command lines print it without a traceback and exit with 2.
+    Command lines print it without a traceback and exit with its `status`.
     """
+
+    status = 2

@@ -6,7 +6,7 @@ import logging
 import ml_collections
 from etils import epath
 
-from biggan_jax import json_lines
+from biggan_jax import cli, json_lines
 from biggan_jax.checkpoint import Checkpoints
 from biggan_jax.files import write_text
 from biggan_jax.json_lines import Record
@@ -23,7 +23,7 @@ checkpoint, best, attempt}. checkpoint: the last one before the onset, kept; bes
 class CollapseError(UserError):
     """A run that has collapsed, or never came to life. The message says what was seen, what is kept and how to go on."""
 
-    status = 3
+    status = cli.COLLAPSED
 
 
 def config_of_attempt(config: ml_collections.ConfigDict, attempt: int) -> ml_collections.ConfigDict:

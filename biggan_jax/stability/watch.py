@@ -37,6 +37,9 @@ class Watch:
         record = self.flush()
         if score is not None or (self._every and step % self._every == 0):
             found = self._look(state, self._images)
+            if jax.default_backend() == "cpu":
+                # The next round does not wait for it: of several devices of a CPU some would meet in one, some in the other.
+                jax.block_until_ready(found)
             from_round = {name: metrics[name] for name in FROM_ROUND} | ({} if score is None else {"score": score})
             self._pending = step, found, from_round
         return record

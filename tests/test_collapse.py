@@ -1,0 +1,97 @@
+"""What train() does when its guard trips."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from biggan_jax import checkpoint, json_lines
+from biggan_jax.stability import guard, watch
+from biggan_jax.stability.aftermath import CollapseError
+from biggan_jax.stability.probe import Look
+from biggan_jax.stability.rules import Verdict
+from biggan_jax.train import train
+from tests.conftest import tiny_config
+from tests.test_train import TINY
+
+
+@pytest.fixture
+def looked_at(monkeypatch):
+    """A tiny config of six rounds, with a look, though not a real one, at each, and a checkpoint every second."""
+    monkeypatch.setattr(watch, "look", lambda gan, state, images: Look({"attempt": state.attempt}, {}))
+    c = tiny_config()
+    c.num_steps, c.stability.every, c.checkpoint_keep = 6, 1, 9
+    return c
+
+
+@pytest.fixture
+def collapses_at_5(monkeypatch):
+    """The guard trips at step 5 of attempt 0, and never again."""
+
+    def judge(records, expected, ignored):
+        last = records[-1]
+        if last["step"] == 5 and last["signals"]["attempt"] == 0 and "diversity" not in ignored:
+            return Verdict(5, 3, "diversity", 0.1, 0.3, "all samples are one")
+        return None
+
+    monkeypatch.setattr(guard, "judge", judge)
+
+
+def events(workdir):
+    return [json.loads(line) for line in (workdir / "guard.jsonl").read_text().splitlines()]
+
+
+def test_a_collapse_stops_the_run_and_says_what_is_kept(looked_at, collapses_at_5, tmp_path):
+    with pytest.raises(CollapseError, match="all samples are one; step 2 is kept from before"):
+        train(looked_at, tmp_path)
+    assert events(tmp_path)[0]["action"] == "stop"
+    assert checkpoint.checkpoint_steps(tmp_path)[0] == 2
+    with pytest.raises(CollapseError, match="all samples are one"):
+        train(looked_at, tmp_path)
+
+
+def test_an_ignored_collapse_is_told_once(looked_at, collapses_at_5, tmp_path):
+    looked_at.stability.on_collapse = "ignore"
+    assert train(looked_at, tmp_path)
+    assert [event["action"] for event in events(tmp_path)] == ["ignored"]
+    assert checkpoint.find(tmp_path).name == "6"
+
+
+def test_a_rollback_goes_on_with_other_latents_and_data(looked_at, collapses_at_5, tmp_path):
+    looked_at.stability.on_collapse = "rollback"
+    assert train(looked_at, tmp_path)
+    assert [(e["action"], e["checkpoint"]) for e in events(tmp_path)] == [("rollback", 2)]
+    lines = json_lines.read(tmp_path, "metrics")
+    assert [(r.get("attempt", 0), r["step"]) for r in lines] == [(0, s) for s in range(1, 6)] + [(1, s) for s in range(3, 7)]
+    losses = {(r.get("attempt", 0), r["step"]): r["d_loss"] for r in lines}
+    assert losses[0, 3] != losses[1, 3]
+
+
+def test_a_rollback_ends_in_the_same_bits_wherever_it_is_broken_off(looked_at, collapses_at_5, tmp_path):
+    looked_at.stability.on_collapse = "rollback"
+    assert train(looked_at, tmp_path / "unbroken")
+    looked_at.num_steps = 4  # Before the collapse.
+    assert train(looked_at, tmp_path / "broken")
+    looked_at.num_steps = 6
+    assert train(looked_at, tmp_path / "broken")
+    assert checkpoint.compare(tmp_path / "unbroken", tmp_path / "broken") == []
+    shutil.rmtree(tmp_path / "broken" / "checkpoints" / "6")  # After it.
+    assert train(looked_at, tmp_path / "broken")
+    assert checkpoint.compare(tmp_path / "unbroken", tmp_path / "broken") == []
+    assert len(events(tmp_path / "broken")) == 1
+    shutil.rmtree(tmp_path / "broken" / "checkpoints" / "6")  # Before its first checkpoint.
+    shutil.rmtree(tmp_path / "broken" / "checkpoints" / "4")
+    assert train(looked_at, tmp_path / "broken")
+    assert checkpoint.compare(tmp_path / "unbroken", tmp_path / "broken") == []
+
+
+def test_rounds_that_are_not_finite_end_the_run_with_status_3_and_name_the_weights(tmp_path):
+    command = [sys.executable, "-m", "biggan_jax.main", f"--config={TINY}", f"--workdir={tmp_path}"]
+    command += ["--config.optimizer.d_lr=1e38", "--config.num_steps=1000", "--config.stability.nonfinite_limit=3"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 3, done.stderr
+    assert "3 rounds in a row had an update that was not finite: D's " in done.stderr
+    assert "Traceback" not in done.stderr
+    assert events(tmp_path)[0]["signal"] == "nonfinite"
