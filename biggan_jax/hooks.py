@@ -2,7 +2,7 @@
 
 import jax
 
-from biggan_jax import sampling
+from biggan_jax import memory, sampling
 from biggan_jax.gan import GAN
 from biggan_jax.progress import ProgressLine
 from biggan_jax.state import TrainState
@@ -28,7 +28,7 @@ class Log:
             return
         (step, metrics), self._pending = self._pending, None
         scalars = {name: float(value) for name, value in metrics.items() if not name.endswith("_faults")}
-        values = self._progress.metrics(step, scalars)
+        values = self._progress.metrics(step, scalars) | memory.held()
         if self._writer:
             self._writer.scalars(step, values)
 

@@ -123,6 +123,8 @@ def play(run: Run, attempt: int) -> tuple[int, Verdict | None]:
         trace = hooks.Trace(configs.profile_range(config), str(workdir / "profile"))
         cleanup.callback(trace.stop)
         guard = make_guard(run, gan, state, attempt)
+        if not start:
+            guard.begin(state)
 
         host = jax.process_index(), jax.process_count()
         run_round = compile_round(gan, mesh)

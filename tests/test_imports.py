@@ -8,7 +8,7 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "biggan_jax"
 # Each row may import from the rows above it, and within its own room; see docs/design.md.
 ORDER = [
     ["types"],
-    ["files", "plain", "progress"],
+    ["files", "memory", "plain", "progress"],
     ["config", "sharding", "json_lines"],
     ["cli"],
     ["layers", "losses", "augment", "latents"],

@@ -30,6 +30,11 @@ class Guard:
     latest_score: float | None = None
     """That of the round just played, if it was due."""
 
+    def begin(self, state: TrainState) -> None:
+        """To be asked before the first round of a run."""
+        if not self.history and (record := self.watch.begin(state)):
+            self.history.append(record)
+
     def after_step(self, step: int, state: TrainState, metrics: Metrics, *, last: bool = False) -> Verdict | None:
         """What is wrong, once it is known: looks are fetched a round late, but for the last."""
         self.nonfinite.after_step(step, metrics)

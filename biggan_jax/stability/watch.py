@@ -21,8 +21,12 @@ FROM_ROUND = ("d_loss", "g_loss", "d_grad_norm", "g_grad_norm")
 """What a record takes over from the metrics of its round."""
 
 
+LEAST_IMAGES = 64
+"""Of each kind in a look: signals of fewer leap about."""
+
+
 class Watch:
-    """Looks every `every` rounds (0: never). What a look found is fetched one round late, so that the device never waits.
+    """Looks at the start, and then every `every` rounds (0: never). What a look found is fetched one round late, so that the device never waits.
 
     images: as `probe.look` wants them. lines: where records go, or None on all hosts but the first.
     """
@@ -31,6 +35,13 @@ class Watch:
         self._every, self._images, self._lines = every, images, lines
         self._look = jax.jit(functools.partial(look, gan), out_shardings=gan.mesh and sharding.replicated(gan.mesh))
         self._pending: tuple[int, Look, Metrics] | None = None
+
+    def begin(self, state: TrainState) -> Record | None:
+        """The look at a run before its first round, to compare later ones with."""
+        if not self._every:
+            return None
+        self._pending = int(state.step), self._look(state, self._images), {}
+        return self.flush()
 
     def after_step(self, step: int, state: TrainState, metrics: Metrics, score: float | None = None) -> Record | None:
         """The record of the look before this one's, once it is known. A round with a score is always looked at."""
@@ -61,7 +72,8 @@ class Watch:
 def images_for_looks(
     sources: dict[str, Source], seed: int, batch_size: int, mesh: Mesh, host: tuple[int, int]
 ) -> dict[str, tuple[jax.Array, jax.Array]]:
-    """The images of all looks of a run, the same in each: `batch_size` of every source, split over the mesh."""
+    """The images of all looks of a run, the same in each: `batch_size` of every source, but LEAST_IMAGES, split over the mesh."""
+    batch_size = max(batch_size, -(-LEAST_IMAGES // mesh.size) * mesh.size)
     return {name: _images(source, seed, batch_size, mesh, host) for name, source in sources.items()}
 
 
