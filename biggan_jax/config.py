@@ -123,7 +123,7 @@ def base() -> ml_collections.ConfigDict:
     c.stability.nonfinite_limit = (
         10  # Rounds in a row with an update that was not finite, so not applied, that stop the run.
     )
-    c.stability.expected = ()  # (round, score, round, score, ...): from this round on a run that learns has a lower score.
+    c.stability.expected = ""  # "300:600,600:200": from these rounds on a run that learns has had a score below these.
 
     c.score = ml_collections.ConfigDict()
     c.score.every = 0  # Rounds between scores in training, by which the best checkpoint is kept; 0: none.
@@ -267,6 +267,13 @@ def validate(config: ml_collections.ConfigDict) -> None:
         near = max(n for n in range(1, min(config.d_chunks, part + 1)) if part % n == 0)
         what = f"batch_size {part}" if config.microbatches == 1 else f"a microbatch of {part} images"
         raise UserError(f"{what} cannot be split in d_chunks={config.d_chunks} of equal size; d_chunks={near} can")
+    if config.score.every % config.checkpoint_every:
+        near = max(round(config.score.every / config.checkpoint_every), 1) * config.checkpoint_every
+        raise UserError(
+            f"score.every {config.score.every} is no multiple of checkpoint_every {config.checkpoint_every}, and what is not "
+            f"saved cannot be kept as the best; {near} is"
+        )
+    expected_scores(config)
     profile_range(config)
 
 
@@ -278,6 +285,18 @@ def profile_range(config: ml_collections.ConfigDict) -> range:
     if not (start.isdecimal() and stop.isdecimal() and max(len(start), len(stop)) < 10 and int(start) < int(stop)):
         raise UserError(f"profile_steps {config.profile_steps!r} is not START:STOP in rounds, such as 100:105")
     return range(int(start), int(stop))
+
+
+def expected_scores(config: ml_collections.ConfigDict) -> tuple[tuple[int, float], ...]:
+    """stability.expected as (round, score) pairs, in order of rounds. Raises UserError."""
+    text = config.stability.expected
+    try:
+        pairs = [pair.split(":") for pair in text.split(",") if text]
+        return tuple(sorted((int(round_), float(score)) for round_, score in pairs))
+    except ValueError as error:
+        raise UserError(
+            f"stability.expected {text!r} is not ROUND:SCORE,ROUND:SCORE, such as 300:600,600:200"
+        ) from error
 
 
 def of_run(workdir: str) -> ml_collections.ConfigDict:

@@ -182,7 +182,7 @@ def make_guard(run: Run, gan: GAN, state: TrainState, attempt: int) -> Guard:
         config.stability.nonfinite_limit,
         score,
         config.score.every,
-        config.stability.expected,
+        configs.expected_scores(config),
         json_lines.lineage(json_lines.read(run.workdir, watch.RECORD), start),
         aftermath.ignored(run.workdir),
     )

@@ -64,7 +64,9 @@ def test_a_rollback_goes_on_with_other_latents_and_data(looked_at, collapses_at_
     assert train(looked_at, tmp_path)
     assert [(e["action"], e["checkpoint"]) for e in events(tmp_path)] == [("rollback", 2)]
     lines = json_lines.read(tmp_path, "metrics")
-    assert [(r.get("attempt", 0), r["step"]) for r in lines] == [(0, s) for s in range(1, 6)] + [(1, s) for s in range(3, 7)]
+    assert [(r.get("attempt", 0), r["step"]) for r in lines] == [(0, s) for s in range(1, 6)] + [
+        (1, s) for s in range(3, 7)
+    ]
     losses = {(r.get("attempt", 0), r["step"]): r["d_loss"] for r in lines}
     assert losses[0, 3] != losses[1, 3]
 

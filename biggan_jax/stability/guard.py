@@ -16,7 +16,7 @@ class Guard:
     """To be asked after each round. It reads the state and never changes it.
 
     score: a function of the state, called every `score_every` rounds (0: never); nonfinite_limit: rounds in a row; expected:
-    see config.stability; history: the records that led here; ignored: signals whose verdict was heard before.
+    of config.expected_scores; history: the records that led here; ignored: signals whose verdict was heard before.
     """
 
     watch: Watch
@@ -24,7 +24,7 @@ class Guard:
     nonfinite_limit: int
     score: Callable[[TrainState], float]
     score_every: int
-    expected: Sequence[float]
+    expected: Sequence[tuple[int, float]]
     history: list[Record]
     ignored: set[str]
     latest_score: float | None = None

@@ -1,9 +1,9 @@
 """Owns the verdict on a run, from the record of its looks: healthy, collapsed, or dead on arrival. Must not know what follows from it.
 
-Thresholds come from runs that were made to collapse and from runs that were left alone: docs/stability.md.
+Thresholds come from runs that were made to collapse and from runs that were left alone: docs/stability.md has the figures.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from biggan_jax.json_lines import Record
@@ -20,6 +20,123 @@ class Verdict(NamedTuple):
     sentence: str
 
 
-def judge(records: Sequence[Record], expected: Sequence[float] = (), ignored: Collection[str] = ()) -> Verdict | None:
-    """The verdict at the last of a run's records, in order of steps; None for a run that is well."""
-    return None
+class Rule(NamedTuple):
+    """value: of the last of some looks, or None where the rule says nothing; a run is ill if it is above (or `below`) the threshold
+    for `looks` looks in a row. sentence: what that means."""
+
+    signal: str
+    value: Callable[[Sequence[Record]], float | None]
+    threshold: float
+    below: bool
+    looks: int
+    sentence: str
+
+    def broken(self, value: float | None) -> bool:
+        return value is not None and (value < self.threshold if self.below else value > self.threshold)
+
+
+HISTORY = 10
+"""Looks back to what a signal is compared with."""
+
+
+def contrast(records: Sequence[Record]) -> float | None:
+    """How far D's mean logits of real images and of samples lie apart."""
+    signals = records[-1]["signals"]
+    return abs(signals["d_real"] - signals["d_fake"])
+
+
+def diversity(records: Sequence[Record]) -> float | None:
+    """How much two samples of one class differ, as a share of the most that they did before."""
+    values = [r["signals"]["pixel_diversity"] for r in records]
+    # What three looks in a row agree on: one alone may be chance.
+    best = max((min(values[i : i + 3]) for i in range(len(values) - 2)), default=None)
+    return values[-1] / best if best else None
+
+
+def growth(signal: str) -> Callable[[Sequence[Record]], float | None]:
+    """How many times larger the signal is than the least of the last HISTORY looks."""
+
+    def value(records: Sequence[Record]) -> float | None:
+        values = [r["signals"][signal] for r in records[-HISTORY - 1 :] if signal in r["signals"]]
+        return values[-1] / min(values) if len(values) > 1 and min(values) > 0 else None
+
+    return value
+
+
+def spread(records: Sequence[Record]) -> float | None:
+    """How far samples lie from each other, as a share of how far real images do."""
+    return records[-1]["signals"]["pixel_spread"]
+
+
+RULES = (
+    Rule("contrast", contrast, 0.01, True, 3, "D no longer tells samples from real images"),
+    Rule("diversity", diversity, 0.4, True, 3, "samples of one class have become alike"),
+    Rule("spread", spread, 0.1, True, 3, "all samples are nearly one"),
+    Rule("d_sigma", growth("d_sigma"), 4.0, False, 2, "the singular values of D's weights explode"),
+    Rule("g_sigma", growth("g_sigma"), 4.0, False, 2, "the singular values of G's weights explode"),
+    Rule("d_norm", growth("d_norm"), 2.0, False, 2, "D's weights explode"),
+    Rule("g_norm", growth("g_norm"), 2.0, False, 2, "G's weights explode"),
+)
+
+
+WORSE = 3.0
+"""Times the best score so far: two scores in a row that are worse mean that what was learnt is lost."""
+
+
+def judge(
+    records: Sequence[Record], expected: Sequence[tuple[int, float]] = (), ignored: Collection[str] = ()
+) -> Verdict | None:
+    """The verdict at the last of a run's records, in order of steps; None for a run that is well.
+
+    expected: (round, score), as config.expected_scores gives them. ignored: signals that are not to be heard.
+    """
+    verdicts = [by_rule(rule, records) for rule in RULES] + [by_score(records), by_expectation(records, expected)]
+    return next((v for v in verdicts if v and v.signal not in ignored), None)
+
+
+def by_rule(rule: Rule, records: Sequence[Record]) -> Verdict | None:
+    """The rule's verdict, if it is broken by as many looks in a row as it takes."""
+    ill = 0
+    while ill < len(records) and rule.broken(value := rule.value(records[: len(records) - ill])):
+        ill += 1
+    if ill < rule.looks:
+        return None
+    # A run that was never well has no look from before.
+    onset, alive = (records[-ill - 1]["step"], True) if ill < len(records) else (0, False)
+    value = rule.value(records)
+    beyond = "below" if rule.below else "above"
+    sentence = f"{rule.sentence} ({rule.signal} {value:.3g}, {beyond} {rule.threshold:g}, {_since(onset, alive)})"
+    return Verdict(records[-1]["step"], onset, rule.signal, value, rule.threshold, sentence)
+
+
+def by_score(records: Sequence[Record]) -> Verdict | None:
+    """Of a run whose last two scores are far from the best that it had."""
+    scores = [(r["step"], r["signals"]["score"]) for r in records if "score" in r["signals"]]
+    if len(scores) < 3 or "score" not in records[-1]["signals"]:
+        return None
+    best_step, best = min(scores[:-2], key=lambda s: s[1])
+    if not all(score > WORSE * best for _, score in scores[-2:]):
+        return None
+    step, score = scores[-1]
+    onset = scores[-3][0] if scores[-3][1] <= WORSE * best else best_step
+    sentence = f"the score is {score:.4g}, more than {WORSE:g} times the best, {best:.4g} at step {best_step}"
+    return Verdict(step, onset, "score", score / best, WORSE, sentence)
+
+
+def by_expectation(records: Sequence[Record], expected: Sequence[tuple[int, float]]) -> Verdict | None:
+    """Of a run that has not learnt by now what a run of its config should have."""
+    if not records or "score" not in records[-1]["signals"]:
+        return None
+    step = records[-1]["step"]
+    bars = [score for round_, score in expected if round_ <= step]
+    best = min(r["signals"]["score"] for r in records if "score" in r["signals"])
+    if not bars or best < bars[-1]:
+        return None
+    sentence = (
+        f"dead on arrival: the best score so far is {best:.4g}, and by step {step} it should be below {bars[-1]:g}"
+    )
+    return Verdict(step, 0, "expected", best, bars[-1], sentence)
+
+
+def _since(onset: int, alive: bool) -> str:
+    return f"well until step {onset}" if alive else "from the start: dead on arrival"

@@ -55,7 +55,9 @@ def test_the_checkpoint_before_the_onset_and_the_best_outlive_rotation(run, stat
 
 def test_a_run_that_was_stopped_is_stopped_again_and_says_how_to_go_on(run):
     handle(run)
-    with pytest.raises(CollapseError, match=r"collapsed: samples of one class .* step 4 is kept .*on_collapse=rollback"):
+    with pytest.raises(
+        CollapseError, match=r"collapsed: samples of one class .* step 4 is kept .*on_collapse=rollback"
+    ):
         settle(run)
     assert CollapseError.status == 3
 

@@ -86,7 +86,10 @@ def test_eight_devices_see_what_one_sees(looking):
     gan = build_gan(tiny_config(), mesh)
     placed = jax.device_put(state, state_layout(gan))
     many = jax.jit(functools.partial(probe.look, gan), out_shardings=sharding.replicated(mesh))
-    batch = {name: jax.device_put(images(seed), sharding.batch_sharding(mesh)) for seed, name in enumerate(("real", "held_out"))}
+    batch = {
+        name: jax.device_put(images(seed), sharding.batch_sharding(mesh))
+        for seed, name in enumerate(("real", "held_out"))
+    }
     seen = leaves(many(placed, batch))
     for name, value in leaves(look(state, {"real": images(0), "held_out": images(1)})).items():
         np.testing.assert_allclose(seen[name], value, rtol=1e-3, atol=1e-4, err_msg=name)
