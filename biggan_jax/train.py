@@ -20,7 +20,6 @@ from biggan_jax.evaluation.in_training import score_in_training
 from biggan_jax.files import usable
 from biggan_jax.gan import GAN
 from biggan_jax.interrupt import Interrupt
-from biggan_jax.json_lines import JsonLines
 from biggan_jax.lease import Lease
 from biggan_jax.models import build_gan
 from biggan_jax.progress import ProgressLine
@@ -33,7 +32,7 @@ from biggan_jax.stability.watch import Watch
 from biggan_jax.state import TrainState, init_state
 from biggan_jax.train_step import train_step
 from biggan_jax.types import UserError
-from biggan_jax.writers import Writer
+from biggan_jax.writers import LOOKS, Writer
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +121,7 @@ def play(run: Run, attempt: int) -> tuple[int, Verdict | None]:
         log = hooks.Log(config.log_every, writer, progress)
         trace = hooks.Trace(configs.profile_range(config), str(workdir / "profile"))
         cleanup.callback(trace.stop)
-        guard = make_guard(run, gan, state, attempt)
+        guard = make_guard(run, gan, state, writer)
         if not start:
             guard.begin(state)
 
@@ -163,11 +162,10 @@ def play(run: Run, attempt: int) -> tuple[int, Verdict | None]:
     return done, None
 
 
-def make_guard(run: Run, gan: GAN, state: TrainState, attempt: int) -> Guard:
+def make_guard(run: Run, gan: GAN, state: TrainState, writer: Writer | None) -> Guard:
     """The watch over an attempt that goes on from `state`, with all that was seen on the way there."""
     config, start = run.config, int(state.step)
     host = jax.process_index(), jax.process_count()
-    lines = JsonLines(run.workdir, watch.RECORD, start, attempt) if jax.process_index() == 0 else None
     images, score = {}, None
     if config.stability.every or config.score.every:
         size = config.batch_size // config.microbatches
@@ -177,13 +175,13 @@ def make_guard(run: Run, gan: GAN, state: TrainState, attempt: int) -> Guard:
         options = {"network": c.network, "inception": c.inception, "num": c.num, "seed": config.seed}
         score = functools.partial(score_in_training(run.source, run.mesh, **options), gan)
     return Guard(
-        Watch(gan, config.stability.every, images, lines),
+        Watch(gan, config.stability.every, images, writer),
         NonFinite(min(config.log_every, config.stability.nonfinite_limit), state),
         config.stability.nonfinite_limit,
         score,
         config.score.every,
         configs.expected_scores(config),
-        json_lines.lineage(json_lines.read(run.workdir, watch.RECORD), start),
+        json_lines.lineage(json_lines.read(run.workdir, LOOKS), start),
         aftermath.ignored(run.workdir),
     )
 

@@ -7,14 +7,17 @@ import logging
 import numpy as np
 from etils import epath
 
-from biggan_jax.json_lines import JsonLines
+from biggan_jax.json_lines import JsonLines, Record
 from biggan_jax.sampling import save_png
 
 logger = logging.getLogger(__name__)
 
+LOOKS = "stability"
+"""Name of the records of looks in a run's folder: {step, signals: {name: figure}, singular: {player: {weight: [largest, ...]}}}."""
+
 
 class Writer:
-    """Writes to `workdir`: metrics.jsonl, samples/*.png, and TensorBoard events if TensorFlow and tensorboard are installed.
+    """Writes to `workdir`: metrics.jsonl, stability.jsonl, samples/*.png; TensorBoard events if TensorFlow and tensorboard are there.
 
     `start`: the step from which this attempt of the run goes on; its metrics of later steps, left by a run that died, are dropped.
     """
@@ -32,15 +35,23 @@ class Writer:
         self._samples = workdir / "samples"
         self._samples.mkdir(parents=True, exist_ok=True)
         self._metrics = JsonLines(workdir, "metrics", start, attempt)
+        self._looks = JsonLines(workdir, LOOKS, start, attempt)
         self._tensorboard = _tensorboard(workdir)
         self._wandb = _wandb(workdir, wandb_project, config)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         self._metrics.write({"step": step, **values})
-        if self._tensorboard:
-            self._tensorboard.write_scalars(step, values)
-        if self._wandb:
-            self._wandb.log(values, step=step)
+        self._show(step, values)
+
+    def look(self, record: Record) -> None:
+        """A look's record goes to stability.jsonl; elsewhere its signals, and each weight's largest singular value."""
+        self._looks.write(record)
+        largest = {
+            f"singular/{player}/{weight}": values[0]
+            for player, weights in record["singular"].items()
+            for weight, values in weights.items()
+        }
+        self._show(record["step"], {f"stability/{name}": value for name, value in record["signals"].items()} | largest)
 
     def picture(self, step: int, name: str, sheet: np.ndarray) -> None:
         """`sheet`: uint8 [H, W, 3]."""
@@ -55,10 +66,17 @@ class Writer:
 
     def close(self) -> None:
         self._metrics.flush()
+        self._looks.flush()
         if self._tensorboard:
             self._tensorboard.close()
         if self._wandb:
             self._wandb.finish()
+
+    def _show(self, step: int, values: dict[str, float]) -> None:
+        if self._tensorboard:
+            self._tensorboard.write_scalars(step, values)
+        if self._wandb:
+            self._wandb.log(values, step=step)
 
 
 def _tensorboard(workdir: epath.Path):

@@ -15,8 +15,8 @@ from biggan_jax import json_lines
 from biggan_jax.files import whole
 from biggan_jax.json_lines import Record
 from biggan_jax.stability.aftermath import EVENTS
-from biggan_jax.stability.watch import RECORD
 from biggan_jax.types import UserError
+from biggan_jax.writers import LOOKS
 
 PLAYERS = {"generator": "G", "discriminator": "D"}
 
@@ -44,10 +44,10 @@ def read(workdir: epath.PathLike) -> Run:
     workdir = epath.Path(workdir)
     if not workdir.is_dir():
         raise UserError(f"--workdir={workdir} is not a folder; give that of a run")
-    looks = [r for r in json_lines.read(workdir, RECORD) if _is_dict(r.get("signals")) and _is_dict(r.get("singular"))]
+    looks = [r for r in json_lines.read(workdir, LOOKS) if _is_dict(r.get("signals")) and _is_dict(r.get("singular"))]
     if not looks:
         raise UserError(
-            f"{workdir} has no looks in {RECORD}.jsonl; a run writes them unless stability.every is 0, "
+            f"{workdir} has no looks in {LOOKS}.jsonl; a run writes them unless stability.every is 0, "
             f"and --checkpoint={workdir} shows the singular values of its latest checkpoint"
         )
     kept = json_lines.lineage(looks)

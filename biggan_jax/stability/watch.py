@@ -9,13 +9,11 @@ from biggan_jax import sharding
 from biggan_jax.data.rounds import HostRound
 from biggan_jax.data.source import Source
 from biggan_jax.gan import GAN
-from biggan_jax.json_lines import JsonLines, Record
+from biggan_jax.json_lines import Record
 from biggan_jax.stability.probe import Look, look
 from biggan_jax.state import TrainState
 from biggan_jax.types import Metrics
-
-RECORD = "stability"
-"""Name of the records of looks in a run's folder: {step, signals: {name: figure}, singular: {player: {weight: three figures}}}."""
+from biggan_jax.writers import Writer
 
 FROM_ROUND = ("d_loss", "g_loss", "d_grad_norm", "g_grad_norm")
 """What a record takes over from the metrics of its round."""
@@ -26,13 +24,14 @@ LEAST_IMAGES = 64
 
 
 class Watch:
-    """Looks at the start, and then every `every` rounds (0: never). What a look found is fetched one round late, so that the device never waits.
+    """Looks at the start, and then every `every` rounds (0: never); what a look found is fetched one round late, so that the device
+    never waits.
 
-    images: as `probe.look` wants them. lines: where records go, or None on all hosts but the first.
+    images: as `probe.look` wants them. writer: where records go, or None on all hosts but the first.
     """
 
-    def __init__(self, gan: GAN, every: int, images: dict, lines: JsonLines | None):
-        self._every, self._images, self._lines = every, images, lines
+    def __init__(self, gan: GAN, every: int, images: dict, writer: Writer | None):
+        self._every, self._images, self._writer = every, images, writer
         self._look = jax.jit(functools.partial(look, gan), out_shardings=gan.mesh and sharding.replicated(gan.mesh))
         self._pending: tuple[int, Look, Metrics] | None = None
 
@@ -64,8 +63,8 @@ class Watch:
             "signals": {name: float(value) for name, value in (signals | metrics).items()},
             "singular": jax.tree.map(lambda values: [float(v) for v in values], singular),
         }
-        if self._lines:
-            self._lines.write(record)
+        if self._writer:
+            self._writer.look(record)
         return record
 
 

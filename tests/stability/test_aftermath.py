@@ -104,7 +104,7 @@ def test_no_more_rollbacks_than_allowed(run):
 
 
 def test_an_ignored_verdict_is_recorded_but_one_that_nothing_can_be_learnt_after_stops(run):
-    config, checkpoints, workdir = run
+    config, _, workdir = run
     config.stability.on_collapse = "ignore"
     assert handle(run)["action"] == "ignored" and settle(run) == 0 and aftermath.ignored(workdir) == {"diversity"}
     nonfinite = VERDICT._replace(signal="nonfinite")

@@ -6,12 +6,12 @@ import pytest
 
 from biggan_jax import json_lines, sharding
 from biggan_jax.data.source import Images
-from biggan_jax.json_lines import JsonLines
 from biggan_jax.stability import guard, watch
 from biggan_jax.stability.guard import Guard
 from biggan_jax.stability.probe import Look
 from biggan_jax.stability.rules import Verdict
 from biggan_jax.stability.watch import Watch, images_for_looks
+from biggan_jax.writers import LOOKS, Writer
 
 METRICS = {name: jnp.float32(1) for name in watch.FROM_ROUND}
 
@@ -25,7 +25,7 @@ def looks(monkeypatch):
 
 
 def watched(folder, every=2):
-    return Watch(types.SimpleNamespace(mesh=None), every, {}, JsonLines(folder, watch.RECORD, 0))
+    return Watch(types.SimpleNamespace(mesh=None), every, {}, Writer(folder, start=0))
 
 
 def test_a_look_is_known_one_round_late_and_recorded(looks, tmp_path):
@@ -33,7 +33,7 @@ def test_a_look_is_known_one_round_late_and_recorded(looks, tmp_path):
     found = [watch_.after_step(step, jnp.float32(step), METRICS) for step in (1, 2, 3, 4)]
     assert [bool(record) for record in found] == [False, False, True, False]
     watch_.flush()
-    records = json_lines.read(tmp_path, watch.RECORD)
+    records = json_lines.read(tmp_path, LOOKS)
     assert [(r["step"], r["signals"]["d_real"], r["singular"]["generator"]["w"]) for r in records] == [
         (2, 2, [2]),
         (4, 4, [4]),
