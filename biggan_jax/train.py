@@ -122,7 +122,7 @@ def play(run: Run, attempt: int) -> tuple[int, Verdict | None]:
         trace = hooks.Trace(configs.profile_range(config), str(workdir / "profile"))
         cleanup.callback(trace.stop)
         guard = make_guard(run, gan, state, writer)
-        if not start:
+        if not start and config.stability.every <= config.num_steps:  # Else there will be nothing to compare it with.
             guard.begin(state)
 
         host = jax.process_index(), jax.process_count()
