@@ -13,9 +13,12 @@ import pathlib
 import subprocess
 import sys
 
+import jax
+
 from biggan_jax import json_lines
 from biggan_jax.checkpoint import checkpoint_steps
-from biggan_jax.stability.rules import judge
+from biggan_jax.stability.rules import RULES, Rule, judge
+from biggan_jax.writers import LOOKS as RECORD
 
 LOOKS = [
     "--config.stability.every=10",
@@ -85,23 +88,63 @@ def play(out: pathlib.Path, name: str, flags: list[str]) -> None:
         print(f"guard: {name} ended with status {done.returncode}", file=sys.stderr, flush=True)
 
 
+def seen(folder: pathlib.Path) -> list[dict]:
+    return json_lines.lineage(json_lines.read(folder, RECORD))
+
+
 def first_verdict(records: list[dict]):
     """The verdict at which the guard would have stopped the run, or None."""
     verdicts = (judge(records[: i + 1]) for i in range(len(records)))
     return next(filter(None, verdicts), None)
 
 
+def worst(rule: Rule, records: list[dict]) -> float | None:
+    """The value nearest to, or furthest beyond, the rule's threshold that as many looks in a row as it takes had in common."""
+    values = [rule.value(records[: i + 1]) for i in range(len(records))]
+    runs = [values[i : i + rule.looks] for i in range(len(values) - rule.looks + 1)]
+    agreed = [max(run) if rule.below else min(run) for run in runs if None not in run]
+    return (min if rule.below else max)(agreed, default=None)
+
+
 def report(out: pathlib.Path, names: list[str]) -> list[dict]:
+    """Of each run: its verdict, its scores, and the worst that each rule saw of it."""
     rows = []
     for name in names:
-        records = json_lines.lineage(json_lines.read(out / name, "stability"))
-        if not records:
+        if not (records := seen(out / name)):
             continue
         verdict = first_verdict(records)
-        scores = {r["step"]: r["signals"]["score"] for r in records if "score" in r["signals"]}
-        row = {"run": name, "rounds": records[-1]["step"], "scores": scores}
-        rows.append(row | (verdict._asdict() if verdict else {}))
+        row = {"run": name, "rounds": records[-1]["step"], "verdict": verdict._asdict() if verdict else None}
+        row["scores"] = {r["step"]: round(r["signals"]["score"], 1) for r in records if "score" in r["signals"]}
+        rows.append(row | {"worst": {rule.signal: worst(rule, records) for rule in RULES}})
     return rows
+
+
+def tables(rows: list[dict]) -> str:
+    """For people: what each rule saw of the healthy and of the others, and when each run was stopped."""
+    lines = [
+        "| signal | threshold | looks in a row | worst of healthy runs | worst of collapses |",
+        "|---|---|---|---|---|",
+    ]
+    for rule in RULES:
+        ends = []
+        for kind in ("healthy", "collapse"):
+            values = [r["worst"][rule.signal] for r in rows if r["run"].startswith(kind)]
+            values = [v for v in values if v is not None]
+            ends.append(f"{(min if rule.below else max)(values):.3g}" if values else "-")
+        sign = "<" if rule.below else ">"
+        lines.append(f"| {rule.signal} | {sign} {rule.threshold:g} | {rule.looks} | {ends[0]} | {ends[1]} |")
+    lines += [
+        "",
+        "| run | rounds | stopped at | well until | by | score before, then, at the end |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        verdict, scores = row["verdict"], sorted((int(s), v) for s, v in row["scores"].items())
+        at = [str(verdict[k]) for k in ("step", "onset", "signal")] if verdict else ["-", "-", "-"]
+        then = [v for s, v in scores if not verdict or s <= verdict["step"]][-1:]
+        figures = ", ".join(f"{v:g}" for v in [*(v for _, v in scores[:1]), *then, *(v for _, v in scores[-1:])])
+        lines.append(f"| {row['run']} | {row['rounds']} | {' | '.join(at)} | {figures} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -110,10 +153,14 @@ def main() -> None:
     parser.add_argument("--colour")
     parser.add_argument("--only", default="")
     parser.add_argument("--report", action="store_true")
+    parser.add_argument("--json", type=pathlib.Path)
     options = parser.parse_args()
     wanted = {name: flags for name, flags in cases(options.out, options.colour).items() if options.only in name}
     if options.report:
-        print(json.dumps(report(options.out, list(wanted)), indent=1))
+        rows = report(options.out, list(wanted))
+        print(tables(rows))
+        if options.json:
+            options.json.write_text(json.dumps({"jax": jax.__version__, "runs": rows}, indent=1) + "\n")
         return
     for name, flags in wanted.items():
         play(options.out, name, flags)

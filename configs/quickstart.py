@@ -33,4 +33,7 @@ def get_config():
     c.log_every = 50
     c.sample_every = 300
     c.checkpoint_every = 300
+
+    c.stability.every = 50
+    c.score.every = 300
     return c
