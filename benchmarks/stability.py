@@ -1,0 +1,100 @@
+"""What watching a run costs: `python benchmarks/stability.py --config=NAME [--config.KEY=VALUE] [--topology=v5e:4x4] [--json=PATH]`.
+
+The leading singular values of both players' weights, against one training round: on the devices at hand in turn with it, or,
+with --topology, by the TPU compiler's estimate of both. README.md says what the figures mean.
+"""
+
+import json
+import pathlib
+import statistics
+import time
+
+import jax
+from absl import flags
+from measure import environment, prepare
+from ml_collections import config_flags
+
+from biggan_jax import cli, sharding
+from biggan_jax import config as configs
+from biggan_jax.plan import hlo, program, report, target
+from biggan_jax.plan.chips import chip_of
+from biggan_jax.stability.spectra import top_singular_values
+from biggan_jax.types import UserError
+
+CONFIG = config_flags.DEFINE_config_file("config", None, "A config file, or the name of one.", lock_config=True)
+TOPOLOGY = flags.DEFINE_string("topology", None, "A TPU slice that need not be there, such as v5e:4x4.")
+PAIRS = flags.DEFINE_integer("pairs", 20, "Rounds and looks that are timed in turn.", lower_bound=1)
+JSON = flags.DEFINE_string("json", None, "Writes the figures to this file, too.")
+
+
+def main() -> None:
+    config = CONFIG.value
+    if config is None:
+        raise UserError("--config is needed, such as --config=quickstart")
+    configs.validate(config)
+    figures = estimated(config, TOPOLOGY.value) if TOPOLOGY.value else timed(config)
+    name = pathlib.Path(config_flags.get_config_filename(flags.FLAGS["config"])).stem
+    figures = {"config": name, "batch_size": config.batch_size, **figures}
+    print(json.dumps(figures, indent=1))
+    if JSON.value:
+        pathlib.Path(JSON.value).write_text(json.dumps(figures, indent=1) + "\n")
+
+
+def look(mesh):
+    """Both players' leading singular values, jitted: of a state."""
+    players = lambda state: (state.generator, state.discriminator)
+    one = lambda player: top_singular_values(player.params, player.stats["spectral"], mesh=mesh)
+    return jax.jit(lambda state: [*map(one, players(state))], out_shardings=sharding.replicated(mesh))
+
+
+def timed(config) -> dict:
+    mesh = sharding.make_mesh(jax.local_devices(), data=config.mesh.data, fsdp=config.mesh.fsdp)
+    game = prepare(config, mesh)
+    state, measure, ratios, rounds, looks = game.state, look(mesh), [], [], []
+    jax.block_until_ready(measure(state))
+    for i in range(PAIRS.value + 2):
+        began = time.perf_counter()
+        state, metrics = game.compiled(state, game.batch)
+        jax.block_until_ready((state, metrics))
+        middle = time.perf_counter()
+        jax.block_until_ready(measure(state))
+        if i >= 2:
+            rounds.append(middle - began)
+            looks.append(time.perf_counter() - middle)
+            ratios.append(looks[-1] / rounds[-1])
+    return {
+        "round_seconds": statistics.median(rounds),
+        "look_seconds": statistics.median(looks),
+        "look_by_round": statistics.median(ratios),
+        "look_by_round_least": min(ratios),
+        "look_by_round_most": max(ratios),
+        **environment(),
+    }
+
+
+def estimated(config, topology: str) -> dict:
+    jax.config.update("jax_platforms", "cpu")
+    devices = target.tpu_devices(topology)
+    mesh = sharding.make_mesh(devices, data=config.mesh.data, fsdp=config.mesh.fsdp)
+    chip = chip_of(devices[0])
+
+    def compiled(lowered):
+        text = program.compile(lowered, topology).text
+        cycles = hlo.breakdown(text, report.module_of, lambda kernel: report.kernel_cycles(kernel, chip))
+        return sum(cycles.values()), hlo.collectives(text)
+
+    look_cycles, collectives = compiled(look(mesh).lower(program.state_shapes(config, mesh)))
+    round_cycles, _ = compiled(program.lower(config, mesh))
+    return {
+        "topology": topology,
+        "round_cycles": round_cycles,
+        "look_cycles": look_cycles,
+        "look_by_round": look_cycles / round_cycles,
+        "look_collectives": collectives,
+        "estimated": True,
+        "versions": program.versions(),
+    }
+
+
+if __name__ == "__main__":
+    cli.run(main)
