@@ -1,6 +1,7 @@
 """Owns the watch over a run while it goes: looks, scores and faults, and the verdict on them. Must not know what follows from it."""
 
 import dataclasses
+import logging
 from collections.abc import Callable, Sequence
 
 from biggan_jax.json_lines import Record
@@ -9,6 +10,8 @@ from biggan_jax.stability.rules import Verdict, judge
 from biggan_jax.stability.watch import Watch
 from biggan_jax.state import TrainState
 from biggan_jax.types import Metrics
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass
@@ -40,6 +43,8 @@ class Guard:
         self.nonfinite.after_step(step, metrics)
         due = self.score_every and step % self.score_every == 0
         self.latest_score = self.score(state) if due else None
+        if due:
+            logger.info("step %d: score %.4g", step, self.latest_score)
         found = [self.watch.after_step(step, state, metrics, self.latest_score)]
         if last:
             self.nonfinite.look()
