@@ -14,6 +14,7 @@ import subprocess
 import sys
 
 import jax
+import matplotlib.pyplot as plt
 
 from biggan_jax import json_lines
 from biggan_jax.checkpoint import checkpoint_steps
@@ -37,17 +38,17 @@ ROUNDS = {"healthy-digits": 600, "collapse-digits": 300, "healthy-colour": 300, 
 
 HARM = {
     "d_lr_x50": ["--config.optimizer.d_lr=0.04"],
-    "g_lr_x50": ["--config.optimizer.g_lr=0.02"],
+    "g_lr_x10": ["--config.optimizer.g_lr=0.004"],
     "weak_d": ["--config.optimizer.d_lr=1e-5", "--config.d_steps=1"],
     "no_spectral_norm": ["--config.model.g_spectral_norm=False", "--config.model.d_spectral_norm=False"],
     "batch_of_2": ["--config.batch_size=2", "--config.optimizer.d_lr=0.004", "--config.optimizer.g_lr=0.004"],
 }
-"""What makes a run collapse: a player's learning rate 50 times the recipe's; a D that hardly learns; no spectral norm; two images
-a batch (which by itself does no more than wear the samples down), with rates 5 and 10 times the recipe's."""
+"""What makes a run collapse: the learning rate of D 50 times, of G 10 times the recipe's; a D that hardly learns; no spectral norm;
+two images a batch (which by itself does no more than wear the samples down), with rates 5 and 10 times the recipe's."""
 
 COLLAPSES = {
-    "digits": {"d_lr_x50": (0, 1), "g_lr_x50": (0,), "weak_d": (0,), "batch_of_2": (0, 1), "no_spectral_norm": (0,)},
-    "colour": {"d_lr_x50": (0,), "g_lr_x50": (0,), "no_spectral_norm": (0,)},
+    "digits": {"d_lr_x50": (0, 1), "g_lr_x10": (0,), "weak_d": (0,), "batch_of_2": (0, 1), "no_spectral_norm": (0,)},
+    "colour": {"d_lr_x50": (0,), "g_lr_x10": (0,), "no_spectral_norm": (0,)},
 }
 """Ten: of which data, by what harm, from which healthy run's end on."""
 
@@ -147,6 +148,31 @@ def tables(rows: list[dict]) -> str:
     return "\n".join(lines)
 
 
+def plot(out: pathlib.Path, names: list[str], path: pathlib.Path) -> None:
+    """Each rule's value over the rounds: healthy runs in grey, the others in colour up to their end, with a dot at the verdict."""
+    figure, axes = plt.subplots(2, 4, figsize=(15, 7), constrained_layout=True)
+    colours = plt.get_cmap("tab10")
+    ill = [name for name in names if name.startswith("collapse") and seen(out / name)]
+    for rule, axis in zip([*RULES, None], axes.flat, strict=True):
+        for name in [name for name in names if name.startswith("healthy")] + ill:
+            records = seen(out / name)
+            look = {"color": colours(ill.index(name) % 10), "lw": 1.5} if name in ill else {"color": "0.7", "lw": 0.8}
+            if rule:
+                points = [(r["step"], rule.value(records[: i + 1])) for i, r in enumerate(records)]
+            else:
+                points = [(r["step"], r["signals"].get("score")) for r in records]
+            points = [(step, value) for step, value in points if value]
+            axis.plot(*zip(*points, strict=True), **look, label=name.removeprefix("collapse-") if name in ill else None)
+            verdict = first_verdict(records)
+            if verdict and rule and verdict.signal == rule.signal:
+                axis.plot(verdict.step, verdict.value, "o", **look)
+        axis.set(yscale="log", title=rule.signal if rule else "score (averaged G)", xlabel="round")
+        if rule:
+            axis.axhline(rule.threshold, color="k", ls=":", lw=1)
+    axes.flat[-1].legend(fontsize=7)
+    figure.savefig(path, dpi=80)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/guard"))
@@ -154,11 +180,14 @@ def main() -> None:
     parser.add_argument("--only", default="")
     parser.add_argument("--report", action="store_true")
     parser.add_argument("--json", type=pathlib.Path)
+    parser.add_argument("--plot", type=pathlib.Path)
     options = parser.parse_args()
     wanted = {name: flags for name, flags in cases(options.out, options.colour).items() if options.only in name}
     if options.report:
         rows = report(options.out, list(wanted))
         print(tables(rows))
+        if options.plot:
+            plot(options.out, [row["run"] for row in rows], options.plot)
         if options.json:
             options.json.write_text(json.dumps({"jax": jax.__version__, "runs": rows}, indent=1) + "\n")
         return

@@ -40,9 +40,9 @@ HISTORY = 10
 
 
 def contrast(records: Sequence[Record]) -> float | None:
-    """How far D's mean logits of real images and of samples lie apart."""
+    """How far D's mean logit of real images lies above that of samples."""
     signals = records[-1]["signals"]
-    return abs(signals["d_real"] - signals["d_fake"])
+    return signals["d_real"] - signals["d_fake"]
 
 
 def diversity(records: Sequence[Record]) -> float | None:
@@ -69,8 +69,8 @@ def spread(records: Sequence[Record]) -> float | None:
 
 
 RULES = (
-    Rule("contrast", contrast, 0.01, True, 3, "D no longer tells samples from real images"),
-    Rule("diversity", diversity, 0.4, True, 3, "samples of one class have become alike"),
+    Rule("contrast", contrast, 0.02, True, 3, "D no longer tells samples from real images"),
+    Rule("diversity", diversity, 0.5, True, 3, "samples of one class have become alike"),
     Rule("spread", spread, 0.1, True, 3, "all samples are nearly one"),
     Rule("d_sigma", growth("d_sigma"), 4.0, False, 2, "the singular values of D's weights explode"),
     Rule("g_sigma", growth("g_sigma"), 4.0, False, 2, "the singular values of G's weights explode"),

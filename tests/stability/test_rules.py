@@ -20,6 +20,7 @@ def test_a_run_that_is_well_has_no_verdict():
     ("signal", "ill", "looks", "words"),
     [
         ("contrast", {"d_real": 0.1, "d_fake": 0.0999}, 3, "D no longer tells samples from real images"),
+        ("contrast", {"d_real": -0.5, "d_fake": 0.1}, 3, "D no longer tells samples from real images"),
         ("diversity", {"pixel_diversity": 0.2}, 3, "samples of one class have become alike"),
         ("spread", {"pixel_spread": 0.05}, 3, "all samples are nearly one"),
         ("d_sigma", {"d_sigma": 7.0}, 2, "the singular values of D's weights explode"),
