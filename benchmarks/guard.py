@@ -166,7 +166,8 @@ def plot(out: pathlib.Path, names: list[str], path: pathlib.Path) -> None:
             verdict = first_verdict(records)
             if verdict and rule and verdict.signal == rule.signal:
                 axis.plot(verdict.step, verdict.value, "o", **look)
-        axis.set(yscale="log", title=rule.signal if rule else "score (averaged G)", xlabel="round")
+        scale = "linear" if rule and rule.signal == "contrast" else "log"  # It has a sign.
+        axis.set(yscale=scale, title=rule.signal if rule else "score (averaged G)", xlabel="round")
         if rule:
             axis.axhline(rule.threshold, color="k", ls=":", lw=1)
     axes.flat[-1].legend(fontsize=7)

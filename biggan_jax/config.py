@@ -5,6 +5,7 @@ Run as a program it compares two configs: `python -m biggan_jax.config diff A B`
 
 import difflib
 import json
+import math
 import pathlib
 import runpy
 import sys
@@ -292,7 +293,10 @@ def expected_scores(config: ml_collections.ConfigDict) -> tuple[tuple[int, float
     text = config.stability.expected
     try:
         pairs = [pair.split(":") for pair in text.split(",") if text]
-        return tuple(sorted((int(round_), float(score)) for round_, score in pairs))
+        found = tuple(sorted((int(round_), float(score)) for round_, score in pairs))
+        if not all(math.isfinite(score) for _, score in found):
+            raise ValueError("a score is no number")
+        return found
     except ValueError as error:
         raise UserError(
             f"stability.expected {text!r} is not ROUND:SCORE,ROUND:SCORE, such as 300:600,600:200"

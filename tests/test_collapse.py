@@ -97,3 +97,20 @@ def test_rounds_that_are_not_finite_end_the_run_with_status_3_and_name_the_weigh
     assert "3 rounds in a row had an update that was not finite: D's " in done.stderr
     assert "Traceback" not in done.stderr
     assert events(tmp_path)[0]["signal"] == "nonfinite"
+
+
+@pytest.mark.slow
+def test_the_demo_s_recipe_with_a_rate_of_50_times_ends_with_status_3_and_keeps_what_was_before(tmp_path):
+    """The true looks and rules, of a run that is good, and then is not."""
+    command = [sys.executable, "-m", "biggan_jax.main", f"--workdir={tmp_path / 'good'}", "--config=quickstart"]
+    options = ["--config.score.every=0", "--config.sample_every=0", "--config.stability.every=10"]
+    train_for = lambda rounds: [f"--config.num_steps={rounds}", "--config.checkpoint_every=10", "--config.checkpoint_keep=2"]
+    good = subprocess.run([*command, *options, *train_for(100)], capture_output=True, text=True)
+    assert good.returncode == 0, good.stderr
+    command[3] = f"--workdir={tmp_path / 'bad'}"
+    start = [f"--config.init_from={tmp_path / 'good'}", "--config.optimizer.d_lr=0.04"]
+    bad = subprocess.run([*command, *options, *train_for(200), *start], capture_output=True, text=True)
+    assert bad.returncode == 3, bad.stderr
+    event = events(tmp_path / "bad")[0]
+    assert event["signal"] == "d_sigma" and event["step"] <= 40
+    assert "the singular values of D's weights explode" in bad.stderr and "Traceback" not in bad.stderr

@@ -96,6 +96,7 @@ def test_a_workdir_of_another_config_is_refused_by_key(unbroken):
             "model.g_attention 63 is no size of G's feature maps at 16 pixels, which are 8, 16",
         ),
         ("score.every", 3, "score.every 3 is no multiple of checkpoint_every 2, .*; 4 is"),
+        ("stability.expected", "300:nan", "stability.expected .* is not ROUND:SCORE"),
         ("stability.expected", "300", "stability.expected '300' is not ROUND:SCORE,ROUND:SCORE, such as"),
         ("stability.on_collapse", "rolback", "stability.on_collapse 'rolback' is unknown; did you mean rollback?"),
         ("augment.policy", ("color",), "augment.policy 'color' is unknown; did you mean colour?"),
