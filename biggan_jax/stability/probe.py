@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from biggan_jax.gan import GAN
 from biggan_jax.stability.spectra import top_singular_values
-from biggan_jax.state import Player, TrainState
+from biggan_jax.state import TrainState
 from biggan_jax.train_step import to_float
 from biggan_jax.types import Image, Label, Logit, Params
 
@@ -37,7 +37,10 @@ def look(gan: GAN, state: TrainState, images: dict[str, tuple[Image, Label]]) ->
     - g_sigma, d_sigma: the largest singular value of any normalised weight
     """
     G, D = state.generator, state.discriminator
-    singular = {name: singular_values(player) for name, player in (("generator", G), ("discriminator", D))}
+    singular = {
+        name: top_singular_values(player.params, player.stats["spectral"], mesh=gan.mesh)
+        for name, player in (("generator", G), ("discriminator", D))
+    }
     g_weights, d_weights = gan.gather(tuple(gan.evaluation_weights(p.params, p.stats["spectral"]) for p in (G, D)))
 
     key = jax.random.fold_in(jax.random.key(state.seed), LATENTS)
@@ -67,10 +70,6 @@ def look(gan: GAN, state: TrainState, images: dict[str, tuple[Image, Label]]) ->
         if values:
             signals[f"{name[0]}_sigma"] = jnp.max(jnp.stack([s[0] for s in values.values()]))
     return Look(signals, singular)
-
-
-def singular_values(player: Player) -> dict[str, jax.Array]:
-    return top_singular_values(player.params, player.stats["spectral"])
 
 
 def with_features(gan: GAN, weights: Params, x: Image, y: Label) -> tuple[Logit, jax.Array]:
