@@ -14,6 +14,7 @@ from biggan_jax.stability.probe import Look
 from biggan_jax.stability.rules import Verdict
 from biggan_jax.train import train
 from tests.conftest import tiny_config
+from tests.test_commands import run
 from tests.test_train import TINY
 
 
@@ -71,6 +72,7 @@ def test_a_rollback_goes_on_with_other_latents_and_data(looked_at, collapses_at_
     assert losses[0, 3] != losses[1, 3]
 
 
+@pytest.mark.slow
 def test_a_rollback_ends_in_the_same_bits_wherever_it_is_broken_off(looked_at, collapses_at_5, tmp_path):
     looked_at.stability.on_collapse = "rollback"
     assert train(looked_at, tmp_path / "unbroken")
@@ -102,15 +104,13 @@ def test_rounds_that_are_not_finite_end_the_run_with_status_3_and_name_the_weigh
 @pytest.mark.slow
 def test_the_demo_s_recipe_with_a_rate_of_50_times_ends_with_status_3_and_keeps_what_was_before(tmp_path):
     """The true looks and rules, of a run that is good, and then is not."""
-    command = [sys.executable, "-m", "biggan_jax.main", f"--workdir={tmp_path / 'good'}", "--config=quickstart"]
-    options = ["--config.score.every=0", "--config.sample_every=0", "--config.stability.every=10"]
-    train_for = lambda rounds: [f"--config.num_steps={rounds}", "--config.checkpoint_every=10", "--config.checkpoint_keep=2"]
-    good = subprocess.run([*command, *options, *train_for(100)], capture_output=True, text=True)
-    assert good.returncode == 0, good.stderr
-    command[3] = f"--workdir={tmp_path / 'bad'}"
-    start = [f"--config.init_from={tmp_path / 'good'}", "--config.optimizer.d_lr=0.04"]
-    bad = subprocess.run([*command, *options, *train_for(200), *start], capture_output=True, text=True)
-    assert bad.returncode == 3, bad.stderr
-    event = events(tmp_path / "bad")[0]
-    assert event["signal"] == "d_sigma" and event["step"] <= 40
-    assert "the singular values of D's weights explode" in bad.stderr and "Traceback" not in bad.stderr
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    options = ["--config=quickstart", "--config.score.every=0", "--config.sample_every=0", "--config.stability.every=10"]
+    options += ["--config.checkpoint_every=10", "--config.checkpoint_keep=2"]
+    done = run("main", f"--workdir={good}", *options, "--config.num_steps=60", limit=1200, XLA_FLAGS="")
+    assert done.returncode == 0, done.stderr
+    harm = [f"--config.init_from={good}", "--config.optimizer.d_lr=0.04", "--config.num_steps=100"]
+    done = run("main", f"--workdir={bad}", *options, *harm, limit=1200, XLA_FLAGS="")
+    assert done.returncode == 3, done.stderr
+    assert (event := events(bad)[0])["signal"] == "d_sigma" and event["step"] <= 40
+    assert "the singular values of D's weights explode" in done.stderr and "Traceback" not in done.stderr
