@@ -12,6 +12,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
@@ -74,14 +75,19 @@ class Interrupt:
         self.wanted = True
         logger.warning("%s: %s", why, "saving after this step" if self._began else "ending before the first step")
 
-    def agreed(self) -> bool:
-        """Whether to stop after this step, the same answer on all hosts; to be asked once before the first step and after each."""
+    def agreed(self, so_far: Any = None) -> bool:
+        """Whether to stop after this step, the same answer on all hosts; to be asked once before the first step and after each.
+
+        so_far: the arrays that have been asked for. A question of several hosts waits for them: on CPUs, which work on several
+        computations at a time, its collective and theirs would wait for each other.
+        """
         self._began = True
         if jax.process_count() == 1:
             return self.wanted
         step, self._steps = self._steps, self._steps + 1
         if step < self._ask_at:
             return False
+        jax.block_until_ready(so_far)
         now, (last, then) = time.monotonic(), self._asked
         self._asked = step, now
         soon = int(self.AGREE_WITHIN * (step - last) / max(now - then, 1e-9))

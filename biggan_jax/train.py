@@ -137,7 +137,7 @@ def play(run: Run, attempt: int) -> tuple[int, Verdict | None]:
                 limit=config.data.unreadable_limit,
             )
         )
-        stopping = run.interrupt.agreed()
+        stopping = run.interrupt.agreed(state)
         while done < config.num_steps and not stopping:
             trace.before_step(done)
             state, metrics = run_round(state, next(batches))
@@ -147,7 +147,7 @@ def play(run: Run, attempt: int) -> tuple[int, Verdict | None]:
             last = done == config.num_steps
             run.lease.check()
             log.after_step(done, metrics, last=last)
-            stopping = run.interrupt.agreed()
+            stopping = run.interrupt.agreed((state, metrics))
             if verdict := guard.after_step(done, state, metrics, last=last or stopping):
                 return done, verdict
             run.lease.check()

@@ -171,7 +171,7 @@ def test_the_first_host_alone_writes_and_speaks(two):
         line for line in (record / f"writes_{host}").read_text().splitlines() if not line.startswith("checkpoints")
     }
     pictures = {f"samples/00000003_{name}.png" for name in ("live", "ema")}
-    assert written(0) == {".config.json.tmp", ".data.json.tmp", "metrics.jsonl", *pictures}
+    assert written(0) == {".config.json.tmp", ".data.json.tmp", "metrics.jsonl", "running.json", *pictures}
     assert not (record / "writes_1").exists() or not written(1)
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3]
