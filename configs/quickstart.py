@@ -35,5 +35,6 @@ def get_config():
     c.checkpoint_every = 300
 
     c.stability.every = 50
+    c.stability.expected = "300:600,600:200"
     c.score.every = 300
     return c
