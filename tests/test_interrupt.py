@@ -98,6 +98,7 @@ def test_a_second_ctrl_c_during_a_compilation_ends_at_once(tmp_path):
     assert not checkpoint_steps(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_during_a_save_ends_at_once_with_its_workers_and_loses_nothing_older(tmp_path):
     process = start(tmp_path, *ENDLESS, "--config.data.workers=2", before=SLOW_SAVING)
     assert process.stdout.readline() == process.stdout.readline() == "saving\n"

@@ -346,6 +346,7 @@ def command(workdir, *overrides, every=lease.EVERY, **popen):
 ENDLESS = "--config.num_steps=100000", "--config.checkpoint_every=5"
 
 
+@pytest.mark.slow
 def test_training_holds_its_folder_until_its_end_and_a_killed_runs_goes_on_at_once(tmp_path):
     first = command(tmp_path, *ENDLESS)
     try:

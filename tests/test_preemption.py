@@ -172,6 +172,7 @@ def test_googles_machines_are_known_by_their_product_name(monkeypatch, tmp_path,
     assert preemption._server() == server
 
 
+@pytest.mark.slow
 def test_a_notice_saves_and_exits_75_and_the_same_command_goes_on_bit_for_bit(metadata, tmp_path):
     endless = "--config.num_steps=100000", "--config.checkpoint_every=100000"
     process = start(tmp_path, *endless)
