@@ -152,7 +152,7 @@ def tables(rows: list[dict]) -> str:
 
 def plot(out: pathlib.Path, names: list[str], path: pathlib.Path) -> None:
     """Each rule's value over the rounds: healthy runs in grey, the others in colour up to their end, with a dot at the verdict."""
-    figure, axes = plt.subplots(2, 4, figsize=(15, 7), constrained_layout=True)
+    figure, axes = plt.subplots(3, 3, figsize=(14, 10), constrained_layout=True)
     colours = plt.get_cmap("tab10")
     ill = [name for name in names if name.startswith("collapse") and seen(out / name)]
     for rule, axis in zip([*RULES, None], axes.flat, strict=True):

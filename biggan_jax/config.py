@@ -121,9 +121,8 @@ def base() -> ml_collections.ConfigDict:
     c.stability.rollbacks = 3  # At most so many of them; the next collapse stops.
     c.stability.rollback_d_lr = 1.0  # D's learning rate is multiplied by this at each of them.
     c.stability.rollback_d_steps = 0  # So many more D updates a round after each of them.
-    c.stability.nonfinite_limit = (
-        10  # Rounds in a row with an update that was not finite, so not applied, that stop the run.
-    )
+    # So many more rounds with an update that was not finite, so not applied, than rounds without stop the run.
+    c.stability.nonfinite_limit = 10
     c.stability.expected = ""  # "300:600,600:200": from these rounds on a run that learns has had a score below these.
 
     c.score = ml_collections.ConfigDict()
@@ -168,13 +167,12 @@ SAFE_TO_CHANGE = (
     "stability.rollbacks",
     "stability.nonfinite_limit",
     "stability.expected",
+    "stability.rollback_d_lr",
+    "stability.rollback_d_steps",
     "score.every",
-    "score.network",
-    "score.inception",
-    "score.num",
 )
-"""Keys that a run may change when it goes on: none of them touches what is computed (but for rounding, and, by d_chunks, for
-which numbers augmentation draws)."""
+"""Keys that a run may change when it goes on: none of them touches what is computed (but for rounding, by d_chunks for which
+numbers augmentation draws, and by stability.rollback_* after a rollback, for what they are for)."""
 
 
 def choose(table: dict, key: str, name: str):

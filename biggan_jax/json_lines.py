@@ -18,7 +18,8 @@ Record = dict[str, Any]
 class JsonLines:
     """Writes the records of one attempt of a run that goes on from the step `start`.
 
-    Those of the same attempt and later steps, left by a run that died, are dropped; those of other attempts stay.
+    Those of the same attempt and later steps, left by a run that died, are dropped, at the start all of the attempt; those of other
+    attempts stay.
     """
 
     LINES_A_PART = 100
@@ -26,12 +27,14 @@ class JsonLines:
     def __init__(self, workdir: epath.PathLike, name: str, start: int, attempt: int = 0):
         self._folder, self._name, self._start, self._attempt = epath.Path(workdir), name, start, attempt
         self._appends = not is_remote(workdir)
-        self._lines: list[str] = []
+        self._lines: list[str] = []  # Of the part that is being written.
         for file in _parts(self._folder, name):
             lines = file.read_text().splitlines()
-            kept = [line for line in lines if self._stays(_parsed(line))]
+            kept = [line for line in lines if self._stays(parsed(line))]
             if kept != lines:
                 write_text(file, "".join(line + "\n" for line in kept))
+            if not self._appends and file == self._part():
+                self._lines = kept
 
     def write(self, record: Record) -> None:
         line = json.dumps(record | ({"attempt": self._attempt} if self._attempt else {}))
@@ -47,18 +50,20 @@ class JsonLines:
 
     def flush(self) -> None:
         if self._lines:
-            attempt = f"{self._attempt}-" if self._attempt else ""
-            path = self._folder / f"{self._name}-{attempt}{self._start:08d}.jsonl"
-            path.write_text("\n".join(self._lines) + "\n")
+            self._part().write_text("\n".join(self._lines) + "\n")
+
+    def _part(self) -> epath.Path:
+        attempt = f"{self._attempt}-" if self._attempt else ""
+        return self._folder / f"{self._name}-{attempt}{self._start:08d}.jsonl"
 
     def _stays(self, record: Record | None) -> bool:
-        return record is not None and (record.get("attempt", 0) != self._attempt or record["step"] <= self._start)
+        return record is not None and (record.get("attempt", 0) != self._attempt or 0 < self._start >= record["step"])
 
 
 def read(workdir: epath.PathLike, name: str) -> list[Record]:
     """All records, by attempt and step; the half line of a run that was killed as it wrote is none."""
     lines = (line for file in _parts(epath.Path(workdir), name) for line in file.read_text().splitlines())
-    return sorted(filter(None, map(_parsed, lines)), key=lambda r: (r.get("attempt", 0), r["step"]))
+    return sorted(filter(None, map(parsed, lines)), key=lambda r: (r.get("attempt", 0), r["step"]))
 
 
 def lineage(records: list[Record], stop: int | None = None) -> list[Record]:
@@ -75,7 +80,8 @@ def _parts(folder: epath.Path, name: str) -> Iterator[epath.Path]:
     return (file for file in sorted(folder.glob(f"{name}*.jsonl")) if file.name[len(name)] in ".-")
 
 
-def _parsed(line: str) -> Record | None:
+def parsed(line: str) -> Record | None:
+    """The line's record; None for what is none, such as the half line of a run that was killed as it wrote."""
     try:
         record = json.loads(line)
         return record if isinstance(record["step"], int) else None

@@ -5,9 +5,11 @@ import dataclasses
 import functools
 import logging
 import os
+from collections.abc import Callable
 
 import jax
 import ml_collections
+import numpy as np
 from clu import parameter_overview
 from etils import epath
 from jax.experimental import multihost_utils
@@ -20,6 +22,7 @@ from biggan_jax.evaluation.in_training import score_in_training
 from biggan_jax.files import usable
 from biggan_jax.gan import GAN
 from biggan_jax.interrupt import Interrupt
+from biggan_jax.json_lines import Record
 from biggan_jax.lease import Lease
 from biggan_jax.models import build_gan
 from biggan_jax.progress import ProgressLine
@@ -27,7 +30,6 @@ from biggan_jax.stability import aftermath, watch
 from biggan_jax.stability.aftermath import CollapseError
 from biggan_jax.stability.guard import Guard
 from biggan_jax.stability.nonfinite import NonFinite
-from biggan_jax.stability.rules import Verdict
 from biggan_jax.stability.watch import Watch
 from biggan_jax.state import TrainState, init_state
 from biggan_jax.train_step import train_step
@@ -54,9 +56,9 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
         sharding.check_batch_size(config.batch_size, mesh.size, config.microbatches, config.d_chunks)
         gan = build_gan(config, mesh)
         source = data.make_source(config)
-        start_from = (
-            finetune.load(gan, config.init_from) if config.init_from and not checkpoint_steps(workdir) else None
-        )
+        start_from = functools.cache(lambda: finetune.load(gan, config.init_from) if config.init_from else None)
+        if not checkpoint_steps(workdir):
+            start_from()  # What cannot be started from is told before anything is written.
         lease = cleanup.enter_context(Lease(workdir, tired=lambda: interrupt.wanted))
         if not lease.ours:
             return False
@@ -70,12 +72,11 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
         run = Run(config, workdir, mesh, source, start_from, checkpoints, interrupt, lease)
         while True:
             attempt = aftermath.settle(config, checkpoints, workdir, write=first_host)
-            done, verdict = play(run, attempt)
-            if verdict is None:
+            done, collapse = play(run, attempt)
+            if collapse is None:
                 break
-            event = aftermath.handle(verdict, attempt, config, checkpoints, workdir, write=first_host)
-            if event["action"] == "stop":
-                raise CollapseError(aftermath.message(event, workdir))
+            if collapse["action"] == "stop":
+                raise CollapseError(aftermath.message(collapse, workdir))
     return done == config.num_steps
 
 
@@ -87,14 +88,14 @@ class Run:
     workdir: epath.Path
     mesh: jax.sharding.Mesh
     source: Source
-    start_from: dict | None
+    start_from: Callable[[], dict | None]
     checkpoints: Checkpoints
     interrupt: Interrupt
     lease: Lease
 
 
-def play(run: Run, attempt: int) -> tuple[int, Verdict | None]:
-    """Plays one attempt from the latest checkpoint on. Returns how many rounds are done, and what is wrong if it collapsed."""
+def play(run: Run, attempt: int) -> tuple[int, Record | None]:
+    """Plays one attempt from the latest checkpoint on. Returns the rounds done, and the event that ended it if it collapsed."""
     config, mesh, workdir, checkpoints = run.config, run.mesh, run.workdir, run.checkpoints
     in_force = aftermath.config_of_attempt(config, attempt)
     gan = build_gan(in_force, mesh)
@@ -148,12 +149,16 @@ def play(run: Run, attempt: int) -> tuple[int, Verdict | None]:
             run.lease.check()
             log.after_step(done, metrics, last=last)
             stopping = run.interrupt.agreed((state, metrics))
-            if verdict := guard.after_step(done, state, metrics, last=last or stopping):
-                return done, verdict
+            saving = stopping or last or done % config.checkpoint_every == 0
+            if verdict := guard.after_step(done, state, metrics, at_once=saving):
+                event = aftermath.handle(verdict, attempt, config, checkpoints, workdir, write=first_host)
+                if event["action"] != "ignored":
+                    return done, event
+                guard.ignored.add(verdict.signal)
             run.lease.check()
-            if stopping or last or done % config.checkpoint_every == 0:
+            if saving:
                 log.flush()  # Else a run killed after its checkpoint is whole would lack this step's line for good.
-                checkpoints.save(state, config, score=guard.latest_score)
+                checkpoints.save(state, config, score=guard.latest_score, well_until=guard.well_until)
             if config.sample_every and (last or (done % config.sample_every == 0 and not stopping)):
                 hooks.write_samples(gan, state, done, writer)
         log.flush()
@@ -173,7 +178,11 @@ def make_guard(run: Run, gan: GAN, state: TrainState, writer: Writer | None) -> 
     if config.score.every:
         c = config.score
         options = {"network": c.network, "inception": c.inception, "num": c.num, "seed": config.seed}
-        score = functools.partial(score_in_training(run.source, run.mesh, **options), gan)
+        of_state = score_in_training(run.source, run.mesh, **options)
+        # Each host's linear algebra may round otherwise, and all must judge alike.
+        score = lambda state: float(
+            hosts.of_the_first(np.float32(of_state(gan, state)).view(np.int32)).view(np.float32)
+        )
     return Guard(
         Watch(gan, config.stability.every, images, writer),
         NonFinite(min(config.log_every, config.stability.nonfinite_limit), state),
@@ -181,7 +190,7 @@ def make_guard(run: Run, gan: GAN, state: TrainState, writer: Writer | None) -> 
         score,
         config.score.every,
         configs.expected_scores(config),
-        json_lines.lineage(json_lines.read(run.workdir, LOOKS), start),
+        json_lines.lineage(json_lines.read(run.workdir, LOOKS), start) if start else [],
         aftermath.ignored(run.workdir),
     )
 
@@ -209,13 +218,13 @@ def state_layout(gan: GAN) -> TrainState:
     return sharding.state_sharding(shapes, gan.mesh, split_over_data=gan.shard_update)
 
 
-def start_state(gan: GAN, seed: int, checkpoints: Checkpoints, start: dict | None = None) -> TrainState:
-    """The latest checkpoint's state, or a fresh one, with the weights `start` (of finetune.load); laid out on the GAN's mesh."""
+def start_state(gan: GAN, seed: int, checkpoints: Checkpoints, start: Callable[[], dict | None]) -> TrainState:
+    """The latest checkpoint's state, or a fresh one, with the weights of start() (see finetune.load), if any; on the GAN's mesh."""
     layout = state_layout(gan)
     init = functools.partial(init_state, gan)
     if checkpoints.latest_step() is None:
         state = jax.jit(init, out_shardings=layout)(seed)
-        return finetune.begin(state, start) if start else state
+        return finetune.begin(state, weights) if (weights := start()) else state
     shapes = jax.eval_shape(init, seed)
     return checkpoints.restore(sharding.with_sharding(shapes, layout))
 

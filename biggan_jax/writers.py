@@ -37,7 +37,7 @@ class Writer:
         self._metrics = JsonLines(workdir, "metrics", start, attempt)
         self._looks = JsonLines(workdir, LOOKS, start, attempt)
         self._tensorboard = _tensorboard(workdir)
-        self._wandb = _wandb(workdir, wandb_project, config)
+        self._wandb = _wandb(workdir, attempt, wandb_project, config)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         self._metrics.write({"step": step, **values})
@@ -92,14 +92,14 @@ def _tensorboard(workdir: epath.Path):
     return metric_writers.AsyncWriter(metric_writers.SummaryWriter(str(workdir)))
 
 
-def _wandb(workdir: epath.Path, project: str, config: dict | None):
+def _wandb(workdir: epath.Path, attempt: int, project: str, config: dict | None):
     if not project:
         return None
     try:
         import wandb
 
-        # The same folder is the same run, also when it goes on.
-        run_id = hashlib.sha256(str(workdir).encode()).hexdigest()[:16]
+        # The same folder is the same run, also when it goes on; but steps that go back are another's.
+        run_id = hashlib.sha256(f"{workdir}{f' {attempt}' if attempt else ''}".encode()).hexdigest()[:16]
         folder = None if "://" in str(workdir) else str(workdir)
         return wandb.init(project=project, dir=folder, config=config, id=run_id, resume="allow", name=workdir.name)
     except Exception as error:  # Not installed, not logged in, not reachable: training goes on without.

@@ -152,11 +152,21 @@ def test_what_is_pinned_is_not_guessed(config, tmp_path):
         Checkpoints(tmp_path, keep=1)
 
 
+def test_the_newest_from_when_the_run_was_well_outlives_rotation(config, tmp_path):
+    checkpoints, state = keeping(tmp_path, config, [], keep=1)
+    for step, well_until in ((1, None), (2, 2), (3, 2), (4, 3), (5, 3)):
+        checkpoints.save(state.replace(step=np.int32(step)), config, well_until=well_until)
+    assert checkpoints.steps() == [2, 5]
+    checkpoints.close()
+
+
 def test_what_came_after_a_step_is_discarded_and_may_be_saved_anew(config, tmp_path):
     checkpoints, state = keeping(tmp_path, config, [3.0, 2.0, 1.0], keep=3)
     checkpoints.pin(3, "soon gone")
-    checkpoints.discard_after(1)
+    checkpoints.discard_after(1, "aside")
     assert (checkpoints.steps(), checkpoints.best_step(), checkpoints.pinned()) == ([1], 1, {})
+    assert [path.name for path in (tmp_path / "aside").iterdir()] == ["3"], "the best, and pinned, is moved, not deleted"
+    assert checkpoint.load_state(tmp_path / "aside" / "3")[0].step == 3
     checkpoints.save(state.replace(step=np.int32(3), attempt=np.int32(1)), config)
     assert checkpoints.attempts() == {1: 0, 3: 1}
     assert (checkpoints.best_step(), checkpoints.pinned()) == (1, {})
@@ -393,7 +403,7 @@ for step, score in enumerate([2.0, 1.0, 3.0, 4.0, 5.0, 6.0], start=1):
     if step == 4:
         checkpoints.pin(4, "why not")
 assert checkpoints.steps() == [2, 4, 6], checkpoints.steps()
-checkpoints.discard_after(4)
+checkpoints.discard_after(4, "aside")
 assert (checkpoints.steps(), checkpoints.best_step(), checkpoints.pinned()) == ([2, 4], 2, {4: "why not"})
 checkpoints.save(on(6).replace(attempt=on(1).step), config)
 assert checkpoints.attempts() == {2: 0, 4: 0, 6: 1}, checkpoints.attempts()

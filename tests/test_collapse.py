@@ -31,13 +31,14 @@ def looked_at(monkeypatch):
 def collapses_at_5(monkeypatch):
     """The guard trips at step 5 of attempt 0, and never again."""
 
-    def judge(records, expected, ignored):
+    def judge(records, expected, ignored, rules):
         last = records[-1]
         if last["step"] == 5 and last["signals"]["attempt"] == 0 and "diversity" not in ignored:
             return Verdict(5, 3, "diversity", 0.1, 0.3, "all samples are one")
         return None
 
     monkeypatch.setattr(guard, "judge", judge)
+    monkeypatch.setattr(guard, "well", lambda records, rules: records[-1]["step"] <= 3)
 
 
 def events(workdir):
@@ -96,7 +97,7 @@ def test_rounds_that_are_not_finite_end_the_run_with_status_3_and_name_the_weigh
     command += ["--config.optimizer.d_lr=1e38", "--config.num_steps=1000", "--config.stability.nonfinite_limit=3"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 3, done.stderr
-    assert "3 rounds in a row had an update that was not finite: D's " in done.stderr
+    assert "update after update, in 3 rounds, was not finite: D's " in done.stderr
     assert "Traceback" not in done.stderr
     assert events(tmp_path)[0]["signal"] == "nonfinite"
 

@@ -14,24 +14,29 @@ FILE = "kept.json"
 
 @dataclasses.dataclass
 class Kept:
-    """What to keep, in Orbax's words a preservation policy: the `newest`, multiples of `every` (0: none), pinned ones, the best.
+    """What to keep, in Orbax's words a preservation policy: the `newest`, multiples of `every` (0: none), pinned ones, the best,
+    and the newest from when the run was known to be well.
 
-    scores: of those steps that have one, lower is better; pinned: {step: why}.
+    scores: of those steps that have one, lower is better; pinned: {step: why}; well_until: a step, or None where nobody looks.
     """
 
     newest: int
     every: int
     scores: dict[int, float]
     pinned: dict[int, str]
+    well_until: int | None = None
 
     def should_preserve(self, checkpoints: Sequence, *, context=None) -> list[bool]:
         steps = [checkpoint.step for checkpoint in checkpoints]
-        kept = {*steps[-self.newest :], *self.pinned, self.best(steps)}
+        kept = {*steps[-self.newest :], *self.pinned, self.best(steps), self.well(steps)}
         return [step in kept or bool(self.every and step % self.every == 0) for step in steps]
 
     def best(self, steps: Sequence[int]) -> int | None:
         """The step of the lowest score, of equal ones the latest; None if none has a score."""
         return min((s for s in steps if s in self.scores), key=lambda s: (self.scores[s], -s), default=None)
+
+    def well(self, steps: Sequence[int]) -> int | None:
+        return None if self.well_until is None else max((s for s in steps if s <= self.well_until), default=None)
 
     def forget_after(self, step: int) -> None:
         self.scores = {s: score for s, score in self.scores.items() if s <= step}

@@ -7,6 +7,7 @@ import jax
 import ml_collections
 import orbax.checkpoint as ocp
 from etils import epath
+from jax.experimental import multihost_utils
 
 from biggan_jax import config as configs
 from biggan_jax.checkpoint import checksums, described, full_disk, kept, reading
@@ -67,8 +68,11 @@ class Checkpoints:
         config: ml_collections.ConfigDict,
         extras: reading.Extras | None = None,
         score: float | None = None,
+        well_until: int | None = None,
     ) -> None:
         """Saves the state, unless its step is saved already. score: how good it is, lower is better; None: nobody knows.
+
+        well_until: the last step at which the run was seen to be well: the newest checkpoint not after it stays.
 
         Raises UserError if there are later steps (they are another run's, or those of an attempt that was given up), or if
         there is no room for this one, or was none for the one before.
@@ -82,6 +86,7 @@ class Checkpoints:
             )
         self._wait()
         self._empty_deleted()
+        self._kept.well_until = well_until
         items = {"state": reading.to_tree(state)} | ({"extras": extras} if extras else {})
         sums = {item: checksums.of_arrays(tree) for item, tree in items.items()}
         said = described.describe(config, step=step, attempt=int(state.attempt), score=score, sums=sums)
@@ -112,8 +117,13 @@ class Checkpoints:
         """{step: why} of the complete checkpoints that are pinned."""
         return {step: self._kept.pinned[step] for step in self.steps() if step in self._kept.pinned}
 
-    def discard_after(self, step: int) -> None:
-        """Deletes all later checkpoints, pinned or not, the latest first: killed half-way, it leaves no gap."""
+    def discard_after(self, step: int, aside: str) -> None:
+        """Deletes all later checkpoints, the latest first: killed half-way, it leaves no gap.
+
+        The best of them, and pinned ones, are moved to the folder `aside` beside checkpoints/ instead.
+        """
+        later = [s for s in self.steps() if s > step]
+        self._move_aside([s for s in later if s == self.best_step() or s in self._kept.pinned], aside)
         later = [s for s in self.steps() if s > step]
         self._kept.forget_after(step)
         if later:
@@ -122,6 +132,18 @@ class Checkpoints:
         for s in reversed(later):
             self._manager.delete(s)
         self._empty_deleted()
+
+    def _move_aside(self, steps: list[int], aside: str) -> None:
+        if not steps:
+            return
+        if jax.process_index() == 0:
+            folder = self._folder.parent / aside
+            folder.mkdir(parents=True, exist_ok=True)
+            for step in steps:
+                (self._folder / str(step)).rename(folder / str(step))
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices("checkpoints moved aside")
+        self._manager.reload()
 
     def close(self) -> None:
         """Waits for what is still being written. Raises UserError if there is no room for it."""

@@ -4,20 +4,23 @@ import json
 import logging
 
 import ml_collections
+import numpy as np
 from etils import epath
 
-from biggan_jax import cli, json_lines
+from biggan_jax import cli, hosts, json_lines
 from biggan_jax.checkpoint import Checkpoints
 from biggan_jax.files import write_text
 from biggan_jax.json_lines import Record
+from biggan_jax.stability.nonfinite import NonFinite
 from biggan_jax.stability.rules import Verdict
 from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
 
-EVENTS = "guard"
-"""Name of the records of what the guard saw and did in a run's folder: {step, onset, signal, value, threshold, sentence, action,
-checkpoint, best, attempt}. checkpoint: the last one before the onset, kept; best: that of the lowest score."""
+FILE = "guard.jsonl"
+"""What the guard saw and did, in a run's folder, a line each: {step, onset, signal, value, threshold, sentence, action, checkpoint,
+best, attempt}. checkpoint: the last one before the onset, kept; best: that of the lowest score. action: stop, rollback, ignored; or
+resumed, after a stop."""
 
 
 class CollapseError(UserError):
@@ -45,15 +48,17 @@ def handle(
 ) -> Record:
     """Keeps what is worth keeping and records the event, whose `action` says what to do: ignored, rollback, stop.
 
-    write: whether this host is the one that writes.
+    write: whether this host is the one that writes. A run that has checkpoints, but none from before the onset, stops: to go back
+    to the start would be to delete them all.
     """
-    good = [step for step in checkpoints.steps() if step <= verdict.onset]
-    checkpoint = max(good, default=None)
+    steps = checkpoints.steps()
+    checkpoint = max((step for step in steps if step <= verdict.onset), default=None)
     if checkpoint is not None:
         checkpoints.pin(checkpoint, f"before the collapse seen at step {verdict.step}: {verdict.sentence}")
-    if config.stability.on_collapse == "ignore" and verdict.signal != "nonfinite":
+    can_go_back = attempt < config.stability.rollbacks and (checkpoint is not None or not steps)
+    if config.stability.on_collapse == "ignore" and verdict.signal != NonFinite.SIGNAL:
         action = "ignored"
-    elif config.stability.on_collapse == "rollback" and attempt < config.stability.rollbacks:
+    elif config.stability.on_collapse == "rollback" and can_go_back:
         action = "rollback"
     else:
         action = "stop"
@@ -73,32 +78,54 @@ def settle(config: ml_collections.ConfigDict, checkpoints: Checkpoints, workdir:
     """Brings the checkpoints to where the last event left the run, and returns the attempt that goes on from there.
 
     A rollback that was broken off is completed; a run that was stopped goes on only if the config now says how. Raises
-    CollapseError if it does not.
+    CollapseError if it does not. Of several hosts the one that writes decides for all.
     """
-    events = json_lines.read(workdir, EVENTS)
-    last = events[-1] if events else None
-    attempts = checkpoints.attempts()
-    if last is None or last["action"] == "ignored":
-        return max([last["attempt"] if last else 0, *attempts.values()])
-    latest = checkpoints.latest_step()
-    if last["action"] == "stop":
-        if latest is None or latest < last["onset"] or config.stability.on_collapse == "ignore":
-            return last["attempt"]  # Somebody deleted what had collapsed, or wants to see more of it.
-        if config.stability.on_collapse == "stop" or last["attempt"] >= config.stability.rollbacks:
-            raise CollapseError(message(last, workdir))
-        last = last | {"action": "rollback"}
-        if write:
-            _append(workdir, last)
-    attempt, target = last["attempt"] + 1, last["checkpoint"]
-    target = -1 if target is None else target
+    attempts, latest = checkpoints.attempts(), checkpoints.latest_step()
+    decision = np.array(_decide(config, attempts, latest, workdir) if write else (0, 0, 0))
+    attempt, target, refused = (int(number) for number in hosts.of_the_first(decision))
+    if refused:
+        raise CollapseError(message(events(workdir)[-1], workdir))
     if any(step > target and of < attempt for step, of in attempts.items()):
-        checkpoints.discard_after(target)
+        checkpoints.discard_after(target, aside=f"checkpoints_of_attempt_{attempt - 1}")
     return attempt
 
 
+def _decide(
+    config: ml_collections.ConfigDict, attempts: dict[int, int], latest: int | None, workdir: epath.Path
+) -> tuple[int, int, int]:
+    """(attempt, the step to go back to, whether the run is refused), and the record of what was decided."""
+    seen = events(workdir)
+    last = seen[-1] if seen else {"action": "none", "attempt": 0}
+    attempt = max([last["attempt"], *attempts.values()])
+    if last["action"] == "rollback":
+        return _after_rollback(last)
+    if last["action"] == "stop" and latest is not None and latest >= last["onset"]:
+        can_go_back = last["attempt"] < config.stability.rollbacks and last["checkpoint"] is not None
+        if config.stability.on_collapse == "rollback" and can_go_back:
+            _append(workdir, last | {"action": "rollback"})
+            return _after_rollback(last)
+        if config.stability.on_collapse != "ignore" or last["signal"] == NonFinite.SIGNAL:
+            return 0, 0, 1
+    if last["action"] == "stop" or (seen and latest is None):
+        # Somebody wants to see more of it, or deleted what had collapsed, or begins anew: the verdict has had its effect.
+        _append(workdir, {"action": "resumed", "step": latest or 0, "attempt": attempt})
+    return attempt, 2**31 - 1, 0
+
+
+def _after_rollback(event: Record) -> tuple[int, int, int]:
+    return event["attempt"] + 1, -1 if event["checkpoint"] is None else event["checkpoint"], 0
+
+
 def ignored(workdir: epath.Path) -> set[str]:
-    """The signals whose verdict was ignored: it is not given again."""
-    return {event["signal"] for event in json_lines.read(workdir, EVENTS) if event["action"] == "ignored"}
+    """The signals whose verdict was ignored, since the run was last resumed after one: it is not given again."""
+    found: set[str] = set()
+    for event in events(workdir):
+        found = (
+            set()
+            if event["action"] == "resumed"
+            else found | ({event["signal"]} if event["action"] == "ignored" else set())
+        )
+    return found
 
 
 def message(event: Record, workdir: epath.Path) -> str:
@@ -109,10 +136,10 @@ def message(event: Record, workdir: epath.Path) -> str:
     if event["best"] is not None:
         kept.append(f"step {event['best']} has the best score")
     kept = ", ".join(kept) or "no checkpoint is from before"
-    return (
-        f"the run in {workdir} collapsed: {event['sentence']}; {kept}; {workdir / (EVENTS + '.jsonl')} says more; "
-        "--config.stability.on_collapse=rollback goes on from before it, ignore from the latest checkpoint"
-    )
+    ways = [] if event["checkpoint"] is None else ["rollback goes on from before it"]
+    ways += [] if event["signal"] == NonFinite.SIGNAL else ["ignore from the latest checkpoint"]
+    how = f"; --config.stability.on_collapse={', '.join(ways)}" if ways else ""
+    return f"the run in {workdir} collapsed: {event['sentence']}; {kept}; {workdir / FILE} says more{how}"
 
 
 def _what_now(event: Record) -> str:
@@ -122,8 +149,15 @@ def _what_now(event: Record) -> str:
     return f"going back to {where} for attempt {event['attempt'] + 1}, with new latents and data order"
 
 
+def events(workdir: epath.Path) -> list[Record]:
+    """What the guard saw and did in a run, in the order in which it came to pass."""
+    path = workdir / FILE
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [event for event in map(json_lines.parsed, lines) if event]
+
+
 def _append(workdir: epath.Path, event: Record) -> None:
     """Whole or not at all, and in object stores, too: there are few."""
-    path = workdir / f"{EVENTS}.jsonl"
+    path = workdir / FILE
     former = path.read_text() if path.exists() else ""
     write_text(path, former + json.dumps(event) + "\n")

@@ -15,7 +15,11 @@ NAMED = 3
 
 
 class NonFinite:
-    """Watches d_faults and g_faults of every round. They are fetched `every` so many rounds, so that the device never waits."""
+    """Watches d_faults and g_faults of every round. They are fetched `every` so many rounds, the round under way left out, so that the
+    device never waits."""
+
+    SIGNAL = "nonfinite"
+    """Of its verdict."""
 
     def __init__(self, every: int, state: TrainState):
         self._every = every
@@ -24,15 +28,15 @@ class NonFinite:
             "g_faults": [*_paths(state.generator.params, "G"), "G's loss"],
         }
         self._pending: list[tuple[int, dict[str, jax.Array]]] = []
-        self.in_a_row = 0
-        """Rounds up to the last one looked at in which an update was not applied, with none between."""
+        self.excess = 0
+        """So many more rounds with an update that was not applied than rounds without there were lately; in a row, their number."""
         self.what = ""
         """What was at fault in the last of them."""
 
     def after_step(self, step: int, metrics: Metrics) -> None:
-        self._pending.append((step, {name: metrics[name] for name in self._names}))
         if step % self._every == 0:
             self.look()
+        self._pending.append((step, {name: metrics[name] for name in self._names}))
 
     def look(self) -> None:
         """Fetches what is not fetched yet, and tells of what was at fault."""
@@ -40,11 +44,11 @@ class NonFinite:
         for step, faults in pending:
             at_fault = self._at_fault(faults)
             if not at_fault:
-                self.in_a_row = 0
+                self.excess = max(self.excess - 1, 0)
                 continue
-            self.in_a_row += 1
+            self.excess += 1
             self.what = _said(at_fault)
-            if self.in_a_row in (1, 10, 100, 1000):
+            if self.excess in (1, 10, 100, 1000):
                 logger.warning("step %d: an update was not finite, so not applied: %s", step, self.what)
 
     def _at_fault(self, faults: dict[str, np.ndarray]) -> list[str]:

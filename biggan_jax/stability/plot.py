@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import functools
 import math
 import re
 from collections.abc import Iterable
@@ -14,7 +15,8 @@ from matplotlib.figure import Figure
 from biggan_jax import json_lines
 from biggan_jax.files import whole
 from biggan_jax.json_lines import Record
-from biggan_jax.stability.aftermath import EVENTS
+from biggan_jax.stability import aftermath
+from biggan_jax.stability.rules import RULES, Rule
 from biggan_jax.types import UserError
 from biggan_jax.writers import LOOKS
 
@@ -58,7 +60,7 @@ def read(workdir: epath.PathLike) -> Run:
             left[_attempt(look)].append(look)
     # From the last look before, so that the line starts where it left the other.
     before = lambda tail: [r for r in kept if r["step"] < tail[0]["step"] and _attempt(r) <= _attempt(tail[0])][-1:]
-    return Run(kept, [before(tail) + tail for tail in left.values()], json_lines.read(workdir, EVENTS))
+    return Run(kept, [before(tail) + tail for tail in left.values()], aftermath.events(workdir))
 
 
 def layers(looks: Iterable[Record], player: str) -> list[str]:
@@ -77,6 +79,16 @@ def signal(looks: list[Record], name: str) -> tuple[np.ndarray, np.ndarray]:
     """(steps, figures) of one signal, where it is there: a score is not at every look."""
     with_it = [look for look in looks if name in look["signals"]]
     return _steps(with_it), np.array([_number(look["signals"][name]) for look in with_it])
+
+
+def judged(looks: list[Record], rule: Rule) -> tuple[np.ndarray, np.ndarray]:
+    """(steps, values) of what a rule of the guard makes of the looks up to each, where it says anything."""
+    found = []
+    for i, look in enumerate(looks):
+        with contextlib.suppress(KeyError):  # Another version's looks may lack a signal.
+            if (value := rule.value(looks[: i + 1])) is not None:
+                found.append((look, value))
+    return _steps([look for look, _ in found]), np.array([_number(value) for _, value in found])
 
 
 def fastest(looks: list[Record], player: str) -> list[str]:
@@ -192,23 +204,22 @@ def layers_figure(run: Run, player: str) -> Figure:
 
 
 def signals_figure(run: Run) -> Figure:
-    """Every signal over steps, with the thresholds and events that the guard named."""
-    names = list(dict.fromkeys(name for look in run.looks for name in look["signals"]))
-    figure, grid = _small_multiples(len(names), width=3.2, height=2.1)
-    for axes, name in zip(grid, names, strict=True):
+    """Every signal over steps, then what each of the guard's rules made of them, with its threshold; and the events."""
+    names = dict.fromkeys(name for look in run.looks for name in look["signals"])
+    panels = {name: (functools.partial(signal, name=name), None) for name in names}
+    panels |= {f"guard: {rule.signal}": (functools.partial(judged, rule=rule), rule) for rule in RULES}
+    panels = {title: panel for title, panel in panels.items() if len(panel[0](run.looks)[0])}
+    figure, grid = _small_multiples(len(panels), width=3.2, height=2.1)
+    for axes, (title, (series, rule)) in zip(grid, panels.items(), strict=True):
         for tail in run.abandoned:
-            axes.plot(*signal(tail, name), color="tab:blue", alpha=0.35, linewidth=1.0)
-        steps, figures = signal(run.looks, name)
+            axes.plot(*series(tail), color="tab:blue", alpha=0.35, linewidth=1.0)
+        steps, figures = series(run.looks)
         axes.plot(steps, figures, color="tab:blue", linewidth=1.3, marker="." if len(steps) < 30 else "", markersize=3)
-        guarded = [event for event in run.events if event.get("signal") == name]
-        for threshold in {_number(event.get("threshold")) for event in guarded}:
-            if math.isfinite(threshold):
-                axes.axhline(threshold, color="tab:red", linestyle="--", linewidth=0.9)
-                at = (0.02, threshold)
-                words = f"threshold {threshold:.3g}"
-                axes.annotate(words, at, xycoords=("axes fraction", "data"), fontsize=7, color="tab:red", va="bottom")
+        guarded = [event for event in run.events if rule and event.get("signal") == rule.signal]
+        if rule:
+            axes.axhline(rule.threshold, color="tab:red", linestyle="--", linewidth=0.9)
         tripped = f" (tripped at step {', '.join(str(event['step']) for event in guarded)})" if guarded else ""
-        axes.set_title(name + tripped, fontsize=8, color="tab:red" if guarded else "black", pad=3)
+        axes.set_title(title + tripped, fontsize=8, color="tab:red" if guarded else "black", pad=3)
         positive = figures[np.isfinite(figures)]
         if len(positive) and positive.min() > 0 and positive.max() > 30 * positive.min():
             axes.set_yscale("log")

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from biggan_jax.gan import GAN
+from biggan_jax.losses import LOSSES
 from biggan_jax.stability.spectra import top_singular_values
 from biggan_jax.state import TrainState
 from biggan_jax.train_step import to_float
@@ -30,9 +31,9 @@ def look(gan: GAN, state: TrainState, images: dict[str, tuple[Image, Label]]) ->
     sees. Samples are the live G's, in training mode. Distances are roots of mean squares, as shares of those between real images:
 
     - d_real, d_held_out, d_fake: D's mean logit; d_gap: d_real - d_held_out, what D knows by heart
-    - d_accuracy; d_active: the share of images that a hinge loss still learns from
-    - pixel_spread, feature_spread: among all samples; pixel_diversity, feature_diversity: between two samples of one class.
-      Pixels at 16 x 16, features those that D's last layer sees
+    - d_accuracy; of the hinge loss, d_active: the share of images that it still learns from
+    - pixel_spread, feature_spread: among all samples; pixel_diversity, feature_diversity: between two samples of one class, as a share
+      of that between two real images of one class. Pixels at 16 x 16, features those that D's last layer sees
     - g_norm, d_norm: Euclidean length of all weights; ema_distance: of average minus live G, as a share of the latter
     - g_sigma, d_sigma: the largest singular value of any normalised weight
     """
@@ -58,11 +59,12 @@ def look(gan: GAN, state: TrainState, images: dict[str, tuple[Image, Label]]) ->
         signals["d_gap"] = signals["d_real"] - signals["d_held_out"]
     real, fake = logits["real"], logits["fake"]
     signals["d_accuracy"] = (jnp.mean(real > 0) + jnp.mean(fake < 0)) / 2
-    signals["d_active"] = (jnp.mean(real < 1) + jnp.mean(fake > -1)) / 2
+    if gan.loss == LOSSES["hinge"]:
+        signals["d_active"] = (jnp.mean(real < 1) + jnp.mean(fake > -1)) / 2
     for space, seen in (("pixel", pixels), ("feature", features)):
-        unit = jnp.maximum(distance_among(seen["real"]), 1e-12)
-        signals[f"{space}_spread"] = distance_among(seen["fake"]) / unit
-        signals[f"{space}_diversity"] = distance_in_pairs(seen["fake"]) / unit
+        among, within = distance_among(seen["real"]), distance_within_classes(seen["real"], images["real"][1])
+        signals[f"{space}_spread"] = distance_among(seen["fake"]) / jnp.maximum(among, 1e-12)
+        signals[f"{space}_diversity"] = distance_in_pairs(seen["fake"]) / jnp.maximum(within, 1e-12)
     live = length(G.params)
     signals["g_norm"], signals["d_norm"] = live, length(D.params)
     signals["ema_distance"] = length(jax.tree.map(jnp.subtract, state.ema_params, G.params)) / live
@@ -101,6 +103,16 @@ def in_pairs(y: Label) -> Label:
 def distance_among(x: jax.Array) -> jax.Array:
     """The root of the mean squared distance between two of x [B, F], from their variance."""
     return jnp.sqrt(2 * jnp.sum(jnp.var(x, axis=0)))
+
+
+def distance_within_classes(x: jax.Array, y: Label) -> jax.Array:
+    """The root of the mean squared distance between two of x [B, F] of one class; among all, where no two are of one."""
+    pairs = (y[:, None] == y[None]).astype(jnp.float32) - jnp.eye(len(y))
+    x = x - x.mean(0)
+    products = jnp.matmul(x, x.T, precision=jax.lax.Precision.HIGHEST)
+    squared = jnp.diagonal(products)[:, None] + jnp.diagonal(products)[None] - 2 * products
+    mean = jnp.sum(pairs * squared) / jnp.maximum(pairs.sum(), 1)
+    return jnp.where(pairs.sum() > 0, jnp.sqrt(jnp.maximum(mean, 0)), distance_among(x))
 
 
 def distance_in_pairs(x: jax.Array) -> jax.Array:

@@ -31,13 +31,13 @@ class Watch:
     """
 
     def __init__(self, gan: GAN, every: int, images: dict, writer: Writer | None):
-        self._every, self._images, self._writer = every, images, writer
+        self.every, self._images, self._writer = every, images, writer
         self._look = jax.jit(functools.partial(look, gan), out_shardings=gan.mesh and sharding.replicated(gan.mesh))
         self._pending: tuple[int, Look, Metrics] | None = None
 
     def begin(self, state: TrainState) -> Record | None:
         """The look at a run before its first round, to compare later ones with."""
-        if not self._every:
+        if not self.every:
             return None
         self._pending = int(state.step), self._look(state, self._images), {}
         return self.flush()
@@ -45,7 +45,7 @@ class Watch:
     def after_step(self, step: int, state: TrainState, metrics: Metrics, score: float | None = None) -> Record | None:
         """The record of the look before this one's, once it is known. A round with a score is always looked at."""
         record = self.flush()
-        if score is not None or (self._every and step % self._every == 0):
+        if score is not None or (self.every and step % self.every == 0):
             found = self._look(state, self._images)
             if jax.default_backend() == "cpu":
                 # The next round does not wait for it: of several devices of a CPU some would meet in one, some in the other.

@@ -78,6 +78,8 @@ def test_a_run_that_was_stopped_goes_on_where_it_is_once_the_config_says_so(run)
     config.stability.on_collapse = "ignore"
     assert settle(run) == 0 and checkpoints.steps() == [2, 4, 6]
     assert aftermath.ignored(run[2]) == set()
+    config.stability.on_collapse = "stop"
+    assert settle(run) == 0, "the verdict has had its effect"
 
 
 def test_a_rollback_that_was_broken_off_is_completed_and_what_came_after_it_stays(run, state):
@@ -89,12 +91,34 @@ def test_a_rollback_that_was_broken_off_is_completed_and_what_came_after_it_stay
     assert settle(run) == 1 and checkpoints.latest_step() == 6
 
 
-def test_where_no_checkpoint_is_from_before_the_run_starts_anew(run):
+def test_where_no_checkpoint_is_from_before_a_run_stops_and_loses_nothing(run):
     config, checkpoints, _ = run
     config.stability.on_collapse = "rollback"
-    event = aftermath.handle(VERDICT._replace(onset=1), 0, *run, write=True)
-    assert event["checkpoint"] is None
-    assert settle(run) == 1 and checkpoints.steps() == []
+    event = aftermath.handle(VERDICT._replace(onset=1), 0, config, checkpoints, run[2], write=True)
+    assert (event["action"], event["checkpoint"]) == ("stop", None)
+    with pytest.raises(CollapseError, match="step 2 has the best score; .*on_collapse=ignore from the latest"):
+        settle(run)
+    assert checkpoints.steps() == [2, 4, 6]
+
+
+def test_where_no_checkpoint_is_at_all_the_run_starts_anew(config, tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    config.stability.on_collapse = "rollback"
+    event = aftermath.handle(VERDICT, 0, config, checkpoints, tmp_path, write=True)
+    assert (event["action"], event["checkpoint"]) == ("rollback", None)
+    assert aftermath.settle(config, checkpoints, tmp_path, write=True) == 1
+    checkpoints.close()
+
+
+def test_a_stop_that_was_cured_is_not_heard_again(run, state):
+    """The checkpoints that had collapsed were deleted by hand; the run goes past where it had collapsed."""
+    config, checkpoints, workdir = run
+    handle(run)
+    checkpoints.discard_after(2, "aside")
+    assert settle(run) == 0
+    checkpoints.save(state.replace(step=np.int32(8)), config)
+    assert settle(run) == 0
+    assert [event["action"] for event in events(workdir)] == ["stop", "resumed"]
 
 
 def test_no_more_rollbacks_than_allowed(run):

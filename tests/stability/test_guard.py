@@ -49,7 +49,7 @@ def test_a_round_with_a_score_is_looked_at_whenever_it_comes(looks, tmp_path):
 
 
 def guarded(folder, **changed):
-    nonfinite = types.SimpleNamespace(in_a_row=0, what="D's loss", after_step=lambda *_: None, look=lambda: None)
+    nonfinite = types.SimpleNamespace(excess=0, what="D's loss", after_step=lambda *_: None, look=lambda: None)
     parts = {
         "watch": watched(folder, every=1),
         "nonfinite": nonfinite,
@@ -63,13 +63,15 @@ def guarded(folder, **changed):
 def test_a_verdict_comes_with_the_look_that_gives_it_and_at_the_last_round_at_once(looks, tmp_path, monkeypatch):
     verdict = lambda records, *_: Verdict(2, 1, "x", 0, 0, "") if records[-1]["step"] == 2 else None
     monkeypatch.setattr(guard, "judge", verdict)
-    asked = lambda guard_, last: [guard_.after_step(s, jnp.float32(s), METRICS, last=s == last) for s in (1, 2, 3)]
+    monkeypatch.setattr(guard, "well", lambda *_: True)
+    asked = lambda guard_, last: [guard_.after_step(s, jnp.float32(s), METRICS, at_once=s == last) for s in (1, 2, 3)]
     assert [bool(v) for v in asked(guarded(tmp_path), last=3)] == [False, False, True]
     assert [bool(v) for v in asked(guarded(tmp_path), last=2)][:2] == [False, True]
 
 
 def test_the_score_is_that_of_the_round_just_played(looks, tmp_path, monkeypatch):
     monkeypatch.setattr(guard, "judge", lambda *_: None)
+    monkeypatch.setattr(guard, "well", lambda records, _: records[-1]["step"] < 2)
     guard_ = guarded(tmp_path, score=lambda state: float(state) * 10, score_every=2)
     seen = []
     for step in (1, 2, 3):
@@ -77,13 +79,15 @@ def test_the_score_is_that_of_the_round_just_played(looks, tmp_path, monkeypatch
         seen.append(guard_.latest_score)
     assert seen == [None, 20.0, None]
     assert guard_.history[1]["signals"]["score"] == 20.0
+    assert guard_.well_until == 1
+    assert guarded(tmp_path, history=guard_.history).well_until == 1, "after a resume, too"
 
 
 def test_too_many_rounds_that_are_not_finite_are_a_verdict(looks, tmp_path):
     guard_ = guarded(tmp_path)
-    guard_.nonfinite.in_a_row = 3
+    guard_.nonfinite.excess = 3
     verdict = guard_.after_step(9, jnp.float32(9), METRICS)
-    assert (verdict.signal, verdict.onset) == ("nonfinite", 6) and "D's loss" in verdict.sentence
+    assert (verdict.signal, verdict.onset) == ("nonfinite", 5) and "D's loss" in verdict.sentence
 
 
 def test_images_of_looks_are_the_same_every_time_and_64_at_least():

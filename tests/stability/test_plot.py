@@ -190,11 +190,14 @@ def test_the_event_that_ended_a_run_is_not_faint(tmp_path):
     assert [line.get_alpha() for line in lines_of(g, color="tab:red")] == [1.0]
 
 
-def test_a_signal_that_tripped_has_its_threshold(rolled_back):
-    axes = {a.get_title().split(" ")[0]: a for a in plot.signals_figure(plot.read(rolled_back)).axes}
-    assert axes.keys() == {"d_real", "d_gap", "score"}
-    assert axes["d_gap"].get_title() == "d_gap (tripped at step 300)"
-    assert [line.get_ydata()[0] for line in lines_of(axes["d_gap"], linestyle="--")] == [2.5]
+def test_a_rule_that_tripped_is_drawn_with_its_threshold(tmp_path):
+    looks = [look(step, d_fake=0.2, pixel_spread=spread) for step, spread in ((100, 1.0), (200, 0.05), (300, 0.04))]
+    run = plot.read(write(tmp_path, looks, [event(300, signal="spread")]))
+    axes = {a.get_title().split(" (")[0]: a for a in plot.signals_figure(run).axes}
+    assert axes.keys() == {"d_real", "d_gap", "d_fake", "pixel_spread", "guard: contrast", "guard: spread"}
+    assert axes["guard: spread"].get_title() == "guard: spread (tripped at step 300)"
+    assert [line.get_ydata()[0] for line in lines_of(axes["guard: spread"], linestyle="--")] == [0.1]
+    np.testing.assert_allclose(axes["guard: contrast"].lines[0].get_ydata(), 0.3)
     assert not lines_of(axes["d_real"], linestyle="--")
 
 
