@@ -156,7 +156,7 @@ def test_the_newest_from_when_the_run_was_well_outlives_rotation(config, tmp_pat
     checkpoints, state = keeping(tmp_path, config, [], keep=1)
     for step, well_until in ((1, None), (2, 2), (3, 2), (4, 3), (5, 3)):
         checkpoints.save(state.replace(step=np.int32(step)), config, well_until=well_until)
-    assert checkpoints.steps() == [2, 5]
+    assert checkpoints.steps() == [3, 5]
     checkpoints.close()
 
 

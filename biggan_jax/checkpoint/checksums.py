@@ -42,7 +42,8 @@ def _where_it_is(x):
     """The sum, taken on the devices that hold the array, so that four bytes of it come to the host."""
     # A CPU's memory is the host's: there, compiling a program for each shape would be all that it costs.
     on_host = not isinstance(x, jax.Array) or (x.is_fully_addressable and {d.platform for d in x.devices()} == {"cpu"})
-    return _on_host(np.asarray(x)) if on_host else _on_devices(x)
+    # One after the other: on the CPU devices of several hosts, collectives in flight wait for each other.
+    return _on_host(np.asarray(x)) if on_host else jax.block_until_ready(_on_devices(x))
 
 
 @jax.jit

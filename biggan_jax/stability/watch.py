@@ -39,20 +39,23 @@ class Watch:
         """The look at a run before its first round, to compare later ones with."""
         if not self.every:
             return None
-        self._pending = int(state.step), self._look(state, self._images), {}
+        self._pending = int(state.step), self._looked(state), {}
         return self.flush()
 
     def after_step(self, step: int, state: TrainState, metrics: Metrics, score: float | None = None) -> Record | None:
         """The record of the look before this one's, once it is known. A round with a score is always looked at."""
         record = self.flush()
         if score is not None or (self.every and step % self.every == 0):
-            found = self._look(state, self._images)
-            if jax.default_backend() == "cpu":
-                # The next round does not wait for it: of several devices of a CPU some would meet in one, some in the other.
-                jax.block_until_ready(found)
+            found = self._looked(state)
             from_round = {name: metrics[name] for name in FROM_ROUND} | ({} if score is None else {"score": score})
             self._pending = step, found, from_round
         return record
+
+    def _looked(self, state: TrainState) -> Look:
+        if jax.default_backend() != "cpu":
+            return self._look(state, self._images)
+        # Neither the round before nor the one after waits for it: some of a CPU's devices would meet in one, some in the other.
+        return jax.block_until_ready(self._look(jax.block_until_ready(state), self._images))
 
     def flush(self) -> Record | None:
         if self._pending is None:
