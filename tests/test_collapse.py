@@ -116,3 +116,19 @@ def test_the_demo_s_recipe_with_a_rate_of_50_times_ends_with_status_3_and_keeps_
     assert done.returncode == 3, done.stderr
     assert (event := events(bad)[0])["signal"] == "d_sigma" and event["step"] <= 40
     assert "the singular values of D's weights explode" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_true_looks_and_scores_are_recorded_before_what_they_saw_is_saved_and_the_best_is_kept(config, tmp_path):
+    config.num_steps, config.checkpoint_keep = 8, 1
+    config.stability.every, config.score.every, config.score.num = 1, 2, 64
+    assert train(config, tmp_path)
+    looks = json_lines.read(tmp_path, "stability")
+    assert [look["step"] for look in looks] == list(range(9))
+    scores = {look["step"]: look["signals"]["score"] for look in looks if "score" in look["signals"]}
+    assert scores.keys() == {2, 4, 6, 8}
+    best = min(scores, key=lambda step: (scores[step], -step))
+    kept = checkpoint.checkpoint_steps(tmp_path)
+    assert {best, 8} <= set(kept) and len(kept) <= 3
+    assert {"d_held_out", "pixel_diversity", "d_sigma"} <= looks[0]["signals"].keys()
+    assert len(looks[0]["singular"]["generator"]) == len(looks[8]["singular"]["generator"]) > 5
