@@ -153,6 +153,8 @@ def play(run: Run, attempt: int) -> tuple[int, Record | None]:
             if verdict := guard.after_step(done, state, metrics, at_once=saving):
                 event = aftermath.handle(verdict, attempt, config, checkpoints, workdir, write=first_host)
                 if event["action"] != "ignored":
+                    if config.sample_every:  # What it looks like, for whoever comes to see.
+                        hooks.write_samples(gan, state, done, writer)
                     return done, event
                 guard.ignored.add(verdict.signal)
             run.lease.check()

@@ -134,9 +134,10 @@ def message(event: Record, workdir: epath.Path) -> str:
     if event["checkpoint"] is not None:
         kept.append(f"step {event['checkpoint']} is kept from before")
     if event["best"] is not None:
-        kept.append(f"step {event['best']} has the best score")
+        kept.append(f"step {event['best']} has the best score, in checkpoints/{event['best']}")
     kept = ", ".join(kept) or "no checkpoint is from before"
-    ways = [] if event["checkpoint"] is None else ["rollback goes on from before it"]
+    used = f" ({event['attempt']} used, stability.rollbacks allows how many)" if event["attempt"] else ""
+    ways = [] if event["checkpoint"] is None else [f"rollback goes on from before it{used}"]
     ways += [] if event["signal"] == NonFinite.SIGNAL else ["ignore from the latest checkpoint"]
     how = f"; --config.stability.on_collapse={', '.join(ways)}" if ways else ""
     return f"the run in {workdir} collapsed: {event['sentence']}; {kept}; {workdir / FILE} says more{how}"

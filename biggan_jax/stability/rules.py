@@ -31,6 +31,7 @@ class Rule(NamedTuple):
     below: bool
     looks: int
     sentence: str
+    unit: str = ""
 
     def broken(self, value: float | None) -> bool:
         if value is None or math.isnan(value):
@@ -60,15 +61,17 @@ def jump(signal: str) -> Callable[[Sequence[Record]], float | None]:
     return value
 
 
+TIMES = " times what it was"
+
 RULES = (
     Rule("contrast", contrast, 0.02, True, 3, "D no longer tells samples from real images"),
     Rule("active", of("d_active"), 0.02, True, 3, "D has won: the hinge loss learns from next to no image"),
     Rule("diversity", of("pixel_diversity"), 0.5, True, 3, "samples of one class have become alike"),
     Rule("spread", of("pixel_spread"), 0.1, True, 3, "all samples are nearly one"),
-    Rule("d_sigma", jump("d_sigma"), 8.0, False, 2, "the singular values of D's weights explode"),
-    Rule("g_sigma", jump("g_sigma"), 8.0, False, 2, "the singular values of G's weights explode"),
-    Rule("d_norm", jump("d_norm"), 4.0, False, 2, "D's weights explode"),
-    Rule("g_norm", jump("g_norm"), 4.0, False, 2, "G's weights explode"),
+    Rule("d_sigma", jump("d_sigma"), 8.0, False, 2, "the singular values of D's weights explode", TIMES),
+    Rule("g_sigma", jump("g_sigma"), 8.0, False, 2, "the singular values of G's weights explode", TIMES),
+    Rule("d_norm", jump("d_norm"), 4.0, False, 2, "D's weights explode", TIMES),
+    Rule("g_norm", jump("g_norm"), 4.0, False, 2, "G's weights explode", TIMES),
 )
 """In the order in which they are asked. Signals are those of probe.look."""
 
@@ -107,7 +110,9 @@ def by_rule(rule: Rule, records: Sequence[Record]) -> Verdict | None:
     onset, alive = records[max(len(records) - ill - 1, 0)]["step"], ill < len(records)
     value = rule.value(records)
     beyond = "below" if rule.below else "above"
-    sentence = f"{rule.sentence} ({rule.signal} {value:.3g}, {beyond} {rule.threshold:g}, {_since(onset, alive)})"
+    sentence = (
+        f"{rule.sentence} ({rule.signal} {value:.3g}{rule.unit}, {beyond} {rule.threshold:g}, {_since(onset, alive)})"
+    )
     return Verdict(records[-1]["step"], onset, rule.signal, value, rule.threshold, sentence)
 
 
