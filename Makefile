@@ -15,7 +15,7 @@ demo: $(VENV)/installed-demo  ## Train on real digits, draw samples, judge them.
 test: $(VENV)/installed-dev  ## The whole quick suite.
 	$(BIN)/python -m pytest -m "not slow and not plan and not tf and not browser" -n 2 --dist loadfile --durations=10
 
-test-slow: $(VENV)/installed-dev  ## What takes minutes: the demo's quality bar.
+test-slow: $(VENV)/installed-dev  ## What takes minutes: the demo's quality bar, faults of real processes, collapses.
 	$(BIN)/python -m pytest -m slow
 
 test-plan: $(VENV)/installed-dev,plan  ## What compiles for TPUs, with none at hand. Installs their compiler.

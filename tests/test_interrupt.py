@@ -116,6 +116,7 @@ def test_a_second_ctrl_c_during_a_save_ends_at_once_with_its_workers_and_loses_n
     assert f"going on from step {last}" in stderr
 
 
+@pytest.mark.slow
 def test_a_second_sigterm_changes_nothing(tmp_path):
     process = start(tmp_path, "--config.num_steps=100000", "--config.checkpoint_every=100000", before=SLOW_SAVING)
     wait_for_metrics(tmp_path, process)
@@ -131,6 +132,7 @@ def test_a_second_sigterm_changes_nothing(tmp_path):
     assert steps == list(range(1, saved + 1))
 
 
+@pytest.mark.slow
 def test_one_press_that_comes_on_two_ways_is_one(tmp_path):
     """As through a wrapper that passes signals on, while the terminal sends them to all."""
     patient = "from biggan_jax import interrupt; interrupt.ONE_PRESS = 10"  # For a machine under load.
@@ -250,6 +252,7 @@ def test_a_second_ctrl_c_to_one_of_several_processes_ends_it_at_once_and_the_oth
     assert not any(map(alive, children))
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_it_waits_for_the_other_processes_is_heard(tmp_path):
     from tests.test_multihost import two_hosts
 

@@ -166,6 +166,7 @@ def test_who_is_tired_of_watching_does_not_get_the_folder(tmp_path, soon):
     assert of(path)["host"] == "far-away"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stale", [False, True])
 def test_of_many_that_begin_at_the_same_moment_one_goes_on(hold, tmp_path, stale):
     folder = tmp_path / "run"
@@ -182,6 +183,7 @@ def test_of_many_that_begin_at_the_same_moment_one_goes_on(hold, tmp_path, stale
     assert end(winner) == (0, "")
 
 
+@pytest.mark.slow
 def test_a_suspended_run_that_another_machine_has_taken_for_dead_writes_no_more(hold, tmp_path, soon):
     first = hold(tmp_path, every=0.5)
     time.sleep(1)
@@ -200,6 +202,7 @@ def test_a_suspended_run_that_another_machine_has_taken_for_dead_writes_no_more(
         assert of(path)["pid"] == os.getpid()
 
 
+@pytest.mark.slow
 def test_a_suspended_run_on_this_machine_is_called_so(hold, tmp_path):
     first = hold(tmp_path)
     first.send_signal(signal.SIGSTOP)
@@ -368,6 +371,7 @@ def test_training_holds_its_folder_until_its_end_and_a_killed_runs_goes_on_at_on
         assert not (tmp_path / lease.FILE).exists()
 
 
+@pytest.mark.slow
 def test_a_run_that_is_refused_leaves_the_folder_as_it_was(hold, tmp_path):
     hold(tmp_path / "run")
     before = contents(tmp_path)
