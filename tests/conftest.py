@@ -45,9 +45,9 @@ def game(request):
     return gan, with_attention(jax.jit(lambda seed: init_state(gan, seed))(0))
 
 
-def untrained_run(folder):
+def untrained_run(folder, config=None):
     """The folder, with the checkpoint of a tiny game's fresh state in it, as a run would leave it."""
-    c = tiny_config()
+    c = config or tiny_config()
     checkpoints = Checkpoints(folder, keep=1)
     checkpoints.save(jax.jit(lambda: init_state(build_gan(c), 0))(), c)
     checkpoints.close()

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 
@@ -14,22 +13,19 @@ from biggan_jax import sampler
 from biggan_jax.checkpoint import Checkpoints, load_generator
 from biggan_jax.models import build_gan
 from biggan_jax.state import init_state
-from tests.conftest import tiny_config
-from tests.test_commands import refused, run, workdir  # noqa: F401
+from tests.conftest import tiny_config, untrained_run
+from tests.test_commands import refused, run
 from tests.test_multihost import environment, free_port
 
 OPTIONS = "--network=classifier", "--num=40", "--passes=2", "--reference=test", "--reference_count=60", "--batch_size=2"
 
 
 @pytest.fixture(scope="module")
-def copy(workdir, tmp_path_factory):  # noqa: F811
+def copy(tmp_path_factory):
     """A run on real digits, though untrained."""
-    copy = shutil.copytree(workdir, tmp_path_factory.mktemp("judged") / "run")
-    (config,) = (copy / "checkpoints").rglob("config/metadata")
-    described = json.loads(config.read_text())
-    described["config"]["data"]["name"] = "mnist5k"
-    config.write_text(json.dumps(described))
-    return copy
+    c = tiny_config()
+    c.data.name = "mnist5k"
+    return untrained_run(tmp_path_factory.mktemp("judged") / "run", c)
 
 
 def without(*names):
