@@ -89,6 +89,7 @@ def test_a_file_of_samples_gets_the_scores_of_the_checkpoint_that_made_it(copy, 
         assert figure == pytest.approx(of_checkpoint["scores"][name], rel=1e-2, abs=0.03), name
 
 
+@pytest.mark.slow
 def test_watching_judges_what_is_there_and_what_comes_until_the_run_is_at_its_end(tmp_path):
     c = tiny_config()
     c.data.name, c.num_steps = "mnist5k", 2

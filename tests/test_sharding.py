@@ -57,7 +57,7 @@ def fresh_state(family):
 
 
 # Each mesh with one family; the others when there is time.
-QUICK = [("biggan", DATA), ("biggan", "4 x 2"), ("biggan_deep", REPLICATED), ("biggan_deep", CHUNKS)]
+QUICK = [("biggan", DATA), ("biggan_deep", CHUNKS)]
 MESHED = [(family, mesh) for family in ("biggan", "biggan_deep") for mesh in MESHES if mesh != ONE]
 on_meshes = pytest.mark.parametrize(
     ("family", "mesh"), [pytest.param(*case, marks=[] if case in QUICK else pytest.mark.slow) for case in MESHED]
@@ -70,8 +70,9 @@ def test_one_device_and_any_mesh_compute_the_same(family, mesh):
     _, (many, many_metrics, _) = game_on(family, mesh)
     for a, b in zip(one_metrics, many_metrics, strict=True):
         for name in a:
-            # Means over another split of the batch: float32 rounding of values of order one.
-            assert a[name] == pytest.approx(b[name], rel=1e-4, abs=1e-4), name
+            # Means over another split of the batch: float32 rounding of values of order one. A gradient's length is the root of a
+            # sum over all weights, in which rounding of the rounds before adds up.
+            assert a[name] == pytest.approx(b[name], rel=2e-3 if name.endswith("grad_norm") else 1e-4, abs=1e-4), name
     assert_same_training(config, one, many)
 
 

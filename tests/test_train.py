@@ -164,7 +164,7 @@ def start(workdir, *overrides):
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_saves_and_exits_75_and_the_same_command_goes_on(tmp_path, number):
     endless = "--config.num_steps=100000", "--config.checkpoint_every=100000"
     process = start(tmp_path, *endless)

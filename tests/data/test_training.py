@@ -83,7 +83,7 @@ def test_an_interrupt_of_all_its_processes_saves_and_ends_them_all(made, tmp_pat
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 75 and "Traceback" not in err, err
-    assert "SIGINT: saving after this step" in err
+    assert "SIGINT (once more ends at once): saving after this step" in err
     listed = subprocess.run(["ps", "-A", "-o", "pgid=,stat="], capture_output=True, text=True, check=True).stdout
     left = [line for line in map(str.split, listed.splitlines()) if line[0] == str(process.pid) and line[1][0] != "Z"]
     assert not left
