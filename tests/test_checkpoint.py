@@ -165,7 +165,9 @@ def test_what_came_after_a_step_is_discarded_and_may_be_saved_anew(config, tmp_p
     checkpoints.pin(3, "soon gone")
     checkpoints.discard_after(1, "aside")
     assert (checkpoints.steps(), checkpoints.best_step(), checkpoints.pinned()) == ([1], 1, {})
-    assert [path.name for path in (tmp_path / "aside").iterdir()] == ["3"], "the best, and pinned, is moved, not deleted"
+    assert [path.name for path in (tmp_path / "aside").iterdir()] == ["3"], (
+        "the best, and pinned, is moved, not deleted"
+    )
     assert checkpoint.load_state(tmp_path / "aside" / "3")[0].step == 3
     checkpoints.save(state.replace(step=np.int32(3), attempt=np.int32(1)), config)
     assert checkpoints.attempts() == {1: 0, 3: 1}

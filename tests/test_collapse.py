@@ -107,7 +107,12 @@ def test_rounds_that_are_not_finite_end_the_run_with_status_3_and_name_the_weigh
 def test_the_demo_s_recipe_with_a_rate_of_50_times_ends_with_status_3_and_keeps_what_was_before(tmp_path):
     """The true looks and rules, of a run that is good, and then is not."""
     good, bad = tmp_path / "good", tmp_path / "bad"
-    options = ["--config=quickstart", "--config.score.every=0", "--config.sample_every=0", "--config.stability.every=10"]
+    options = [
+        "--config=quickstart",
+        "--config.score.every=0",
+        "--config.sample_every=0",
+        "--config.stability.every=10",
+    ]
     options += ["--config.checkpoint_every=10", "--config.checkpoint_keep=2"]
     done = run("main", f"--workdir={good}", *options, "--config.num_steps=60", limit=1200, XLA_FLAGS="")
     assert done.returncode == 0, done.stderr

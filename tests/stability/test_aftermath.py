@@ -96,7 +96,9 @@ def test_where_no_checkpoint_is_from_before_a_run_stops_and_loses_nothing(run):
     config.stability.on_collapse = "rollback"
     event = aftermath.handle(VERDICT._replace(onset=1), 0, config, checkpoints, run[2], write=True)
     assert (event["action"], event["checkpoint"]) == ("stop", None)
-    with pytest.raises(CollapseError, match="step 2 has the best score, in checkpoints/2; .*on_collapse=ignore from the latest"):
+    with pytest.raises(
+        CollapseError, match="step 2 has the best score, in checkpoints/2; .*on_collapse=ignore from the latest"
+    ):
         settle(run)
     assert checkpoints.steps() == [2, 4, 6]
 

@@ -81,7 +81,9 @@ def test_two_scores_in_a_row_far_from_the_best_are_a_collapse():
     verdict = judge(records(then=[{"score": 90.0}, {"score": 10.0}, {"score": 40.0}, {"score": 50.0}]))
     assert (verdict.signal, verdict.onset, verdict.value) == ("score", 220, 5.0)
     assert judge(records(then=[{"score": 90.0}, {"score": 10.0}, {"score": 40.0}, {}, {"score": 29.0}])) is None
-    assert judge(records(then=[{"score": math.nan}, {"score": 10.0}, {"score": 40.0}, {"score": 50.0}])).signal == "score"
+    assert (
+        judge(records(then=[{"score": math.nan}, {"score": 10.0}, {"score": 40.0}, {"score": 50.0}])).signal == "score"
+    )
 
 
 def test_a_run_that_has_not_learnt_by_then_is_dead_on_arrival():
