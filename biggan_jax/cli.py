@@ -69,6 +69,13 @@ def log_to_stderr() -> None:
     logger.setLevel(logging.INFO)
     logger.propagate = False
     logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # Else it tells of every read that fails beside the first.
+    sys.unraisablehook = _unraisable
+
+
+def _unraisable(error) -> None:
+    """What cannot be raised is printed, but for what threads of libraries have to say once the first error has ended their loop."""
+    if not (isinstance(error.exc_value, RuntimeError) and "Event loop is closed" in str(error.exc_value)):
+        sys.__unraisablehook__(error)
 
 
 def _explained(main: Callable[[], int | None]) -> int:
