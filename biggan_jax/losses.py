@@ -44,6 +44,16 @@ def _least_squares_generator(fake: Logit) -> jax.Array:
     return jnp.mean(jnp.square(fake - 1)) / 2
 
 
+def accuracy(real: Logit, fake: Logit) -> jax.Array:
+    """The share of images on the right side of 0, real and fake counting alike."""
+    return (jnp.mean(real > 0) + jnp.mean(fake < 0)) / 2
+
+
+def hinge_active(real: Logit, fake: Logit) -> jax.Array:
+    """The share of images that D's hinge loss still learns from, real and fake counting alike."""
+    return (jnp.mean(real < 1) + jnp.mean(fake > -1)) / 2
+
+
 LOSSES = {
     "hinge": Loss(_hinge_discriminator, _hinge_generator),
     "non_saturating": Loss(_non_saturating_discriminator, _non_saturating_generator),

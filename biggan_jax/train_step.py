@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from biggan_jax.gan import GAN
+from biggan_jax.losses import accuracy, hinge_active
 from biggan_jax.regularizers import gradient_penalty
 from biggan_jax.state import Player, TrainState
 from biggan_jax.types import Batch, Image, Label, Latent, Metrics, Params
@@ -73,9 +74,8 @@ def discriminator_loss(gan: GAN, weights: Params, batch: tuple, key: jax.Array) 
         "d_loss_fake": fake_loss,
         "d_real": real_logits.mean(),
         "d_fake": fake_logits.mean(),
-        "d_accuracy": (jnp.mean(real_logits > 0) + jnp.mean(fake_logits < 0)) / 2,
-        # Images that the hinge loss still learns from.
-        "d_active": (jnp.mean(real_logits < 1) + jnp.mean(fake_logits > -1)) / 2,
+        "d_accuracy": accuracy(real_logits, fake_logits),
+        "d_active": hinge_active(real_logits, fake_logits),
     }
     penalty = 0.0
     if gan.r1:

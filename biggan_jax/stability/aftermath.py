@@ -120,11 +120,10 @@ def ignored(workdir: epath.Path) -> set[str]:
     """The signals whose verdict was ignored, since the run was last resumed after one: it is not given again."""
     found: set[str] = set()
     for event in events(workdir):
-        found = (
-            set()
-            if event["action"] == "resumed"
-            else found | ({event["signal"]} if event["action"] == "ignored" else set())
-        )
+        if event["action"] == "resumed":
+            found = set()
+        elif event["action"] == "ignored":
+            found.add(event["signal"])
     return found
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from biggan_jax.gan import GAN
-from biggan_jax.losses import LOSSES
+from biggan_jax.losses import LOSSES, accuracy, hinge_active
 from biggan_jax.stability.spectra import top_singular_values
 from biggan_jax.state import TrainState
 from biggan_jax.train_step import to_float
@@ -58,9 +58,9 @@ def look(gan: GAN, state: TrainState, images: dict[str, tuple[Image, Label]]) ->
     if "held_out" in images:
         signals["d_gap"] = signals["d_real"] - signals["d_held_out"]
     real, fake = logits["real"], logits["fake"]
-    signals["d_accuracy"] = (jnp.mean(real > 0) + jnp.mean(fake < 0)) / 2
+    signals["d_accuracy"] = accuracy(real, fake)
     if gan.loss == LOSSES["hinge"]:
-        signals["d_active"] = (jnp.mean(real < 1) + jnp.mean(fake > -1)) / 2
+        signals["d_active"] = hinge_active(real, fake)
     for space, seen in (("pixel", pixels), ("feature", features)):
         among, within = distance_among(seen["real"]), distance_within_classes(seen["real"], images["real"][1])
         signals[f"{space}_spread"] = distance_among(seen["fake"]) / jnp.maximum(among, 1e-12)
