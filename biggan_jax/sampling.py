@@ -11,6 +11,7 @@ import numpy as np
 from etils import epath
 from PIL import Image as PILImage
 
+from biggan_jax import sharding
 from biggan_jax.gan import GAN
 from biggan_jax.latents import Truncation, draw
 from biggan_jax.layers.spectral import Vectors
@@ -112,8 +113,7 @@ def images(gan: GAN, weights: Params, batch_stats: Params, z: Latent, y: Label) 
 
 def divisible(gan: GAN, batch_size: int) -> int:
     """`batch_size`, rounded up to a multiple of the devices of the game's mesh."""
-    devices = 1 if gan.mesh is None else gan.mesh.size
-    return -(-batch_size // devices) * devices
+    return sharding.divisible(batch_size, gan.mesh)
 
 
 def to_uint8(images: np.ndarray | jax.Array) -> np.ndarray | jax.Array:

@@ -134,6 +134,12 @@ def shard_batch(batch: dict[str, np.ndarray], mesh: Mesh) -> dict[str, jax.Array
     return {name: jax.make_array_from_process_local_data(sharding, array) for name, array in batch.items()}
 
 
+def divisible(batch_size: int, mesh: Mesh | None) -> int:
+    """`batch_size`, rounded up to a multiple of the mesh's devices."""
+    devices = 1 if mesh is None else mesh.size
+    return -(-batch_size // devices) * devices
+
+
 def check_batch_size(batch_size: int, devices: int, microbatches: int = 1, d_chunks: int = 1) -> None:
     """Raises UserError, naming the nearest sizes that would do, if the batch cannot be split evenly."""
     parts = devices * microbatches * d_chunks

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from jax.sharding import Mesh
 
-from biggan_jax import sampling
+from biggan_jax import sampling, sharding
 from biggan_jax.data.source import Source
 from biggan_jax.evaluation import content
 from biggan_jax.evaluation.evaluator import Evaluator
@@ -31,7 +31,7 @@ def score_in_training(
     """
     digest = content.digest_of(source)
     sees = open_network(network, inception=inception or None, training=Training(source, digest))
-    batch_size = -(-64 // mesh.size) * mesh.size
+    batch_size = sharding.divisible(64, mesh)
     reference = reference_of(source, digest, sees, mesh, count=REAL_FOR_EACH * num, batch_size=batch_size)
     judge = Evaluator(
         sees, reference, "training images", digest, ("fid",), num, seed, batch_size=batch_size, mesh=mesh

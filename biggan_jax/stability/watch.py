@@ -75,7 +75,7 @@ def images_for_looks(
     sources: dict[str, Source], seed: int, batch_size: int, mesh: Mesh, host: tuple[int, int]
 ) -> dict[str, tuple[jax.Array, jax.Array]]:
     """The images of all looks of a run, the same in each: `batch_size` of every source, but LEAST_IMAGES, split over the mesh."""
-    batch_size = max(batch_size, -(-LEAST_IMAGES // mesh.size) * mesh.size)
+    batch_size = max(batch_size, sharding.divisible(LEAST_IMAGES, mesh))
     return {name: _images(source, seed, batch_size, mesh, host) for name, source in sources.items()}
 
 
