@@ -4,11 +4,11 @@ import os
 import pathlib
 import random
 import shutil
-import time
 import socket
 import subprocess
 import sys
 import tarfile
+import time
 
 import jax
 import numpy as np
