@@ -13,16 +13,23 @@ from absl import flags
 
 from biggan_jax import cli, sharding
 from biggan_jax import config as configs
-from biggan_jax.plan import program, report, target
+from biggan_jax.plan import program, report, slices, target
 from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
 
 CONFIG = cli.define_config("A config file, or the name of one in configs/.")
-TOPOLOGY = flags.DEFINE_string("topology", None, "A TPU slice, VERSION:SHAPE in chips, such as v5e:16x16.")
+TOPOLOGY = flags.DEFINE_string(
+    "topology",
+    None,
+    "A TPU slice, VERSION:SHAPE in chips, such as v5e:16x16, or Cloud TPU's name of it, v5litepod-256.",
+)
 DEVICES = flags.DEFINE_string("devices", None, "Instead: cpu:N, simulated devices.")
 JSON = flags.DEFINE_string("json", None, "Writes the plan's figures to this file.")
 ADVISE = flags.DEFINE_bool("advise", True, "Where it does not fit: compiles what may, until something does.")
+BRIEF = flags.DEFINE_bool(
+    "brief", False, "Only one line: chips, hours, whether it fits; chips alone where no compiler is installed."
+)
 NO_COMPILE = flags.DEFINE_bool("no-compile", False, "Stops after shapes, counts, the state's bytes and useful FLOPs.")
 
 DOES_NOT_FIT = 1
@@ -38,14 +45,22 @@ def main() -> int:
         )
     configs.validate(config)
     name = TOPOLOGY.value or DEVICES.value
-    devices = target.tpu_devices(name) if TOPOLOGY.value else target.cpu_devices(name)
-    path = JSON.value and pathlib.Path(JSON.value)
+    if TOPOLOGY.value and ":" not in name:
+        name = slices.named(name).topology
+    try:
+        devices = target.tpu_devices(name) if TOPOLOGY.value else target.cpu_devices(name)
+    except target.NoCompilerError as error:
+        if not BRIEF.value:
+            raise
+        print(report.unplanned(config, slices.named(name), error))
+        return cli.SUCCESS
+    path = pathlib.Path(JSON.value) if JSON.value else None
     if path and (path.is_dir() or not path.absolute().parent.is_dir()):
         raise UserError(f"--json={path} is not a file in a folder that exists")
     plan = planned(config, devices, name)
-    print(report.text(plan), flush=True)
+    print(report.brief(plan) if BRIEF.value else report.text(plan), flush=True)
     keep(plan, path)
-    if plan["fits"] is False and ADVISE.value:
+    if plan["fits"] is False and ADVISE.value and not BRIEF.value:
         plan["advice"] = advice(config, devices, name)
         print("\n".join(plan["advice"]))
         keep(plan, path)

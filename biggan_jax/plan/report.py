@@ -9,6 +9,8 @@ from biggan_jax.layers import fused_attention
 from biggan_jax.plan import hlo, program
 from biggan_jax.plan.chips import Chip, chip_of
 from biggan_jax.plan.program import Program
+from biggan_jax.plan.slices import Slice
+from biggan_jax.types import UserError
 
 GB = 1e9
 KERNEL_SHARE = 0.8
@@ -126,6 +128,29 @@ def changed(config: ml_collections.ConfigDict, overrides: dict) -> ml_collection
 
 def as_flags(overrides: dict) -> str:
     return " ".join(f"--config.{key}={value}" for key, value in overrides.items())
+
+
+def brief(plan: dict) -> str:
+    """What to know before anything is rented, in one line."""
+    chips, hours, steps = plan["chips"], plan["estimated_hours"], f"{plan['num_steps']:,} steps"
+    used = f"{_chips(chips)} for {steps}, for how long nobody can know"
+    if hours:
+        used = f"{_chips(chips)} x {_rounded(hours)} h = {_rounded(chips * hours)} chip-hours for {steps}, by the compiler's estimate"
+    return f"{plan['target']}: {used}; {_memory(plan)}"
+
+
+def unplanned(config: ml_collections.ConfigDict, slice_: Slice, why: UserError) -> str:
+    """The same, as far as it is known where there is no plan."""
+    used = f"{_chips(slice_.chips)} for {config.num_steps:,} steps, for how long is not known, nor whether they fit"
+    return f"{slice_.topology}: {used}: {why}"
+
+
+def _chips(count: int) -> str:
+    return f"{count:,} chip{'s' * (count > 1)}"
+
+
+def _rounded(x: float) -> str:
+    return f"{x:,.0f}" if x >= 10 else f"{x:.2g}"
 
 
 def text(plan: dict, rows: int = 24) -> str:

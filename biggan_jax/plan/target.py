@@ -2,23 +2,28 @@
 
 import os
 import re
+from typing import Any
 
 import jax
 
 from biggan_jax.types import UserError
 
 
+class NoCompilerError(UserError):
+    """The TPU compiler is not installed."""
+
+
 def tpu_devices(topology: str) -> list[jax.Device]:
-    """The devices of a TPU slice such as v5e:16x16, described by libtpu, with no TPU at hand. Raises UserError."""
+    """The devices of a TPU slice such as v5e:16x16, described by libtpu, with no TPU at hand. Raises UserError, NoCompilerError."""
     # Else libtpu asks a metadata server, and refuses to be loaded by two processes.
     os.environ["TPU_SKIP_MDS_QUERY"] = os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"
     try:
         import libtpu  # noqa: F401
         from jax.experimental import topologies
     except ImportError as error:
-        raise UserError("planning for TPUs needs their compiler: pip install 'biggan-jax[plan]'") from error
+        raise NoCompilerError("planning for TPUs needs their compiler: pip install 'biggan-jax[plan]'") from error
     # A v4 chip's two cores work as one device, as they do on Cloud TPU.
-    options = {"chip_config_name": "megacore"} if topology.startswith("v4:") else {}
+    options: dict[str, Any] = {"chip_config_name": "megacore"} if topology.startswith("v4:") else {}
     if shape := re.fullmatch(r"\w+:(\d+)x(\d+)(x\d+)?", topology):
         # A host has 2x2 chips, unless there are fewer.
         options["chips_per_host_bounds"] = (min(int(shape[1]), 2), min(int(shape[2]), 2), 1)
