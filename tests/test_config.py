@@ -122,6 +122,6 @@ def test_shipped_configs_are_found_with_or_without_their_folder(name):
 )
 def test_values_that_make_no_sense_are_refused(key, value, sentence):
     c = configs.base()
-    configs._set(c, key, value)
+    c.update_from_flattened_dict({key: value})
     with pytest.raises(UserError, match=sentence):
         configs.validate(c)

@@ -55,8 +55,7 @@ def changed(values):
     """The tiny config with these, as a config file may leave it: of whatever type."""
     c = tiny_config()
     with c.ignore_type():
-        for key, value in values.items():
-            configs._set(c, key, value)
+        c.update_from_flattened_dict(values)
     return c
 
 
