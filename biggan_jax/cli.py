@@ -120,7 +120,7 @@ def _in_one_word(argv: Sequence[str]) -> list[str]:
     return [plain if argument is files[0] else argument for argument in joined]
 
 
-def fail(error: Exception) -> None:
+def fail(error: Exception) -> NoReturn:
     """Prints the error as one line and exits with USER_ERROR, or the status that it carries."""
     text = str(error)
     if isinstance(error, (AttributeError, KeyError)) and _raised_in(error, "ml_collections"):

@@ -13,7 +13,7 @@ from biggan_jax.latents import draw
 from biggan_jax.layers import spectral
 from biggan_jax.losses import Loss
 from biggan_jax.sharding import constrain_batch, gather, scatter
-from biggan_jax.types import Image, Label, Latent, Logit, Params
+from biggan_jax.types import Image, Label, Latent, Logit, Params, Tree
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +75,7 @@ class GAN:
         """The one power step of evaluation: (params / sigma, the vectors that gave it)."""
         return spectral.normalize(params, vectors, eps=self.spectral_eps)
 
-    def gather(self, weights: Params) -> Params:
+    def gather(self, weights: Tree) -> Tree:
         """Normalised weights, whole on every device of the mesh: what the networks are applied with."""
         return gather(weights, self.mesh)
 

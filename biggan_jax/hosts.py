@@ -16,6 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterable
+from typing import NoReturn
 
 import jax
 import numpy as np
@@ -58,6 +59,7 @@ def together(work: Callable[[], int], cluster: tuple[str | None, int | None, int
         _leave(128 + signal.SIGINT)
     except Exception as error:
         fail_alone(type(error), error, error.__traceback__)
+        raise  # Not reached: this process has ended.
 
 
 def of_the_first(values: np.ndarray) -> np.ndarray:
@@ -117,7 +119,7 @@ def _join(cluster: tuple[str | None, int | None, int | None], arrive_within: int
         signal.signal(signal.SIGINT, former)
 
 
-def _leave(status: int) -> None:
+def _leave(status: int) -> NoReturn:
     """Ends this process. If the others end alike, together with them: else those would report that this one is gone."""
     signal.signal(signal.SIGINT, lambda *_: os._exit(status))
     shutdown = threading.Thread(target=jax.distributed.shutdown, daemon=True)

@@ -39,10 +39,11 @@ class Interrupt:
     AGREE_EVERY, AGREE_WITHIN = 10, 3.0
     """Steps, and about how many seconds, between the questions that several hosts put to each other; one host looks each time."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.wanted = False
         self.last_saved: Callable[[], int | None] = lambda: None
-        self._began = self._pressed = None
+        self._began = False
+        self._pressed: float | None = None
         self._handled = 0
         self._steps, self._ask_at, self._asked = 0, 0, (0, time.monotonic())
 

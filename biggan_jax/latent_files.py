@@ -2,6 +2,7 @@
 
 import numpy as np
 from etils import epath
+from numpy.typing import ArrayLike
 
 from biggan_jax.config import choose
 from biggan_jax.files import read_npz, whole
@@ -53,7 +54,7 @@ def write_samples(
     write_arrays(path, arr_0=draw(z, y), z=z, y=y, **also)
 
 
-def write_arrays(path: epath.Path, **arrays: np.ndarray) -> None:
+def write_arrays(path: epath.Path, **arrays: ArrayLike) -> None:
     """An .npz, whole or not at all."""
     with whole(path) as unfinished, open(unfinished, "wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # Its stub has allow_pickle in their way.

@@ -71,7 +71,7 @@ def draw(prior: str, key: jax.Array, num: int, dim_z: int, truncation: Truncatio
     shape = num, dim_z // len(parts)
     columns = []
     for part, part_key in zip(parts, _keys(key, len(parts)), strict=True):
-        z = 1.0
+        z = jnp.ones(())
         for name, factor_key in zip(part, _keys(part_key, len(part)), strict=True):
             z = z * PRIORS[name](factor_key, shape)
         columns.append(z.astype(jnp.float32))

@@ -216,7 +216,7 @@ class Lease:
         return json.dumps(mine | {"every": EVERY, "renewed": f"{self._renewed:010d}"}, indent=2) + "\n"
 
     def _is_ours(self, text: str | None) -> bool:
-        return bool(text) and f'"id": "{self._id}"' in text
+        return text is not None and f'"id": "{self._id}"' in text
 
 
 def _now() -> float:

@@ -71,6 +71,7 @@ def ready(
         show = lambda passes: track(passes, "standing statistics")
         moments = sampling.standing_statistics(gan, weights, seed, truncation=truncation, passes=passes, track=show)
     else:
+        assert trained.binned is not None and truncation is not None  # As `described` saw to.
         moments = sampling.binned_statistics(trained.binned, truncation.threshold, swapped=statistics == "binned_as_hf")
     return Sampler(gan, weights, moments, truncation, words)
 

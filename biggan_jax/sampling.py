@@ -4,6 +4,7 @@ import functools
 import io
 import math
 from collections.abc import Callable, Iterable, Iterator
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ from biggan_jax.gan import GAN
 from biggan_jax.latents import Truncation, draw
 from biggan_jax.layers.spectral import Vectors
 from biggan_jax.sharding import constrain_batch
-from biggan_jax.types import Image, Label, Latent, Params
+from biggan_jax.types import Arrays, Image, Label, Latent, Params
 
 STANDING_BATCH = 64
 """Latents a pass of standing statistics."""
@@ -108,7 +109,8 @@ def batches_of(gan: GAN, z: Latent, y: Label, batch_size: int = 64) -> Iterator[
 def images(gan: GAN, weights: Params, batch_stats: Params, z: Latent, y: Label) -> Image:
     """G's images of one batch, float32 in [-1, 1]: made in parts over the game's mesh, then whole on every device, hence host."""
     z, y = constrain_batch(z, gan.mesh), constrain_batch(y, gan.mesh)
-    return gan.gather(gan.generator.apply({"params": weights, "batch_stats": batch_stats}, z, y, train=False))
+    made = gan.generator.apply({"params": weights, "batch_stats": batch_stats}, z, y, train=False)
+    return gan.gather(cast(Image, made))
 
 
 def divisible(gan: GAN, batch_size: int) -> int:
@@ -116,7 +118,7 @@ def divisible(gan: GAN, batch_size: int) -> int:
     return sharding.divisible(batch_size, gan.mesh)
 
 
-def to_uint8(images: np.ndarray | jax.Array) -> np.ndarray | jax.Array:
+def to_uint8(images: Arrays) -> Arrays:
     """[-1, 1] to [0, 255], rounded; on the host, or, under jit, on the devices."""
     xp = jnp if isinstance(images, jax.Array) else np
     return xp.rint((xp.clip(images, -1, 1) + 1) * 127.5).astype(xp.uint8)

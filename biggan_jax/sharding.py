@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from biggan_jax.types import UserError
+from biggan_jax.types import Array, Tree, UserError
 
 AXES = ("data", "fsdp")
 """The batch is split over both. Large arrays of the state lie in parts over fsdp; see `state_sharding`."""
@@ -92,7 +92,7 @@ def with_sharding(shapes, layout):
     return jax.tree.map(lambda s, sharding: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=sharding), shapes, layout)
 
 
-def constrain_batch(x: jax.Array, mesh: Mesh | None) -> jax.Array:
+def constrain_batch(x: Array, mesh: Mesh | None) -> Array:
     """Splits x [B, ...] drawn inside a jitted function over the mesh; identity without one.
 
     Random draws carry no sharding: without this the whole forward pass that follows them is repeated on every device.
@@ -110,7 +110,7 @@ def on_each_device(kernel, mesh: Mesh, *, otherwise):
     return lambda *arrays: (otherwise if arrays[0].shape[0] % mesh.size else split)(*arrays)
 
 
-def gather(tree, mesh: Mesh | None):
+def gather(tree: Tree, mesh: Mesh | None) -> Tree:
     """Every array of the tree whole on every device, inside a jitted function: where stored parts meet the batch.
 
     The only such place. Left to itself, the compiler lets the parts' layout leak into the activations, and pays for it

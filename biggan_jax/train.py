@@ -183,7 +183,7 @@ def make_guard(run: Run, gan: GAN, state: TrainState, writer: Writer | None) -> 
         of_state = score_in_training(run.source, run.mesh, **options)
         # Each host's linear algebra may round otherwise, and all must judge alike.
         score = lambda state: float(
-            hosts.of_the_first(np.float32(of_state(gan, state)).view(np.int32)).view(np.float32)
+            hosts.of_the_first(np.asarray(of_state(gan, state), np.float32).view(np.int32)).view(np.float32)
         )
     return Guard(
         Watch(gan, config.stability.every, images, writer),
@@ -216,6 +216,7 @@ def compile_round(gan: GAN, mesh: jax.sharding.Mesh):
 
 def state_layout(gan: GAN) -> TrainState:
     """How each array of the game's state lies on its mesh."""
+    assert gan.mesh is not None
     shapes = jax.eval_shape(functools.partial(init_state, gan), 0)
     return sharding.state_sharding(shapes, gan.mesh, split_over_data=gan.shard_update)
 

@@ -3,17 +3,21 @@
 It must not know any other room.
 """
 
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import jax
+import numpy as np
 
-Image: TypeAlias = jax.Array
+Array: TypeAlias = jax.Array | np.ndarray
+"""On the devices, or on the host."""
+
+Image: TypeAlias = Array
 """[B, H, W, 3]. float32 in [-1, 1] inside the networks, uint8 in [0, 255] everywhere else."""
 
-Label: TypeAlias = jax.Array
+Label: TypeAlias = Array
 """int32 [B] in [0, num_classes), or float32 [B, num_classes]: a mixture of classes, rows summing to one."""
 
-Latent: TypeAlias = jax.Array
+Latent: TypeAlias = Array
 """z, float32 [B, dim_z]."""
 
 Logit: TypeAlias = jax.Array
@@ -28,6 +32,12 @@ player's weights or their gradients, in order, and last the loss. An update with
 
 Params: TypeAlias = dict[str, Any]
 """A nested dict of arrays, as Linen makes it."""
+
+Arrays = TypeVar("Arrays", jax.Array, np.ndarray)
+"""What comes back lies where what was given lies."""
+
+Tree = TypeVar("Tree")
+"""Arrays in whatever structure: what comes back has the same."""
 
 
 class UserError(Exception):

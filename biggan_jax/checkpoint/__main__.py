@@ -5,6 +5,7 @@ to the bit what was saved, 1 if not.
 """
 
 import sys
+from collections.abc import Callable
 
 from biggan_jax import cli
 from biggan_jax.checkpoint import checkpoint_steps, compare, find
@@ -31,18 +32,17 @@ def check_command(path: str) -> int:
     return status
 
 
-COMMANDS = {"compare": (compare_command, 2), "check": (check_command, 1)}
+COMMANDS: dict[str, tuple[Callable[..., int], int]] = {"compare": (compare_command, 2), "check": (check_command, 1)}
 
 
 def main() -> int:
     name, *arguments = sys.argv[1:] or [""]
-    command, count = COMMANDS.get(name, (None, None))
-    if len(arguments) != count:
+    if name not in COMMANDS or len(arguments) != COMMANDS[name][1]:
         print("usage: python -m biggan_jax.checkpoint compare A B, or check PATH", file=sys.stderr)
         return cli.USER_ERROR
     cli.log_to_stderr()
     try:
-        return command(*arguments)
+        return COMMANDS[name][0](*arguments)
     except UserError as error:
         cli.fail(error)
 

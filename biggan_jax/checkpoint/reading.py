@@ -167,7 +167,7 @@ def _read_all(step_path: epath.Path) -> str:
     return f"{count} arrays, all as they were saved" if sums else f"{count} arrays that can be read, without checksums"
 
 
-def to_tree(state: TrainState) -> dict:
+def to_tree(state: Any) -> dict:
     """The state as plain dicts, so that files name arrays by field, and parts can be read alone."""
     return {
         field.name: to_tree(value) if dataclasses.is_dataclass(value := getattr(state, field.name)) else value

@@ -6,6 +6,7 @@ attention share one i.
 """
 
 import re
+from typing import Any
 
 import ml_collections
 
@@ -113,7 +114,7 @@ def infer_generator(shapes: dict[str, tuple[int, ...]]) -> dict:
         return [width for width in stages for _ in range(depth)] + [last]
 
     resolution, depth, ch = _match(widths, expected, deep)
-    found = {"family": "biggan_deep" if deep else "biggan", "resolution": resolution, "g_ch": ch}
+    found: dict[str, Any] = {"family": "biggan_deep" if deep else "biggan", "resolution": resolution, "g_ch": ch}
     gain, z = shapes["blocks.0.0.bn1.gain.weight"], shapes["linear.weight"][1]
     if "shared.weight" in shapes:
         num_classes, shared_dim = shapes["shared.weight"]

@@ -126,7 +126,7 @@ def _read_folder(path: epath.Path, suffix: str) -> tuple[dict[str, Arrays], dict
         hint = f"; it has copies of --suffix {copies}" if copies else ""
         raise UserError(f"{path} has neither {file('G').name} nor {file('D').name} nor {file('G_ema').name}{hint}")
     arrays = {name: files.read_arrays(file(name)) for name in present}
-    optimizers = {
+    optimizers: dict[str, dict] = {
         name: files.read_torch(file(f"{name}_optim"))
         for name in ("G", "D")
         if name in present and file(f"{name}_optim").exists()

@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -99,7 +100,8 @@ def complete(model: ml_collections.ConfigDict, found: dict) -> None:
 
 def merge(found: dict[str, dict]) -> dict:
     """What several files say of one model. Raises UserError where they contradict each other."""
-    merged, source = {}, {}
+    merged: dict[str, Any] = {}
+    source: dict[str, str] = {}
     for name, keys in found.items():
         for key, value in keys.items():
             if key in merged and merged[key] != value:

@@ -43,7 +43,7 @@ def summary(
     counts = np.bincount(labels, minlength=len(names))
     seen = len(labels) + len(unreadable)
     spread = lambda values: [int(np.min(values)), int(np.median(values)), int(np.max(values))] if len(values) else None
-    empty = [names[i] for i in np.flatnonzero(counts == 0)]
+    empty = [names[i] for i in np.flatnonzero(counts == 0).tolist()]
     pairs = _in_two_classes(np.asarray(digests, np.uint64), labels, files)
     return {
         "images": len(labels),

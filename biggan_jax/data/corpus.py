@@ -6,7 +6,7 @@ A corpus is classes by name and, for each split, parts: each part becomes one sh
 import collections
 import dataclasses
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from etils import epath
@@ -37,7 +37,7 @@ class Corpus:
     """notes: what was passed over, for people."""
 
     class_names: tuple[str, ...]
-    splits: dict[str, list[Part]]
+    splits: Mapping[str, Sequence[Part]]
     notes: tuple[str, ...] = ()
 
 
@@ -123,7 +123,7 @@ class Choice(NamedTuple):
         kept = [label for label in labels if label in self.new]
         if not kept:
             return None
-        return self.new[max(kept, key=lambda label: self.rank[label]) if self.rank else kept[0]]
+        return self.new[max(kept, key=self.rank.__getitem__) if self.rank else kept[0]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,15 +147,15 @@ class Examples:
             if features is None:
                 yield f"{where}: no example"
                 continue
-            stored = features[self.image].bytes_list.value if self.image in features else ()
-            labels = features[self.label].int64_list.value if self.label in features else ()
+            stored = features[self.image].bytes_list.value if self.image in features else []
+            labels = features[self.label].int64_list.value if self.label in features else []
             if len(stored) != 1:
                 yield f"{where}: no picture in {self.image!r}, only {', '.join(sorted(features))}"
                 continue
             label = self.choice(labels) if self.choice else labels[0] if len(labels) == 1 else None
             if label is None or label < 0:  # TFDS gives -1 where a label is not public.
                 continue
-            names = features[self.name].bytes_list.value if self.name and self.name in features else ()
+            names = features[self.name].bytes_list.value if self.name and self.name in features else []
             yield Item(names[0].decode(errors="replace") if names else where, label, stored[0])
 
     def _features(self):
@@ -178,7 +178,9 @@ def examples(pattern: str, *, image: str, label: str, parallel, classes: str | N
     if not paths:
         raise UserError(f"--in={pattern} matches no file")
     names = _read_names(classes) if classes else None
-    counts = sum(parallel(Examples.labels, [Examples(path, image, label) for path in paths]), collections.Counter())
+    counts: collections.Counter[int] = collections.Counter()
+    for found in parallel(Examples.labels, [Examples(path, image, label) for path in paths]):
+        counts.update(found)
     if not counts:
         raise UserError(f"no example in --in={pattern} has labels in {label!r}; give --label_key")
     strange = [value for value in counts if value < 0 or (names and value >= len(names))]

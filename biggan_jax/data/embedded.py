@@ -51,7 +51,7 @@ def _split(gray: np.ndarray, labels: np.ndarray, split: str, held_out: int) -> I
 def _package_file(package: str, path: str) -> pathlib.Path:
     # Found, not imported: the packages take seconds and need more than the file.
     spec = importlib.util.find_spec(package)
-    if spec is None:
+    if spec is None or spec.origin is None:
         raise UserError(
             f"this data set is read from the package {package}, which is not installed: pip install 'biggan-jax[demo]'"
         )

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 cv2.setNumThreads(1)  # Pictures are worked on in parallel; threads within one only get in each other's way.
 
@@ -81,7 +82,7 @@ def opened(encoded: bytes) -> Iterator[Image.Image]:
         with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
             if not 0 < image.width * image.height <= MOST_PIXELS:
                 raise UnreadableError(f"{image.width} x {image.height} pixels are not 1 to {MOST_PIXELS:,}")
-            tile = [image.tag_v2.get(edge, 0) for edge in (322, 323)] if image.format == "TIFF" else (0, 0)
+            tile = [image.tag_v2.get(edge, 0) for edge in (322, 323)] if isinstance(image, TiffImageFile) else (0, 0)
             if tile[0] * tile[1] > MOST_IN_A_TILE:
                 raise UnreadableError(f"tiles of {tile[0]} x {tile[1]} pixels are more than {MOST_IN_A_TILE:,}")
             yield image

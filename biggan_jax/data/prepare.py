@@ -131,7 +131,7 @@ def training(out: epath.Path, dataset: str, classes: int) -> str:
     if not preset:
         return f"no preset has {size} pixels; they have {', '.join(map(str, PRESETS))}"
     changes = {"data.name": "tfds", "data.dataset": dataset, "data.dir": str(out)}
-    changes |= {"model.num_classes": classes if classes > 1 else 0, "data.resize": RESIZE.value}
+    changes |= {"model.num_classes": str(classes if classes > 1 else 0), "data.resize": RESIZE.value}
     overrides = [f"--config.{key}={value}" for key, value in changes.items()]
     return shlex.join(
         ["python", "-m", "biggan_jax.main", f"--config={preset}", f"--workdir=runs/{out.name}", *overrides]

@@ -43,7 +43,7 @@ def _allow_open_files(shards: int) -> None:
 
 
 @functools.cache
-def example_type() -> type:
+def example_type() -> Any:
     """TensorFlow's Example, which TFDS carries along: imported late, since that takes a second."""
     from tensorflow_datasets.proto import tf_example_pb2
 
@@ -85,7 +85,7 @@ class Records:
     def read(self, numbers: np.ndarray, across: np.ndarray) -> Reading:
         images = np.empty((len(numbers), self.resolution, self.resolution, 3), np.uint8)
         labels = np.empty(len(numbers), np.int32)
-        unreadable = []
+        unreadable: list[str] = []
 
         def fill(rows: np.ndarray) -> None:
             for row in rows.tolist():

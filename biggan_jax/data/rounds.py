@@ -85,7 +85,7 @@ def read_ahead(
 
 
 def _watched(rounds: Iterator[tuple[Any, tuple[str, ...]]], limit: int) -> Iterator[Any]:
-    seen = set()
+    seen: set[str] = set()
     for batch, unreadable in _told(rounds):
         for what in set(unreadable) - seen:
             seen.add(what)

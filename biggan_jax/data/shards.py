@@ -206,7 +206,7 @@ def _claimed(out: epath.Path, plan: str) -> Iterator[None]:
 
 def _summary(jobs: Sequence[Job], names: tuple[str, ...]) -> dict[str, Any]:
     keys = "labels", "sizes", "digests", "unreadable"
-    joined = {key: [] for key in keys}
+    joined: dict[str, list[np.ndarray]] = {key: [] for key in keys}
     for job in jobs:
         with job.seen() as seen:
             for key in keys:
@@ -218,7 +218,8 @@ def _summary(jobs: Sequence[Job], names: tuple[str, ...]) -> dict[str, Any]:
         with jobs[shard].seen() as seen:
             return str(seen["files"][i - (ends[shard] - len(joined["labels"][shard]))])
 
-    return check.summary(names=names, files=file, **{key: np.concatenate(joined[key]) for key in keys})
+    whole = {key: np.concatenate(joined[key]) for key in keys}
+    return check.summary(names=names, files=file, **whole)  # type: ignore[arg-type]
 
 
 def _describe(out: epath.Path, name: str, form: Form, class_names: tuple[str, ...], jobs: dict[str, list[Job]]) -> None:

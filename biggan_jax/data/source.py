@@ -20,7 +20,8 @@ class Reading(NamedTuple):
 class Source(Protocol):
     """Images by number, from 0 to len - 1. May be sent to another process."""
 
-    num_classes: int
+    @property
+    def num_classes(self) -> int: ...
 
     def __len__(self) -> int: ...
 

@@ -120,7 +120,7 @@ OWN_FEATURES = "tensorflow_datasets.core.features."
 
 
 @contextlib.contextmanager
-def _own_features_only(connector: type) -> Iterator[None]:
+def _own_features_only(connector: Any) -> Iterator[None]:
     """To find a feature's class, TFDS imports whatever module a set's files name: only its own may be named."""
     looks_up = vars(connector)["cls_from_name"]
 

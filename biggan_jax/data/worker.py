@@ -26,6 +26,8 @@ def begin(*_) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
 
+    assert parent is not None, "not a worker"
+
     def watch() -> None:
         multiprocessing.connection.wait([parent.sentinel])
         os._exit(1)

@@ -10,6 +10,7 @@ Each writes OUT.png, to look at, and OUT.npz, which `sample --latents=OUT.npz` r
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from absl import flags
@@ -163,8 +164,8 @@ def find(trained: TrainedGenerator, out: epath.Path) -> None:
     what = ATTRIBUTE.value or LABELS.value
     print(f"{what}: held-out accuracy {found.accuracy:.3f}, chance {found.chance:.3f}, of {len(z)} samples")
     strip(out, sampler, z[:SHOWN], y[:SHOWN], found.vector, ATTRIBUTE.value)
-    also = {"accuracy": found.accuracy, "chance": found.chance}
-    latent_files.write_arrays(npz(out), direction=found.vector, attribute=ATTRIBUTE.value or "", **also)
+    also: dict[str, Any] = {"attribute": ATTRIBUTE.value or "", "accuracy": found.accuracy, "chance": found.chance}
+    latent_files.write_arrays(npz(out), direction=found.vector, **also)
 
 
 def move(trained: TrainedGenerator, out: epath.Path) -> None:
@@ -180,7 +181,7 @@ def samples(trained: TrainedGenerator, usual: int) -> tuple[Sampler, np.ndarray,
     if LATENTS.value:
         z, y, stored = latent_files.read_latents(LATENTS.value, trained.gan)
         return sampler_flags.ready(trained, sampler_flags.truncation_or(stored, trained)), z, y
-    label = CLASS.value and class_id(trained, CLASS.value)
+    label = class_id(trained, CLASS.value) if CLASS.value else None
     sampler = sampler_flags.ready(trained, sampler_flags.truncation_of(trained))
     num = NUM.value or usual
     y = np.arange(num) % max(trained.gan.num_classes, 1) if label is None else np.full(num, label)
@@ -202,14 +203,14 @@ def strip(
     words = [f"{step:+.1f}" for step in steps]
     if attribute in shown:
         words = [f"{word}: {value:.2f}" for word, value in zip(words, shown[attribute], strict=True)]
-    show(out, images.reshape(n, columns, *images.shape[1:]), [[]] * (n - 1) + [words])
+    show(out, [*images.reshape(n, columns, *images.shape[1:])], [[]] * (n - 1) + [words])
     return z
 
 
 def invert(trained: TrainedGenerator, out: epath.Path) -> None:
     """What was looked for, what each restart found, and how near that is."""
     target = read_picture(PICTURE.value, trained.gan.generator.resolution)
-    label = CLASS.value and class_id(trained, CLASS.value)
+    label = class_id(trained, CLASS.value) if CLASS.value else None
     sampler = sampler_flags.ready(trained, sampler_flags.truncation_of(trained))
     found = inversion.invert(
         sampler,
@@ -223,7 +224,7 @@ def invert(trained: TrainedGenerator, out: epath.Path) -> None:
     )
     loss, db = found.began
     print(f"loss {loss:.4f} to {found.loss[0]:.4f}, PSNR {db:.1f} to {found.psnr[0]:.1f} dB")
-    show(out, [[target, *found.images]], [["picture", *(f"{value:.1f} dB" for value in found.psnr)]])
+    show(out, [np.stack([target, *found.images])], [["picture", *(f"{value:.1f} dB" for value in found.psnr)]])
     latent_files.write_samples(npz(out), sampler, found.z[:1], found.y[:1], loss=found.loss[:1], psnr=found.psnr[:1])
 
 

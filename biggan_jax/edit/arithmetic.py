@@ -1,5 +1,7 @@
 """Owns sums of classes and of latents: what `king - man + woman` is for words. Must not know files nor pictures."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 Terms = list[tuple[float, int]]
@@ -17,7 +19,7 @@ def class_weights(terms: Terms, num_classes: int) -> np.ndarray:
     return weights
 
 
-def weighted_sum(factors: list[float], rows: np.ndarray) -> np.ndarray:
+def weighted_sum(factors: Sequence[float], rows: np.ndarray) -> np.ndarray:
     """rows [terms, D], each times its factor, added up: float32 [D]."""
     return np.asarray(factors, np.float32) @ rows
 

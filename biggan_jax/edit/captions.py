@@ -40,7 +40,7 @@ def _enlarged(images: np.ndarray) -> np.ndarray:
     return images.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
-def _fitting(words: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+def _fitting(words: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
     while font.getlength(words) > width:
         words = words.removesuffix("\N{HORIZONTAL ELLIPSIS}")[:-1] + "\N{HORIZONTAL ELLIPSIS}"
     return words

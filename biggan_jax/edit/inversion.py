@@ -72,7 +72,8 @@ def invert(
     floats = sampler.floats(z, y, restarts)
     loss, images = np.asarray(_distance(floats, wanted)), sampling.to_uint8(floats)
     order = np.argsort(loss, kind="stable")
-    return Inversion(*(array[order] for array in (z, y, images, loss, psnr(images, target))), began)
+    images = images[order]
+    return Inversion(z[order], y[order], images, loss[order], psnr(images, target), began)
 
 
 def psnr(images: np.ndarray, target: np.ndarray) -> np.ndarray:
@@ -108,5 +109,5 @@ def _distance(images: Image, wanted: jax.Array) -> jax.Array:
         levels.append(jnp.abs(difference).mean((1, 2, 3)) + jnp.square(difference).mean((1, 2, 3)))
         n, size = difference.shape[:2]
         if size <= SMALLEST:
-            return sum(levels) / (2 * len(levels))
+            return jnp.stack(levels).sum(0) / (2 * len(levels))
         difference = difference.reshape(n, size // 2, 2, size // 2, 2, 3).mean((2, 4))

@@ -41,12 +41,12 @@ def cached(kind: str, made_of: str, make: Callable[[], Arrays]) -> Arrays:
     arrays = None
     with contextlib.suppress(UserError):  # Damaged, or not there.
         arrays = read_npz(path)
-    if not all_say(arrays is not None):
+    if not all_say(arrays is not None) or arrays is None:
         arrays = make()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with whole(path, by=nobody_elses()) as unfinished, open(unfinished, "wb") as file:
-                np.savez(file, **arrays)
+                np.savez(file, **arrays)  # type: ignore[arg-type]  # Its stub has allow_pickle in their way.
         except OSError as error:
             logger.warning("%s cannot be kept for another time: %s", path, error)
     return arrays if jax.process_count() == 1 else _of_the_first(arrays)

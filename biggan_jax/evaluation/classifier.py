@@ -3,6 +3,8 @@
 It must not see held-out or generated images while it is fitted.
 """
 
+from typing import cast
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -37,7 +39,7 @@ class Network(nn.Module):
 def fit(source: Source, *, seed: int = 0, steps: int = 1500, batch_size: int = 64) -> Params:
     """Fits by Adam with a cosine schedule, on images shifted by up to a sixteenth of their size, cropped in the middle."""
     network = Network(source.num_classes)
-    params = network.init(jax.random.key(seed), to_float(_read(source, np.arange(1)).images))
+    params = cast(Params, network.init(jax.random.key(seed), to_float(_read(source, np.arange(1)).images)))
     optimizer = optax.adam(optax.cosine_decay_schedule(2e-3, steps))
     opt_state = optimizer.init(params)
 

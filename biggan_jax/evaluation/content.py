@@ -6,6 +6,7 @@ import jax
 import numpy as np
 from etils import epath
 
+from biggan_jax.data.records import Records
 from biggan_jax.data.source import Images, Source
 from biggan_jax.evaluation.cache import cached, digest
 from biggan_jax.progress import track
@@ -15,6 +16,7 @@ def digest_of(source: Source) -> str:
     """Hex digits, equal for sources that read the same images with the same labels: of the arrays, or of the shards' bytes."""
     if isinstance(source, Images):
         return digest({"images": source.images, "labels": source.labels})
+    assert isinstance(source, Records)
     total = hashlib.sha256(f"{source.resolution} {source.resize} {source.draft} {source.fields}\n".encode())
     for file in track(source.files, "reading shards"):
         total.update(f"{file.skip} {file.take} {_of_file(epath.Path(file.filename))}\n".encode())

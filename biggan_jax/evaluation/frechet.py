@@ -13,7 +13,7 @@ from biggan_jax.types import UserError
 class Moments(NamedTuple):
     """Of `count` features: mean float64 [D] and unbiased covariance float64 [D, D]."""
 
-    count: int
+    count: int  # type: ignore[assignment]  # In the place of a method of tuples.
     mean: np.ndarray
     covariance: np.ndarray
 

@@ -32,12 +32,12 @@ class Scores(NamedTuple):
 
 def scores(samples: Seen, reference: Reference, wanted: Sequence[str], mesh: Mesh | None = None) -> Scores:
     """Of the names in SCORES that are wanted. Raises UserError where there are too few images for one."""
-    overall, by_class = {}, {}
+    found = Scores({}, {})
     for name in wanted:
         figures, classes = choose(SCORES, "the score", name)(samples, reference, mesh)
-        overall |= figures
-        by_class |= classes
-    return Scores(overall, by_class)
+        found.overall.update(figures)
+        found.by_class.update(classes)
+    return found
 
 
 def _fid(samples: Seen, reference: Reference, mesh: Mesh | None) -> Scores:

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import numpy as np
@@ -97,7 +97,7 @@ def _classifier(_: str | None, training: Training | None) -> FeatureNetwork:
 
     def apply(params: Params, images: Image) -> Outputs:
         logits, features = network.apply(params, to_float(images))
-        return Outputs(features, logits)
+        return Outputs(cast(jax.Array, features), cast(jax.Array, logits))
 
     return _network("classifier", params, apply, resizer="none", note=NOT_COMPARABLE, labels="data")
 

@@ -14,7 +14,7 @@ def tf1_bilinear(images: Image, size: int) -> jax.Array:
     further as its centre does, and where images become smaller nothing is averaged. jax.image.resize does both otherwise,
     and FIDs through it are other numbers (Parmar et al. 2022).
     """
-    return _along(_along(images.astype(jnp.float32), 2, size), 1, size)
+    return _along(_along(jnp.asarray(images, jnp.float32), 2, size), 1, size)
 
 
 def _along(x: jax.Array, axis: int, size: int) -> jax.Array:

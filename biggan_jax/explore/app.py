@@ -61,8 +61,9 @@ def make_app(studio: Studio, about: dict[str, Any]) -> Starlette:
         yield json.dumps({"seconds": round(time.perf_counter() - began, 3)}) + "\n"
 
     async def whole(view: View) -> np.ndarray:
-        batches, parts = studio.draw(view), []
-        while sum(map(len, parts)) < view.num:
+        batches = studio.draw(view)
+        parts: list[np.ndarray] = []
+        while sum(len(part) for part in parts) < view.num:
             async with drawing:  # Given up in between, so that others need not wait for all of it.
                 parts.append(await run_in_threadpool(next, batches))
         return np.concatenate(parts)
@@ -83,9 +84,11 @@ def make_app(studio: Studio, about: dict[str, Any]) -> Starlette:
         view = view_of(request)
         z, y = await run_in_threadpool(studio.latents, view)
         truncation = studio.sampler(view.truncation).truncation
-        also = {"truncation": truncation.threshold, "truncation_kind": truncation.kind} if truncation else {}
+        arrays = {"arr_0": await whole(view), "z": z, "y": _labels(y)}
+        if truncation:
+            arrays |= {"truncation": np.asarray(truncation.threshold), "truncation_kind": np.asarray(truncation.kind)}
         file = io.BytesIO()
-        np.savez(file, arr_0=await whole(view), z=z, y=_labels(y), **also)
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # Its stub has allow_pickle in their way.
         return _file(file.getvalue(), "application/x-npz", about, view, "npz")
 
     routes = [

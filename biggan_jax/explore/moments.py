@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -11,6 +11,7 @@ from biggan_jax import sampling
 from biggan_jax.checkpoint import TrainedGenerator
 from biggan_jax.evaluation.cache import cached
 from biggan_jax.evaluation.content import digest_of_tree
+from biggan_jax.gan import GAN
 from biggan_jax.latents import Truncation
 from biggan_jax.progress import track
 from biggan_jax.types import Params
@@ -57,6 +58,7 @@ def moments_of(trained: TrainedGenerator, weights: Params, statistics: str, kind
         if threshold is None and untruncated is not None:
             return untruncated
         share = np.interp(1.0 if threshold is None else threshold, thresholds, np.linspace(0, 1, len(thresholds)))
+        assert bins is not None  # Without them no threshold is offered.
         return sampling.binned_statistics(bins, float(share), swapped=statistics == "binned_as_hf")
 
     return Moments(at, said)
@@ -71,18 +73,17 @@ def _measured(trained: TrainedGenerator, weights: Params, kind: str, passes: int
     content = digest_of_tree(weights)
     rows = []
     for truncation in track(truncations, "moments by truncation"):
-        measure = functools.partial(
-            sampling.standing_statistics,
-            *(gan, weights, 0),
-            truncation=truncation,
-            passes=passes,
-            batch_size=BATCH_SIZE,
-        )
+        options = {"truncation": truncation, "passes": passes, "batch_size": BATCH_SIZE}
+        measure = functools.partial(_named_moments, gan, weights, options)
         made_of = f"{content} {trained.config.dtype} {trained.config.model} {truncation} {passes} x {BATCH_SIZE}"
-        arrays = cached("moments", made_of, lambda measure=measure: _named(measure()))
+        arrays = cached("moments", made_of, measure)
         rows.append(jax.tree.unflatten(tree, [arrays[name] for name in _named(trained.stats["batch_stats"])]))
     bins = jax.tree.map(lambda *bins: np.stack(bins), *rows[1:]) if rows[1:] else None
     return rows[0], bins
+
+
+def _named_moments(gan: GAN, weights: Params, options: dict[str, Any]) -> dict[str, np.ndarray]:
+    return _named(sampling.standing_statistics(gan, weights, 0, **options))
 
 
 def _named(tree: Params) -> dict[str, np.ndarray]:

@@ -45,12 +45,12 @@ class Studio:
             seeds = [(view.start.seed + i) % SEEDS for i in range(view.num)]
             z = np.concatenate([sampler.latents(1, seed) for seed in seeds])
         else:
-            ends = (sampler.latents(1, end.seed) for end in (view.start, view.goal))
-            (z,) = between_latents(*ends, share, spherical=True)
+            start, goal = (sampler.latents(1, end.seed) for end in (view.start, view.goal))
+            (z,) = between_latents(start, goal, share, spherical=True)
         if not self.gan.num_classes:
             return z, np.zeros(view.num, np.int32)
-        start, goal = self._weights(view.start), self._weights(view.goal or view.start)
-        return z, start + share[:, None] * (goal - start)
+        first, last = self._weights(view.start), self._weights(view.goal or view.start)
+        return z, first + share[:, None] * (last - first)
 
     def draw(self, view: View) -> Iterator[np.ndarray]:
         """Images uint8 [up to BATCH_SIZE, H, W, 3], one batch after the other, as they are asked for."""

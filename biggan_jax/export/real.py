@@ -10,7 +10,8 @@ from etils import epath
 
 from biggan_jax.data import make_source, tfds
 from biggan_jax.data.picture import UnreadableError
-from biggan_jax.data.source import Source
+from biggan_jax.data.records import Records
+from biggan_jax.data.source import Images, Source
 from biggan_jax.progress import track
 
 
@@ -26,8 +27,9 @@ def real_set(config: ml_collections.ConfigDict, which: str) -> Source:
 
 def labels_of(source: Source) -> np.ndarray:
     """The label of each image that has one, int [N]; no picture is decoded."""
-    if hasattr(source, "labels"):
+    if isinstance(source, Images):
         return source.labels
+    assert isinstance(source, Records)
     labels = []
     for number in track(range(len(source)), "labels"):
         with contextlib.suppress(UnreadableError):

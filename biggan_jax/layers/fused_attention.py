@@ -6,6 +6,7 @@ own memory, so that the softmax needs no running maximum, unlike in Dao et al. 2
 """
 
 import functools
+from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
@@ -80,7 +81,7 @@ def _call(kernel, name, by_query, whole, out_by_query, out_whole, products, inte
     )(*by_query, *whole)
 
 
-def busy_flops(name: str, operands: list[tuple[int, ...]]) -> int:
+def busy_flops(name: str, operands: Sequence[tuple[int, ...]]) -> int:
     """FLOPs for which the kernel of that name keeps the matrix units busy: they work on 128 columns, filled or not. For plans."""
     (images, queries, d), (_, keys, e) = operands[0], operands[-1]
     d, e = (pl.cdiv(size, 128) * 128 for size in (d, e))

@@ -9,6 +9,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from biggan_jax.types import Label
+
 orthogonal = nn.initializers.orthogonal()
 
 Dense = functools.partial(nn.Dense, kernel_init=orthogonal)
@@ -69,7 +71,7 @@ def _shifted_sum(y: jax.Array, few: int) -> jax.Array:
     _, h, w, _ = y.shape
     y = jnp.pad(y, ((0, 0), (1, 1), (1, 1), (0, 0)))
     tap = lambda i, j: y[:, i : i + h, j : j + w, (3 * i + j) * few :][..., :few]
-    return sum(tap(i, j) for i in range(3) for j in range(3))
+    return functools.reduce(jnp.add, (tap(i, j) for i in range(3) for j in range(3)))
 
 
 @jax.custom_vjp
@@ -95,7 +97,7 @@ class ClassEmbedding(nn.Module):
     features: int
 
     @nn.compact
-    def __call__(self, y: jax.Array) -> jax.Array:
+    def __call__(self, y: Label) -> jax.Array:
         embedding = self.param("embedding", orthogonal, (self.num_classes, self.features))
         if jnp.issubdtype(y.dtype, jnp.integer):
             return look_up(embedding, y)

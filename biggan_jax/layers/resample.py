@@ -97,8 +97,8 @@ conv_pool.defvjp(lambda x, kernel: (conv_pool(x, kernel), (x, kernel)), _conv_po
 
 def _spread(kernel: jax.Array) -> jax.Array:
     """[3, 3, in, out] to [4, 4, in, out]: the sum of the kernel's four copies in the corners."""
-    rows = sum(jnp.pad(kernel, ((i, 1 - i), (0, 0), (0, 0), (0, 0))) for i in (0, 1))
-    return sum(jnp.pad(rows, ((0, 0), (i, 1 - i), (0, 0), (0, 0))) for i in (0, 1))
+    rows = jnp.add(*(jnp.pad(kernel, ((i, 1 - i), (0, 0), (0, 0), (0, 0))) for i in (0, 1)))
+    return jnp.add(*(jnp.pad(rows, ((0, 0), (i, 1 - i), (0, 0), (0, 0))) for i in (0, 1)))
 
 
 def _conv(x: jax.Array, kernel: jax.Array) -> jax.Array:

@@ -141,7 +141,7 @@ class Discriminator(nn.Module):
     @nn.compact
     def __call__(self, x: Image, y: Label | None = None) -> Logit:
         block = rematerialised(DiscriminatorBlock) if self.remat else DiscriminatorBlock
-        x = x.astype(self.dtype)
+        x = jnp.asarray(x, self.dtype)
         for i, width in enumerate(WIDTHS[self.resolution].discriminator):
             down = x.shape[1] > smallest_size(self.resolution)
             x = block(width * self.ch, down, i == 0, self.wide, self.dtype, name=f"block_{i}")(x)

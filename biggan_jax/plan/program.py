@@ -111,7 +111,7 @@ def useful_flops(config: ml_collections.ConfigDict) -> float:
     with jax.default_device(cpu):
         state = jax.eval_shape(functools.partial(init_state, gan), 0)
         lowered = jax.jit(functools.partial(train_step, gan)).lower(state, batch_shapes(config))
-        return lowered.cost_analysis()["flops"]
+        return (lowered.cost_analysis() or {})["flops"]
 
 
 def compile(lowered: jax.stages.Lowered, target: str, folder: pathlib.Path | None = None) -> Program:
@@ -173,7 +173,7 @@ def _compile(lowered: jax.stages.Lowered, content: str) -> Program:
     cost = compiled.cost_analysis() or {}
     return Program(
         content=content,
-        text=compiled.as_text(),
+        text=compiled.as_text() or "",
         memory=held_bytes(compiled),
         limit=None,
         flops=cost.get("flops"),

@@ -111,7 +111,7 @@ def _shortened(words: str, letters: int) -> str:
     return words if len(words) <= letters else f"{words[: letters - 2]}.."
 
 
-def _fitting(words: str, font: ImageFont.FreeTypeFont, room: float) -> str:
+def _fitting(words: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: float) -> str:
     letters = len(words)
     while letters > 3 and font.getlength(_shortened(words, letters)) > room:
         letters -= 1
@@ -122,5 +122,5 @@ def _lines(words: str) -> int:
     return words.count("\n") + 1
 
 
-def _width(words: str, font: ImageFont.FreeTypeFont) -> float:
+def _width(words: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> float:
     return max(font.getlength(line) for line in words.split("\n"))

@@ -95,7 +95,7 @@ def _decide(
 ) -> tuple[int, int, int]:
     """(attempt, the step to go back to, whether the run is refused), and the record of what was decided."""
     seen = events(workdir)
-    last = seen[-1] if seen else {"action": "none", "attempt": 0}
+    last: Record = seen[-1] if seen else {"action": "none", "attempt": 0}
     attempt = max([last["attempt"], *attempts.values()])
     if last["action"] == "rollback":
         return _after_rollback(last)
@@ -134,12 +134,12 @@ def message(event: Record, workdir: epath.Path) -> str:
         kept.append(f"step {event['checkpoint']} is kept from before")
     if event["best"] is not None:
         kept.append(f"step {event['best']} has the best score, in checkpoints/{event['best']}")
-    kept = ", ".join(kept) or "no checkpoint is from before"
+    what = ", ".join(kept) or "no checkpoint is from before"
     used = f" ({event['attempt']} used, stability.rollbacks allows how many)" if event["attempt"] else ""
     ways = [] if event["checkpoint"] is None else [f"rollback goes on from before it{used}"]
     ways += [] if event["signal"] == NonFinite.SIGNAL else ["ignore from the latest checkpoint"]
     how = f"; --config.stability.on_collapse={', '.join(ways)}" if ways else ""
-    return f"the run in {workdir} collapsed: {event['sentence']}; {kept}; {workdir / FILE} says more{how}"
+    return f"the run in {workdir} collapsed: {event['sentence']}; {what}; {workdir / FILE} says more{how}"
 
 
 def _what_now(event: Record) -> str:

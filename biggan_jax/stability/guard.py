@@ -20,14 +20,14 @@ class Guard:
 
     To resume exactly, what a checkpoint's round showed must be recorded before the checkpoint is saved: `at_once`.
 
-    score: a function of the state, called every `score_every` rounds (0: never); nonfinite_limit: of NonFinite.excess; expected:
+    score: a function of the state, called every `score_every` rounds, or None; nonfinite_limit: of NonFinite.excess; expected:
     of config.expected_scores; history: the records that led here; ignored: signals whose verdict was heard before.
     """
 
     watch: Watch
     nonfinite: NonFinite
     nonfinite_limit: int
-    score: Callable[[TrainState], float]
+    score: Callable[[TrainState], float] | None
     score_every: int
     expected: Sequence[tuple[int, float]]
     history: list[Record]
@@ -49,9 +49,9 @@ class Guard:
     def after_step(self, step: int, state: TrainState, metrics: Metrics, *, at_once: bool = False) -> Verdict | None:
         """What is wrong, once it is known: looks are fetched a round late, unless it has to be known at once."""
         self.nonfinite.after_step(step, metrics)
-        due = self.score_every and step % self.score_every == 0
-        self.latest_score = self.score(state) if due else None
-        if due:
+        self.latest_score = None
+        if self.score is not None and step % self.score_every == 0:
+            self.latest_score = self.score(state)
             logger.info("step %d: score %.4g", step, self.latest_score)
         found = [self.watch.after_step(step, state, metrics, self.latest_score)]
         if at_once:

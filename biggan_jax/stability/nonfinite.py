@@ -56,7 +56,7 @@ class NonFinite:
         return [
             name
             for player, names in self._names.items()
-            for name, bad in zip(names, np.atleast_2d(faults[player]).any(0), strict=True)
+            for name, bad in zip(names, np.any(np.atleast_2d(faults[player]), axis=0), strict=True)
             if bad
         ]
 

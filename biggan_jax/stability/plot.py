@@ -5,8 +5,8 @@ import contextlib
 import functools
 import math
 import re
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from etils import epath
@@ -115,7 +115,7 @@ def summary(looks: list[Record], player: str, rows: int) -> str:
 
 def checkpoint_table(singular: dict[str, list[float]], player: str) -> str:
     """A table for people of one checkpoint's values, from input to output."""
-    table = [("weight", "sigma_0", "sigma_1", "sigma_2", "sigma_0/sigma_1")]
+    table: list[tuple[str, ...]] = [("weight", "sigma_0", "sigma_1", "sigma_2", "sigma_0/sigma_1")]
     for layer in sorted(singular, key=lambda name: _place(name, player)):
         values = _three(singular[layer])
         table.append((layer, *map(_figure, values), _ratio(values)))
@@ -206,6 +206,7 @@ def layers_figure(run: Run, player: str) -> Figure:
 def signals_figure(run: Run) -> Figure:
     """Every signal over steps, then what each of the guard's rules made of them, with its threshold; and the events."""
     names = dict.fromkeys(name for look in run.looks for name in look["signals"])
+    panels: dict[str, tuple[Callable[..., Any], Rule | None]]
     panels = {name: (functools.partial(signal, name=name), None) for name in names}
     panels |= {f"guard: {rule.signal}": (functools.partial(judged, rule=rule), rule) for rule in RULES}
     panels = {title: panel for title, panel in panels.items() if len(panel[0](run.looks)[0])}
@@ -415,7 +416,7 @@ def _ratio(values) -> str:
     return _figure(values[0] / values[1])
 
 
-def _aligned(table: list[tuple[str, ...]]) -> str:
+def _aligned(table: Sequence[Sequence[str]]) -> str:
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = []
     for name, *figures in table:

@@ -1,6 +1,6 @@
 """Owns one look at a state: the signals by which health and collapse show. Must not know how often, nor what follows from them."""
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import flax.linen as nn
 import jax
@@ -84,7 +84,7 @@ def with_features(gan: GAN, weights: Params, x: Image, y: Label) -> tuple[Logit,
         return method(*args, **kwargs)
 
     with nn.intercept_methods(keep):
-        logits = gan.discriminator.apply({"params": weights}, x, y)
+        logits = cast(Logit, gan.discriminator.apply({"params": weights}, x, y))
     return logits, kept[0]
 
 

@@ -109,6 +109,7 @@ def by_rule(rule: Rule, records: Sequence[Record]) -> Verdict | None:
     # A run that was never well has no look from before; nothing is known of what was before its first.
     onset, alive = records[max(len(records) - ill - 1, 0)]["step"], ill < len(records)
     value = rule.value(records)
+    assert value is not None, "a rule that says nothing is not broken"
     beyond = "below" if rule.below else "above"
     sentence = (
         f"{rule.sentence} ({rule.signal} {value:.3g}{rule.unit}, {beyond} {rule.threshold:g}, {_since(onset, alive)})"

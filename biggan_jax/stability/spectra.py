@@ -117,7 +117,7 @@ def _leading(gram: jax.Array, k: int) -> jax.Array:
     By powers of the matrix, one eigenvector after another: its square, the square of that, and so on, is at last the
     projection on the first. Products are all it takes. Of `eigh`, several devices of one CPU wait for each other for good.
     """
-    found = []
+    found: list[jax.Array] = []
     for _ in range(k):
         square = lambda _, power: _unit_trace(_einsum("mpq,mqr->mpr", power, power))
         power = jax.lax.fori_loop(0, SQUARINGS, square, _unit_trace(gram))
@@ -143,7 +143,7 @@ def _orthonormal(new: jax.Array, rows: jax.Array, *, least: float) -> jax.Array:
     Once is not enough, twice is: what then loses half its length lies, but for rounding, in the span of the others.
     """
     new = new - _einsum("mbp,mpn->mbn", _einsum("mbn,mpn->mbp", new, rows), rows)
-    done = []
+    done: list[jax.Array] = []
     for row in jnp.moveaxis(new, 1, 0):
         for other in done:
             row = row - jnp.sum(other * row, axis=-1, keepdims=True) * other

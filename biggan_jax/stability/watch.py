@@ -33,7 +33,7 @@ class Watch:
     def __init__(self, gan: GAN, every: int, images: dict, writer: Writer | None):
         self.every, self._images, self._writer = every, images, writer
         self._look = jax.jit(functools.partial(look, gan), out_shardings=gan.mesh and sharding.replicated(gan.mesh))
-        self._pending: tuple[int, Look, Metrics] | None = None
+        self._pending: tuple[int, Look, dict[str, jax.Array | float]] | None = None
 
     def begin(self, state: TrainState) -> Record | None:
         """The look at a run before its first round, to compare later ones with."""
