@@ -3,17 +3,21 @@ PYTHON ?= python3
 VENV ?= .venv
 OUT ?= runs/demo
 SEED ?= 0
+# What the quick suite is run with: EXTRAS=dev,tf has TensorFlow there, too.
+EXTRAS ?= dev
 BIN := $(VENV)/bin
+QUICK := not slow and not plan and not tf and not browser
 
-.PHONY: help demo test test-slow test-plan test-tf test-torch parity plans lint clean
+# All that help lists.
+.PHONY: $(shell sed -n 's/^\([a-z-]*\):.*\#\#.*/\1/p' $(MAKEFILE_LIST))
 help:  ## This list.
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 demo: $(VENV)/installed-demo  ## Train on real digits, draw samples, judge them. SEED=1 OUT=DIR vary it.
 	$(BIN)/python -m biggan_jax.demo --seed=$(SEED) --out=$(OUT)
 
-test: $(VENV)/installed-dev  ## The whole quick suite.
-	$(BIN)/python -m pytest -m "not slow and not plan and not tf and not browser" -n 2 --dist loadfile --durations=10
+test: $(VENV)/installed-$(EXTRAS)  ## The whole quick suite.
+	$(BIN)/python -m pytest -m "$(QUICK)" -n 2 --dist loadfile --durations=10
 
 test-slow: $(VENV)/installed-dev  ## What takes minutes: the demo's quality bar, faults of real processes, collapses.
 	$(BIN)/python -m pytest -m slow
@@ -37,8 +41,11 @@ parity: $(VENV)/installed-dev  ## How far recorded outputs of other implementati
 plans: $(VENV)/installed-dev,plan  ## docs/plans.md: what of it is missing, planned; minutes each.
 	$(BIN)/python benchmarks/plans.py
 
-lint: $(VENV)/installed-dev  ## Style and imports.
-	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+lint: $(VENV)/installed-dev  ## Style, types, spelling, shell scripts, notebooks without outputs: what pre-commit and CI check.
+	$(BIN)/pre-commit run --all-files --color=always
+
+hooks: $(VENV)/installed-dev  ## Has git check the same before each commit.
+	$(BIN)/pre-commit install
 
 clean:  ## Remove the environment and caches; runs/ stays.
 	rm -rf $(VENV) .cache .pytest_cache .ruff_cache *.egg-info

@@ -24,7 +24,7 @@ def main() -> int:
 
 
 def _rows(changed: dict[str, tuple]) -> list[tuple[str, str, str]]:
-    return [(key, *(json.dumps(value) for value in values)) for key, values in changed.items()]
+    return [(key, json.dumps(a), json.dumps(b)) for key, (a, b) in changed.items()]
 
 
 if __name__ == "__main__":
