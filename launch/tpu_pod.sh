@@ -1,0 +1,381 @@
+#!/usr/bin/env bash
+# Trains on a slice of Cloud TPUs (v4, v5e, v5p, v6e), which is asked for as a queued resource:
+#
+#   launch/tpu_pod.sh train NAME --zone=ZONE --type=v5litepod-256 --spot -- \
+#       --config=biggan_deep_imagenet128 --workdir=gs://BUCKET/deep128
+#
+# does all of it: says what it will cost and asks, creates the slice, waits for it, installs this package on all its workers, trains,
+# and begins anew, with another slice if need be, after preemptions and whatever else can be gone on from. When the run has ended it
+# fetches the logs into logs/NAME and deletes the slice. Training does not hang on this command: given again, it goes on watching.
+#
+#   create NAME    creates the slice, and waits until it is there   setup NAME    installs the package on its workers
+#   run NAME       starts training on all of them, and returns      attach NAME   shows worker 0's log as it grows
+#   status NAME    of the slice and its workers                     logs NAME     fetches the workers' logs into logs/NAME
+#   stop NAME      lets the training save and end                   delete NAME   deletes the slice, and what runs on it
+#
+# Options, before the --:
+#   --zone=ZONE           of Google Cloud; always needed        --project=PROJECT    gcloud's default otherwise
+#   --type=TYPE           the slice, as Cloud TPU calls it, such as v4-128, v5litepod-256, v5p-128, v6e-256
+#   --spot | --reserved   what kind of capacity                 --create=--FLAG=X    one more flag of gcloud's create; repeatable
+#   --package=WHEEL|URL   what is installed, such as git+https://HOST/REPOSITORY@COMMIT; a wheel of this checkout otherwise
+#   --max-restarts=N      100: then it ends with 75             --keep               the slice, when the run has ended
+#   --poll=SECONDS        60: between two looks                 --anyway             although it will not fit
+#   --yes                 asks nothing                          --dry-run            prints the commands instead
+# After the --: what biggan_jax.main takes, as --name=value. Files that --config and --config_json name are sent along.
+#
+# Exit statuses: 0 done; 2 your mistake, or what gcloud refuses; 3 the run collapsed; 1 it crashed three times, never after an hour;
+# 75 --max-restarts are used up: the same command goes on. Several workers are reached by ssh's agent: ssh-add ~/.ssh/google_compute_engine
+set -euo pipefail
+# shellcheck source=launch/common.sh
+. "$(dirname "$0")/common.sh"
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+python=${PYTHON:-python3}
+name='' zone='' project='' type='' capacity='' package='' max_restarts=100 poll=60 keep='' anyway=''
+create_flags=(--quiet) # Never empty, which an older bash would take for unset.
+training=() planned=() sent=("$root/launch/tpu_worker.sh")
+
+main() {
+  command=${1:-}
+  case $command in
+    train | create | setup | run | attach | status | logs | stop | delete) shift ;;
+    -h | --help) usage && exit ;;
+    '') usage >&2 && exit 2 ;;
+    *) die "$command is not train, create, setup, run, attach, status, logs, stop or delete" ;;
+  esac
+  read_options "$@"
+  case $command in
+    train)
+      ask
+      train
+      ;;
+    create)
+      ask
+      acquire
+      say "$name is there; what comes next: $0 setup $name --zone=$zone"
+      ;;
+    setup) patiently setup || die "it could not be installed on all workers of $name" ;;
+    run)
+      patiently start || die "training could not be started on all workers of $name"
+      say_how_to_watch
+      ;;
+    attach) tpus tpu-vm ssh "$name" --command="$(on_worker attach)" ;;
+    status) status ;;
+    logs) fetch_logs ;;
+    stop) on_workers stop ;;
+    delete) delete ;;
+  esac
+}
+
+read_options() {
+  while (($#)); do
+    case $1 in
+      --zone=?*) zone=${1#*=} ;;
+      --project=?*) project=${1#*=} ;;
+      --type=?*) type=${1#*=} ;;
+      --spot | --reserved)
+        [[ -z $capacity ]] || die 'one of --spot and --reserved is given, once'
+        capacity=$1
+        create_flags+=("$1")
+        ;;
+      --create=?*) create_flags+=("${1#*=}") ;;
+      --package=?*) package=${1#*=} ;;
+      --max-restarts=*) max_restarts=$(number "$1") ;;
+      --poll=*) poll=$(number "$1") ;;
+      --keep) keep=1 ;;
+      --anyway) anyway=1 ;;
+      --)
+        shift
+        read_training "$@"
+        break
+        ;;
+      -*) shared_option "$1" || die "$1 is no option of this command; --help tells of all" ;;
+      *)
+        [[ -z $name ]] || die "one slice has one name, not both $name and $1"
+        name=$1
+        ;;
+    esac
+    shift
+  done
+  [[ $name =~ ^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$ ]] || die "a name is needed, of small letters, digits and hyphens, not '$name'"
+  [[ $zone ]] || die '--zone is needed, such as --zone=us-central2-b'
+  where=(--zone="$zone")
+  [[ -z $project ]] || where+=(--project="$project")
+  case $command in
+    train | create) [[ $type ]] || die '--type is needed, such as --type=v5litepod-256' ;;
+  esac
+  case $command in
+    train | create | run) ((${#training[@]})) || die 'what is trained is said after --, such as -- --config=quickstart --workdir=gs://BUCKET/run' ;;
+  esac
+  [[ $package ]] || package=$root/.cache/launch/biggan_jax-$(sed -n 's/^__version__ = "\(.*\)"/\1/p' "$root/biggan_jax/__init__.py")-py3-none-any.whl
+  [[ $package != *.whl ]] || sent+=("$package")
+}
+
+number() {
+  [[ ${1#*=} =~ ^[0-9]+$ ]] || die "$1 is not a number"
+  echo "${1#*=}"
+}
+
+# The arguments of biggan_jax.main: `training`, as workers are given them, and of them `planned`, as the planner here.
+read_training() {
+  local argument file workdir=''
+  training=(--multihost)
+  for argument; do
+    [[ $argument == --* ]] || die "after --, every option is given as --name=value, not '$argument'"
+    [[ $argument != --config?* ]] || planned+=("$argument")
+    file=${argument#*=}
+    case $argument in
+      --workdir=*) workdir=$file ;;
+      --config=* | --config_json=*)
+        if [[ -f $file ]]; then
+          sent+=("$file")
+          argument=${argument%%=*}=${file##*/}
+        fi
+        ;;
+    esac
+    training+=("$argument")
+  done
+  ((${#planned[@]})) || die '--config is needed after --, such as --config=quickstart'
+  [[ $workdir == gs://?* ]] || die "--workdir is in a bucket, such as gs://BUCKET/run, not '$workdir': workers share no disk, and slices go"
+}
+
+# --- What it costs -------------------------------------------------------------------------------------------------------------
+
+ask() {
+  local line state=absent status=0
+  slice=$("$python" -m biggan_jax.plan.slices "$type") ||
+    die "what $type costs is not known here; if it is a slice, biggan_jax is missing in $python: pip install -e '${root}[plan]', or PYTHON=..."
+  runtime=${slice##* }
+  [[ $runtime != - ]] || die "$type is had from GKE alone: launch/gke_jobset.sh"
+  [[ $dry_run ]] || state=$(slice_state) || die 'gcloud cannot tell what there is, as it says above'
+  [[ $state != ready && $state != waiting ]] || return 0 # It was agreed to when it was created.
+  line=$(JAX_PLATFORMS=cpu "$python" -m biggan_jax.plan --brief --topology="$type" "${planned[@]}") || status=$?
+  ((status < 2)) || exit 2 # The planner has said why.
+  ((status == 0)) || [[ $anyway ]] || die "$line; --anyway creates it all the same"
+  agree "$name, $type in $zone${capacity:+, ${capacity#--}}: $line"
+}
+
+# --- The slice -----------------------------------------------------------------------------------------------------------------
+
+tpus() { run gcloud compute tpus "$1" "$2" "${@:3}" "${where[@]}"; }
+
+# One field of the slice, of `queued-resources` or `tpu-vm`; nothing where there is none. Unlike `describe`, `list` fails only if it
+# cannot know.
+field() { tpus "$1" list --filter="name~\"/$name\$\"" --format="value($2)"; }
+
+# absent, waiting, ready, gone (there was one, or will not be) or failed (never will be); false if that cannot be known now.
+slice_state() {
+  local state
+  state=$(field queued-resources state.state) || return
+  case $state in
+    '') echo absent ;;
+    ACTIVE)
+      state=$(field tpu-vm state) || return
+      case $state in
+        READY) echo ready ;;
+        '' | PREEMPTED | TERMINATED | STOPPED | HIDDEN | UNKNOWN) echo gone ;;
+        *) echo waiting ;;
+      esac
+      ;;
+    SUSPENDED) echo gone ;;
+    FAILED) echo failed ;;
+    *) echo waiting ;;
+  esac
+}
+
+# Until the slice is ready: one that is there is used, one that is gone is replaced.
+acquire() {
+  local state=''
+  if [[ $dry_run ]]; then
+    create
+    return
+  fi
+  while :; do
+    state=$(slice_state) || state=unknown
+    case $state in
+      ready) break ;;
+      absent) create || refused 'gcloud refuses to create it, as it says above' ;;
+      failed) refused "the queued resource failed: $(field queued-resources state.failedData.error.message)" ;;
+      gone) replace 'the slice is gone' ;;
+      *)
+        say "waiting for $name ($state)"
+        sleep "$poll"
+        ;;
+    esac
+  done
+  seen=1
+}
+
+create() {
+  tpus queued-resources create "$name" --node-id="$name" --accelerator-type="$type" --runtime-version="$runtime" "${create_flags[@]}"
+}
+
+# What may be a mistake is one until there was a slice; later it is a lack of capacity.
+refused() {
+  [[ $seen ]] || die "$1; $(how_to_delete)"
+  replace "$1"
+  sleep "$poll"
+}
+
+replace() {
+  restart "$1"
+  delete
+}
+
+delete() {
+  if [[ ! $dry_run && $(slice_state) == absent ]]; then
+    say "there is no $name in $zone"
+    return
+  fi
+  tpus queued-resources delete "$name" --force --quiet || say "deleting failed, as gcloud says above; $(how_to_delete)"
+}
+
+# --- Its workers ---------------------------------------------------------------------------------------------------------------
+
+on_worker() { echo "bash biggan_jax/tpu_worker.sh $(quoted "$@")"; }
+
+# Fails with 255 where a worker cannot be reached, else as the first of them that does.
+on_workers() { tpus tpu-vm ssh "$name" --worker=all --quiet --command="$(on_worker "$@")"; }
+
+# Tries again what a lost connection may have made fail.
+patiently() {
+  local i status=0
+  for i in 1 2 3; do
+    "$@" && return
+    status=$?
+    ((i == 3)) || sleep "$((poll < 10 ? poll : 10))"
+  done
+  return "$status"
+}
+
+setup() {
+  if [[ $package == "$root"/* ]]; then
+    # A wheel of the same files is the same file, so that it is not installed again.
+    run env SOURCE_DATE_EPOCH=1600000000 "$python" -m pip wheel --quiet --no-deps --wheel-dir="${package%/*}" "$root" || return
+  fi
+  tpus tpu-vm ssh "$name" --worker=all --quiet --command='mkdir -p biggan_jax' || return
+  tpus tpu-vm scp "${sent[@]}" "$name:biggan_jax/" --worker=all --quiet || return
+  if [[ $package == *.whl ]]; then on_workers setup "${package##*/}"; else on_workers setup "$package"; fi
+}
+
+start() { on_workers run "${training[@]}"; }
+
+# A word from each: idle, running, lost, or the exit status of its training. Fails if one does not answer.
+workers_say() {
+  local folder words=''
+  folder=$(mktemp -d)
+  if tpus tpu-vm ssh "$name" --worker=all --quiet --output-directory="$folder" --command="$(on_worker state)" 2>"$folder/errors" >&2; then
+    words=$(sed -n 's/^biggan_jax: //p' "$folder"/*.log | tr '\n' ' ')
+  else
+    cat "$folder/errors" >&2
+  fi
+  rm -r "$folder"
+  [[ $words ]] && echo "$words"
+}
+
+fetch_logs() {
+  run mkdir -p "logs/$name"
+  tpus tpu-vm ssh "$name" --worker=all --quiet --output-directory="logs/$name" --command="$(on_worker log)" ||
+    say 'not all logs could be fetched'
+  say "what could be had of the logs is in logs/$name, a file a worker"
+}
+
+status() {
+  if [[ $dry_run ]]; then
+    field queued-resources state.state
+    field tpu-vm state
+    on_workers state
+  else
+    say "$name is $(slice_state); its workers: $(workers_say || echo 'not all of them answer')"
+  fi
+}
+
+say_how_to_watch() { say "to watch: $0 attach $name --zone=$zone; to end it: $0 stop $name --zone=$zone; $(how_to_delete)"; }
+
+how_to_delete() { echo "to delete the slice: $0 delete $name --zone=$zone${project:+ --project=$project}"; }
+
+# --- Training, and again -------------------------------------------------------------------------------------------------------
+
+seen='' restarts=0
+
+train() {
+  local crashes=0 began outcome status
+  trap 'say "training goes on; the same command goes on watching it"; say_how_to_watch; exit 130' INT
+  while :; do
+    acquire
+    began=$SECONDS status=0
+    patiently setup || status=$?
+    ((status)) || patiently start || status=$?
+    case $status in
+      0) say_how_to_watch ;;
+      255) ;;
+      # Nothing is deleted: another training may be running there, which is why.
+      *) die "the workers could not be made to train, as they say above; $(how_to_delete)" ;;
+    esac
+    if ((status)); then outcome=gone; elif [[ $dry_run ]]; then outcome=0; else outcome=$(followed); fi
+    ((SECONDS - began < 3600)) || crashes=0
+    case $outcome in
+      0) finish 0 'done' ;;
+      2) finish 2 'the training says that there is a mistake: see its logs' ;;
+      3) finish 3 'the run collapsed: see its logs' ;;
+      75) restart 'the training was stopped, or lost a worker' ;;
+      gone) replace 'the slice is gone, or a worker of it' ;;
+      *)
+        ((++crashes < 3)) || finish 1 "the training crashed three times (exit status $outcome): see its logs"
+        restart "the training crashed (exit status $outcome)"
+        ;;
+    esac
+  done
+}
+
+# Prints the training's exit status once it has ended on all workers, or "gone" if the slice is, or three times did not answer.
+followed() {
+  local silent=0 state words word status=0
+  while :; do
+    sleep "$poll"
+    state=$(slice_state) || continue # No network here; the training does not need this machine.
+    case $state in
+      ready) ;;
+      waiting) continue ;;
+      *)
+        echo gone
+        return
+        ;;
+    esac
+    if ! words=$(workers_say); then
+      ((++silent < 3)) && continue
+      echo gone
+      return
+    fi
+    silent=0
+    [[ $words == *running* ]] || break
+  done
+  # A mistake and a collapse are the same on the next slice; a crash is worse than what follows from it, an end with 75.
+  for word in $words; do
+    case $word in
+      idle | lost) word=75 ;;
+    esac
+    case $word-$status in
+      0-*) ;;
+      2-* | 3-* | *-0 | *-75) status=$word ;;
+    esac
+    ((status != 2 && status != 3)) || break
+  done
+  echo "$status"
+}
+
+restart() {
+  ((restarts < max_restarts)) || finish 75 "$1, and --max-restarts=$max_restarts are used up; the same command goes on from the last checkpoint"
+  restarts=$((restarts + 1))
+  say "$1; again ($restarts of at most $max_restarts)"
+}
+
+finish() {
+  fetch_logs
+  if [[ $keep ]]; then say "the slice is kept, and costs; $(how_to_delete)"; else delete; fi
+  [[ ! $dry_run ]] || exit 0
+  say "$2"
+  exit "$1"
+}
+
+main "$@"
