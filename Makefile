@@ -35,8 +35,20 @@ test-torch: $(VENV)/installed-dev,efficientnet,torch  ## What needs PyTorch: its
 test-browser: $(VENV)/installed-dev,browser  ## The page in headless Chromium, which must be installed.
 	$(BIN)/python -m pytest -m browser
 
+test-docs: $(VENV)/installed-dev  ## Every command that README and docs/ show, run in a scratch folder; minutes.
+	$(BIN)/python -m pytest tests/docs -m docs
+
 parity: $(VENV)/installed-dev  ## How far recorded outputs of other implementations are from ours: docs/numerics.md.
 	JAX_PLATFORMS=cpu $(BIN)/python -m tests.convert.parity
+
+docs: $(VENV)/installed-docs  ## The pages of docs/ as a site, in docs/_build/html. Warnings are errors.
+	$(BIN)/python -m sphinx -q -W --keep-going docs docs/_build/html
+
+linkcheck: $(VENV)/installed-docs  ## Whether what the pages link to on other sites is there. Needs a network.
+	$(BIN)/python -m sphinx -q -b linkcheck docs docs/_build/linkcheck
+
+pages: $(VENV)/installed-dev  ## The pages of docs/ that are made of code: every key, and recipes.
+	$(BIN)/python docs/generate.py
 
 plans: $(VENV)/installed-dev,plan  ## docs/plans.md: what of it is missing, planned; minutes each.
 	$(BIN)/python benchmarks/plans.py

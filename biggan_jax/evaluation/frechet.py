@@ -55,7 +55,7 @@ def moments(features: np.ndarray) -> Moments:
 
 
 def distance(a: Moments, b: Moments) -> float:
-    """Between Gaussians of those moments (Heusel et al. 2017): |ma - mb|^2 + tr(A + B - 2 (AB)^1/2), at least 0.
+    """Between Gaussians of those moments (Heusel et al. 2017): `|ma - mb|^2 + tr(A + B - 2 (AB)^1/2)`, at least 0.
 
     For any R with R R^T = A, AB has the eigenvalues of R^T B R, which is symmetric. Those that rounding makes negative
     count as zero.
