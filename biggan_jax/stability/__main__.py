@@ -10,7 +10,7 @@ from etils import epath
 
 from biggan_jax import cli
 from biggan_jax.checkpoint import find, load_state
-from biggan_jax.stability import plot
+from biggan_jax.stability import history, plot, tables
 from biggan_jax.stability.spectra import top_singular_values
 from biggan_jax.types import UserError
 
@@ -37,7 +37,7 @@ def main() -> None:
 
 
 def of_run() -> None:
-    run = plot.read(WORKDIR.value)
+    run = history.read(WORKDIR.value)
     out = epath.Path(OUT.value or epath.Path(WORKDIR.value) / "stability")
     try:
         paths = plot.draw(run, out)
@@ -45,9 +45,9 @@ def of_run() -> None:
         raise UserError(f"--out={out} cannot be written: {error}") from error
     first, last = run.looks[0]["step"], run.looks[-1]["step"]
     print(f"{len(run.looks)} looks, steps {first} to {last}")
-    for player, letter in plot.PLAYERS.items():
-        if plot.layers(run.looks, player):
-            print(f"\n{letter}\n{plot.summary(run.looks, player, ROWS.value)}")
+    for player, letter in history.PLAYERS.items():
+        if history.layers(run.looks, player):
+            print(f"\n{letter}\n{tables.summary(run.looks, player, ROWS.value)}")
     print()
     for event in run.events:
         print(
@@ -63,9 +63,9 @@ def of_checkpoint() -> None:
     measured = jax.jit(
         lambda players: {name: top_singular_values(p.params, p.stats["spectral"]) for name, p in players.items()}
     )(players)
-    for player, letter in plot.PLAYERS.items():
+    for player, letter in history.PLAYERS.items():
         singular = jax.device_get(measured[player])
-        print(f"\n{letter}\n{plot.checkpoint_table(singular, player) if singular else 'no weight is normalised'}")
+        print(f"\n{letter}\n{tables.checkpoint_table(singular, player) if singular else 'no weight is normalised'}")
 
 
 def run() -> None:

@@ -1,125 +1,26 @@
-"""Owns the pictures and tables of a run's looks: spectra by layer, signals, what the guard said. Must not know how looks are made."""
+"""Owns the pictures of a run's looks: spectra by layer, signals, what the guard said. Must not know how looks are read."""
 
 import collections
-import contextlib
 import functools
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from etils import epath
 from matplotlib.figure import Figure
 
-from biggan_jax import json_lines
 from biggan_jax.files import whole
 from biggan_jax.json_lines import Record
-from biggan_jax.stability import aftermath
+from biggan_jax.stability.history import PLAYERS, Run, attempt_of, fastest, judged, layers, signal, singular_values
 from biggan_jax.stability.rules import RULES, Rule
-from biggan_jax.types import UserError
-from biggan_jax.writers import LOOKS
-
-PLAYERS = {"generator": "G", "discriminator": "D"}
 
 NAMED = 48
 """Layers up to which a colour bar names each; of more, it names each block once."""
 
 EMPHASISED = 3
 """Layers of a player that are named in the plot itself: those whose first singular value grew most."""
-
-Values = np.ndarray
-"""float64 [looks, 3], largest first; nan where there is none, since a log axis has no zero."""
-
-
-class Run(NamedTuple):
-    """looks: those that led to where the run is; abandoned: of each attempt that was gone back on, what it saw since; events: the
-    guard's."""
-
-    looks: list[Record]
-    abandoned: list[list[Record]]
-    events: list[Record]
-
-
-def read(workdir: epath.PathLike) -> Run:
-    """What a run's folder says of its stability; a half line is none. Raises UserError if there is nothing."""
-    workdir = epath.Path(workdir)
-    if not workdir.is_dir():
-        raise UserError(f"--workdir={workdir} is not a folder; give that of a run")
-    looks = [r for r in json_lines.read(workdir, LOOKS) if _is_dict(r.get("signals")) and _is_dict(r.get("singular"))]
-    if not looks:
-        raise UserError(
-            f"{workdir} has no looks in {LOOKS}.jsonl; a run writes them unless stability.every is 0, "
-            f"and --checkpoint={workdir} shows the singular values of its latest checkpoint"
-        )
-    kept = json_lines.lineage(looks)
-    places = {(_attempt(r), r["step"]) for r in kept}
-    left: dict[int, list[Record]] = collections.defaultdict(list)
-    for look in looks:
-        if (_attempt(look), look["step"]) not in places:
-            left[_attempt(look)].append(look)
-    # From the last look before, so that the line starts where it left the other.
-    before = lambda tail: [r for r in kept if r["step"] < tail[0]["step"] and _attempt(r) <= _attempt(tail[0])][-1:]
-    return Run(kept, [before(tail) + tail for tail in left.values()], aftermath.events(workdir))
-
-
-def layers(looks: Iterable[Record], player: str) -> list[str]:
-    """The player's normalised weights, from its input to its output."""
-    names = {name for look in looks for name in look["singular"].get(player, {})}
-    return sorted(names, key=lambda name: _place(name, player))
-
-
-def singular_values(looks: list[Record], player: str, layer: str) -> tuple[np.ndarray, Values]:
-    """(steps, values) of one weight."""
-    found = [look["singular"].get(player, {}).get(layer, [math.nan]) for look in looks]
-    return _steps(looks), np.array([_three(values) for values in found])
-
-
-def signal(looks: list[Record], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """(steps, figures) of one signal, where it is there: a score is not at every look."""
-    with_it = [look for look in looks if name in look["signals"]]
-    return _steps(with_it), np.array([_number(look["signals"][name]) for look in with_it])
-
-
-def judged(looks: list[Record], rule: Rule) -> tuple[np.ndarray, np.ndarray]:
-    """(steps, values) of what a rule of the guard makes of the looks up to each, where it says anything."""
-    found = []
-    for i, look in enumerate(looks):
-        with contextlib.suppress(KeyError):  # Another version's looks may lack a signal.
-            if (value := rule.value(looks[: i + 1])) is not None:
-                found.append((look, value))
-    return _steps([look for look, _ in found]), np.array([_number(value) for _, value in found])
-
-
-def fastest(looks: list[Record], player: str) -> list[str]:
-    """The player's weights by the growth of their first singular value, the fastest first."""
-    growth = {}
-    for layer in layers(looks, player):
-        first, last = singular_values(looks, player, layer)[1][[0, -1], 0]
-        growth[layer] = last / first
-    # What is no number has outgrown all.
-    return sorted(growth, key=lambda layer: -growth[layer] if math.isfinite(growth[layer]) else -math.inf)
-
-
-def summary(looks: list[Record], player: str, rows: int) -> str:
-    """A table for people: the `rows` weights that grew most, from the run's first look to its last."""
-    order = fastest(looks, player)
-    table = [("weight", "sigma_0 first", "last", "growth", "sigma_0/sigma_1 first", "last")]
-    for layer in order[:rows]:
-        first, last = singular_values(looks, player, layer)[1][[0, -1]]
-        growth = f"x {last[0] / first[0]:.3g}"
-        table.append((layer, _figure(first[0]), _figure(last[0]), growth, _ratio(first), _ratio(last)))
-    more = f"\n  ... and {len(order) - rows} that grew less" if len(order) > rows else ""
-    return _aligned(table) + more
-
-
-def checkpoint_table(singular: dict[str, list[float]], player: str) -> str:
-    """A table for people of one checkpoint's values, from input to output."""
-    table: list[tuple[str, ...]] = [("weight", "sigma_0", "sigma_1", "sigma_2", "sigma_0/sigma_1")]
-    for layer in sorted(singular, key=lambda name: _place(name, player)):
-        values = _three(singular[layer])
-        table.append((layer, *map(_figure, values), _ratio(values)))
-    return _aligned(table)
 
 
 def draw(run: Run, out: epath.Path) -> list[epath.Path]:
@@ -255,19 +156,19 @@ def _outer_labels_only(grid: list) -> None:
 
 def _mark_events(axes, run: Run, *, named: bool = False) -> None:
     """Vertical lines where the guard saw something, and at its onset, faint where that was gone back on; with names, what it was."""
-    places = {(_attempt(look), look["step"]) for look in run.looks}
+    places = {(attempt_of(look), look["step"]) for look in run.looks}
     for event in run.events:
-        alpha = 1.0 if (_attempt(event), event["step"]) in places else 0.35
+        alpha = 1.0 if (attempt_of(event), event["step"]) in places else 0.35
         axes.axvline(event["step"], color="tab:red", linewidth=0.9, alpha=alpha, zorder=1)
         if isinstance(event.get("onset"), int):
             axes.axvline(event["onset"], color="tab:orange", linestyle=":", linewidth=1.2, alpha=alpha, zorder=1)
         if named:
             _name_line(axes, event["step"], _words(event, run), "tab:red", top=True)
     for look, former in zip(run.looks[1:], run.looks, strict=False):
-        if _attempt(look) != _attempt(former):
+        if attempt_of(look) != attempt_of(former):
             axes.axvline(former["step"], color="tab:green", linestyle="-.", linewidth=0.9, zorder=1)
             if named:
-                _name_line(axes, former["step"], f"attempt {_attempt(look)}", "tab:green", top=False)
+                _name_line(axes, former["step"], f"attempt {attempt_of(look)}", "tab:green", top=False)
 
 
 def _name_line(axes, step: int, words: str, colour: str, *, top: bool) -> None:
@@ -282,7 +183,7 @@ def _name_line(axes, step: int, words: str, colour: str, *, top: bool) -> None:
 
 
 def _words(event: Record, run: Run) -> str:
-    attempt = f" (attempt {_attempt(event)})" if run.abandoned else ""
+    attempt = f" (attempt {attempt_of(event)})" if run.abandoned else ""
     return f"{event.get('signal', 'event')}: {event.get('action', 'seen')}{attempt}"
 
 
@@ -363,63 +264,5 @@ def _style(name: str) -> str:
     return "-."
 
 
-def _place(name: str, player: str) -> tuple:
-    """Sorts weights from a network's input to its output, as far as their names say: blocks by number, each with its attention."""
-    head, *inside = name.split(".")
-    kind, *numbers = head.split("_")
-    ends = {"conv_in": -1, "conv_out": 1, "embed": 2, "linear": -1 if player == "generator" else 1}
-    within = [_within(part) for part in inside]
-    if head in ends:
-        return ends[head], (), 0, (), head, within
-    numbers = tuple(int(n) for n in numbers if n.isdigit())
-    return 0, numbers[:1], int(kind == "attention"), numbers[1:], kind, within
-
-
-def _within(part: str) -> tuple:
-    """Within a block by number, what conditions a convolution before it, and the way around last."""
-    kind, _, number = part.partition("_")
-    return (int(number) if number.isdigit() else math.inf if number else 0), kind
-
-
 def _short(name: str) -> str:
     return name.removesuffix(".kernel").removesuffix(".embedding")
-
-
-def _three(values) -> list[float]:
-    values = [_number(value) for value in values][:3]
-    return [value if value > 0 else math.nan for value in values] + [math.nan] * (3 - len(values))
-
-
-def _number(value) -> float:
-    with contextlib.suppress(TypeError, ValueError):
-        return float(value)
-    return math.nan
-
-
-def _steps(looks: list[Record]) -> np.ndarray:
-    return np.array([look["step"] for look in looks])
-
-
-def _attempt(record: Record) -> int:
-    return record.get("attempt", 0)
-
-
-def _is_dict(value) -> bool:
-    return isinstance(value, dict)
-
-
-def _figure(value: float) -> str:
-    return "-" if math.isnan(value) else f"{value:.4g}"
-
-
-def _ratio(values) -> str:
-    return _figure(values[0] / values[1])
-
-
-def _aligned(table: Sequence[Sequence[str]]) -> str:
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    lines = []
-    for name, *figures in table:
-        cells = [cell.rjust(width) for cell, width in zip(figures, widths[1:], strict=True)]
-        lines.append("  ".join([name.ljust(widths[0]), *cells]))
-    return "\n".join(lines)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from etils import epath
 
-from biggan_jax.stability import plot
+from biggan_jax.stability import history, plot, tables
 from biggan_jax.types import UserError
 from tests.conftest import untrained_run
 
@@ -52,7 +52,7 @@ def rolled_back(tmp_path):
 
 
 def test_a_run_is_what_led_to_where_it_is_and_what_was_gone_back_on(rolled_back):
-    run = plot.read(rolled_back)
+    run = history.read(rolled_back)
     assert [(r["step"], r.get("attempt", 0)) for r in run.looks] == [(100, 0), (200, 0), (300, 1), (400, 1)]
     (tail,) = run.abandoned
     assert [(r["step"], r.get("attempt", 0)) for r in tail] == [(200, 0), (300, 0)], "from where it left the other line"
@@ -60,19 +60,19 @@ def test_a_run_is_what_led_to_where_it_is_and_what_was_gone_back_on(rolled_back)
 
 
 def test_the_half_line_of_a_killed_run_is_skipped(rolled_back):
-    assert 999 not in [r["step"] for r in plot.read(rolled_back).looks]
+    assert 999 not in [r["step"] for r in history.read(rolled_back).looks]
 
 
 def test_records_without_looks_are_none(tmp_path):
     write(tmp_path, [{"step": 1}, {"step": 2, "signals": 3, "singular": {}}, look(100)])
-    assert [r["step"] for r in plot.read(tmp_path).looks] == [100]
+    assert [r["step"] for r in history.read(tmp_path).looks] == [100]
 
 
 def test_parts_of_an_object_store_are_one_record(tmp_path):
     for first, steps in ((0, (100, 200)), (200, (300,))):
         text = "".join(json.dumps(look(step)) + "\n" for step in steps)
         (tmp_path / f"stability-{first:08d}.jsonl").write_text(text)
-    assert [r["step"] for r in plot.read(tmp_path).looks] == [100, 200, 300]
+    assert [r["step"] for r in history.read(tmp_path).looks] == [100, 200, 300]
 
 
 def test_layers_go_from_input_to_output():
@@ -80,7 +80,7 @@ def test_layers_go_from_input_to_output():
     names += ["block_0.conv_2.kernel", "block_0.conv_skip.kernel", "block_1.conv_1.kernel", "block_10.conv_1.kernel"]
     names += ["block_2.conv_1.kernel", "conv_out.kernel", "linear.kernel"]
     records = [{"singular": {G: dict.fromkeys(names), D: {}}}]
-    assert plot.layers(records, G) == [
+    assert history.layers(records, G) == [
         "linear.kernel",
         "block_0.bn_1.gain.kernel",
         "block_0.conv_1.kernel",
@@ -98,7 +98,7 @@ def test_layers_go_from_input_to_output():
 def test_ds_layers_end_with_its_linear_and_embedding_and_deep_blocks_by_both_numbers():
     names = ["attention_0.o.kernel", "block_0_0.conv_4.kernel", "block_0_1.conv_1.kernel", "block_1_0.conv_1.kernel"]
     names += ["conv_in.kernel", "embed.embedding", "linear.kernel"]
-    assert plot.layers([{"singular": {D: dict.fromkeys(names)}}], D) == [
+    assert history.layers([{"singular": {D: dict.fromkeys(names)}}], D) == [
         "conv_in.kernel",
         "block_0_0.conv_4.kernel",
         "block_0_1.conv_1.kernel",
@@ -110,22 +110,22 @@ def test_ds_layers_end_with_its_linear_and_embedding_and_deep_blocks_by_both_num
 
 
 def test_values_that_a_log_axis_cannot_show_are_left_out(rolled_back):
-    looks = plot.read(rolled_back).looks
-    steps, values = plot.singular_values(looks, D, "linear.kernel")
+    looks = history.read(rolled_back).looks
+    steps, values = history.singular_values(looks, D, "linear.kernel")
     assert steps.tolist() == [100, 200, 300, 400]
     np.testing.assert_array_equal(values, [[1.5, math.nan, math.nan]] * 4)
     looks[1]["singular"][D]["linear.kernel"] = [math.nan] * 3  # As a run that is no number writes it.
-    assert np.isnan(plot.singular_values(looks, D, "linear.kernel")[1][1]).all()
+    assert np.isnan(history.singular_values(looks, D, "linear.kernel")[1][1]).all()
 
 
 def test_a_signal_is_drawn_where_it_is_there(rolled_back):
-    steps, figures = plot.signal(plot.read(rolled_back).looks, "score")
+    steps, figures = history.signal(history.read(rolled_back).looks, "score")
     assert (steps.tolist(), figures.tolist()) == ([300, 400], [1.0, 1.0])
 
 
 def test_the_summary_names_what_grew_most_first(rolled_back):
-    looks = plot.read(rolled_back).looks
-    title, first, *_, last = plot.summary(looks, G, 2).splitlines()
+    looks = history.read(rolled_back).looks
+    title, first, *_, last = tables.summary(looks, G, 2).splitlines()
     assert title.split() == ["weight", "sigma_0", "first", "last", "growth", "sigma_0/sigma_1", "first", "last"]
     # 2 x (1 + 0.01 x 100) to 2 x (1 + 0.02 x 400), sigma_1 being 1.
     assert first.split() == ["block_0.conv_1.kernel", "4", "18", "x", "4.5", "4", "18"]
@@ -133,10 +133,10 @@ def test_the_summary_names_what_grew_most_first(rolled_back):
 
 
 def test_what_became_no_number_is_named_before_all(rolled_back):
-    looks = plot.read(rolled_back).looks
+    looks = history.read(rolled_back).looks
     looks[-1]["singular"][G]["linear.kernel"] = [math.nan] * 3
-    assert plot.fastest(looks, G)[:2] == ["linear.kernel", "block_0.conv_1.kernel"]
-    assert "linear.kernel" in plot.summary(looks, G, 1)
+    assert history.fastest(looks, G)[:2] == ["linear.kernel", "block_0.conv_1.kernel"]
+    assert "linear.kernel" in tables.summary(looks, G, 1)
 
 
 def lines_of(axes, **style):
@@ -144,7 +144,7 @@ def lines_of(axes, **style):
 
 
 def test_the_spectra_are_a_panel_a_player_on_log_axes_with_a_colour_a_layer(rolled_back):
-    g, d, *bars = plot.spectra_figure(plot.read(rolled_back)).axes
+    g, d, *bars = plot.spectra_figure(history.read(rolled_back)).axes
     assert g.get_yscale() == d.get_yscale() == "log"
     drawn = {line.get_label(): line for line in g.get_lines() if line.get_label() in G_LAYERS}
     assert list(drawn) == G_LAYERS
@@ -162,20 +162,20 @@ def test_the_spectra_are_a_panel_a_player_on_log_axes_with_a_colour_a_layer(roll
 def test_a_colour_bar_of_very_many_layers_names_blocks(tmp_path):
     record = look(100)
     record["singular"][G] = {f"block_{i}.conv_{j}.kernel": [1.0, 1.0, 1.0] for i in range(10) for j in range(6)}
-    _, _, bar, _ = plot.spectra_figure(plot.Run([record], [], [])).axes
+    _, _, bar, _ = plot.spectra_figure(history.Run([record], [], [])).axes
     assert [text.get_text() for text in bar.get_yticklabels()] == [f"block_{i}" for i in range(10)]
     assert bar.get_yticks()[:2].tolist() == [2.5, 8.5], "the middle of its six"
 
 
 def test_attempts_that_were_gone_back_on_are_faint(rolled_back):
-    g, *_ = plot.spectra_figure(plot.read(rolled_back)).axes
+    g, *_ = plot.spectra_figure(history.read(rolled_back)).axes
     faint = [line for line in g.get_lines() if line.get_alpha() == 0.4]
     assert len(faint) == len(G_LAYERS)
     assert {tuple(line.get_xdata()) for line in faint} == {(200, 300)}
 
 
 def test_events_are_lines_with_their_onset_and_the_next_attempt(rolled_back):
-    g, *_ = plot.spectra_figure(plot.read(rolled_back)).axes
+    g, *_ = plot.spectra_figure(history.read(rolled_back)).axes
     vertical = {line.get_xdata()[0]: line for line in g.get_lines() if len(set(line.get_xdata())) == 1}
     colours = {"tab:red": 300, "tab:orange": 200, "tab:green": 200}
     found = {(line.get_color(), line.get_xdata()[0]) for line in g.get_lines() if len(set(line.get_xdata())) == 1}
@@ -185,14 +185,14 @@ def test_events_are_lines_with_their_onset_and_the_next_attempt(rolled_back):
 
 
 def test_the_event_that_ended_a_run_is_not_faint(tmp_path):
-    run = plot.read(write(tmp_path, [look(100), look(200)], [event(200, action="stop")]))
+    run = history.read(write(tmp_path, [look(100), look(200)], [event(200, action="stop")]))
     g, *_ = plot.spectra_figure(run).axes
     assert [line.get_alpha() for line in lines_of(g, color="tab:red")] == [1.0]
 
 
 def test_a_rule_that_tripped_is_drawn_with_its_threshold(tmp_path):
     looks = [look(step, d_fake=0.2, pixel_spread=spread) for step, spread in ((100, 1.0), (200, 0.05), (300, 0.04))]
-    run = plot.read(write(tmp_path, looks, [event(300, signal="spread")]))
+    run = history.read(write(tmp_path, looks, [event(300, signal="spread")]))
     axes = {a.get_title().split(" (")[0]: a for a in plot.signals_figure(run).axes}
     assert axes.keys() == {"d_real", "d_gap", "d_fake", "pixel_spread", "guard: contrast", "guard: spread"}
     assert axes["guard: spread"].get_title() == "guard: spread (tripped at step 300)"
@@ -202,7 +202,7 @@ def test_a_rule_that_tripped_is_drawn_with_its_threshold(tmp_path):
 
 
 def test_each_layer_has_a_plot_of_its_three_values_on_one_scale(rolled_back):
-    axes = plot.layers_figure(plot.read(rolled_back), G).axes
+    axes = plot.layers_figure(history.read(rolled_back), G).axes
     assert [a.get_title() for a in axes] == ["linear", "block_0.bn_1.gain", "block_0.conv_1", "conv_out"]
     assert len({a.get_ylim() for a in axes}) == 1
     solid = {line.get_label(): line.get_ydata().tolist() for line in axes[2].get_lines() if line.get_alpha() == 1}
@@ -226,30 +226,30 @@ def test_each_layer_has_a_plot_of_its_three_values_on_one_scale(rolled_back):
     ids=["as it is", "one look", "G is not normalised", "signals that are no numbers", "weights that are no numbers"],
 )
 def test_pictures_are_made_of_whatever_a_run_left(rolled_back, tmp_path, change):
-    run = plot.read(rolled_back)
+    run = history.read(rolled_back)
     run = run._replace(looks=change(run.looks))
     for path in plot.draw(run, epath.Path(tmp_path / "out")):
         assert matplotlib.image.imread(path).shape[0] > 100
-    plot.summary(run.looks, G, 3)
+    tables.summary(run.looks, G, 3)
 
 
 @pytest.mark.parametrize("events", [[{"step": 300}], [event(300, signal="nonfinite", value=None, threshold=math.nan)]])
 def test_events_that_say_little_are_drawn_too(tmp_path, events):
-    run = plot.read(write(tmp_path, [look(100), look(300)], events))
+    run = history.read(write(tmp_path, [look(100), look(300)], events))
     plot.signals_figure(run), plot.spectra_figure(run)
 
 
 def test_a_checkpoints_table_is_from_input_to_output():
-    table = plot.checkpoint_table(look(0)["singular"][D], D).splitlines()
+    table = tables.checkpoint_table(look(0)["singular"][D], D).splitlines()
     assert [line.split()[0] for line in table[1:]] == D_LAYERS
     assert table[2].split() == ["linear.kernel", "1.5", "-", "-", "-"], "a weight of one output has one value"
 
 
 def test_what_is_no_run_is_said_in_one_sentence(tmp_path):
     with pytest.raises(UserError, match="is not a folder"):
-        plot.read(tmp_path / "nowhere")
+        history.read(tmp_path / "nowhere")
     with pytest.raises(UserError, match="has no looks in stability.jsonl; .*--checkpoint="):
-        plot.read(tmp_path)
+        history.read(tmp_path)
 
 
 def command(*arguments):
