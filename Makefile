@@ -6,7 +6,7 @@ SEED ?= 0
 # What the quick suite is run with: EXTRAS=dev,tf has TensorFlow there, too.
 EXTRAS ?= dev
 BIN := $(VENV)/bin
-QUICK := not slow and not plan and not tf and not browser
+QUICK := not slow and not plan and not tf and not browser and not docs and not slurm and not wheel
 
 # All that help lists.
 .PHONY: $(shell sed -n 's/^\([a-z-]*\):.*\#\#.*/\1/p' $(MAKEFILE_LIST))
@@ -34,6 +34,12 @@ test-torch: $(VENV)/installed-dev,efficientnet,torch  ## What needs PyTorch: its
 
 test-browser: $(VENV)/installed-dev,browser  ## The page in headless Chromium, which must be installed.
 	$(BIN)/python -m pytest -m browser
+
+test-slurm: $(VENV)/installed-dev  ## launch/slurm.sh on a real Slurm of two nodes on this machine: apt-get install slurm-wlm munge.
+	$(BIN)/python -m pytest tests/launch -m slurm -rs
+
+test-wheel: $(VENV)/installed-dev  ## The wheel, built, installed into an empty environment and run far from here.
+	$(BIN)/python -m pytest tests/test_wheel.py -m wheel
 
 test-docs: $(VENV)/installed-dev  ## Every command that README and docs/ show, run in a scratch folder; minutes.
 	$(BIN)/python -m pytest tests/docs -m docs

@@ -1,25 +1,37 @@
 #!/usr/bin/env bash
-# Trains in N processes on this machine: launch/local.sh N --config=quickstart --workdir=DIR [--config.x=y ...]
-# Ends with 0 done, 75 run me again, 2 a mistake; 137 if one was killed: the others end with 75 then, and the same command
-# goes on. Whichever fails, the 75 of the others only follows from it.
+# Trains in N processes on this machine.
+#
+#   launch/local.sh [--dry-run] N --config=CONFIG --workdir=DIR [--config.KEY=VALUE ...]
+#
+# Ends with 0 done, 75 run me again, 3 the run collapsed, 2 a mistake; 137 if one was killed: the others end with 75 then, and the
+# same command goes on. Whichever fails, the 75 of the others only follows from it.
 set -euo pipefail
+# shellcheck source-path=SCRIPTDIR source=common.sh
+source "$(dirname "$0")/common.sh"
 
-if [[ $# -lt 1 || ! $1 =~ ^[1-9][0-9]*$ ]]; then
-  echo "usage: $0 N --config=CONFIG --workdir=DIR [--config.KEY=VALUE ...]" >&2
-  exit 2
-fi
+while shared_option "${1-}"; do shift; done
+[[ ${1-} =~ ^[1-9][0-9]*$ ]] || die "how many processes? Such as: $0 2 --config=quickstart --workdir=runs/two"
 processes=$1
 shift
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("localhost", 0)); print(s.getsockname()[1])')
+python=${PYTHON:-python}
+command -v "$python" >/dev/null || die "there is no $python; activate the environment that biggan_jax is in, or set PYTHON"
+port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("localhost", 0)); print(s.getsockname()[1])')
 
 pids=()
 trap 'kill -TERM "${pids[@]}" 2>/dev/null || true' TERM INT
 for ((i = 0; i < processes; i++)); do
-  "${PYTHON:-python}" -m biggan_jax.main --multihost --coordinator="localhost:$port" --num_processes="$processes" --process_id="$i" "$@" &
-  pids+=($!)
+  command=("$python" -m biggan_jax.main --multihost --coordinator="localhost:$port" --num_processes="$processes" --process_id="$i" "$@")
+  if [[ $dry_run ]]; then
+    run "${command[@]}"
+  else
+    "${command[@]}" &
+    pids+=($!)
+  fi
 done
-worst=0
-again=0
+[[ $dry_run ]] && exit
+say "$processes processes; metrics.jsonl in the workdir grows as it trains; Ctrl-C, or kill $$, saves and ends it with 75"
+
+worst=0 again=0
 for pid in "${pids[@]}"; do
   # Waited for at least once, since the process may have ended before; and again when a trapped signal ended the wait.
   while :; do
