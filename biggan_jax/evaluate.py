@@ -16,15 +16,12 @@ import numpy as np
 from absl import flags
 from etils import epath
 
-from biggan_jax import cli, cluster_flags, data, files, hosts, sampler, sampler_flags, sharding
+from biggan_jax import cli, cluster_flags, evaluator_flags, files, hosts, sampler, sampler_flags, sharding
 from biggan_jax import config as configs
 from biggan_jax.checkpoint import FOLDER, TrainedGenerator, checkpoint_steps, find
-from biggan_jax.data.source import Images, Source
 from biggan_jax.evaluation import content, features, judge, ledger, sweep
-from biggan_jax.evaluation.evaluator import LABELS, Evaluator
-from biggan_jax.evaluation.networks import NETWORKS, FeatureNetwork, Training, open_network
+from biggan_jax.evaluation.evaluator import Evaluator
 from biggan_jax.evaluation.protocol import Protocol
-from biggan_jax.evaluation.reference import reference_of
 from biggan_jax.types import UserError
 
 logger = logging.getLogger("biggan_jax.evaluate")
@@ -35,23 +32,6 @@ EVERY = flags.DEFINE_float("watch_every", 30, "Seconds between looks for new one
 SWEEP = flags.DEFINE_string("truncation-sweep", None, "LOW:HIGH:COUNT: the curve of scores over so many truncations.")
 NPZ = flags.DEFINE_string("npz", None, "Instead of a checkpoint: images of any model, arr_0 uint8 [N, H, W, 3].")
 CONFIG = cli.define_config("With --npz: whose data it is judged against.")
-NETWORK = flags.DEFINE_enum(
-    "network", "inception-2015", list(NETWORKS), "What sees the images; see docs/evaluation.md."
-)
-INCEPTION = flags.DEFINE_string("inception", None, "Inception's weights: a .pth or .npz, or `download`.")
-REFERENCE = flags.DEFINE_string(
-    "reference",
-    "train",
-    "Real images: train or test, of the run's data; the folder of a prepared set; or an .npz with arr_0.",
-)
-REFERENCE_COUNT = flags.DEFINE_integer("reference_count", None, "So many of them, evenly spread.", lower_bound=2)
-DATA_DIR = flags.DEFINE_string("data_dir", None, "Where the run's data are now, if not where they were.")
-NUM = flags.DEFINE_integer("num", 50_000, "Samples.", lower_bound=2)
-LABELS_ = flags.DEFINE_enum("labels", "balanced", list(LABELS), "How their classes are drawn.")
-SCORES = flags.DEFINE_list(
-    "scores", None, f"Of {', '.join(judge.SCORES)}. Default: all that take no labels, and agreement."
-)
-BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images at a time on each device.", lower_bound=1)
 OUT = flags.DEFINE_string("out", None, "Folder of the scores. Default: the run's; with --npz, the file's.")
 
 MOST_STEPS = 4096
@@ -65,7 +45,7 @@ def main() -> int:
         )
     if SWEEP.value:
         sweep.thresholds(SWEEP.value)
-    for name in SCORES.value or ():
+    for name in evaluator_flags.SCORES.value or ():
         configs.choose(judge.SCORES, "--scores", name)
     refuse_idle_flags()
     return cluster_flags.together(evaluate)
@@ -89,7 +69,7 @@ def refuse_idle_flags() -> None:
         **dict.fromkeys(of_checkpoints, bool(NPZ.value)),
         "config": not NPZ.value,
         "data_dir": bool(NPZ.value and CONFIG.value is None),
-        "inception": NETWORK.value != "inception-2015",
+        "inception": evaluator_flags.NETWORK.value != "inception-2015",
         "truncation_kind": sampler_flags.TRUNCATION.value is None and not SWEEP.value,
         "watch_every": not WATCH.value,
     }
@@ -119,7 +99,7 @@ def judge_latest() -> None:
     mesh = sharding.make_mesh()
     # Before the reference is worked out: meanwhile a run goes on, and its checkpoints go.
     trained = load(path, mesh)
-    judge_checkpoint(trained, evaluator_for(trained.config, mesh), folder)
+    judge_checkpoint(trained, evaluator_flags.evaluator_for(trained.config, mesh), folder)
 
 
 def judge_run() -> None:
@@ -142,7 +122,7 @@ def judge_run() -> None:
                     raise error or UserError(f"another host cannot read {checkpoints / str(step)}")
                 logger.info("step %d is gone: newer checkpoints took its place", step)
                 continue
-            evaluator = evaluator or evaluator_for(trained.config, mesh)
+            evaluator = evaluator or evaluator_flags.evaluator_for(trained.config, mesh)
             judge_checkpoint(trained, evaluator, folder)
             if WATCH.value and step >= trained.config.num_steps:
                 return
@@ -234,7 +214,7 @@ def judge_truncations() -> None:
         sampler.check_statistics(trained, truncation, sampler_flags.STATISTICS.value)
     if sampler.described(trained, None, sampler_flags.STATISTICS.value, 1)[0] is None:
         truncations.append(None)  # Binned statistics know no z that is not truncated.
-    evaluator = evaluator_for(trained.config, mesh)
+    evaluator = evaluator_flags.evaluator_for(trained.config, mesh, scores=("fid", "is"))
     points, what = [], what_of(trained)
     for truncation in truncations:
         record = judged(trained, what, truncation, evaluator, folder, "truncation_sweep.jsonl")
@@ -262,9 +242,9 @@ def judge_truncations() -> None:
 
 def judge_npz() -> None:
     path = epath.Path(NPZ.value)
-    images = read_npz(path, "--npz")
+    images = evaluator_flags.read_npz(path, "--npz")
     folder = out_folder(path.parent)
-    evaluator = evaluator_for(CONFIG.value, sharding.make_mesh(), images)
+    evaluator = evaluator_flags.evaluator_for(CONFIG.value, sharding.make_mesh(), images)
     protocol = evaluator.protocol_of_images(len(images), "of the file" if images.num_classes else "none")
 
     def work(wanted):
@@ -290,102 +270,6 @@ def write_table(folder: epath.Path) -> None:
         files.write_text(folder / ledger.TABLE, text, by=files.nobody_elses())
     except OSError as error:
         raise UserError(f"{folder / ledger.TABLE} cannot be written: {error}") from error
-
-
-def evaluator_for(config, mesh, images: Images | None = None) -> Evaluator:
-    """What judges as the flags say, with its reference worked out or found in the cache. images: those of --npz."""
-    if config is not None and DATA_DIR.value:
-        with config.unlocked():
-            config.data.dir = DATA_DIR.value
-    real, words = reference_source(config, images)
-    digest = content.digest_of(real)
-    network = network_for(config, None if REFERENCE.value != "train" else Training(real, digest))
-    wanted = wanted_scores(network, config, images, real)
-    batch_size = BATCH_SIZE.value * mesh.size
-    count = REFERENCE_COUNT.value
-    reference = reference_of(real, digest, network, mesh, count=count, batch_size=batch_size)
-    words = f"{min(count or len(real), len(real)):,} real images of {words}"
-    num, seed = NUM.value, sampler_flags.SEED.value
-    return Evaluator(network, reference, words, digest, wanted, num, seed, LABELS_.value, batch_size, mesh)
-
-
-def wanted_scores(network: FeatureNetwork, config, images: Images | None, real: Source) -> tuple[str, ...]:
-    """The scores that --scores names, or those that make sense here. Raises UserError for one that does not."""
-    if SWEEP.value:
-        return "fid", "is"
-    classes = images.num_classes if images is not None else config.model.num_classes
-    if LABELS_.value == "data" and real.num_classes != classes:
-        raise UserError(f"--labels=data: the real images have {real.num_classes} classes, and the model {classes}")
-    agrees = bool(classes) and knows_classes(network, config)
-    if not SCORES.value:
-        return ("fid", "is", "kid", "prdc", *(("agreement",) if agrees else ()))
-    if "agreement" in SCORES.value and not agrees:
-        raise UserError(
-            f"--scores=agreement: {network.name} does not know the classes of these samples, or they have none"
-        )
-    if "intra_fid" in SCORES.value and not (classes and real.num_classes):
-        raise UserError(
-            "--scores=intra_fid needs the classes of samples and of real images, and one of the two has none"
-        )
-    return tuple(dict.fromkeys(SCORES.value))
-
-
-def knows_classes(network: FeatureNetwork, config) -> bool:
-    """Whether the network's classes are those of the data."""
-    if config is None or not config.model.num_classes:
-        return False
-    imagenet = config.data.dataset.startswith("imagenet") and config.model.num_classes == 1000
-    return network.labels == "data" or (network.labels == "imagenet" and imagenet)
-
-
-def network_for(config, training: Training | None) -> FeatureNetwork:
-    if NETWORK.value == "classifier" and training is None:
-        if config is None:
-            raise UserError("--network=classifier is fitted to a run's training data: with --npz, give --config, too")
-        source = data.make_source(config, "train")
-        training = Training(source, content.digest_of(source))
-    return open_network(NETWORK.value, inception=INCEPTION.value, training=training)
-
-
-def reference_source(config, images: Images | None) -> tuple[Source, str]:
-    """The real images that --reference names, of the samples' own size where the network does not resize, and their name."""
-    size = images.images.shape[1] if images is not None else config.model.resolution
-    if config is not None and NETWORK.value == "classifier" and size != config.model.resolution:
-        raise UserError(
-            f"--network=classifier is fitted at {config.model.resolution} pixels, and the samples have {size}"
-        )
-    name = REFERENCE.value
-    if name in ("train", "test"):
-        if config is None:
-            raise UserError(f"--npz needs --reference=FILE.npz or FOLDER, or --config for whose {name} split it is")
-        source = data.make_source(config, name)
-        of_folder = config.data.name == "tfds" and not config.data.dataset
-        what = epath.Path(config.data.dir).name if of_folder else config.data.dataset or config.data.name
-        return source, f"{what} {name}, {config.model.resolution} px, resized by {config.data.resize}"
-    path = epath.Path(name)
-    if path.suffix == ".npz":
-        real = read_npz(path, "--reference")
-        if NETWORK.value == "classifier" and real.images.shape[1] != size:
-            raise UserError(f"--reference={path}: {real.images.shape[1]} pixels, and the samples have {size}")
-        return real, path.name
-    folder = configs.base() if config is None else config.copy_and_resolve_references()
-    with folder.unlocked():
-        folder.data.name, folder.data.dataset, folder.data.dir = "tfds", "", name
-        folder.model.resolution = size
-    return data.open_tfds(folder, "train"), f"{path.name} train, {size} px, resized by {folder.data.resize}"
-
-
-def read_npz(path: epath.Path, flag: str) -> Images:
-    """arr_0, and labels if it has y or arr_1; as a source, of no classes without. Raises UserError."""
-    arrays = files.read_npz(path)
-    if "arr_0" not in arrays:
-        raise UserError(f"{flag}={path} has the arrays {', '.join(arrays)}; arr_0 is needed")
-    images, labels = arrays["arr_0"], arrays.get("y", arrays.get("arr_1", np.zeros(0, np.int32)))
-    if images.ndim != 4 or images.shape[3] != 3 or images.dtype != np.uint8 or not len(images):
-        raise UserError(f"{flag}={path}: arr_0 is {images.dtype} {list(images.shape)}; uint8 [N, H, W, 3] is judged")
-    if labels.shape != (len(images),) or labels.dtype.kind not in "iu" or labels.min() < 0:
-        return Images(images, np.zeros(len(images), np.int32), 0)
-    return Images(images, labels.astype(np.int32), int(labels.max()) + 1)
 
 
 def out_folder(usual: epath.Path) -> epath.Path:

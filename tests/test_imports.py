@@ -20,7 +20,7 @@ ORDER = [
     ["checkpoint", "data", "writers", "interrupt", "preemption", "hosts"],
     ["sampler", "convert", "hooks", "finetune", "lease", "stability"],
     ["evaluation", "latent_files", "sampler_flags", "cluster_flags"],
-    ["sheets", "edit", "train"],
+    ["sheets", "edit", "train", "evaluator_flags"],
     ["main", "sample", "evaluate", "export", "explore", "demo", "plan"],
 ]
 FLOOR = {room: number for number, rooms in enumerate(ORDER) for room in rooms}
