@@ -1,0 +1,152 @@
+"""launch/slurm.sh and its job on a real Slurm: what is submitted, what ends it, and what queues it again."""
+
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+from biggan_jax import checkpoint
+from biggan_jax.checkpoint import checkpoint_steps
+from tests.conftest import ROOT
+from tests.launch.slurm_cluster import MISSING, cluster, said, wait_for
+from tests.test_train import TINY
+
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.skipif(bool(MISSING), reason=f"no {', '.join(MISSING)} here: apt-get install slurm-wlm munge"),
+]
+
+LIMIT = 500
+"""Seconds after which a job that should have ended is a failed test."""
+
+DEMO = "--config=quickstart", "--config.num_steps=400", "--config.checkpoint_every=20", "--config.score.every=0"
+"""The demo's recipe, long enough that it is not over while Slurm, which looks every 30 s, notices a time limit."""
+
+ENDLESS = f"--config={TINY}", "--config.num_steps=100000", "--config.checkpoint_every=20"
+
+TWO_NODES = "--nodes=2", "--gpus-per-node=1", "--time=10"
+
+
+@pytest.fixture(scope="module")
+def slurm(tmp_path_factory):
+    """The environment of a user of the cluster: one device a process."""
+    compilation = os.environ["XLA_FLAGS"].replace("--xla_force_host_platform_device_count=8", "")
+    with cluster(tmp_path_factory.mktemp("slurm")) as env:
+        yield env | {"PYTHON": sys.executable, "XLA_FLAGS": compilation}
+
+
+@pytest.fixture
+def shared(tmp_path, monkeypatch):
+    """A folder that all nodes see, with a name that only careful shell scripts survive; and the current one."""
+    folder = tmp_path / 'it\'s "mine", $HOME'
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def launch(env, *arguments):
+    return subprocess.run([ROOT / "launch" / "slurm.sh", *arguments], env=env, capture_output=True, text=True)
+
+
+def submitted(env, options, training, workdir) -> tuple[str, pathlib.Path]:
+    """(job, its log), as the launcher names them."""
+    done = launch(env, *options, "--yes", "--", *training, f"--workdir={workdir}")
+    assert done.returncode == 0, done.stderr
+    job, log = re.search(r"watch it: squeue --jobs=(\d+); tail -F (.*)", done.stderr).groups()
+    assert f"delete it: scancel {job}; what was saved stays in {workdir}" in done.stderr
+    return job, pathlib.Path(subprocess.run(["bash", "-c", f"echo -n {log}"], capture_output=True, text=True).stdout)
+
+
+def field(env, job, name) -> str:
+    return re.search(rf"\b{name}=(\S*)", said(env, "scontrol", "show", "job", job))[1]
+
+
+def end(env, job) -> tuple[str, int, int]:
+    """(its last state, its status, how often it was queued again), once it has ended."""
+    ended = lambda: field(env, job, "JobState") in ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
+    wait_for(ended, f"the end of job {job}", LIMIT)
+    status = int(field(env, job, "ExitCode").partition(":")[0])
+    return field(env, job, "JobState"), status, int(field(env, job, "Restarts"))
+
+
+def wait_for_step(workdir, step, log):
+    wait_for(lambda: max(checkpoint_steps(workdir), default=0) >= step, f"step {step}; see {log}", LIMIT)
+
+
+def wait_until_queued_again(env, job, times, log):
+    wait_for(lambda: int(field(env, job, "Restarts")) >= times, f"queueing again, {times}; see {log}", LIMIT)
+
+
+@pytest.fixture(scope="module")
+def unbroken(slurm, tmp_path_factory):
+    """The demo in two processes, without Slurm."""
+    workdir = tmp_path_factory.mktemp("unbroken")
+    subprocess.run([ROOT / "launch" / "local.sh", "2", *DEMO, f"--workdir={workdir}"], env=slurm, check=True)
+    return workdir
+
+
+def test_a_run_that_is_stopped_before_its_time_limit_and_requeued_ends_in_the_bits_of_an_unbroken_one(
+    slurm, shared, unbroken
+):
+    workdir = shared / "run"
+    job, log = submitted(slurm, TWO_NODES, DEMO, workdir)
+    wait_for_step(workdir, 20, log)
+    said(slurm, "scontrol", "update", f"JobId={job}", "TimeLimit=6")  # It is told five minutes before.
+    wait_until_queued_again(slurm, job, 1, log)
+    said(slurm, "scontrol", "update", f"JobId={job}", "TimeLimit=30")
+    first = max(checkpoint_steps(workdir))
+    text = log.read_text()
+    assert "SIGTERM: saving after this step" in text and f"step {first} of 400: saved in" in text, text
+    assert f"job {job}: ended with 75" in text, text
+    wait_for_step(workdir, first + 20, log)
+    said(slurm, "scontrol", "requeue", job)
+    assert end(slurm, job) == ("COMPLETED", 0, 2), log.read_text()
+    text = log.read_text()
+    assert text.count("2 cpu device(s)") == 3 and f"going on from step {first}" in text, text
+    compared = subprocess.run(
+        [sys.executable, "-m", "biggan_jax.checkpoint", "compare", workdir, unbroken], capture_output=True, text=True
+    )
+    assert compared.returncode == 0, compared.stdout + compared.stderr
+    assert checkpoint.find(workdir).name == "400"
+
+
+def test_a_run_that_is_cancelled_saves_and_is_not_queued_again(slurm, shared):
+    workdir = shared / "run"
+    job, log = submitted(slurm, ("--nodes=1", "--gpus-per-node=2", "--time=10"), ENDLESS, workdir)
+    wait_for_step(workdir, 20, log)
+    again = launch(slurm, *TWO_NODES, "--", *ENDLESS, "--workdir=run")
+    assert again.returncode == 0 and f"job {job} trains in {workdir} already" in again.stderr, again.stderr
+    said(slurm, "scancel", job)
+    assert end(slurm, job) == ("CANCELLED", 0, 0)
+    wait_for(lambda: not said(slurm, "squeue", "--noheader", f"--jobs={job}"), f"job {job} to leave", 60)
+    saved = max(checkpoint_steps(workdir))
+    assert f"step {saved} of 100000: saved in" in log.read_text(), log.read_text()
+
+
+def test_a_collapse_ends_the_job_for_good(slurm, shared):
+    diverges = "--config.optimizer.d_lr=1e38", "--config.stability.nonfinite_limit=3"
+    job, log = submitted(slurm, TWO_NODES, (*ENDLESS, *diverges), shared / "run")
+    assert end(slurm, job) == ("FAILED", 3, 0), log.read_text()
+    assert f"job {job}: ended with 3" in log.read_text()
+
+
+def test_a_mistake_ends_the_job_for_good_and_its_sentence_is_in_the_log(slurm, shared):
+    training = "--config=biggan_cifar10", "--config.data.dir=nowhere", "--config.model.ch=8"
+    job, log = submitted(slurm, TWO_NODES, training, shared / "run")
+    assert end(slurm, job) == ("FAILED", 2, 0), log.read_text()
+    assert len(re.findall(r"^main.py: error: .*nowhere", log.read_text(), re.M)) == 2, log.read_text()
+
+
+def test_the_status_of_the_one_that_failed_counts_not_the_75_of_the_one_it_left(slurm, shared):
+    python = shared / "python"
+    python.write_text(
+        f'#!/bin/bash\n[[ $SLURM_PROCID != 1 ]] || set -- "$@" --config.loss=none\nexec {sys.executable} "$@"\n'
+    )
+    python.chmod(0o755)
+    job, log = submitted(slurm | {"PYTHON": str(python)}, TWO_NODES, ENDLESS, shared / "run")
+    assert end(slurm, job) == ("FAILED", 2, 0), log.read_text()
+    text = log.read_text()
+    assert "main.py: error: loss 'none'" in text and "main.py: process 1 is gone" in text, text
