@@ -6,7 +6,10 @@ SEED ?= 0
 # What the quick suite is run with: EXTRAS=dev,tf has TensorFlow there, too.
 EXTRAS ?= dev
 BIN := $(VENV)/bin
-QUICK := not slow and not plan and not tf and not browser and not docs and not slurm and not wheel
+# Colab's TPU runtime has Python 3.13, and an environment of its own here.
+COLAB_PYTHON ?= python3.13
+COLAB := .venv-colab
+QUICK := not slow and not plan and not tf and not browser and not docs and not slurm and not wheel and not notebook
 
 # All that help lists.
 .PHONY: $(shell sed -n 's/^\([a-z-]*\):.*\#\#.*/\1/p' $(MAKEFILE_LIST))
@@ -38,8 +41,20 @@ test-browser: $(VENV)/installed-dev,browser  ## The page in headless Chromium, w
 test-slurm: $(VENV)/installed-dev  ## launch/slurm.sh on a real Slurm of two nodes on this machine: apt-get install slurm-wlm munge.
 	$(BIN)/python -m pytest tests/launch -m slurm -rs
 
-test-wheel: $(VENV)/installed-dev  ## The wheel, built, installed into an empty environment and run far from here.
+test-wheel: $(VENV)/installed-dev,release  ## The wheel, built, installed into an empty environment and run far from here.
 	$(BIN)/python -m pytest tests/test_wheel.py -m wheel
+
+test-notebooks: $(VENV)/installed-dev,notebook  ## The notebooks, cell by cell, on CPU and with few steps; minutes.
+	$(BIN)/python -m pytest tests/notebooks -m notebook
+
+# The notebook comes first and installs the package, from the last commit, as it does there: what is here already is taken away.
+test-colab: $(COLAB)/installed  ## The package, and its notebook, on what Colab's TPU runtime has installed. COLAB_PYTHON says which Python.
+	$(COLAB)/bin/python -m pip uninstall --quiet --yes biggan-jax clu ml-collections simplejpeg opencv-python-headless mlxtend
+	$(COLAB)/bin/python -m pytest --noconftest tests/notebooks/test_colab_tpu.py -m notebook
+	$(COLAB)/bin/python -m pytest -m "$(QUICK)" -n 2 --dist loadfile
+
+notebooks: $(VENV)/installed-dev  ## Each notebooks/NAME.ipynb of its source, NAME.md.
+	$(BIN)/python notebooks/build.py
 
 test-docs: $(VENV)/installed-dev  ## Every command that README and docs/ show, run in a scratch folder; minutes.
 	$(BIN)/python -m pytest tests/docs -m docs
@@ -67,6 +82,11 @@ hooks: $(VENV)/installed-dev  ## Has git check the same before each commit.
 
 clean:  ## Remove the environment and caches; runs/ stays.
 	rm -rf $(VENV) .cache .pytest_cache .ruff_cache *.egg-info
+
+$(COLAB)/installed: tests/colab/requirements.txt
+	$(COLAB_PYTHON) -m venv --clear $(COLAB)
+	$(COLAB)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
 
 # One install for each set of extras; again only when the metadata changes.
 $(VENV)/installed-%: setup.cfg pyproject.toml

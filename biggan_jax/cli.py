@@ -101,6 +101,8 @@ def _parse(argv: Sequence[str]) -> list[str]:
         if "config_json" in flags.FLAGS and flags.FLAGS["config_json"].present:
             raise UserError("--config_json is read from the command line alone; name it there")
         return left
+    except SystemExit:  # Of --help alone, which absl takes for a mistake.
+        raise SystemExit(SUCCESS) from None
     except Exception as e:  # A config file is Python: it may fail in any way.
         fail(e)
 

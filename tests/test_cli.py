@@ -95,5 +95,6 @@ def test_what_a_terminal_would_obey_is_shown_instead(tmp_path):
 
 def test_help_lists_both(file):
     script = "import __main__\n" + COMMAND
-    said = run("--help", script=script).stdout
-    assert "--config:" in said and "--config_json:" in said
+    done = run("--help", script=script)
+    assert "--config:" in done.stdout and "--config_json:" in done.stdout
+    assert done.returncode == 0
