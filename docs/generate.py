@@ -1,6 +1,7 @@
-"""Writes the pages that are made of code: config_keys.md of the defaults' own comments, recipes.md of the configs' headers.
+"""Writes the pages that are made of code: config_keys.md of the defaults' own comments, recipes.md of the configs' headers, and
+what CONTRIBUTING.md says of the Makefile.
 
-`make pages` after a change; a test holds both to what this writes.
+`make pages` after a change; a test holds all of them to what this writes.
 """
 
 import ast
@@ -11,8 +12,8 @@ import textwrap
 from biggan_jax import config as configs
 from biggan_jax.config import defaults
 
-DOCS = pathlib.Path(__file__).parent
-FOLDER = DOCS.parent / "configs"
+ROOT = pathlib.Path(__file__).parent.parent
+FOLDER = ROOT / "configs"
 
 TYPES = {bool: "`True` or `False`", int: "whole number", float: "number", str: "text", tuple: "list"}
 SECTIONS = {
@@ -147,8 +148,16 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-PAGES = {"config_keys.md": config_keys, "recipes.md": recipes}
+def contributing() -> str:
+    """The page as it is, with the Makefile's targets as they are now."""
+    helped = re.findall(r"^([a-z-]+):.*## (.*)$", (ROOT / "Makefile").read_text(), re.M)
+    rows = table(["command", "what"], [[f"`make {target}`", text] for target, text in helped])
+    before, begin, rest = (ROOT / "CONTRIBUTING.md").read_text().partition("of the Makefile -->\n")
+    return f"{before}{begin}{rows}\n<!-- end -->{rest.partition('<!-- end -->')[2]}"
+
+
+PAGES = {"docs/config_keys.md": config_keys, "docs/recipes.md": recipes, "CONTRIBUTING.md": contributing}
 
 if __name__ == "__main__":
     for name, write in PAGES.items():
-        (DOCS / name).write_text(write())
+        (ROOT / name).write_text(write())
