@@ -119,13 +119,21 @@ def divisible(gan: GAN, batch_size: int) -> int:
 
 
 def to_uint8(images: Arrays) -> Arrays:
-    """[-1, 1] to [0, 255], rounded; on the host, or, under jit, on the devices."""
+    """[-1, 1] to [0, 255], rounded; on the host, or, under jit, on the devices.
+
+    >>> to_uint8(np.array([-1.0, 0.0, 0.999, 7.0]))
+    array([  0, 128, 255, 255], dtype=uint8)
+    """
     xp = jnp if isinstance(images, jax.Array) else np
     return xp.rint((xp.clip(images, -1, 1) + 1) * 127.5).astype(xp.uint8)
 
 
 def rows_of_classes(num_classes: int, rows: int = 10) -> np.ndarray:
-    """Up to `rows` classes spread evenly over all, for a grid with one row a class; [0] if unconditional."""
+    """Up to `rows` classes spread evenly over all, for a grid with one row a class; [0] if unconditional.
+
+    >>> rows_of_classes(1000, rows=4)
+    array([  0, 333, 666, 999], dtype=int32)
+    """
     return np.unique(np.linspace(0, max(num_classes, 1) - 1, min(max(num_classes, 1), rows)).round().astype(np.int32))
 
 

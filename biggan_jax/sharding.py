@@ -141,7 +141,13 @@ def divisible(batch_size: int, mesh: Mesh | None) -> int:
 
 
 def check_batch_size(batch_size: int, devices: int, microbatches: int = 1, d_chunks: int = 1) -> None:
-    """Raises UserError, naming the nearest sizes that would do, if the batch cannot be split evenly."""
+    """Raises UserError, naming the nearest sizes that would do, if the batch cannot be split evenly.
+
+    >>> check_batch_size(2048, devices=256)
+    >>> check_batch_size(100, devices=8)
+    Traceback (most recent call last):
+    biggan_jax.types.UserError: batch_size 100 is not divisible by 8 devices; nearest are 96 and 104
+    """
     parts = devices * microbatches * d_chunks
     if batch_size % parts:
         below = batch_size // parts * parts

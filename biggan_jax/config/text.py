@@ -16,7 +16,11 @@ def differences(a: dict, b: dict) -> dict[str, tuple]:
 
 
 def flatten(tree: dict, prefix: str = "") -> dict[str, Any]:
-    """{'model': {'ch': 96}} to {'model.ch': 96}."""
+    """Nested keys to dotted ones.
+
+    >>> flatten({"seed": 0, "model": {"ch": 96, "depth": 2}})
+    {'seed': 0, 'model.ch': 96, 'model.depth': 2}
+    """
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}

@@ -137,7 +137,13 @@ def profile_range(config: ml_collections.ConfigDict) -> range:
 
 
 def expected_scores(config: ml_collections.ConfigDict) -> tuple[tuple[int, float], ...]:
-    """stability.expected as (round, score) pairs, in order of rounds. Raises UserError."""
+    """stability.expected as (round, score) pairs, in order of rounds. Raises UserError.
+
+    >>> config = base()
+    >>> config.stability.expected = "600:200,300:600"
+    >>> expected_scores(config)
+    ((300, 600.0), (600, 200.0))
+    """
     text = config.stability.expected
     try:
         pairs = [pair.split(":") for pair in text.split(",") if text]

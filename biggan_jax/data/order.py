@@ -14,6 +14,11 @@ def indices(size: int, seed: int, attempt: int, start: int, count: int) -> np.nd
     """Which of `size` images stand at positions start ... start + count - 1 of the endless stream, int64 [count].
 
     The stream is one shuffle of all images after another: each image is seen once an epoch.
+
+    >>> indices(5, seed=0, attempt=0, start=0, count=10).tolist()
+    [3, 1, 2, 4, 0, 3, 4, 2, 1, 0]
+    >>> indices(5, seed=0, attempt=0, start=3, count=4).tolist()  # Wherever one begins, it is the same stream.
+    [4, 0, 3, 4]
     """
     positions = np.arange(start, start + count)
     epochs = positions // size

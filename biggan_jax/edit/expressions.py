@@ -12,6 +12,9 @@ def terms(text: str) -> list[tuple[float, str]]:
 
     Between terms, + and - stand with space on both sides, so that names may hold them, as file names do. Raises UserError
     if `text` is no such sum.
+
+    >>> terms("0.5*cat + 0.5*dog - siamese-cat")
+    [(0.5, 'cat'), (0.5, 'dog'), (-1.0, 'siamese-cat')]
     """
     first, *rest = re.split(r"\s([+-])(?=\s|$)", text)
     found = []

@@ -22,7 +22,11 @@ class Point(NamedTuple):
 
 
 def thresholds(text: str) -> list[float]:
-    """`0.05:1.0:20` to twenty numbers from 0.05 to 1.0 in equal steps. Raises UserError for anything else."""
+    """LOW:HIGH:COUNT to so many numbers in equal steps. Raises UserError for anything else.
+
+    >>> thresholds("0.25:1.0:4")
+    [0.25, 0.5, 0.75, 1.0]
+    """
     parts = text.split(":")
     try:
         low, high, count = float(parts[0]), float(parts[1]), int(parts[2])
