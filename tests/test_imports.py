@@ -18,7 +18,7 @@ ORDER = [
     ["models"],
     ["train_step", "sampling"],
     ["checkpoint", "data", "writers", "interrupt", "preemption", "hosts"],
-    ["sampler", "convert", "hooks", "finetune", "lease", "stability"],
+    ["sampler", "convert", "hooks", "notebook", "finetune", "lease", "stability"],
     ["evaluation", "latent_files", "sampler_flags", "cluster_flags"],
     ["sheets", "edit", "train", "evaluator_flags"],
     ["main", "sample", "evaluate", "export", "explore", "demo", "plan"],

@@ -1,0 +1,129 @@
+"""The notebook for Colab, run as its reader does, on CPU and with few steps. Must not import the package: see execution."""
+
+import hashlib
+import io
+import json
+import shutil
+import tarfile
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from tests.notebooks import execution
+from tests.notebooks.execution import opened, pictures, said
+
+pytestmark = pytest.mark.notebook
+
+TINY = {"batch_size": 8, "d_steps": 1, "model.ch": 4, "model.dim_z": 12, "model.shared_dim": 8}
+RELEASED = execution.ROOT / "tests" / "data" / "parity" / "biggan32_nohier_G.npz"
+
+
+def steps_of(workdir):
+    return [json.loads(line)["step"] for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def drive(tmp_path_factory):
+    return tmp_path_factory.mktemp("drive")
+
+
+@pytest.fixture(scope="module")
+def running(drive, tmp_path_factory):
+    """The notebook after all its cells have run."""
+    folder = tmp_path_factory.mktemp("machine")
+    shutil.copy(RELEASED, folder / "G_ema.npz")
+    parameters = {"WEIGHTS": "G_ema.npz", "WEIGHTS_FROM": "biggan-pytorch", "DRIVE": str(drive)}
+    with opened("colab_tpu", folder, STEPS=24, MORE_STEPS=8, CHANGES=TINY, **parameters) as notebook:
+        notebook.run()
+        yield notebook
+
+
+@pytest.fixture
+def workdir(drive):
+    return drive / "MyDrive" / "biggan_jax" / "digits"
+
+
+def test_all_cells_run_and_both_trainings_end(running, workdir):
+    assert [said(cell).count("finished") for cell in running.nb.cells].count(1) == 2
+    assert steps_of(workdir)[:32] == list(range(1, 33))
+
+
+def test_what_is_shown_changes_while_it_trains(running):
+    shown = pictures(running.cell("train")[0])
+    assert len(shown) == 1 and running.updates >= 2
+
+
+def test_the_slider_draws_anew(running):
+    drawn = "import hashlib; print(hashlib.sha256(view.value).hexdigest())"
+    before = running.evaluate(drawn)
+    running.move("slider", 0.1)
+    assert running.evaluate("print(slider.value)").strip() == "0.1"
+    assert running.evaluate(drawn) != before
+
+
+def test_released_weights_become_pictures(running):
+    assert len(pictures(running.cell("released")[0])) == 1
+
+
+def test_tensorflow_is_not_imported(running):
+    assert running.evaluate("import sys; print('tensorflow' in sys.modules)").strip() == "False"
+
+
+def test_another_machine_goes_on_from_drive(running, drive, workdir, tmp_path):
+    before = steps_of(workdir)
+    with opened("colab_tpu", tmp_path, STEPS=36, MORE_STEPS=4, CHANGES=TINY, DRIVE=str(drive)) as other:
+        other.run()
+        assert "WEIGHTS names no file" in "".join(map(said, other.nb.cells))
+    assert steps_of(workdir)[: len(before)] == before and steps_of(workdir)[-1] == 40
+
+
+def test_the_stop_button_saves_and_the_cell_goes_on(tmp_path):
+    with opened("colab_tpu", tmp_path, STEPS=100_000, CHANGES={**TINY, "log_every": 1}) as notebook:
+        notebook.run(until="train")
+        metrics = tmp_path / "runs" / "digits" / "metrics.jsonl"
+
+        def press():
+            while not metrics.exists():
+                time.sleep(0.1)
+            notebook.km.interrupt_kernel()
+
+        threading.Thread(target=press, daemon=True).start()
+        train, place = notebook.cell("train")
+        notebook.execute_cell(train, place)
+        assert "stopped and saved: run this cell again" in said(train)
+        done = steps_of(metrics.parent)[-1]
+        assert 0 < done < 1000
+        notebook.evaluate(f"config.num_steps = {done + 2}")
+        notebook.execute_cell(train, place)
+        assert "finished" in said(train) and steps_of(metrics.parent) == list(range(1, done + 3))
+
+
+def cifar10(path):
+    """An archive as CIFAR-10's authors make it, of four images a class to train and two held out."""
+    rng = np.random.default_rng(0)
+    records = [bytes([number % 10]) + rng.bytes(3 * 32 * 32) for number in range(60)]
+    names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+    files = {f"data_batch_{i + 1}.bin": b"".join(records[8 * i : 8 * i + 8]) for i in range(5)}
+    files |= {"test_batch.bin": b"".join(records[40:]), "batches.meta.txt": "\n".join([*names, "", ""]).encode()}
+    with tarfile.open(path, "w:gz") as tar:
+        for name, content in files.items():
+            entry = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
+            entry.size = len(content)
+            tar.addfile(entry, io.BytesIO(content))
+
+
+def test_cifar10_is_prepared_from_its_authors_archive(tmp_path):
+    archive = tmp_path / "cifar.tar.gz"
+    cifar10(archive)
+    from_here = {"CIFAR10": archive.as_uri(), "CIFAR10_SHA256": hashlib.sha256(archive.read_bytes()).hexdigest()}
+    with opened(
+        "colab_tpu", tmp_path / "machine", DATA="cifar10", STEPS=2, MORE_STEPS=1, CHANGES=TINY, **from_here
+    ) as notebook:
+        notebook.run()
+        names = notebook.evaluate("print(names)")
+        assert "'airplane'" in names and "'truck'" in names
+    summary = json.loads((tmp_path / "machine" / "runs" / "cifar10" / "data.json").read_text())
+    assert "40" in json.dumps(summary)
+    assert steps_of(tmp_path / "machine" / "runs" / "cifar10")[-1] == 3
