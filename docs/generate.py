@@ -15,7 +15,6 @@ from biggan_jax.config import defaults
 ROOT = pathlib.Path(__file__).parent.parent
 FOLDER = ROOT / "configs"
 
-TYPES = {bool: "`True` or `False`", int: "whole number", float: "number", str: "text", tuple: "list"}
 SECTIONS = {
     "": "The run",
     "model": "Networks",
@@ -70,7 +69,7 @@ def config_keys() -> str:
                     [
                         f"`{key}`",
                         f"`{values[key]!r}`",
-                        TYPES[type(values[key])],
+                        type(values[key]).__name__,
                         said[key],
                         "yes" if key in configs.SAFE_TO_CHANGE else "",
                     ]
