@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 # Colab's TPU runtime has Python 3.13, and an environment of its own here.
 COLAB_PYTHON ?= python3.13
 COLAB := .venv-colab
-QUICK := not slow and not plan and not tf and not browser and not docs and not slurm and not wheel and not notebook
+QUICK := not slow and not plan and not tf and not browser and not docs and not slurm and not wheel and not notebook and not launch and not gke
 
 # All that help lists.
 .PHONY: $(shell sed -n 's/^\([a-z-]*\):.*\#\#.*/\1/p' $(MAKEFILE_LIST))
@@ -37,6 +37,18 @@ test-torch: $(VENV)/installed-dev,efficientnet,torch  ## What needs PyTorch: its
 
 test-browser: $(VENV)/installed-dev,browser  ## The page in headless Chromium, which must be installed.
 	$(BIN)/python -m pytest -m browser
+
+test-launch: $(VENV)/installed-dev  ## launch/tpu_pod.sh, in all the moods of a stand-in cloud; against the real gcloud's parser, where it is.
+	$(BIN)/python -m pytest tests/launch -m launch -rs
+
+test-gke: $(VENV)/installed-dev $(VENV)-xpk/installed  ## launch/gke_jobset.sh's JobSets by Kubernetes' schema, and beside what xpk makes. Installs xpk.
+	XPK_VENV=$(VENV)-xpk $(BIN)/python -m pytest tests/launch -m gke
+
+# Of xpk's own environment: its dependencies are many, and old.
+$(VENV)-xpk/installed:
+	$(PYTHON) -m venv $(VENV)-xpk
+	$(VENV)-xpk/bin/python -m pip install --quiet --disable-pip-version-check xpk==1.16.0 kubernetes-validate==1.37.0 jsonschema
+	touch $@
 
 test-slurm: $(VENV)/installed-dev  ## launch/slurm.sh on a real Slurm of two nodes on this machine: apt-get install slurm-wlm munge.
 	$(BIN)/python -m pytest tests/launch -m slurm -rs

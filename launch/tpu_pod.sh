@@ -11,7 +11,7 @@
 #   create NAME    creates the slice, and waits until it is there   setup NAME    installs the package on its workers
 #   run NAME       starts training on all of them, and returns      attach NAME   shows worker 0's log as it grows
 #   status NAME    of the slice and its workers                     logs NAME     fetches the workers' logs into logs/NAME
-#   stop NAME      lets the training save and end                   delete NAME   deletes the slice, and what runs on it
+#   stop NAME      lets it save and end, and `train`, too                   delete NAME   deletes the slice, and what runs on it
 #
 # Options, before the --:
 #   --zone=ZONE           of Google Cloud; always needed        --project=PROJECT    gcloud's default otherwise
@@ -28,12 +28,12 @@
 set -euo pipefail
 # shellcheck source=launch/common.sh
 . "$(dirname "$0")/common.sh"
+# shellcheck source=launch/tpu.sh
+. "$(dirname "$0")/tpu.sh"
 
-root=$(cd "$(dirname "$0")/.." && pwd)
-python=${PYTHON:-python3}
 name='' zone='' project='' type='' capacity='' package='' max_restarts=100 poll=60 keep='' anyway=''
 create_flags=(--quiet) # Never empty, which an older bash would take for unset.
-training=() planned=() sent=("$root/launch/tpu_worker.sh")
+sent=("$root/launch/tpu_worker.sh")
 
 main() {
   command=${1:-}
@@ -102,11 +102,9 @@ read_options() {
   where=(--zone="$zone")
   [[ -z $project ]] || where+=(--project="$project")
   case $command in
-    train | create) [[ $type ]] || die '--type is needed, such as --type=v5litepod-256' ;;
+    train | create | run) ((${#training[@]})) || read_training ;;
   esac
-  case $command in
-    train | create | run) ((${#training[@]})) || die 'what is trained is said after --, such as -- --config=quickstart --workdir=gs://BUCKET/run' ;;
-  esac
+  [[ ! $config_file ]] || sent+=("$config_file")
   [[ $package ]] || package=$root/.cache/launch/biggan_jax-$(sed -n 's/^__version__ = "\(.*\)"/\1/p' "$root/biggan_jax/__init__.py")-py3-none-any.whl
   [[ $package != *.whl ]] || sent+=("$package")
 }
@@ -116,45 +114,6 @@ number() {
   echo "${1#*=}"
 }
 
-# The arguments of biggan_jax.main: `training`, as workers are given them, and of them `planned`, as the planner here.
-read_training() {
-  local argument file workdir=''
-  training=(--multihost)
-  for argument; do
-    [[ $argument == --* ]] || die "after --, every option is given as --name=value, not '$argument'"
-    [[ $argument != --config?* ]] || planned+=("$argument")
-    file=${argument#*=}
-    case $argument in
-      --workdir=*) workdir=$file ;;
-      --config=* | --config_json=*)
-        if [[ -f $file ]]; then
-          sent+=("$file")
-          argument=${argument%%=*}=${file##*/}
-        fi
-        ;;
-    esac
-    training+=("$argument")
-  done
-  ((${#planned[@]})) || die '--config is needed after --, such as --config=quickstart'
-  [[ $workdir == gs://?* ]] || die "--workdir is in a bucket, such as gs://BUCKET/run, not '$workdir': workers share no disk, and slices go"
-}
-
-# --- What it costs -------------------------------------------------------------------------------------------------------------
-
-ask() {
-  local line state=absent status=0
-  slice=$("$python" -m biggan_jax.plan.slices "$type") ||
-    die "what $type costs is not known here; if it is a slice, biggan_jax is missing in $python: pip install -e '${root}[plan]', or PYTHON=..."
-  runtime=${slice##* }
-  [[ $runtime != - ]] || die "$type is had from GKE alone: launch/gke_jobset.sh"
-  [[ $dry_run ]] || state=$(slice_state) || die 'gcloud cannot tell what there is, as it says above'
-  [[ $state != ready && $state != waiting ]] || return 0 # It was agreed to when it was created.
-  line=$(JAX_PLATFORMS=cpu "$python" -m biggan_jax.plan --brief --topology="$type" "${planned[@]}") || status=$?
-  ((status < 2)) || exit 2 # The planner has said why.
-  ((status == 0)) || [[ $anyway ]] || die "$line; --anyway creates it all the same"
-  agree "$name, $type in $zone${capacity:+, ${capacity#--}}: $line"
-}
-
 # --- The slice -----------------------------------------------------------------------------------------------------------------
 
 tpus() { run gcloud compute tpus "$1" "$2" "${@:3}" "${where[@]}"; }
@@ -162,6 +121,15 @@ tpus() { run gcloud compute tpus "$1" "$2" "${@:3}" "${where[@]}"; }
 # One field of the slice, of `queued-resources` or `tpu-vm`; nothing where there is none. Unlike `describe`, `list` fails only if it
 # cannot know.
 field() { tpus "$1" list --filter="name~\"/$name\$\"" --format="value($2)"; }
+
+ask() {
+  local state=absent
+  look_up "$type"
+  [[ $runtime != - ]] || die "$type is had from GKE alone: launch/gke_jobset.sh"
+  [[ $dry_run ]] || state=$(slice_state) || die 'gcloud cannot tell what there is, as it says above'
+  # One that is there was agreed to when it was created.
+  [[ $state == ready || $state == waiting ]] || agree_to "$type"
+}
 
 # absent, waiting, ready, gone (there was one, or will not be) or failed (never will be); false if that cannot be known now.
 slice_state() {
@@ -260,7 +228,7 @@ setup() {
 
 start() { on_workers run "${training[@]}"; }
 
-# A word from each: idle, running, lost, or the exit status of its training. Fails if one does not answer.
+# A word from each: idle, running, lost, stopped, or the exit status of its training. Fails if one does not answer.
 workers_say() {
   local folder words=''
   folder=$(mktemp -d)
@@ -300,7 +268,7 @@ seen='' restarts=0
 
 train() {
   local crashes=0 began outcome status
-  trap 'say "training goes on; the same command goes on watching it"; say_how_to_watch; exit 130' INT
+  trap 'say "training goes on; the same command goes on watching it"; say_how_to_watch; exit 130' INT TERM
   while :; do
     acquire
     began=$SECONDS status=0
@@ -312,12 +280,13 @@ train() {
       # Nothing is deleted: another training may be running there, which is why.
       *) die "the workers could not be made to train, as they say above; $(how_to_delete)" ;;
     esac
-    if ((status)); then outcome=gone; elif [[ $dry_run ]]; then outcome=0; else outcome=$(followed); fi
+    if ((status)); then outcome=gone; elif [[ $dry_run ]]; then outcome=0; else follow; fi
     ((SECONDS - began < 3600)) || crashes=0
     case $outcome in
       0) finish 0 'done' ;;
       2) finish 2 'the training says that there is a mistake: see its logs' ;;
       3) finish 3 'the run collapsed: see its logs' ;;
+      stopped) finish 75 'the training was told to stop; the same command goes on from the last checkpoint' ;;
       75) restart 'the training was stopped, or lost a worker' ;;
       gone) replace 'the slice is gone, or a worker of it' ;;
       *)
@@ -328,9 +297,10 @@ train() {
   done
 }
 
-# Prints the training's exit status once it has ended on all workers, or "gone" if the slice is, or three times did not answer.
-followed() {
-  local silent=0 state words word status=0
+# Sets `outcome` to the training's exit status once it has ended on all workers, to "stopped" if it was told to, or to "gone" if
+# the slice is, or three times did not answer. Not in a subshell, in which signals would not be heard.
+follow() {
+  local silent=0 state words word
   while :; do
     sleep "$poll"
     state=$(slice_state) || continue # No network here; the training does not need this machine.
@@ -338,30 +308,29 @@ followed() {
       ready) ;;
       waiting) continue ;;
       *)
-        echo gone
+        outcome=gone
         return
         ;;
     esac
     if ! words=$(workers_say); then
       ((++silent < 3)) && continue
-      echo gone
+      outcome=gone
       return
     fi
     silent=0
     [[ $words == *running* ]] || break
   done
   # A mistake and a collapse are the same on the next slice; a crash is worse than what follows from it, an end with 75.
+  outcome=0
   for word in $words; do
     case $word in
       idle | lost) word=75 ;;
     esac
-    case $word-$status in
-      0-*) ;;
-      2-* | 3-* | *-0 | *-75) status=$word ;;
+    case $word-$outcome in
+      0-* | *-2 | *-3 | *-stopped) ;;
+      2-* | 3-* | stopped-* | *-0 | *-75) outcome=$word ;;
     esac
-    ((status != 2 && status != 3)) || break
   done
-  echo "$status"
 }
 
 restart() {

@@ -3,7 +3,7 @@
 # alone: the environment, the log, and the exit status of the training, which no lost connection can lose. Linux only.
 #   setup PACKAGE   installs it, unless it is what is installed, or a training runs
 #   run ARGUMENTS   starts training and returns; where it runs already, nothing is done
-#   state           prints one line: "biggan_jax: " and idle, running, lost (ended without a word), or the exit status
+#   state           prints one line: "biggan_jax: " and idle, running, lost (ended without a word), stopped, or the exit status
 #   stop            lets it save and end
 #   log, attach     prints the log; follows it until the training has ended
 set -euo pipefail
@@ -37,7 +37,7 @@ case $1 in
       exit 2
     fi
     printf '%q ' "${@:2}" >arguments
-    rm -f status
+    rm -f status stopped
     setsid bash "${0##*/}" train "${@:2}" </dev/null >>train.log 2>&1 &
     ;;
   train) # What `run` leaves behind; it has inherited the lock.
@@ -53,12 +53,16 @@ case $1 in
       state=running
     elif [[ -e arguments ]]; then
       state=$(cat status 2>/dev/null || echo lost)
+      [[ $state != 75 || ! -e stopped ]] || state=stopped
     else
       state=idle
     fi
     echo "biggan_jax: $state"
     ;;
-  stop) if running; then kill -TERM "$(cat pid)"; fi ;;
+  stop)
+    touch stopped
+    if running; then kill -TERM "$(cat pid)"; fi
+    ;;
   log) cat train.log ;;
   attach) tail --lines=100 --follow --pid="$(cat pid)" train.log ;;
 esac

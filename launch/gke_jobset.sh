@@ -1,0 +1,175 @@
+#!/usr/bin/env bash
+# Trains on a slice of TPUs of a GKE cluster, as a JobSet of one Job with one pod a host; TPU7x and what follows is had in no other way:
+#
+#   launch/gke_jobset.sh create NAME --type=v5litepod-256 --image=IMAGE --spot -- --config=biggan_deep_imagenet128 --workdir=gs://BUCKET/deep128
+#
+# says what it will cost, asks, and hands the JobSet to kubectl. Kubernetes then begins anew by itself, after preemptions, lost nodes and
+# exit 75, at most --max-restarts times; 0, 2 (a mistake), 3 (a collapse) and 1 (a crash) end it.
+#
+#   create NAME     creates the JobSet         manifest NAME   prints it instead, and asks nothing
+#   status NAME     of it and its pods         attach NAME     shows host 0's log as it grows
+#   delete NAME     lets the training save and end, and deletes it all
+#
+# Options, before the --:
+#   --type=TYPE             the slice, such as v4-128, v5litepod-256, v5p-128, v6e-256, tpu7x-128: a node pool of the cluster
+#   --image=IMAGE           what runs: launch/Dockerfile, with --build-arg=EXTRA=tpu,gcs
+#   --spot                  on nodes of Spot capacity           --max-restarts=N   100
+#   --service-account=NAME  of Kubernetes, that may write in the bucket
+#   --namespace=NAME --context=NAME   as kubectl's; its own defaults else
+#   --xpk=CLUSTER --zone=ZONE --project=PROJECT   hands it to `xpk workload create` instead, for a cluster that xpk has made
+#   --anyway                although it will not fit
+#   --yes                   asks nothing                        --dry-run          prints the commands instead
+# After the --: what biggan_jax.main takes, as --name=value.
+set -euo pipefail
+# shellcheck source=launch/common.sh
+. "$(dirname "$0")/common.sh"
+# shellcheck source=launch/tpu.sh
+. "$(dirname "$0")/tpu.sh"
+
+name='' type='' image='' spot='' service_account='' max_restarts=100 xpk='' zone='' project='' anyway=''
+kubectl=(kubectl)
+# Seconds from SIGTERM to SIGKILL, in which a step ends and a checkpoint is written. (Of Spot nodes, the cloud itself grants 25.)
+grace=300
+
+main() {
+  command=${1:-}
+  case $command in
+    create | manifest | status | attach | delete) shift ;;
+    -h | --help) usage && exit ;;
+    '') usage >&2 && exit 2 ;;
+    *) die "$command is not create, manifest, status, attach or delete" ;;
+  esac
+  read_options "$@"
+  case $command in
+    create)
+      agree_to "$type"
+      create
+      say "to watch: $0 attach $name; to delete it: $0 delete $name"
+      ;;
+    manifest) manifest ;;
+    status) run "${kubectl[@]}" get "jobset/$name" pods --selector="jobset.sigs.k8s.io/jobset-name=$name" --output=wide ;;
+    attach)
+      run "${kubectl[@]}" logs --follow --tail=100 --selector="jobset.sigs.k8s.io/jobset-name=$name,batch.kubernetes.io/job-completion-index=0"
+      ;;
+    delete) run "${kubectl[@]}" delete jobset "$name" --ignore-not-found ;;
+  esac
+}
+
+read_options() {
+  while (($#)); do
+    case $1 in
+      --type=?*) type=${1#*=} ;;
+      --image=?*) image=${1#*=} ;;
+      --spot) spot=1 ;;
+      --service-account=?*) service_account=${1#*=} ;;
+      --max-restarts=*)
+        max_restarts=${1#*=}
+        [[ $max_restarts =~ ^[0-9]+$ ]] || die "$1 is not a number"
+        ;;
+      --namespace=?* | --context=?*) kubectl+=("$1") ;;
+      --xpk=?*) xpk=${1#*=} ;;
+      --zone=?*) zone=${1#*=} ;;
+      --project=?*) project=${1#*=} ;;
+      --anyway) anyway=1 ;;
+      --)
+        shift
+        read_training "$@"
+        break
+        ;;
+      -*) shared_option "$1" || die "$1 is no option of this command; --help tells of all" ;;
+      *)
+        [[ -z $name ]] || die "one JobSet has one name, not both $name and $1"
+        name=$1
+        ;;
+    esac
+    shift
+  done
+  # Names of its pods are made of it, and may have 63 letters.
+  [[ $name =~ ^[a-z]([-a-z0-9]{0,38}[a-z0-9])?$ ]] || die "a name is needed, of at most 40 small letters, digits and hyphens, not '$name'"
+  [[ $command == create || $command == manifest ]] || return 0
+  ((${#training[@]})) || read_training
+  [[ ! $config_file ]] || die "$config_file is a file of this machine, which containers do not see: name a config that is in the image"
+  [[ $image ]] || die '--image is needed: see launch/Dockerfile'
+  [[ -z $xpk$zone || ($xpk && $zone) ]] || die '--xpk and --zone are given together'
+  look_up "$type"
+  [[ $accelerator != - ]] || die "$type is not had from GKE"
+}
+
+create() {
+  if [[ $xpk ]]; then
+    # xpk restarts after exit statuses above 126 by itself.
+    run xpk workload create --cluster="$xpk" --zone="$zone" ${project:+--project="$project"} --workload="$name" --tpu-type="$type" --num-slices=1 \
+      --docker-image="$image" --max-restarts="$max_restarts" --restart-on-exit-codes=75 --termination-grace-period-seconds="$grace" \
+      ${spot:+--spot} --command="$(quoted python -m biggan_jax.main "${training[@]}")"
+  elif [[ $dry_run ]]; then
+    printf "%s <<'JOBSET'\n%s\nJOBSET\n" "$(quoted "${kubectl[@]}" apply --filename=-)" "$(manifest)"
+  else
+    manifest | "${kubectl[@]}" apply --filename=-
+  fi
+}
+
+# The words as JSON, which is YAML. Kubernetes would take $(NAME) for a variable, and $$ for a dollar.
+as_json() {
+  "$python" -c 'import json, sys; print(json.dumps([word.replace("$", "$$") for word in sys.argv[1:]], ensure_ascii=False))' "$@"
+}
+
+manifest() {
+  local spot_nodes=''
+  [[ ! $spot ]] || spot_nodes='                cloud.google.com/gke-spot: "true"'
+  sed '/^$/d' <<YAML
+apiVersion: jobset.x-k8s.io/v1alpha2
+kind: JobSet
+metadata:
+  name: $name
+  annotations:
+    alpha.jobset.sigs.k8s.io/exclusive-topology: cloud.google.com/gke-nodepool # All hosts of one slice.
+spec:
+  failurePolicy:
+    maxRestarts: $max_restarts # Of all pods together, whenever one of them has failed.
+    rules:
+      - name: hopeless
+        action: FailJobSet
+        onJobFailureReasons: [PodFailurePolicy]
+  replicatedJobs:
+    - name: slice
+      replicas: 1
+      template:
+        spec:
+          completionMode: Indexed
+          parallelism: $hosts
+          completions: $hosts
+          backoffLimit: 0
+          podFailurePolicy:
+            rules:
+              - action: FailJob # A crash, a mistake, a collapse.
+                onExitCodes: {containerName: train, operator: In, values: [1, 2, 3]}
+          template:
+            spec:
+              restartPolicy: Never
+              terminationGracePeriodSeconds: $grace
+              hostNetwork: true
+              dnsPolicy: ClusterFirstWithHostNet
+              serviceAccountName: ${service_account:-default}
+              nodeSelector:
+                cloud.google.com/gke-tpu-accelerator: $accelerator
+                cloud.google.com/gke-tpu-topology: $shape
+$spot_nodes
+              tolerations:
+                - {key: google.com/tpu, operator: Exists}
+                - {key: cloud.google.com/gke-spot, operator: Exists}
+              containers:
+                - name: train
+                  image: $(as_json "$image" | sed 's/^\[//; s/\]$//')
+                  command: [python, -m, biggan_jax.main]
+                  args: $(as_json "${training[@]}")
+                  resources:
+                    limits: {google.com/tpu: $chips_per_host}
+                  volumeMounts:
+                    - {name: shared-memory, mountPath: /dev/shm} # Else of 64 MB.
+              volumes:
+                - name: shared-memory
+                  emptyDir: {medium: Memory}
+YAML
+}
+
+main "$@"

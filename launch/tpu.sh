@@ -1,0 +1,54 @@
+# shellcheck shell=bash disable=SC2034
+# What the launchers for TPUs share: what is trained, on which slice, and what that costs by the planner's word. Sourced, after
+# common.sh; must not know who rents the slice out.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+python=${PYTHON:-python3}
+training=() planned=() config_file=''
+
+# Reads the arguments of biggan_jax.main: into `training`, as the workers are given them; of them, into `planned`, those of which the
+# planner needs to know. A file of this machine that one of them names is `config_file`, which workers find by its name alone.
+read_training() {
+  local argument workdir=''
+  training=(--multihost)
+  for argument; do
+    case $argument in
+      --workdir=*) workdir=${argument#*=} ;;
+      --config=* | --config_json=*)
+        planned+=("$argument")
+        if [[ -f ${argument#*=} ]]; then
+          config_file=${argument#*=}
+          argument=${argument%%=*}=${config_file##*/}
+        fi
+        ;;
+      --config.*=*) planned+=("$argument") ;;
+      --*) ;;
+      *) die "after --, every option is given as --name=value, not '$argument'" ;;
+    esac
+    training+=("$argument")
+  done
+  case "${planned[*]-}" in
+    *--config=* | *--config_json=*) ;;
+    *) die 'what is trained is said after --, such as -- --config=quickstart --workdir=gs://BUCKET/run' ;;
+  esac
+  [[ $workdir == gs://?* ]] || die "--workdir is in a bucket, such as gs://BUCKET/run, not '$workdir': workers share no disk, and slices go"
+}
+
+# Sets `shape`, `hosts`, `chips_per_host`, `accelerator` and `runtime` of a slice by its name. Dies where there is no such slice.
+look_up() {
+  local fields chips
+  [[ $1 ]] || die '--type is needed, such as --type=v5litepod-256'
+  fields=$("$python" -m biggan_jax.plan.slices "$1") ||
+    die "$1 was not found; where it is the planner that was not, PYTHON=... names a Python in which there is one: pip install -e '${root}[plan]'"
+  read -r _ _ shape chips hosts accelerator runtime <<<"$fields"
+  chips_per_host=$((chips / hosts))
+}
+
+# Says what training costs on a slice by its name, and asks; with `anyway`, even where it does not fit.
+agree_to() {
+  local line status=0
+  line=$(JAX_PLATFORMS=cpu "$python" -m biggan_jax.plan --brief --topology="$1" "${planned[@]}") || status=$?
+  ((status < 2)) || exit 2 # The planner has said why.
+  ((status == 0)) || [[ $anyway ]] || die "$line; --anyway creates it all the same"
+  agree "$line"
+}

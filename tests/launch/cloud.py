@@ -1,0 +1,230 @@
+"""A stand-in for `gcloud compute tpus`, as a program: what it is asked for it checks against the real one's surface, and does.
+
+A slice is a folder a worker, in which `ssh --command` really runs; what is to happen to it is a script of states, a step at each
+look. The cloud's own folder is $CLOUD: cloud.json is its state, calls.jsonl what it was asked for.
+
+Surfaces are those of the Google Cloud CLI's general release (528): required, optional, and flags that take no value.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+SSH = "--worker= --internal-ip --dry-run --force-key-file-overwrite --plain --strict-host-key-checking= --ssh-key-file="
+SURFACE = {  # (positionals, required, optional); a flag that takes a value ends in =.
+    "queued-resources create": (
+        1,
+        "--zone= --runtime-version=",
+        "--accelerator-type= --topology= --type= --node-id= --node-count= --node-prefix= --async --data-disk= --description="
+        " --guaranteed --internal-ips --labels= --metadata= --metadata-from-file= --network= --range= --reserved --scopes="
+        " --service-account= --shielded-secure-boot --spot --subnetwork= --tags= --valid-after-duration= --valid-after-time="
+        " --valid-until-duration= --valid-until-time= --reservation-host-project=",
+    ),
+    "queued-resources list": (0, "--zone=", "--filter= --limit= --page-size= --sort-by= --uri"),
+    "queued-resources delete": (1, "--zone=", "--async --force"),
+    "tpu-vm list": (0, "--zone=", "--filter= --limit= --page-size= --sort-by= --uri"),
+    "tpu-vm ssh": (1, "--zone=", f"{SSH} --command= --output-directory= --ssh-flag="),
+    "tpu-vm scp": (2, "--zone=", f"{SSH} --recurse --compress --scp-flag="),
+}
+EVERYWHERE = "--project= --quiet --format= --verbosity= --account= --configuration="
+TYPE = re.compile(r"(v4|v5p)-\d+|v5litepod-\d+|v6e-\d+")
+
+
+def main(words: list[str]) -> int:
+    folder = pathlib.Path(os.environ["CLOUD"])
+    with open(folder / "calls.jsonl", "a") as calls:
+        calls.write(json.dumps(words) + "\n")
+    if words[:2] != ["compute", "tpus"]:
+        return refuse(f"gcloud {' '.join(words[:2])} is not stood in for", 2)
+    command, positionals, flags, problem = parsed(words[2:])
+    if problem:
+        return refuse(problem, 2)
+    with Cloud(folder) as cloud:
+        what, verb = command.split()
+        if verb == "list":
+            return cloud.show(what, flags)
+        return getattr(cloud, verb)(positionals, flags)
+
+
+def parsed(words: list[str]) -> tuple[str, list[str], dict[str, str], str]:
+    """(command, positionals, flags, what gcloud would complain of)."""
+    command, rest = " ".join(words[:2]), words[2:]
+    if command not in SURFACE:
+        return command, [], {}, f"Invalid choice: '{command}'"
+    count, required, optional = SURFACE[command]
+    known = f"{required} {optional} {EVERYWHERE}".split()
+    positionals, flags = [], {}
+    for word in rest:
+        if not word.startswith("-"):
+            positionals.append(word)
+            continue
+        flag, equals, value = word.partition("=")
+        if flag + equals not in known:
+            return command, [], {}, f"unrecognized arguments: {word}"
+        flags[flag] = value
+    missing = [flag for flag in required.split() if not flags.get(flag.rstrip("="))]
+    if missing:
+        return command, [], {}, f"argument {missing[0].rstrip('=')}: Must be specified."
+    if len(positionals) < count or (len(positionals) > count and not command.endswith("scp")):
+        return command, [], {}, f"{command} takes {count} positional arguments, not {positionals}"
+    if command.endswith("create") and ("--node-id" in flags) == ("--node-count" in flags):
+        return command, [], {}, "Exactly one of (--node-id | --node-count [--node-prefix]) must be specified."
+    if command.endswith("create") and not TYPE.fullmatch(flags.get("--accelerator-type", "")):
+        return command, [], {}, "Exactly one of (--accelerator-type | --topology --type) must be specified."
+    return command, positionals, flags, ""
+
+
+def refuse(why: str, status: int = 1) -> int:
+    print(f"ERROR: (gcloud) {why}", file=sys.stderr)
+    return status
+
+
+class Cloud:
+    """cloud.json: lives, a list of states for each slice to come; or a sentence, with which its creation is refused. workers:
+    how many each has. slice: the one there is, with the states before it. silent: as many times as each number, that worker
+    cannot be reached, once silent_after calls of ssh are over."""
+
+    def __init__(self, folder: pathlib.Path):
+        self.folder = folder
+
+    def __enter__(self) -> "Cloud":
+        self.held = open(self.folder / "lock", "w")
+        fcntl.flock(self.held, fcntl.LOCK_EX)
+        self.state = json.loads((self.folder / "cloud.json").read_text())
+        return self
+
+    def __exit__(self, *_) -> None:
+        (self.folder / "cloud.json").write_text(json.dumps(self.state))
+        self.held.close()
+
+    @property
+    def slice(self) -> dict | None:
+        return self.state.get("slice")
+
+    def create(self, positionals, flags) -> int:
+        if self.slice:
+            return refuse("ALREADY_EXISTS: Resource already exists")
+        life = self.state["lives"].pop(0)
+        if isinstance(life, str):
+            return refuse(life)
+        workers = [self.folder / "workers" / str(i) for i in range(self.state["workers"])]
+        self.state["slice"] = {
+            "name": positionals[0],
+            "node": flags["--node-id"],
+            "life": life,
+            "workers": [str(worker) for worker in workers],
+        }
+        for worker in workers:
+            worker.mkdir(parents=True)
+        return 0
+
+    def show(self, what, flags) -> int:
+        """One field; and for queued resources, time goes on: the next state of the slice's life, of which the last one stays."""
+        found = self.slice
+        if not found or not re.search(
+            re.fullmatch(r'name~"(.*)"', flags["--filter"])[1], f"projects/p/x/{found['name']}"
+        ):
+            return 0
+        if what == "queued-resources" and len(found["life"]) > 1:
+            found["life"].pop(0)
+            if found["life"][0] in ("SUSPENDING", "PREEMPTED"):
+                end(found)
+        state = found["life"][0]
+        if what == "queued-resources":
+            # A preempted node may lie in a queued resource that is still active.
+            state = "ACTIVE" if state in ("PREEMPTED", "REPAIRING") else state
+            fields = {"state.state": state, "state.failedData.error.message": "the zone has no such TPUs"}
+        elif state in ("ACTIVE", "PREEMPTED", "REPAIRING"):
+            fields = {"state": state.replace("ACTIVE", "READY")}
+        else:
+            return 0
+        print(fields[re.fullmatch(r"value\((.*)\)", flags["--format"])[1]])
+        return 0
+
+    def delete(self, positionals, flags) -> int:
+        if not self.slice or self.slice["name"] != positionals[0]:
+            return refuse("NOT_FOUND: Resource was not found")
+        if "--force" not in flags and "--quiet" not in flags:
+            return refuse("FAILED_PRECONDITION: it has nodes, or nobody answers whether to go on")
+        end(self.slice)
+        shutil.rmtree(self.folder / "workers")
+        self.state["slice"] = None
+        return 0
+
+    def reached(self, name: str, flags) -> list[int] | None:
+        """The workers that are meant, by number; None if the slice cannot be spoken to."""
+        if not self.slice or self.slice["node"] != name or self.slice["life"][0] != "ACTIVE":
+            return None
+        which = flags.get("--worker", "0")
+        return list(range(len(self.slice["workers"]))) if which == "all" else [int(which)]
+
+    def silent(self, worker: int) -> bool:
+        if self.state.get("silent_after", 0) >= 0:
+            return False
+        left = self.state.get("silent", [])
+        if worker in left:
+            left.remove(worker)
+            return True
+        return False
+
+    def ssh(self, positionals, flags) -> int:
+        numbers = self.reached(positionals[0], flags)
+        if numbers is None:
+            return refuse(f"the TPU {positionals[0]} is in no state to be reached")
+        if len(numbers) > 1 and "--command" not in flags:
+            return refuse("--worker: cannot target multiple workers without the `--command` flag.")
+        output = flags.get("--output-directory")
+        if output and not pathlib.Path(output).is_dir():
+            return refuse(f"--output_directory: Failed to find directory {output}")
+        self.state["silent_after"] = self.state.get("silent_after", 0) - 1
+        running, statuses = {}, {}
+        for number in numbers:
+            log = open(pathlib.Path(output) / f"{number}.log", "w") if output else None  # noqa: SIM115
+            if self.silent(number):
+                print(f"Failed to connect to worker {number}", file=sys.stderr)
+                statuses[number] = 255
+                continue
+            home = self.slice["workers"][number]
+            environment = os.environ | {"HOME": home, "WORKER": str(number), "WORKERS": str(len(self.slice["workers"]))}
+            environment["PATH"] = f"{self.folder}/worker_bin:{os.environ['PATH']}"
+            command = ["bash", "-c", flags["--command"]]
+            # As ssh does: it waits for the command, not for what that has left behind.
+            running[number] = subprocess.Popen(
+                command, cwd=home, env=environment, stdin=-3, stdout=log, stderr=log and -2
+            )
+        statuses |= {number: process.wait() for number, process in running.items()}
+        return next((status for status in statuses.values() if status), 0)
+
+    def scp(self, positionals, flags) -> int:
+        *sources, destination = positionals
+        name, _, folder = destination.partition(":")
+        numbers = self.reached(name, flags)
+        if numbers is None:
+            return refuse(f"the TPU {name} is in no state to be reached")
+        if any(self.silent(number) for number in numbers):
+            return 255
+        for number in numbers:
+            for source in sources:
+                shutil.copy(source, pathlib.Path(self.slice["workers"][number]) / folder)
+        return 0
+
+
+def end(slice_: dict) -> None:
+    """What runs on it, as a machine that is taken away."""
+    for worker in slice_["workers"]:
+        with contextlib.suppress(OSError, ValueError):
+            group = os.getpgid(int((pathlib.Path(worker) / "biggan_jax" / "pid").read_text()))
+            os.killpg(group, signal.SIGKILL)
+    time.sleep(0.05)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,157 @@
+"""launch/tpu_pod.sh against tests/launch/cloud.py: what becomes of runs, by the cloud's moods and by its user's."""
+
+import json
+import signal
+import subprocess
+
+import pytest
+
+from tests.launch.rig import ACTIVE, PREEMPTED, wait_until
+
+pytestmark = pytest.mark.launch
+
+
+def test_a_quota_that_is_exhausted_is_said(rig):
+    done = (r := rig(lives=["RESOURCE_EXHAUSTED: Quota limit 'TPUV5sLitepodPerProject' has been exceeded"])).run(
+        "train"
+    )
+    assert done.returncode == 2 and "Quota limit" in done.stderr and "gcloud refuses to create it" in done.stderr
+    assert r.slice is None
+
+
+def test_a_request_that_fails_is_said(rig):
+    r = rig(lives=[["PROVISIONING", "FAILED"]])
+    done = r.run("train")
+    assert done.returncode == 2 and "the queued resource failed: the zone has no such TPUs" in done.stderr
+    assert "to delete the slice" in done.stderr and len(r.calls("create")) == 1
+
+
+def test_preempted_while_waiting(rig):
+    r = rig(lives=[["WAITING_FOR_RESOURCES", "SUSPENDING", "SUSPENDED"], ACTIVE])
+    done = r.run("train")
+    assert done.returncode == 0, done.stderr
+    assert len(r.calls("create")) == 2 and len(r.calls("delete")) == 2
+
+
+@pytest.mark.parametrize("life", [PREEMPTED, [*ACTIVE, "ACTIVE", "ACTIVE", "PREEMPTED"]])
+def test_preempted_in_the_middle_of_a_run(rig, life):
+    """Once as the whole request, once as the machines alone, which lie in a request that is still active."""
+    r = rig(lives=[life, ACTIVE], endings=["never", "0"])
+    done = r.run("train")
+    assert done.returncode == 0, done.stderr
+    assert "the slice is gone, or a worker of it; again (1 of at most 100)" in done.stderr
+    assert len(r.calls("create")) == 2 and len(r.calls("tpu_worker.sh run")) == 2
+    assert r.calls("create")[0] == r.calls("create")[1] and r.slice is None
+
+
+def test_no_capacity_after_a_preemption_is_waited_for(rig):
+    r = rig(lives=[PREEMPTED, "no more capacity", "no more capacity", ["FAILED"], ACTIVE], endings=["never", "0"])
+    done = r.run("train")
+    assert done.returncode == 0, done.stderr
+    assert len(r.calls("create")) == 5
+
+
+def test_75_goes_on_on_the_same_slice(rig):
+    r = rig(endings=["75", "75", "0"])
+    done = r.run("train")
+    assert done.returncode == 0, done.stderr
+    assert len(r.calls("create")) == 1 and len(r.calls("tpu_worker.sh run")) == 3
+    assert r.logs()["1.log"].count("training, ") == 3
+    installed = (r.cloud / "installed").read_text()
+    assert installed.count("0: -m uv pip install") == 1, "the same wheel is installed once"
+
+
+@pytest.mark.parametrize("ending, sentence", [("3", "the run collapsed"), ("2", "there is a mistake")])
+def test_a_collapse_and_a_mistake_end_it(rig, ending, sentence):
+    r = rig(endings={0: [ending], 1: ["75"]})
+    done = r.run("train")
+    assert done.returncode == int(ending) and sentence in done.stderr
+    assert len(r.calls("tpu_worker.sh run")) == 1 and r.slice is None and r.logs()["0.log"].endswith(f"with {ending}\n")
+
+
+def test_one_that_crashes_ends_it_after_three_times(rig):
+    r = rig(endings={0: ["75"] * 9, 1: ["1"] * 9})
+    done = r.run("train")
+    assert done.returncode == 1 and "the training crashed three times (exit status 1)" in done.stderr
+    assert len(r.calls("tpu_worker.sh run")) == 3 and r.slice is None
+
+
+def test_restarts_are_bounded(rig):
+    r = rig(endings=["75"] * 9)
+    done = r.run("train", "--max-restarts=2")
+    assert done.returncode == 75 and "--max-restarts=2 are used up; the same command goes on" in done.stderr
+    assert len(r.calls("tpu_worker.sh run")) == 3 and r.slice is None
+
+
+def test_ssh_that_fails_once_is_tried_again(rig):
+    r = rig(silent=[1])
+    done = r.run("train")
+    assert done.returncode == 0, done.stderr
+    assert "Failed to connect to worker 1" in done.stderr and len(r.calls("create")) == 1
+
+
+def test_a_worker_that_does_not_answer_any_more_is_replaced_with_its_slice(rig):
+    # mkdir, setup and run reach all; then the state is asked for, three times in vain.
+    r = rig(lives=[ACTIVE, ACTIVE], endings=["never", "0"])
+    r.say(**json.loads((r.cloud / "cloud.json").read_text()) | {"silent_after": 3, "silent": [1, 1, 1]})
+    done = r.run("train")
+    assert done.returncode == 0, done.stderr
+    assert "the slice is gone, or a worker of it" in done.stderr
+    assert len(r.calls("create")) == 2 and len(r.calls("tpu_worker.sh state")) >= 3
+
+
+def test_a_machine_under_repair_is_waited_for(rig):
+    r = rig(lives=[[*ACTIVE, "REPAIRING", "REPAIRING", "ACTIVE"]])
+    done = r.run("train")
+    assert done.returncode == 0, done.stderr
+    assert len(r.calls("create")) == 1
+
+
+def test_a_package_that_cannot_be_installed_is_said_and_nothing_is_deleted(rig):
+    r = rig()
+    (r.cloud / "install_status").write_text("1")
+    done = r.run("train", "--package=git+https://example.org/biggan_jax@1234567")
+    assert done.returncode == 2 and "could not be made to train" in done.stderr and "to delete the slice" in done.stderr
+    assert "biggan-jax[tpu,gcs] @ git+https://example.org/biggan_jax@1234567" in (r.cloud / "installed").read_text()
+    assert r.slice is not None
+
+
+def test_training_does_not_hang_on_the_command_that_watches_it(rig):
+    r = rig(endings=["never"])
+    watching = subprocess.Popen(r.command("train"), cwd=r.folder, env=r.environment, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: len(r.calls("tpu_worker.sh state")) > 1)
+    watching.send_signal(signal.SIGINT)
+    assert watching.wait(30) == 130 and "training goes on" in watching.stderr.read()
+    assert "its workers: running running" in r.run("status").stderr
+
+    other = r.run("train", training=["--config=quickstart", "--workdir=gs://bucket/other"])
+    assert other.returncode == 2 and "a training with other arguments runs here" in other.stderr
+    assert r.slice is not None, "nothing is deleted under a training"
+
+    again = subprocess.Popen(r.command("train"), cwd=r.folder, env=r.environment, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: "to watch:" in again.stderr.readline())
+    assert r.run("stop").returncode == 0
+    assert again.wait(30) == 75 and "told to stop" in again.stderr.read()
+    assert r.logs()["0.log"].count("training, ") == 1, "what runs is not started again"
+    assert len(r.calls("create")) == 1 and r.slice is None
+
+
+def test_each_part_can_be_done_by_itself_and_again(rig):
+    r = rig(lives=[ACTIVE, ACTIVE], endings=["0"])
+    for verb in ("create", "create", "setup", "setup", "run"):
+        done = r.run(verb)
+        assert done.returncode == 0, (verb, done.stderr)
+    assert len(r.calls("create")) == 1
+    assert "attach my-run --zone=us-west4-a" in done.stderr and "delete my-run --zone=us-west4-a" in done.stderr
+    assert r.run("attach").stdout == "training, to end with 0\n"
+    wait_until(lambda: "its workers: 0 0" in r.run("status").stderr)
+    assert r.run("logs").returncode == 0 and r.logs().keys() == {"0.log", "1.log"}
+    assert r.run("delete").returncode == 0
+    again = r.run("delete")
+    assert again.returncode == 0 and "there is no my-run" in again.stderr and len(r.calls("delete")) == 1
+
+
+def test_keep_keeps_the_slice_and_says_how_to_delete_it(rig):
+    r = rig()
+    done = r.run("train", "--keep")
+    assert done.returncode == 0 and r.slice is not None and "delete my-run --zone=us-west4-a" in done.stderr
