@@ -1,10 +1,13 @@
-"""Owns what a notebook shows of a run while it trains, read from the run's folder. Must not know training.
+"""Owns what notebooks need besides: a run watched while it trains, from its folder, and commands. Must not know training.
 
 IPython is imported where it is used: it is there in every notebook, and nowhere else.
 """
 
 import contextlib
 import io
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -13,6 +16,7 @@ from etils import epath
 from PIL import Image
 
 from biggan_jax import json_lines
+from biggan_jax.types import UserError
 
 EVERY = 5.0
 """Seconds between looks at the folder."""
@@ -62,7 +66,7 @@ def picture(workdir: epath.PathLike) -> bytes:
     records = json_lines.lineage(json_lines.read(workdir, "metrics"))
     sheets = sorted(workdir.glob("samples/*_ema.png"))
     figure = Figure(figsize=(11, 4.5), dpi=80, layout="constrained")
-    left, right = figure.subplots(1, 2)
+    left, right = figure.subplots(1, 2, width_ratios=(2, 3))
     left.set_axis_off()
     left.set_title(f"samples at step {int(sheets[-1].name.split('_')[0])}" if sheets else "no samples yet")
     if sheets:
@@ -81,3 +85,19 @@ def picture(workdir: epath.PathLike) -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return file.getvalue()
+
+
+def command(name: str, *flags: str) -> None:
+    """Runs `python -m biggan_jax.NAME FLAGS` and shows what it says. Raises UserError if it fails.
+
+    On the CPU: a TPU serves one process at a time, and that is the notebook.
+    """
+    line = [sys.executable, "-m", f"biggan_jax.{name}", *flags]
+    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
+    with subprocess.Popen(
+        line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        for said in process.stdout or ():
+            print(said, end="")
+    if process.returncode:
+        raise UserError(f"the command {name} ended with status {process.returncode}, for the reason above")

@@ -43,7 +43,10 @@ Tree = TypeVar("Tree")
 class UserError(Exception):
     """A mistake that its user can mend. The message is one sentence: what is wrong, where, and what would work.
 
-    Command lines print it without a traceback and exit with its `status`.
+    Command lines print it without a traceback and exit with its `status`; IPython, and so a notebook, prints it likewise.
     """
 
     status = 2
+
+    def _render_traceback_(self) -> list[str]:
+        return [f"error: {self}"]

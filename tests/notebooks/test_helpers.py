@@ -1,0 +1,34 @@
+"""What the package has for notebooks, without one."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from biggan_jax import notebook
+from biggan_jax.types import UserError
+from biggan_jax.writers import Writer
+
+
+def test_the_picture_of_a_run_changes_with_what_it_writes(tmp_path):
+    seen = [notebook.picture(tmp_path)]
+    writer = Writer(tmp_path, start=0)
+    for step in (1, 2):
+        writer.scalars(step, {"d_loss": 1.0 * step, "g_loss": 0.5, "images_per_second": 3.0})
+        seen.append(notebook.picture(tmp_path))
+    writer.picture(2, "ema", np.zeros((8, 8, 3), np.uint8))
+    seen.append(notebook.picture(tmp_path))
+    writer.close()
+    assert len(set(seen)) == 4 and notebook.picture(tmp_path) == seen[-1]
+    assert Image.open(io.BytesIO(seen[-1])).size == (880, 360)
+
+
+def test_a_command_says_what_it_says_and_fails_in_one_sentence(capfd, tmp_path):
+    with pytest.raises(UserError, match="the command sample ended with status 2, for the reason above"):
+        notebook.command("sample", f"--checkpoint={tmp_path}", f"--out={tmp_path / 'x.png'}")
+    assert "no checkpoint at" in capfd.readouterr().out
+
+
+def test_a_mistake_is_one_sentence_in_ipython():
+    assert UserError("give another folder")._render_traceback_() == ["error: give another folder"]
