@@ -45,8 +45,22 @@ def run(main: Callable[[], int | None]) -> None:
     """Parses the flags, calls `main` and exits with what it returns (None: 0); a UserError is printed and exits with 2."""
     global _is_command
     _is_command = True
+    _help_as_of(main.__module__)
     log_to_stderr()
     app.run(lambda argv: _explained(main), flags_parser=_parse)
+
+
+def _help_as_of(module: str) -> None:
+    """--help tells of the flags of the command's module and of the files of flags that it imports.
+
+    As absl has it, of the main module's alone; which in an installed command is a script of the installer's, and says nothing.
+    """
+    if module != "__main__":
+        sys.modules["__main__"].__doc__ = sys.modules[module].__doc__
+    shared = [name for name in sys.modules if name.startswith("biggan_jax.") and name.endswith("_flags")]
+    for name in [module, *shared]:
+        for flag in flags.FLAGS.get_key_flags_for_module(name):
+            flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
 class _Stderr(logging.StreamHandler):

@@ -159,3 +159,17 @@ assert not any(name.startswith("tensorflow.") for name in sys.modules)
 """
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=300)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize(
+    "call",
+    [["-m", "biggan_jax.sample"], ["-c", "import biggan_jax.sample; biggan_jax.sample.run()"]],
+    ids=["-m", "installed"],
+)
+def test_help_tells_what_a_command_does_and_of_all_its_flags_whichever_way_it_is_called(call):
+    """An installed command is a script whose own module says nothing."""
+    done = subprocess.run([sys.executable, *call, "--help"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert done.stdout.startswith("The sampling command: `python -m biggan_jax.sample"), done.stdout
+    for flag in ("--out:", "--checkpoint:", "--truncation:"):
+        assert flag in done.stdout
