@@ -89,7 +89,7 @@ read_options() {
   [[ $command == create || $command == manifest ]] || return 0
   ((${#training[@]})) || read_training
   [[ ! $config_file ]] || die "$config_file is a file of this machine, which containers do not see: name a config that is in the image"
-  [[ $image ]] || die '--image is needed: see launch/Dockerfile'
+  [[ $image =~ ^[-A-Za-z0-9./_:@]+$ ]] || die "--image is needed, the name of an image in a registry, not '$image': see launch/Dockerfile"
   [[ -z $xpk$zone || ($xpk && $zone) ]] || die '--xpk and --zone are given together'
   look_up "$type"
   [[ $accelerator != - ]] || die "$type is not had from GKE"
@@ -114,7 +114,8 @@ as_json() {
 }
 
 manifest() {
-  local spot_nodes=''
+  local arguments spot_nodes=''
+  arguments=$(as_json "${training[@]}") # In the text below, nobody would hear it fail.
   [[ ! $spot ]] || spot_nodes='                cloud.google.com/gke-spot: "true"'
   sed '/^$/d' <<YAML
 apiVersion: jobset.x-k8s.io/v1alpha2
@@ -159,9 +160,9 @@ $spot_nodes
                 - {key: cloud.google.com/gke-spot, operator: Exists}
               containers:
                 - name: train
-                  image: $(as_json "$image" | sed 's/^\[//; s/\]$//')
+                  image: $image
                   command: [python, -m, biggan_jax.main]
-                  args: $(as_json "${training[@]}")
+                  args: $arguments
                   resources:
                     limits: {google.com/tpu: $chips_per_host}
                   volumeMounts:

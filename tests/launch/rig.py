@@ -16,6 +16,7 @@ CLOUD_PY = pathlib.Path(__file__).with_name("cloud.py")
 PYTHON = f"""#!/bin/bash
 case "$*" in
   "-m biggan_jax.plan.slices "*) cd {ROOT} && exec {sys.executable} "$@" ;;
+  "-c "*) exec {sys.executable} "$@" ;;
   "-m biggan_jax.plan "*) printf '%s\\n' "${{@:3}}" >>"$CLOUD/planned"; echo "{LINE}"; exit "$(cat "$CLOUD/plan_status")" ;;
   "-m pip wheel "*) mkdir -p {ROOT}/.cache/launch && echo wheel >"{ROOT}/.cache/launch/$(cd {ROOT} && {sys.executable} -c \
 'import biggan_jax; print(f"biggan_jax-{{biggan_jax.__version__}}-py3-none-any.whl")')" ;;
@@ -130,7 +131,7 @@ class Rig:
 
 
 def wait_until(true):
-    for _ in range(400):
+    for _ in range(2400):
         if true():
             return
         time.sleep(0.05)

@@ -1,0 +1,227 @@
+"""launch/gke_jobset.sh: what it hands to kubectl and to xpk, by Kubernetes' schemas and beside what xpk makes itself."""
+
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+
+import pytest
+import yaml
+
+from tests.launch.rig import LINE, ROOT
+
+SCRIPT = ROOT / "launch" / "gke_jobset.sh"
+XPK = pathlib.Path(os.environ.get("XPK_VENV", ROOT / ".venv-xpk")).resolve()
+AWKWARD = "--config.data.dir=a b'c\"d$HOME $(HOME) $$;*\\é"
+TRAINING = ["--", "--config=quickstart", "--workdir=gs://bucket/run", AWKWARD]
+# Writes what it is given, and stdin, into a file a command.
+RECORDER = """#!/bin/bash
+printf '%s\\n' "$@" >"$CLOUD/{0}"
+[[ "$*" != *--filename=-* ]] || cat >"$CLOUD/{0}.stdin"
+"""
+
+
+@pytest.fixture
+def gke(rig):
+    """The rig, with a kubectl and an xpk that record; gke.gke(verb, ...) launches."""
+    r = rig()
+    for name in ("kubectl", "xpk"):
+        (r.folder / "bin" / name).write_text(RECORDER.format(name))
+        (r.folder / "bin" / name).chmod(0o755)
+    r.gke = lambda *words: r.execute([SCRIPT, *words])
+    return r
+
+
+def manifest(r, type_="v5litepod-16", *options):
+    done = r.gke("manifest", "deep", f"--type={type_}", "--image=europe/p/biggan:1", *options, *TRAINING)
+    assert done.returncode == 0, done.stderr
+    return yaml.safe_load(done.stdout)
+
+
+def pod_of(jobset):
+    (job,) = jobset["spec"]["replicatedJobs"]
+    return job["template"]["spec"], job["template"]["spec"]["template"]["spec"]
+
+
+def test_it_says_what_it_costs_and_hands_the_jobset_to_kubectl(gke):
+    create = ["create", "deep", "--type=v5litepod-16", "--image=europe/p/biggan:1", "--context=mine"]
+    done = gke.gke(*create, *TRAINING)
+    assert done.returncode == 2 and LINE in done.stderr and "--yes" in done.stderr
+    assert not (gke.cloud / "kubectl").exists()
+    done = gke.gke(*create, "--yes", *TRAINING)
+    assert done.returncode == 0 and "attach deep" in done.stderr and "delete deep" in done.stderr
+    assert (gke.cloud / "kubectl").read_text().split() == ["--context=mine", "apply", "--filename=-"]
+    assert yaml.safe_load((gke.cloud / "kubectl.stdin").read_text()) == manifest(gke)
+
+
+def test_arguments_arrive_whole_past_yaml_and_past_kubernetes_own_variables(gke):
+    _, pod = pod_of(manifest(gke))
+    # As Kubernetes expands: $$ is $, and $(NAME) a variable of the container.
+    given = [
+        re.sub(r"\$\$|\$\(\w+\)", lambda m: "$" if m[0] == "$$" else "EXPANDED", word)
+        for word in pod["containers"][0]["args"]
+    ]
+    assert given == ["--multihost", *TRAINING[1:]]
+
+
+def test_a_dry_run_can_be_run(gke):
+    done = gke.gke("create", "deep", "--type=v5litepod-16", "--image=i", "--dry-run", *TRAINING)
+    assert done.returncode == 0 and not (gke.cloud / "kubectl").exists()
+    ran = gke.execute(["bash", "-c", done.stdout])
+    assert ran.returncode == 0, ran.stderr
+    _, pod = pod_of(yaml.safe_load((gke.cloud / "kubectl.stdin").read_text()))
+    assert pod["containers"][0]["image"] == "i" and len(pod["containers"][0]["args"]) == 4
+
+
+def test_what_is_hopeless_is_not_begun_again_and_all_else_is(gke):
+    jobset = manifest(gke, "v5litepod-16", "--max-restarts=7")
+    job, pod = pod_of(jobset)
+    assert jobset["spec"]["failurePolicy"]["maxRestarts"] == 7
+    assert [rule["action"] for rule in jobset["spec"]["failurePolicy"]["rules"]] == ["FailJobSet"]
+    (rule,) = job["podFailurePolicy"]["rules"]
+    assert rule["action"] == "FailJob" and rule["onExitCodes"] == {
+        "containerName": "train",
+        "operator": "In",
+        "values": [1, 2, 3],
+    }
+    assert rule["onExitCodes"]["containerName"] == pod["containers"][0]["name"]
+    assert job["backoffLimit"] == 0 and pod["restartPolicy"] == "Never"
+
+
+def test_spot_is_asked_for_only_if_it_is(gke):
+    assert pod_of(manifest(gke))[1]["nodeSelector"].keys() == {
+        "cloud.google.com/gke-tpu-accelerator",
+        "cloud.google.com/gke-tpu-topology",
+    }
+    assert pod_of(manifest(gke, "v4-8", "--spot"))[1]["nodeSelector"]["cloud.google.com/gke-spot"] == "true"
+
+
+@pytest.mark.parametrize(
+    "words, sentence",
+    [
+        (["create", "deep", "--image=i", *TRAINING], "--type is needed"),
+        (["create", "deep", "--type=v4-8", *TRAINING], "--image is needed"),
+        (["create", "deep", "--type=v4-8", "--image=i"], "what is trained is said after --"),
+        (["create", "Deep", "--type=v4-8", "--image=i", *TRAINING], "not 'Deep'"),
+        (["create", "deep", "--type=v4-8", "--image=i", "--xpk=c", *TRAINING], "--xpk and --zone are given together"),
+        (["create", "deep", "--type=v3-8", "--image=i", *TRAINING], "v3-8 is not had from GKE"),
+        (
+            ["create", "deep", "--type=v4-8", "--image=i", "--max-restarts=x", *TRAINING],
+            "--max-restarts=x is not a number",
+        ),
+        (
+            ["create", "deep", "--type=v4-8", "--image=i", "--", f"--config={__file__}", "--workdir=gs://b/r"],
+            "containers do not see",
+        ),
+        (["manifets", "deep"], "manifets is not create"),
+    ],
+)
+def test_a_mistake_is_one_sentence(gke, words, sentence):
+    done = gke.gke(*words)
+    assert done.returncode == 2 and sentence in done.stderr and done.stderr.count("\n") == 1
+    assert not (gke.cloud / "kubectl").exists()
+
+
+def test_watching_and_deleting_are_kubectls(gke):
+    for verb, words in [
+        ("status", "get jobset/deep pods"),
+        ("attach", "logs --follow"),
+        ("delete", "delete jobset deep --ignore-not-found"),
+    ]:
+        done = gke.gke(verb, "deep", "--namespace=ours", "--dry-run")
+        assert done.returncode == 0 and done.stdout.startswith(f"kubectl --namespace=ours {words}")
+
+
+# --- By Kubernetes' schemas, and beside xpk ------------------------------------------------------------------------------------
+
+VALIDATE = """
+import json, sys, jsonschema, kubernetes_validate, yaml
+jobset = yaml.safe_load(sys.stdin)
+jsonschema.Draft202012Validator(json.load(open(sys.argv[1]))).validate(jobset)
+for job in jobset["spec"]["replicatedJobs"]:
+    inner = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "x"}, **job["template"]}
+    kubernetes_validate.validate(inner, "1.37", strict=True)
+"""
+needs_xpk = pytest.mark.skipif(not (XPK / "bin" / "xpk").exists(), reason="xpk is not installed: make test-gke")
+# A slice of each version, of one host and of several.
+TYPES = ["v4-128", "v5litepod-16", "v5litepod-256", "v5p-8", "v6e-1", "v6e-8", "tpu7x-128"]
+
+
+def valid(text):
+    schema = pathlib.Path(__file__).with_name("jobset.schema.json")
+    done = subprocess.run([XPK / "bin" / "python", "-c", VALIDATE, schema], input=text, capture_output=True, text=True)
+    return done.returncode == 0, done.stderr
+
+
+@pytest.mark.gke
+@needs_xpk
+@pytest.mark.parametrize("type_", TYPES)
+@pytest.mark.parametrize("options", [[], ["--spot", "--service-account=writer"]], ids=["plain", "spot"])
+def test_the_jobset_is_valid(gke, type_, options):
+    fine, why = valid(yaml.safe_dump(manifest(gke, type_, *options)))
+    assert fine, why
+
+
+@pytest.mark.gke
+@needs_xpk
+@pytest.mark.parametrize(
+    "right, wrong",
+    [
+        ("restartPolicy", "restartPolcy"),
+        ("'true'", "true"),
+        ("maxRestarts", "maxRestart"),
+        ("FailJobSet", "FailJobset"),
+        ("backoffLimit: 0", "backoffLimit: none"),
+        ("replicas: 1", "replicas: one"),
+        ("PodFailurePolicy", "PodFailure"),
+    ],
+)
+def test_what_is_mistyped_is_not_valid(gke, right, wrong):
+    text = yaml.safe_dump(manifest(gke, "v5litepod-16", "--spot"))
+    assert text.count(right) >= 1 and not valid(text.replace(right, wrong))[0]
+
+
+@pytest.mark.gke
+@needs_xpk
+@pytest.mark.parametrize("type_", ["v4-128", "v5litepod-16", "v6e-1", "tpu7x-128"])
+def test_it_is_what_xpk_makes_of_the_same(gke, type_):
+    options = ["--xpk=cluster", "--zone=us-west4-a", "--project=p", f"--type={type_}", "--image=europe/p/biggan:1"]
+    done = gke.gke("create", "deep", *options, "--yes", *TRAINING)
+    assert done.returncode == 0, done.stderr
+    words = (gke.cloud / "xpk").read_text().splitlines()
+    done = subprocess.run(
+        [XPK / "bin" / "xpk", *words, "--dry-run"],
+        capture_output=True,
+        text=True,
+        cwd=gke.folder,
+        timeout=300,
+        env=os.environ | {"PATH": f"{XPK / 'bin'}:{os.environ['PATH']}", "HOME": str(gke.folder)},
+    )
+    assert done.returncode == 0, done.stdout
+    text = re.search(r"^apiVersion: jobset.*?(?=^\[XPK\])", done.stdout, re.MULTILINE | re.DOTALL)[0]
+    theirs, ours = yaml.safe_load(text), manifest(gke, type_)
+    (their_job, their_pod), (our_job, our_pod) = pod_of(theirs), pod_of(ours)
+    for key in ("apiVersion", "kind"):
+        assert theirs[key] == ours[key]
+    assert theirs["metadata"]["annotations"] == ours["metadata"]["annotations"]
+    assert theirs["spec"]["failurePolicy"]["maxRestarts"] == ours["spec"]["failurePolicy"]["maxRestarts"]
+    for key in ("action", "onJobFailureReasons"):
+        assert theirs["spec"]["failurePolicy"]["rules"][0][key] == ours["spec"]["failurePolicy"]["rules"][0][key]
+    for key in ("parallelism", "completions", "backoffLimit"):
+        assert their_job[key] == our_job[key]
+    for key in ("restartPolicy", "terminationGracePeriodSeconds", "hostNetwork", "dnsPolicy"):
+        assert their_pod[key] == our_pod[key], key
+    # xpk's own clusters have placement policies, too.
+    assert our_pod["nodeSelector"].items() <= their_pod["nodeSelector"].items()
+    assert their_pod["tolerations"][0] in our_pod["tolerations"]
+    (their_container, *_), (our_container,) = their_pod["containers"], our_pod["containers"]
+    assert (
+        their_container["resources"] == our_container["resources"]
+        and their_container["image"] == our_container["image"]
+    )
+    # Theirs names the statuses that are begun again, ours those that are not.
+    again = their_job["podFailurePolicy"]["rules"][0]["onExitCodes"]
+    assert again["operator"] == "NotIn" and {75, 137, 143} <= set(again["values"])
+    assert not {1, 2, 3} & set(again["values"])
+    assert f"({shlex.join(['python', '-m', 'biggan_jax.main'])}" in their_container["command"][2]
