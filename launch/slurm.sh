@@ -90,14 +90,15 @@ steps() {
 
 # Ends if the run is queued, or runs.
 leave_alone() {
-  local job named
+  local job named queued
+  queued=$(squeue --me --noheader --format='%i %j') || die 'Slurm does not answer, as it says above'
   while read -r job named; do
     if [[ $named == "$name" ]]; then
       say "job $job trains in $workdir already"
       say_how_to_watch "$job"
       exit
     fi
-  done < <(squeue --me --noheader --format='%i %j')
+  done <<<"$queued"
 }
 
 say_how_to_watch() {

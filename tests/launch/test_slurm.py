@@ -19,10 +19,16 @@ pytestmark = [
     pytest.mark.skipif(bool(MISSING), reason=f"no {', '.join(MISSING)} here: apt-get install slurm-wlm munge"),
 ]
 
-LIMIT = 500
+LIMIT = 900
 """Seconds after which a job that should have ended is a failed test."""
 
-DEMO = "--config=quickstart", "--config.num_steps=400", "--config.checkpoint_every=20", "--config.score.every=0"
+DEMO = (
+    "--config=quickstart",
+    "--config.num_steps=400",
+    "--config.checkpoint_every=20",
+    "--config.score.every=0",
+    "--config.sample_every=0",
+)
 """The demo's recipe, long enough that it is not over while Slurm, which looks every 30 s, notices a time limit."""
 
 ENDLESS = f"--config={TINY}", "--config.num_steps=100000", "--config.checkpoint_every=20"
