@@ -163,6 +163,7 @@ $spot_nodes
                   image: $image
                   command: [python, -m, biggan_jax.main]
                   args: $arguments
+                  securityContext: {privileged: true} # TPUs are devices of the host.
                   resources:
                     limits: {google.com/tpu: $chips_per_host}
                   volumeMounts:

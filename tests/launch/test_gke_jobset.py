@@ -216,10 +216,8 @@ def test_it_is_what_xpk_makes_of_the_same(gke, type_):
     assert our_pod["nodeSelector"].items() <= their_pod["nodeSelector"].items()
     assert their_pod["tolerations"][0] in our_pod["tolerations"]
     (their_container, *_), (our_container,) = their_pod["containers"], our_pod["containers"]
-    assert (
-        their_container["resources"] == our_container["resources"]
-        and their_container["image"] == our_container["image"]
-    )
+    for key in ("resources", "image", "securityContext"):
+        assert their_container[key] == our_container[key], key
     # Theirs names the statuses that are begun again, ours those that are not.
     again = their_job["podFailurePolicy"]["rules"][0]["onExitCodes"]
     assert again["operator"] == "NotIn" and {75, 137, 143} <= set(again["values"])
