@@ -81,13 +81,11 @@ def names_of(protocol: Protocol) -> tuple[str, str]:
 
 def draw(path: epath.Path, points: list[Point], marks: dict[str, Point], protocol: Protocol, real: float) -> None:
     """The curve as a PNG: score to the right, distance upwards, thresholds beside their points."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib.figure import Figure  # Not pyplot: in a notebook that is its reader's.
 
     distance, score = names_of(protocol)
-    figure, axes = pyplot.subplots(figsize=(8, 6), dpi=120, layout="constrained")
+    figure = Figure(figsize=(8, 6), dpi=120, layout="constrained")
+    axes = figure.subplots()
     curve = [point for point in points if point.truncation is not None]
     axes.plot([p.score for p in curve], [p.distance for p in curve], "-o", color="0.55", markersize=3.5, zorder=1)
     for point in curve[:: max(1, len(curve) // 10)]:
@@ -115,7 +113,6 @@ def draw(path: epath.Path, points: list[Point], marks: dict[str, Point], protoco
     axes.grid(alpha=0.2)
     with whole(path) as unfinished:
         figure.savefig(unfinished, format="png")
-    pyplot.close(figure)
 
 
 def store(folder: epath.Path, name: str, points: list[Point], protocol: Protocol, real: float) -> dict[str, Point]:

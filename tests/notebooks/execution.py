@@ -62,9 +62,10 @@ class Running(NotebookClient):
 
 @contextlib.contextmanager
 def opened(name, folder, **parameters):
-    """The notebook of that name, ready to run in `folder`, its parameters changed."""
+    """The notebook of that name, ready to run in `folder`, its parameters changed; it installs this checkout's last commit."""
     notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
     running = Running(notebook, timeout=500, resources={"metadata": {"path": str(folder)}})
+    parameters |= {"SOURCE": f"git+file://{ROOT}"}
     cell, _ = running.cell("parameters")
     unknown = [name for name in parameters if f"\n{name} = " not in f"\n{cell.source}"]
     assert not unknown
