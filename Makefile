@@ -68,7 +68,7 @@ test-colab: $(COLAB)/installed  ## The package, and its notebook, on what Colab'
 notebooks: $(VENV)/installed-dev  ## Each notebooks/NAME.ipynb of its source, NAME.md.
 	$(BIN)/python notebooks/build.py
 
-test-docs: $(VENV)/installed-dev  ## Every command that README and docs/ show, run in a scratch folder; minutes.
+test-docs: $(VENV)/installed-dev,docs  ## The site, and every command that README and docs/ show, run in a scratch folder; minutes.
 	$(BIN)/python -m pytest tests/docs -m docs
 
 parity: $(VENV)/installed-dev  ## How far recorded outputs of other implementations are from ours: docs/numerics.md.
