@@ -28,7 +28,7 @@ ENVIRONMENT = {
 
 
 class Running(NotebookClient):
-    """A notebook with its kernel. updates: how often what a cell had shown was replaced."""
+    """A notebook with its kernel. updates: how often what some cell had shown was replaced."""
 
     updates = 0
 
