@@ -37,7 +37,6 @@ SelectTypeParameters=CR_Core
 AccountingStorageType=accounting_storage/none
 MpiDefault=none
 SlurmdParameters=config_overrides
-KillWait={kill_wait}
 GresTypes=gpu
 NodeName={nodes[0]} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[0]} CPUs=4 RealMemory=1000 Gres=gpu:2
 NodeName={nodes[1]} NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=4 RealMemory=1000 Gres=gpu:2
@@ -54,7 +53,7 @@ def free_ports(count: int) -> list[int]:
 
 
 @contextlib.contextmanager
-def cluster(folder: pathlib.Path, kill_wait: int = 30):
+def cluster(folder: pathlib.Path):
     """Two nodes of two processors-called-GPUs each; yields the environment in which Slurm's commands reach them."""
     folder.chmod(0o700)  # munged is particular.
     (folder / "state").mkdir()
@@ -62,9 +61,7 @@ def cluster(folder: pathlib.Path, kill_wait: int = 30):
     nodes = host, f"{host}-b"
     controller, *ports = free_ports(3)
     user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
-    text = CONFIG.format(
-        host=host, nodes=nodes, controller=controller, ports=ports, folder=folder, user=user, kill_wait=kill_wait
-    )
+    text = CONFIG.format(host=host, nodes=nodes, controller=controller, ports=ports, folder=folder, user=user)
     (folder / "slurm.conf").write_text(text)
     for device in ("gpu0", "gpu1"):  # Slurm wants files, and opens none.
         (folder / device).touch()
