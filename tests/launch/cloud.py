@@ -88,9 +88,10 @@ def refuse(why: str, status: int = 1) -> int:
 
 
 class Cloud:
-    """cloud.json: lives, a list of states for each slice to come; or a sentence, with which its creation is refused. workers:
-    how many each has. slice: the one there is, with the states before it. silent: as many times as each number, that worker
-    cannot be reached, once silent_after calls of ssh are over."""
+    """cloud.json: lives, a list of states for each slice to come, or a sentence, with which its creation is refused. workers: how
+    many each has. slice: the one there is, with the states before it. active_until: slices stay active until there is such a
+    file in the cloud's folder. silent: as many times as each number, that worker cannot be reached, once silent_after calls of
+    ssh are over."""
 
     def __init__(self, folder: pathlib.Path):
         self.folder = folder
@@ -133,7 +134,9 @@ class Cloud:
             re.fullmatch(r'name~"(.*)"', flags["--filter"])[1], f"projects/p/x/{found['name']}"
         ):
             return 0
-        if what == "queued-resources" and len(found["life"]) > 1:
+        awaited = self.folder / self.state.get("active_until", "")
+        stays = found["life"][0] == "ACTIVE" and not awaited.exists()
+        if what == "queued-resources" and len(found["life"]) > 1 and not stays:
             found["life"].pop(0)
             if found["life"][0] in ("SUSPENDING", "PREEMPTED"):
                 end(found)

@@ -220,6 +220,6 @@ def test_it_is_what_xpk_makes_of_the_same(gke, type_):
         assert their_container[key] == our_container[key], key
     # Theirs names the statuses that are begun again, ours those that are not.
     again = their_job["podFailurePolicy"]["rules"][0]["onExitCodes"]
-    assert again["operator"] == "NotIn" and {75, 137, 143} <= set(again["values"])
+    assert again["operator"] == "NotIn" and {75, 137, 143} <= set(again["values"])  # codespell:ignore
     assert not {1, 2, 3} & set(again["values"])
     assert f"({shlex.join(['python', '-m', 'biggan_jax.main'])}" in their_container["command"][2]

@@ -82,7 +82,7 @@ def test_what_does_not_fit_is_not_created_unless_it_is_asked_for(rig):
         (["train", "my-run", "--zone=z", "--spot", "--reserved"], "one of --spot and --reserved"),
         (["train", "my-run", "--zone=z", "--poll=soon"], "--poll=soon is not a number"),
         (["train", "my-run", "--zone=z", "--sppot"], "--sppot is no option"),
-        (["trian", "my-run"], "trian is not train,"),
+        (["traiin", "my-run"], "traiin is not train,"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_asks_the_cloud_nothing(rig, words, sentence):
