@@ -21,7 +21,7 @@ ENVIRONMENT = {
     "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache" / "jax"),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "BIGGAN_JAX_CACHE": str(ROOT / ".cache" / "biggan_jax"),
-    # The commands that cells give are this Python's; google.colab is a stand-in.
+    # The commands that cells give are this Python's; google.colab is a stand-in, and so is a TensorFlow that nobody should import.
     "PATH": f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     "PYTHONPATH": str(pathlib.Path(__file__).parent / "stand_in"),
 }

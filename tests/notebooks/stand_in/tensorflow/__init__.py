@@ -1,0 +1,1 @@
+"""Is there to be imported by whoever tries, so that it shows: nobody should."""
