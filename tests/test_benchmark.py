@@ -55,6 +55,7 @@ def test_its_figures_agree_with_each_other(tiny):
     assert "the compiler's plan" in report["peak_memory_source"]
 
 
+@pytest.mark.slow
 def test_work_does_not_depend_on_the_mesh_and_without_a_peak_there_is_no_mfu(tiny, tmp_path):
     report, printed = measured(tmp_path, "--config.mesh.data=4", "--config.mesh.fsdp=2")
     assert report["useful_flops"] == tiny[0]["useful_flops"]

@@ -93,6 +93,7 @@ def test_a_rollback_ends_in_the_same_bits_wherever_it_is_broken_off(looked_at, c
     assert checkpoint.compare(tmp_path / "unbroken", tmp_path / "broken") == []
 
 
+@pytest.mark.slow
 def test_rounds_that_are_not_finite_end_the_run_with_status_3_and_name_the_weights(tmp_path):
     command = [sys.executable, "-m", "biggan_jax.main", f"--config={TINY}", f"--workdir={tmp_path}"]
     command += ["--config.optimizer.d_lr=1e38", "--config.num_steps=1000", "--config.stability.nonfinite_limit=3"]

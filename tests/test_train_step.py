@@ -255,7 +255,10 @@ def test_running_moments_move_with_each_microbatch(accumulated):
     assert max(moved) > 1e-4
 
 
-@pytest.fixture(scope="module", params=[("biggan", "full"), ("biggan_deep", "blocks")], ids="-".join)
+REMEMBERED = [("biggan", "full"), pytest.param(("biggan_deep", "blocks"), marks=pytest.mark.slow)]
+
+
+@pytest.fixture(scope="module", params=REMEMBERED, ids=lambda param: "-".join(param))
 def remembered(request):
     """(state, metrics, work asked for) of a round that keeps all activations, and of one that makes them anew."""
     family, remat = request.param

@@ -42,6 +42,7 @@ def test_its_config_says_what_the_shapes_and_flags_did(converted):
     assert (config["model"]["spectral_eps"], config["model"]["bn_out_eps"]) == (1e-7, 1e-5)
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_it_with_its_networks(converted, tmp_path):
     run_ = lambda *more: run(
         "main", f"--config=finetune:{converted}", f"--workdir={tmp_path / 'tuned'}", "--config.data.name=mnist5k",

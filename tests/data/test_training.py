@@ -70,6 +70,7 @@ def test_a_missing_shard_ends_the_command_with_a_sentence(made, tmp_path):
     assert "Traceback" not in err and not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_an_interrupt_of_all_its_processes_saves_and_ends_them_all(made, tmp_path):
     """Ctrl-C reaches the workers that read, too."""
     command = [sys.executable, "-m", "biggan_jax.main", f"--config={TINY}", f"--workdir={tmp_path / 'run'}"]

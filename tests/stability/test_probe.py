@@ -80,6 +80,7 @@ def test_features_are_what_the_last_layer_is_given(looking):
     np.testing.assert_allclose(logits, by_hand, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_eight_devices_see_what_one_sees(looking):
     _, state, look = looking
     mesh = sharding.make_mesh()
