@@ -25,7 +25,6 @@ SHORTER = {
     "sheets": ["--passes=1"],
     "edit": ["--passes=1"],
     "export": ["--passes=1"],
-    "evaluate": ["--passes=1"],
 }
 ANSWERS = {"config": "they differ", "checkpoint": "they differ", "plan": "it does not fit"}
 
