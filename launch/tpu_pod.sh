@@ -31,7 +31,7 @@ set -euo pipefail
 # shellcheck source=launch/tpu.sh
 . "$(dirname "$0")/tpu.sh"
 
-name='' zone='' project='' type='' capacity='' package='' max_restarts=100 poll=60 keep='' anyway=''
+name='' zone='' project='' type='' capacity='' package='' ours='' max_restarts=100 poll=60 keep='' anyway=''
 create_flags=(--quiet) # Never empty, which an older bash would take for unset.
 sent=("$root/launch/tpu_worker.sh")
 
@@ -52,7 +52,7 @@ main() {
     create)
       ask
       acquire
-      say "$name is there; what comes next: $0 setup $name --zone=$zone"
+      [[ $dry_run ]] || say "$name is there; what comes next: $0 setup $name --zone=$zone; $(how_to_delete)"
       ;;
     setup) patiently setup || die "it could not be installed on all workers of $name" ;;
     run)
@@ -62,7 +62,10 @@ main() {
     attach) tpus tpu-vm ssh "$name" --command="$(on_worker attach)" ;;
     status) status ;;
     logs) fetch_logs ;;
-    stop) on_workers stop ;;
+    stop)
+      on_workers stop
+      say "$(how_to_delete)"
+      ;;
     delete) delete ;;
   esac
 }
@@ -105,7 +108,12 @@ read_options() {
     train | create | run) ((${#training[@]})) || read_training ;;
   esac
   [[ ! $config_file ]] || sent+=("$config_file")
-  [[ $package ]] || package=$root/.cache/launch/biggan_jax-$(sed -n 's/^__version__ = "\(.*\)"/\1/p' "$root/biggan_jax/__init__.py")-py3-none-any.whl
+  if [[ ! $package ]]; then
+    package=$root/.cache/launch/biggan_jax-$(sed -n 's/^__version__ = "\(.*\)"/\1/p' "$root/biggan_jax/__init__.py")-py3-none-any.whl
+    ours=1
+  elif [[ $package == *.whl && ! -f $package ]]; then
+    die "--package=$package is not there"
+  fi
   [[ $package != *.whl ]] || sent+=("$package")
 }
 
@@ -217,7 +225,7 @@ patiently() {
 }
 
 setup() {
-  if [[ $package == "$root"/* ]]; then
+  if [[ $ours ]]; then
     # A wheel of the same files is the same file, so that it is not installed again.
     run env SOURCE_DATE_EPOCH=1600000000 "$python" -m pip wheel --quiet --no-deps --wheel-dir="${package%/*}" "$root" || return
   fi
@@ -268,7 +276,7 @@ seen='' restarts=0
 
 train() {
   local crashes=0 began outcome status
-  trap 'say "training goes on; the same command goes on watching it"; say_how_to_watch; exit 130' INT TERM
+  trap 'say "the slice stays, and what runs on it goes on; the same command watches it again"; say_how_to_watch; exit 130' INT TERM
   while :; do
     acquire
     began=$SECONDS status=0
@@ -277,8 +285,8 @@ train() {
     case $status in
       0) say_how_to_watch ;;
       255) ;;
-      # Nothing is deleted: another training may be running there, which is why.
-      *) die "the workers could not be made to train, as they say above; $(how_to_delete)" ;;
+      # gcloud itself fails, too, where the slice has gone meanwhile. Else nothing is deleted: another training may be why.
+      *) [[ $(slice_state) != ready ]] || die "the workers could not be made to train, as they say above; $(how_to_delete)" ;;
     esac
     if ((status)); then outcome=gone; elif [[ $dry_run ]]; then outcome=0; else follow; fi
     ((SECONDS - began < 3600)) || crashes=0

@@ -91,7 +91,7 @@ class Cloud:
     """cloud.json: lives, a list of states for each slice to come, or a sentence, with which its creation is refused. workers: how
     many each has. slice: the one there is, with the states before it. active_until: slices stay active until there is such a
     file in the cloud's folder. silent: as many times as each number, that worker cannot be reached, once silent_after calls of
-    ssh are over."""
+    ssh are over. preempted_at: the slice is, just at that call of ssh."""
 
     def __init__(self, folder: pathlib.Path):
         self.folder = folder
@@ -187,6 +187,10 @@ class Cloud:
         output = flags.get("--output-directory")
         if output and not pathlib.Path(output).is_dir():
             return refuse(f"--output_directory: Failed to find directory {output}")
+        if self.state.get("preempted_at") == (self.folder / "calls.jsonl").read_text().count('"ssh"'):
+            end(self.slice)
+            self.slice["life"] = ["SUSPENDING", "SUSPENDED"]
+            return refuse(f"the TPU {positionals[0]} has gone")
         self.state["silent_after"] = self.state.get("silent_after", 0) - 1
         running, statuses = {}, {}
         for number in numbers:

@@ -81,6 +81,7 @@ def test_what_does_not_fit_is_not_created_unless_it_is_asked_for(rig):
         (["train", "my-run", "--zone=z", "--type=v4-8", "--", "--config", "x"], "--name=value, not 'x'"),
         (["train", "my-run", "--zone=z", "--spot", "--reserved"], "one of --spot and --reserved"),
         (["train", "my-run", "--zone=z", "--poll=soon"], "--poll=soon is not a number"),
+        (["setup", "my-run", "--zone=z", "--package=mine.whl"], "--package=mine.whl is not there"),
         (["train", "my-run", "--zone=z", "--sppot"], "--sppot is no option"),
         (["traiin", "my-run"], "traiin is not train,"),
     ],

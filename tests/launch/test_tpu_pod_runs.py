@@ -44,6 +44,13 @@ def test_preempted_in_the_middle_of_a_run(rig, life):
     assert r.calls("create")[0] == r.calls("create")[1] and r.slice is None
 
 
+@pytest.mark.parametrize("call", [1, 2, 3])
+def test_preempted_while_it_is_set_up(rig, call):
+    done = (r := rig(lives=[ACTIVE, ACTIVE], preempted_at=call)).run("train")
+    assert done.returncode == 0, done.stderr
+    assert len(r.calls("create")) == 2 and r.logs()["1.log"].count("training, ") == 1
+
+
 def test_no_capacity_after_a_preemption_is_waited_for(rig):
     r = rig(lives=[PREEMPTED, "no more capacity", "no more capacity", ["FAILED"], ACTIVE], endings=["never", "0"])
     done = r.run("train")
@@ -121,7 +128,7 @@ def test_training_does_not_hang_on_the_command_that_watches_it(rig):
     watching = subprocess.Popen(r.command("train"), cwd=r.folder, env=r.environment, stderr=subprocess.PIPE, text=True)
     wait_until(lambda: len(r.calls("tpu_worker.sh state")) > 1)
     watching.send_signal(signal.SIGINT)
-    assert watching.wait(30) == 130 and "training goes on" in watching.stderr.read()
+    assert watching.wait(30) == 130 and "what runs on it goes on" in watching.stderr.read()
     assert "its workers: running running" in r.run("status").stderr
 
     other = r.run("train", training=["--config=quickstart", "--workdir=gs://bucket/other"])
