@@ -93,9 +93,11 @@ hooks: $(VENV)/installed-dev  ## Has git check the same before each commit.
 	$(BIN)/pre-commit install
 
 clean:  ## Remove the environment and caches; runs/ stays.
-	rm -rf $(VENV) .cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) $(COLAB) .cache .pytest_cache .ruff_cache *.egg-info
 
 $(COLAB)/installed: tests/colab/requirements.txt
+	@$(COLAB_PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' || \
+	  { echo "Colab has Python 3.13, $(COLAB_PYTHON) is none: make COLAB_PYTHON=/path/to/python3.13 ..." >&2; exit 2; }
 	$(COLAB_PYTHON) -m venv --clear $(COLAB)
 	$(COLAB)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
