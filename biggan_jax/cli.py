@@ -117,6 +117,9 @@ def _parse(argv: Sequence[str]) -> list[str]:
         return left
     except SystemExit:  # Of --help alone, which absl takes for a mistake.
         raise SystemExit(SUCCESS) from None
+    except BrokenPipeError:  # Who reads its --help has seen enough; what is left would be tried once more at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        raise SystemExit(SUCCESS) from None
     except Exception as e:  # A config file is Python: it may fail in any way.
         fail(e)
 

@@ -1,6 +1,7 @@
 """The command line, in processes that import nothing of JAX: what a command does is not asked here."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -98,3 +99,11 @@ def test_help_lists_both(file):
     done = run("--help", script=script)
     assert "--config:" in done.stdout and "--config_json:" in done.stdout
     assert done.returncode == 0
+
+
+def test_help_whose_reader_has_seen_enough_says_nothing_of_it():
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run([sys.executable, "-c", COMMAND, "--help"], stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "")
