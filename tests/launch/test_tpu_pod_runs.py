@@ -69,11 +69,12 @@ def test_75_goes_on_on_the_same_slice(rig):
 
 
 @pytest.mark.parametrize("ending, sentence", [("3", "the run collapsed"), ("2", "there is a mistake")])
-def test_a_collapse_and_a_mistake_end_it(rig, ending, sentence):
-    r = rig(endings={0: [ending], 1: ["75"]})
+@pytest.mark.parametrize("other", ["75", "137"])
+def test_a_collapse_and_a_mistake_end_it(rig, ending, sentence, other):
+    r = rig(endings={0: [other], 1: [ending]})
     done = r.run("train")
     assert done.returncode == int(ending) and sentence in done.stderr
-    assert len(r.calls("tpu_worker.sh run")) == 1 and r.slice is None and r.logs()["0.log"].endswith(f"with {ending}\n")
+    assert len(r.calls("tpu_worker.sh run")) == 1 and r.slice is None and r.logs()["1.log"].endswith(f"with {ending}\n")
 
 
 def test_one_that_crashes_ends_it_after_three_times(rig):

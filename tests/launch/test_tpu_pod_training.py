@@ -1,6 +1,7 @@
 """launch/tpu_pod.sh with true trainings on its workers: two processes that meet, are preempted, and go on in another slice."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -11,7 +12,7 @@ from tests.launch.rig import PREEMPTED, ROOT, executable
 
 pytestmark = pytest.mark.slow
 
-TRAINING = ["--config=quickstart", "--config.num_steps=60", "--config.checkpoint_every=20", "--config.sample_every=0"]
+TRAINING = ["--config=quickstart", "--config.num_steps=100", "--config.checkpoint_every=20", "--config.sample_every=0"]
 # What a slice's machines know by themselves, who is who, is said by hand, and the bucket is a folder.
 WORKERS_TRAINER = """#!/bin/bash
 port=$(({port} + $(grep -c '"create"' "$CLOUD/calls.jsonl")))
@@ -34,7 +35,7 @@ def test_a_run_that_is_preempted_ends_in_the_bits_of_an_unbroken_one(rig):
     assert done.returncode == 0, done.stderr
     assert "the slice is gone, or a worker of it; again (1 of at most 100)" in done.stderr
     assert len(r.calls("queued-resources create")) == 2
-    assert "going on from step 20" in r.logs()["0.log"] and r.slice is None
+    assert re.search("going on from step [2468]0", r.logs()["0.log"]) and r.slice is None
 
     unbroken = r.folder / "unbroken"
     environment = r.environment | {"PYTHON": sys.executable}
