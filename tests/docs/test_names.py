@@ -1,6 +1,7 @@
 """No page names a flag, a key or a file that the code does not have."""
 
 import ast
+import functools
 import re
 
 import pytest
@@ -26,6 +27,7 @@ def source_of(module):
     return path.with_suffix(".py") if path.with_suffix(".py").exists() else path / "__main__.py"
 
 
+@functools.cache
 def flags_of(path):
     """The flags that a command's file defines, and those of the files of flags that it imports."""
     found = set()
@@ -39,6 +41,7 @@ def flags_of(path):
     return found
 
 
+@functools.cache
 def all_flags():
     files = [*PACKAGE.rglob("*.py"), *(ROOT / "benchmarks").glob("*.py")]
     return LAUNCHERS.union(ANY, *(flags_of(path) for path in files))
