@@ -10,7 +10,7 @@ from biggan_jax.types import UserError
 
 
 class NoCompilerError(UserError):
-    """The TPU compiler is not installed."""
+    """The TPU compiler is not installed, or of no use to this jax."""
 
 
 def tpu_devices(topology: str) -> list[jax.Device]:
@@ -22,6 +22,9 @@ def tpu_devices(topology: str) -> list[jax.Device]:
         from jax.experimental import topologies
     except ImportError as error:
         raise NoCompilerError("planning for TPUs needs their compiler: pip install 'biggan-jax[plan]'") from error
+    if jax.__version_info__ < (0, 8):
+        # It dies of a segmentation fault once the step is compiled, as it asks for the layouts of devices that are not there.
+        raise NoCompilerError(f"planning for TPUs takes jax 0.8 or newer, and this is {jax.__version__}")
     # A v4 chip's two cores work as one device, as they do on Cloud TPU.
     options: dict[str, Any] = {"chip_config_name": "megacore"} if topology.startswith("v4:") else {}
     if shape := re.fullmatch(r"\w+:(\d+)x(\d+)(x\d+)?", topology):

@@ -4,6 +4,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import types
 
 import jax
 import pytest
@@ -26,7 +27,10 @@ KEYS |= {
     "discriminator_parameters",
     "versions",
 }
-needs_compiler = pytest.mark.skipif(not importlib.util.find_spec("libtpu"), reason="libtpu is not installed")
+needs_compiler = pytest.mark.skipif(
+    not importlib.util.find_spec("libtpu") or jax.__version_info__ < (0, 8),
+    reason="no libtpu, or a jax that dies of it",
+)
 
 
 def plan(*flags, cache):
@@ -126,6 +130,13 @@ def test_a_mistake_is_one_sentence(flags, sentence, tmp_path):
 def test_without_the_compiler_it_says_how_to_get_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "libtpu", None)
     with pytest.raises(UserError, match="pip install 'biggan-jax\\[plan\\]'"):
+        target.tpu_devices("v5e:2x2")
+
+
+def test_a_jax_that_dies_of_planning_is_refused(monkeypatch):
+    monkeypatch.setitem(sys.modules, "libtpu", types.ModuleType("libtpu"))
+    monkeypatch.setattr(jax, "__version_info__", (0, 7, 2))
+    with pytest.raises(UserError, match="takes jax 0.8 or newer"):
         target.tpu_devices("v5e:2x2")
 
 
