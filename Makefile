@@ -93,7 +93,7 @@ hooks: $(VENV)/installed-dev  ## Has git check the same before each commit.
 	$(BIN)/pre-commit install
 
 clean:  ## Remove the environment and caches; runs/ stays.
-	rm -rf $(VENV) $(COLAB) .cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) $(VENV)-xpk $(COLAB) .cache .pytest_cache .ruff_cache .mypy_cache build dist docs/_build *.egg-info
 
 $(COLAB)/installed: tests/colab/requirements.txt
 	@$(COLAB_PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 13))' || \

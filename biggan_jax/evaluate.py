@@ -242,7 +242,7 @@ def judge_truncations() -> None:
 
 def judge_npz() -> None:
     path = epath.Path(NPZ.value)
-    images = evaluator_flags.read_npz(path, "--npz")
+    images = evaluator_flags.images_of(path, "--npz")
     folder = out_folder(path.parent)
     evaluator = evaluator_flags.evaluator_for(CONFIG.value, sharding.make_mesh(), images)
     protocol = evaluator.protocol_of_images(len(images), "of the file" if images.num_classes else "none")

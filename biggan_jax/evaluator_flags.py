@@ -8,8 +8,8 @@ from jax.sharding import Mesh
 from biggan_jax import config as configs
 from biggan_jax import data, files, sampler_flags
 from biggan_jax.data.source import Images, Source
-from biggan_jax.evaluation import content, judge
-from biggan_jax.evaluation.evaluator import LABELS, Evaluator
+from biggan_jax.evaluation import content, evaluator, judge
+from biggan_jax.evaluation.evaluator import Evaluator
 from biggan_jax.evaluation.networks import NETWORKS, FeatureNetwork, Training, open_network
 from biggan_jax.evaluation.reference import reference_of
 from biggan_jax.types import UserError
@@ -26,7 +26,7 @@ REFERENCE = flags.DEFINE_string(
 REFERENCE_COUNT = flags.DEFINE_integer("reference_count", None, "So many of them, evenly spread.", lower_bound=2)
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Where the run's data are now, if not where they were.")
 NUM = flags.DEFINE_integer("num", 50_000, "Samples.", lower_bound=2)
-LABELS_ = flags.DEFINE_enum("labels", "balanced", list(LABELS), "How their classes are drawn.")
+LABELS = flags.DEFINE_enum("labels", "balanced", list(evaluator.LABELS), "How their classes are drawn.")
 SCORES = flags.DEFINE_list(
     "scores", None, f"Of {', '.join(judge.SCORES)}. Default: all that take no labels, and agreement."
 )
@@ -50,13 +50,13 @@ def evaluator_for(config, mesh: Mesh, images: Images | None = None, scores: tupl
     reference = reference_of(real, digest, network, mesh, count=count, batch_size=batch_size)
     words = f"{min(count or len(real), len(real)):,} real images of {words}"
     num, seed = NUM.value, sampler_flags.SEED.value
-    return Evaluator(network, reference, words, digest, wanted, num, seed, LABELS_.value, batch_size, mesh)
+    return Evaluator(network, reference, words, digest, wanted, num, seed, LABELS.value, batch_size, mesh)
 
 
 def wanted_scores(network: FeatureNetwork, config, images: Images | None, real: Source) -> tuple[str, ...]:
     """The scores that --scores names, or those that make sense here. Raises UserError for one that does not."""
     classes = images.num_classes if images is not None else config.model.num_classes
-    if LABELS_.value == "data" and real.num_classes != classes:
+    if LABELS.value == "data" and real.num_classes != classes:
         raise UserError(f"--labels=data: the real images have {real.num_classes} classes, and the model {classes}")
     agrees = bool(classes) and knows_classes(network, config)
     if not SCORES.value:
@@ -106,7 +106,7 @@ def reference_source(config, images: Images | None) -> tuple[Source, str]:
         return source, f"{what} {name}, {config.model.resolution} px, resized by {config.data.resize}"
     path = epath.Path(name)
     if path.suffix == ".npz":
-        real = read_npz(path, "--reference")
+        real = images_of(path, "--reference")
         if NETWORK.value == "classifier" and real.images.shape[1] != size:
             raise UserError(f"--reference={path}: {real.images.shape[1]} pixels, and the samples have {size}")
         return real, path.name
@@ -117,8 +117,8 @@ def reference_source(config, images: Images | None) -> tuple[Source, str]:
     return data.open_tfds(folder, "train"), f"{path.name} train, {size} px, resized by {folder.data.resize}"
 
 
-def read_npz(path: epath.Path, flag: str) -> Images:
-    """arr_0, and labels if it has y or arr_1; as a source, of no classes without. Raises UserError."""
+def images_of(path: epath.Path, flag: str) -> Images:
+    """An .npz of images: arr_0, and labels if it has y or arr_1; as a source, of no classes without. Raises UserError."""
     arrays = files.read_npz(path)
     if "arr_0" not in arrays:
         raise UserError(f"{flag}={path} has the arrays {', '.join(arrays)}; arr_0 is needed")
