@@ -224,9 +224,10 @@ def test_a_loop_and_chunks_change_nothing(accumulated, one, other):
         a, b = leaves(a), leaves(b)
         assert a.keys() == b.keys()
         for name in a:
-            # Rounding, of weights that one step of rate 1 has thrown far; where the true gradient is zero, it is all there is.
+            # Rounding, of weights that one step of rate 1 has thrown far: jax 0.7.2 rounds most. Where the true gradient
+            # is zero, it is all there is.
             if not any(name.endswith(bias) for bias in biases_that_feed_only_batch_norm("biggan")):
-                np.testing.assert_allclose(a[name], b[name], atol=2e-5 * (1 + np.abs(a[name]).max()), err_msg=name)
+                np.testing.assert_allclose(a[name], b[name], atol=5e-5 * (1 + np.abs(a[name]).max()), err_msg=name)
 
 
 def test_u_advances_once_an_update_or_once_a_microbatch(accumulated):

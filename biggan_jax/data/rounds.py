@@ -10,9 +10,9 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import grain
 import numpy as np
 from absl import flags
+from absl import logging as absl_logging
 
 from biggan_jax.data import order, worker
 from biggan_jax.data.source import Source
@@ -68,6 +68,7 @@ def read_ahead(
 
     workers: processes besides this one; 0: threads of this one. More than `limit` unreadable records raise UserError.
     """
+    grain = _grain()
     rounds = grain.MapDataset.range(start, stop).map(make)
     rounds = rounds.to_iter_dataset(grain.ReadOptions(num_threads=1 if workers else AHEAD, prefetch_buffer_size=AHEAD))
     if workers:
@@ -82,6 +83,17 @@ def read_ahead(
         yield _watched(ahead, limit)
     finally:
         ahead.close()
+
+
+def _grain() -> Any:
+    """Grain, without the warning of its import, where jax is older than 0.11, that workers cannot be profiled."""
+    verbosity = absl_logging.get_verbosity()
+    absl_logging.set_verbosity(absl_logging.ERROR)
+    try:
+        import grain
+    finally:
+        absl_logging.set_verbosity(verbosity)
+    return grain
 
 
 def _watched(rounds: Iterator[tuple[Any, tuple[str, ...]]], limit: int) -> Iterator[Any]:

@@ -80,7 +80,7 @@ def test_a_distance_is_the_closed_form_for_diagonal_covariances():
 
 def test_a_distance_is_that_by_a_matrix_square_root():
     a, b = mixed(300, 24), mixed(200, 24, seed=1) * 1.5 + 0.1
-    assert between(a, b) == pytest.approx(by_square_root(a, b), rel=1e-9)
+    assert between(a, b) == pytest.approx(by_square_root(a, b), rel=1e-8)  # 2e-9 on some processors.
     assert between(b, a) == pytest.approx(between(a, b), rel=1e-9)
 
 
