@@ -189,12 +189,12 @@ def test_a_signal_saves_and_exits_75_and_the_same_command_goes_on(tmp_path, numb
 
 
 def wait_for_metrics(workdir, process):
-    for _ in range(1200):
+    for _ in range(3000):
         if (workdir / "metrics.jsonl").exists():
             return
         assert process.poll() is None, process.communicate()[1]
         time.sleep(0.1)
-    raise AssertionError("no metrics after two minutes")
+    raise AssertionError("no metrics after five minutes")
 
 
 def test_every_host_but_one_is_silent_about_progress(caplog):
