@@ -1,8 +1,9 @@
-# shellcheck shell=bash
-# What all launchers share: how a mistake is said, how commands are shown instead of run, and the question before anything is
-# created. Sourced, with `set -euo pipefail` in force; must not know where anything is launched. Runs in bash 3.2, macOS's, too.
+# shellcheck shell=bash disable=SC2034
+# What all launchers share: which Python, how a mistake is said, how commands are shown instead of run, and the question before
+# anything is created. Sourced, with `set -euo pipefail` in force; must not know where anything is launched. Runs in bash 3.2, macOS's, too.
 
 dry_run='' yes=''
+python=${PYTHON:-python3}
 
 # A mistake of the user: one sentence, exit status 2.
 die() {

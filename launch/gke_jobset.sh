@@ -42,9 +42,10 @@ main() {
   read_options "$@"
   case $command in
     create)
+      [[ $dry_run || $xpk ]] || look_first # xpk looks by itself.
       agree_to "$type"
       create
-      say "to watch: $0 attach $name; to delete it: $0 delete $name"
+      say_how_to_watch
       ;;
     manifest) manifest ;;
     status) run "${kubectl[@]}" get "jobset/$name" pods --selector="jobset.sigs.k8s.io/jobset-name=$name" --output=wide ;;
@@ -54,6 +55,27 @@ main() {
     delete) run "${kubectl[@]}" delete jobset "$name" --ignore-not-found ;;
   esac
 }
+
+# Ends if there is a JobSet of that name: `apply` would change nothing, and one that has ended would train nothing.
+look_first() {
+  local found
+  found=$("${kubectl[@]}" get jobset "$name" --ignore-not-found \
+    --output='jsonpath={.metadata.name}{range .status.conditions[?(@.status=="True")]} {.type}{end}') || die 'kubectl cannot tell what there is, as it says above'
+  case $found in
+    '') ;;
+    *\ Completed* | *\ Failed*) die "$name has ended ($found): before it is created anew, delete it: $(again delete)" ;;
+    *)
+      say "$name is there already; nothing was created"
+      say_how_to_watch
+      exit
+      ;;
+  esac
+}
+
+say_how_to_watch() { say "to watch: $(again attach); to delete it: $(again delete)"; }
+
+# This script with another verb, in the same cluster.
+again() { quoted "$0" "$1" "$name" "${kubectl[@]:1}"; }
 
 read_options() {
   while (($#)); do
@@ -90,9 +112,11 @@ read_options() {
   ((${#training[@]})) || read_training
   [[ ! $config_file ]] || die "$config_file is a file of this machine, which containers do not see: name a config that is in the image"
   [[ $image =~ ^[-A-Za-z0-9./_:@]+$ ]] || die "--image is needed, the name of an image in a registry, not '$image': see launch/Dockerfile"
-  [[ -z $xpk$zone || ($xpk && $zone) ]] || die '--xpk and --zone are given together'
+  [[ ! $service_account || $service_account =~ ^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$ ]] || die "--service-account=$service_account is no name that Kubernetes admits"
+  [[ -z $xpk$zone$project || ($xpk && $zone) ]] || die '--xpk and --zone are given together, and --project only with them'
+  [[ ! $xpk || (! $service_account && ${#kubectl[@]} == 1) ]] || die '--service-account, --namespace and --context cannot be handed to xpk: leave them out, or --xpk'
   look_up "$type"
-  [[ $accelerator != - ]] || die "$type is not had from GKE"
+  [[ $accelerator != - ]] || die "what GKE calls the nodes of $type is not known here: take v4-N, v5litepod-N, v5p-N, v6e-N or tpu7x-N"
 }
 
 create() {
@@ -121,7 +145,7 @@ manifest() {
 apiVersion: jobset.x-k8s.io/v1alpha2
 kind: JobSet
 metadata:
-  name: $name
+  name: "$name"
   annotations:
     alpha.jobset.sigs.k8s.io/exclusive-topology: cloud.google.com/gke-nodepool # All hosts of one slice.
 spec:
@@ -150,7 +174,7 @@ spec:
               terminationGracePeriodSeconds: $grace
               hostNetwork: true
               dnsPolicy: ClusterFirstWithHostNet
-              serviceAccountName: ${service_account:-default}
+              serviceAccountName: "${service_account:-default}"
               nodeSelector:
                 cloud.google.com/gke-tpu-accelerator: $accelerator
                 cloud.google.com/gke-tpu-topology: $shape
@@ -160,7 +184,7 @@ $spot_nodes
                 - {key: cloud.google.com/gke-spot, operator: Exists}
               containers:
                 - name: train
-                  image: $image
+                  image: "$image"
                   command: [python, -m, biggan_jax.main]
                   args: $arguments
                   securityContext: {privileged: true} # TPUs are devices of the host.

@@ -3,17 +3,16 @@
 #
 #   launch/local.sh [--dry-run] N --config=CONFIG --workdir=DIR [--config.KEY=VALUE ...]
 #
-# Ends with 0 done, 75 run me again, 3 the run collapsed, 2 a mistake; 137 if one was killed: the others end with 75 then, and the
-# same command goes on. Whichever fails, the 75 of the others only follows from it.
+# Asks nothing: it rents nothing. Ends with 0 done, 75 run me again, 3 the run collapsed, 2 a mistake; 137 if one was killed: the
+# others end with 75 then, and the same command goes on. Whichever fails, the 75 of the others only follows from it.
 set -euo pipefail
-# shellcheck source-path=SCRIPTDIR source=common.sh
-source "$(dirname "$0")/common.sh"
+# shellcheck source=launch/common.sh
+. "$(dirname "$0")/common.sh"
 
 while shared_option "${1-}"; do shift; done
 [[ ${1-} =~ ^[1-9][0-9]*$ ]] || die "how many processes? Such as: $0 2 --config=quickstart --workdir=runs/two"
 processes=$1
 shift
-python=${PYTHON:-python}
 command -v "$python" >/dev/null || die "there is no $python; activate the environment that biggan_jax is in, or set PYTHON"
 port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("localhost", 0)); print(s.getsockname()[1])')
 
@@ -38,10 +37,11 @@ for pid in "${pids[@]}"; do
     wait "$pid" && status=0 || status=$?
     kill -0 "$pid" 2>/dev/null || break
   done
-  if ((status == 75)); then
+  if ((status == 75 || status == 143)); then # 143 is 75 of one that was told to end before it could listen.
     again=75
   elif ((status > worst)); then
     worst=$status
   fi
 done
+((worst || !again)) || say 'stopped before its end; the same command goes on'
 exit "$((worst ? worst : again))"

@@ -8,6 +8,7 @@
 # steps are done. A run that is queued already is left alone.
 #
 # Before the --: --nodes, --gpus-per-node and --time, any other options of sbatch, and
+#   --max-restarts=N      100: so often it queues itself again
 #   --yes                 asks nothing                          --dry-run            prints the command instead
 # After it: what biggan_jax.main takes, as --name=value. All nodes must see the workdir, the data, and this shell's Python.
 set -euo pipefail
@@ -15,9 +16,8 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
 root=$(cd "$(dirname "$0")/.." && pwd)
-python=${PYTHON:-python}
 nodes='' gpus='' time='' workdir=''
-options=(--parsable) planned=()
+options=(--parsable) planned=() job=("$root/launch/slurm.sbatch")
 
 main() {
   read_options "$@"
@@ -29,12 +29,12 @@ main() {
   steps=$(steps)
   agree "nodes x GPUs x time: $nodes x $gpus x $time, at most $((nodes * gpus * limit / 3600)) GPU-hours until the time limit," \
     "and again as many until its $steps steps are done; how fast they are, metrics.jsonl in the workdir will tell"
-  submit=(sbatch "${options[@]}" --ntasks-per-node="$gpus" --job-name="$name" "$root/launch/slurm.sbatch" "${training[@]}")
+  submit=(sbatch "${options[@]}" --ntasks-per-node="$gpus" --job-name="$name" "${job[@]}" "${training[@]}")
   if [[ $dry_run ]]; then
     run "${submit[@]}"
   else
-    job=$("${submit[@]}")
-    say_how_to_watch "${job%%;*}"
+    number=$("${submit[@]}")
+    say_how_to_watch "${number%%;*}"
   fi
 }
 
@@ -48,6 +48,11 @@ read_options() {
       --nodes=*) nodes=${1#*=} ;;
       --gpus-per-node=*) gpus=${1##*[=:]} ;; # Or TYPE:NUMBER.
       --time=*) time=${1#*=} ;;
+      --max-restarts=*)
+        [[ ${1#*=} =~ ^[0-9]+$ ]] || die "$1 is not a number"
+        job+=("$1")
+        shift && continue
+        ;;
       *) shared_option "$1" && shift && continue ;;
     esac
     options+=("$1")
@@ -81,11 +86,10 @@ seconds() {
 
 # How many, and whether the config can be trained on so many GPUs: rather now than after hours in a queue.
 steps() {
-  local plan
   plan=$(mktemp)
+  trap 'rm "$plan"' EXIT # Of the subshell that this runs in.
   JAX_PLATFORMS=cpu "$python" -m biggan_jax.plan --no-compile --devices="cpu:$((nodes * gpus))" --json="$plan" "${planned[@]}" >/dev/null || exit 2
-  sed -n 's/^ "num_steps": \([0-9]*\),$/\1/p' "$plan"
-  rm "$plan"
+  "$python" -c 'import json, sys; print(json.load(sys.stdin)["num_steps"])' <"$plan"
 }
 
 # Ends if the run is queued, or runs.

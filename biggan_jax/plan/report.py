@@ -135,7 +135,11 @@ def brief(plan: dict) -> str:
     chips, hours, steps = plan["chips"], plan["estimated_hours"], f"{plan['num_steps']:,} steps"
     used = f"{_chips(chips)} for {steps}, for how long nobody can know"
     if hours:
-        used = f"{_chips(chips)} x {_rounded(hours)} h = {_rounded(chips * hours)} chip-hours for {steps}, by the compiler's estimate"
+        count, unit, name = hours, "h", "hours"
+        if hours < 1:
+            count, unit, name = (60 * hours, "min", "minutes") if 60 * hours >= 1 else (3600 * hours, "s", "seconds")
+        product = f"{_chips(chips)} x {_rounded(count)} {unit} = {_rounded(chips * count)} chip-{name}"
+        used = f"{product} for {steps}, by the compiler's estimate"
     return f"{plan['target']}: {used}; {_memory(plan)}"
 
 
@@ -182,8 +186,12 @@ def _memory(plan: dict) -> str:
     used, capacity, state = (
         plan[key] for key in ("hbm_bytes_per_device", "hbm_capacity_bytes", "state_bytes_per_device")
     )
-    of = f" of {capacity / GB:.1f}" if capacity else ""
+    of = f" of {capacity / GB:.1f} GB" if capacity else ""
     if plan["program"] is None:
-        return f"not compiled; the state alone takes {state / GB:.2f}{of} GB a device"
+        return f"not compiled; the state alone takes {_bytes(state)}{of} a device"
     verdict = {True: "fits", False: "DOES NOT FIT", None: "memory"}[plan["fits"]]
-    return f"{verdict}: {used / GB:.2f}{of} GB a device, {state / GB:.2f} of it the state's"
+    return f"{verdict}: {_bytes(used)}{of} a device, {_bytes(state)} of it the state's"
+
+
+def _bytes(count: int) -> str:
+    return f"{count / GB:.2f} GB" if count >= GB / 10 else f"{count / 1e6:.1f} MB"

@@ -3,7 +3,6 @@
 import os
 import pathlib
 import re
-import shlex
 import subprocess
 
 import pytest
@@ -15,8 +14,9 @@ SCRIPT = ROOT / "launch" / "gke_jobset.sh"
 XPK = pathlib.Path(os.environ.get("XPK_VENV", ROOT / ".venv-xpk")).resolve()
 AWKWARD = "--config.data.dir=a b'c\"d$HOME $(HOME) $$;*\\é"
 TRAINING = ["--", "--config=quickstart", "--workdir=gs://bucket/run", AWKWARD]
-# Writes what it is given, and stdin, into a file a command.
+# Writes what it is given, and stdin, into a file a command; a question of what there is it answers with what `there` holds.
 RECORDER = """#!/bin/bash
+[[ "$*" != *"get jobset deep --ignore-not-found"* ]] || {{ cat "$CLOUD/there"; exit; }}
 printf '%s\\n' "$@" >"$CLOUD/{0}"
 [[ "$*" != *--filename=-* ]] || cat >"$CLOUD/{0}.stdin"
 """
@@ -29,6 +29,7 @@ def gke(rig):
     for name in ("kubectl", "xpk"):
         (r.folder / "bin" / name).write_text(RECORDER.format(name))
         (r.folder / "bin" / name).chmod(0o755)
+    (r.cloud / "there").write_text("")
     r.gke = lambda *words: r.execute([SCRIPT, *words])
     return r
 
@@ -50,9 +51,54 @@ def test_it_says_what_it_costs_and_hands_the_jobset_to_kubectl(gke):
     assert done.returncode == 2 and LINE in done.stderr and "--yes" in done.stderr
     assert not (gke.cloud / "kubectl").exists()
     done = gke.gke(*create, "--yes", *TRAINING)
-    assert done.returncode == 0 and "attach deep" in done.stderr and "delete deep" in done.stderr
+    assert done.returncode == 0, done.stderr
+    assert (
+        f"watch: {SCRIPT} attach deep --context=mine; to delete it: {SCRIPT} delete deep --context=mine" in done.stderr
+    )
     assert (gke.cloud / "kubectl").read_text().split() == ["--context=mine", "apply", "--filename=-"]
     assert yaml.safe_load((gke.cloud / "kubectl.stdin").read_text()) == manifest(gke)
+
+
+@pytest.mark.parametrize(
+    "there, status, sentence",
+    [
+        ("deep", 0, "deep is there already; nothing was created"),
+        ("deep StartupPolicyCompleted", 0, "deep is there already; nothing was created"),
+        ("deep StartupPolicyCompleted Completed", 2, "deep has ended (deep StartupPolicyCompleted Completed)"),
+        ("deep Failed", 2, f"before it is created anew, delete it: {SCRIPT} delete deep --namespace=ours"),
+        (None, 2, "kubectl cannot tell what there is"),
+    ],
+)
+def test_what_is_there_is_left_alone_and_what_has_ended_is_to_be_deleted_first(gke, there, status, sentence):
+    (gke.cloud / "there").unlink() if there is None else (gke.cloud / "there").write_text(there)
+    done = gke.gke("create", "deep", "--type=v4-8", "--image=i", "--namespace=ours", "--yes", *TRAINING)
+    assert done.returncode == status and sentence in done.stderr and LINE not in done.stderr
+    assert (f"watch: {SCRIPT} attach deep --namespace=ours" in done.stderr) == (status == 0)
+    assert not (gke.cloud / "kubectl").exists()
+
+
+def test_names_that_yaml_would_take_for_other_things_stay_names(gke):
+    done = gke.gke(
+        "manifest", "true", "--type=v4-8", "--image=5", "--service-account=1", "--", "--config=a", "--workdir=gs://b/r"
+    )
+    jobset = yaml.safe_load(done.stdout)
+    _, pod = pod_of(jobset)
+    assert (jobset["metadata"]["name"], pod["serviceAccountName"], pod["containers"][0]["image"]) == ("true", "1", "5")
+
+
+def test_xpk_is_handed_every_word_whole(gke):
+    options = ["--xpk=cluster", "--zone=z", "--type=v4-8", "--image=i", "--yes"]
+    done = gke.gke("create", "deep", *options, *TRAINING)
+    assert done.returncode == 0, done.stderr
+    (command,) = (w for w in (gke.cloud / "xpk").read_text().splitlines() if w.startswith("--command="))
+    assert words_of(command.removeprefix("--command=")) == ["-m", "biggan_jax.main", "--multihost", *TRAINING[1:]]
+
+
+def words_of(command):
+    """What bash makes of a line's words after `python`."""
+    script = "python() { printf '%s\\0' \"$@\"; }; " + command
+    ran = subprocess.run(["bash", "-c", script], capture_output=True)
+    return ran.stdout.decode().split("\0")[:-1]
 
 
 def test_arguments_arrive_whole_past_yaml_and_past_kubernetes_own_variables(gke):
@@ -105,7 +151,10 @@ def test_spot_is_asked_for_only_if_it_is(gke):
         (["create", "deep", "--type=v4-8", "--image=i"], "what is trained is said after --"),
         (["create", "Deep", "--type=v4-8", "--image=i", *TRAINING], "not 'Deep'"),
         (["create", "deep", "--type=v4-8", "--image=i", "--xpk=c", *TRAINING], "--xpk and --zone are given together"),
-        (["create", "deep", "--type=v3-8", "--image=i", *TRAINING], "v3-8 is not had from GKE"),
+        (
+            ["create", "deep", "--type=v3-8", "--image=i", *TRAINING],
+            "what GKE calls the nodes of v3-8 is not known here",
+        ),
         (
             ["create", "deep", "--type=v4-8", "--image=i", "--max-restarts=x", *TRAINING],
             "--max-restarts=x is not a number",
@@ -114,6 +163,27 @@ def test_spot_is_asked_for_only_if_it_is(gke):
             ["create", "deep", "--type=v4-8", "--image=i", "--", f"--config={__file__}", "--workdir=gs://b/r"],
             "containers do not see",
         ),
+        (
+            ["create", "deep", "--type=v4-8", "--image=i", "--", f"--config={__file__}:256", "--workdir=gs://b/r"],
+            "test_gke_jobset.py is a file of this machine, which containers do not see",
+        ),
+        (
+            ["create", "deep", "--type=v4-8", "--image=i", *TRAINING, "--config_json=c.json"],
+            "one of --config and --config_json is given, once",
+        ),
+        (["create", "deep", "--type=v4-7", "--image=i", *TRAINING], "v4-7 is no TPU slice with a name"),
+        (
+            ["create", "deep", "--type=v4-8", "--image=i", "--service-account=x: [", *TRAINING],
+            "--service-account=x: [ is no name",
+        ),
+        *(
+            (
+                ["create", "deep", "--type=v4-8", "--image=i", "--xpk=c", "--zone=z", option, *TRAINING],
+                "cannot be handed to xpk",
+            )
+            for option in ("--service-account=writer", "--namespace=ours", "--context=mine")
+        ),
+        (["create", "deep", "--type=v4-8", "--image=i", "--project=p", *TRAINING], "--project only with them"),
         (["manifets", "deep"], "manifets is not create"),
     ],
 )
@@ -121,6 +191,26 @@ def test_a_mistake_is_one_sentence(gke, words, sentence):
     done = gke.gke(*words)
     assert done.returncode == 2 and sentence in done.stderr and done.stderr.count("\n") == 1
     assert not (gke.cloud / "kubectl").exists()
+
+
+@pytest.mark.parametrize("status", [0, 1, 137])
+def test_a_planner_that_breaks_off_without_an_answer_agrees_to_nothing(gke, status):
+    python = gke.folder / "bin" / "python"
+    python.write_text(
+        python.read_text().replace(f'echo "{LINE}"; exit "$(cat "$CLOUD/plan_status")"', f"exit {status}")
+    )
+    done = gke.gke("create", "deep", "--type=v4-8", "--image=i", "--anyway", "--yes", *TRAINING)
+    assert done.returncode == 2 and f"the planner broke off with status {status}" in done.stderr
+    assert not (gke.cloud / "kubectl").exists()
+
+
+def test_a_python_without_a_planner_is_named(gke):
+    python = gke.folder / "bin" / "python"
+    python.write_text("#!/bin/sh\nexit 1\n")
+    done = gke.gke("create", "deep", "--type=v4-8", "--image=i", *TRAINING)
+    assert (
+        done.returncode == 2 and f"{python} has no planner; PYTHON=..." in done.stderr and done.stderr.count("\n") == 1
+    )
 
 
 def test_watching_and_deleting_are_kubectls(gke):
@@ -222,4 +312,6 @@ def test_it_is_what_xpk_makes_of_the_same(gke, type_):
     again = their_job["podFailurePolicy"]["rules"][0]["onExitCodes"]
     assert again["operator"] == "NotIn" and {75, 137, 143} <= set(again["values"])  # codespell:ignore
     assert not {1, 2, 3} & set(again["values"])
-    assert f"({shlex.join(['python', '-m', 'biggan_jax.main'])}" in their_container["command"][2]
+    # Neither xpk nor its shell mangles a word.
+    (command,) = re.findall(r"^\s*\((python .*)\) &", their_container["command"][2], re.MULTILINE)
+    assert words_of(command) == ["-m", "biggan_jax.main", "--multihost", *TRAINING[1:]]

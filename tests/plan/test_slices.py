@@ -57,12 +57,26 @@ def test_a_plan_in_one_line():
     plan = json.loads((PLANS / "biggan_deep_128-v5e-256-2048.json").read_text())
     assert report.brief(plan) == (
         "v5e:16x16: 256 chips x 2.1 h = 537 chip-hours for 150,000 steps, by the compiler's estimate;"
-        " fits: 1.69 of 17.2 GB a device, 0.02 of it the state's"
+        " fits: 1.69 GB of 17.2 GB a device, 23.5 MB of it the state's"
     )
-    assert "DOES NOT FIT: 1.69 of 17.2 GB" in report.brief(plan | {"fits": False})
+    assert "DOES NOT FIT: 1.69 GB of 17.2 GB" in report.brief(plan | {"fits": False})
     assert "256 chips for 150,000 steps, for how long nobody can know;" in report.brief(
         plan | {"estimated_hours": None}
     )
+
+
+@pytest.mark.parametrize(
+    "hours, said",
+    [
+        (1.0, "256 chips x 1 h = 256 chip-hours"),
+        (0.5, "256 chips x 30 min = 7,680 chip-minutes"),
+        (0.00028, "256 chips x 1 s = 258 chip-seconds"),
+    ],
+)
+def test_small_games_are_told_in_small_units(hours, said):
+    plan = json.loads((PLANS / "biggan_deep_128-v5e-256-2048.json").read_text())
+    line = report.brief(plan | {"estimated_hours": hours, "hbm_bytes_per_device": 4_560_000})
+    assert f"{said} for 150,000 steps" in line and "fits: 4.6 MB of 17.2 GB a device" in line
 
 
 def test_without_a_compiler_the_line_says_what_is_known_and_what_to_install():
