@@ -70,7 +70,7 @@ def picture(workdir: epath.PathLike) -> bytes:
     left.set_axis_off()
     left.set_title(f"samples at step {int(sheets[-1].name.split('_')[0])}" if sheets else "no samples yet")
     if sheets:
-        left.imshow(np.asarray(Image.open(io.BytesIO(sheets[-1].read_bytes()))))
+        left.imshow(np.asarray(Image.open(io.BytesIO(sheets[-1].read_bytes()), formats=("PNG",))))
     for player in ("d", "g"):
         losses = [record[f"{player}_loss"] for record in records]
         right.plot([record["step"] for record in records], losses, label=f"{player.upper()}'s loss")

@@ -39,7 +39,8 @@ def main() -> None:
         classes = sampler_flags.chosen_classes(CLASSES.value, trained.gan.num_classes)
         sampler = sampler_flags.ready(trained, sampler_flags.truncation_of(trained))
         num = NUM.value or 8 * len(classes)
-        z, y = sampler.latents(num, sampler_flags.SEED.value), np.sort(np.resize(classes, num))
+        # A class after the other, in the order in which they were asked for.
+        z, y = sampler.latents(num, sampler_flags.SEED.value), classes[np.sort(np.resize(np.arange(len(classes)), num))]
     try:
         write(out, sampler, z, y)
     except OSError as error:

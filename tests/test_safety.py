@@ -33,6 +33,7 @@ MAY_RUN = {
     "biggan_jax/config/loading.py": {"runpy.run_path"},  # A config file is Python, and is said to be.
     "biggan_jax/hosts.py": {"subprocess"},  # The command itself, once for each process.
     "biggan_jax/lease.py": {"subprocess"},  # ps, of a number.
+    "biggan_jax/notebook.py": {"subprocess"},  # A command of this package, on the flags of a cell.
     "biggan_jax/sheets/animation.py": {"subprocess"},  # ffmpeg, with pixels as its input.
 }
 MODULES = {

@@ -8,9 +8,9 @@ import jax
 from absl import flags
 from etils import epath
 
-from biggan_jax import cli
+from biggan_jax import cli, config
 from biggan_jax.checkpoint import find, load_state
-from biggan_jax.stability import history, plot, tables
+from biggan_jax.stability import history, plot, rules, tables
 from biggan_jax.stability.spectra import top_singular_values
 from biggan_jax.types import UserError
 
@@ -44,7 +44,7 @@ def of_run() -> None:
     except OSError as error:
         raise UserError(f"--out={out} cannot be written: {error}") from error
     first, last = run.looks[0]["step"], run.looks[-1]["step"]
-    print(f"{len(run.looks)} looks, steps {first} to {last}")
+    print(f"{len(run.looks)} looks, steps {first} to {last}; at the last: {verdict(run)}")
     for player, letter in history.PLAYERS.items():
         if history.layers(run.looks, player):
             print(f"\n{letter}\n{tables.summary(run.looks, player, ROWS.value)}")
@@ -54,6 +54,17 @@ def of_run() -> None:
             f"step {event['step']}: {event.get('sentence') or event.get('signal', 'event')}; {event.get('action', '')}"
         )
     print(f"pictures: {', '.join(str(path) for path in paths)}")
+
+
+def verdict(run: history.Run) -> str:
+    """What the guard makes of the last look, in words."""
+    path = epath.Path(WORKDIR.value) / "config.json"
+    expected = config.expected_scores(config.of_file(path)) if path.exists() else ()
+    try:
+        found = rules.judge(run.looks, expected)
+    except KeyError as error:
+        return f"the guard's rules miss {error}, which another version did not look at"
+    return f"not well: {found.sentence}" if found else "well, as far as the guard's rules can tell"
 
 
 def of_checkpoint() -> None:

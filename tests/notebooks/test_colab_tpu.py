@@ -13,6 +13,8 @@ import time
 import numpy as np
 import pytest
 
+pytest.importorskip("nbclient", reason="notebooks are run with the extra notebook")
+
 from tests.notebooks import execution
 from tests.notebooks.execution import opened, pictures, said
 

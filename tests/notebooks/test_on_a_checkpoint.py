@@ -1,10 +1,14 @@
 """The notebooks that take a checkpoint, run as their reader does, on one of few steps."""
 
 import pytest
-from nbclient.exceptions import CellExecutionError
 
 from biggan_jax import config as configs
 from biggan_jax.train import train
+
+pytest.importorskip("nbclient", reason="notebooks are run with the extra notebook")
+
+from nbclient.exceptions import CellExecutionError
+
 from tests.notebooks.execution import opened, pictures, said
 
 pytestmark = pytest.mark.notebook

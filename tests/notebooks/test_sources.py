@@ -7,7 +7,7 @@ import nbstripout
 import pytest
 
 from notebooks.build import built
-from tests.notebooks.execution import ROOT
+from tests.conftest import ROOT
 
 SOURCES = sorted((ROOT / "notebooks").glob("*.md"))
 

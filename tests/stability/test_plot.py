@@ -265,6 +265,7 @@ def test_the_command_draws_beside_the_run_and_prints_tables(rolled_back):
     names = {path.name for path in (rolled_back / "stability").iterdir()}
     assert names == {"spectra.png", "signals.png", "layers_generator.png", "layers_discriminator.png"}
     assert "step 300: d_gap is 3, above 2.5; rollback" in done.stdout
+    assert "4 looks, steps 100 to 400; at the last: the guard's rules miss" in done.stdout
     assert "block_0.conv_1.kernel" in done.stdout and "... and 3 that grew less" in done.stdout
 
 
@@ -293,3 +294,10 @@ def test_a_mistake_is_one_sentence_and_exit_2(arguments, sentence):
     assert done.returncode == 2
     (line,) = done.stderr.strip().splitlines()
     assert sentence in line
+
+
+@pytest.mark.parametrize(("diversity", "verdict"), [(0.9, "at the last: well, "), (0.001, "at the last: not well: ")])
+def test_it_says_whether_the_run_is_well(tmp_path, diversity, verdict):
+    looks = [look(step, d_fake=-0.5, pixel_diversity=diversity) for step in range(0, 1000, 100)]
+    done = command(f"--workdir={write(tmp_path / 'run', looks)}")
+    assert done.returncode == 0 and verdict in done.stdout, done.stdout + done.stderr
