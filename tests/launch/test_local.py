@@ -1,12 +1,15 @@
 """launch/local.sh: what it would run, and what it refuses; tests/test_multihost.py has what it does."""
 
+import os
 import shlex
+import signal
 import subprocess
 import sys
 
 import pytest
 
 from tests.conftest import ROOT
+from tests.launch.rig import wait_until
 
 
 def local(*arguments, python=sys.executable):
@@ -39,6 +42,43 @@ def test_a_mistake_is_one_sentence(arguments, python, sentence):
     assert done.stderr.startswith(f"local.sh: error: {sentence}") and done.stderr.count("\n") == 1, done.stderr
 
 
+STAND_IN = """#!/bin/bash
+[[ $1 == -c ]] && exec {python} "$@"
+exec {python} -c "{program}" "$@"
+"""
+
+
+def stopped(tmp_path, program, signal_):
+    """The launcher, sent the signal once both of its processes have begun the program, which is then what they run."""
+    python = tmp_path / "python"
+    begun = f"import pathlib, os, sys, time; pathlib.Path('{tmp_path}', str(os.getpid())).touch(); "
+    python.write_text(STAND_IN.format(python=sys.executable, program=begun + program))
+    python.chmod(0o755)
+    command = [ROOT / "launch" / "local.sh", "2", "--config=quickstart"]
+    launcher = subprocess.Popen(command, env=os.environ | {"PYTHON": str(python)}, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: len(list(tmp_path.iterdir())) == 3)
+    launcher.send_signal(signal_)
+    _, text = launcher.communicate(timeout=60)
+    return launcher.returncode, text
+
+
+@pytest.mark.parametrize("signal_", [signal.SIGTERM, signal.SIGINT])
+def test_who_is_stopped_before_its_processes_listen_is_told_to_come_again(tmp_path, signal_):
+    status, text = stopped(tmp_path, "time.sleep(60)", signal_)
+    assert status == 75 and text.endswith("local.sh: stopped before its end; the same command goes on\n"), text
+
+
+def test_a_process_that_fails_beside_a_stopped_one_counts(tmp_path):
+    status, text = stopped(tmp_path, "time.sleep(60) if '--process_id=0' in sys.argv else os._exit(2)", signal.SIGTERM)
+    assert status == 2 and "goes on\n" not in text, text
+
+
 def test_help_is_the_script_s_head():
     done = local("--help")
     assert done.returncode == 0 and "launch/local.sh [--dry-run] N --config=CONFIG" in done.stdout
+
+
+def test_the_python_is_python3_unless_another_is_named():
+    command = [ROOT / "launch" / "local.sh", "--dry-run", "1", "--config=quickstart"]
+    done = subprocess.run(command, env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True)
+    assert done.stdout.startswith("python3 -m biggan_jax.main "), done.stderr

@@ -132,6 +132,14 @@ def test_a_run_that_is_cancelled_saves_and_is_not_queued_again(slurm, shared):
     assert f"step {saved} of 100000: saved in" in log.read_text(), log.read_text()
 
 
+def test_a_job_that_was_queued_again_as_often_as_it_may_ends(slurm, shared):
+    job, log = submitted(slurm, (*TWO_NODES, "--max-restarts=0"), ENDLESS, shared / "run")
+    wait_for_step(shared / "run", 20, log)
+    said(slurm, "scancel", "--signal=TERM", job)
+    assert end(slurm, job) == ("FAILED", 75, 0), log.read_text()
+    assert "queued again 0 times, which is all of --max-restarts" in log.read_text()
+
+
 def test_a_collapse_ends_the_job_for_good(slurm, shared):
     diverges = "--config.optimizer.d_lr=1e38", "--config.stability.nonfinite_limit=3"
     job, log = submitted(slurm, TWO_NODES, (*ENDLESS, *diverges), shared / "run")

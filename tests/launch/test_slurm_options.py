@@ -19,7 +19,9 @@ def launch(tmp_path):
         (tmp_path / name).symlink_to(shutil.which(name))
     env = {"PATH": str(tmp_path), "PYTHON": sys.executable}
     launcher = ROOT / "launch" / "slurm.sh"
-    return lambda *arguments: subprocess.run([launcher, *arguments], env=env, capture_output=True, text=True)
+    return lambda *arguments, **more: subprocess.run(
+        [launcher, *arguments], env=env | more, capture_output=True, text=True
+    )
 
 
 def test_a_dry_run_says_what_it_costs_and_prints_the_submission_with_every_word_whole(launch):
@@ -30,6 +32,57 @@ def test_a_dry_run_says_what_it_costs_and_prints_the_submission_with_every_word_
     ours = "--ntasks-per-node=4", '--job-name=biggan_jax:/shared/it\'s "mine", $HOME'
     job = str(ROOT / "launch" / "slurm.sbatch")
     assert shlex.split(done.stdout) == ["sbatch", "--parsable", *cluster, *ours, job, *TRAINING]
+    done = launch(*cluster, "--max-restarts=7", "--dry-run", "--", *TRAINING)
+    assert shlex.split(done.stdout)[-5:] == [job, "--max-restarts=7", *TRAINING]
+
+
+def test_nothing_is_left_behind_by_a_plan_that_fails(launch, tmp_path):
+    cluster = "--gpus-per-node=1", "--time=60", "--dry-run"
+    for nodes, status in ((2, 0), (3, 2)):
+        assert launch(f"--nodes={nodes}", *cluster, "--", *TRAINING, TMPDIR=str(tmp_path)).returncode == status
+    assert not list(tmp_path.glob("tmp.*"))
+
+
+@pytest.fixture
+def job(tmp_path):
+    """job(status, ...) runs launch/slurm.sbatch where srun ends with that status, as its tasks have it, and scontrol records."""
+    (tmp_path / "srun").write_text('#!/bin/bash\nprintf "%s\\n" "${@: -2}" >"$FOLDER/trained"\nexit "$STATUS"\n')
+    (tmp_path / "scontrol").write_text('#!/bin/bash\necho "$@" >"$FOLDER/asked"\nexit "${REFUSED:-0}"\n')
+    for name in ("srun", "scontrol"):
+        (tmp_path / name).chmod(0o755)
+
+    def run(status, *words, **environment):
+        (tmp_path / "asked").write_text("")
+        base = {
+            "PATH": f"{tmp_path}:/usr/bin:/bin",
+            "FOLDER": str(tmp_path),
+            "SLURM_JOB_ID": "5",
+            "STATUS": str(status),
+        }
+        command = [ROOT / "launch" / "slurm.sbatch", *words, *TRAINING[:2]]
+        done = subprocess.run(command, env=base | environment, capture_output=True, text=True)
+        assert (tmp_path / "trained").read_text().splitlines() == list(TRAINING[:2])
+        return done.returncode, (tmp_path / "asked").read_text(), done.stdout
+
+    return run
+
+
+STOPPED = 1
+"""What 75 is on its way through srun."""
+
+
+def test_a_job_queues_itself_again_so_often_and_no_more(job):
+    assert job(STOPPED) == (75, "requeue 5\n", "job 5: ended with 75\n")
+    assert job(STOPPED, "--max-restarts=7", SLURM_RESTART_COUNT="6")[:2] == (75, "requeue 5\n")
+    status, asked, text = job(STOPPED, "--max-restarts=7", SLURM_RESTART_COUNT="7")
+    assert (status, asked) == (75, "") and "was queued again 7 times, which is all of --max-restarts" in text
+    assert job(STOPPED, SLURM_RESTART_COUNT="99")[1] and not job(STOPPED, SLURM_RESTART_COUNT="100")[1]
+    assert job(3) == (3, "", "job 5: ended with 3\n")
+
+
+def test_a_job_that_slurm_does_not_queue_again_says_so(job):
+    status, asked, text = job(STOPPED, REFUSED="1")
+    assert (status, asked) == (75, "requeue 5\n") and "job 5: Slurm refuses to queue it again" in text
 
 
 @pytest.mark.parametrize(
@@ -39,6 +92,7 @@ def test_a_dry_run_says_what_it_costs_and_prints_the_submission_with_every_word_
         (["--nodes=1-2", "--gpus-per-node=1", "--time=60"], TRAINING, "slurm.sh: error: --nodes is needed, a number"),
         (["--nodes=2", "--time=60"], TRAINING, "slurm.sh: error: --gpus-per-node is needed, a number"),
         (["--nodes=2", "--gpus-per-node=1"], TRAINING, "slurm.sh: error: --time is needed"),
+        (["--max-restarts=x"], TRAINING, "slurm.sh: error: --max-restarts=x is not a number"),
         (["--nodes=2", "--gpus-per-node=1", "--time=day"], TRAINING, "slurm.sh: error: --time=day is not a time"),
         (["--nodes=2", "--gpus-per-node=1", "--time=9:59"], TRAINING, "slurm.sh: error: --time=9:59 is too short"),
         (
