@@ -12,6 +12,12 @@ cd "$(dirname "$0")"
 # A training holds the lock, so that a number of a process that another has by now, after a restart of the machine, deceives nobody.
 running() { ! flock --shared --nonblock lock true; }
 
+# The training's process, which is known a moment after `run` has returned.
+pid() {
+  while running && [[ ! -s pid ]]; do sleep 0.1; done
+  cat pid
+}
+
 case $1 in
   setup)
     running && exit
@@ -37,12 +43,13 @@ case $1 in
       exit 2
     fi
     printf '%q ' "${@:2}" >arguments
-    rm -f status stopped
+    rm -f status stopped pid
     setsid bash "${0##*/}" train "${@:2}" </dev/null >>train.log 2>&1 &
     ;;
   train) # What `run` leaves behind; it has inherited the lock.
     venv/bin/python -m biggan_jax.main "${@:2}" &
-    echo $! >pid
+    echo $! >pid.new
+    mv pid.new pid
     wait $! && status=0 || status=$?
     echo "$status" >status.new
     mv status.new status
@@ -53,7 +60,8 @@ case $1 in
       state=running
     elif [[ -e arguments ]]; then
       state=$(cat status 2>/dev/null || echo lost)
-      [[ $state != 75 || ! -e stopped ]] || state=stopped
+      # Also one that was told to before it listened, which ends with 143. What it said itself counts: 0, 2, 3.
+      [[ ! -e stopped || $state == [023] ]] || state=stopped
     else
       state=idle
     fi
@@ -61,8 +69,8 @@ case $1 in
     ;;
   stop)
     touch stopped
-    if running; then kill -TERM "$(cat pid)"; fi
+    if running; then kill -TERM "$(pid)"; fi
     ;;
   log) cat train.log ;;
-  attach) tail --lines=100 --follow --pid="$(cat pid)" train.log ;;
+  attach) tail --lines=100 --follow --pid="$(pid)" train.log ;;
 esac

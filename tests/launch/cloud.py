@@ -91,7 +91,8 @@ class Cloud:
     """cloud.json: lives, a list of states for each slice to come, or a sentence, with which its creation is refused. workers: how
     many each has. slice: the one there is, with the states before it. active_until: slices stay active until there is such a
     file in the cloud's folder. silent: as many times as each number, that worker cannot be reached, once silent_after calls of
-    ssh are over. preempted_at: the slice is, just at that call of ssh."""
+    ssh are over. preempted_at: the slice is, just at that call of ssh. undeletable: as many deletions are refused. blind: the looks,
+    by number, that fail, as without a network."""
 
     def __init__(self, folder: pathlib.Path):
         self.folder = folder
@@ -120,6 +121,7 @@ class Cloud:
         self.state["slice"] = {
             "name": positionals[0],
             "node": flags["--node-id"],
+            "type": flags["--accelerator-type"],
             "life": life,
             "workers": [str(worker) for worker in workers],
         }
@@ -129,6 +131,8 @@ class Cloud:
 
     def show(self, what, flags) -> int:
         """One field; and for queued resources, time goes on: the next state of the slice's life, of which the last one stays."""
+        if (self.folder / "calls.jsonl").read_text().count('"list"') in self.state.get("blind", []):
+            return refuse("there was a problem refreshing your current auth tokens: no network")
         found = self.slice
         if not found or not re.search(
             re.fullmatch(r'name~"(.*)"', flags["--filter"])[1], f"projects/p/x/{found['name']}"
@@ -143,9 +147,10 @@ class Cloud:
         state = found["life"][0]
         if what == "queued-resources":
             # A preempted node may lie in a queued resource that is still active.
-            state = "ACTIVE" if state in ("PREEMPTED", "REPAIRING") else state
+            state = "ACTIVE" if state in ("PREEMPTED", "REPAIRING", "UNKNOWN") else state
             fields = {"state.state": state, "state.failedData.error.message": "the zone has no such TPUs"}
-        elif state in ("ACTIVE", "PREEMPTED", "REPAIRING"):
+            fields["tpu.nodeSpec[0].node.acceleratorType"] = found["type"]
+        elif state in ("ACTIVE", "PREEMPTED", "REPAIRING", "UNKNOWN"):
             fields = {"state": state.replace("ACTIVE", "READY")}
         else:
             return 0
@@ -157,6 +162,9 @@ class Cloud:
             return refuse("NOT_FOUND: Resource was not found")
         if "--force" not in flags and "--quiet" not in flags:
             return refuse("FAILED_PRECONDITION: it has nodes, or nobody answers whether to go on")
+        if self.state.get("undeletable", 0) > 0:
+            self.state["undeletable"] -= 1
+            return refuse("INTERNAL: it could not be deleted")
         end(self.slice)
         shutil.rmtree(self.folder / "workers")
         self.state["slice"] = None
@@ -197,7 +205,7 @@ class Cloud:
             log = open(pathlib.Path(output) / f"{number}.log", "w") if output else None  # noqa: SIM115
             if self.silent(number):
                 print(f"Failed to connect to worker {number}", file=sys.stderr)
-                statuses[number] = 255
+                statuses[number] = 255 if len(numbers) > 1 else 1
                 continue
             home = self.slice["workers"][number]
             environment = os.environ | {"HOME": home, "WORKER": str(number), "WORKERS": str(len(self.slice["workers"]))}
@@ -217,7 +225,7 @@ class Cloud:
         if numbers is None:
             return refuse(f"the TPU {name} is in no state to be reached")
         if any(self.silent(number) for number in numbers):
-            return 255
+            return 255 if len(numbers) > 1 else 1
         for number in numbers:
             for source in sources:
                 shutil.copy(source, pathlib.Path(self.slice["workers"][number]) / folder)

@@ -18,7 +18,7 @@ case "$*" in
   "-m biggan_jax.plan.slices "*) cd {ROOT} && exec {sys.executable} "$@" ;;
   "-c "*) exec {sys.executable} "$@" ;;
   "-m biggan_jax.plan "*) printf '%s\\n' "${{@:3}}" >>"$CLOUD/planned"; echo "{LINE}"; exit "$(cat "$CLOUD/plan_status")" ;;
-  "-m pip wheel "*) mkdir -p {ROOT}/.cache/launch && echo wheel >"{ROOT}/.cache/launch/$(cd {ROOT} && {sys.executable} -c \
+  "-m pip wheel "*) mkdir -p "$BIGGAN_WHEELS" && echo wheel >"$BIGGAN_WHEELS/$(cd {ROOT} && {sys.executable} -c \
 'import biggan_jax; print(f"biggan_jax-{{biggan_jax.__version__}}-py3-none-any.whl")')" ;;
   *) echo "not stood in for: $*" >&2; exit 1 ;;
 esac
@@ -75,6 +75,7 @@ class Rig:
         self.environment = os.environ | {
             "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
             "CLOUD": str(self.cloud),
+            "BIGGAN_WHEELS": str(folder / "wheels"),
             "PYTHON": str(folder / "bin" / "python"),
         }
 
