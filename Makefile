@@ -76,6 +76,7 @@ parity: $(VENV)/installed-dev  ## How far recorded outputs of other implementati
 
 docs: $(VENV)/installed-docs  ## The pages of docs/ as a site, in docs/_build/html. Warnings are errors.
 	$(BIN)/python -m sphinx -q -W --keep-going docs docs/_build/html
+	@echo "the site: docs/_build/html/index.html"
 
 linkcheck: $(VENV)/installed-docs  ## Whether what the pages link to on other sites is there. Needs a network.
 	$(BIN)/python -m sphinx -q -b linkcheck docs docs/_build/linkcheck
