@@ -1,6 +1,8 @@
 """launch/tpu_pod.sh against tests/launch/cloud.py: what becomes of runs, by the cloud's moods and by its user's."""
 
 import json
+import os
+import pathlib
 import signal
 import subprocess
 
@@ -163,3 +165,100 @@ def test_keep_keeps_the_slice_and_says_how_to_delete_it(rig):
     r = rig()
     done = r.run("train", "--keep")
     assert done.returncode == 0 and r.slice is not None and "delete my-run --zone=us-west4-a" in done.stderr
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_that_cannot_be_reached_at_first_are_said_and_nothing_is_deleted(rig, workers):
+    r = rig(workers=workers, silent=list(range(workers)) * 9)
+    done = r.run("train")
+    assert (
+        done.returncode == 2 and "no worker of my-run answers" in done.stderr and "--ssh=--internal-ip" in done.stderr
+    )
+    assert r.slice is not None and len(r.calls("create")) == 1 and not r.calls("delete")
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_way_to_the_workers_that_is_lost_is_waited_for(rig, workers):
+    # mkdir, setup and run reach all; then nobody answers, five times.
+    r = rig(workers=workers, silent_after=3, silent=list(range(workers)) * 5)
+    done = r.run("train")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("it is left alone, and waited for") == 5
+    assert len(r.calls("create")) == 1 and len(r.calls("tpu_worker.sh run")) == 1
+
+
+def test_flags_of_ssh_reach_every_call_and_every_hint(rig):
+    r = rig()
+    done = r.run("train", "--keep", "--ssh=--internal-ip", "--project=p q")
+    assert done.returncode == 0, done.stderr
+    reaching = r.calls("tpu-vm ssh") + r.calls("tpu-vm scp")
+    assert len(reaching) >= 5 and all("--internal-ip" in call and "--project=p q" in call for call in reaching)
+    for verb in ("attach", "stop", "delete"):
+        assert f"{verb} my-run --zone=us-west4-a --project=p\\ q --ssh=--internal-ip" in done.stderr
+
+
+def test_a_stop_before_training_listens_holds(rig):
+    # Killed by the signal, as what has no handler yet.
+    r = rig(endings=["never", "0"])
+    trainer = r.cloud / "trainer"
+    trainer.write_text(trainer.read_text().replace("trap 'exit 75' TERM\n", ""))
+    watching = subprocess.Popen(r.command("train"), cwd=r.folder, env=r.environment, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: len(r.calls("tpu_worker.sh state")) > 1)
+    assert r.run("stop").returncode == 0
+    assert watching.wait(30) == 75 and "told to stop" in watching.stderr.read()
+    assert len(r.calls("tpu_worker.sh run")) == 1 and r.slice is None
+
+
+def test_a_slice_of_another_type_is_left_alone(rig):
+    r = rig()
+    assert r.run("create").returncode == 0
+    done = r.run("train", type_="v5litepod-16")
+    assert done.returncode == 2 and "is a v5litepod-8, not the v5litepod-16 of --type" in done.stderr
+    assert r.slice is not None and not r.calls("tpu-vm ssh")
+
+
+def test_what_cannot_be_deleted_now_is_no_restart(rig):
+    r = rig(lives=[["SUSPENDING", "SUSPENDED"], ACTIVE], undeletable=5)
+    done = r.run("train", "--max-restarts=1")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("deleting failed") == 5 and "(1 of at most 1)" in done.stderr
+
+
+def test_a_slice_that_stays_is_not_called_done(rig):
+    r = rig(undeletable=3)
+    done = r.run("train")
+    assert done.returncode == 1 and "the slice could not be deleted, and costs" in done.stderr
+    assert r.slice is not None and len(r.calls("queued-resources delete")) == 3
+
+
+def test_no_network_is_waited_for(rig):
+    # The first look is whether there is a slice; the rest is while it is acquired, set up, and trains.
+    r = rig(blind=[4, 5, 8, 9, 10, 13])
+    done = r.run("train")
+    assert done.returncode == 0, done.stderr
+    assert "waiting for my-run (unknown)" in done.stderr and len(r.calls("create")) == 1
+    assert len(r.calls("queued-resources delete")) == 1
+
+
+def test_no_network_at_first_is_said(rig):
+    r = rig(blind=[1])
+    done = r.run("train")
+    assert done.returncode == 2 and "gcloud cannot tell what there is" in done.stderr and not r.calls("create")
+
+
+def test_a_state_that_cloud_tpu_does_not_know_itself_is_waited_for(rig):
+    r = rig(lives=[[*ACTIVE, "UNKNOWN", "UNKNOWN", "ACTIVE"]])
+    done = r.run("train")
+    assert done.returncode == 0, done.stderr
+    assert len(r.calls("create")) == 1
+
+
+def test_a_machine_that_was_restarted_goes_on(rig):
+    r = rig(endings=["never", "0"])
+    watching = subprocess.Popen(r.command("train"), cwd=r.folder, env=r.environment, stderr=subprocess.PIPE, text=True)
+    wait_until(lambda: len(r.calls("tpu_worker.sh state")) > 1)
+    for worker in r.slice["workers"]:
+        os.killpg(os.getpgid(int((pathlib.Path(worker) / "biggan_jax" / "pid").read_text())), signal.SIGKILL)
+    said = watching.stderr.read()
+    assert watching.wait(60) == 0 and "was stopped, or lost a worker; again" in said, said
+    assert len(r.calls("create")) == 1 and len(r.calls("tpu_worker.sh run")) == 2
