@@ -63,7 +63,7 @@ look_first() {
     --output='jsonpath={.metadata.name}{range .status.conditions[?(@.status=="True")]} {.type}{end}') || die 'kubectl cannot tell what there is, as it says above'
   case $found in
     '') ;;
-    *\ Completed* | *\ Failed*) die "$name has ended ($found): before it is created anew, delete it: $(again delete)" ;;
+    *\ Completed* | *\ Failed*) die "$name has ended (${found#* }): before it is created anew, delete it: $(again delete)" ;;
     *)
       say "$name is there already; nothing was created"
       say_how_to_watch

@@ -64,7 +64,7 @@ def test_it_says_what_it_costs_and_hands_the_jobset_to_kubectl(gke):
     [
         ("deep", 0, "deep is there already; nothing was created"),
         ("deep StartupPolicyCompleted", 0, "deep is there already; nothing was created"),
-        ("deep StartupPolicyCompleted Completed", 2, "deep has ended (deep StartupPolicyCompleted Completed)"),
+        ("deep StartupPolicyCompleted Completed", 2, "deep has ended (StartupPolicyCompleted Completed)"),
         ("deep Failed", 2, f"before it is created anew, delete it: {SCRIPT} delete deep --namespace=ours"),
         (None, 2, "kubectl cannot tell what there is"),
     ],

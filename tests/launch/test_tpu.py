@@ -1,0 +1,32 @@
+"""launch/tpu.sh: what it makes of a training's arguments, for whichever launcher."""
+
+import subprocess
+
+import pytest
+
+from tests.conftest import ROOT
+
+SCRIPT = f"""
+set -euo pipefail
+. {ROOT}/launch/common.sh
+. {ROOT}/launch/tpu.sh
+read_training --workdir=gs://bucket/run "$1"
+printf '%s\\n' "$config_file" "${{planned[*]}}" "${{training[2]}}"
+"""
+
+
+@pytest.mark.parametrize(
+    "given, file, workers",
+    [
+        ("--config=my/mine.py", "my/mine.py", "--config=mine.py"),
+        ("--config=my/mine.py:256:x", "my/mine.py", "--config=mine.py:256:x"),
+        ("--config=finetune:gs://bucket/other", "", "--config=finetune:gs://bucket/other"),
+        ("--config_json=my/at_12:30.json", "my/at_12:30.json", "--config_json=at_12:30.json"),
+    ],
+)
+def test_a_config_s_file_is_sent_and_found_by_its_name_whatever_its_argument(tmp_path, given, file, workers):
+    (tmp_path / "my").mkdir()
+    for name in ("mine.py", "at_12:30.json"):
+        (tmp_path / "my" / name).touch()
+    done = subprocess.run(["bash", "-c", SCRIPT, "launcher", given], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.splitlines() == [file, given, workers], done.stderr
