@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from tests.launch.rig import LINE, SCRIPT, wait_until
+from tests.launch.rig import LINE, ROOT, SCRIPT, wait_until
 
 
 def test_train_does_all_of_it_and_leaves_nothing(rig):
@@ -134,3 +134,9 @@ def test_a_dry_run_prints_commands_that_do_the_same(rig):
             r.execute(r.looks_at("queued-resources", "state.state"))
     assert (r.cloud / "arguments.1").read_text().splitlines()[-1] == awkward
     assert r.slice is None
+
+
+def test_a_wheel_is_built_without_what_an_earlier_build_has_left(rig):
+    lines = rig().run("setup", "--dry-run").stdout.splitlines()
+    (built,) = (i for i, line in enumerate(lines) if " pip wheel " in line)
+    assert f"rm -rf {ROOT}/build/lib" in lines[:built]

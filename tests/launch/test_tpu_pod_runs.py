@@ -5,6 +5,7 @@ import os
 import pathlib
 import signal
 import subprocess
+import time
 
 import pytest
 
@@ -219,8 +220,10 @@ def test_a_slice_of_another_type_is_left_alone(rig):
 
 def test_what_cannot_be_deleted_now_is_no_restart(rig):
     r = rig(lives=[["SUSPENDING", "SUSPENDED"], ACTIVE], undeletable=5)
-    done = r.run("train", "--max-restarts=1")
+    began = time.monotonic()
+    done = r.run("train", "--max-restarts=1", "--poll=1")
     assert done.returncode == 0, done.stderr
+    assert time.monotonic() - began > 5, "it pauses between two tries"
     assert done.stderr.count("deleting failed") == 5 and "(1 of at most 1)" in done.stderr
 
 
