@@ -17,7 +17,7 @@ command -v "$python" >/dev/null || die "there is no $python; activate the enviro
 port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("localhost", 0)); print(s.getsockname()[1])')
 
 pids=()
-trap 'kill -TERM "${pids[@]}" 2>/dev/null || true' TERM INT
+trap 'told=1; kill -TERM "${pids[@]}" 2>/dev/null || true' TERM INT
 for ((i = 0; i < processes; i++)); do
   command=("$python" -m biggan_jax.main --multihost --coordinator="localhost:$port" --num_processes="$processes" --process_id="$i" "$@")
   if [[ $dry_run ]]; then
@@ -32,10 +32,10 @@ say "$processes processes; metrics.jsonl in the workdir grows as it trains; Ctrl
 
 worst=0 again=0
 for pid in "${pids[@]}"; do
-  # Waited for at least once, since the process may have ended before; and again when a trapped signal ended the wait.
-  while :; do
+  told=1
+  while [[ $told ]]; do # Waited for again when it was a signal that ended the wait, whose status is then the signal's.
+    told=''
     wait "$pid" && status=0 || status=$?
-    kill -0 "$pid" 2>/dev/null || break
   done
   if ((status == 75 || status == 143)); then # 143 is 75 of one that was told to end before it could listen.
     again=75
