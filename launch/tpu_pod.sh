@@ -25,8 +25,8 @@
 # After the --: what biggan_jax.main takes, as --name=value. Files that --config and --config_json name are sent along.
 #
 # Exit statuses: 0 done; 2 your mistake, or what gcloud refuses; 3 the run collapsed; 1 it crashed three times, never after an hour;
-# 75 --max-restarts are used up, or it was
-# told to stop: the same command goes on; 1, too, if the slice could not be deleted, and costs. Several workers are reached by ssh's agent: ssh-add ~/.ssh/google_compute_engine
+# 75 --max-restarts are used up, or it was told to stop: the same command goes on; 1, too, if the slice could not be deleted, and costs.
+# Several workers are reached by ssh's agent: ssh-add ~/.ssh/google_compute_engine
 set -euo pipefail
 # shellcheck source=launch/common.sh
 . "$(dirname "$0")/common.sh"
