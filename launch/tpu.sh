@@ -34,14 +34,15 @@ read_training() {
   [[ $workdir == gs://?* ]] || die "--workdir is in a bucket, such as gs://BUCKET/run, not '$workdir': workers share no disk, and slices go"
 }
 
-# Sets `shape`, `hosts`, `chips_per_host`, `accelerator` and `runtime` of a slice by its name. Dies where there is no such slice.
+# Sets `type`, which is what Cloud TPU calls the slice, `shape`, `hosts`, `chips_per_host`, `accelerator` and `runtime` of a slice by that
+# name or the planner's. Dies where there is no such slice.
 look_up() {
   local fields chips status=0
   [[ $1 ]] || die '--type is needed, such as --type=v5litepod-256'
   fields=$("$python" -m biggan_jax.plan.slices "$1") || status=$?
   ((status != 2)) || exit 2 # It has said which slices there are.
   ((status == 0)) || die "$python has no planner; PYTHON=... names a Python in which there is one: pip install -e '${root}[plan]'"
-  read -r _ _ shape chips hosts accelerator runtime <<<"$fields"
+  read -r type _ shape chips hosts accelerator runtime <<<"$fields"
   chips_per_host=$((chips / hosts))
 }
 

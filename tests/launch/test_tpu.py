@@ -1,6 +1,8 @@
 """launch/tpu.sh: what it makes of a training's arguments, for whichever launcher."""
 
+import os
 import subprocess
+import sys
 
 import pytest
 
@@ -30,3 +32,13 @@ def test_a_config_s_file_is_sent_and_found_by_its_name_whatever_its_argument(tmp
         (tmp_path / "my" / name).touch()
     done = subprocess.run(["bash", "-c", SCRIPT, "launcher", given], cwd=tmp_path, capture_output=True, text=True)
     assert done.stdout.splitlines() == [file, given, workers], done.stderr
+
+
+@pytest.mark.parametrize("name", ["v5litepod-8", "v5e:2x4"])
+def test_a_slice_is_asked_for_by_the_name_that_cloud_tpu_has_for_it(name):
+    script = f'. {ROOT}/launch/common.sh; . {ROOT}/launch/tpu.sh; look_up "$1"; echo "$type $shape $hosts"'
+    environment = os.environ | {"PYTHON": sys.executable}
+    done = subprocess.run(
+        ["bash", "-c", script, "launcher", name], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert done.stdout.startswith("v5litepod-8 2x4 "), done.stderr
