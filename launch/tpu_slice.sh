@@ -31,7 +31,7 @@ slice_state() {
 # Dies if the slice that is there is not what --type says: the next one would be, at a cost that nobody has agreed to.
 want_its_type() {
   local there
-  there=$(field queued-resources 'tpu.nodeSpec[0].node.acceleratorType') || die 'gcloud cannot tell what there is, as it says above'
+  there=$(field queued-resources 'tpu.nodeSpec[0].node.acceleratorType.basename()') || die 'gcloud cannot tell what there is, as it says above'
   [[ ! $there || $there == "$type" ]] || die "$name is there, and is a $there, not the $type of --type; $(how_to_delete)"
 }
 

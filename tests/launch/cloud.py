@@ -149,7 +149,7 @@ class Cloud:
             # A preempted node may lie in a queued resource that is still active.
             state = "ACTIVE" if state in ("PREEMPTED", "REPAIRING", "UNKNOWN") else state
             fields = {"state.state": state, "state.failedData.error.message": "the zone has no such TPUs"}
-            fields["tpu.nodeSpec[0].node.acceleratorType"] = found["type"]
+            fields["tpu.nodeSpec[0].node.acceleratorType.basename()"] = found["type"]
         elif state in ("ACTIVE", "PREEMPTED", "REPAIRING", "UNKNOWN"):
             fields = {"state": state.replace("ACTIVE", "READY")}
         else:
