@@ -55,7 +55,10 @@ def stopped(tmp_path, program, signal_):
     python.write_text(STAND_IN.format(python=sys.executable, program=begun + program))
     python.chmod(0o755)
     command = [ROOT / "launch" / "local.sh", "2", "--config=quickstart"]
-    launcher = subprocess.Popen(command, env=os.environ | {"PYTHON": str(python)}, stderr=subprocess.PIPE, text=True)
+    # In the background of a shell Ctrl-C is ignored, which bash hands on.
+    heard = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
+    environment = os.environ | {"PYTHON": str(python)}
+    launcher = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=heard)
     wait_until(lambda: len(list(tmp_path.iterdir())) == 3)
     launcher.send_signal(signal_)
     _, text = launcher.communicate(timeout=60)
