@@ -67,7 +67,8 @@ def named(name: str) -> Slice:
     for slice_ in SLICES.values():
         if name in (slice_.type, slice_.topology):
             return slice_
-    alike = [known for known in SLICES if known.partition("-")[0] == name.partition("-")[0]]
+    family = name.partition("-")[0]  # Cloud TPU's word for it, or the planner's.
+    alike = [known for known, slice_ in SLICES.items() if family in (known.partition("-")[0], slice_.version)]
     known = ", ".join(alike) if alike else "v4-N, v5litepod-N, v5p-N, v6e-N and tpu7x-N"
     raise UserError(f"{name} is no TPU slice with a name; such are {known}")
 

@@ -117,7 +117,8 @@ def test_operations_names_are_part_of_what_is_kept_but_not_their_lines():
         (("--devices=cpu:2", "--config.mesh.fsdp=3"), "mesh.data=-1, mesh.fsdp=3 does not fit 2 devices"),
         (("--devices=cpu:2", "--config.remat=all"), "remat 'all' is unknown"),
         (("--devices=cpu:2", "--json=/"), "--json=/ is not a file in a folder that exists"),
-        pytest.param(("--topology=v5e-256",), "it is VERSION:SHAPE in chips", marks=needs_compiler),
+        (("--topology=v5e-256",), "such are v5litepod-1, v5litepod-4"),
+        pytest.param(("--topology=v5e:256",), "it is VERSION:SHAPE in chips", marks=needs_compiler),
         pytest.param(("--topology=v9:2x2",), "Invalid TPU external name: TPU v9", marks=needs_compiler),
     ],
 )
