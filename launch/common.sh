@@ -30,6 +30,12 @@ shared_option() {
   esac
 }
 
+# The value of an option --NAME=VALUE that is a number.
+number() {
+  [[ ${1#*=} =~ ^[0-9]+$ ]] || die "$1 is not a number"
+  echo "${1#*=}"
+}
+
 # The words as one line that a shell reads back as the same words.
 quoted() {
   local line

@@ -84,10 +84,7 @@ read_options() {
       --image=?*) image=${1#*=} ;;
       --spot) spot=1 ;;
       --service-account=?*) service_account=${1#*=} ;;
-      --max-restarts=*)
-        max_restarts=${1#*=}
-        [[ $max_restarts =~ ^[0-9]+$ ]] || die "$1 is not a number"
-        ;;
+      --max-restarts=*) max_restarts=$(number "$1") ;;
       --namespace=?* | --context=?*) kubectl+=("$1") ;;
       --xpk=?*) xpk=${1#*=} ;;
       --zone=?*) zone=${1#*=} ;;

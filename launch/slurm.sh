@@ -49,7 +49,7 @@ read_options() {
       --gpus-per-node=*) gpus=${1##*[=:]} ;; # Or TYPE:NUMBER.
       --time=*) time=${1#*=} ;;
       --max-restarts=*)
-        [[ ${1#*=} =~ ^[0-9]+$ ]] || die "$1 is not a number"
+        number "$1" >/dev/null
         job+=("$1")
         shift && continue
         ;;

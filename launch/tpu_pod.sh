@@ -126,11 +126,6 @@ read_options() {
   [[ $package != *.whl ]] || sent+=("$package")
 }
 
-number() {
-  [[ ${1#*=} =~ ^[0-9]+$ ]] || die "$1 is not a number"
-  echo "${1#*=}"
-}
-
 # This command with another verb, as a shell reads it.
 command_line() { quoted "$0" "$1" "$name" "${access[@]}"; }
 
