@@ -16,12 +16,12 @@ import sys
 import jax
 import matplotlib.pyplot as plt
 
-from biggan_jax import json_lines
 from biggan_jax.checkpoint import checkpoint_steps
+from biggan_jax.runtime import jsonl
+from biggan_jax.runtime.metric_writer import PROBES as RECORD
 from biggan_jax.stability.rules import RULES, Rule, judge
-from biggan_jax.writers import LOOKS as RECORD
 
-LOOKS = [
+PROBES = [
     "--config.stability.every=10",
     "--config.stability.on_collapse=ignore",
     "--config.stability.nonfinite_limit=100000",
@@ -68,7 +68,7 @@ def cases(out: pathlib.Path, colour: str | None) -> dict[str, list[str]]:
                 start = [f"--config.init_from={out / f'healthy-{name}-{seed}'}"] * (harm != "no_spectral_norm")
                 runs[f"collapse-{name}-{harm}-{seed}"] = [*flags, *HARM[harm], *start, f"--config.seed={seed + 100}"]
     return {
-        name: [*flags, *LOOKS, *often(name), f"--config.num_steps={rounds(name)}", f"--workdir={out / name}"]
+        name: [*flags, *PROBES, *often(name), f"--config.num_steps={rounds(name)}", f"--workdir={out / name}"]
         for name, flags in runs.items()
     }
 
@@ -92,7 +92,7 @@ def play(out: pathlib.Path, name: str, flags: list[str]) -> None:
 
 
 def seen(folder: pathlib.Path) -> list[dict]:
-    return json_lines.lineage(json_lines.read(folder, RECORD))
+    return jsonl.lineage(jsonl.read(folder, RECORD))
 
 
 def first_verdict(records: list[dict]):

@@ -21,7 +21,7 @@ from absl import app, flags
 from PIL import Image
 
 from biggan_jax.config import base
-from biggan_jax.data import corpus, picture, prepare, rounds, shards, tfds
+from biggan_jax.data import loader, picture, prepare, raw, shards, tfds
 
 IMAGES = flags.DEFINE_integer("images", 2000, "In the set.", lower_bound=512)
 SECONDS = flags.DEFINE_float("seconds", 8.0, "That each way is timed for.", lower_bound=0.5)
@@ -87,7 +87,7 @@ def make_sets(folder: pathlib.Path) -> None:
             part = photo.resize((500, 375), Image.Resampling.BICUBIC, (x, y, x + width, y + height))
             part.save(folder / "pictures" / name / f"{i:05}.jpg", quality=95)
     with prepare.workers(len(os.sched_getaffinity(0))) as parallel:
-        found = corpus.folder(folder / "pictures", held_out=0, per_part=500)
+        found = raw.folder(folder / "pictures", held_out=0, per_part=500)
         quiet = lambda done, of: None
         shards.prepare(found, folder / "photos", "photos", shards.Form(), parallel, quiet)
         shards.prepare(found, folder / "cropped", "photos", shards.Form(RESOLUTION), parallel, quiet)
@@ -116,7 +116,7 @@ def as_tfrecord(made: pathlib.Path, out: pathlib.Path) -> None:
             target.write_text(path.read_text().replace("array_record", "tfrecord"))
             continue
         with tf.io.TFRecordWriter(str(target)) as writer:
-            for record in corpus.read_records(str(path)):
+            for record in raw.read_records(str(path)):
                 writer.write(record)
 
 
@@ -140,8 +140,8 @@ def time_one(way: dict) -> dict[str, float]:
 
 @contextlib.contextmanager
 def by_ours(folder: pathlib.Path, *, set: str = "photos", workers: int = 0, draft: bool = False) -> Iterator:
-    make = rounds.HostRound(source(folder, set, workers, draft), 0, 0, 1, BATCH, flip=True, crop="center")
-    with rounds.read_ahead(make, lambda batch: batch["image"][0], 0, 10**6, workers=workers, limit=0) as stream:
+    make = loader.HostBatches(source(folder, set, workers, draft), 0, 0, 1, BATCH, flip=True, crop="center")
+    with loader.read_ahead(make, lambda batch: batch["image"][0], 0, 10**6, workers=workers, limit=0) as stream:
         yield stream
 
 

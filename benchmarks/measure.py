@@ -14,7 +14,7 @@ import ml_collections
 import numpy as np
 
 from biggan_jax import sharding
-from biggan_jax.data import fake, host_round
+from biggan_jax.data import fake, host_batches
 from biggan_jax.models import build_gan
 from biggan_jax.plan import program, report
 from biggan_jax.plan.chips import CHIPS
@@ -48,7 +48,7 @@ def prepare(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> Round
     """The round that training runs, compiled, with a fresh state and noise for data: made once, and already on the devices."""
     gan = build_gan(config, mesh)
     source = fake.images(config.model.resolution, config.model.num_classes, count=min(1024, config.batch_size))
-    batch = sharding.shard_batch(host_round(source, config, attempt=0)(0)[0], mesh)
+    batch = sharding.shard_batch(host_batches(source, config, attempt=0)(0)[0], mesh)
     state = jax.jit(functools.partial(init_state, gan), out_shardings=state_layout(gan))(config.seed)
     lowered = compile_round(gan, mesh).lower(state, batch)
     began = time.perf_counter()

@@ -7,7 +7,7 @@ estimates both for chips that need not be there, and how long FID of 50,000 samp
 import functools
 import json
 import pathlib
-import statistics
+import statistics as stats
 import time
 
 import jax
@@ -17,8 +17,8 @@ from absl import flags
 from measure import environment
 from ml_collections import config_flags
 
-from biggan_jax import cli, sampling, sharding
 from biggan_jax import config as configs
+from biggan_jax import sharding
 from biggan_jax.evaluation.efficientnet import EfficientNetLite0
 from biggan_jax.evaluation.inception import Inception
 from biggan_jax.evaluation.weights import shapes_of
@@ -26,6 +26,8 @@ from biggan_jax.models import build_gan
 from biggan_jax.plan import hlo, program, target
 from biggan_jax.plan import report as plan_report
 from biggan_jax.plan.chips import chip_of
+from biggan_jax.runtime import cli
+from biggan_jax.sampling import generate, statistics
 from biggan_jax.state import init_state
 from biggan_jax.types import UserError
 
@@ -58,12 +60,12 @@ def stages(gan, shapes, size: int):
     z, y = jax.ShapeDtypeStruct((size, gan.dim_z), jnp.float32), jax.ShapeDtypeStruct((size,), jnp.int32)
     resolution = gan.generator.resolution
     images = jax.ShapeDtypeStruct((size, resolution, resolution, 3), jnp.uint8)
-    draw = functools.partial(sampling.images, gan)
+    draw = functools.partial(generate.images, gan)
 
     def look(params, images):
         return network.apply(params, sharding.constrain_batch(images, gan.mesh))
 
-    moments = functools.partial(sampling._batch_moments, gan, batch_size=size, truncation=None)
+    moments = functools.partial(statistics._batch_moments, gan, batch_size=size, truncation=None)
     weights, batch_stats = shapes
     number = jax.ShapeDtypeStruct((), jnp.uint32)
     return {
@@ -90,7 +92,7 @@ def measure(config) -> dict:
             jax.block_until_ready(compiled(*arguments))
             seconds.append(time.perf_counter() - wall)
             cpu.append(time.process_time() - spent)
-        median, busy = statistics.median(seconds[1:]), statistics.median(cpu[1:])
+        median, busy = stats.median(seconds[1:]), stats.median(cpu[1:])
         report[name] = {
             "images_per_second": size / median,
             "images_per_cpu_second": size / busy,

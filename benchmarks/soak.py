@@ -18,7 +18,7 @@ import time
 
 import jax
 
-from biggan_jax import json_lines
+from biggan_jax.runtime import jsonl
 
 
 def cpu_seconds(pid: int) -> float:
@@ -35,7 +35,7 @@ def soak(out: pathlib.Path, minutes: float, flags: list[str]) -> list[dict]:
         time.sleep(min(30, minutes * 60))
         if run.poll() is not None:
             raise SystemExit(f"soak: the run ended by itself with status {run.returncode}")
-        records = json_lines.read(out, "metrics")
+        records = jsonl.read(out, "metrics")
         step = records[-1]["step"] if records else 0
         seen.append({"minute": (time.monotonic() - began) / 60, "cpu_seconds": cpu_seconds(run.pid), "step": step})
     run.send_signal(signal.SIGTERM)
@@ -74,7 +74,7 @@ def main() -> None:
     seen = soak(options.out, options.minutes, flags)
     result = {
         "minutes": options.minutes,
-        "fifths": fifths(seen, json_lines.read(options.out, "metrics")),
+        "fifths": fifths(seen, jsonl.read(options.out, "metrics")),
         "jax": jax.__version__,
         "python": platform.python_version(),
         "cores": os.cpu_count(),

@@ -14,10 +14,11 @@ from absl import flags
 from measure import environment, prepare
 from ml_collections import config_flags
 
-from biggan_jax import cli, sharding
 from biggan_jax import config as configs
+from biggan_jax import sharding
 from biggan_jax.plan import hlo, program, report, target
 from biggan_jax.plan.chips import chip_of
+from biggan_jax.runtime import cli
 from biggan_jax.stability.spectra import top_singular_values
 from biggan_jax.types import UserError
 

@@ -17,10 +17,11 @@ from absl import flags
 from measure import environment, estimate, measure
 from ml_collections import config_flags
 
-from biggan_jax import cli, sharding
 from biggan_jax import config as configs
+from biggan_jax import sharding
 from biggan_jax.models.tables import WIDTHS
 from biggan_jax.plan import program, target
+from biggan_jax.runtime import cli
 from biggan_jax.types import UserError
 
 CONFIG = config_flags.DEFINE_config_file(

@@ -11,14 +11,16 @@ import numpy as np
 from absl import flags
 from etils import epath
 
-from biggan_jax import cli, data, sampler, sampling
+from biggan_jax import data
 from biggan_jax.checkpoint import load_generator
 from biggan_jax.config import config_path
-from biggan_jax.evaluation import content
+from biggan_jax.evaluation import fingerprint
 from biggan_jax.evaluation.evaluator import Evaluator
 from biggan_jax.evaluation.networks import Training, open_network
 from biggan_jax.evaluation.reference import reference_of
-from biggan_jax.files import write_text
+from biggan_jax.runtime import cli
+from biggan_jax.runtime.files import write_text
+from biggan_jax.sampling import pictures, sampler
 from biggan_jax.state import init_state
 from biggan_jax.train import train
 
@@ -47,13 +49,13 @@ def main() -> int:
     drawn = sampler.ready(trained, seed=config.seed)
     # A row holds ten different digits; a column one digit, ten times.
     y = np.tile(np.arange(10, dtype=np.int32), 10)
-    sampling.save_png(out / "samples.png", sampling.grid(drawn.images(drawn.latents(100, config.seed), y), columns=10))
+    pictures.save_png(out / "samples.png", pictures.grid(drawn.images(drawn.latents(100, config.seed), y), columns=10))
 
     fresh = init_state(trained.gan, config.seed).generator
     untrained = sampler.ready(dataclasses.replace(trained, params=fresh.params, stats=fresh.stats), seed=config.seed)
     real, held_out = data.make_source(config, "train"), data.make_source(config, "test")
-    fitted = open_network("classifier", training=Training(real, content.digest_of(real)))
-    held_out_content = content.digest_of(held_out)
+    fitted = open_network("classifier", training=Training(real, fingerprint.digest_of(real)))
+    held_out_content = fingerprint.digest_of(held_out)
     reference = reference_of(held_out, held_out_content, fitted)
     words = f"all {len(held_out):,} held-out real images"
     judged = Evaluator(fitted, reference, words, held_out_content, ("agreement", "fid"), SAMPLES, config.seed)

@@ -16,12 +16,17 @@ import numpy as np
 from absl import flags
 from etils import epath
 
-from biggan_jax import cli, cluster_flags, evaluator_flags, files, hosts, sampler, sampler_flags, sharding
 from biggan_jax import config as configs
+from biggan_jax import sharding
 from biggan_jax.checkpoint import FOLDER, TrainedGenerator, checkpoint_steps, find
-from biggan_jax.evaluation import content, features, judge, ledger, sweep
+from biggan_jax.evaluation import features, fingerprint, metrics, results, sweep
+from biggan_jax.evaluation import flags as evaluation_flags
 from biggan_jax.evaluation.evaluator import Evaluator
 from biggan_jax.evaluation.protocol import Protocol
+from biggan_jax.runtime import cli, distributed, files
+from biggan_jax.runtime import flags as cluster_flags
+from biggan_jax.sampling import flags as sampling_flags
+from biggan_jax.sampling import sampler
 from biggan_jax.types import UserError
 
 logger = logging.getLogger("biggan_jax.evaluate")
@@ -39,16 +44,16 @@ MOST_STEPS = 4096
 
 
 def main() -> int:
-    if bool(sampler_flags.CHECKPOINT.value) == bool(NPZ.value):
+    if bool(sampling_flags.CHECKPOINT.value) == bool(NPZ.value):
         raise UserError(
             "one of --checkpoint and --npz is needed, not both, such as --checkpoint=runs/demo --network=classifier"
         )
     if SWEEP.value:
         sweep.thresholds(SWEEP.value)
-    for name in evaluator_flags.SCORES.value or ():
-        configs.choose(judge.SCORES, "--scores", name)
+    for name in evaluation_flags.SCORES.value or ():
+        configs.choose(metrics.SCORES, "--scores", name)
     refuse_idle_flags()
-    return cluster_flags.together(evaluate)
+    return cluster_flags.run(evaluate)
 
 
 def refuse_idle_flags() -> None:
@@ -69,8 +74,8 @@ def refuse_idle_flags() -> None:
         **dict.fromkeys(of_checkpoints, bool(NPZ.value)),
         "config": not NPZ.value,
         "data_dir": bool(NPZ.value and CONFIG.value is None),
-        "inception": evaluator_flags.NETWORK.value != "inception-2015",
-        "truncation_kind": sampler_flags.TRUNCATION.value is None and not SWEEP.value,
+        "inception": evaluation_flags.NETWORK.value != "inception-2015",
+        "truncation_kind": sampling_flags.TRUNCATION.value is None and not SWEEP.value,
         "watch_every": not WATCH.value,
     }
     if SWEEP.value:
@@ -94,17 +99,17 @@ def evaluate() -> int:
 
 
 def judge_latest() -> None:
-    path = find(sampler_flags.CHECKPOINT.value)
+    path = find(sampling_flags.CHECKPOINT.value)
     folder = out_folder(run_of(path))
     mesh = sharding.make_mesh()
     # Before the reference is worked out: meanwhile a run goes on, and its checkpoints go.
     trained = load(path, mesh)
-    judge_checkpoint(trained, evaluator_flags.evaluator_for(trained.config, mesh), folder)
+    judge_checkpoint(trained, evaluation_flags.evaluator_for(trained.config, mesh), folder)
 
 
 def judge_run() -> None:
     """Every checkpoint there is; with --watch also those that come, until the run is at its end."""
-    checkpoints = steps_folder(epath.Path(sampler_flags.CHECKPOINT.value))
+    checkpoints = steps_folder(epath.Path(sampling_flags.CHECKPOINT.value))
     folder = out_folder(run_of(checkpoints / "0"))
     mesh, evaluator = sharding.make_mesh(), None
     seen: set[int] = set()
@@ -117,12 +122,12 @@ def judge_run() -> None:
                 trained = load(checkpoints / str(step), mesh)
             except UserError as mistake:
                 error = mistake
-            if not hosts.all_say(error is None):
+            if not distributed.all_agree(error is None):
                 if step in agreed_steps(checkpoints):
                     raise error or UserError(f"another host cannot read {checkpoints / str(step)}")
                 logger.info("step %d is gone: newer checkpoints took its place", step)
                 continue
-            evaluator = evaluator or evaluator_flags.evaluator_for(trained.config, mesh)
+            evaluator = evaluator or evaluation_flags.evaluator_for(trained.config, mesh)
             judge_checkpoint(trained, evaluator, folder)
             if WATCH.value and step >= trained.config.num_steps:
                 return
@@ -144,7 +149,7 @@ def agreed_steps(folder: epath.Path) -> list[int]:
     found = np.full(MOST_STEPS, -1, np.int32)
     steps = checkpoint_steps(folder.parent)[-MOST_STEPS:]
     found[: len(steps)] = steps
-    return [int(step) for step in hosts.of_the_first(found) if step >= 0]
+    return [int(step) for step in distributed.broadcast(found) if step >= 0]
 
 
 def run_of(step_path: epath.Path) -> epath.Path:
@@ -153,68 +158,68 @@ def run_of(step_path: epath.Path) -> epath.Path:
 
 
 def load(path: epath.Path, mesh) -> TrainedGenerator:
-    trained = sampler_flags.load(mesh, str(path))
-    truncation = sampler_flags.truncation_of(trained)
-    sampler.check_statistics(trained, truncation, sampler_flags.STATISTICS.value)
+    trained = sampling_flags.load(mesh, str(path))
+    truncation = sampling_flags.truncation_of(trained)
+    sampler.check_statistics(trained, truncation, sampling_flags.STATISTICS.value)
     return trained
 
 
 def judge_checkpoint(trained: TrainedGenerator, evaluator: Evaluator, folder: epath.Path) -> None:
-    truncation = sampler_flags.truncation_of(trained)
-    print_first(ledger.table([judged(trained, what_of(trained), truncation, evaluator, folder, ledger.SCORES)]))
+    truncation = sampling_flags.truncation_of(trained)
+    print_first(results.table([judged(trained, what_of(trained), truncation, evaluator, folder, results.SCORES)]))
     write_table(folder)
 
 
 def what_of(trained: TrainedGenerator) -> tuple[str, str]:
     """The checkpoint's place, and a hash of the weights that are judged."""
-    return str(trained.path), content.digest_of_tree({"params": trained.params, "stats": trained.stats})
+    return str(trained.path), fingerprint.digest_of_tree({"params": trained.params, "stats": trained.stats})
 
 
 def judged(
     trained, what: tuple[str, str], truncation, evaluator: Evaluator, folder: epath.Path, name: str
-) -> ledger.Record:
+) -> results.Record:
     """What is known of the checkpoint by this protocol, once what was missing is judged and kept."""
-    statistics, passes = sampler_flags.STATISTICS.value, sampler_flags.PASSES.value
+    statistics, passes = sampling_flags.STATISTICS.value, sampling_flags.PASSES.value
     protocol = evaluator.protocol(*sampler.described(trained, truncation, statistics, passes), live=trained.live)
-    work = lambda wanted: evaluator.judge(sampler_flags.ready(trained, truncation), wanted)
+    work = lambda wanted: evaluator.judge(sampling_flags.ready(trained, truncation), wanted)
     return completed(folder, name, what, trained.step, protocol, evaluator.wanted, work)
 
 
 def completed(
     folder: epath.Path, name: str, what: tuple[str, str], step: int | None, protocol, wanted, work
-) -> ledger.Record:
+) -> results.Record:
     """The record of `what` (place, hash of its content), with what was missing of `wanted` worked out and kept.
 
     The first host's ledger is what counts.
     """
     place, digest = what
-    known = ledger.known(ledger.records(folder, name), digest, step, protocol)
+    known = results.known(results.records(folder, name), digest, step, protocol)
     has = np.array([known is not None and score in known["judged"] for score in wanted])
-    missing = [score for score, there in zip(wanted, hosts.of_the_first(has), strict=True) if not there]
+    missing = [score for score, there in zip(wanted, distributed.broadcast(has), strict=True) if not there]
     if not missing:
-        return known or ledger.record(place, digest, step, protocol, (), judge.Scores({}, {}))
-    fresh = ledger.record(place, digest, step, protocol, missing, work(missing))
+        return known or results.record(place, digest, step, protocol, (), metrics.Scores({}, {}))
+    fresh = results.record(place, digest, step, protocol, missing, work(missing))
     if not jax.process_index():
         try:
-            ledger.keep(folder, fresh, name)
+            results.keep(folder, fresh, name)
         except OSError as error:
-            print_first(ledger.table([fresh]))  # Or the work would be lost.
+            print_first(results.table([fresh]))  # Or the work would be lost.
             raise UserError(f"{folder / name} cannot be written: {error}") from error
-    return ledger.known([known, fresh] if known else [fresh], digest, step, protocol)
+    return results.known([known, fresh] if known else [fresh], digest, step, protocol)
 
 
 def judge_truncations() -> None:
     """The curve and its marked points; thresholds that are known are not judged again."""
-    path = find(sampler_flags.CHECKPOINT.value)
+    path = find(sampling_flags.CHECKPOINT.value)
     folder = out_folder(run_of(path))
     mesh = sharding.make_mesh()
-    trained = sampler_flags.load(mesh, str(path))
-    truncations = [sampler_flags.truncation_of(trained, threshold) for threshold in sweep.thresholds(SWEEP.value)]
+    trained = sampling_flags.load(mesh, str(path))
+    truncations = [sampling_flags.truncation_of(trained, threshold) for threshold in sweep.thresholds(SWEEP.value)]
     for truncation in truncations:
-        sampler.check_statistics(trained, truncation, sampler_flags.STATISTICS.value)
-    if sampler.described(trained, None, sampler_flags.STATISTICS.value, 1)[0] is None:
+        sampler.check_statistics(trained, truncation, sampling_flags.STATISTICS.value)
+    if sampler.described(trained, None, sampling_flags.STATISTICS.value, 1)[0] is None:
         truncations.append(None)  # Binned statistics know no z that is not truncated.
-    evaluator = evaluator_flags.evaluator_for(trained.config, mesh, scores=("fid", "is"))
+    evaluator = evaluation_flags.evaluator_for(trained.config, mesh, scores=("fid", "is"))
     points, what = [], what_of(trained)
     for truncation in truncations:
         record = judged(trained, what, truncation, evaluator, folder, "truncation_sweep.jsonl")
@@ -242,17 +247,17 @@ def judge_truncations() -> None:
 
 def judge_npz() -> None:
     path = epath.Path(NPZ.value)
-    images = evaluator_flags.images_of(path, "--npz")
+    images = evaluation_flags.images_of(path, "--npz")
     folder = out_folder(path.parent)
-    evaluator = evaluator_flags.evaluator_for(CONFIG.value, sharding.make_mesh(), images)
+    evaluator = evaluation_flags.evaluator_for(CONFIG.value, sharding.make_mesh(), images)
     protocol = evaluator.protocol_of_images(len(images), "of the file" if images.num_classes else "none")
 
     def work(wanted):
         batches = features.of_source(images, np.arange(len(images)), evaluator.batch_size)
         return evaluator.judge_images(batches, wanted)
 
-    what = str(path), content.digest_of(images)
-    print_first(ledger.table([completed(folder, ledger.SCORES, what, None, protocol, evaluator.wanted, work)]))
+    what = str(path), fingerprint.digest_of(images)
+    print_first(results.table([completed(folder, results.SCORES, what, None, protocol, evaluator.wanted, work)]))
     write_table(folder)
 
 
@@ -266,10 +271,10 @@ def write_table(folder: epath.Path) -> None:
     if jax.process_index():
         return
     try:
-        text = ledger.table(ledger.records(folder)) + "\n"
-        files.write_text(folder / ledger.TABLE, text, by=files.nobody_elses())
+        text = results.table(results.records(folder)) + "\n"
+        files.write_text(folder / results.TABLE, text, by=files.unique_suffix())
     except OSError as error:
-        raise UserError(f"{folder / ledger.TABLE} cannot be written: {error}") from error
+        raise UserError(f"{folder / results.TABLE} cannot be written: {error}") from error
 
 
 def out_folder(usual: epath.Path) -> epath.Path:
@@ -279,7 +284,7 @@ def out_folder(usual: epath.Path) -> epath.Path:
         return folder
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        trial = folder / f".trial{files.nobody_elses()}"
+        trial = folder / f".trial{files.unique_suffix()}"
         trial.write_text("")
         trial.unlink()
     except OSError as error:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import Mesh
 
-from biggan_jax import augment, regularizers
+from biggan_jax import augment, penalties
 from biggan_jax.latents import draw
 from biggan_jax.layers import spectral
 from biggan_jax.losses import Loss
@@ -115,7 +115,7 @@ class GAN:
     def weight_penalty(self, params: Params, strength: float) -> jax.Array:
         """The orthogonal penalty on raw weights. Its gradient is `ortho_factor` (W W^T o (1 - I)) W: 4 is the paper's."""
         with jax.named_scope("penalty"):
-            return strength * (self.ortho_factor / 4) * regularizers.orthogonal(params)
+            return strength * (self.ortho_factor / 4) * penalties.orthogonal(params)
 
     def ema_decay_at(self, step: jax.Array) -> jax.Array:
         """The decay in the round that starts at `step`: 0, so that the average is a copy, before round `ema_start`."""

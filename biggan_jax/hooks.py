@@ -2,18 +2,19 @@
 
 import jax
 
-from biggan_jax import memory, sampling
 from biggan_jax.gan import GAN
-from biggan_jax.progress import ProgressLine
+from biggan_jax.runtime import memory
+from biggan_jax.runtime.metric_writer import MetricWriter
+from biggan_jax.runtime.progress import ProgressLine
+from biggan_jax.sampling import generate, pictures, statistics
 from biggan_jax.state import TrainState
 from biggan_jax.types import Metrics
-from biggan_jax.writers import Writer
 
 
-class Log:
+class MetricLogger:
     """Writes metrics every so many steps, and of a last one, fetched one step late, so that the device never waits for the host."""
 
-    def __init__(self, every: int, writer: Writer | None, progress: ProgressLine):
+    def __init__(self, every: int, writer: MetricWriter | None, progress: ProgressLine):
         self._every, self._writer, self._progress = every, writer, progress
         self._pending: tuple[int, Metrics] | None = None
 
@@ -28,25 +29,25 @@ class Log:
             return
         (step, metrics), self._pending = self._pending, None
         scalars = {name: float(value) for name, value in metrics.items() if not name.endswith("_faults")}
-        values = self._progress.metrics(step, scalars) | memory.held()
+        values = self._progress.metrics(step, scalars) | memory.usage()
         if self._writer:
             self._writer.scalars(step, values)
 
 
-def write_samples(gan: GAN, state: TrainState, step: int, writer: Writer | None, columns: int = 8) -> None:
+def write_samples(gan: GAN, state: TrainState, step: int, writer: MetricWriter | None, columns: int = 8) -> None:
     """Two grids of the same latents, a row a class: by the live weights and by their average."""
-    classes = sampling.rows_of_classes(gan.num_classes)
+    classes = pictures.rows_of_classes(gan.num_classes)
     y = classes.repeat(columns)
-    z = sampling.draw_latents(gan, jax.random.key(0), len(y))
+    z = generate.draw_latents(gan, jax.random.key(0), len(y))
     for name, params in (("live", state.generator.params), ("ema", state.ema_params)):
-        weights = sampling.evaluation_weights(gan, params, state.generator.stats["spectral"])
-        moments = sampling.standing_statistics(gan, weights, seed=0, passes=16)
-        images = sampling.generate(gan, weights, moments, z, y, batch_size=len(z))
+        weights = generate.evaluation_weights(gan, params, state.generator.stats["spectral"])
+        moments = statistics.standing_statistics(gan, weights, seed=0, passes=16)
+        images = generate.generate(gan, weights, moments, z, y, batch_size=len(z))
         if writer:
-            writer.picture(step, name, sampling.grid(sampling.to_uint8(images), columns))
+            writer.picture(step, name, pictures.grid(pictures.to_uint8(images), columns))
 
 
-class Trace:
+class Profiler:
     """Writes a jax.profiler trace of the rounds in `steps` to `folder`."""
 
     def __init__(self, steps: range, folder: str):

@@ -6,7 +6,8 @@ run collapsed, 2 on a mistake of its user.
 
 from absl import flags
 
-from biggan_jax import cli, cluster_flags
+from biggan_jax.runtime import cli
+from biggan_jax.runtime import flags as cluster_flags
 from biggan_jax.train import train
 from biggan_jax.types import UserError
 
@@ -17,7 +18,7 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run, local or gs:/
 def main() -> int:
     if CONFIG.value is None or not WORKDIR.value:
         raise UserError("--config and --workdir are needed, such as --config=quickstart --workdir=runs/quickstart")
-    return cluster_flags.together(training)
+    return cluster_flags.run(training)
 
 
 def training() -> int:

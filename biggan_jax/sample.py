@@ -7,8 +7,10 @@ import numpy as np
 from absl import flags
 from etils import epath
 
-from biggan_jax import cli, latent_files, sampler_flags, sampling
-from biggan_jax.sampler import Sampler
+from biggan_jax.runtime import cli
+from biggan_jax.sampling import flags as sampling_flags
+from biggan_jax.sampling import latent_files, pictures
+from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.types import UserError
 
 CLASSES = flags.DEFINE_list("classes", None, "Class ids, such as 0,1,7. Default: all, or ten spread over all.")
@@ -21,7 +23,7 @@ LATENTS = flags.DEFINE_string("latents", None, "An .npz with arrays z and y to s
 
 
 def main() -> None:
-    if not sampler_flags.CHECKPOINT.value or not OUT.value:
+    if not sampling_flags.CHECKPOINT.value or not OUT.value:
         raise UserError("--checkpoint and --out are needed, such as --checkpoint=runs/demo --out=grid.png")
     out = epath.Path(OUT.value)
     if out.suffix not in (".png", ".npz"):
@@ -31,16 +33,19 @@ def main() -> None:
     if LATENTS.value and (NUM.value or CLASSES.value):
         raise UserError("--latents says which images to make; --num and --classes go without it")
 
-    trained = sampler_flags.load()
+    trained = sampling_flags.load()
     if LATENTS.value:
         z, y, stored = latent_files.read_latents(LATENTS.value, trained.gan)
-        sampler = sampler_flags.ready(trained, sampler_flags.truncation_or(stored, trained))
+        sampler = sampling_flags.ready(trained, sampling_flags.truncation_or(stored, trained))
     else:
-        classes = sampler_flags.chosen_classes(CLASSES.value, trained.gan.num_classes)
-        sampler = sampler_flags.ready(trained, sampler_flags.truncation_of(trained))
+        classes = sampling_flags.chosen_classes(CLASSES.value, trained.gan.num_classes)
+        sampler = sampling_flags.ready(trained, sampling_flags.truncation_of(trained))
         num = NUM.value or 8 * len(classes)
         # A class after the other, in the order in which they were asked for.
-        z, y = sampler.latents(num, sampler_flags.SEED.value), classes[np.sort(np.resize(np.arange(len(classes)), num))]
+        z, y = (
+            sampler.latents(num, sampling_flags.SEED.value),
+            classes[np.sort(np.resize(np.arange(len(classes)), num))],
+        )
     try:
         write(out, sampler, z, y)
     except OSError as error:
@@ -55,7 +60,7 @@ def write(out: epath.Path, sampler: Sampler, z: np.ndarray, y: np.ndarray) -> No
     _, counts = np.unique(y, return_counts=True, axis=0)
     # A row a class where all classes have equally many; otherwise about a square.
     columns = int(counts[0]) if len(set(counts)) == 1 and counts[0] <= 32 else int(np.ceil(np.sqrt(len(y))))
-    sampling.save_png(out, sampling.grid(sampler.images(z, y), columns))
+    pictures.save_png(out, pictures.grid(sampler.images(z, y), columns))
 
 
 def run() -> None:

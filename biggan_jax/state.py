@@ -43,7 +43,7 @@ class TrainState(flax.struct.PyTreeNode):
     discriminator: Player
     ema_params: Params
 
-    def round_key(self) -> jax.Array:
+    def step_key(self) -> jax.Array:
         """The key of all that is random in the round that starts at `step`."""
         return jax.random.fold_in(jax.random.fold_in(jax.random.key(self.seed), self.attempt), self.step)
 
@@ -56,7 +56,7 @@ def init_state(gan: GAN, seed: jax.Array | int) -> TrainState:
 
     g_variables = gan.generator.init(g_key, z, y, train=True)
     g_params = initializers.redraw(g_variables["params"], gan.init, g_key)
-    g_rule = spectral.kernels if gan.g_spectral_norm else spectral.nothing
+    g_rule = spectral.kernels if gan.g_spectral_norm else spectral.no_weights
     keep_v = gan.spectral_eval == "stored"
     g_stats = {
         "spectral": spectral.init(g_params, g_rule, gu_key, keep_v=keep_v),
@@ -64,7 +64,7 @@ def init_state(gan: GAN, seed: jax.Array | int) -> TrainState:
     }
     d_params = gan.discriminator.init(d_key, jnp.zeros((1, resolution, resolution, 3)), y)["params"]
     d_params = initializers.redraw(d_params, gan.init, d_key)
-    d_rule = spectral.kernels_and_embeddings if gan.d_spectral_norm else spectral.nothing
+    d_rule = spectral.kernels_and_embeddings if gan.d_spectral_norm else spectral.no_weights
     d_stats = {"spectral": spectral.init(d_params, d_rule, du_key, keep_v=keep_v)}
 
     return TrainState(

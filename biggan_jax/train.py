@@ -15,26 +15,27 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from biggan_jax import config as configs
-from biggan_jax import data, finetune, hooks, hosts, json_lines, preemption, sharding
-from biggan_jax.checkpoint import Checkpoints, checkpoint_steps, find, full_disk, load_config, store_config
-from biggan_jax.data.source import Source
-from biggan_jax.evaluation.in_training import score_in_training
-from biggan_jax.files import usable
+from biggan_jax import data, hooks, sharding
+from biggan_jax.checkpoint import Checkpoints, checkpoint_steps, find, full_disk, init_from, load_config, store_config
+from biggan_jax.data.dataset import Source
+from biggan_jax.evaluation.online import score_in_training
 from biggan_jax.gan import GAN
-from biggan_jax.interrupt import Interrupt
-from biggan_jax.json_lines import Record
-from biggan_jax.lease import Lease
 from biggan_jax.models import build_gan
-from biggan_jax.progress import ProgressLine
-from biggan_jax.stability import aftermath, watch
-from biggan_jax.stability.aftermath import CollapseError
-from biggan_jax.stability.guard import Guard
+from biggan_jax.runtime import distributed, jsonl, preemption
+from biggan_jax.runtime.files import user_errors
+from biggan_jax.runtime.interrupt import Interrupt
+from biggan_jax.runtime.jsonl import Record
+from biggan_jax.runtime.metric_writer import PROBES, MetricWriter
+from biggan_jax.runtime.progress import ProgressLine
+from biggan_jax.runtime.workdir_lock import WorkdirLock
+from biggan_jax.stability import recovery, schedule
+from biggan_jax.stability.monitor import CollapseMonitor
 from biggan_jax.stability.nonfinite import NonFinite
-from biggan_jax.stability.watch import Watch
+from biggan_jax.stability.recovery import CollapseError
+from biggan_jax.stability.schedule import ProbeSchedule
 from biggan_jax.state import TrainState, init_state
 from biggan_jax.train_step import train_step
 from biggan_jax.types import UserError
-from biggan_jax.writers import LOOKS, Writer
 
 logger = logging.getLogger(__name__)
 
@@ -56,27 +57,27 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
         sharding.check_batch_size(config.batch_size, mesh.size, config.microbatches, config.d_chunks)
         gan = build_gan(config, mesh)
         source = data.make_source(config)
-        start_from = functools.cache(lambda: finetune.load(gan, config.init_from) if config.init_from else None)
+        start_from = functools.cache(lambda: init_from.load(gan, config.init_from) if config.init_from else None)
         if not checkpoint_steps(workdir):
             start_from()  # What cannot be started from is told before anything is written.
-        lease = cleanup.enter_context(Lease(workdir, tired=lambda: interrupt.wanted))
+        lease = cleanup.enter_context(WorkdirLock(workdir, tired=lambda: interrupt.wanted))
         if not lease.ours:
             return False
         workdir = claim_workdir(workdir, config)
         interrupt.last_saved = lambda: max(checkpoint_steps(workdir), default=None)
         checkpoints = Checkpoints(workdir, config.checkpoint_keep, config.checkpoint_keep_every)
         cleanup.callback(checkpoints.close)
-        cleanup.push(hosts.fail_alone)
+        cleanup.push(distributed.exit_without_barrier)
         cleanup.enter_context(full_disk.explained(workdir))
         first_host = jax.process_index() == 0
         run = Run(config, workdir, mesh, source, start_from, checkpoints, interrupt, lease)
         while True:
-            attempt = aftermath.settle(config, checkpoints, workdir, write=first_host)
+            attempt = recovery.recover(config, checkpoints, workdir, write=first_host)
             done, collapse = play(run, attempt)
             if collapse is None:
                 break
             if collapse["action"] == "stop":
-                raise CollapseError(aftermath.message(collapse, workdir))
+                raise CollapseError(recovery.message(collapse, workdir))
     return done == config.num_steps
 
 
@@ -91,13 +92,13 @@ class Run:
     start_from: Callable[[], dict | None]
     checkpoints: Checkpoints
     interrupt: Interrupt
-    lease: Lease
+    lease: WorkdirLock
 
 
 def play(run: Run, attempt: int) -> tuple[int, Record | None]:
     """Plays one attempt from the latest checkpoint on. Returns the rounds done, and the event that ended it if it collapsed."""
     config, mesh, workdir, checkpoints = run.config, run.mesh, run.workdir, run.checkpoints
-    in_force = aftermath.config_of_attempt(config, attempt)
+    in_force = recovery.config_of_attempt(config, attempt)
     gan = build_gan(in_force, mesh)
     state = start_state(gan, config.seed, checkpoints, run.start_from)
     state = state.replace(attempt=state.attempt + (attempt - int(state.attempt)))
@@ -115,12 +116,12 @@ def play(run: Run, attempt: int) -> tuple[int, Record | None]:
         writer = None
         if first_host:
             told = {"wandb_project": config.wandb_project, "config": config.to_dict()}
-            writer = Writer(workdir, start=start, attempt=attempt, **told)
+            writer = MetricWriter(workdir, start=start, attempt=attempt, **told)
             cleanup.callback(writer.close)
         progress = ProgressLine(start, config.num_steps, in_force.d_steps * config.batch_size, shown=first_host)
         cleanup.callback(progress.close)
-        log = hooks.Log(config.log_every, writer, progress)
-        trace = hooks.Trace(configs.profile_range(config), str(workdir / "profile"))
+        log = hooks.MetricLogger(config.log_every, writer, progress)
+        trace = hooks.Profiler(configs.profile_range(config), str(workdir / "profile"))
         cleanup.callback(trace.stop)
         guard = make_guard(run, gan, state, writer)
         if not start and config.stability.every <= config.num_steps:  # Else there will be nothing to compare it with.
@@ -130,7 +131,7 @@ def play(run: Run, attempt: int) -> tuple[int, Record | None]:
         run_round = compile_round(gan, mesh)
         batches = cleanup.enter_context(
             data.read_ahead(
-                data.host_round(run.source, in_force, attempt, *host),
+                data.host_batches(run.source, in_force, attempt, *host),
                 functools.partial(sharding.shard_batch, mesh=mesh),
                 start,
                 config.num_steps,
@@ -151,7 +152,7 @@ def play(run: Run, attempt: int) -> tuple[int, Record | None]:
             stopping = run.interrupt.agreed((state, metrics))
             saving = stopping or last or done % config.checkpoint_every == 0
             if verdict := guard.after_step(done, state, metrics, at_once=saving):
-                event = aftermath.handle(verdict, attempt, config, checkpoints, workdir, write=first_host)
+                event = recovery.handle(verdict, attempt, config, checkpoints, workdir, write=first_host)
                 if event["action"] != "ignored":
                     if config.sample_every:  # What it looks like, for whoever comes to see.
                         hooks.write_samples(gan, state, done, writer)
@@ -160,7 +161,7 @@ def play(run: Run, attempt: int) -> tuple[int, Record | None]:
             run.lease.check()
             if saving:
                 log.flush()  # Else a run killed after its checkpoint is whole would lack this step's line for good.
-                checkpoints.save(state, config, score=guard.latest_score, well_until=guard.well_until)
+                checkpoints.save(state, config, score=guard.latest_score, last_healthy_step=guard.last_healthy_step)
             if config.sample_every and (last or (done % config.sample_every == 0 and not stopping)):
                 hooks.write_samples(gan, state, done, writer)
         log.flush()
@@ -169,31 +170,31 @@ def play(run: Run, attempt: int) -> tuple[int, Record | None]:
     return done, None
 
 
-def make_guard(run: Run, gan: GAN, state: TrainState, writer: Writer | None) -> Guard:
+def make_guard(run: Run, gan: GAN, state: TrainState, writer: MetricWriter | None) -> CollapseMonitor:
     """The watch over an attempt that goes on from `state`, with all that was seen on the way there."""
     config, start = run.config, int(state.step)
     host = jax.process_index(), jax.process_count()
     images, score = {}, None
     if config.stability.every or config.score.every:
         size = config.batch_size // config.microbatches
-        images = watch.images_for_looks(sources_of_looks(run), config.seed, size, run.mesh, host)
+        images = schedule.images_for_probes(sources_of_looks(run), config.seed, size, run.mesh, host)
     if config.score.every:
         c = config.score
         options = {"network": c.network, "inception": c.inception, "num": c.num, "seed": config.seed}
         of_state = score_in_training(run.source, run.mesh, **options)
         # Each host's linear algebra may round otherwise, and all must judge alike.
         score = lambda state: float(
-            hosts.of_the_first(np.asarray(of_state(gan, state), np.float32).view(np.int32)).view(np.float32)
+            distributed.broadcast(np.asarray(of_state(gan, state), np.float32).view(np.int32)).view(np.float32)
         )
-    return Guard(
-        Watch(gan, config.stability.every, images, writer),
+    return CollapseMonitor(
+        ProbeSchedule(gan, config.stability.every, images, writer),
         NonFinite(min(config.log_every, config.stability.nonfinite_limit), state),
         config.stability.nonfinite_limit,
         score,
         config.score.every,
         configs.expected_scores(config),
-        json_lines.lineage(json_lines.read(run.workdir, LOOKS), start) if start else [],
-        aftermath.ignored(run.workdir),
+        jsonl.lineage(jsonl.read(run.workdir, PROBES), start) if start else [],
+        recovery.ignored(run.workdir),
     )
 
 
@@ -222,12 +223,12 @@ def state_layout(gan: GAN) -> TrainState:
 
 
 def start_state(gan: GAN, seed: int, checkpoints: Checkpoints, start: Callable[[], dict | None]) -> TrainState:
-    """The latest checkpoint's state, or a fresh one, with the weights of start() (see finetune.load), if any; on the GAN's mesh."""
+    """The latest checkpoint's state, or a fresh one, with the weights of start() (see init_from.load), if any; on the GAN's mesh."""
     layout = state_layout(gan)
     init = functools.partial(init_state, gan)
     if checkpoints.latest_step() is None:
         state = jax.jit(init, out_shardings=layout)(seed)
-        return finetune.begin(state, weights) if (weights := start()) else state
+        return init_from.begin(state, weights) if (weights := start()) else state
     shapes = jax.eval_shape(init, seed)
     return checkpoints.restore(sharding.with_sharding(shapes, layout))
 
@@ -235,7 +236,7 @@ def start_state(gan: GAN, seed: int, checkpoints: Checkpoints, start: Callable[[
 def claim_workdir(workdir: epath.PathLike, config: ml_collections.ConfigDict) -> epath.Path:
     """Makes the folder and stores the config in it; if it holds another config's run, raises UserError naming the keys."""
     workdir = epath.Path(workdir)
-    with usable(workdir, "workdir"):
+    with user_errors(workdir, "workdir"):
         # Before a first checkpoint there is nothing of a former run that could be lost, or mixed with this one.
         if checkpoint_steps(workdir):
             refuse_changes(workdir, load_config(find(workdir)), config)

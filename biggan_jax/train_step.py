@@ -11,7 +11,7 @@ import optax
 
 from biggan_jax.gan import GAN
 from biggan_jax.losses import accuracy, hinge_active
-from biggan_jax.regularizers import gradient_penalty
+from biggan_jax.penalties import gradient_penalty
 from biggan_jax.state import Player, TrainState
 from biggan_jax.types import Batch, Image, Label, Latent, Metrics, Params
 
@@ -23,7 +23,7 @@ def train_step(gan: GAN, state: TrainState, batch: Batch) -> tuple[TrainState, M
     """
     G, D = state.generator, state.discriminator
     batch_size = batch["image"].shape[1]
-    *d_keys, g_key = jax.random.split(state.round_key(), gan.d_steps + 1)
+    *d_keys, g_key = jax.random.split(state.step_key(), gan.d_steps + 1)
     d_faults = []
     for x, y, key in zip(batch["image"], batch["label"], d_keys, strict=True):
         z_key, key = jax.random.split(key)

@@ -20,8 +20,8 @@ import pytest
 
 from biggan_jax.checkpoint import Checkpoints
 from biggan_jax.models import build_gan
-from biggan_jax.sampler import Sampler
-from biggan_jax.sampling import evaluation_weights
+from biggan_jax.sampling.generate import evaluation_weights
+from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.state import init_state
 from tests.configs import tiny
 

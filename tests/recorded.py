@@ -17,11 +17,11 @@ from biggan_jax.main import WORKDIR, run
 from biggan_jax.types import UserError
 
 sharding.LEAST_SPLIT = 64
-host_round = data.host_round
+host_batches = data.host_batches
 
 
-def recorded_host_round(source, config, attempt, host, hosts):
-    make = host_round(source, config, attempt, host, hosts)
+def recorded_host_batches(source, config, attempt, host, hosts):
+    make = host_batches(source, config, attempt, host, hosts)
 
     def recorded(step):
         if os.environ.get("FAIL") == f"{host}:{step}":
@@ -45,7 +45,7 @@ def record_writes(event, arguments):
 
 
 if __name__ == "__main__":
-    data.host_round = recorded_host_round
+    data.host_batches = recorded_host_batches
     if os.environ.get("ERROR") == "OSError":
         Checkpoints.close = lambda self: time.sleep(1000)  # As if it waited for others, who never come.
     if os.environ.get("RECORD"):

@@ -145,15 +145,16 @@ def test_everything_but_tensorboard_works_where_tensorflow_cannot_be_imported(tm
 import sys
 sys.modules.update(tensorflow=None, tensorboard=None)  # Found nowhere, imported nowhere.
 from tests.configs.tiny import get_config
-from biggan_jax import checkpoint, sampling
+from biggan_jax import checkpoint
+from biggan_jax.sampling import generate
 from biggan_jax.train import train
 import numpy as np
 c = get_config()
 c.num_steps = 1
 assert train(c, {str(tmp_path)!r})
 t = checkpoint.load_generator({str(tmp_path)!r})
-w = sampling.evaluation_weights(t.gan, t.params, t.stats["spectral"])
-images = sampling.generate(t.gan, w, t.stats["batch_stats"], np.zeros((1, 12)), np.zeros(1, np.int32), batch_size=1)
+w = generate.evaluation_weights(t.gan, t.params, t.stats["spectral"])
+images = generate.generate(t.gan, w, t.stats["batch_stats"], np.zeros((1, 12)), np.zeros(1, np.int32), batch_size=1)
 assert images.shape == (1, 16, 16, 3) and np.isfinite(images).all()
 assert not any(name.startswith("tensorflow.") for name in sys.modules)
 """

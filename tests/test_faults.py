@@ -17,7 +17,7 @@ import pytest
 
 from biggan_jax import checkpoint
 from biggan_jax.checkpoint import checkpoint_steps
-from biggan_jax.checkpoint.reading import is_whole
+from biggan_jax.checkpoint.restore import is_whole
 
 TINY = pathlib.Path(__file__).parent / "configs" / "tiny.py"
 

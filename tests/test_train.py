@@ -145,7 +145,7 @@ def test_metrics_are_fetched_one_step_late(monkeypatch):
         step = lambda self, step: None
         metrics = lambda self, step, values: values
 
-    log = hooks.Log(1, None, Silent())
+    log = hooks.MetricLogger(1, None, Silent())
     log.after_step(1, {"d_loss": Metric()})
     assert Metric.fetched == 0
     log.after_step(2, {"d_loss": Metric()})
@@ -198,7 +198,7 @@ def wait_for_metrics(workdir, process):
 
 
 def test_every_host_but_one_is_silent_about_progress(caplog):
-    from biggan_jax.progress import ProgressLine
+    from biggan_jax.runtime.progress import ProgressLine
 
     with caplog.at_level(logging.INFO):
         for shown, lines in ((False, 0), (True, 1)):
@@ -230,9 +230,9 @@ def test_everything_is_closed_when_training_fails(config, tmp_path, monkeypatch)
         raise RuntimeError("out of memory")
 
     closed = []
-    monkeypatch.setattr(training.data, "host_round", broken)
+    monkeypatch.setattr(training.data, "host_batches", broken)
     monkeypatch.setattr(training.ProgressLine, "close", lambda self: closed.append("progress"))
-    monkeypatch.setattr(training.Writer, "close", lambda self: closed.append("writer"))
+    monkeypatch.setattr(training.MetricWriter, "close", lambda self: closed.append("writer"))
     with pytest.raises(RuntimeError, match="out of memory"):
         train(config, tmp_path)
     assert closed == ["progress", "writer"]

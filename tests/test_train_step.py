@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from biggan_jax.models import build_gan
-from biggan_jax.regularizers import gradient_penalty
+from biggan_jax.penalties import gradient_penalty
 from biggan_jax.state import init_state
 from biggan_jax.train_step import every, interleave, place, to_float, train_step, update_discriminator, update_generator
 from tests.conftest import (
@@ -115,7 +115,7 @@ def test_the_generator_is_scored_on_fresh_latents_by_the_discriminator_as_update
     after, metrics = jax.jit(functools.partial(train_step, gan))(state, batch)
 
     def expected(D):
-        g_key = jax.random.split(state.round_key(), 2)[1]
+        g_key = jax.random.split(state.step_key(), 2)[1]
         z_key, key = jax.random.split(g_key)
         u = state.generator.stats["spectral"]
         for _ in range(2):

@@ -4,10 +4,11 @@ It must not know the training loop. Run as a program it compares two checkpoints
 `python -m biggan_jax.checkpoint compare A B`.
 """
 
-from biggan_jax.checkpoint.comparing import compare
-from biggan_jax.checkpoint.described import FORMAT
-from biggan_jax.checkpoint.places import FOLDER, checkpoint_steps, find
-from biggan_jax.checkpoint.reading import (
+from biggan_jax.checkpoint.diff import compare
+from biggan_jax.checkpoint.manager import Checkpoints, store_config
+from biggan_jax.checkpoint.metadata import FORMAT
+from biggan_jax.checkpoint.paths import FOLDER, checkpoint_steps, find
+from biggan_jax.checkpoint.restore import (
     Extras,
     TrainedGenerator,
     load_arrays,
@@ -17,7 +18,6 @@ from biggan_jax.checkpoint.reading import (
     load_generator,
     load_state,
 )
-from biggan_jax.checkpoint.saving import Checkpoints, store_config
 
 __all__ = [
     "FOLDER",

@@ -7,9 +7,9 @@ to the bit what was saved, 1 if not.
 import sys
 from collections.abc import Callable
 
-from biggan_jax import cli
 from biggan_jax.checkpoint import checkpoint_steps, compare, find
-from biggan_jax.checkpoint.reading import check
+from biggan_jax.checkpoint.restore import check
+from biggan_jax.runtime import cli
 from biggan_jax.types import UserError
 
 

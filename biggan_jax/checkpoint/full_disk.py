@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from etils import epath
 
-from biggan_jax.checkpoint.places import checkpoint_steps
-from biggan_jax.files import is_remote
+from biggan_jax.checkpoint.paths import checkpoint_steps
+from biggan_jax.runtime.files import is_remote
 from biggan_jax.types import UserError
 
 _FULL = re.compile("No space left on device|Disk quota exceeded")

@@ -7,7 +7,7 @@ import runpy
 import ml_collections
 from etils import epath
 
-from biggan_jax import plain
+from biggan_jax.config import strict_json
 from biggan_jax.config.text import from_plain
 from biggan_jax.types import UserError
 
@@ -26,7 +26,7 @@ def of_file(path: epath.PathLike) -> ml_collections.ConfigDict:
         raise UserError(
             "--config_json names no file; give a run's config.json, or one with the keys that differ from the defaults"
         )
-    return from_plain(plain.read(path), str(path))
+    return from_plain(strict_json.read(path), str(path))
 
 
 def config_path(name: str) -> pathlib.Path:

@@ -5,7 +5,7 @@ from typing import Any
 
 import ml_collections
 
-from biggan_jax import plain
+from biggan_jax.config import strict_json
 from biggan_jax.config.defaults import base
 
 
@@ -35,7 +35,7 @@ def to_json(config: ml_collections.ConfigDict | dict) -> str:
 
 def from_json(text: str) -> ml_collections.ConfigDict:
     """The config that `to_json` wrote, upon today's defaults: keys that it lacks have their default. Raises UserError."""
-    return from_plain(plain.parse(text, "the stored config"), "the stored config")
+    return from_plain(strict_json.parse(text, "the stored config"), "the stored config")
 
 
 def from_plain(given: Any, where: str) -> ml_collections.ConfigDict:
@@ -44,7 +44,7 @@ def from_plain(given: Any, where: str) -> ml_collections.ConfigDict:
     Raises UserError, which calls it `where`, for a key that is not known, or a value of another type.
     """
     config = base()
-    for key, value in plain.laid_upon(flatten(config.to_dict()), given, where).items():
+    for key, value in strict_json.merge_into(flatten(config.to_dict()), given, where).items():
         _set(config, key, value)
     return config
 

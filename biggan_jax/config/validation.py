@@ -5,7 +5,7 @@ import math
 
 import ml_collections
 
-from biggan_jax import plain
+from biggan_jax.config import strict_json
 from biggan_jax.config.defaults import base
 from biggan_jax.config.text import flatten
 from biggan_jax.types import UserError
@@ -90,7 +90,9 @@ SHARES = ("ema.decay", "model.bn_momentum", "optimizer.b1", "optimizer.b2")
 
 def validate(config: ml_collections.ConfigDict) -> None:
     """Raises UserError for the first value that makes no sense by itself; rooms check what only they know."""
-    plain.laid_upon(flatten(base().to_dict()), config.to_dict(), "the config")  # A config file may have any types.
+    strict_json.merge_into(
+        flatten(base().to_dict()), config.to_dict(), "the config"
+    )  # A config file may have any types.
     for key in POSITIVE:
         if not config[key] > 0:
             raise UserError(f"{key} is {config[key]}; it must be greater than 0")

@@ -14,11 +14,11 @@ import numpy as np
 from absl import flags
 from etils import epath
 
-from biggan_jax import cli
 from biggan_jax import config as configs
 from biggan_jax.checkpoint import Checkpoints, load_state, store_config
 from biggan_jax.convert import biggan_pytorch_files, classes, hf_biggan_deep
 from biggan_jax.convert.imported import to_state
+from biggan_jax.runtime import cli
 from biggan_jax.types import UserError
 
 logger = logging.getLogger("biggan_jax.convert")

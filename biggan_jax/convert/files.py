@@ -6,7 +6,7 @@ import numpy as np
 from etils import epath
 
 from biggan_jax.convert.tables import Arrays
-from biggan_jax.files import read_npz
+from biggan_jax.runtime.files import read_npz
 from biggan_jax.types import UserError
 
 

@@ -14,7 +14,6 @@ import ml_collections
 import numpy as np
 from etils import epath
 
-from biggan_jax import sampling
 from biggan_jax.checkpoint import Extras
 from biggan_jax.convert import files, imported, layouts, tables
 from biggan_jax.convert.imported import Imported
@@ -23,6 +22,7 @@ from biggan_jax.convert.tables import Arrays, Entry, Network, Path
 from biggan_jax.latents import Truncation
 from biggan_jax.models import build_gan
 from biggan_jax.models.tables import WIDTHS, generator_sizes
+from biggan_jax.sampling import generate, statistics
 from biggan_jax.state import TrainState
 from biggan_jax.types import UserError
 
@@ -100,7 +100,7 @@ def write(
         _, vectors = jax.jit(gan.evaluation_step)(params, with_v)
     binned = extras.get("binned")
     if binned is None:
-        weights = sampling.evaluation_weights(gan, params, extras.get("ema_stats", state.generator.stats)["spectral"])
+        weights = generate.evaluation_weights(gan, params, extras.get("ema_stats", state.generator.stats)["spectral"])
         binned = measure_bins(gan, weights, passes=passes)
     network = {"params": params, "spectral": vectors, "binned": binned}
     if not model.pad_rgb:
@@ -116,7 +116,8 @@ def measure_bins(gan, weights, *, bins: int = BINS, passes: int = 100) -> dict:
     logger.info("measuring batch-norm statistics for %d truncations, %d batches each", bins, passes)
     rows = [
         jax.tree.map(
-            np.asarray, sampling.standing_statistics(gan, weights, 0, truncation=Truncation(t, "scale"), passes=passes)
+            np.asarray,
+            statistics.standing_statistics(gan, weights, 0, truncation=Truncation(t, "scale"), passes=passes),
         )
         for t in np.linspace(0, 1, bins)
     ]

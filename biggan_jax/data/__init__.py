@@ -5,18 +5,18 @@ from collections.abc import Callable
 import ml_collections
 
 from biggan_jax.config import choose
-from biggan_jax.data import embedded, fake, tfds
-from biggan_jax.data.check import before_training
-from biggan_jax.data.rounds import HostRound, read_ahead
-from biggan_jax.data.source import Source
+from biggan_jax.data import builtin, fake, tfds
+from biggan_jax.data.dataset import Source
+from biggan_jax.data.loader import HostBatches, read_ahead
+from biggan_jax.data.stats import before_training
 from biggan_jax.data.tfds import open_tfds
 from biggan_jax.types import UserError
 
-__all__ = ["SOURCES", "before_training", "host_round", "make_source", "open_tfds", "read_ahead"]
+__all__ = ["SOURCES", "before_training", "host_batches", "make_source", "open_tfds", "read_ahead"]
 
 SOURCES: dict[str, Callable[[ml_collections.ConfigDict, str], Source]] = {
-    "mnist5k": lambda config, split: embedded.mnist5k(config.model.resolution, split),
-    "digits": lambda config, split: embedded.digits(config.model.resolution, split),
+    "mnist5k": lambda config, split: builtin.mnist5k(config.model.resolution, split),
+    "digits": lambda config, split: builtin.digits(config.model.resolution, split),
     "tfds": tfds.open_tfds,
     "fake": lambda config, split: fake.images(config.model.resolution, config.model.num_classes),
 }
@@ -39,9 +39,9 @@ def make_source(config: ml_collections.ConfigDict, split: str = "train") -> Sour
     return source
 
 
-def host_round(
+def host_batches(
     source: Source, config: ml_collections.ConfigDict, attempt: int, host: int = 0, hosts: int = 1
-) -> HostRound:
+) -> HostBatches:
     """The function from a step to this host's part of the real data of its round."""
     c = config
-    return HostRound(source, c.seed, attempt, c.d_steps, c.batch_size, c.data.flip, c.data.crop, host, hosts)
+    return HostBatches(source, c.seed, attempt, c.d_steps, c.batch_size, c.data.flip, c.data.crop, host, hosts)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from biggan_jax.data.source import Images
+from biggan_jax.data.dataset import Images
 
 
 def images(resolution: int, num_classes: int, count: int = 1024) -> Images:

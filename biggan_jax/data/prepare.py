@@ -25,9 +25,9 @@ from typing import Any
 from absl import flags
 from etils import epath
 
-from biggan_jax import cli
 from biggan_jax.config import ONE_OF, choose
-from biggan_jax.data import check, corpus, imagenet, shards, tfds, worker
+from biggan_jax.data import imagenet, raw, shards, stats, tfds, worker
+from biggan_jax.runtime import cli
 from biggan_jax.types import UserError
 
 logger = logging.getLogger("biggan_jax.prepare")
@@ -91,19 +91,19 @@ def prepare(out: epath.Path) -> None:
                 raise UserError(
                     f"--out={out} lies in --in={IN.value}, where it would be one more class; give another --out"
                 )
-            found = corpus.folder(epath.Path(IN.value), held_out=HELD_OUT.value, per_part=PER_SHARD.value)
+            found = raw.folder(epath.Path(IN.value), held_out=HELD_OUT.value, per_part=PER_SHARD.value)
         elif FROM.value == "tfds":
             found = tfds.corpus_of(epath.Path(IN.value))
         else:
             logger.info("counting labels: all files are read once for that")
             keys = {"image": IMAGE_KEY.value, "label": LABEL_KEY.value, "classes": CLASSES.value}
-            found = corpus.examples(IN.value, **keys, parallel=parallel, pick=PICK.value, keep=KEEP.value)
+            found = raw.examples(IN.value, **keys, parallel=parallel, pick=PICK.value, keep=KEEP.value)
         for note in found.notes:
             logger.info("%s", note)
         form = shards.Form(SIZE.value, RESIZE.value)
         made = shards.prepare(found, out, name_of(out), form, parallel, Progress())
     for split, summary in made.items():
-        for line in check.lines(summary):
+        for line in stats.lines(summary):
             logger.info("%s: %s", split, line)
     print(f"prepared in {out}; to train: {training(out, '', len(found.class_names))}")
 

@@ -17,8 +17,8 @@ from array_record.python import array_record_data_source as array_record
 from etils import epath
 
 from biggan_jax.data import picture
+from biggan_jax.data.dataset import Reading
 from biggan_jax.data.picture import UnreadableError
-from biggan_jax.data.source import Reading
 from biggan_jax.types import UserError
 
 IN_A_ROW = 100

@@ -17,12 +17,12 @@ import numpy as np
 from etils import epath
 from PIL import Image
 
-from biggan_jax.data import check, picture
-from biggan_jax.data.corpus import Corpus, Examples, Part
+from biggan_jax.data import picture, stats
 from biggan_jax.data.picture import UnreadableError
+from biggan_jax.data.raw import Corpus, Examples, Part
 from biggan_jax.data.records import digest, example_type
 from biggan_jax.data.tfds import INFO, checked_of
-from biggan_jax.files import is_remote, whole
+from biggan_jax.runtime.files import atomic_write, is_remote
 from biggan_jax.types import UserError
 
 WORK = ".prepare"
@@ -54,7 +54,7 @@ class Form:
 def prepare(
     corpus: Corpus, out: epath.Path, name: str, form: Form, parallel: Callable, say: Callable
 ) -> dict[str, Any]:
-    """Makes the set, or what of it is missing, and returns what it holds, by split: see `check.summary`.
+    """Makes the set, or what of it is missing, and returns what it holds, by split: see `stats.summary`.
 
     parallel(function, items) is like map, in any order; say(done, of) is told how far it is. Raises UserError if `out`
     holds another set, another command is making it, or nothing can be read.
@@ -80,7 +80,7 @@ def prepare(
             why = [what for summary in found.values() for what in summary["unreadable_named"]]
             raise UserError(f"not one picture can be read{': ' + why[0] if why else ''}")
         found = {split: summary for split, summary in found.items() if summary["images"]}
-        check.store(out, {"form": dataclasses.asdict(form), "plan": plan, **found})
+        stats.store(out, {"form": dataclasses.asdict(form), "plan": plan, **found})
         _describe(out, name, form, corpus.class_names, {split: jobs[split] for split in found})
     (out / WORK).rmtree()
     return found
@@ -108,10 +108,10 @@ class Job:
         path = epath.Path(self.out) / self.shard
         if path.exists() and self._seen.exists():
             return
-        with whole(path) as made:
+        with atomic_write(path) as made:
             seen = self._write(made)
             # What was seen goes first: a shard that is there has it.
-            with whole(self._seen) as unfinished, open(unfinished, "wb") as file:
+            with atomic_write(self._seen) as unfinished, open(unfinished, "wb") as file:
                 np.savez(file, **seen)
 
     def seen(self) -> Any:
@@ -191,7 +191,7 @@ def _claimed(out: epath.Path, plan: str) -> Iterator[None]:
         raise UserError(f"{out} is not empty; give another --out")
     mark.parent.mkdir(parents=True, exist_ok=True)
     if not mark.exists():
-        with whole(mark) as file:
+        with atomic_write(mark) as file:
             pathlib.Path(file).write_text(plan)
     if is_remote(out):  # An object store has no locks; two commands there write the same objects twice.
         yield
@@ -219,7 +219,7 @@ def _summary(jobs: Sequence[Job], names: tuple[str, ...]) -> dict[str, Any]:
             return str(seen["files"][i - (ends[shard] - len(joined["labels"][shard]))])
 
     whole = {key: np.concatenate(joined[key]) for key in keys}
-    return check.summary(names=names, files=file, **whole)  # type: ignore[arg-type]
+    return stats.summary(names=names, files=file, **whole)  # type: ignore[arg-type]
 
 
 def _describe(out: epath.Path, name: str, form: Form, class_names: tuple[str, ...], jobs: dict[str, list[Job]]) -> None:

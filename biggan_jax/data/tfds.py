@@ -11,8 +11,8 @@ import ml_collections
 import numpy as np
 from etils import epath
 
-from biggan_jax.data import check
-from biggan_jax.data.corpus import Corpus, Examples
+from biggan_jax.data import stats
+from biggan_jax.data.raw import Corpus, Examples
 from biggan_jax.data.records import Fields, Records
 from biggan_jax.types import UserError
 
@@ -74,9 +74,9 @@ def open_tfds(config: ml_collections.ConfigDict, split: str) -> Records:
 def checked_of(where: epath.Path) -> dict[str, Any]:
     """What is known of all of a set: its form, if `prepare` made it, and by split what it holds."""
     try:
-        return json.loads((where / check.FILE).read_text()) if (where / check.FILE).exists() else {}
+        return json.loads((where / stats.FILE).read_text()) if (where / stats.FILE).exists() else {}
     except ValueError as error:
-        raise UserError(f"{where / check.FILE} is damaged ({error}); delete it") from error
+        raise UserError(f"{where / stats.FILE} is damaged ({error}); delete it") from error
 
 
 def corpus_of(folder: epath.Path) -> Corpus:

@@ -14,8 +14,8 @@ import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
 
-from biggan_jax.files import nobody_elses, read_npz, whole
-from biggan_jax.hosts import all_say
+from biggan_jax.runtime.distributed import all_agree
+from biggan_jax.runtime.files import atomic_write, read_npz, unique_suffix
 from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
@@ -41,11 +41,11 @@ def cached(kind: str, made_of: str, make: Callable[[], Arrays]) -> Arrays:
     arrays = None
     with contextlib.suppress(UserError):  # Damaged, or not there.
         arrays = read_npz(path)
-    if not all_say(arrays is not None) or arrays is None:
+    if not all_agree(arrays is not None) or arrays is None:
         arrays = make()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with whole(path, by=nobody_elses()) as unfinished, open(unfinished, "wb") as file:
+            with atomic_write(path, by=unique_suffix()) as unfinished, open(unfinished, "wb") as file:
                 np.savez(file, **arrays)  # type: ignore[arg-type]  # Its stub has allow_pickle in their way.
         except OSError as error:
             logger.warning("%s cannot be kept for another time: %s", path, error)

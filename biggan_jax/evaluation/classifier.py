@@ -12,8 +12,8 @@ import numpy as np
 import optax
 
 from biggan_jax.augment import translate
-from biggan_jax.data import order
-from biggan_jax.data.source import Reading, Source
+from biggan_jax.data import shuffle
+from biggan_jax.data.dataset import Reading, Source
 from biggan_jax.train_step import to_float
 from biggan_jax.types import Image, Params
 
@@ -55,7 +55,7 @@ def fit(source: Source, *, seed: int = 0, steps: int = 1500, batch_size: int = 6
         return optax.apply_updates(params, updates), opt_state
 
     for i in range(steps):
-        chosen = order.indices(len(source), seed, 0, i * batch_size, batch_size)
+        chosen = shuffle.indices(len(source), seed, 0, i * batch_size, batch_size)
         images, labels, _ = _read(source, chosen)
         params, opt_state = step(params, opt_state, images, labels, jnp.int32(i))
     return params

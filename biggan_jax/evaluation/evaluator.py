@@ -11,15 +11,15 @@ import numpy as np
 from jax.sharding import Mesh
 
 from biggan_jax.config import choose
-from biggan_jax.data.source import Source
-from biggan_jax.evaluation import features, judge
+from biggan_jax.data.dataset import Source
+from biggan_jax.evaluation import features, metrics
 from biggan_jax.evaluation.features import Batches, Seen
-from biggan_jax.evaluation.judge import Scores
+from biggan_jax.evaluation.metrics import Scores
 from biggan_jax.evaluation.networks import FeatureNetwork
 from biggan_jax.evaluation.protocol import Protocol
 from biggan_jax.evaluation.reference import Reference
 from biggan_jax.latents import Truncation
-from biggan_jax.sampler import Sampler
+from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.sharding import make_mesh
 
 LABELS: dict[str, Callable[[np.random.Generator, int, int, np.ndarray], np.ndarray]] = {
@@ -33,7 +33,7 @@ LABELS: dict[str, Callable[[np.random.Generator, int, int, np.ndarray], np.ndarr
 @dataclasses.dataclass(frozen=True)
 class Evaluator:
     """reference_words, reference_content: what the reference is of; num: samples; seed: of their latents; labels: of LABELS;
-    wanted: names in judge.SCORES; batch_size: images at a time, a multiple of the mesh's devices."""
+    wanted: names in metrics.SCORES; batch_size: images at a time, a multiple of the mesh's devices."""
 
     network: FeatureNetwork
     reference: Reference
@@ -75,7 +75,7 @@ class Evaluator:
         samples: Seen = features.together(features.seen(self.network, batches, self.mesh))
         # All hosts hold all features: each works on its own devices.
         own = None if self.mesh is None else make_mesh(jax.local_devices())
-        return judge.scores(samples, self.reference, self.wanted if wanted is None else wanted, own)
+        return metrics.scores(samples, self.reference, self.wanted if wanted is None else wanted, own)
 
     def _protocol(self, samples, labels, truncation, statistics, weights, seed) -> Protocol:
         return Protocol(
@@ -91,5 +91,5 @@ class Evaluator:
             statistics=statistics,
             weights=weights,
             seed=seed,
-            formulas=judge.FORMULAS,
+            formulas=metrics.FORMULAS,
         )

@@ -9,11 +9,11 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from biggan_jax.data.source import Source
+from biggan_jax.data.dataset import Source
 from biggan_jax.evaluation.networks import FeatureNetwork
-from biggan_jax.progress import track
-from biggan_jax.sampler import Sampler
-from biggan_jax.sampling import to_uint8
+from biggan_jax.runtime.progress import track
+from biggan_jax.sampling.pictures import to_uint8
+from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.sharding import constrain_batch, replicated
 from biggan_jax.types import Label
 

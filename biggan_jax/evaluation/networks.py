@@ -10,7 +10,7 @@ from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from biggan_jax.config import choose
-from biggan_jax.data.source import Source
+from biggan_jax.data.dataset import Source
 from biggan_jax.evaluation import cache, classifier, weights
 from biggan_jax.evaluation.efficientnet import EfficientNetLite0
 from biggan_jax.evaluation.inception import Inception

@@ -5,7 +5,7 @@ import dataclasses
 import numpy as np
 from jax.sharding import Mesh
 
-from biggan_jax.data.source import Source
+from biggan_jax.data.dataset import Source
 from biggan_jax.evaluation import features, frechet
 from biggan_jax.evaluation.cache import cached
 from biggan_jax.evaluation.features import Seen

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from etils import epath
 
 from biggan_jax.evaluation.protocol import Protocol
-from biggan_jax.files import whole, write_text
+from biggan_jax.runtime.files import atomic_write, write_text
 from biggan_jax.types import UserError
 
 
@@ -111,7 +111,7 @@ def draw(path: epath.Path, points: list[Point], marks: dict[str, Point], protoco
     axes.set_title(protocol.words(), fontsize=6.5, loc="left", wrap=True)
     axes.legend(fontsize=8)
     axes.grid(alpha=0.2)
-    with whole(path) as unfinished:
+    with atomic_write(path) as unfinished:
         figure.savefig(unfinished, format="png")
 
 

@@ -24,7 +24,7 @@ from biggan_jax.convert.tables import Arrays, Network
 from biggan_jax.evaluation.cache import cached, folder
 from biggan_jax.evaluation.efficientnet import EfficientNetLite0
 from biggan_jax.evaluation.inception import Inception
-from biggan_jax.files import nobody_elses, whole
+from biggan_jax.runtime.files import atomic_write, unique_suffix
 from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ def download(url: str = URL) -> epath.Path:
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    with whole(path, by=nobody_elses()) as unfinished:
+    with atomic_write(path, by=unique_suffix()) as unfinished:
         _fetch(url, unfinished)
         digest, expected = _sha256(epath.Path(unfinished)), path.stem.rpartition("-")[2]
         if not digest.startswith(expected):

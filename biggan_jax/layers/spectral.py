@@ -15,7 +15,7 @@ Rule = Callable[[tuple[str, ...]], bool]
 """Says for a parameter's path, such as ('block_0', 'conv_1', 'kernel'), whether it is normalised."""
 
 
-TOGETHER = 2**22
+MAX_STACKED = 2**22
 """Elements up to which weights of one shape are worked through at once. BigGAN-deep has 177, cut in parts over the devices:
 one by one, a tenth of a TPU's step is the start of thousands of tiny operations. Larger ones are not worth the copy."""
 
@@ -23,7 +23,7 @@ Vectors = dict[str, Params]
 """{"u": tree}, or {"u": tree, "v": tree} for a network that is evaluated with stored vectors; trees as `init` makes them."""
 
 
-def nothing(path: tuple[str, ...]) -> bool:
+def no_weights(path: tuple[str, ...]) -> bool:
     """The rule for a network without spectral normalisation, such as the G of SN-GAN."""
     return False
 
@@ -68,7 +68,7 @@ def normalize(params: Params, vectors: Vectors, *, eps: float = 1e-4, iterations
     weights = jax.tree.map(lambda w: w, params)
     new: Vectors = {name: {} for name in vectors}
     power_steps = jax.vmap(functools.partial(_power_steps, eps=eps, iterations=iterations))
-    for paths in alike({path: _get(params, path) for path, _ in _leaves(vectors["u"])}):
+    for paths in group_by_shape({path: _get(params, path) for path, _ in _leaves(vectors["u"])}):
         stacked = jnp.stack([outputs_last(path, _get(params, path)) for path in paths])
         us = jnp.stack([_get(vectors["u"], path) for path in paths])
         us, vs, sigmas = power_steps(jax.lax.stop_gradient(stacked), us)
@@ -80,11 +80,11 @@ def normalize(params: Params, vectors: Vectors, *, eps: float = 1e-4, iterations
     return weights, new
 
 
-def alike(weights: dict[tuple[str, ...], jax.Array]) -> list[list[tuple[str, ...]]]:
+def group_by_shape(weights: dict[tuple[str, ...], jax.Array]) -> list[list[tuple[str, ...]]]:
     """The weights' paths in groups that are worked through at once: small ones of one shape."""
     groups: dict[tuple, list] = {}
     for path, weight in weights.items():
-        alone = path if weight.size > TOGETHER else ()
+        alone = path if weight.size > MAX_STACKED else ()
         groups.setdefault((weight.shape, path[-1], alone), []).append(path)
     return list(groups.values())
 

@@ -11,9 +11,10 @@ import pathlib
 import jax
 from absl import flags
 
-from biggan_jax import cli, sharding
 from biggan_jax import config as configs
+from biggan_jax import sharding
 from biggan_jax.plan import program, report, slices, target
+from biggan_jax.runtime import cli
 from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)

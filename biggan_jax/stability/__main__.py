@@ -8,8 +8,9 @@ import jax
 from absl import flags
 from etils import epath
 
-from biggan_jax import cli, config
+from biggan_jax import config
 from biggan_jax.checkpoint import find, load_state
+from biggan_jax.runtime import cli
 from biggan_jax.stability import history, plot, rules, tables
 from biggan_jax.stability.spectra import top_singular_values
 from biggan_jax.types import UserError

@@ -9,12 +9,12 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 
-from biggan_jax import json_lines
-from biggan_jax.json_lines import Record
-from biggan_jax.stability import aftermath
+from biggan_jax.runtime import jsonl
+from biggan_jax.runtime.jsonl import Record
+from biggan_jax.runtime.metric_writer import PROBES
+from biggan_jax.stability import recovery
 from biggan_jax.stability.rules import Rule
 from biggan_jax.types import UserError
-from biggan_jax.writers import LOOKS
 
 PLAYERS = {"generator": "G", "discriminator": "D"}
 
@@ -36,13 +36,13 @@ def read(workdir: epath.PathLike) -> Run:
     workdir = epath.Path(workdir)
     if not workdir.is_dir():
         raise UserError(f"--workdir={workdir} is not a folder; give that of a run")
-    looks = [r for r in json_lines.read(workdir, LOOKS) if _is_dict(r.get("signals")) and _is_dict(r.get("singular"))]
+    looks = [r for r in jsonl.read(workdir, PROBES) if _is_dict(r.get("signals")) and _is_dict(r.get("singular"))]
     if not looks:
         raise UserError(
-            f"{workdir} has no looks in {LOOKS}.jsonl; a run writes them unless stability.every is 0, "
+            f"{workdir} has no looks in {PROBES}.jsonl; a run writes them unless stability.every is 0, "
             f"and --checkpoint={workdir} shows the singular values of its latest checkpoint"
         )
-    kept = json_lines.lineage(looks)
+    kept = jsonl.lineage(looks)
     places = {(attempt_of(r), r["step"]) for r in kept}
     left: dict[int, list[Record]] = collections.defaultdict(list)
     for look in looks:
@@ -50,7 +50,7 @@ def read(workdir: epath.PathLike) -> Run:
             left[attempt_of(look)].append(look)
     # From the last look before, so that the line starts where it left the other.
     before = lambda tail: [r for r in kept if r["step"] < tail[0]["step"] and attempt_of(r) <= attempt_of(tail[0])][-1:]
-    return Run(kept, [before(tail) + tail for tail in left.values()], aftermath.events(workdir))
+    return Run(kept, [before(tail) + tail for tail in left.values()], recovery.events(workdir))
 
 
 def layers(looks: Iterable[Record], player: str) -> list[str]:

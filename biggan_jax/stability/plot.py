@@ -11,8 +11,8 @@ import numpy as np
 from etils import epath
 from matplotlib.figure import Figure
 
-from biggan_jax.files import whole
-from biggan_jax.json_lines import Record
+from biggan_jax.runtime.files import atomic_write
+from biggan_jax.runtime.jsonl import Record
 from biggan_jax.stability.history import PLAYERS, Run, attempt_of, fastest, judged, layers, signal, singular_values
 from biggan_jax.stability.rules import RULES, Rule
 
@@ -31,7 +31,7 @@ def draw(run: Run, out: epath.Path) -> list[epath.Path]:
     paths = []
     for name, figure in figures.items():
         paths.append(out / f"{name}.png")
-        with whole(paths[-1]) as unfinished:
+        with atomic_write(paths[-1]) as unfinished:
             figure.savefig(unfinished, format="png")
     return paths
 

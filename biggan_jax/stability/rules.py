@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
-from biggan_jax.json_lines import Record
+from biggan_jax.runtime.jsonl import Record
 
 
 class Verdict(NamedTuple):

@@ -46,7 +46,7 @@ def top_singular_values(
     with is whole on every device.
     """
     weights = flatten_dict(params)
-    groups = spectral.alike({path: weights[path] for path in flatten_dict(vectors["u"])})
+    groups = spectral.group_by_shape({path: weights[path] for path in flatten_dict(vectors["u"])})
     stacks = [jnp.stack([spectral.outputs_last(path, weights[path]) for path in paths]) for paths in groups]
     if not stacks:
         return {}

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from biggan_jax.json_lines import Record
+from biggan_jax.runtime.jsonl import Record
 from biggan_jax.stability.history import fastest, place, singular_values, three
 
 

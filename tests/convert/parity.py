@@ -14,9 +14,9 @@ import optax
 from etils import epath as etils_epath
 
 from biggan_jax import config as configs
-from biggan_jax import sampling
 from biggan_jax.convert import biggan_pytorch, biggan_pytorch_files, hf_biggan_deep, imported, tables
 from biggan_jax.models import build_gan
+from biggan_jax.sampling import generate, statistics
 from biggan_jax.train_step import polyak_average, update_discriminator, update_generator
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
@@ -131,12 +131,12 @@ def hugging_face_errors(path):
     gan = build_gan(config)
     network = hf_biggan_deep.read_network(state, config, path.name)
     assert sum(p.size for p in jax.tree.leaves(network["params"])) == meta["params"]
-    weights = sampling.evaluation_weights(gan, network["params"], network["spectral"])
+    weights = generate.evaluation_weights(gan, network["params"], network["spectral"])
     apply = jax.jit(gan.generator.apply)
     errors = {}
     for z in (name for name in arrays if name.startswith("z@")):
         truncation = float(z.removeprefix("z@"))
-        moments = sampling.binned_statistics(network["binned"], truncation, swapped=True)
+        moments = statistics.binned_statistics(network["binned"], truncation, swapped=True)
         images = apply({"params": weights, "batch_stats": moments}, arrays[z], arrays["class_vector"])
         errors[f"truncation {truncation}"] = distance(images, to_nhwc(arrays[z.replace("z@", "out@")]))
     return errors

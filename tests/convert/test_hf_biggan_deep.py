@@ -4,11 +4,11 @@ import jax
 import numpy as np
 import pytest
 
-from biggan_jax import sampling
 from biggan_jax.config import base
 from biggan_jax.convert import hf_biggan_deep, imported, tables
 from biggan_jax.latents import Truncation
 from biggan_jax.models import build_gan
+from biggan_jax.sampling import generate, statistics
 from biggan_jax.state import init_state
 from biggan_jax.types import UserError
 from tests.conftest import assert_identical
@@ -83,7 +83,7 @@ def test_recorded_weights_go_there_and_back_in_the_same_bits():
 
 def test_bins_are_interpolated_and_the_grid_itself_is_met():
     rows = {"mean": np.arange(51, dtype=np.float32)[:, None]}
-    at = lambda t, **how: float(sampling.binned_statistics(rows, t, **how)["mean"][0])
+    at = lambda t, **how: float(statistics.binned_statistics(rows, t, **how)["mean"][0])
     assert at(0.413) == pytest.approx(20.65, abs=1e-4) and at(0.413, swapped=True) == pytest.approx(20.35, abs=1e-4)
     for i in range(51):
         assert at(i / 50) == pytest.approx(i, abs=1e-4)
@@ -139,9 +139,9 @@ def test_a_config_beside_the_weights_gives_eps_and_must_agree(made, tmp_path):
 
 def test_statistics_measured_for_each_truncation_are_standing_statistics(game):
     gan, state = game
-    weights = sampling.evaluation_weights(gan, state.ema_params, state.generator.stats["spectral"])
+    weights = generate.evaluation_weights(gan, state.ema_params, state.generator.stats["spectral"])
     bins = hf_biggan_deep.measure_bins(gan, weights, bins=3, passes=2)
-    half = sampling.standing_statistics(gan, weights, 0, truncation=Truncation(0.5, "scale"), passes=2)
+    half = statistics.standing_statistics(gan, weights, 0, truncation=Truncation(0.5, "scale"), passes=2)
     for a, b in zip(jax.tree.leaves(bins), jax.tree.leaves(half), strict=True):
         assert a.shape == (3, *b.shape)
         np.testing.assert_array_equal(a[1], b)
@@ -158,12 +158,12 @@ def test_a_g_of_ours_gives_the_same_images_after_the_way_there(settings, tmp_pat
     came = hf_biggan_deep.read(epath(tmp_path))
     theirs = came.networks["G"]
     z, y = gan.latents(jax.random.key(0), 3)
-    moments = sampling.binned_statistics(network["binned"], 0.5)
+    moments = statistics.binned_statistics(network["binned"], 0.5)
 
     def images(config, params, vectors):
         gan = build_gan(config)
-        weights = sampling.evaluation_weights(gan, params, vectors)
-        return sampling.generate(gan, weights, moments, z, y, batch_size=3)
+        weights = generate.evaluation_weights(gan, params, vectors)
+        return generate.generate(gan, weights, moments, z, y, batch_size=3)
 
     ours = images(config, state.ema_params, state.generator.stats["spectral"])
     np.testing.assert_allclose(images(came.config, theirs["params"], theirs["spectral"]), ours, atol=1e-5)

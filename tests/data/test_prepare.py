@@ -19,7 +19,7 @@ from array_record.python import array_record_module
 from PIL import Image
 
 from biggan_jax.config import base
-from biggan_jax.data import check, corpus, picture, shards, tfds
+from biggan_jax.data import picture, raw, shards, stats, tfds
 from biggan_jax.data.records import example_type
 from biggan_jax.types import UserError
 from tests.data import conftest
@@ -58,7 +58,7 @@ AS_IT_IS = shards.Form()
 
 
 def prepared(folder, out, form=AS_IT_IS, held_out=0, per_part=16):
-    found = corpus.folder(folder, held_out=held_out, per_part=per_part)
+    found = raw.folder(folder, held_out=held_out, per_part=per_part)
     shards.prepare(found, out, "pictures", form, here, lambda done, of: None)
     return out
 
@@ -141,7 +141,7 @@ def test_what_is_wrong_with_a_folder_is_seen_and_named(pictures, tmp_path):
     _, _, log = run("--from=folder", f"--in={pictures}", f"--out={tmp_path / 'out'}")
     assert "1 cannot be read: red/bad.jpg" in log
     assert "1 pairs of equal files lie in two classes: ['green/copy.png', 'red/001.png']" in log
-    found = json.loads((tmp_path / "out" / check.FILE).read_text())["train"]
+    found = json.loads((tmp_path / "out" / stats.FILE).read_text())["train"]
     assert found["images"] == 73 and found["unreadable"] == 1 and found["labels"] == [0, 2]
     assert opened(tmp_path / "out").checked == found, "training shows it again"
 
@@ -280,7 +280,7 @@ def make_corpus(folder, form):
 @pytest.mark.parametrize("form", ["tfrecord", "array_record"])
 def test_a_corpus_of_examples_with_several_labels(form, options, names, expected, tmp_path):
     pattern, classes = make_corpus(tmp_path / "corpus", form)
-    found = corpus.examples(
+    found = raw.examples(
         str(pattern),
         image="image/encoded",
         label="image/class/label",
@@ -311,7 +311,7 @@ def test_a_file_that_is_cut_off_is_named(tmp_path):
     first = min(pattern.parent.glob("train*"))
     first.write_bytes(first.read_bytes()[:-7])
     with pytest.raises(UserError, match=f"{first} is cut off"):
-        list(corpus.read_records(str(first)))
+        list(raw.read_records(str(first)))
 
 
 def test_a_set_that_tfds_prepared_as_tfrecord_is_converted_once(pictures, tmp_path):
@@ -324,7 +324,7 @@ def test_a_set_that_tfds_prepared_as_tfrecord_is_converted_once(pictures, tmp_pa
             shutil.copy(path, old / name)
             continue
         with (old / name).open("wb") as file:
-            for record in corpus.read_records(str(path)):
+            for record in raw.read_records(str(path)):
                 file.write(struct.pack("<Q", len(record)) + b"\0\0\0\0" + record + b"\0\0\0\0")
     info = old / "dataset_info.json"
     info.write_text(info.read_text().replace("array_record", "tfrecord"))
@@ -340,7 +340,7 @@ def test_a_set_that_tfds_prepared_as_tfrecord_is_converted_once(pictures, tmp_pa
 
 def test_a_prepared_set_is_examined_again(pictures, tmp_path):
     out = prepared(pictures, tmp_path / "out")
-    examine = [sys.executable, "-m", "biggan_jax.data.examine", f"--in={out}"]
+    examine = [sys.executable, "-m", "biggan_jax.data.validate", f"--in={out}"]
     result = subprocess.run(examine, capture_output=True, text=True, timeout=120)
     assert result.returncode == 0 and "72 images in 3 classes, 24 to 24 a class" in result.stdout, result.stderr
     damage(out)
@@ -364,7 +364,7 @@ def test_imagenet_without_its_tars_is_refused(tmp_path):
 
 
 def test_a_large_folder_needs_few_files(tmp_path):
-    found = corpus.folder(make_folder(tmp_path / "p", each=10), held_out=0, per_part=7)
+    found = raw.folder(make_folder(tmp_path / "p", each=10), held_out=0, per_part=7)
     parts = found.splits["train"]
     assert sorted(len(part.paths) for part in parts) == [6, 6, 6, 6, 6]
     assert all(set(part.labels) == {0, 1, 2} for part in parts)
@@ -381,7 +381,8 @@ def test_the_command_it_prints_is_one_that_trains(size, pictures, tmp_path):
     check_config = """
 import sys
 from absl import flags
-from biggan_jax import cli, config as configs, data, main
+from biggan_jax import config as configs, data, main
+from biggan_jax.runtime import cli
 from biggan_jax.models import build_gan
 cli._parse(sys.argv)
 config = main.CONFIG.value
@@ -417,7 +418,7 @@ def test_names_that_are_no_text_and_what_is_passed_over_are_said(pictures, tmp_p
 
 def test_two_commands_do_not_make_one_set(pictures, tmp_path):
     out = tmp_path / "out"
-    found = corpus.folder(pictures, held_out=0, per_part=16)
+    found = raw.folder(pictures, held_out=0, per_part=16)
     with (
         shards._claimed(out, shards._fingerprint(found, "pictures", AS_IT_IS)),
         pytest.raises(UserError, match="another command is preparing"),
@@ -450,8 +451,8 @@ def test_what_is_no_example_is_named_and_what_is_no_tfrecord_refused(tmp_path):
     with path.open("wb") as file:
         for record in (b"\xffnonsense", good):
             file.write(struct.pack("<Q", len(record)) + b"\0\0\0\0" + record + b"\0\0\0\0")
-    items = list(corpus.Examples(str(path), "image/encoded", "image/class/label"))
+    items = list(raw.Examples(str(path), "image/encoded", "image/class/label"))
     assert items[0] == f"record 0 of {path}: no example" and items[1].label == 3
     path.write_bytes(b"this is a text file, of some length")
     with pytest.raises(UserError, match="is cut off, or not a TFRecord file"):
-        list(corpus.read_records(str(path)))
+        list(raw.read_records(str(path)))

@@ -14,7 +14,7 @@ from etils import epath
 from fsspec.implementations.memory import MemoryFileSystem
 
 from biggan_jax import data
-from biggan_jax.data import check, shards, tfds
+from biggan_jax.data import shards, stats, tfds
 from biggan_jax.types import UserError
 from tests.conftest import ROOT, tiny_config
 from tests.data import conftest
@@ -37,7 +37,7 @@ def config_of(folder, **changes):
 
 def rounds(config, start=0, stop=3, host=0, hosts=1, attempt=0):
     """The host's part of each round, read as training reads it."""
-    make = data.host_round(data.make_source(config), config, attempt, host, hosts)
+    make = data.host_batches(data.make_source(config), config, attempt, host, hosts)
     limit = config.data.unreadable_limit
     with data.read_ahead(make, lambda b: b, start, stop, workers=config.data.workers, limit=limit) as batches:
         return list(batches)
@@ -134,7 +134,7 @@ def test_a_shard_that_is_missing_is_named_at_once(made):
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_shard_that_goes_missing_stops_the_run(made, workers):
     config = config_of(made, **{"data.workers": workers})
-    make = data.host_round(data.make_source(config), config, 0)
+    make = data.host_batches(data.make_source(config), config, 0)
     gone = sorted(made.glob("*array_record*"))[2]
     gone.rename(made / "elsewhere")
     with (
@@ -175,7 +175,7 @@ np.savez(out, image=[b["image"] for b in seen], label=[b["label"] for b in seen]
 
 def test_two_real_processes_see_each_picture_once_an_epoch(made, tmp_path):
     """Nine rounds of eight are one epoch of 72. Each process notes what it saw; between them it is everything, once."""
-    from tests.test_multihost import free_port
+    from tests.runtime.test_distributed import free_port
 
     def run_two(start, stop, name):
         port = free_port()
@@ -214,10 +214,10 @@ def test_what_training_sees_of_a_set_is_said_and_kept(made, tmp_path, caplog):
 
 
 def test_a_set_of_another_maker_is_looked_at_by_a_sample(made):
-    (made / check.FILE).unlink()
-    found = check.look(data.make_source(config_of(made)), sample=10)
+    (made / stats.FILE).unlink()
+    found = stats.look(data.make_source(config_of(made)), sample=10)
     assert found["images"] == 10 and found["share_seen"] == 10 / 72 and found["width"][0] >= 40
-    assert "of a sample: 13.89% of the set" in check.lines(found)[0]
+    assert "of a sample: 13.89% of the set" in stats.lines(found)[0]
 
 
 @pytest.mark.parametrize(
@@ -233,11 +233,11 @@ def test_a_set_of_another_maker_is_looked_at_by_a_sample(made):
     ],
 )
 def test_training_that_cannot_be_meant_is_refused(found, sentence):
-    found = check.summary(**found)
+    found = stats.summary(**found)
     with pytest.raises(UserError, match=sentence):
-        check.refuse(found, conditional=True, batch_size=16, where="pictures")
+        stats.refuse(found, conditional=True, batch_size=16, where="pictures")
     if found["images"] >= 16:
-        check.refuse(found, conditional=False, batch_size=16, where="pictures")
+        stats.refuse(found, conditional=False, batch_size=16, where="pictures")
 
 
 def test_what_is_not_prepared_is_refused_in_a_sentence(config, tmp_path):
@@ -281,7 +281,7 @@ def test_a_set_may_be_prepared_from_and_to_an_object_store(pictures, made):
     there = {path.name: path.read_bytes() for path in out.iterdir()}
     here = {path.name: path.read_bytes() for path in made.iterdir()}
     assert there.keys() == here.keys()
-    assert all(there[name] == here[name] for name in here if name != check.FILE)  # Which knows the paths.
+    assert all(there[name] == here[name] for name in here if name != stats.FILE)  # Which knows the paths.
 
 
 def test_a_broken_run_of_records_is_a_broken_set(tmp_path):
@@ -335,13 +335,13 @@ def test_pixels_of_another_shape_are_unreadable(pictures, tmp_path):
 
 
 def test_a_sample_is_not_taken_for_the_whole(made):
-    found = check.summary([0, 1] * 20, ["a", "b", "c"], of=1000)
-    check.refuse(found, conditional=True, batch_size=500, where="x")
+    found = stats.summary([0, 1] * 20, ["a", "b", "c"], of=1000)
+    stats.refuse(found, conditional=True, batch_size=500, where="x")
     with pytest.raises(UserError, match="x has 1,000 images, fewer than one batch of 2,048"):
-        check.refuse(found, conditional=True, batch_size=2048, where="x")
+        stats.refuse(found, conditional=True, batch_size=2048, where="x")
     with pytest.raises(UserError, match="of 3 records of x not one can be read, as r1: bad"):
-        check.refuse(
-            check.summary([], ["a"], unreadable=["r1: bad", "r2", "r3"]), conditional=True, batch_size=1, where="x"
+        stats.refuse(
+            stats.summary([], ["a"], unreadable=["r1: bad", "r2", "r3"]), conditional=True, batch_size=1, where="x"
         )
 
 

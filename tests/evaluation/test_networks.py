@@ -10,7 +10,7 @@ from flax.traverse_util import flatten_dict
 from jax.sharding import NamedSharding, PartitionSpec
 
 from biggan_jax.convert import feature_networks
-from biggan_jax.data.source import Images, Reading
+from biggan_jax.data.dataset import Images, Reading
 from biggan_jax.evaluation import classifier, networks, weights
 from biggan_jax.evaluation.inception import Inception
 from biggan_jax.types import UserError

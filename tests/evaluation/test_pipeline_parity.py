@@ -5,9 +5,9 @@ import pytest
 from etils import epath
 
 from biggan_jax.convert import feature_networks
-from biggan_jax.data import embedded
-from biggan_jax.data.source import Images
-from biggan_jax.evaluation import content, weights
+from biggan_jax.data import builtin
+from biggan_jax.data.dataset import Images
+from biggan_jax.evaluation import fingerprint, weights
 from biggan_jax.evaluation.evaluator import Evaluator
 from biggan_jax.evaluation.inception import Inception
 from biggan_jax.evaluation.networks import open_network
@@ -21,7 +21,7 @@ COUNT = 64
 @pytest.fixture(scope="module")
 def both():
     """Real digits, and others with noise: near enough that precision and recall are neither 0 nor 1."""
-    digits = embedded.mnist5k(32, "train")
+    digits = builtin.mnist5k(32, "train")
     chosen = np.random.default_rng(0).permutation(len(digits))[: 2 * COUNT]
     real, fake = (digits.images[part] for part in np.split(chosen, 2))
     noise = np.random.default_rng(1).normal(0, 12, fake.shape)
@@ -36,7 +36,7 @@ def test_the_same_images_get_torch_fidelitys_scores(both, tmp_path, monkeypatch)
     arrays = oracle.drawn(weights.shapes_of(Inception()), feature_networks.inception_entry)
     path = epath.Path(tmp_path) / "inception.npz"
     np.savez(path, **arrays)
-    network, digest = open_network("inception-2015", inception=str(path)), content.digest_of(real)
+    network, digest = open_network("inception-2015", inception=str(path)), fingerprint.digest_of(real)
     mesh = make_mesh()
     reference = reference_of(real, digest, network, mesh, batch_size=16)
     ours = Evaluator(network, reference, "digits", digest, ("fid", "is", "kid", "prdc"), batch_size=16, mesh=mesh)

@@ -7,7 +7,7 @@ from PIL import Image
 from biggan_jax.evaluation import sweep
 from biggan_jax.evaluation.sweep import Point
 from biggan_jax.types import UserError
-from tests.evaluation.test_ledger import FID
+from tests.evaluation.test_results import FID
 
 POINTS = [
     Point(0.1, 30.0, 200.0, 2.0),

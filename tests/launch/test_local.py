@@ -1,4 +1,4 @@
-"""launch/local.sh: what it would run, and what it refuses; tests/test_multihost.py has what it does."""
+"""launch/local.sh: what it would run, and what it refuses; tests/runtime/test_distributed.py has what it does."""
 
 import os
 import shlex

@@ -121,6 +121,6 @@ def test_v_begins_as_that_of_the_first_u(params):
 
 
 def test_without_a_rule_nothing_is_normalised(params):
-    u = spectral.init(params, spectral.nothing, jax.random.key(0))
+    u = spectral.init(params, spectral.no_weights, jax.random.key(0))
     weights, _ = spectral.normalize(params, u)
     assert_identical(weights, params)

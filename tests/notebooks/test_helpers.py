@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from biggan_jax import notebook
+from biggan_jax.runtime.metric_writer import MetricWriter
+from biggan_jax.tools import notebook
 from biggan_jax.types import UserError
-from biggan_jax.writers import Writer
 
 
 def test_the_picture_of_a_run_changes_with_what_it_writes(tmp_path):
     seen = [notebook.picture(tmp_path)]
-    writer = Writer(tmp_path, start=0)
+    writer = MetricWriter(tmp_path, start=0)
     for step in (1, 2):
         writer.scalars(step, {"d_loss": 1.0 * step, "g_loss": 0.5, "images_per_second": 3.0})
         seen.append(notebook.picture(tmp_path))

@@ -1,0 +1,49 @@
+"""List the commands: `python -m biggan_jax`."""
+
+COMMANDS = {
+    "biggan-train": ("biggan_jax.main", "Train a GAN, or resume a training run."),
+    "biggan-sample": ("biggan_jax.sample", "Draw images from a checkpoint: a grid as .png, or arrays as .npz."),
+    "biggan-evaluate": (
+        "biggan_jax.evaluate",
+        "Compute FID, IS, KID, precision, recall and more, of a checkpoint or a file.",
+    ),
+    "biggan-demo": ("biggan_jax.demo", "Train on real digits in minutes, draw samples, evaluate them."),
+    "biggan-prepare": (
+        "biggan_jax.data.prepare",
+        "Convert a folder, ImageNet or TFRecords to a data set for training.",
+    ),
+    "biggan-sheets": (
+        "biggan_jax.tools.grids",
+        "Draw diagnostic grids: interpolations, truncations, classes, neighbours.",
+    ),
+    "biggan-edit": ("biggan_jax.tools.edit", "Mix classes, find and follow latent directions, invert a picture."),
+    "biggan-export": ("biggan_jax.tools.export", "Write samples as a folder or a data set, balanced by class."),
+    "biggan-explore": ("biggan_jax.tools.app", "Serve a local page that draws from a checkpoint."),
+    "biggan-stability": ("biggan_jax.stability", "Plot and explain a run's diagnostics; tell whether it is healthy."),
+    "biggan-plan": ("biggan_jax.plan", "Compile a training step for a TPU slice: memory, time, collectives."),
+    "biggan-convert": (
+        "biggan_jax.convert",
+        "Convert weights of other projects, in and out; change a model's classes.",
+    ),
+    "python -m biggan_jax.checkpoint": ("biggan_jax.checkpoint", "Compare two checkpoints, or verify one."),
+    "python -m biggan_jax.config": ("biggan_jax.config", "Compare two configs."),
+    "python -m biggan_jax.data.validate": (
+        "biggan_jax.data.validate",
+        "Read a prepared data set again and describe it.",
+    ),
+}
+"""Command to (module, what it does)."""
+
+
+def run() -> None:
+    """Print each command and its module with one line on what it does."""
+    width = max(map(len, COMMANDS))
+    print("Commands of biggan_jax; each has --help. Every one also runs as python -m MODULE.\n")
+    for command, (module, purpose) in COMMANDS.items():
+        print(f"  {command:{width}}  {purpose}")
+        if not command.startswith("python"):
+            print(f"  {'':{width}}  python -m {module}")
+
+
+if __name__ == "__main__":
+    run()

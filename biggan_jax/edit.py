@@ -1,0 +1,9 @@
+"""Old name of `python -m biggan_jax.tools.edit`, kept for one version."""
+
+import sys
+
+from biggan_jax.tools.edit.__main__ import run
+
+if __name__ == "__main__":
+    print("biggan_jax.edit is now biggan_jax.tools.edit; the old name goes in version 0.3", file=sys.stderr)
+    run()

@@ -1,0 +1,46 @@
+"""Owns penalties: functions of a network's raw weights, or of how its output varies with its input. Must not know optimisers."""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from biggan_jax.layers.spectral import group_by_shape, outputs_last
+from biggan_jax.types import Image, Logit, Params
+
+
+def orthogonal(params: Params, *, exclude: tuple[str, ...] = ("shared",)) -> jax.Array:
+    """The sum over weights of ||W^T W o (1 - I)||_F^2, W [in, out]: pairs of output filters should be orthogonal.
+
+    Brock et al. 2019, sec. 3.1, eq. 3. Of kernels and embeddings (an embedding's filters are its classes), not of biases
+    and gains, nor of G's shared class embedding, as BigGAN-PyTorch has it. On raw weights, before spectral norm.
+    """
+    weights = {path: weight for path, weight in _weights(params) if path[0] not in exclude}
+    groups = [jnp.stack([outputs_last(path, weights[path]) for path in paths]) for paths in group_by_shape(weights)]
+    return sum((jax.vmap(_squared_products)(group).sum() for group in groups), jnp.float32(0))
+
+
+def gradient_penalty(discriminate: Callable[[Image], Logit], x: Image) -> jax.Array:
+    """E ||grad_x D(x)||^2 / 2: R1, the zero-centred gradient penalty, where x are real images (Mescheder et al. 2018)."""
+    # An image's logit depends on that image alone, so the gradient of the sum holds the gradient of each.
+    grads = jax.grad(lambda x: discriminate(x).sum())(x)
+    return jnp.mean(jnp.sum(jnp.square(grads), (1, 2, 3))) / 2
+
+
+def _squared_products(weight: jax.Array) -> jax.Array:
+    """The sum of squared products of all pairs of different columns of the matrix [..., in, out]."""
+    dot = lambda axes: jnp.tensordot(weight, weight, (axes, axes), precision=jax.lax.Precision.HIGHEST)
+    *inputs, outputs = range(weight.ndim)
+    if weight.size >= weight.shape[-1] ** 2:
+        return jnp.sum(jnp.square(dot(inputs) * (1 - jnp.eye(weight.shape[-1]))))
+    # ||W^T W|| = ||W W^T||, of which the latter is the smaller: G's first layer has 20 inputs and 24,576 outputs. More columns
+    # than dimensions cannot be orthogonal, so the difference keeps its digits.
+    lengths = jnp.sum(jnp.square(weight), axis=inputs)
+    return jnp.sum(jnp.square(dot([outputs]))) - jnp.sum(jnp.square(lengths))
+
+
+def _weights(params: Params):
+    for path, weight in jax.tree_util.tree_leaves_with_path(params):
+        names = tuple(entry.key for entry in path)
+        if names[-1] in ("kernel", "embedding"):
+            yield names, weight

@@ -1,0 +1,1 @@
+"""What a training run needs from the machine: processes, signals, files, logs."""

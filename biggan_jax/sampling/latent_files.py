@@ -1,0 +1,60 @@
+"""Owns the files that samples go to and latents come from: .npz of arr_0, z, y and their truncation. Must not know their use."""
+
+import numpy as np
+from etils import epath
+from numpy.typing import ArrayLike
+
+from biggan_jax.config import choose
+from biggan_jax.gan import GAN
+from biggan_jax.latents import TRUNCATIONS
+from biggan_jax.runtime.files import atomic_write, read_npz
+from biggan_jax.sampling.sampler import Sampler
+from biggan_jax.types import UserError
+
+
+def read_latents(path: epath.PathLike, gan: GAN) -> tuple[np.ndarray, np.ndarray, tuple[float, str | None] | None]:
+    """z float32 [N, dim_z], y int32 [N] or float32 [N, num_classes], and their truncation, (threshold, kind), if the file says one.
+
+    Raises UserError if they are not there, or not of this model.
+    """
+    arrays = read_npz(path)
+    if not arrays.keys() >= {"z", "y"}:
+        raise UserError(f"{path} has the arrays {', '.join(arrays)}; z and y are needed")
+    z, y = arrays["z"], arrays["y"]
+    if z.ndim != 2 or z.shape[1] != gan.dim_z or not len(z) or y.ndim == 0 or len(y) != len(z):
+        raise UserError(
+            f"{path}: z {list(z.shape)} and y {list(y.shape)}; this model takes z [N, {gan.dim_z}] and y [N]"
+        )
+    if z.dtype.kind not in "fiu" or not np.isfinite(z).all():
+        raise UserError(f"{path}: z holds values that are not finite numbers")
+    truncation = None
+    if "truncation" in arrays:
+        threshold, kind = arrays["truncation"], str(arrays.get("truncation_kind", "")) or None
+        if threshold.shape or threshold.dtype.kind not in "fiu" or not 0 < threshold < np.inf:
+            raise UserError(f"{path}: its truncation is not a finite number greater than 0")
+        if kind is not None:
+            choose(TRUNCATIONS, f"{path}: truncation_kind", kind)
+        truncation = float(threshold), kind
+    z = z.astype(np.float32)
+    if y.ndim == 2 and y.shape[1] == gan.num_classes and y.dtype.kind in "fiu" and np.isfinite(y).all():
+        return z, y.astype(np.float32), truncation
+    last = max(gan.num_classes, 1) - 1
+    if y.ndim != 1 or y.dtype.kind not in "iu" or y.min() < 0 or y.max() > last:
+        raise UserError(f"{path}: y must be classes 0 to {last}, or mixtures [N, {gan.num_classes}]")
+    return z, y.astype(np.int32), truncation
+
+
+def write_samples(
+    path: epath.Path, sampler: Sampler, z: np.ndarray, y: np.ndarray, *, floats: bool = False, **also
+) -> None:
+    """Images (arr_0: uint8, or float32 in [-1, 1] if `floats`), z, y, the sampler's truncation, and what else there is."""
+    if sampler.truncation:
+        also |= {"truncation": sampler.truncation.threshold, "truncation_kind": sampler.truncation.kind}
+    draw = sampler.floats if floats else sampler.images
+    write_arrays(path, arr_0=draw(z, y), z=z, y=y, **also)
+
+
+def write_arrays(path: epath.Path, **arrays: ArrayLike) -> None:
+    """An .npz, whole or not at all."""
+    with atomic_write(path) as unfinished, open(unfinished, "wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # Its stub has allow_pickle in their way.

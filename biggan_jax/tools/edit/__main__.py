@@ -1,0 +1,259 @@
+"""The editing command, on a trained G's latents:
+
+python -m biggan_jax.tools.edit --do=mix --checkpoint=DIR --y="3 - 5 + 8" [--z="a.npz:0 - b.npz:3 + 0.5*c.npz:1"] --out=mix
+python -m biggan_jax.tools.edit --do=find --checkpoint=DIR --attribute=slant|--latents=a.npz --labels=a.csv --out=slant
+python -m biggan_jax.tools.edit --do=move --checkpoint=DIR --direction=slant.npz [--latents=a.npz] --out=moved
+python -m biggan_jax.tools.edit --do=invert --checkpoint=DIR --picture=cat.jpg [--class=281] --out=cat
+
+Each writes OUT.png, to look at, and OUT.npz, which `sample --latents=OUT.npz` reads (that of `find` is the direction).
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from absl import flags
+from etils import epath
+
+from biggan_jax.checkpoint import TrainedGenerator
+from biggan_jax.config import choose
+from biggan_jax.data import picture
+from biggan_jax.runtime import cli
+from biggan_jax.sampling import flags as sampling_flags
+from biggan_jax.sampling import latent_files, pictures
+from biggan_jax.sampling.sampler import Sampler
+from biggan_jax.tools.edit import arithmetic, captions, classes, directions, expressions, inputs, inversion
+from biggan_jax.tools.edit.attributes import ATTRIBUTES
+from biggan_jax.types import UserError
+
+DO = flags.DEFINE_string("do", None, "What: mix, find, move, invert.")
+OUT = flags.DEFINE_string("out", None, "Names two files, OUT.png and OUT.npz, with or without either's suffix.")
+Y = flags.DEFINE_string("y", None, "mix: a sum of classes, by id or name, such as '207 - 281 + 0.5*3'.")
+Z = flags.DEFINE_string("z", None, "mix: a sum of latents, FILE.npz:ROW. Without --y, classes are summed likewise.")
+RESCALE = flags.DEFINE_bool("rescale", False, "mix: makes the sum of latents as long as its terms are in the mean.")
+NUM = flags.DEFINE_integer("num", None, "mix, move: samples, default 6; find: from how many, default 2000.", 1)
+CLASS = flags.DEFINE_string("class", None, "find, move, invert: only this class, by id or name. Default: any.")
+LATENTS = flags.DEFINE_string("latents", None, "find, move: an .npz with z and y, instead of drawing them.")
+ATTRIBUTE = flags.DEFINE_string(
+    "attribute", None, f"find: measured on the samples themselves: {', '.join(ATTRIBUTES)}."
+)
+LABELS = flags.DEFINE_string("labels", None, "find: a 0 or 1, or a score, for each of --latents: .npz, .csv or .txt.")
+DIRECTION = flags.DEFINE_string("direction", None, "move: the .npz that `find` wrote.")
+BY = flags.DEFINE_float("by", 3.0, "find, move: how far along the direction, both ways; z's standard deviation is 1.")
+COLUMNS = flags.DEFINE_integer("columns", 7, "find, move: steps from -by to +by.", 2)
+PICTURE = flags.DEFINE_string("picture", None, "invert: an image file; its central square counts.")
+CANDIDATES = flags.DEFINE_integer("candidates", 128, "invert: latents drawn, of which the best are moved.", 1)
+RESTARTS = flags.DEFINE_integer("restarts", 8, "invert: how many are moved.", 1)
+STEPS = flags.DEFINE_integer("steps", 300, "invert: of Adam.", 1)
+PRIOR = flags.DEFINE_float("prior", 0.0, "invert: weight of z's own likelihood beside the picture, such as 0.01.", 0.0)
+
+OWN = {
+    "mix": ("y", "z", "num", "rescale"),
+    "find": ("num", "class", "latents", "attribute", "labels", "by", "columns"),
+    "move": ("num", "class", "latents", "direction", "by", "columns"),
+    "invert": ("class", "picture", "candidates", "restarts", "steps", "prior"),
+}
+"""The flags that each understands, beside the sampler's."""
+
+SHOWN = 6
+"""Rows of a strip, and samples of a mixture, unless more are asked for."""
+
+
+def main() -> None:
+    if not (DO.value and sampling_flags.CHECKPOINT.value and OUT.value):
+        raise UserError("--do, --checkpoint and --out are needed, such as --do=mix --checkpoint=runs/demo --out=mix")
+    own = choose(OWN, "--do", DO.value)
+    for name in sorted({flag for known in OWN.values() for flag in known} - set(own)):
+        if flags.FLAGS[name].present:
+            raise UserError(f"--{name} means nothing with --do={DO.value}")
+    out = epath.Path(OUT.value)
+    out = out.with_suffix("") if out.suffix in (".png", ".npz") else out
+    if not out.parent.exists():
+        raise UserError(f"--out={out}: the folder {out.parent} does not exist")
+    check()
+    try:
+        {"mix": mix, "find": find, "move": move, "invert": invert}[DO.value](sampling_flags.load(), out)
+    except OSError as error:
+        raise UserError(f"--out={out} cannot be written: {error}") from error
+    print(f"in {out}.png and {out}.npz")
+
+
+def check() -> None:
+    """What can be wrong with the flags together."""
+    if DO.value == "mix" and not (Y.value or Z.value):
+        raise UserError("--do=mix needs --y, --z or both, such as --y='3 - 5 + 8'")
+    if DO.value == "mix" and Z.value and NUM.value:
+        raise UserError("--z is one latent; --num goes without it")
+    if DO.value == "find" and bool(ATTRIBUTE.value) == bool(LABELS.value):
+        raise UserError("--do=find needs --attribute or --labels, not both, such as --attribute=brightness")
+    if LABELS.value and not LATENTS.value:
+        raise UserError("--labels belong to samples: give those with --latents, an .npz as `sample` writes it")
+    if LATENTS.value and (NUM.value or CLASS.value):
+        raise UserError("--latents says which samples; --num and --class go without it")
+    if ATTRIBUTE.value:
+        choose(ATTRIBUTES, "--attribute", ATTRIBUTE.value)
+    if not math.isfinite(BY.value):
+        raise UserError(f"--by={BY.value} must be finite, such as 3")
+    if DO.value == "move" and not DIRECTION.value:
+        raise UserError("--do=move needs --direction, an .npz that --do=find wrote")
+    if DO.value == "invert" and not PICTURE.value:
+        raise UserError("--do=invert needs --picture, an image file")
+    if RESTARTS.value > CANDIDATES.value:
+        raise UserError(f"--restarts={RESTARTS.value} are chosen among --candidates={CANDIDATES.value}; give no more")
+
+
+def mix(trained: TrainedGenerator, out: epath.Path) -> None:
+    weights, terms = class_sum(trained) if Y.value else (None, [])
+    if Z.value:
+        mix_latents(trained, out, weights)
+    else:
+        mix_classes(trained, out, weights, terms)
+
+
+def class_sum(trained: TrainedGenerator) -> tuple[np.ndarray, list[tuple[str, int]]]:
+    """The weights over classes that --y means, and its terms' names and classes."""
+    factors, names = zip(*expressions.terms(Y.value), strict=True)
+    ids = [class_id(trained, name) for name in names]
+    weights = arithmetic.class_weights(list(zip(factors, ids, strict=True)), trained.gan.num_classes)
+    return weights, list(zip(names, ids, strict=True))
+
+
+def mix_classes(trained: TrainedGenerator, out: epath.Path, weights: np.ndarray, terms: list[tuple[str, int]]) -> None:
+    """A row for each class, of the same latents, and one for the sum."""
+    sampler = sampling_flags.ready(trained, sampling_flags.truncation_of(trained))
+    z = sampler.latents(NUM.value or SHOWN, sampling_flags.SEED.value)
+    y = np.repeat(weights[None], len(z), axis=0)
+    rows = [sampler.images(z, np.full(len(z), label, np.int32)) for _, label in terms] + [sampler.images(z, y)]
+    show(out, rows, [[name] for name, _ in terms] + [[Y.value]])
+    latent_files.write_samples(npz(out), sampler, z, y)
+
+
+def mix_latents(trained: TrainedGenerator, out: epath.Path, weights: np.ndarray | None) -> None:
+    """The latents, then their sum, in a row; of the class that is asked for, else of their own, summed likewise."""
+    gan = trained.gan
+    factors, names = zip(*expressions.terms(Z.value), strict=True)
+    places = [inputs.row_of(name) for name in names]
+    files = {path: latent_files.read_latents(path, gan) for path, _ in places}
+    for name, (path, row) in zip(names, places, strict=True):
+        if row >= len(files[path][0]):
+            raise UserError(f"--z: {name}: {path} has rows 0 to {len(files[path][0]) - 1}")
+    z = np.stack([files[path][0][row] for path, row in places])
+    y = np.stack([classes.as_weights(files[path][1], gan.num_classes)[row] for path, row in places])
+    if weights is not None:
+        y[:] = weights
+    total = arithmetic.weighted_sum(factors, z)
+    longer = np.linalg.norm(total) / np.linalg.norm(z, axis=1).mean()
+    print(f"the sum of z is {longer:.2f} times as long as its terms{', and made as long' if RESCALE.value else ''}")
+    z = np.concatenate([z, [arithmetic.rescaled(total, z) if RESCALE.value else total]])
+    y = np.concatenate([y, [arithmetic.weighted_sum(factors, y) if weights is None else weights]])
+    stored = {files[path][2] for path, _ in places}
+    if len(stored) > 1 and sampling_flags.TRUNCATION.value is None:
+        raise UserError(
+            "--z: these latents were drawn with different truncations; say by --truncation which one the sum is drawn with"
+        )
+    sampler = sampling_flags.ready(trained, sampling_flags.truncation_or(stored.pop(), trained))
+    show(out, [sampler.images(z, y)], [[*names, "the sum"]])
+    latent_files.write_samples(npz(out), sampler, z[-1:], y[-1:])
+
+
+def find(trained: TrainedGenerator, out: epath.Path) -> None:
+    """The direction, and a strip along it."""
+    sampler, z, y = samples(trained, 2000)
+    measure = ATTRIBUTES.get(ATTRIBUTE.value)
+    scores = measure(sampler.images(z, y)) if measure else inputs.read_scores(LABELS.value, len(z))
+    found = directions.find(z, directions.as_labels(scores, y), sampling_flags.SEED.value)
+    what = ATTRIBUTE.value or LABELS.value
+    print(f"{what}: held-out accuracy {found.accuracy:.3f}, chance {found.chance:.3f}, of {len(z)} samples")
+    strip(out, sampler, z[:SHOWN], y[:SHOWN], found.vector, ATTRIBUTE.value)
+    also: dict[str, Any] = {"attribute": ATTRIBUTE.value or "", "accuracy": found.accuracy, "chance": found.chance}
+    latent_files.write_arrays(npz(out), direction=found.vector, **also)
+
+
+def move(trained: TrainedGenerator, out: epath.Path) -> None:
+    """Samples moved along a direction that was found, a row each."""
+    vector, attribute = inputs.read_direction(DIRECTION.value, trained.gan)
+    sampler, z, y = samples(trained, SHOWN)
+    z = strip(out, sampler, z, y, vector, attribute)
+    latent_files.write_samples(npz(out), sampler, z.reshape(-1, z.shape[-1]), np.repeat(y, z.shape[1], axis=0))
+
+
+def samples(trained: TrainedGenerator, usual: int) -> tuple[Sampler, np.ndarray, np.ndarray]:
+    """The sampler, and z and y: those of --latents, else drawn, of --class or of all classes in turn."""
+    if LATENTS.value:
+        z, y, stored = latent_files.read_latents(LATENTS.value, trained.gan)
+        return sampling_flags.ready(trained, sampling_flags.truncation_or(stored, trained)), z, y
+    label = class_id(trained, CLASS.value) if CLASS.value else None
+    sampler = sampling_flags.ready(trained, sampling_flags.truncation_of(trained))
+    num = NUM.value or usual
+    y = np.arange(num) % max(trained.gan.num_classes, 1) if label is None else np.full(num, label)
+    return sampler, sampler.latents(num, sampling_flags.SEED.value), y.astype(np.int32)
+
+
+def strip(
+    out: epath.Path, sampler: Sampler, z: np.ndarray, y: np.ndarray, vector: np.ndarray, attribute: str | None
+) -> np.ndarray:
+    """Draws a row for each sample, moved from -by to +by, prints attributes by column, and returns z [N, columns, dim_z]."""
+    z, steps = directions.moved(z, vector, BY.value, COLUMNS.value)
+    n, columns, dim_z = z.shape
+    images = sampler.images(z.reshape(-1, dim_z), np.repeat(y, columns, axis=0))
+    print("along it:  " + " ".join(f"{step:+8.2f}" for step in steps))
+    shown = {}
+    for name in [attribute] if attribute in ATTRIBUTES else ATTRIBUTES:
+        shown[name] = ATTRIBUTES[name](images).reshape(n, columns).mean(0)
+        print(f"{name:10} " + " ".join(f"{value:8.3f}" for value in shown[name]))
+    words = [f"{step:+.1f}" for step in steps]
+    if attribute in shown:
+        words = [f"{word}: {value:.2f}" for word, value in zip(words, shown[attribute], strict=True)]
+    show(out, [*images.reshape(n, columns, *images.shape[1:])], [[]] * (n - 1) + [words])
+    return z
+
+
+def invert(trained: TrainedGenerator, out: epath.Path) -> None:
+    """What was looked for, what each restart found, and how near that is."""
+    target = read_picture(PICTURE.value, trained.gan.generator.resolution)
+    label = class_id(trained, CLASS.value) if CLASS.value else None
+    sampler = sampling_flags.ready(trained, sampling_flags.truncation_of(trained))
+    found = inversion.invert(
+        sampler,
+        target,
+        label=label,
+        seed=sampling_flags.SEED.value,
+        candidates=CANDIDATES.value,
+        restarts=RESTARTS.value,
+        steps=STEPS.value,
+        prior=PRIOR.value,
+    )
+    loss, db = found.began
+    print(f"loss {loss:.4f} to {found.loss[0]:.4f}, PSNR {db:.1f} to {found.psnr[0]:.1f} dB")
+    show(out, [np.stack([target, *found.images])], [["picture", *(f"{value:.1f} dB" for value in found.psnr)]])
+    latent_files.write_samples(npz(out), sampler, found.z[:1], found.y[:1], loss=found.loss[:1], psnr=found.psnr[:1])
+
+
+def read_picture(path: str, resolution: int) -> np.ndarray:
+    """The central square of an image file at that resolution, uint8."""
+    try:
+        pixels = picture.decode(epath.Path(path).read_bytes(), upright=True)
+    except (OSError, picture.UnreadableError) as error:
+        raise UserError(f"--picture={path} cannot be read: {error}") from error
+    return picture.resize(picture.square(pixels), resolution, "area")
+
+
+def class_id(trained: TrainedGenerator, name: str) -> int:
+    return classes.id_of(name, trained.gan.num_classes, lambda: classes.names_of(trained.config))
+
+
+def show(out: epath.Path, rows: Sequence[np.ndarray], words: Sequence[Sequence[str]]) -> None:
+    pictures.save_png(f"{out}.png", captions.sheet(rows, words), least_width=0)
+
+
+def npz(out: epath.Path) -> epath.Path:
+    return epath.Path(f"{out}.npz")
+
+
+def run() -> None:
+    cli.run(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,55 @@
+"""Owns what comes from users' files besides latents: labels, and directions. Must not know what is done with them."""
+
+import numpy as np
+from etils import epath
+
+from biggan_jax.gan import GAN
+from biggan_jax.runtime.files import read_npz
+from biggan_jax.types import UserError
+
+
+def row_of(name: str) -> tuple[str, int]:
+    """FILE.npz:ROW as file and row; without :ROW it is the first."""
+    path, _, row = name.rpartition(":")
+    return (path, int(row)) if path and row.isdecimal() else (name, 0)
+
+
+def read_scores(path: str, count: int) -> np.ndarray:
+    """A number for each sample, float [count]: the array `labels` of an .npz, or the last column of a .csv or .txt.
+
+    A first line that ends in no number is taken for a heading. Raises UserError if there are not as many, or not numbers.
+    """
+    try:
+        if epath.Path(path).suffix == ".npz":
+            scores = read_npz(path)["labels"].astype(np.float64)
+        else:
+            last = [line.split(",")[-1].strip() for line in epath.Path(path).read_text().splitlines() if line.strip()]
+            scores = np.array(last[1:] if last and not _is_number(last[0]) else last, np.float64)
+    except (OSError, KeyError, ValueError) as error:
+        raise UserError(f"{path} is no .npz with an array `labels`, nor text with a number a line: {error}") from error
+    if scores.shape != (count,) or not np.isfinite(scores).all():
+        raise UserError(f"{path} must hold a finite number for each of {count} samples, but holds {list(scores.shape)}")
+    return scores
+
+
+def read_direction(path: str, gan: GAN) -> tuple[np.ndarray, str]:
+    """The direction [dim_z], of length one, and its attribute: a name, or empty."""
+    try:
+        arrays = read_npz(path)
+        vector, attribute = arrays["direction"].astype(np.float32), str(arrays.get("attribute", ""))
+    except (OSError, KeyError, ValueError) as error:
+        raise UserError(f"{path} is not an .npz with an array `direction`: {error}") from error
+    length = np.linalg.norm(vector)
+    if vector.shape != (gan.dim_z,) or not np.isfinite(length) or not length:
+        raise UserError(
+            f"{path}: direction {list(vector.shape)} must be [{gan.dim_z}] for this model, finite and not 0"
+        )
+    return vector / length, attribute
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

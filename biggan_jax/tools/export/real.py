@@ -1,0 +1,51 @@
+"""Owns what a real set lacks: how many images each class has, and what classes are called. Must not know G."""
+
+import contextlib
+import re
+from collections.abc import Sequence
+
+import ml_collections
+import numpy as np
+from etils import epath
+
+from biggan_jax.data import make_source, tfds
+from biggan_jax.data.dataset import Images, Source
+from biggan_jax.data.picture import UnreadableError
+from biggan_jax.data.records import Records
+from biggan_jax.runtime.progress import track
+
+
+def real_set(config: ml_collections.ConfigDict, which: str) -> Source:
+    """The set in the folder `which`, or, for `own`, what the config trained on."""
+    if which == "own":
+        return make_source(config)
+    form = tfds.checked_of(epath.Path(which)).get("form", {})
+    config = config.copy_and_resolve_references()
+    config.data.update(name="tfds", dataset="", dir=which, resize=form.get("resize", config.data.resize))
+    return tfds.open_tfds(config, "train")
+
+
+def labels_of(source: Source) -> np.ndarray:
+    """The label of each image that has one, int [N]; no picture is decoded."""
+    if isinstance(source, Images):
+        return source.labels
+    assert isinstance(source, Records)
+    labels = []
+    for number in track(range(len(source)), "labels"):
+        with contextlib.suppress(UnreadableError):
+            labels.append(source.label(source.example(number)))
+    return np.array(labels)
+
+
+def lacking(labels: np.ndarray, classes: int) -> np.ndarray:
+    """How many images each class has fewer than the largest, int [classes]."""
+    counts = np.bincount(labels, minlength=classes)
+    return counts.max() - counts
+
+
+def folder_names(names: Sequence[str], classes: int) -> list[str]:
+    """The names, if each can name a folder of its own, else ids, of equally many digits, so that they sort by number."""
+    plain = [n for n in names if re.fullmatch(r"[^./][^/]*", n) and n.isprintable() and len(n.encode()) <= 255]
+    if len(set(plain)) == classes:
+        return plain
+    return [f"{label:0{len(str(classes - 1))}d}" for label in range(classes)]

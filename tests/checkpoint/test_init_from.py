@@ -1,0 +1,90 @@
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from biggan_jax.checkpoint import Checkpoints, init_from
+from biggan_jax.models import build_gan
+from biggan_jax.state import init_state
+from biggan_jax.train_step import polyak_average
+from biggan_jax.types import UserError
+from tests.conftest import assert_identical, tiny_config
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """(folder, state) of a run at step 7 whose every array is something of its own."""
+    config = tiny_config()
+    shapes = jax.eval_shape(lambda: init_state(build_gan(config), 0))
+    rng = np.random.default_rng(0)
+    state = jax.tree.map(lambda s: rng.integers(1, 100, s.shape).astype(s.dtype), shapes).replace(step=np.int32(7))
+    folder = tmp_path_factory.mktemp("stored")
+    checkpoints = Checkpoints(folder, keep=1)
+    checkpoints.save(jax.tree.map(jax.numpy.asarray, state), config)
+    checkpoints.close()
+    return str(folder), state
+
+
+@pytest.fixture(scope="module")
+def fresh():
+    return jax.jit(lambda: init_state(build_gan(tiny_config()), 3))()
+
+
+def begin(config, folder, fresh):
+    gan = build_gan(config)
+    fresh = fresh.replace(
+        generator=fresh.generator.replace(opt_state=gan.g_optimizer.init(fresh.generator.params)),
+        discriminator=fresh.discriminator.replace(opt_state=gan.d_optimizer.init(fresh.discriminator.params)),
+    )
+    return fresh, init_from.begin(fresh, init_from.load(gan, folder))
+
+
+def test_players_slots_and_average_come_along_and_the_count_of_rounds_does_not(config, stored, fresh):
+    folder, state = stored
+    fresh, ours = begin(config, folder, fresh)
+    assert_identical(ours.generator, state.generator)
+    assert_identical(ours.discriminator, state.discriminator)
+    assert_identical(ours.ema_params, state.ema_params)
+    assert int(ours.step) == 0 and int(ours.seed) == 3
+
+
+def test_another_optimiser_starts_anew(config, stored, fresh):
+    folder, state = stored
+    config.optimizer.b1 = 0.5
+    fresh, ours = begin(config, folder, fresh)
+    assert_identical(ours.generator.params, state.generator.params)
+    assert_identical(ours.generator.opt_state, fresh.generator.opt_state)
+
+
+def test_the_average_goes_on_from_the_one_that_came_along():
+    import runpy
+
+    from biggan_jax.config import config_path
+
+    get_config = runpy.run_path(str(config_path("finetune")))["get_config"]
+    import biggan_jax.config as configs
+
+    c = tiny_config()
+    c.ema.start = 20_000
+    get_config.__globals__["of_run"] = lambda workdir: configs.from_json(configs.to_json(c))
+    gan = dataclasses.replace(build_gan(get_config("anywhere")), ema_decay=0.9)
+    average = polyak_average(gan, np.int32(0), {"w": np.float32(10)}, {"w": np.float32(0)})
+    assert float(average["w"]) == pytest.approx(9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"ch": 8}, "in this config .*; take the networks of that run with --config=finetune:DIR"),
+        (
+            {"num_classes": 12},
+            r"is \[10, .*\], in this config \[12, .*change its classes first: python -m biggan_jax.convert",
+        ),
+        ({"spectral_eval": "stored"}, "is missing, in this config"),
+    ],
+)
+def test_other_networks_are_refused_with_what_would_work(config, stored, changes, sentence):
+    config.model.update(changes)
+    with pytest.raises(UserError, match=sentence):
+        init_from.load(build_gan(config), stored[0])

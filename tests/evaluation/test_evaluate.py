@@ -1,0 +1,161 @@
+"""The judging command as a user meets it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from biggan_jax.checkpoint import Checkpoints, load_generator
+from biggan_jax.models import build_gan
+from biggan_jax.sampling import sampler
+from biggan_jax.state import init_state
+from tests.conftest import tiny_config, untrained_run
+from tests.runtime.test_distributed import environment, free_port
+from tests.test_commands import refused, run
+
+OPTIONS = "--network=classifier", "--num=40", "--passes=2", "--reference=test", "--reference_count=60", "--batch_size=2"
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """A run on real digits, though untrained."""
+    c = tiny_config()
+    c.data.name = "mnist5k"
+    return untrained_run(tmp_path_factory.mktemp("judged") / "run", c)
+
+
+def without(*names):
+    """OPTIONS but for those."""
+    return [option for option in OPTIONS if not option.startswith(tuple(f"--{name}=" for name in names))]
+
+
+def records(folder, name="scores.jsonl"):
+    return [json.loads(line) for line in (folder / name).read_text().splitlines()]
+
+
+def test_a_checkpoint_is_judged_once_by_each_protocol(copy):
+    result = run("evaluate", f"--checkpoint={copy}", *OPTIONS)
+    assert result.returncode == 0, result.stderr
+    assert "not comparable with Inception FID" in result.stdout and "Frechet distance" in result.stdout
+    again = run("evaluate", f"--checkpoint={copy}", *OPTIONS, "--all")
+    assert again.stdout == result.stdout and len(records(copy)) == 1
+    more = run("evaluate", f"--checkpoint={copy}", *OPTIONS, "--scores=fid,intra_fid")
+    assert more.returncode == 0, more.stderr
+    first, second = records(copy)
+    assert first["step"] == 0 and first["scores"]["class_agreement"] < 0.5
+    assert first["scores"].keys() > {"frechet_distance", "inception_score", "kernel_distance", "precision", "coverage"}
+    assert second["judged"] == ["intra_fid"], "what was known is not judged again"
+    assert second["protocol"] == first["protocol"] and "Frechet distance in class" in more.stdout
+    other = run("evaluate", f"--checkpoint={copy}", *OPTIONS, "--truncation=0.5", "--scores=fid")
+    assert "truncation resample 0.5" in other.stdout
+    assert (copy / "scores.md").read_text().count("| step |") == 2
+
+
+def test_a_sweep_draws_its_curve_and_goes_on_where_it_stopped(copy):
+    sweep = "--truncation-sweep=0.5:1.0:2"
+    result = run("evaluate", f"--checkpoint={copy}", *OPTIONS, sweep)
+    assert result.returncode == 0, result.stderr
+    assert "no truncation" in result.stdout and "best distance" in result.stdout
+    assert len(list(copy.glob("truncation_sweep-0-classifier-*.png"))) == 1
+    lines = records(copy, "truncation_sweep.jsonl")
+    assert [line["protocol"]["truncation"] for line in lines] == ["resample 0.5", "resample 1", "none"]
+    (copy / "truncation_sweep.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines[:2]))
+    assert run("evaluate", f"--checkpoint={copy}", *OPTIONS, sweep).stdout == result.stdout
+    again = records(copy, "truncation_sweep.jsonl")
+    assert [line["scores"] for line in again] == [line["scores"] for line in lines]
+    assert [line["time"] for line in again[:2]] == [line["time"] for line in lines[:2]]
+
+
+@pytest.mark.slow
+def test_a_file_of_samples_gets_the_scores_of_the_checkpoint_that_made_it(copy, tmp_path):
+    """40 samples, balanced: by `sample` in order of classes, by `evaluate` in turn, with other z; so those are handed over."""
+    samples, latents = tmp_path / "samples.npz", tmp_path / "latents.npz"
+    drawn = sampler.ready(load_generator(copy), statistics="running")
+    np.savez(latents, z=drawn.latents(40), y=np.arange(40, dtype=np.int32) % 10)
+    shared = f"--checkpoint={copy}", "--statistics=running"
+    assert run("sample", *shared, f"--latents={latents}", f"--out={samples}").returncode == 0
+    assert run("evaluate", *shared, *without("passes")).returncode == 0
+    result = run("evaluate", f"--npz={samples}", "--config=quickstart", *without("num", "passes"))
+    assert result.returncode == 0, result.stderr
+    (of_samples,) = records(tmp_path)
+    of_checkpoint = records(copy)[-1]
+    assert of_checkpoint["protocol"]["statistics"] == "running"
+    for name, figure in of_samples["scores"].items():
+        # Images may differ by one level where rounding falls on another side.
+        assert figure == pytest.approx(of_checkpoint["scores"][name], rel=1e-2, abs=0.03), name
+
+
+@pytest.mark.slow
+def test_watching_judges_what_is_there_and_what_comes_until_the_run_is_at_its_end(tmp_path):
+    c = tiny_config()
+    c.data.name, c.num_steps = "mnist5k", 2
+    state = jax.jit(lambda: init_state(build_gan(c), 0))()
+    for folder, step in ((tmp_path / "run", 1), (tmp_path / "later", 2)):
+        checkpoints = Checkpoints(folder, keep=1)
+        checkpoints.save(state.replace(step=np.int32(step)), c)
+        checkpoints.close()
+    options = f"--checkpoint={tmp_path / 'run'}", *OPTIONS, "--scores=fid", "--watch", "--watch_every=0.1"
+    command = [sys.executable, "-m", "biggan_jax.evaluate", *options]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
+        lines = iter(watching.stdout.readline, "")
+        assert any(line.startswith("|    1 |") for line in lines), "the first is judged, and it goes on"
+        os.rename(tmp_path / "later" / "checkpoints" / "2", tmp_path / "run" / "checkpoints" / "2")
+        assert any(line.startswith("|    2 |") for line in lines)
+        assert watching.wait(60) == 0
+    assert [r["step"] for r in records(tmp_path / "run")] == [1, 2]
+
+
+@pytest.mark.slow
+def test_two_hosts_judge_as_one_and_the_first_alone_writes(copy, tmp_path):
+    options = f"--checkpoint={copy}", *without("passes"), "--statistics=running", f"--out={tmp_path}"
+    cluster = "--multihost", f"--coordinator=localhost:{free_port()}", "--num_processes=2"
+    command = [sys.executable, "-m", "biggan_jax.evaluate", *options, *cluster]
+    both = [subprocess.Popen([*command, f"--process_id={i}"], env=environment()) for i in range(2)]
+    assert [process.wait(300) for process in both] == [0, 0]
+    (together,) = records(tmp_path)
+    assert run("evaluate", *options[:-1], f"--out={tmp_path / 'one'}").returncode == 0
+    (alone,) = records(tmp_path / "one")
+    assert together["protocol"] == alone["protocol"]
+    for name, figure in alone["scores"].items():
+        assert together["scores"][name] == pytest.approx(figure, rel=1e-2, abs=0.03), name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "one of --checkpoint and --npz is needed"),
+        (["--npz=a.npz"], "a.npz is not an .npz of arrays"),
+        (["--npz=a.npz", "--all"], "--all has no meaning here"),
+        (["--checkpoint=COPY", "--truncation_kind=std"], "--truncation_kind has no meaning here"),
+        (["--checkpoint=COPY", "--network=classifier", "--config=digits"], "--config has no meaning here"),
+        (["--checkpoint=nowhere", "--network=classifier", "--all"], "no checkpoints in nowhere/checkpoints"),
+        (["--npz=UNLABELLED", "--reference=UNLABELLED"], "inception-2015 needs its weights"),
+        (
+            ["--npz=UNLABELLED", "--config=quickstart", "--network=classifier", "--scores=agreement"],
+            "does not know the classes of these samples, or they have none",
+        ),
+        (
+            ["--npz=LARGER", "--config=quickstart", "--network=classifier"],
+            "is fitted at 16 pixels, and the samples have 20",
+        ),
+        (["--checkpoint=nowhere", "--network=classifier"], "no checkpoint at"),
+        (["--checkpoint=COPY"], "inception-2015 needs its weights: --inception=PATH"),
+        (["--checkpoint=COPY", "--network=classifier", "--scores=fdi"], "did you mean fid"),
+        (["--checkpoint=COPY", "--network=classifier", "--truncation-sweep=0:1:5"], "is not LOW:HIGH:COUNT"),
+        (
+            ["--checkpoint=COPY", "--network=classifier", "--reference=nowhere.npz"],
+            "nowhere.npz is not an .npz of arrays",
+        ),
+    ],
+)
+def test_a_mistake_is_one_sentence(copy, tmp_path, arguments, sentence):
+    files = {"COPY": copy, "UNLABELLED": tmp_path / "unlabelled.npz", "LARGER": tmp_path / "larger.npz"}
+    for name, size in (("UNLABELLED", 16), ("LARGER", 20)):
+        np.savez(files[name], arr_0=np.zeros((4, size, size, 3), np.uint8))
+    for name, path in files.items():
+        arguments = [argument.replace(name, str(path)) for argument in arguments]
+    refused(run("evaluate", *arguments), sentence)

@@ -1,0 +1,43 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from biggan_jax import data, sharding
+from biggan_jax.evaluation import online
+from biggan_jax.evaluation.networks import FeatureNetwork, Outputs
+from biggan_jax.models import build_gan
+from biggan_jax.state import init_state
+from biggan_jax.train import state_layout
+from tests.conftest import tiny_config
+
+
+@pytest.fixture(scope="module")
+def scored():
+    """(gan, state, the score's function) on eight devices, by a network whose features are brightnesses of 16 parts."""
+
+    def apply(params, images):
+        parts = images.astype(jnp.float32).reshape(len(images), 4, 4, 4, 4, 3).mean((2, 4, 5)).reshape(len(images), 16)
+        return Outputs(parts, parts[:, :10])
+
+    bright = FeatureNetwork("bright", "0", "none", "", "data", {}, apply)
+    config, mesh = tiny_config(), sharding.make_mesh()
+    gan = build_gan(config, mesh)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(online, "open_network", lambda *_, **__: bright)
+        options = {"network": "classifier", "inception": "", "num": 64, "seed": 0}
+        score = online.score_in_training(data.make_source(config), mesh, **options)
+    return gan, jax.jit(lambda: init_state(gan, 0), out_shardings=state_layout(gan))(), score
+
+
+def shifted(params):
+    return params | {"conv_out": params["conv_out"] | {"bias": params["conv_out"]["bias"] + 1}}
+
+
+def test_the_score_is_that_of_the_averaged_generator_and_repeats(scored):
+    gan, state, score = scored
+    first = score(gan, state)
+    assert np.isfinite(first) and first > 0 and score(gan, state) == first
+    live = state.replace(generator=state.generator.replace(params=shifted(state.generator.params)))
+    assert score(gan, live) == first
+    assert score(gan, state.replace(ema_params=shifted(state.ema_params))) > 1.2 * first

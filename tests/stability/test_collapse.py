@@ -1,0 +1,141 @@
+"""What train() does when its guard trips."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from biggan_jax import checkpoint
+from biggan_jax.runtime import jsonl
+from biggan_jax.stability import monitor, schedule
+from biggan_jax.stability.recovery import CollapseError
+from biggan_jax.stability.rules import Verdict
+from biggan_jax.stability.signals import Probe
+from biggan_jax.train import train
+from tests.conftest import tiny_config
+from tests.test_commands import run
+from tests.test_train import TINY
+
+
+@pytest.fixture
+def looked_at(monkeypatch):
+    """A tiny config of six rounds, with a look, though not a real one, at each, and a checkpoint every second."""
+    monkeypatch.setattr(schedule, "look", lambda gan, state, images: Probe({"attempt": state.attempt}, {}))
+    c = tiny_config()
+    c.num_steps, c.stability.every, c.checkpoint_keep = 6, 1, 9
+    return c
+
+
+@pytest.fixture
+def collapses_at_5(monkeypatch):
+    """The guard trips at step 5 of attempt 0, and never again."""
+
+    def judge(records, expected, ignored, rules):
+        last = records[-1]
+        if last["step"] == 5 and last["signals"]["attempt"] == 0 and "diversity" not in ignored:
+            return Verdict(5, 3, "diversity", 0.1, 0.3, "all samples are one")
+        return None
+
+    monkeypatch.setattr(monitor, "judge", judge)
+    monkeypatch.setattr(monitor, "well", lambda records, rules: records[-1]["step"] <= 3)
+
+
+def events(workdir):
+    return [json.loads(line) for line in (workdir / "monitor.jsonl").read_text().splitlines()]
+
+
+def test_a_collapse_stops_the_run_and_says_what_is_kept(looked_at, collapses_at_5, tmp_path):
+    with pytest.raises(CollapseError, match="all samples are one; step 2 is kept from before"):
+        train(looked_at, tmp_path)
+    assert events(tmp_path)[0]["action"] == "stop"
+    assert checkpoint.checkpoint_steps(tmp_path)[0] == 2
+    with pytest.raises(CollapseError, match="all samples are one"):
+        train(looked_at, tmp_path)
+
+
+def test_an_ignored_collapse_is_told_once(looked_at, collapses_at_5, tmp_path):
+    looked_at.stability.on_collapse = "ignore"
+    assert train(looked_at, tmp_path)
+    assert [event["action"] for event in events(tmp_path)] == ["ignored"]
+    assert checkpoint.find(tmp_path).name == "6"
+
+
+def test_a_rollback_goes_on_with_other_latents_and_data(looked_at, collapses_at_5, tmp_path):
+    looked_at.stability.on_collapse = "rollback"
+    assert train(looked_at, tmp_path)
+    assert [(e["action"], e["checkpoint"]) for e in events(tmp_path)] == [("rollback", 2)]
+    lines = jsonl.read(tmp_path, "metrics")
+    assert [(r.get("attempt", 0), r["step"]) for r in lines] == [(0, s) for s in range(1, 6)] + [
+        (1, s) for s in range(3, 7)
+    ]
+    losses = {(r.get("attempt", 0), r["step"]): r["d_loss"] for r in lines}
+    assert losses[0, 3] != losses[1, 3]
+
+
+@pytest.mark.slow
+def test_a_rollback_ends_in_the_same_bits_wherever_it_is_broken_off(looked_at, collapses_at_5, tmp_path):
+    looked_at.stability.on_collapse = "rollback"
+    assert train(looked_at, tmp_path / "unbroken")
+    looked_at.num_steps = 4  # Before the collapse.
+    assert train(looked_at, tmp_path / "broken")
+    looked_at.num_steps = 6
+    assert train(looked_at, tmp_path / "broken")
+    assert checkpoint.compare(tmp_path / "unbroken", tmp_path / "broken") == []
+    shutil.rmtree(tmp_path / "broken" / "checkpoints" / "6")  # After it.
+    assert train(looked_at, tmp_path / "broken")
+    assert checkpoint.compare(tmp_path / "unbroken", tmp_path / "broken") == []
+    assert len(events(tmp_path / "broken")) == 1
+    shutil.rmtree(tmp_path / "broken" / "checkpoints" / "6")  # Before its first checkpoint.
+    shutil.rmtree(tmp_path / "broken" / "checkpoints" / "4")
+    assert train(looked_at, tmp_path / "broken")
+    assert checkpoint.compare(tmp_path / "unbroken", tmp_path / "broken") == []
+
+
+@pytest.mark.slow
+def test_rounds_that_are_not_finite_end_the_run_with_status_3_and_name_the_weights(tmp_path):
+    command = [sys.executable, "-m", "biggan_jax.main", f"--config={TINY}", f"--workdir={tmp_path}"]
+    command += ["--config.optimizer.d_lr=1e38", "--config.num_steps=1000", "--config.stability.nonfinite_limit=3"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 3, done.stderr
+    assert re.search(r"update after update, in [3-5] rounds, was not finite: D's ", done.stderr), done.stderr
+    assert "Traceback" not in done.stderr
+    assert events(tmp_path)[0]["signal"] == "nonfinite"
+
+
+@pytest.mark.slow
+def test_the_demo_s_recipe_with_a_rate_of_50_times_ends_with_status_3_and_keeps_what_was_before(tmp_path):
+    """The true looks and rules, of a run that is good, and then is not."""
+    good, bad = tmp_path / "good", tmp_path / "bad"
+    options = [
+        "--config=quickstart",
+        "--config.score.every=0",
+        "--config.sample_every=0",
+        "--config.stability.every=10",
+    ]
+    options += ["--config.checkpoint_every=10", "--config.checkpoint_keep=2"]
+    done = run("main", f"--workdir={good}", *options, "--config.num_steps=60", limit=1200, XLA_FLAGS="")
+    assert done.returncode == 0, done.stderr
+    harm = [f"--config.init_from={good}", "--config.optimizer.d_lr=0.04", "--config.num_steps=100"]
+    done = run("main", f"--workdir={bad}", *options, *harm, limit=1200, XLA_FLAGS="")
+    assert done.returncode == 3, done.stderr
+    assert (event := events(bad)[0])["signal"] == "d_sigma" and event["step"] <= 40
+    assert "the singular values of D's weights explode" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+def test_true_looks_and_scores_are_recorded_before_what_they_saw_is_saved_and_the_best_is_kept(config, tmp_path):
+    config.num_steps, config.checkpoint_keep = 8, 1
+    config.stability.every, config.score.every, config.score.num = 1, 2, 64
+    assert train(config, tmp_path)
+    looks = jsonl.read(tmp_path, "stability")
+    assert [look["step"] for look in looks] == list(range(9))
+    scores = {look["step"]: look["signals"]["score"] for look in looks if "score" in look["signals"]}
+    assert scores.keys() == {2, 4, 6, 8}
+    best = min(scores, key=lambda step: (scores[step], -step))
+    kept = checkpoint.checkpoint_steps(tmp_path)
+    assert {best, 8} <= set(kept) and len(kept) <= 3
+    assert {"d_held_out", "pixel_diversity", "d_sigma"} <= looks[0]["signals"].keys()
+    assert len(looks[0]["singular"]["generator"]) == len(looks[8]["singular"]["generator"]) > 5

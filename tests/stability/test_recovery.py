@@ -1,0 +1,145 @@
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from biggan_jax.checkpoint import Checkpoints
+from biggan_jax.models import build_gan
+from biggan_jax.stability import recovery
+from biggan_jax.stability.recovery import CollapseError
+from biggan_jax.stability.rules import Verdict
+from biggan_jax.state import init_state
+
+VERDICT = Verdict(7, 4, "diversity", 0.1, 0.3, "samples of one class are nearly equal")
+
+
+@pytest.fixture(scope="module")
+def state():
+    from tests.conftest import tiny_config
+
+    return jax.jit(lambda: init_state(build_gan(tiny_config()), 0))()
+
+
+@pytest.fixture
+def run(config, tmp_path, state):
+    """(config, checkpoints, workdir): steps 2, 4, 6 saved, of which two are kept in rotation."""
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    for step, score in ((2, 9.0), (4, 20.0), (6, 30.0)):
+        checkpoints.save(state.replace(step=np.int32(step)), config, score=score)
+    yield config, checkpoints, tmp_path
+    checkpoints.close()
+
+
+def handle(run, attempt=0):
+    return recovery.handle(VERDICT, attempt, *run, write=True)
+
+
+def settle(run):
+    return recovery.recover(*run, write=True)
+
+
+def events(workdir):
+    return [json.loads(line) for line in (workdir / "guard.jsonl").read_text().splitlines()]
+
+
+def test_the_checkpoint_before_the_onset_and_the_best_outlive_rotation(run, state):
+    config, checkpoints, workdir = run
+    event = handle(run)
+    assert (event["action"], event["checkpoint"], event["best"]) == ("stop", 4, 2)
+    for step in (8, 10, 12):
+        checkpoints.save(state.replace(step=np.int32(step)), config)
+    assert checkpoints.steps() == [2, 4, 10, 12]
+    assert events(workdir) == [json.loads(json.dumps(event))]
+
+
+def test_a_run_that_was_stopped_is_stopped_again_and_says_how_to_go_on(run):
+    handle(run)
+    with pytest.raises(
+        CollapseError, match=r"collapsed: samples of one class .* step 4 is kept .*on_collapse=rollback"
+    ):
+        settle(run)
+    assert CollapseError.status == 3
+
+
+def test_a_run_that_was_stopped_goes_back_once_the_config_says_so(run):
+    config, checkpoints, workdir = run
+    handle(run)
+    config.stability.on_collapse = "rollback"
+    assert settle(run) == 1
+    assert checkpoints.steps() == [2, 4]
+    assert [event["action"] for event in events(workdir)] == ["stop", "rollback"]
+    assert settle(run) == 1, "once is enough"
+
+
+def test_a_run_that_was_stopped_goes_on_where_it_is_once_the_config_says_so(run):
+    config, checkpoints, _ = run
+    handle(run)
+    config.stability.on_collapse = "ignore"
+    assert settle(run) == 0 and checkpoints.steps() == [2, 4, 6]
+    assert recovery.ignored(run[2]) == set()
+    config.stability.on_collapse = "stop"
+    assert settle(run) == 0, "the verdict has had its effect"
+
+
+def test_a_rollback_that_was_broken_off_is_completed_and_what_came_after_it_stays(run, state):
+    config, checkpoints, _ = run
+    config.stability.on_collapse = "rollback"
+    assert handle(run)["action"] == "rollback"
+    assert settle(run) == 1 and checkpoints.latest_step() == 4
+    checkpoints.save(state.replace(step=np.int32(6), attempt=np.int32(1)), config)
+    assert settle(run) == 1 and checkpoints.latest_step() == 6
+
+
+def test_where_no_checkpoint_is_from_before_a_run_stops_and_loses_nothing(run):
+    config, checkpoints, _ = run
+    config.stability.on_collapse = "rollback"
+    event = recovery.handle(VERDICT._replace(onset=1), 0, config, checkpoints, run[2], write=True)
+    assert (event["action"], event["checkpoint"]) == ("stop", None)
+    with pytest.raises(
+        CollapseError, match="step 2 has the best score, in checkpoints/2; .*on_collapse=ignore from the latest"
+    ):
+        settle(run)
+    assert checkpoints.steps() == [2, 4, 6]
+
+
+def test_where_no_checkpoint_is_at_all_the_run_starts_anew(config, tmp_path):
+    checkpoints = Checkpoints(tmp_path, keep=2)
+    config.stability.on_collapse = "rollback"
+    event = recovery.handle(VERDICT, 0, config, checkpoints, tmp_path, write=True)
+    assert (event["action"], event["checkpoint"]) == ("rollback", None)
+    assert recovery.recover(config, checkpoints, tmp_path, write=True) == 1
+    checkpoints.close()
+
+
+def test_a_stop_that_was_cured_is_not_heard_again(run, state):
+    """The checkpoints that had collapsed were deleted by hand; the run goes past where it had collapsed."""
+    config, checkpoints, workdir = run
+    handle(run)
+    checkpoints.discard_after(2, "aside")
+    assert settle(run) == 0
+    checkpoints.save(state.replace(step=np.int32(8)), config)
+    assert settle(run) == 0
+    assert [event["action"] for event in events(workdir)] == ["stop", "resumed"]
+
+
+def test_no_more_rollbacks_than_allowed(run):
+    config = run[0]
+    config.stability.on_collapse, config.stability.rollbacks = "rollback", 2
+    assert [handle(run, attempt)["action"] for attempt in (0, 1, 2)] == ["rollback", "rollback", "stop"]
+
+
+def test_an_ignored_verdict_is_recorded_but_one_that_nothing_can_be_learnt_after_stops(run):
+    config, _, workdir = run
+    config.stability.on_collapse = "ignore"
+    assert handle(run)["action"] == "ignored" and settle(run) == 0 and recovery.ignored(workdir) == {"diversity"}
+    nonfinite = VERDICT._replace(signal="nonfinite")
+    assert recovery.handle(nonfinite, 0, *run, write=True)["action"] == "stop"
+
+
+def test_an_attempt_changes_d_as_the_config_says_and_only_in_force(config):
+    config.stability.rollback_d_lr, config.stability.rollback_d_steps = 0.5, 1
+    rate, steps = config.optimizer.d_lr, config.d_steps
+    in_force = recovery.config_of_attempt(config, 2)
+    assert (in_force.optimizer.d_lr, in_force.d_steps) == (rate / 4, steps + 2)
+    assert (config.optimizer.d_lr, config.d_steps) == (rate, steps)

@@ -1,0 +1,75 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from biggan_jax import penalties
+from biggan_jax.gan import GAN
+from biggan_jax.losses import LOSSES
+
+RNG = np.random.default_rng(0)
+normal = lambda *shape: RNG.standard_normal(shape).astype(np.float32)
+
+
+@pytest.fixture
+def params():
+    return {
+        "shared": {"embedding": normal(10, 4)},
+        "conv": {"kernel": normal(3, 3, 2, 5), "bias": normal(5)},
+        "wide": {"kernel": normal(3, 40)},
+        "embed": {"embedding": normal(10, 6)},
+        "attention": {"gamma": np.float32(2)},
+    }
+
+
+def off_diagonal(rows):
+    gram = rows @ rows.T
+    return gram - np.diag(np.diag(gram))
+
+
+def test_it_is_the_sum_of_squared_products_of_different_filters(params):
+    filters = params["conv"]["kernel"].reshape(-1, 5).T, params["wide"]["kernel"].T, params["embed"]["embedding"]
+    expected = sum((off_diagonal(rows.astype(np.float64)) ** 2).sum() for rows in filters)
+    assert float(penalties.orthogonal(params)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_orthogonal_filters_of_any_length_cost_nothing():
+    kernel = np.diag([1.0, 5.0, 0.1]).astype(np.float32)
+    assert float(penalties.orthogonal({"linear": {"kernel": kernel}})) == 0
+
+
+@pytest.mark.parametrize("factor", [4.0, 2.0])
+def test_its_gradient_is_the_factor_times_the_product_with_the_weights(params, factor):
+    gan = GAN(None, None, 4, 10, LOSSES["hinge"], None, None, ortho_factor=factor)
+    grads = jax.grad(gan.weight_penalty)(params, 0.1)
+    rows = params["conv"]["kernel"].reshape(-1, 5).T
+    expected = 0.1 * factor * off_diagonal(rows) @ rows
+    np.testing.assert_allclose(grads["conv"]["kernel"].reshape(-1, 5).T, expected, rtol=1e-4, atol=1e-4)
+    rows = params["wide"]["kernel"].T
+    expected = 0.1 * factor * off_diagonal(rows) @ rows
+    np.testing.assert_allclose(grads["wide"]["kernel"].T, expected, rtol=1e-4, atol=1e-4)
+    assert not np.any(grads["shared"]["embedding"]) and not np.any(grads["conv"]["bias"])
+
+
+def test_of_a_wide_matrix_only_the_small_product_is_made():
+    jaxpr = jax.make_jaxpr(penalties.orthogonal)({"linear": {"kernel": np.ones((20, 3000), np.float32)}})
+    assert "3000,3000" not in str(jaxpr) and "20,20" in str(jaxpr)
+
+
+def test_the_gradient_penalty_is_half_the_mean_squared_length_of_each_images_gradient():
+    a = jnp.asarray(normal(4, 4, 3))
+    x = jnp.asarray(normal(2, 4, 4, 3))
+    discriminate = lambda x: jnp.square(jnp.einsum("bhwc,hwc->b", x, a))
+    scores = np.einsum("bhwc,hwc->b", x, a)
+    expected = np.mean([np.sum((2 * s * np.asarray(a)) ** 2) for s in scores]) / 2
+    assert float(penalties.gradient_penalty(discriminate, x)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_it_has_a_gradient_with_respect_to_the_network_through_attention_and_pooling(game):
+    gan, state = game
+    x = jnp.asarray(normal(2, 16, 16, 3))
+    y, key = jnp.array([0, 1]), jax.random.key(0)
+    penalty = lambda p: penalties.gradient_penalty(lambda x: gan.discriminate(p, x, y, key), x)
+    grads = jax.jit(jax.grad(penalty))(state.discriminator.params)
+    assert np.isfinite(jax.tree.leaves(jax.tree.map(jnp.sum, grads))).all()
+    assert float(jnp.abs(grads["linear"]["kernel"]).max()) > 0

@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+
+from biggan_jax.tools.edit.classes import as_weights, id_of
+from biggan_jax.types import UserError
+
+NAMES = lambda: ("cat", "dog")
+
+
+def test_a_class_is_found_by_id_without_its_data():
+    assert id_of("1", 2, lambda: pytest.fail("names were read")) == 1
+
+
+def test_a_class_is_found_by_name():
+    assert id_of("dog", 2, NAMES) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "classes", "sentence"),
+    [
+        ("2", 2, "class 2 is out of range: this model has classes 0 to 1"),
+        ("cats", 2, "class 'cats' is not known; did you mean 'cat'"),
+        ("zebra", 2, "give an id from 0 to 1"),
+        ("0+1", 2, "give an id from 0 to 1, with spaces around [+] and - in a sum"),
+        ("0", 0, "this model is unconditional"),
+    ],
+)
+def test_a_class_that_is_not_there_is_refused(name, classes, sentence):
+    with pytest.raises(UserError, match=sentence):
+        id_of(name, classes, NAMES)
+
+
+def test_labels_become_weights_and_weights_stay():
+    weights = as_weights(np.array([2, 0]), 3)
+    assert weights.tolist() == [[0, 0, 1], [1, 0, 0]]
+    np.testing.assert_array_equal(as_weights(weights * 2, 3), weights * 2)
+    assert as_weights(np.array([0, 0]), 0).shape == (2, 0)

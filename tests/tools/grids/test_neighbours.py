@@ -1,0 +1,97 @@
+import dataclasses
+import types
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from biggan_jax.data.dataset import Images
+from biggan_jax.evaluation.networks import Outputs
+from biggan_jax.tools.grids.neighbours import features, nearest, neighbours, pixels
+from biggan_jax.types import UserError
+
+
+def random_images(count, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, 8, 8, 3), dtype=np.uint8)
+
+
+REAL = Images(random_images(23), np.zeros(23, np.int32), 1)
+SAMPLES = random_images(4, seed=1)
+
+
+def network():
+    """Features are means over the picture's rows, with weights of their own."""
+    apply = lambda params, images: Outputs(
+        images.astype(jnp.float32).mean(1).reshape(len(images), -1) * params["by"], None
+    )
+    return types.SimpleNamespace(name="rows", params={"by": np.float32(2)}, apply=apply)
+
+
+def by_hand(place, samples, real, k):
+    distances = np.linalg.norm(place(samples)[:, None] - place(real), axis=-1)
+    order = distances.argsort(1)[:, :k]
+    return np.take_along_axis(distances, order, 1), order
+
+
+def levels(x):
+    return x.reshape(len(x), -1).astype(np.float64) / np.sqrt(8 * 8 * 3)
+
+
+def test_the_nearest_by_batches_are_those_of_all_at_once():
+    """Batches of 5, of which the last is filled up."""
+    found = nearest([pixels(), features(network())], SAMPLES, REAL, 3, batch_size=5)
+    for near, place in zip(found, (levels, lambda x: x.mean(1).reshape(len(x), -1) * 2), strict=True):
+        distance, number = by_hand(place, SAMPLES, REAL.images, 3)
+        np.testing.assert_array_equal(near.number, number)
+        # float32 sums of a few hundred squares.
+        np.testing.assert_allclose(near.distance, distance, rtol=1e-5)
+        assert not near.mirrored.any()
+
+
+def test_mirrored_the_nearest_are_those_of_all_at_once():
+    (near,) = nearest([pixels()], SAMPLES, REAL, 3, mirror=True, batch_size=5)
+    straight, turned = (
+        np.linalg.norm(levels(x)[:, None] - levels(REAL.images), axis=-1) for x in (SAMPLES, SAMPLES[:, :, ::-1])
+    )
+    number = np.minimum(straight, turned).argsort(1)[:, :3]
+    np.testing.assert_array_equal(near.number, number)
+    np.testing.assert_array_equal(near.mirrored, np.take_along_axis(turned < straight, number, 1))
+    np.testing.assert_allclose(near.distance, np.take_along_axis(np.minimum(straight, turned), number, 1), rtol=1e-5)
+
+
+def test_a_copy_is_found_no_distance_away_and_so_is_a_mirrored_one():
+    samples = np.stack([REAL.images[11], REAL.images[5][:, ::-1]])
+    sheet = neighbours(samples, ["a", "b"], REAL, [pixels()], 2, mirror=True)
+    assert [row[1] for row in sheet.captions] == ["0.00", "0.00"]
+    np.testing.assert_array_equal(sheet.images[:, 1], samples)
+    (plain,) = nearest([pixels()], samples, REAL, 2)
+    assert plain.distance[0, 0] == 0 < plain.distance[1, 0], "unless asked for, mirror images do not count"
+
+
+def test_beside_each_sample_stand_its_nearest_in_each_space_with_their_distances():
+    sheet = neighbours(SAMPLES, list("abcd"), REAL, [pixels(), features(network())], 2)
+    assert sheet.images.shape == (4, 5, 8, 8, 3)
+    np.testing.assert_array_equal(sheet.images[:, 0], SAMPLES)
+    distance, number = by_hand(levels, SAMPLES, REAL.images, 2)
+    np.testing.assert_array_equal(sheet.images[:, 1:3], REAL.images[number])
+    assert [row[:3] for row in sheet.captions] == [["", *(f"{d:.2f}" for d in row)] for row in distance]
+    assert sheet.columns == ["sample", "nearest by pixels", "", "nearest by rows", ""]
+    assert sheet.column_breaks == [1, 3]
+
+
+def test_each_image_is_read_once_in_batches():
+    read = []
+
+    @dataclasses.dataclass(frozen=True)
+    class Counted(Images):
+        def read(self, numbers, across):
+            read.append(len(numbers))
+            return super().read(numbers, across)
+
+    nearest([pixels(), features(network())], SAMPLES, Counted(REAL.images, REAL.labels, 1), 2, batch_size=5)
+    assert read == [5] * 5
+
+
+def test_more_neighbours_than_images_are_refused():
+    with pytest.raises(UserError, match="of 23 training images there are no 24 nearest"):
+        nearest([pixels()], SAMPLES, REAL, 24)
