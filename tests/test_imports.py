@@ -20,7 +20,7 @@ ORDER = [
     ["sampling.statistics"],
     ["checkpoint", "data", "runtime.metric_writer", "runtime.interrupt", "runtime.preemption", "runtime.distributed"],
     ["sampling.sampler", "convert", "hooks", "tools.notebook", "runtime.workdir_lock", "stability"],
-    ["evaluation", "sampling.latent_files", "sampling.flags", "runtime.flags"],
+    ["evaluation", "sampling.latent_files", "sampling.flags", "runtime.flags", "runtime.supervised"],
     ["tools.grids", "tools.edit", "train", "evaluation.flags"],
     ["main", "sample", "evaluate", "demo", "plan", "tools.export", "tools.app"],
     ["__main__", "sheets", "edit", "export", "explore"],

@@ -1,0 +1,70 @@
+import contextlib
+import os
+import signal
+
+import pytest
+
+from biggan_jax.runtime import distributed
+from biggan_jax.runtime.supervised import supervised
+from biggan_jax.types import UserError
+
+LOCK = "running.json"
+
+
+def test_a_job_holds_the_lock_until_its_callbacks_have_run(tmp_path):
+    order = []
+    with supervised(tmp_path / "run") as job:
+        assert not job.owned and not (tmp_path / "run").exists()
+        assert job.lock_workdir() and job.owned
+        job.check()
+        job.at_exit(lambda: order.append(("first", (tmp_path / "run" / LOCK).exists())))
+        job.at_exit(lambda: order.append(("second", (tmp_path / "run" / LOCK).exists())))
+    assert order == [("second", True), ("first", True)]
+    assert not (tmp_path / "run" / LOCK).exists()
+
+
+def test_a_second_job_on_a_workdir_is_refused(tmp_path):
+    with supervised(tmp_path) as first, supervised(tmp_path) as second:
+        assert first.lock_workdir()
+        with pytest.raises(UserError, match="in use by another run"):
+            second.lock_workdir()
+
+
+def test_a_signal_stops_the_job_after_the_step(tmp_path):
+    with supervised(tmp_path) as job:
+        assert not job.should_stop()
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert job.should_stop()
+
+
+def test_a_signal_ends_the_wait_for_the_lock(tmp_path):
+    (tmp_path / LOCK).touch()
+    with supervised(tmp_path) as job:
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert not job.lock_workdir() and not job.owned
+        job.check()
+    assert (tmp_path / LOCK).read_text() == ""
+
+
+def test_errors_are_explained_before_callbacks_run(tmp_path):
+    @contextlib.contextmanager
+    def explain():
+        try:
+            yield
+        except OSError as error:
+            raise UserError("explained") from error
+
+    order = []
+    with pytest.raises(UserError, match="explained"), supervised(tmp_path, explain_errors=explain()) as job:
+        job.at_exit(lambda: order.append("callback"))
+        raise OSError
+    assert order == ["callback"]
+
+
+def test_a_lost_peer_ends_the_process_before_callbacks(tmp_path, monkeypatch):
+    order = []
+    monkeypatch.setattr(distributed, "exit_without_barrier", lambda *_: order.append("exit"))
+    with pytest.raises(RuntimeError), supervised(tmp_path) as job:
+        job.at_exit(lambda: order.append("callback"))
+        raise RuntimeError
+    assert order == ["exit", "callback"]
