@@ -1,17 +1,17 @@
-"""How the pages of this folder become a site: `make docs`. They are written to be read on a forge as they are; see `to_forge`."""
+"""Sphinx configuration for `make docs`. The pages are written for a forge; see `link_source`."""
 
 import os
 import pathlib
 import re
 
-os.environ.setdefault("JAX_PLATFORMS", "cpu")  # Building documents needs no accelerator.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")  # The site needs no accelerator.
 
 import biggan_jax
 
 DOCS = pathlib.Path(__file__).parent
 ROOT = DOCS.parent
-FORGE = "https://github.com/OWNER/biggan_jax"
-"""Where the source will be; OWNER is not decided yet. Notebooks and README have the same placeholder."""
+REPOSITORY = os.environ.get("REPOSITORY", "").rstrip("/")
+"""Address of the repository on a forge, to which links to source files lead. Without one they become plain text."""
 
 project = "biggan_jax"
 author = "The biggan_jax authors"
@@ -25,7 +25,7 @@ html_title = "biggan_jax"
 html_static_path = ["_static"]
 html_css_files = ["wide.css"]
 
-myst_heading_anchors = 4  # The anchors of headings are a forge's.
+myst_heading_anchors = 4  # The anchors of headings on a forge.
 myst_links_external_new_tab = False
 toc_object_entries = False
 autodoc_member_order = "bysource"
@@ -33,26 +33,28 @@ autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 default_role = "code"  # Docstrings put names between single backticks.
 nitpicky = True
-nitpick_ignore_regex = [
-    (".*", "(?!biggan_jax).*")
-]  # Only our own names must be there: others' inventories need a network.
-linkcheck_ignore = [f"{FORGE}.*", "http://localhost.*", "http://127.*"]
-linkcheck_anchors = False  # Forges draw them by script.
+nitpick_ignore_regex = [(".*", "(?!biggan_jax).*")]  # Inventories of other projects need a network.
+linkcheck_ignore = ["http://localhost.*", "http://127.*"]
+linkcheck_anchors = False  # Forges render anchors by script.
 
-LINK = re.compile(r"(?<!!)(\[[^\]]*\]\()(?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?\)")
+LINK = re.compile(r"(?<!!)\[([^\]]*)\]\((?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
 
-def to_forge(app, page, source):
-    """Links to what is no page of the site, code above all, lead to the forge."""
+def link_source(app, page, source):
+    """Point links to files that are no pages, such as source code, to REPOSITORY."""
 
-    def moved(match):
-        target = (DOCS / match[2]).resolve()
-        if target.parent == DOCS and target.suffix == ".md":
+    def replacement(match):
+        text, target, anchor = match.groups()
+        path = (DOCS / target).resolve()
+        if path.parent == DOCS and path.suffix == ".md":
             return match[0]
-        return f"{match[1]}{FORGE}/{'tree' if target.is_dir() else 'blob'}/main/{target.relative_to(ROOT)}{match[3] or ''})"
+        if not REPOSITORY:
+            return text
+        kind = "tree" if path.is_dir() else "blob"
+        return f"[{text}]({REPOSITORY}/{kind}/main/{path.relative_to(ROOT)}{anchor or ''})"
 
-    source[0] = LINK.sub(moved, source[0])
+    source[0] = LINK.sub(replacement, source[0])
 
 
 def setup(app):
-    app.connect("source-read", to_forge)
+    app.connect("source-read", link_source)

@@ -1,8 +1,9 @@
-"""What the pages say, taken apart: code, links, headings. Written for the tests beside it."""
+"""Parse the pages: code blocks, links, headings and commands, for the tests in this folder."""
 
 import re
 from typing import NamedTuple
 
+from biggan_jax.__main__ import COMMANDS
 from tests.conftest import ROOT
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -11,10 +12,11 @@ SHOWN = [page for page in PAGES if page == ROOT / "README.md" or page.parent.nam
 FENCE = re.compile(r"^```(?P<language>[^\n]*)\n(?P<text>.*?)^```$", re.M | re.S)
 REASON = re.compile(r"<!-- not run: ([^\n]+) -->\n\Z")
 COMMAND = re.compile(r"\b(python3? -m biggan_jax|biggan-[a-z]+ --|pip install|make [a-z]|launch/\w+\.s)")
+MODULES = {command: module.removeprefix("biggan_jax.") for command, (module, _) in COMMANDS.items()}
 
 
 class Block(NamedTuple):
-    """Code between fences; `reason` says why no test runs it, if it says so."""
+    """A code block; `reason` says why no test runs it, if the page says so."""
 
     language: str
     text: str
@@ -39,12 +41,12 @@ def blocks(page):
 
 
 def prose(page):
-    """The page without code between fences."""
+    """The page without code blocks."""
     return FENCE.sub("", page.read_text())
 
 
 def links(page):
-    """(what is linked to, its anchor) of each link and picture that is not on another site."""
+    """(target, anchor) of each link and picture within the repository."""
     text = re.sub(r"`[^`\n]*`", "", prose(page))
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if not re.match(r"[a-z]+:", target):
@@ -52,14 +54,15 @@ def links(page):
 
 
 def anchors(page):
-    """Those of a forge: a heading in lower case, spaces to hyphens, without punctuation."""
+    """The anchors that a forge makes: headings in lower case, without punctuation, spaces as hyphens."""
     headings = re.findall(r"^#+ +(.+)$", prose(page), re.M)
     plain = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading) for heading in headings]
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in plain}
 
 
 def commands(page):
-    """(module of biggan_jax, the text that follows it) of each command that the page shows, between fences or in a line."""
+    """(command, module without biggan_jax, arguments) of each command that the page shows, in code blocks or in a line."""
     text = page.read_text().replace("\\\n", " ")
-    for module, rest in re.findall(r"python -m biggan_jax\.([\w.]+)([^`\n]*)", text):
-        yield module, rest.partition("  #")[0]
+    for command, arguments in re.findall(r"\b(python -m biggan_jax\.[\w.]+|biggan-[a-z]+)(?=[\s`])([^`\n]*)", text):
+        module = MODULES.get(command) or command.removeprefix("python -m biggan_jax.")
+        yield command, module, arguments.partition("  #")[0]

@@ -1,8 +1,8 @@
-"""A folder in which what the pages name stands: small runs at runs/demo and the like, pictures in folders, files of labels.
+"""Make a folder with everything that the pages name: small runs at runs/demo and the like, pictures, labels.
 
-Commands are run there to the letter. Two things make them small, and they are all: `python` is a stand-in, which appends the
-arguments in SHORTER to a module's own (of two equal flags the latter counts), and the runs that stand there are of two rounds of
-a narrow network at 16 pixels, so that samples are noise. A status of 1 that is an answer and no failure (ANSWERS) counts as success.
+Commands run there unchanged, except for two things that make them small. `python` and `biggan-*` are stand-ins that append
+the arguments in SHORTER (the last of two equal flags counts), and the runs have two steps of a narrow network at 16
+pixels, so their samples are noise. A status of 1 that is an answer, not a failure (ANSWERS), counts as success.
 """
 
 import os
@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image
 
 from tests.conftest import ROOT
+from tests.docs.pages import MODULES
 
 NARROW = ["--config.model.resolution=16", "--config.model.g_attention=()", "--config.model.d_attention=()"]
 NARROW += ["--config.model.ch=4", "--config.batch_size=8", "--config.num_steps=2", "--config.checkpoint_every=2"]
@@ -22,9 +23,9 @@ NARROW += ["--config.stability.every=2", "--config.score.every=0", "--config.sam
 SHORTER = {
     "main": NARROW,
     "sample": ["--passes=1"],
-    "sheets": ["--passes=1"],
-    "edit": ["--passes=1"],
-    "export": ["--passes=1"],
+    "tools.grids": ["--passes=1"],
+    "tools.edit": ["--passes=1"],
+    "tools.export": ["--passes=1"],
 }
 ANSWERS = {"config": "they differ", "checkpoint": "they differ", "plan": "it does not fit"}
 
@@ -40,11 +41,15 @@ sys.exit(0 if answered else done.returncode)
 
 
 def make(folder):
-    """The scratch folder; takes a minute."""
+    """Make the scratch folder; takes a minute."""
     bin_ = folder / "bin"
     bin_.mkdir(parents=True)
     (bin_ / "python").write_text(STAND_IN)
-    (bin_ / "python").chmod(stat.S_IRWXU)
+    for command, module in MODULES.items():
+        if command.startswith("biggan-"):
+            (bin_ / command).write_text(f'#!/bin/sh\nexec python -m biggan_jax.{module} "$@"\n')
+    for path in bin_.iterdir():
+        path.chmod(stat.S_IRWXU)
     for name in ("launch", "configs"):
         (folder / name).symlink_to(ROOT / name)
     draw_pictures(folder / "pictures", {"Flags": 12, "Objects": 12, "Symbols": 8})
@@ -64,7 +69,7 @@ def make(folder):
 
 
 def run(folder, text):
-    """The result of a block of commands, of which the first that fails ends it."""
+    """Run a block of commands up to the first that fails."""
     environment = os.environ | {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
     environment["XLA_FLAGS"] = environment["XLA_FLAGS"].replace("--xla_force_host_platform_device_count=8", "")
     command = ["bash", "-euo", "pipefail", "-c", text]

@@ -1,14 +1,22 @@
-"""Every link of the pages leads somewhere, as they lie on a forge; `make linkcheck` asks other sites."""
+"""Every link within the repository leads to a file and an anchor; `make linkcheck` asks other sites."""
 
-import pytest
-
+from tests.conftest import ROOT
 from tests.docs.pages import PAGES, anchors, links, name
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
-def test_every_link_and_anchor_is_there(page):
-    for target, anchor in links(page):
-        there = (page.parent / target).resolve() if target else page
-        assert there.exists(), f"{target} is not there"
-        if anchor and there.suffix == ".md":
-            assert anchor in anchors(there), f"{target}#{anchor}: its headings are {sorted(anchors(there))}"
+def test_every_link_and_anchor_exists():
+    wrong = []
+    for page in PAGES:
+        for target, anchor in links(page):
+            path = (page.parent / target).resolve() if target else page
+            if not path.exists():
+                wrong.append(f"{name(page)}: there is no {target}")
+            elif anchor and path.suffix == ".md" and anchor not in anchors(path):
+                wrong.append(f"{name(page)}: {target} has no #{anchor}, only {sorted(anchors(path))}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_the_navigation_has_every_page():
+    index = (ROOT / "docs" / "index.md").read_text()
+    missing = [page.stem for page in (ROOT / "docs").glob("*.md") if page.stem != "index" and page.stem not in index]
+    assert not missing

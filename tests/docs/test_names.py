@@ -1,10 +1,8 @@
-"""No page names a flag, a key or a file that the code does not have."""
+"""Every command, flag, key, config, file and module that a page names exists."""
 
 import ast
 import functools
 import re
-
-import pytest
 
 from biggan_jax import config as configs
 from tests.conftest import ROOT
@@ -14,12 +12,12 @@ KEYS = configs.flatten(configs.base().to_dict())
 SECTIONS = {key.partition(".")[0] for key in KEYS if "." in key}
 PACKAGE = ROOT / "biggan_jax"
 ANY = {"help", "config", "config_json"}
-"""Flags that absl or `cli.define_config` bring; which commands have the latter two is said by their --help."""
+"""Flags of absl and `cli.define_config`; --help says which commands have the latter two."""
 LAUNCHERS = {flag for path in (ROOT / "launch").iterdir() for flag in re.findall(r"--([a-z][\w-]*)", path.read_text())}
-OF_OTHERS = {"docs/launching.md"}
-"""Pages that name flags of other programs, such as sbatch, beside ours; of ours' commands each is looked at all the same."""
+OTHER_PROGRAMS = {"docs/launching.md"}
+"""Pages that also name flags of other programs, such as sbatch. Flags of our commands are checked there all the same."""
 FILES = {"json", "jsonl", "py", "md"}
-"""What follows the name of a section in a file's name, such as stability.jsonl."""
+"""File suffixes that may follow the name of a section, as in stability.jsonl."""
 
 
 def source_of(module):
@@ -29,15 +27,15 @@ def source_of(module):
 
 @functools.cache
 def flags_of(path):
-    """The flags that a command's file defines, and those of the files of flags that it imports."""
+    """The flags that a command's file defines, and those of the modules of flags that it imports."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and re.match(r"[\w.]+\.(DEFINE_\w+|add_argument)$", ast.unparse(node.func)):
             found.add(ast.literal_eval(node.args[0]).removeprefix("--"))
         elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("biggan_jax"):
-            for alias in node.names:
-                if alias.name.endswith("_flags"):
-                    found |= flags_of(PACKAGE / f"{alias.name}.py")
+            folder = ROOT / node.module.replace(".", "/")
+            if any(alias.name == "flags" for alias in node.names) and (folder / "flags.py") != path:
+                found |= flags_of(folder / "flags.py")
     return found
 
 
@@ -47,40 +45,74 @@ def all_flags():
     return LAUNCHERS.union(ANY, *(flags_of(path) for path in files))
 
 
-def assert_known(given, known):
-    for flag in given:
+def unknown(flags, known):
+    """The flags and keys of configs that do not exist."""
+    for flag in flags:
         key = flag.removeprefix("config.")
         if key != flag:
-            assert key in KEYS or key in ("KEY", "key"), f"there is no key {key}"
-        else:
-            assert flag in known or flag.removeprefix("no") in known, f"there is no --{flag}"
+            if key not in KEYS and key not in ("KEY", "key"):
+                yield f"config.{key}"
+        elif flag not in known and flag.removeprefix("no") not in known:
+            yield f"--{flag}"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
-def test_every_flag_of_a_command_is_one_of_its_own(page):
-    for module, rest in commands(page):
-        path = source_of(module)
-        assert path.exists(), f"there is no python -m biggan_jax.{module}"
-        assert_known(re.findall(r"--([\w.-]*\w)", rest), flags_of(path) | ANY)
+def test_every_command_exists_and_has_its_flags():
+    wrong = []
+    for page in PAGES:
+        for command, module, arguments in commands(page):
+            path = source_of(module)
+            if not path.exists():
+                wrong.append(f"{name(page)}: there is no {command}")
+                continue
+            given = re.findall(r"--([\w.-]*\w)", arguments)
+            wrong += [f"{name(page)}: {command} has no {flag}" for flag in unknown(given, flags_of(path) | ANY)]
+    assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
-def test_every_flag_and_key_that_is_named_is_there(page):
-    text = re.sub(r"XLA_FLAGS=\S+", "", page.read_text())
-    named = re.findall(r"(?<![\w-])--([a-z][\w.-]*\w)", text)
-    assert_known([flag for flag in named if name(page) not in OF_OTHERS or flag.startswith("config.")], all_flags())
-    for section, key in re.findall(rf"`({'|'.join(SECTIONS)})\.(\w+)[`=]", text):
-        module = PACKAGE / section / f"{key}.py"
-        assert key in FILES or f"{section}.{key}" in KEYS or module.exists(), f"there is no {section}.{key}"
+def test_every_flag_and_key_exists():
+    wrong = []
+    for page in PAGES:
+        text = re.sub(r"XLA_FLAGS=\S+", "", page.read_text())
+        flags = re.findall(r"(?<![\w-])--([a-z][\w.-]*\w)", text)
+        ours = [flag for flag in flags if name(page) not in OTHER_PROGRAMS or flag.startswith("config.")]
+        wrong += [f"{name(page)}: there is no {flag}" for flag in unknown(ours, all_flags())]
+        for section, key in re.findall(rf"`({'|'.join(SECTIONS)})\.(\w+)[`=]", text):
+            module = PACKAGE / section / f"{key}.py"
+            if key not in FILES and f"{section}.{key}" not in KEYS and not module.exists():
+                wrong.append(f"{name(page)}: there is no {section}.{key}")
+    assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
-def test_every_config_that_is_named_ships(page):
-    for config in re.findall(r"--config=([a-z][\w/]*)(?=[\s`:])", page.read_text()):
-        assert configs.config_path(config).exists()
+def test_every_config_exists():
+    named = [(page, c) for page in PAGES for c in re.findall(r"--config=([a-z][\w/]*)(?=[\s`:])", page.read_text())]
+    assert named
+    wrong = [
+        f"{name(page)}: there is no {config}" for page, config in named if not configs.config_path(config).exists()
+    ]
+    assert not wrong, "\n".join(wrong)
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name)
-def test_every_test_that_is_named_is_there(page):
-    for path in re.findall(r"`((?:tests|benchmarks|launch)/[\w/.]+\.(?:py|sh|json|sbatch))`", page.read_text()):
-        assert (ROOT / path).exists(), path
+def test_every_test_script_and_benchmark_exists():
+    pattern = r"`((?:tests|benchmarks|launch)/[\w/.]+\.(?:py|sh|json|sbatch))`"
+    named = [(page, path) for page in PAGES for path in re.findall(pattern, page.read_text())]
+    assert named
+    wrong = [f"{name(page)}: there is no {path}" for page, path in named if not (ROOT / path).exists()]
+    assert not wrong, "\n".join(wrong)
+
+
+def test_design_names_every_module_at_the_root_of_the_package():
+    text = (ROOT / "docs" / "design.md").read_text().partition("## Module responsibilities")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`(\w+)/?`", "".join(line for line in text.splitlines() if line.startswith("| `"))))
+    there = {path.stem for path in PACKAGE.glob("*.py")} | {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    assert not there - {"__init__"} - named, "add these modules to docs/design.md"
+
+
+def test_pages_keep_lines_below_121_characters():
+    wrong = []
+    for page in PAGES:
+        if page.name in ("config_keys.md", "configs.md", "recipes.md") or page.parent.name == "benchmarks":
+            continue
+        for number, line in enumerate(page.read_text().splitlines(), 1):
+            if len(line) > 120 and not re.match(r"\||<!--|    ", line):
+                wrong.append(f"{name(page)}:{number}")
+    assert not wrong, "\n".join(wrong)
