@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.test_commands import refused
+from tests.cli import refused
 from tests.test_train import TINY
 
 FOLDER = pathlib.Path(__file__).parent.parent / "benchmarks"

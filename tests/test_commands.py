@@ -1,6 +1,5 @@
 """The commands as a user meets them: in a process of their own, with what they print and their exit status."""
 
-import os
 import shutil
 import subprocess
 import sys
@@ -9,26 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.cli import refused, run
 from tests.conftest import untrained_run
 from tests.test_train import TINY
-
-
-def run(module, *arguments, limit=300, **environment):
-    command = [sys.executable, "-m", f"biggan_jax.{module}", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=limit, env=os.environ | environment)
 
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
     folder = untrained_run(tmp_path_factory.mktemp("run"))
     return folder
-
-
-def refused(result, sentence):
-    assert result.returncode == 2, result.stderr
-    errors = [line for line in result.stderr.splitlines() if "error:" in line]
-    assert len(errors) == 1 and sentence in errors[0], result.stderr
-    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.parametrize(

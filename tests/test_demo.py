@@ -3,7 +3,7 @@ import json
 import pytest
 from PIL import Image
 
-from tests.test_commands import run
+from tests.cli import run
 
 KEYS = {
     "class_agreement",

@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from tests.cli import refused, run
 from tests.convert import parity
 from tests.convert.test_biggan_pytorch import SMALL_G, state_of
-from tests.test_commands import refused, run
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ from biggan_jax.checkpoint import Checkpoints, load_generator
 from biggan_jax.models import build_gan
 from biggan_jax.sampling import sampler
 from biggan_jax.state import init_state
+from tests.cli import refused, run
 from tests.conftest import tiny_config, untrained_run
 from tests.runtime.test_distributed import environment, free_port
-from tests.test_commands import refused, run
 
 OPTIONS = "--network=classifier", "--num=40", "--passes=2", "--reference=test", "--reference_count=60", "--batch_size=2"
 

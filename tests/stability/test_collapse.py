@@ -15,8 +15,8 @@ from biggan_jax.stability.recovery import CollapseError
 from biggan_jax.stability.rules import Verdict
 from biggan_jax.stability.signals import Probe
 from biggan_jax.train import train
+from tests.cli import run
 from tests.conftest import tiny_config
-from tests.test_commands import run
 from tests.test_train import TINY
 
 

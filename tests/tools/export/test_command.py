@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from tests.test_commands import refused, run, workdir
+from tests.cli import refused, run
+from tests.test_commands import workdir
 
 __all__ = ["workdir"]
 

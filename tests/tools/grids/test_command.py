@@ -1,7 +1,8 @@
 import pytest
 from PIL import Image
 
-from tests.test_commands import refused, run, workdir
+from tests.cli import refused, run
+from tests.test_commands import workdir
 
 __all__ = ["workdir"]
 
