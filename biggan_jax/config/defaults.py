@@ -92,6 +92,8 @@ def base() -> ml_collections.ConfigDict:
     # How to resize: area (the paper's), or Pillow's bilinear, bicubic, lanczos. FID depends on it.
     c.data.resize = "area"
     c.data.draft = False  # Lets the JPEG decoder shrink first: faster, blurs a little; docs/data.md has figures.
+    # Shuffling: grain (its index_shuffle), or feistel, which is what a stored config without this key means.
+    c.data.order = "grain"
     c.data.workers = 0  # Processes that read ahead; 0: threads of the training process.
     c.data.threads = 0  # Threads that decode, in each of these processes; 0: all cores among them.
     c.data.unreadable_limit = 100  # Records. More that cannot be read stop the run; for each, the next one stands in.

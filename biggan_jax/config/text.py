@@ -9,6 +9,10 @@ from biggan_jax.config import strict_json
 from biggan_jax.config.defaults import base
 
 
+RUN_KEYS = {"seed", "num_steps", "batch_size", "model", "mesh", "regularizer", "optimizer", "ema", "augment", "data"}
+"""Every stored config of a run has all of these; a config by hand has only those that differ from the defaults."""
+
+
 def differences(a: dict, b: dict) -> dict[str, tuple]:
     """Which keys differ between two configs, as {dotted key: (value in a, value in b)}; None where one lacks it."""
     a, b = (flatten(json.loads(to_json(c))) for c in (a, b))
@@ -44,7 +48,11 @@ def from_plain(given: Any, where: str) -> ml_collections.ConfigDict:
     Raises UserError, which calls it `where`, for a key that is not known, or a value of another type.
     """
     config = base()
-    for key, value in strict_json.merge_into(flatten(config.to_dict()), given, where).items():
+    found = strict_json.merge_into(flatten(config.to_dict()), given, where)
+    if given.keys() >= RUN_KEYS:
+        # A run from before this key keeps its order of images when it is resumed.
+        found.setdefault("data.order", "feistel")
+    for key, value in found.items():
         _set(config, key, value)
     return config
 

@@ -71,6 +71,7 @@ ONE_OF = {
     "model.spectral_eval": ("step", "stored"),
     "stability.on_collapse": ("stop", "rollback", "ignore"),
     "data.crop": ("center", "random"),
+    "data.order": ("grain", "feistel"),
     "data.resize": ("area", "bilinear", "bicubic", "lanczos"),
 }
 MOST = {

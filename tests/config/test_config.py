@@ -57,6 +57,15 @@ def test_json_and_back_is_the_same_config():
     assert again.model.g_attention == (32, 64)
 
 
+def test_a_stored_config_without_data_order_means_feistel():
+    assert configs.base().data.order == "grain"
+    stored = configs.base().to_dict()
+    assert configs.from_plain(stored, "FILE").data.order == "grain"
+    del stored["data"]["order"]
+    assert configs.from_plain(stored, "FILE").data.order == "feistel"
+    assert configs.from_plain({"data": {"name": "digits"}}, "FILE").data.order == "grain"
+
+
 def test_a_stored_key_of_another_version_is_refused_by_name():
     with pytest.raises(UserError, match="the key model.colour"):
         configs.from_json('{"model": {"colour": 1}}')
