@@ -11,13 +11,14 @@ import textwrap
 
 from biggan_jax import config as configs
 from biggan_jax.config import defaults
+from biggan_jax.config.comments import comments
 
 ROOT = pathlib.Path(__file__).parent.parent
 FOLDER = ROOT / "configs"
 
 SECTIONS = {
     "": "The run",
-    "model": "Networks",
+    "model": "The model",
     "mesh": "Devices",
     "regularizer": "Penalties",
     "optimizer": "Optimisers",
@@ -31,53 +32,44 @@ HERE = ("digits", "quickstart")
 """Presets that train anywhere, within minutes; their commands are run by a test."""
 
 
-def explanations() -> dict[str, str]:
-    """{key: the comment above or behind its assignment}, in the order of the defaults."""
-    source = pathlib.Path(defaults.__file__).read_text()
-    lines = source.splitlines()
-    found, function = {}, next(n for n in ast.parse(source).body if isinstance(n, ast.FunctionDef) and n.name == "base")
-    for node in function.body:
-        if not isinstance(node, ast.Assign) or isinstance(node.value, ast.Call):  # A section.
-            continue
-        above = node.lineno - 1
-        while lines[above - 1].lstrip().startswith("# "):
-            above -= 1
-        comment = [line.strip() for line in lines[above : node.lineno - 1]]
-        behind = lines[node.end_lineno - 1][node.end_col_offset :].strip()
-        found[ast.unparse(node.targets[0]).removeprefix("c.")] = " ".join(
-            line.removeprefix("# ") for line in [*comment, behind] if line
-        )
-    return found
-
-
 def config_keys() -> str:
-    values, said = configs.flatten(configs.base().to_dict()), explanations()
     page = ["# Every key"]
     page.append(
-        "`--config.KEY=VALUE` overrides any of these. In the last column: whether a run may go on with another value than it "
-        "began with; `python -m biggan_jax.main` refuses a change of the others by name. How configs are read, and how they "
-        "are overridden: [configs](configs.md). This page is made of the comments in\n"
-        "[`config/defaults.py`](../biggan_jax/config/defaults.py) by `make pages`."
+        "Each key of a config, with its default. `--config.KEY=VALUE` sets it on the command line; how configs are read and\n"
+        "overridden: [configs](configs.md). A resumed run may change the keys marked in the last column; a change of another\n"
+        "key is refused. `make pages` writes this page from the comments in\n"
+        "[`config/defaults.py`](../biggan_jax/config/defaults.py) and "
+        "[`config/families.py`](../biggan_jax/config/families.py)."
     )
     for section, title in SECTIONS.items():
         page.append(f"## {title}" + f": `{section}`" * bool(section))
-        rows = [key for key in said if key.rpartition(".")[0] == section]
-        page.append(
-            table(
-                ["key", "default", "type", "meaning, unit, source", "may change"],
-                [
-                    [
-                        f"`{key}`",
-                        f"`{values[key]!r}`",
-                        type(values[key]).__name__,
-                        said[key],
-                        "yes" if key in configs.SAFE_TO_CHANGE else "",
-                    ]
-                    for key in rows
-                ],
-            )
-        )
+        page.append(keys_table({key: text for key, text in EXPLAINED.items() if key.rpartition(".")[0] == section}))
+    by_section: dict = {}
+    for family, section in shipped_sections().items():
+        by_section.setdefault(section, []).append(family)
+    for section, families in by_section.items():
+        page.append(f"## Keys of `model` with family {' or '.join(f'`{family}`' for family in families)}")
+        explained = {f"model.{key}": text for key, text in comments(section).items()}
+        page.append(keys_table(explained, families[0]))
     return "\n\n".join(page) + "\n"
+
+
+def shipped_sections() -> dict:
+    """{family: its section} of the families in the package; a test may have registered others."""
+    return {name: section for name, section in configs.SECTIONS.items() if section.__module__.startswith("biggan_jax.")}
+
+
+EXPLAINED = comments(defaults.general)
+"""{dotted key: its meaning} of the keys that all families have."""
+
+
+def keys_table(explained: dict[str, str], family: str = "biggan") -> str:
+    keys = configs.table(family)
+    rows = [
+        [f"`{name}`", f"`{keys[name].default!r}`", type(keys[name].default).__name__, text, "yes" * keys[name].safe]
+        for name, text in explained.items()
+    ]
+    return table(["key", "default", "type", "meaning, unit, source", "may change"], rows)
 
 
 def recipes() -> str:

@@ -28,7 +28,7 @@ def workdir(tmp_path_factory):
         ("--config.d_steps=many", "--config.d_steps=many"),
         (
             "--config=quikstart",
-            "config 'quikstart' is neither a file nor a config that ships with the package; did you mean quickstart?",
+            "config 'quikstart' is unknown; did you mean quickstart?",
         ),
         ("--batch_size=8", "Unknown command line flag 'batch_size'"),
         ("extra", "unexpected argument 'extra'"),

@@ -1,25 +1,33 @@
-"""Owns every setting: its default, meaning, unit and source, and which values make sense. Must not build anything from them."""
+"""Every setting: its default, meaning, unit, source and accepted values."""
 
-from biggan_jax.config.defaults import SAFE_TO_CHANGE, base
+from biggan_jax.config.defaults import SAFE_TO_CHANGE, base, table
+from biggan_jax.config.families import SECTIONS, register
+from biggan_jax.config.keys import Key, choice, choose, flatten, fraction, non_negative, positive
 from biggan_jax.config.loading import config_path, load, of_file, of_run
-from biggan_jax.config.text import differences, flatten, from_json, from_plain, to_json
-from biggan_jax.config.validation import ONE_OF, choose, expected_scores, profile_range, validate
+from biggan_jax.config.strict_json import differences, from_plain, to_json
+from biggan_jax.config.validation import expected_scores, profile_range, validate
 
 __all__ = [
-    "ONE_OF",
     "SAFE_TO_CHANGE",
+    "SECTIONS",
+    "Key",
     "base",
+    "choice",
     "choose",
     "config_path",
     "differences",
     "expected_scores",
     "flatten",
-    "from_json",
+    "fraction",
     "from_plain",
     "load",
+    "non_negative",
     "of_file",
     "of_run",
+    "positive",
     "profile_range",
+    "register",
+    "table",
     "to_json",
     "validate",
 ]

@@ -1,6 +1,5 @@
-"""Owns where a config comes from: a name, a file of Python, which is run, a file of plain data, or a run. Must not know any key."""
+"""Load a config by a preset's name, from a Python file (which is executed), from a JSON file, or from a run."""
 
-import difflib
 import pathlib
 import runpy
 
@@ -8,12 +7,12 @@ import ml_collections
 from etils import epath
 
 from biggan_jax.config import strict_json
-from biggan_jax.config.text import from_plain
+from biggan_jax.config.keys import choose
 from biggan_jax.types import UserError
 
 
 def of_run(workdir: str) -> ml_collections.ConfigDict:
-    """The config of a run's folder. Raises UserError if there is none."""
+    """Return the config of a run's workdir. Raises UserError."""
     path = epath.Path(workdir) / "config.json"
     if not workdir or not path.exists():
         raise UserError(f"{path} does not exist; name the folder of a run, as in --config=finetune:runs/converted")
@@ -21,33 +20,40 @@ def of_run(workdir: str) -> ml_collections.ConfigDict:
 
 
 def of_file(path: epath.PathLike) -> ml_collections.ConfigDict:
-    """The config of a JSON file, whole or only what differs from the defaults. Nothing in it is run. Raises UserError."""
+    """Return the config of a JSON file, complete or only the keys that differ from the defaults. Raises UserError."""
     if not path:
         raise UserError(
             "--config_json names no file; give a run's config.json, or one with the keys that differ from the defaults"
         )
-    return from_plain(strict_json.read(path), str(path))
+    return strict_json.from_plain(strict_json.read(path), str(path))
+
+
+def presets() -> dict[str, pathlib.Path]:
+    """Return {name: file} of the configs that ship with the package."""
+    package = pathlib.Path(__file__).parent.parent
+    # In a wheel the folder is inside the package, in a checkout beside it.
+    folder = next(f for f in (package / "configs", package.parent / "configs") if f.is_dir())
+    return {p.relative_to(folder).with_suffix("").as_posix(): p for p in sorted(folder.rglob("[a-z]*.py"))}
+
+
+def presets_of(family: str) -> list[str]:
+    """Return the names of the presets of a family."""
+    return [n for n in presets() if n not in WITH_ARGUMENT and load(n).model.family == family]
+
+
+WITH_ARGUMENT = ("finetune", "plain")
+"""Presets that take an argument, as in finetune:DIR."""
 
 
 def config_path(name: str) -> pathlib.Path:
-    """The file of a config that ships with the package, by its name, with or without its folder. Raises UserError."""
-    package = pathlib.Path(__file__).parent.parent
-    # Installed from a wheel it lies in the package; in a checkout beside it.
-    folder = next(f for f in (package / "configs", package.parent / "configs") if f.is_dir())
-    known = {p.relative_to(folder).with_suffix("").as_posix(): p for p in sorted(folder.rglob("[a-z]*.py"))}
+    """Return the file of a preset, named with or without its folder. Raises UserError."""
     wanted = name.removesuffix(".py").removeprefix("configs/")
-    for known_name, path in known.items():
-        if wanted in (known_name, path.stem):
-            return path
-    near = difflib.get_close_matches(wanted, [*known, *(path.stem for path in known.values())], 1)
-    hint = f"did you mean {near[0]}? " if near else ""
-    raise UserError(
-        f"config {name!r} is neither a file nor a config that ships with the package; {hint}known: {', '.join(known)}"
-    )
+    by_stem = {path.stem: path for path in presets().values()}
+    return by_stem.get(wanted) or choose(presets(), "config", wanted)
 
 
 def load(name: str) -> ml_collections.ConfigDict:
-    """The config of a file, or of a name of one that ships with the package; `NAME:ARGUMENT` for one that takes an argument."""
+    """Return the config of a Python file or a preset; `NAME:ARGUMENT` for one that takes an argument. Raises UserError."""
     name, _, argument = name.partition(":")
     path = pathlib.Path(name) if name.endswith(".py") and pathlib.Path(name).exists() else config_path(name)
     try:

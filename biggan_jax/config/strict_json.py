@@ -1,109 +1,118 @@
-"""Owns plain data from outside: JSON that is read strictly, and laid upon defaults. Must not know what any key means.
+"""Configs as JSON and plain data: reading, checking against the table of keys, writing, comparing.
 
-Whoever wrote the file, reading it runs nothing, takes little memory, and fails with one sentence.
+Reading an untrusted file executes nothing, takes little memory, and fails with one sentence.
 """
 
-import difflib
 import json
-import math
+from collections.abc import Iterator
 from typing import Any
 
+import ml_collections
 from etils import epath
 
+from biggan_jax.config.defaults import base, table
+from biggan_jax.config.families import SECTIONS
+from biggan_jax.config.keys import Key, choose, closest, flatten, short_repr
 from biggan_jax.types import UserError
 
-MOST_BYTES = 2**20
-"""A longer file is refused, of which no more is read. A whole config has 4 kB."""
+MAX_BYTES = 2**20
+"""A longer file is refused after reading this much. A whole config has 4 kB."""
 
-KINDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a string", tuple: "a list"}
-"""Of defaults, by type, what a value must be."""
+RUN_KEYS = {"seed", "num_steps", "batch_size", "model", "mesh", "regularizer", "optimizer", "ema", "augment", "data"}
+"""A run's stored config has all of these; a file written by hand has only the keys that differ from the defaults."""
 
 
 def read(path: epath.PathLike) -> Any:
-    """What a JSON file holds, local or gs://. Raises UserError if that cannot be had."""
+    """Return what a JSON file holds, local or gs://. Raises UserError."""
     try:
         with epath.Path(path).open("rb") as file:
-            raw = file.read(MOST_BYTES + 1)
-    except Exception as error:  # Object stores have errors of their own, and say so if their package is missing.
+            raw = file.read(MAX_BYTES + 1)
+    except Exception as error:  # Object stores raise errors of their own, also if their package is missing.
         raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
-    if len(raw) > MOST_BYTES:
-        raise UserError(f"{path} is no config: it has more than {MOST_BYTES:,} bytes")
+    if len(raw) > MAX_BYTES:
+        raise UserError(f"{path} is no config: it has more than {MAX_BYTES:,} bytes")
     return parse(raw, str(path))
 
 
 def parse(text: str | bytes, where: str) -> Any:
-    """What JSON `text` holds. Raises UserError, which calls it `where`, if it is none, or gives a key twice."""
+    """Return what JSON `text` holds. Raises UserError, which calls it `where`, if it is invalid or repeats a key."""
     try:
-        return json.loads(text, object_pairs_hook=_once, parse_int=_whole, parse_constant=_no_constant)
+        return json.loads(text, object_pairs_hook=_unique, parse_int=_parse_int)
     except RecursionError as error:
         raise UserError(f"{where} is no config: it is nested too deeply") from error
     except ValueError as error:
         raise UserError(f"{where} is not JSON: {error}") from error
 
 
-def merge_into(defaults: dict[str, Any], given: Any, where: str) -> dict[str, Any]:
-    """{dotted key: value} of what is given, nested or dotted. Each value has its default's type.
+def to_json(config: ml_collections.ConfigDict | dict) -> str:
+    """Return the config as JSON; tuples become lists."""
+    tree = config.to_dict() if isinstance(config, ml_collections.ConfigDict) else config
+    return json.dumps(tree, indent=2, sort_keys=True)
 
-    An int becomes a float where that is the default's, a list a tuple, of the type of the default's first element, or of
-    strings where it has none. Raises UserError for a key that no default has, and for a value of another type.
+
+def from_plain(given: Any, where: str) -> ml_collections.ConfigDict:
+    """Return the defaults of the family that `given` names, overwritten by `given`, whose keys are nested or dotted.
+
+    Raises UserError, which calls it `where`, for an unknown family or key and for a value of another type.
     """
+    family = family_of(given, where)
+    found = merge_into(table(family), given, where)
+    if given.keys() >= RUN_KEYS:
+        # A run from before this key keeps its order of images when it is resumed.
+        found.setdefault("data.order", "feistel")
+    config = base(family)
+    config.update_from_flattened_dict(found)
+    return config
+
+
+def family_of(given: Any, where: str) -> str:
+    """Return the family that plain data names, biggan if it names none. Raises UserError for an unknown one."""
+    model = given.get("model") if isinstance(given, dict) else None
+    nested = model.get("family") if isinstance(model, dict) else None
+    name = nested if nested is not None or not isinstance(given, dict) else given.get("model.family")
+    if not isinstance(name, str):
+        return "biggan"  # If it names something else, its type is refused with that of all keys.
+    choose(SECTIONS, f"{where}: model.family", name)
+    return name
+
+
+def merge_into(keys: dict[str, Key], given: Any, where: str) -> dict[str, Any]:
+    """Return {dotted key: value} of what is given, each value in its key's type. Raises UserError."""
     if not isinstance(given, dict):
-        raise UserError(f"{where} is no config: it holds {said(given)}, not an object of keys")
-    sections = {key[:dot] for key in defaults for dot in range(len(key)) if key[dot] == "."}
-    found = {}
-
-    def lay(tree: dict[str, Any], prefix: str) -> None:
-        for key, value in tree.items():
-            key = prefix + key
-            if key in sections and isinstance(value, dict):
-                lay(value, f"{key}.")
-            elif key in sections:
-                raise UserError(f"{where}: {key} must be an object of keys, not {said(value)}")
-            elif key not in defaults:
-                raise UserError(_unknown(key, defaults, where))
-            elif key in found:
-                raise UserError(f"{where} has the key {key} twice")
-            else:
-                found[key] = _typed(value, defaults[key], f"{where}: {key}")
-
-    lay(given, "")
+        raise UserError(f"{where} is no config: it holds {short_repr(given)}, not an object of keys")
+    sections = {key[:dot] for key in keys for dot in range(len(key)) if key[dot] == "."}
+    found: dict[str, Any] = {}
+    for key, value in _values(given, sections):
+        if key in sections:
+            raise UserError(f"{where}: {key} must be an object of keys, not {short_repr(value)}")
+        if key not in keys:
+            near, short = closest(key, keys), key if len(key) <= 40 else key[:40] + " ..."
+            hint = f"did you mean {near}, or did" if near else "did"
+            raise UserError(
+                f"{where} has the key {short}, which this version does not know; {hint} another version write it?"
+            )
+        if key in found:
+            raise UserError(f"{where} has the key {key} twice")
+        found[key] = keys[key].convert(value, f"{where}: {key}")
     return found
 
 
-def said(value: Any) -> str:
-    """A value as people are told of it: short, whatever it is."""
-    if isinstance(value, dict | list | tuple):
-        return "an object" if isinstance(value, dict) else "a list"
-    text = json.dumps(value)
-    return f"{'the string ' * isinstance(value, str)}{text if len(text) <= 40 else text[:40] + ' ...'}"
+def differences(a: dict, b: dict) -> dict[str, tuple]:
+    """Return {dotted key: (value in a, value in b)} of the keys that differ; None where one config lacks it."""
+    a, b = (flatten(json.loads(to_json(config))) for config in (a, b))
+    return {key: (a.get(key), b.get(key)) for key in sorted(a.keys() | b.keys()) if a.get(key) != b.get(key)}
 
 
-def _typed(value: Any, default: Any, what: str) -> Any:
-    kind = type(default)
-    if kind is tuple and isinstance(value, list | tuple):
-        return tuple(_typed(entry, default[0] if default else "", f"each of {what}") for entry in value)
-    if kind is float and type(value) in (int, float) and math.isfinite(value):
-        return float(value)
-    # Exactly: for Python, true is an int.
-    if type(value) is not kind or kind is float:
-        raise UserError(f"{what} must be {KINDS[kind]}, not {said(value)}")
-    if kind is int and not -(2**63) <= value < 2**63:
-        raise UserError(f"{what} is {said(value)}, which is more than 64 bits hold")
-    if kind is str and not value.isprintable():
-        raise UserError(f"{what} holds characters that cannot be printed: {said(value)}")
-    return value
+def _values(tree: dict[str, Any], sections: set[str], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
+        key = prefix + key
+        if key in sections and isinstance(value, dict):
+            yield from _values(value, sections, f"{key}.")
+        else:
+            yield key, value
 
 
-def _unknown(key: str, defaults: dict[str, Any], where: str) -> str:
-    same_name = [known for known in defaults if known.rpartition(".")[2] == key.rpartition(".")[2]]
-    near = same_name or difflib.get_close_matches(key[:80], defaults, 1)
-    short = key if len(key) <= 40 else key[:40] + " ..."
-    return f"{where} has the key {short}, which this version does not know; " + (
-        f"did you mean {near[0]}, or did another version write it?" if near else "did another version write it?"
-    )
-
-
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = {}
     for key, value in pairs:
         if key in found:
@@ -112,11 +121,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _whole(digits: str) -> int:
+def _parse_int(digits: str) -> int:
     if len(digits) > 20:
         raise ValueError(f"a whole number of {len(digits)} digits is more than 64 bits hold")
     return int(digits)
-
-
-def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no number")

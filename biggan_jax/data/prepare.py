@@ -25,7 +25,7 @@ from typing import Any
 from absl import flags
 from etils import epath
 
-from biggan_jax.config import ONE_OF, choose
+from biggan_jax.config import choose, table
 from biggan_jax.data import imagenet, raw, shards, stats, tfds, worker
 from biggan_jax.runtime import cli
 from biggan_jax.types import UserError
@@ -38,7 +38,9 @@ OUT = flags.DEFINE_string("out", None, "The folder to make, local or gs://.")
 SIZE = flags.DEFINE_integer(
     "size", 0, "Keeps central squares of so many pixels, decoded; 0: files as they are.", 0, 4096
 )
-RESIZE = flags.DEFINE_enum("resize", "area", ONE_OF["data.resize"], "With --size: how, as config data.resize.")
+RESIZE = flags.DEFINE_enum(
+    "resize", "area", table("biggan")["data.resize"].one_of, "With --size: how, as config data.resize."
+)
 WORKERS = flags.DEFINE_integer("workers", 0, "Processes; 0: one a core.", 0, 512)
 HELD_OUT = flags.DEFINE_integer(
     "held_out", 0, "--from=folder: the last so many pictures of each class are for test.", 0

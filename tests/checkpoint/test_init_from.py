@@ -63,11 +63,9 @@ def test_the_average_goes_on_from_the_one_that_came_along():
     from biggan_jax.config import config_path
 
     get_config = runpy.run_path(str(config_path("finetune")))["get_config"]
-    import biggan_jax.config as configs
-
     c = tiny_config()
     c.ema.start = 20_000
-    get_config.__globals__["of_run"] = lambda workdir: configs.from_json(configs.to_json(c))
+    get_config.__globals__["of_run"] = lambda workdir: c.copy_and_resolve_references()
     gan = dataclasses.replace(build_gan(get_config("anywhere")), ema_decay=0.9)
     average = polyak_average(gan, np.int32(0), {"w": np.float32(10)}, {"w": np.float32(0)})
     assert float(average["w"]) == pytest.approx(9)

@@ -1,3 +1,4 @@
+import json
 import pathlib
 import subprocess
 import sys
@@ -52,7 +53,7 @@ def test_every_config_opens_with_what_to_expect_of_it(path):
 def test_json_and_back_is_the_same_config():
     c = configs.base()
     c.model.g_attention = (32, 64)
-    again = configs.from_json(configs.to_json(c))
+    again = configs.from_plain(json.loads(configs.to_json(c)), "FILE")
     assert configs.differences(c.to_dict(), again.to_dict()) == {}
     assert again.model.g_attention == (32, 64)
 
@@ -68,7 +69,7 @@ def test_a_stored_config_without_data_order_means_feistel():
 
 def test_a_stored_key_of_another_version_is_refused_by_name():
     with pytest.raises(UserError, match="the key model.colour"):
-        configs.from_json('{"model": {"colour": 1}}')
+        configs.from_plain({"model": {"colour": 1}}, "FILE")
 
 
 def test_differences_are_named_with_both_values():
@@ -126,11 +127,71 @@ def test_shipped_configs_are_found_with_or_without_their_folder(name):
         ("model.spectral_eval", "saved", "model.spectral_eval 'saved' is unknown"),
         ("microbatches", 3, "batch_size 2048 cannot be split in 3 microbatches"),
         ("d_chunks", 3, "batch_size 2048 cannot be split in d_chunks=3 of equal size; d_chunks=2 can"),
-        ("regularizer.r1", -1.0, "regularizer.r1 is -1.0; it must not be negative"),
+        ("regularizer.r1", -1.0, "regularizer.r1 is -1.0; it must be at least 0"),
     ],
 )
 def test_values_that_make_no_sense_are_refused(key, value, sentence):
     c = configs.base()
     c.update_from_flattened_dict({key: value})
     with pytest.raises(UserError, match=sentence):
+        configs.validate(c)
+
+
+@pytest.fixture
+def two_layers():
+    """A family with keys of its own, registered while a test runs."""
+    configs.register("two_layers", lambda: {"hidden": configs.positive(64), "dim_z": 8, "sizes": (4,)})
+    yield
+    del configs.SECTIONS["two_layers"]
+
+
+def test_a_registered_family_has_exactly_its_own_model_keys(two_layers):
+    c = configs.base("two_layers")
+    assert c.model.to_dict() == {"family": "two_layers", "hidden": 64, "dim_z": 8, "sizes": (4,)}
+    c.model.hidden = 32
+    configs.validate(c)
+    assert configs.from_plain(json.loads(configs.to_json(c)), "FILE") == c
+    assert configs.from_plain({"model.family": "two_layers", "model.hidden": 32}, "FILE") == c
+
+
+def test_keys_of_another_family_are_refused_in_a_file(two_layers):
+    for given, sentence in [
+        ({"model": {"family": "two_layers", "ch": 8}}, "FILE has the key model.ch"),
+        ({"model": {"family": "two_layers", "hiden": 8}}, "did you mean model.hidden"),
+        ({"model": {"hidden": 8}}, "FILE has the key model.hidden, which"),
+        ({"model": {"family": "two_layer"}}, "FILE: model.family 'two_layer' is unknown; did you mean two_layers?"),
+        ({"model": {"family": 3}}, "FILE: model.family must be a string, not 3"),
+        ({"model.family": "dcgun" * 1000}, "known are biggan, biggan_deep, two_layers"),
+    ]:
+        with pytest.raises(UserError) as refusal:
+            configs.from_plain(given, "FILE")
+        assert sentence in str(refusal.value) and len(str(refusal.value)) < 250
+
+
+def test_a_familys_own_checks_are_applied(two_layers):
+    c = configs.base("two_layers")
+    c.model.hidden = 0
+    with pytest.raises(UserError, match="model.hidden is 0; it must be greater than 0"):
+        configs.validate(c)
+
+
+def test_another_family_by_override_names_presets_of_it(two_layers):
+    c = configs.base("two_layers")
+    c.model.family = "biggan_deep"
+    presets = "--config=biggan_deep_imagenet128 or --config=biggan_deep_imagenet256"
+    with pytest.raises(UserError, match=f"the keys of 'two_layers'; start from a preset of that family, {presets}"):
+        configs.validate(c)
+    c = configs.base()
+    c.model.family = "two_layers"
+    with pytest.raises(UserError, match=r"start from base\('two_layers'\) in a config file"):
+        configs.validate(c)
+    c.model.family = "biggan_deep"
+    configs.validate(c)
+    assert c == configs.base("biggan_deep")
+
+
+def test_a_config_that_lacks_a_key_is_refused():
+    c = configs.base()
+    del c.model["ch"]
+    with pytest.raises(UserError, match="the config lacks the key model.ch"):
         configs.validate(c)

@@ -1,0 +1,46 @@
+"""Read what each key means from the comments in the source of the table."""
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable
+
+
+def comments(section: Callable[[], dict]) -> dict[str, str]:
+    """Return {dotted key: the comment above or behind it} of a function that returns a dict display.
+
+    A section may extend another, as in `biggan() | {...}` or `{**biggan(), ...}`, whose comments it then has.
+    """
+    try:
+        source = textwrap.dedent(inspect.getsource(section))
+        tree = ast.parse(source)
+    except (OSError, SyntaxError):  # Typed into a shell, or a lambda within a call: there are no comments to read.
+        return {}
+    found: dict[str, str] = {}
+    lines = source.splitlines()
+
+    def visit(node: ast.AST, prefix: str) -> None:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not (node.args or node.keywords):
+            found.update(comments(section.__globals__[node.func.id]))
+        elif isinstance(node, ast.Dict):
+            for key, value in zip(node.keys, node.values, strict=True):
+                name = prefix + ast.literal_eval(key) if key else prefix  # A key of None is `**other`.
+                if key and not isinstance(value, ast.Dict):
+                    found[name] = _comment(lines, key.lineno, value.end_lineno or key.lineno)
+                else:
+                    visit(value, f"{name}." if key else prefix)
+        else:
+            for child in ast.iter_child_nodes(node):
+                visit(child, prefix)
+
+    visit(tree, "")
+    return found
+
+
+def _comment(lines: list[str], first: int, last: int) -> str:
+    """The comment above line `first`, then that behind line `last`; both count from 1."""
+    above = first - 1
+    while lines[above - 1].lstrip().startswith("# "):
+        above -= 1
+    text = [line.strip().removeprefix("# ") for line in lines[above : first - 1]]
+    return " ".join([*text, lines[last - 1].partition("  # ")[2]]).strip()

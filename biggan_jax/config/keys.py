@@ -1,0 +1,111 @@
+"""A config key: its default, its type, the values it accepts, and how a bad value is refused."""
+
+import dataclasses
+import difflib
+import functools
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from biggan_jax.types import UserError
+
+KINDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a string", tuple: "a list"}
+"""The types a default may have, and how an error names each."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Key:
+    """One row of the table of keys.
+
+    Args:
+        default: its type is the key's type; a float key accepts an int, a tuple key a list.
+        rule: what a value must be, in words and as a predicate.
+        at_most: the largest whole number accepted.
+        one_of: the strings accepted; any if empty.
+        safe: whether a resumed run may change it. A family's keys never are: they decide what is computed.
+        entries: the type of a tuple's entries; by default that of the first, or str.
+    """
+
+    default: Any
+    _: dataclasses.KW_ONLY
+    rule: tuple[str, Callable[[Any], bool]] | None = None
+    at_most: int = 2**31 - 1
+    one_of: tuple[str, ...] = ()
+    safe: bool = False
+    entries: type | None = None
+
+    def convert(self, value: Any, what: str) -> Any:
+        """Return `value` in this key's type. Raises UserError, which calls it `what`."""
+        if type(self.default) is tuple and isinstance(value, list | tuple):
+            kind = self.entries or (type(self.default[0]) if self.default else str)
+            return tuple(_convert(entry, kind, f"each of {what}") for entry in value)
+        return _convert(value, type(self.default), what)
+
+    def check(self, value: Any, name: str) -> None:
+        """Raise UserError, which calls the key `name`, for a value of the right type that is not accepted."""
+        if self.one_of:
+            choose(dict.fromkeys(self.one_of), name, value)
+        if self.rule and not self.rule[1](value):
+            raise UserError(f"{name} is {value}; it must be {self.rule[0]}")
+        if type(value) is int and value > self.at_most:
+            raise UserError(f"{name} is {value}; it must be at most {self.at_most}")
+
+
+positive = functools.partial(Key, rule=("greater than 0", lambda value: value > 0))
+non_negative = functools.partial(Key, rule=("at least 0", lambda value: value >= 0))
+fraction = functools.partial(Key, rule=("at least 0 and less than 1", lambda value: 0 <= value < 1))
+
+
+def choice(default: str, *others: str, **more: Any) -> Key:
+    return Key(default, one_of=(default, *others), **more)
+
+
+def choose(table: Mapping, key: str, name: Any) -> Any:
+    """Return table[name]. Raises UserError with the config key and the nearest known name."""
+    known = [str(n) for n in table]
+    if name in table:
+        return table[name]
+    near = closest(str(name), known)
+    hint = f"did you mean {near}? " if near else ""
+    raise UserError(f"{key} {name!r:.80} is unknown; {hint}known are {', '.join(known)}")
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """Return the known name nearest to `name`, first by a dotted key's last part; "" if none is near."""
+    known = list(known)
+    same_last_part = [k for k in known if "." in k and k.rpartition(".")[2] == name.rpartition(".")[2]]
+    return next(iter(same_last_part or difflib.get_close_matches(name[:80], known, 1)), "")
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Return {dotted key: value} of a nested dict.
+
+    >>> flatten({"seed": 0, "model": {"ch": 96, "depth": 2}})
+    {'seed': 0, 'model.ch': 96, 'model.depth': 2}
+    """
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return flat
+
+
+def short_repr(value: Any) -> str:
+    """Describe any JSON value in a few words, for an error."""
+    if isinstance(value, dict | list | tuple):
+        return "an object" if isinstance(value, dict) else "a list"
+    text = json.dumps(value)
+    return f"{'the string ' * isinstance(value, str)}{text if len(text) <= 40 else text[:40] + ' ...'}"
+
+
+def _convert(value: Any, kind: Any, what: str) -> Any:
+    if kind is float and type(value) in (int, float) and math.isfinite(value):
+        return float(value)
+    # The exact type: in Python, true is an int.
+    if type(value) is not kind or kind is float:
+        raise UserError(f"{what} must be {KINDS[kind]}, not {short_repr(value)}")
+    if kind is int and not -(2**63) <= value < 2**63:
+        raise UserError(f"{what} is {short_repr(value)}, which is more than 64 bits hold")
+    if kind is str and not value.isprintable():
+        raise UserError(f"{what} holds characters that cannot be printed: {short_repr(value)}")
+    return value
