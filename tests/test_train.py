@@ -87,7 +87,7 @@ def test_a_workdir_of_another_config_is_refused_by_key(unbroken):
         ("profile_steps", "5", "profile_steps '5' is not START:STOP"),
         ("num_steps", 0, "num_steps is 0; it must be greater than 0"),
         ("ema.decay", 1.0, "ema.decay is 1.0; it must be at least 0 and less than 1"),
-        ("seed", 2**31, "seed is 2147483648; it must be less than"),
+        ("seed", 2**31, "seed is 2147483648; it must be at most 2147483647"),
         ("optimizer.g_lr", float("nan"), "optimizer.g_lr must be a finite number, not NaN"),
         ("model.ch", 3, "model.ch 3 is too small for attention at 8, which needs 8 channels"),
         (
@@ -97,7 +97,7 @@ def test_a_workdir_of_another_config_is_refused_by_key(unbroken):
         ),
         ("score.every", 3, "score.every 3 is no multiple of checkpoint_every 2, .*; 4 is"),
         ("stability.expected", "300:nan", "stability.expected .* is not STEP:SCORE"),
-        ("stability.expected", "300", "stability.expected '300' is not STEP:SCORE,ROUND:SCORE, such as"),
+        ("stability.expected", "300", "stability.expected '300' is not STEP:SCORE,STEP:SCORE, such as"),
         ("stability.on_collapse", "rolback", "stability.on_collapse 'rolback' is unknown; did you mean rollback?"),
         ("augment.policy", ("color",), "augment.policy 'color' is unknown; did you mean colour?"),
     ],

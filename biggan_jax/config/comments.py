@@ -24,11 +24,12 @@ def comments(section: Callable[[], dict]) -> dict[str, str]:
             found.update(comments(section.__globals__[node.func.id]))
         elif isinstance(node, ast.Dict):
             for key, value in zip(node.keys, node.values, strict=True):
-                name = prefix + ast.literal_eval(key) if key else prefix  # A key of None is `**other`.
-                if key and not isinstance(value, ast.Dict):
-                    found[name] = _comment(lines, key.lineno, value.end_lineno or key.lineno)
+                if not isinstance(key, ast.Constant):  # `**other` has the key None.
+                    visit(value, prefix)
+                elif isinstance(value, ast.Dict):
+                    visit(value, f"{prefix}{key.value!s}.")
                 else:
-                    visit(value, f"{name}." if key else prefix)
+                    found[f"{prefix}{key.value!s}"] = _comment(lines, key.lineno, value.end_lineno or key.lineno)
         else:
             for child in ast.iter_child_nodes(node):
                 visit(child, prefix)
