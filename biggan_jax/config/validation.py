@@ -64,6 +64,7 @@ def profile_range(config: ml_collections.ConfigDict) -> range:
 def expected_scores(config: ml_collections.ConfigDict) -> tuple[tuple[int, float], ...]:
     """Return stability.expected as (step, score) pairs in order of steps. Raises UserError.
 
+    >>> from biggan_jax.config import base
     >>> config = base()
     >>> config.stability.expected = "600:200,300:600"
     >>> expected_scores(config)
