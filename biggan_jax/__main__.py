@@ -26,7 +26,7 @@ COMMANDS = {
         "Convert weights of other projects, in and out; change a model's classes.",
     ),
     "python -m biggan_jax.checkpoint": ("biggan_jax.checkpoint", "Compare two checkpoints, or verify one."),
-    "python -m biggan_jax.config": ("biggan_jax.config", "Compare two configs."),
+    "python -m biggan_jax.config": ("biggan_jax.config", "List, show and compare configs."),
     "python -m biggan_jax.data.validate": (
         "biggan_jax.data.validate",
         "Read a prepared data set again and describe it.",

@@ -10,8 +10,7 @@ import re
 import textwrap
 
 from biggan_jax import config as configs
-from biggan_jax.config import defaults
-from biggan_jax.config.comments import comments
+from biggan_jax.config.comments import meanings
 
 ROOT = pathlib.Path(__file__).parent.parent
 FOLDER = ROOT / "configs"
@@ -41,16 +40,16 @@ def config_keys() -> str:
         "[`config/defaults.py`](../biggan_jax/config/defaults.py) and "
         "[`config/families.py`](../biggan_jax/config/families.py)."
     )
+    shared = {key: text for key, text in meanings("biggan").items() if key == "model.family" or "model." not in key}
     for section, title in SECTIONS.items():
         page.append(f"## {title}" + f": `{section}`" * bool(section))
-        page.append(keys_table({key: text for key, text in EXPLAINED.items() if key.rpartition(".")[0] == section}))
+        page.append(keys_table("biggan", [key for key in shared if key.rpartition(".")[0] == section]))
     by_section: dict = {}
     for family, section in shipped_sections().items():
         by_section.setdefault(section, []).append(family)
-    for section, families in by_section.items():
+    for families in by_section.values():
         page.append(f"## Keys of `model` with family {' or '.join(f'`{family}`' for family in families)}")
-        explained = {f"model.{key}": text for key, text in comments(section).items()}
-        page.append(keys_table(explained, families[0]))
+        page.append(keys_table(families[0], [key for key in configs.table(families[0]) if key not in shared]))
     return "\n\n".join(page) + "\n"
 
 
@@ -59,15 +58,17 @@ def shipped_sections() -> dict:
     return {name: section for name, section in configs.SECTIONS.items() if section.__module__.startswith("biggan_jax.")}
 
 
-EXPLAINED = comments(defaults.general)
-"""{dotted key: its meaning} of the keys that all families have."""
-
-
-def keys_table(explained: dict[str, str], family: str = "biggan") -> str:
-    keys = configs.table(family)
+def keys_table(family: str, names: list[str]) -> str:
+    keys, said = configs.table(family), meanings(family)
     rows = [
-        [f"`{name}`", f"`{keys[name].default!r}`", type(keys[name].default).__name__, text, "yes" * keys[name].safe]
-        for name, text in explained.items()
+        [
+            f"`{name}`",
+            f"`{keys[name].default!r}`",
+            type(keys[name].default).__name__,
+            said[name],
+            "yes" * keys[name].safe,
+        ]
+        for name in names
     ]
     return table(["key", "default", "type", "meaning, unit, source", "may change"], rows)
 

@@ -1,3 +1,4 @@
+# ruff: noqa: F401
 """Every setting: its default, meaning, unit, source and accepted values."""
 
 from biggan_jax.config.defaults import SAFE_TO_CHANGE, base, table
@@ -6,28 +7,3 @@ from biggan_jax.config.keys import Key, choice, choose, flatten, fraction, non_n
 from biggan_jax.config.loading import config_path, load, of_file, of_run
 from biggan_jax.config.strict_json import differences, from_plain, to_json
 from biggan_jax.config.validation import expected_scores, profile_range, validate
-
-__all__ = [
-    "SAFE_TO_CHANGE",
-    "SECTIONS",
-    "Key",
-    "base",
-    "choice",
-    "choose",
-    "config_path",
-    "differences",
-    "expected_scores",
-    "flatten",
-    "fraction",
-    "from_plain",
-    "load",
-    "non_negative",
-    "of_file",
-    "of_run",
-    "positive",
-    "profile_range",
-    "register",
-    "table",
-    "to_json",
-    "validate",
-]

@@ -1,31 +1,66 @@
-"""Owns `python -m biggan_jax.config diff A B`, which compares two configs."""
+"""List, show and compare configs: `python -m biggan_jax.config list | show NAME | diff A B`."""
 
+import argparse
+import ast
 import json
+import pathlib
+import signal
 import sys
+from collections.abc import Sequence
 
-from biggan_jax.config import differences, load
+from biggan_jax.config import differences, flatten, load, to_json, validate
+from biggan_jax.config.comments import meanings
+from biggan_jax.config.loading import presets
 from biggan_jax.types import UserError
 
+DIFFERENT, USER_ERROR = 1, UserError.status
 
-def main() -> int:
-    """`python -m biggan_jax.config diff A B`: the keys in which two configs differ, and each one's value; exits 1 if any."""
-    if len(sys.argv) != 4 or sys.argv[1] != "diff":
-        print("usage: python -m biggan_jax.config diff A B", file=sys.stderr)
-        return 2
+
+def main(argv: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser("python -m biggan_jax.config", description="List, show and compare configs.")
+    commands = parser.add_subparsers(dest="command", required=True)
+    commands.add_parser("list", help="print the presets, one line each")
+    show = commands.add_parser("show", help="print a config's keys, values and meanings")
+    show.add_argument("name", metavar="NAME", help="a preset, or a config file")
+    show.add_argument("--json", action="store_true", help="print JSON, which --config_json reads")
+    diff = commands.add_parser("diff", help="print the keys in which two configs differ; exit with 1 if any does")
+    diff.add_argument("a", metavar="A", help="a preset, or a config file")
+    diff.add_argument("b", metavar="B", help="another")
+    flags = parser.parse_args(argv)
     try:
-        changed = differences(*(load(name).to_dict() for name in sys.argv[2:]))
+        if flags.command == "list":
+            print_table([(name, title(path)) for name, path in presets().items()])
+        elif flags.command == "show":
+            config = load(flags.name)
+            validate(config)
+            if flags.json:
+                print(to_json(config))
+            else:
+                values = flatten(config.to_dict())
+                rows = [(key, json.dumps(values[key]), said) for key, said in meanings(config.model.family).items()]
+                print_table([(f"{key} = {value}", f"# {said}") for key, value, said in rows])
+        else:
+            changed = differences(*(load(name).to_dict() for name in (flags.a, flags.b)))
+            print_table([(key, json.dumps(a), json.dumps(b)) for key, (a, b) in changed.items()])
+            return DIFFERENT if changed else 0
     except UserError as error:
         print(f"config: error: {error}", file=sys.stderr)
-        return 2
-    widths = [max([len(str(row[i])) for row in _rows(changed)], default=0) for i in range(2)]
-    for key, a, b in _rows(changed):
-        print(f"{key:{widths[0]}}  {a:{widths[1]}}  {b}")
-    return 1 if changed else 0
+        return USER_ERROR
+    return 0
 
 
-def _rows(changed: dict[str, tuple]) -> list[tuple[str, str, str]]:
-    return [(key, json.dumps(a), json.dumps(b)) for key, (a, b) in changed.items()]
+def title(path: pathlib.Path) -> str:
+    """Return the first line of a file's docstring."""
+    return (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]
+
+
+def print_table(rows: list[tuple[str, ...]]) -> None:
+    """Print rows with aligned columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `show NAME | head` ends without an error.
     raise SystemExit(main())

@@ -5,6 +5,15 @@ import inspect
 import textwrap
 from collections.abc import Callable
 
+from biggan_jax.config.defaults import general, table
+from biggan_jax.config.families import SECTIONS
+
+
+def meanings(family: str) -> dict[str, str]:
+    """Return {dotted key: its comment, or ""} of all keys of a family's configs, in the order of the table."""
+    found = comments(general) | {f"model.{key}": text for key, text in comments(SECTIONS[family]).items()}
+    return {key: found.get(key, "") for key in table(family)}
+
 
 def comments(section: Callable[[], dict]) -> dict[str, str]:
     """Return {dotted key: the comment above or behind it} of a function that returns a dict display.
