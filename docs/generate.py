@@ -1,5 +1,4 @@
-"""Writes the pages that are made of code: config_keys.md of the defaults' own comments, recipes.md of the configs' headers, and
-what CONTRIBUTING.md says of the Makefile.
+"""Write the pages that are made from code: config_keys.md from the defaults' comments, recipes.md from the configs' headers.
 
 `make pages` after a change; a test holds all of them to what this writes.
 """
@@ -140,15 +139,7 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def contributing() -> str:
-    """The page as it is, with the Makefile's targets as they are now."""
-    helped = re.findall(r"^([a-z-]+):.*## (.*)$", (ROOT / "Makefile").read_text(), re.M)
-    rows = table(["command", "what"], [[f"`make {target}`", text] for target, text in helped])
-    before, begin, rest = (ROOT / "CONTRIBUTING.md").read_text().partition("of the Makefile -->\n")
-    return f"{before}{begin}{rows}\n<!-- end -->{rest.partition('<!-- end -->')[2]}"
-
-
-PAGES = {"docs/config_keys.md": config_keys, "docs/recipes.md": recipes, "CONTRIBUTING.md": contributing}
+PAGES = {"docs/config_keys.md": config_keys, "docs/recipes.md": recipes}
 
 if __name__ == "__main__":
     for name, write in PAGES.items():

@@ -1,4 +1,4 @@
-"""Pages that are made of code are what the code makes of them now."""
+"""Pages that are made from code are up to date."""
 
 import runpy
 
@@ -12,7 +12,7 @@ MADE = runpy.run_path(str(ROOT / "docs" / "generate.py"))
 
 
 @pytest.mark.parametrize("page", MADE["PAGES"])
-def test_the_page_is_what_the_code_says(page):
+def test_generated_pages_are_up_to_date(page):
     assert (ROOT / page).read_text() == MADE["PAGES"][page](), "make pages"
 
 
