@@ -19,7 +19,7 @@ import matplotlib.pyplot as plt
 from biggan_jax.checkpoint import checkpoint_steps
 from biggan_jax.runtime import jsonl
 from biggan_jax.runtime.metric_writer import PROBES as RECORD
-from biggan_jax.stability.rules import RULES, Rule, judge
+from biggan_jax.stability.rules import RULES, Rule, evaluate
 
 PROBES = [
     "--config.stability.every=10",
@@ -97,14 +97,14 @@ def seen(folder: pathlib.Path) -> list[dict]:
 
 def first_verdict(records: list[dict]):
     """The verdict at which the guard would have stopped the run, or None."""
-    verdicts = (judge(records[: i + 1]) for i in range(len(records)))
+    verdicts = (evaluate(records[: i + 1]) for i in range(len(records)))
     return next(filter(None, verdicts), None)
 
 
 def worst(rule: Rule, records: list[dict]) -> float | None:
     """The value nearest to, or furthest beyond, the rule's threshold that as many looks in a row as it takes had in common."""
     values = [rule.value(records[: i + 1]) for i in range(len(records))]
-    runs = [values[i : i + rule.looks] for i in range(len(values) - rule.looks + 1)]
+    runs = [values[i : i + rule.probes] for i in range(len(values) - rule.probes + 1)]
     agreed = [max(run) if rule.below else min(run) for run in runs if None not in run]
     return (min if rule.below else max)(agreed, default=None)
 
@@ -135,7 +135,7 @@ def tables(rows: list[dict]) -> str:
             values = [v for v in values if v is not None]
             ends.append(f"{(min if rule.below else max)(values):.3g}" if values else "-")
         sign = "<" if rule.below else ">"
-        lines.append(f"| {rule.signal} | {sign} {rule.threshold:g} | {rule.looks} | {ends[0]} | {ends[1]} |")
+        lines.append(f"| {rule.signal} | {sign} {rule.threshold:g} | {rule.probes} | {ends[0]} | {ends[1]} |")
     lines += [
         "",
         "| run | rounds | stopped at | well until | by | score before, then, at the end |",

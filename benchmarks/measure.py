@@ -16,10 +16,10 @@ import numpy as np
 from biggan_jax import sharding
 from biggan_jax.data import fake, host_batches
 from biggan_jax.models import build_gan
+from biggan_jax.partitioning import compile_step, state_layout
 from biggan_jax.plan import program, report
 from biggan_jax.plan.chips import CHIPS
 from biggan_jax.state import init_state
-from biggan_jax.train import compile_round, state_layout
 from biggan_jax.types import UserError
 
 PEAK_FLOPS = {
@@ -50,7 +50,7 @@ def prepare(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> Round
     source = fake.images(config.model.resolution, config.model.num_classes, count=min(1024, config.batch_size))
     batch = sharding.shard_batch(host_batches(source, config, attempt=0)(0)[0], mesh)
     state = jax.jit(functools.partial(init_state, gan), out_shardings=state_layout(gan))(config.seed)
-    lowered = compile_round(gan, mesh).lower(state, batch)
+    lowered = compile_step(gan).lower(state, batch)
     began = time.perf_counter()
     compiled = lowered.compile()
     return Round(compiled, state, batch, time.perf_counter() - began)

@@ -1,18 +1,128 @@
-"""Owns what happens beside training every so many steps: metrics, sample grids, traces. Reads the state, never changes it."""
+"""What happens around training steps: metrics, probes, checkpoints, samples, profiles."""
+
+import contextlib
+import dataclasses
+import logging
+import os
+from collections.abc import Callable, Iterator
 
 import jax
+import ml_collections
+import numpy as np
+from clu import parameter_overview
+from etils import epath
 
+from biggan_jax import config as configs
+from biggan_jax import data
+from biggan_jax.checkpoint import Checkpoints
+from biggan_jax.checkpoint.init_from import Weights
+from biggan_jax.data.dataset import Source
+from biggan_jax.evaluation.online import score_in_training
 from biggan_jax.gan import GAN
-from biggan_jax.runtime import memory
-from biggan_jax.runtime.metric_writer import MetricWriter
+from biggan_jax.runtime import distributed, jsonl, memory
+from biggan_jax.runtime.jsonl import Record
+from biggan_jax.runtime.metric_writer import PROBES, MetricWriter
 from biggan_jax.runtime.progress import ProgressLine
+from biggan_jax.runtime.supervised import Job
 from biggan_jax.sampling import generate, pictures, statistics
+from biggan_jax.stability import recovery
+from biggan_jax.stability.monitor import CollapseMonitor
+from biggan_jax.stability.nonfinite import NonFinite
+from biggan_jax.stability.schedule import ProbeSchedule, images_for_probes
 from biggan_jax.state import TrainState
-from biggan_jax.types import Metrics
+from biggan_jax.types import Metrics, UserError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True)
+class RunContext:
+    """What all attempts of a training run share. weights: loads config.init_from, if set."""
+
+    config: ml_collections.ConfigDict
+    workdir: epath.Path
+    mesh: jax.sharding.Mesh
+    source: Source
+    weights: Callable[[], Weights | None]
+    checkpoints: Checkpoints
+    job: Job
+
+
+@dataclasses.dataclass
+class Hooks:
+    """The hooks of one attempt, called in the order in which files must be written. `of_attempt` makes them.
+
+    They read the state and never change it. All processes call them; writer is None except in process 0.
+    """
+
+    run: RunContext
+    gan: GAN
+    attempt: int
+    writer: "MetricWriter | None"
+    metrics: "MetricLogger"
+    profiler: "Profiler"
+    monitor: CollapseMonitor
+
+    def before_step(self, step: int) -> None:
+        self.profiler.before_step(step)
+
+    def log(self, step: int, metrics: Metrics) -> None:
+        self.profiler.after_step(step, metrics)
+        self.run.job.check()
+        self.metrics.after_step(step, metrics, last=step == self.run.config.num_steps)
+
+    def after_step(self, step: int, state: TrainState, metrics: Metrics, *, stopping: bool) -> Record | None:
+        """Probe, save and draw samples where they are due. Return the event that ends the attempt, if the run collapsed."""
+        config, monitor = self.run.config, self.monitor
+        last = step == config.num_steps
+        saving = stopping or last or step % config.checkpoint_every == 0
+        if verdict := monitor.after_step(step, state, metrics, at_once=saving):
+            write = jax.process_index() == 0
+            event = recovery.handle(verdict, self.attempt, config, self.run.checkpoints, self.run.workdir, write=write)
+            if event["action"] != "ignored":
+                if config.sample_every:  # Show what the collapse looks like.
+                    write_samples(self.gan, state, step, self.writer)
+                return event
+            monitor.ignored.add(verdict.signal)
+        self.run.job.check()
+        if saving:
+            self.metrics.flush()  # Flush first: a crash right after saving would lose this step's metrics.
+            # The config of the run, not of the attempt: a resume compares it with the user's.
+            self.run.checkpoints.save(
+                state, config, score=monitor.latest_score, last_healthy_step=monitor.last_healthy_step
+            )
+        if config.sample_every and (last or (step % config.sample_every == 0 and not stopping)):
+            write_samples(self.gan, state, step, self.writer)
+        return None
+
+
+@contextlib.contextmanager
+def of_attempt(run: RunContext, gan: GAN, state: TrainState, attempt: int) -> Iterator[Hooks]:
+    """Make the hooks of an attempt that starts from `state`; close them on exit."""
+    config, start, writes = run.config, int(state.step), jax.process_index() == 0
+    with contextlib.ExitStack() as cleanup:
+        data.before_training(run.source, config, run.workdir, write=writes)
+        writer = None
+        if writes:
+            wandb = {"wandb_project": config.wandb_project, "config": config.to_dict()}
+            writer = MetricWriter(run.workdir, start=start, attempt=attempt, **wandb)
+            cleanup.callback(writer.close)
+        progress = ProgressLine(start, config.num_steps, gan.d_steps * config.batch_size, shown=writes)
+        cleanup.callback(progress.close)
+        profiler = Profiler(configs.profile_range(config), str(run.workdir / "profile"))
+        cleanup.callback(profiler.stop)
+        monitor = make_monitor(run, gan, state, writer)
+        # Probe the initial state only if the run reaches a probe to compare it with.
+        if not start and config.stability.every <= config.num_steps:
+            monitor.begin(state)
+        yield Hooks(run, gan, attempt, writer, MetricLogger(config.log_every, writer, progress), profiler, monitor)
 
 
 class MetricLogger:
-    """Writes metrics every so many steps, and of a last one, fetched one step late, so that the device never waits for the host."""
+    """Write metrics every `every` steps and after the last step.
+
+    They are fetched one step late, so that the device never waits for the host.
+    """
 
     def __init__(self, every: int, writer: MetricWriter | None, progress: ProgressLine):
         self._every, self._writer, self._progress = every, writer, progress
@@ -34,21 +144,8 @@ class MetricLogger:
             self._writer.scalars(step, values)
 
 
-def write_samples(gan: GAN, state: TrainState, step: int, writer: MetricWriter | None, columns: int = 8) -> None:
-    """Two grids of the same latents, a row a class: by the live weights and by their average."""
-    classes = pictures.rows_of_classes(gan.num_classes)
-    y = classes.repeat(columns)
-    z = generate.draw_latents(gan, jax.random.key(0), len(y))
-    for name, params in (("live", state.generator.params), ("ema", state.ema_params)):
-        weights = generate.evaluation_weights(gan, params, state.generator.stats["spectral"])
-        moments = statistics.standing_statistics(gan, weights, seed=0, passes=16)
-        images = generate.generate(gan, weights, moments, z, y, batch_size=len(z))
-        if writer:
-            writer.picture(step, name, pictures.grid(pictures.to_uint8(images), columns))
-
-
 class Profiler:
-    """Writes a jax.profiler trace of the rounds in `steps` to `folder`."""
+    """Write a jax.profiler trace of the steps in `steps` to `folder`."""
 
     def __init__(self, steps: range, folder: str):
         self._steps, self._folder, self._on = steps, folder, False
@@ -67,3 +164,67 @@ class Profiler:
         if self._on:
             jax.profiler.stop_trace()
             self._on = False
+
+
+def write_samples(gan: GAN, state: TrainState, step: int, writer: MetricWriter | None, columns: int = 8) -> None:
+    """Write two grids of the same latents, one row per class: from the live weights and from their average."""
+    classes = pictures.rows_of_classes(gan.num_classes)
+    y = classes.repeat(columns)
+    z = generate.draw_latents(gan, jax.random.key(0), len(y))
+    for name, params in (("live", state.generator.params), ("ema", state.ema_params)):
+        weights = generate.evaluation_weights(gan, params, state.generator.stats["spectral"])
+        moments = statistics.standing_statistics(gan, weights, seed=0, passes=16)
+        images = generate.generate(gan, weights, moments, z, y, batch_size=len(z))
+        if writer:
+            writer.picture(step, name, pictures.grid(pictures.to_uint8(images), columns))
+
+
+def make_monitor(run: RunContext, gan: GAN, state: TrainState, writer: MetricWriter | None) -> CollapseMonitor:
+    """Make the collapse monitor of an attempt that starts from `state`, with the records of all probes before."""
+    config, start = run.config, int(state.step)
+    images = {}
+    if config.stability.every or config.score.every:
+        host = jax.process_index(), jax.process_count()
+        size = config.batch_size // config.microbatches
+        images = images_for_probes(_probe_sources(run), config.seed, size, run.mesh, host)
+    return CollapseMonitor(
+        ProbeSchedule(gan, config.stability.every, images, writer),
+        NonFinite(min(config.log_every, config.stability.nonfinite_limit), state),
+        config.stability.nonfinite_limit,
+        _score(run, gan) if config.score.every else None,
+        config.score.every,
+        configs.expected_scores(config),
+        jsonl.lineage(jsonl.read(run.workdir, PROBES), start) if start else [],
+        recovery.ignored(run.workdir),
+    )
+
+
+def _probe_sources(run: RunContext) -> dict[str, Source]:
+    """The training images and, where the data set has any, held-out ones."""
+    try:
+        return {"real": run.source, "held_out": data.make_source(run.config, "test")}
+    except UserError as error:
+        logger.debug("nothing is held out: %s", error)
+        return {"real": run.source}
+
+
+def _score(run: RunContext, gan: GAN) -> Callable[[TrainState], float]:
+    c = run.config.score
+    options = {"network": c.network, "inception": c.inception, "num": c.num, "seed": run.config.seed}
+    score = score_in_training(run.source, run.mesh, **options)
+    # The linear algebra of hosts may round differently, and all must reach the same verdict.
+    agreed = lambda value: distributed.broadcast(np.asarray(value, np.float32).view(np.int32)).view(np.float32)
+    return lambda state: float(agreed(score(gan, state)))
+
+
+def log_setup(state: TrainState, mesh: jax.sharding.Mesh) -> None:
+    """Log the size of the networks, the devices and the step to resume from."""
+    for name, network in (("G", state.generator), ("D", state.discriminator)):
+        logger.info("%s: %s parameters", name, f"{int(parameter_overview.count_parameters(network.params)):,}")
+    platform = jax.devices()[0].platform
+    sizes = " x ".join(f"{axis} {size}" for axis, size in mesh.shape.items())
+    logger.info("%d %s device(s), mesh %s; the first step compiles", jax.device_count(), platform, sizes)
+    if platform == "gpu" and "xla_gpu_deterministic_ops=true" not in os.environ.get("XLA_FLAGS", ""):
+        logger.info("a resumed run is bitwise identical only with XLA_FLAGS=--xla_gpu_deterministic_ops=true")
+    if step := int(state.step):
+        logger.info("going on from step %d", step)

@@ -17,7 +17,7 @@ import pytest
 
 from biggan_jax import checkpoint
 from biggan_jax.checkpoint import checkpoint_steps
-from biggan_jax.checkpoint.restore import is_whole
+from biggan_jax.checkpoint.restore import is_intact
 
 TINY = pathlib.Path(__file__).parent / "configs" / "tiny.py"
 
@@ -104,7 +104,7 @@ def test_killed_twenty_times_a_run_loses_nothing(tmp_path, capsys):
         assert went_on == [str(before[-1])] if went_on else not before or hit == "starting"
         assert len(steps) >= min(3, len(before)) and steps[-1:] >= before[-1:]
         assert {step for step in before if step % 12 == 0} <= set(steps), "rotated away"
-        assert all(is_whole(workdir / "checkpoints" / str(step)) for step in steps), "half a checkpoint"
+        assert all(is_intact(workdir / "checkpoints" / str(step)) for step in steps), "half a checkpoint"
         before = steps
     assert hits["saving"] >= 6, hits
     finish(start(workdir, *run, **cache))
@@ -160,7 +160,7 @@ def assert_told_of_full_disk(said, workdir):
     going_on = f"goes on from step {steps[-1]}" if steps else "starts anew, since nothing was saved yet"
     assert f"no room is left to write in {workdir} (" in said and f"the same command {going_on}" in said, said
     assert "Traceback" not in said, said
-    assert all(is_whole(workdir / "checkpoints" / str(step)) for step in steps)
+    assert all(is_intact(workdir / "checkpoints" / str(step)) for step in steps)
 
 
 @pytest.mark.slow

@@ -8,8 +8,8 @@ import pytest
 
 from biggan_jax import sharding
 from biggan_jax.models import build_gan
+from biggan_jax.partitioning import compile_step, state_layout
 from biggan_jax.state import init_state
-from biggan_jax.train import compile_round, state_layout
 from biggan_jax.types import UserError
 from tests.conftest import biases_that_feed_only_batch_norm, leaves, random_batch, tiny_config, with_attention
 
@@ -32,7 +32,7 @@ def run(config, state, count, fsdp=1, **changes):
     gan = dataclasses.replace(build_gan(config, mesh), **changes)
     state = jax.device_put(jax.tree.map(np.asarray, state), state_layout(gan))
     batches = [sharding.shard_batch(random_batch(gan, seed=i), mesh) for i in range(ROUNDS)]
-    compiled = compile_round(gan, mesh).lower(state, batches[0]).compile()
+    compiled = compile_step(gan).lower(state, batches[0]).compile()
     history = []
     for batch in batches:
         state, metrics = compiled(state, batch)

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from biggan_jax import checkpoint
-from biggan_jax import train as training
+from biggan_jax import checkpoint, data, hooks
 from biggan_jax.checkpoint import Checkpoints
+from biggan_jax.checkpoint.workdir import claim_workdir
 from biggan_jax.models import build_gan
 from biggan_jax.state import init_state
 from biggan_jax.train import train
@@ -132,8 +132,6 @@ def test_a_trace_is_written(config, tmp_path):
 
 
 def test_metrics_are_fetched_one_step_late(monkeypatch):
-    from biggan_jax import hooks
-
     class Metric:
         fetched = 0
 
@@ -219,9 +217,9 @@ def test_the_config_of_a_run_is_its_checkpoints(unbroken, tmp_path):
 
 
 def test_a_config_whose_run_made_no_checkpoint_may_be_changed(config, tmp_path):
-    training.claim_workdir(tmp_path, config)
+    claim_workdir(tmp_path, config)
     config.batch_size = 32
-    training.claim_workdir(tmp_path, config)
+    claim_workdir(tmp_path, config)
     assert json.loads((tmp_path / "config.json").read_text())["batch_size"] == 32
 
 
@@ -230,9 +228,9 @@ def test_everything_is_closed_when_training_fails(config, tmp_path, monkeypatch)
         raise RuntimeError("out of memory")
 
     closed = []
-    monkeypatch.setattr(training.data, "host_batches", broken)
-    monkeypatch.setattr(training.ProgressLine, "close", lambda self: closed.append("progress"))
-    monkeypatch.setattr(training.MetricWriter, "close", lambda self: closed.append("writer"))
+    monkeypatch.setattr(data, "host_batches", broken)
+    monkeypatch.setattr(hooks.ProgressLine, "close", lambda self: closed.append("progress"))
+    monkeypatch.setattr(hooks.MetricWriter, "close", lambda self: closed.append("writer"))
     with pytest.raises(RuntimeError, match="out of memory"):
         train(config, tmp_path)
     assert closed == ["progress", "writer"]

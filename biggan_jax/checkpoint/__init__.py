@@ -1,11 +1,10 @@
-"""Owns checkpoints: state and resolved config, written together by Orbax, so that one path is all that sampling needs.
+"""Checkpoints: the training state and its resolved config, saved together by Orbax.
 
-It must not know the training loop. Run as a program it compares two checkpoints:
-`python -m biggan_jax.checkpoint compare A B`.
+`python -m biggan_jax.checkpoint compare A B` compares two checkpoints, `check PATH` verifies them.
 """
 
 from biggan_jax.checkpoint.diff import compare
-from biggan_jax.checkpoint.manager import Checkpoints, store_config
+from biggan_jax.checkpoint.manager import Checkpoints
 from biggan_jax.checkpoint.metadata import FORMAT
 from biggan_jax.checkpoint.paths import FOLDER, checkpoint_steps, find
 from biggan_jax.checkpoint.restore import (
@@ -13,11 +12,12 @@ from biggan_jax.checkpoint.restore import (
     TrainedGenerator,
     load_arrays,
     load_config,
-    load_described,
     load_extras,
     load_generator,
+    load_metadata,
     load_state,
 )
+from biggan_jax.checkpoint.workdir import store_config
 
 __all__ = [
     "FOLDER",
@@ -30,9 +30,9 @@ __all__ = [
     "find",
     "load_arrays",
     "load_config",
-    "load_described",
     "load_extras",
     "load_generator",
+    "load_metadata",
     "load_state",
     "store_config",
 ]

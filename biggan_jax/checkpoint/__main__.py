@@ -1,7 +1,9 @@
-"""The commands on checkpoints: `python -m biggan_jax.checkpoint compare A B` and `python -m biggan_jax.checkpoint check PATH`.
+"""The commands on checkpoints.
 
-compare exits with 0 if all arrays are bit-identical, 1 if not; check, of a workdir or one step, with 0 if each checkpoint is
-to the bit what was saved, 1 if not.
+python -m biggan_jax.checkpoint compare A B     # are all arrays bitwise identical?
+python -m biggan_jax.checkpoint check PATH      # does each checkpoint of a workdir, or one step, match its checksums?
+
+Both exit with 0 for yes and 1 for no.
 """
 
 import sys
@@ -33,10 +35,15 @@ def check_command(path: str) -> int:
 
 
 COMMANDS: dict[str, tuple[Callable[..., int], int]] = {"compare": (compare_command, 2), "check": (check_command, 1)}
+"""Name: (function, number of arguments)."""
 
 
-def main() -> int:
-    name, *arguments = sys.argv[1:] or [""]
+def main(argv: list[str]) -> int:
+    """Run the command that `argv` names, without the program's name, and return its exit status."""
+    if {"-h", "--help"} & {*argv}:
+        print(__doc__)
+        return cli.SUCCESS
+    name, *arguments = argv or [""]
     if name not in COMMANDS or len(arguments) != COMMANDS[name][1]:
         print("usage: python -m biggan_jax.checkpoint compare A B, or check PATH", file=sys.stderr)
         return cli.USER_ERROR
@@ -48,4 +55,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(sys.argv[1:]))

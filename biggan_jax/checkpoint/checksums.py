@@ -1,7 +1,4 @@
-"""Owns checksums: of an array, the same number however it is laid out over devices, another one if a bit of it is changed.
-
-It must not know files.
-"""
+"""Checksums of arrays that do not depend on their sharding."""
 
 import hashlib
 import json
@@ -15,34 +12,34 @@ import numpy as np
 
 
 def of_arrays(tree) -> dict[str, str]:
-    """{dotted name: "float32[3,4] 1a2b3c4d"} of a tree of arrays, on the host or in parts over the devices of all hosts.
+    """Return {dotted name: "float32[3,4] 1a2b3c4d"} for a tree of arrays, on the host or sharded over all hosts.
 
-    The digits are the sum, modulo 2**32, of what each of the array's words and its position are mixed to. To mix a word is
-    to permute all words, so any change of one word changes the sum for certain, and any other all but once in 2**32 times.
+    The checksum is the sum, modulo 2**32, of a hash of each 32-bit word with its position. The hash is a permutation of all
+    words: a change of one word always changes the sum, any other change does except once in 2**32 times.
     """
     named = named_arrays(tree)
-    sums = jax.device_get({name: _where_it_is(x) for name, x in named.items()})
+    sums = jax.device_get({name: _checksum(x) for name, x in named.items()})
     return {name: f"{x.dtype}{list(np.shape(x))} {int(sums[name]):08x}".replace(", ", ",") for name, x in named.items()}
 
 
 def of_json(tree: Any) -> str:
-    """A digest of plain data, whatever the order of its keys."""
+    """Return the SHA-256 digest of plain data; the order of keys does not matter."""
     return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 
 
 def named_arrays(tree) -> dict[str, Any]:
-    """{dotted name: array} of a tree."""
+    """Return {dotted name: array} for a tree."""
     return {
         jax.tree_util.keystr(path, simple=True, separator="."): leaf
         for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
     }
 
 
-def _where_it_is(x):
-    """The sum, taken on the devices that hold the array, so that four bytes of it come to the host."""
-    # A CPU's memory is the host's: there, compiling a program for each shape would be all that it costs.
+def _checksum(x):
+    """Compute the sum on the devices that hold the array, so that only four bytes are copied to the host."""
+    # A CPU device shares the host's memory: NumPy avoids compiling a program for each shape.
     on_host = not isinstance(x, jax.Array) or (x.is_fully_addressable and {d.platform for d in x.devices()} == {"cpu"})
-    # One after the other: on the CPU devices of several hosts, collectives in flight wait for each other.
+    # Wait for each sum: on the CPU devices of several hosts, concurrent collectives deadlock.
     return _on_host(np.asarray(x)) if on_host else jax.block_until_ready(_on_devices(x))
 
 
@@ -71,7 +68,7 @@ def _sum(words, xp: ModuleType):
 
 
 def _mix(x):
-    """A permutation of uint32 in which each bit going in moves about half of those coming out (MurmurHash3's finalizer)."""
+    """Permute uint32 words; each input bit flips about half of the output bits (MurmurHash3's finalizer)."""
     x = (x ^ (x >> 16)) * np.uint32(0x85EBCA6B)
     x = (x ^ (x >> 13)) * np.uint32(0xC2B2AE35)
     return x ^ (x >> 16)

@@ -1,4 +1,4 @@
-"""Owns the difference of two checkpoints. Must not know what their arrays mean."""
+"""Compare the arrays of two checkpoints."""
 
 import numpy as np
 from etils import epath
@@ -7,7 +7,7 @@ from biggan_jax.checkpoint.restore import load_arrays
 
 
 def compare(a: epath.PathLike, b: epath.PathLike) -> list[str]:
-    """What differs between two checkpoints' arrays, a sentence for each; empty if they are bit-identical."""
+    """Return one line for each array that differs; an empty list if the checkpoints are bitwise identical."""
     a, b = load_arrays(a), load_arrays(b)
     lines = [f"{name}: only in the {'first' if name in a else 'second'}" for name in sorted(a.keys() ^ b.keys())]
     for name in sorted(a.keys() & b.keys()):

@@ -1,4 +1,4 @@
-"""Owns what is said when a run's disk is full. Must not know what was being written."""
+"""Turn disk-full errors into a clear message."""
 
 import contextlib
 import errno
@@ -17,28 +17,28 @@ _FULL = re.compile("No space left on device|Disk quota exceeded")
 
 @contextlib.contextmanager
 def explained(workdir: epath.PathLike) -> Iterator[None]:
-    """Makes a UserError of whatever is raised because there is no room: where, and from which step the same command goes on."""
+    """Re-raise a disk-full error as a UserError that names the folder and the step to resume from."""
     try:
         yield
     except Exception as error:
         if isinstance(error, UserError) or not is_full(error):
             raise
         steps = checkpoint_steps(workdir)
-        going_on = f"goes on from step {steps[-1]}" if steps else "starts anew, since nothing was saved yet"
+        resuming = f"goes on from step {steps[-1]}" if steps else "starts anew, since nothing was saved yet"
         raise UserError(
-            f"no room is left to write in {workdir}{_room(workdir)}; make some, and the same command {going_on}"
+            f"no room is left to write in {workdir}{_free_space(workdir)}; make some, and the same command {resuming}"
         ) from error
 
 
 def is_full(error: BaseException | None) -> bool:
-    """Whether the error, or one that led to it, is that of a full disk or a used up quota."""
+    """Return whether the error, or one that caused it, reports a full disk or an exhausted quota."""
     if error is None:
         return False
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     return full or bool(_FULL.search(str(error))) or is_full(error.__cause__ or error.__context__)
 
 
-def _room(workdir: epath.PathLike) -> str:
+def _free_space(workdir: epath.PathLike) -> str:
     if is_remote(workdir):
         return ""
     disk = shutil.disk_usage(workdir)

@@ -1,22 +1,39 @@
-"""Owns starting a run from another's weights. Must not know the training loop."""
+"""Start a training run: from its latest checkpoint, from another run's weights, or from scratch."""
 
 import logging
+from collections.abc import Callable
 
 import jax
 import numpy as np
 
-from biggan_jax.checkpoint import load_state
+from biggan_jax import sharding
+from biggan_jax.checkpoint.manager import Checkpoints
+from biggan_jax.checkpoint.restore import load_state
 from biggan_jax.gan import GAN
+from biggan_jax.partitioning import sharded_init_state, state_layout
 from biggan_jax.state import Player, TrainState, init_state
 from biggan_jax.types import Params, UserError
 
 logger = logging.getLogger(__name__)
 
+Weights = dict[str, Player | Params]
+"""{generator, discriminator, ema_params}, on the host; optimizer states that do not fit are None."""
 
-def load(gan: GAN, path: str) -> dict[str, Player | Params]:
-    """{generator, discriminator, ema_params} of a checkpoint, on the host, optimisers included where they are the game's own.
 
-    Raises UserError, naming the first array that differs, if the networks are not the game's.
+def restore_or_init(gan: GAN, seed: int, checkpoints: Checkpoints, weights: Callable[[], Weights | None]) -> TrainState:
+    """Return the latest checkpoint's state, else a fresh one with `weights()`, if any; laid out on the GAN's mesh."""
+    if checkpoints.latest_step() is None:
+        state = sharded_init_state(gan, seed)
+        return begin(state, start) if (start := weights()) else state
+    shapes = jax.eval_shape(lambda: init_state(gan, seed))
+    return checkpoints.restore(sharding.with_sharding(shapes, state_layout(gan)))
+
+
+def load(gan: GAN, path: str) -> Weights:
+    """Load a checkpoint's networks to the host, with optimizer states where they fit.
+
+    Raises:
+        UserError: the networks have other shapes; the message names the first array that differs.
     """
     stored, _, _ = load_state(path)
     fresh = jax.eval_shape(lambda: init_state(gan, 0))
@@ -25,15 +42,15 @@ def load(gan: GAN, path: str) -> dict[str, Player | Params]:
         ours, theirs = getattr(fresh, name), getattr(stored, name)
         _refuse_other_shapes((ours.params, ours.stats), (theirs.params, theirs.stats), f"{path}: {name}")
         if _shapes(theirs.opt_state) != _shapes(ours.opt_state):
-            logger.info("the %s's optimiser is another than that of %s: it starts anew", name, path)
+            logger.info("the %s's optimizer differs from that of %s: its state starts anew", name, path)
             theirs = theirs.replace(opt_state=None)
         start[name] = theirs
     logger.info("starting from the weights of %s, step %d", path, int(stored.step))
     return jax.tree.map(np.asarray, start)
 
 
-def begin(fresh: TrainState, start: dict[str, Player | Params]) -> TrainState:
-    """The fresh state with what `load` returned, laid out likewise; step, seed and missing optimisers are the fresh one's."""
+def begin(fresh: TrainState, start: Weights) -> TrainState:
+    """Replace networks of the fresh state by those that `load` returned, with the fresh state's shardings."""
 
     def place(new, like):
         if new is None:
@@ -56,8 +73,8 @@ def _refuse_other_shapes(ours, theirs, where: str) -> None:
     if not different:
         return
     name = different[0]
-    now, was = (list(shapes[name]) if name in shapes else "missing" for shapes in (ours, theirs))
-    hint = "take the networks of that run with --config=finetune:DIR, without overrides in config.model"
+    ours_shape, theirs_shape = (list(shapes[name]) if name in shapes else "missing" for shapes in (ours, theirs))
+    hint = "use the networks of that run with --config=finetune:DIR, without overrides in config.model"
     if all("embedding" in name for name in different):
         hint = "change its classes first: python -m biggan_jax.convert --from=biggan-jax --in=DIR --out=NEW --classes=reinit:N"
-    raise UserError(f"{where}{name} is {was}, in this config {now}; {hint}")
+    raise UserError(f"{where}{name} is {theirs_shape}, in this config {ours_shape}; {hint}")

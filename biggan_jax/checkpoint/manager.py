@@ -1,4 +1,4 @@
-"""Owns a run's checkpoints: saving, going back to one, and which of them are kept. Must not know when it is time to save."""
+"""Save, restore, pin and discard the checkpoints of a training run."""
 
 import concurrent.futures
 import logging
@@ -9,58 +9,57 @@ import orbax.checkpoint as ocp
 from etils import epath
 from jax.experimental import multihost_utils
 
-from biggan_jax import config as configs
-from biggan_jax.checkpoint import checksums, full_disk, metadata, restore, retention
+from biggan_jax.checkpoint import checksums, full_disk, restore, retention
+from biggan_jax.checkpoint.metadata import Metadata, create, read
 from biggan_jax.checkpoint.paths import FOLDER
-from biggan_jax.runtime.files import is_remote, write_text
+from biggan_jax.runtime.files import is_remote
 from biggan_jax.state import TrainState
 from biggan_jax.types import UserError
 
 _DELETED = "deleted"
-"""A folder beside the steps. Renamed into it, a checkpoint is gone at once: what is half-deleted must not look like one."""
+"""A folder beside the steps. A checkpoint is renamed into it before its files are deleted, so none is ever half-deleted."""
 
 
 class Checkpoints:
-    """The checkpoints of one run, in `workdir`/checkpoints/<step>/{state,config[,extras]}.
+    """The checkpoints of one training run, in `workdir`/checkpoints/<step>/{state,config[,extras]}.
 
-    Saving is asynchronous: it returns once the arrays have left the devices. Only complete checkpoints are ever named:
-    whatever asks for them waits for what is being saved. Of several processes all call the same methods alike.
+    Saving is asynchronous: it returns once the arrays have left the devices. Methods that list checkpoints wait for a
+    save in progress, so they list complete checkpoints only. All processes must call the same methods in the same order.
 
-    Kept are the `keep` newest, multiples of `keep_every` (0: none), the one with the best score, and those that are pinned.
+    See RetentionPolicy for which checkpoints are kept: among others the `keep` newest and multiples of `keep_every` (0: none).
     """
 
     def __init__(self, workdir: epath.PathLike, keep: int, keep_every: int = 0):
         folder = epath.Path(workdir).absolute() / FOLDER
-        logging.getLogger("absl").addFilter(_not_told_twice)
+        logging.getLogger("absl").addFilter(_drop_duplicate)
         self._workdir, self._folder = workdir, folder
-        self._kept = retention.RetentionPolicy(keep, keep_every, scores={}, pinned=retention.read_pinned(folder))
+        self._retention = retention.RetentionPolicy(keep, keep_every, scores={}, pinned=retention.read_pinned(folder))
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=self._kept,
-            cleanup_tmp_directories=True,  # What a process left that died while it saved.
+            preservation_policy=self._retention,
+            cleanup_tmp_directories=True,  # Left by a process that died while saving.
             todelete_subdir=None if is_remote(folder) else _DELETED,
         )
         self._manager = ocp.CheckpointManager(folder, options=options)
         self._empty_deleted()
-        self._kept.scores = {
-            step: said["score"] for step, said in self._described().items() if said["score"] is not None
-        }
+        scores = {step: metadata["score"] for step, metadata in self._metadata().items()}
+        self._retention.scores = {step: score for step, score in scores.items() if score is not None}
 
     def steps(self) -> list[int]:
-        """The steps of all complete checkpoints, in order."""
+        """Return the steps of all complete checkpoints, in order."""
         self._wait()
         return sorted(self._manager.all_steps())
 
     def latest_step(self) -> int | None:
-        """The latest step that was saved, or is being saved."""
+        """Return the latest step that is saved or being saved."""
         return self._manager.latest_step()
 
     def best_step(self) -> int | None:
-        """The step of the lowest score, of equal ones the latest; None if none has a score."""
-        return self._kept.best(self.steps())
+        """Return the step of the lowest score, of equal ones the latest; None if no step has a score."""
+        return self._retention.best(self.steps())
 
     def attempts(self) -> dict[int, int]:
-        """{step: attempt} of all complete checkpoints but damaged ones; see TrainState."""
-        return {step: said["attempt"] for step, said in self._described().items()}
+        """Return {step: attempt} of all complete checkpoints that are not corrupted; see TrainState.attempt."""
+        return {step: metadata["attempt"] for step, metadata in self._metadata().items()}
 
     def save(
         self,
@@ -70,12 +69,18 @@ class Checkpoints:
         score: float | None = None,
         last_healthy_step: int | None = None,
     ) -> None:
-        """Saves the state, unless its step is saved already. score: how good it is, lower is better; None: nobody knows.
+        """Save the state, unless its step is saved already.
 
-        last_healthy_step: the last step at which the run was seen to be well: the newest checkpoint not after it stays.
+        Args:
+            state: the training state.
+            config: the resolved config, stored with the state.
+            extras: converted arrays that training does not use; see restore.Extras.
+            score: lower is better; None: unknown.
+            last_healthy_step: the last step at which diagnostics were healthy; the newest checkpoint not after it is kept.
 
-        Raises UserError if there are later steps (they are another run's, or those of an attempt that was given up), or if
-        there is no room for this one, or was none for the one before.
+        Raises:
+            UserError: there are later steps (of another run, or of an abandoned attempt), or the disk is full, for this
+                checkpoint or for the one before.
         """
         step, latest = int(state.step), self.latest_step()
         if step == latest:
@@ -86,46 +91,46 @@ class Checkpoints:
             )
         self._wait()
         self._empty_deleted()
-        self._kept.last_healthy_step = last_healthy_step
+        self._retention.last_healthy_step = last_healthy_step
         items = {"state": restore.to_tree(state)} | ({"extras": extras} if extras else {})
         sums = {item: checksums.of_arrays(tree) for item, tree in items.items()}
-        said = metadata.describe(config, step=step, attempt=int(state.attempt), score=score, sums=sums)
-        if said["score"] is not None:
-            self._kept.scores[step] = said["score"]
+        metadata = create(config, step=step, attempt=int(state.attempt), score=score, sums=sums)
+        if metadata["score"] is not None:
+            self._retention.scores[step] = metadata["score"]
         arguments = {item: ocp.args.PyTreeSave(tree) for item, tree in items.items()}
         with full_disk.explained(self._workdir):
-            self._manager.save(step, args=ocp.args.Composite(**arguments, config=ocp.args.JsonSave(said)))
+            self._manager.save(step, args=ocp.args.Composite(**arguments, config=ocp.args.JsonSave(metadata)))
 
     def restore(self, like: TrainState, step: int | None = None) -> TrainState:
-        """The state of a step, or the latest, its arrays laid out as those of `like` (arrays, or shapes with shardings).
+        """Restore the state of `step`, by default the latest, with the shardings of `like` (arrays, or shapes with shardings).
 
-        Raises UserError if a bit of it is not what was saved.
+        Raises:
+            UserError: the checkpoint is corrupted.
         """
         path = self._folder / str(self.latest_step() if step is None else step)
         return restore.from_tree(restore.restore(path, restore.to_tree(like)), like)
 
-    def pin(self, step: int, why: str) -> None:
-        """Keeps the step's checkpoint for good. `why` goes, for people, into checkpoints/kept.json."""
+    def pin(self, step: int, reason: str) -> None:
+        """Keep the step's checkpoint for good and record the reason in checkpoints/kept.json."""
         if step not in self.steps():
             raise ValueError(f"there is no complete checkpoint of step {step} in {self._folder} to pin")
-        self._kept.pinned |= retention.read_pinned(self._folder) | {
-            step: why
-        }  # By hand, too, something may have been pinned.
+        # The user may have pinned others by hand.
+        self._retention.pinned |= retention.read_pinned(self._folder) | {step: reason}
         self._write_pinned()
 
     def pinned(self) -> dict[int, str]:
-        """{step: why} of the complete checkpoints that are pinned."""
-        return {step: self._kept.pinned[step] for step in self.steps() if step in self._kept.pinned}
+        """Return {step: reason} of the complete checkpoints that are pinned."""
+        return {step: self._retention.pinned[step] for step in self.steps() if step in self._retention.pinned}
 
     def discard_after(self, step: int, aside: str) -> None:
-        """Deletes all later checkpoints, the latest first: killed half-way, it leaves no gap.
+        """Delete all later checkpoints, the latest first, so that a kill leaves no gap.
 
-        The best of them, and pinned ones, are moved to the folder `aside` beside checkpoints/ instead.
+        The best of them and pinned ones are moved to the folder `aside` beside checkpoints/ instead.
         """
         later = [s for s in self.steps() if s > step]
-        self._move_aside([s for s in later if s == self.best_step() or s in self._kept.pinned], aside)
+        self._move_aside([s for s in later if s == self.best_step() or s in self._retention.pinned], aside)
         later = [s for s in self.steps() if s > step]
-        self._kept.forget_after(step)
+        self._retention.forget_after(step)
         if later:
             self._write_pinned()
         self._empty_deleted()
@@ -146,7 +151,7 @@ class Checkpoints:
         self._manager.reload()
 
     def close(self) -> None:
-        """Waits for what is still being written. Raises UserError if there is no room for it."""
+        """Wait for a save in progress. Raise UserError if the disk is full."""
         with full_disk.explained(self._workdir):
             try:
                 self._manager.wait_until_finished()
@@ -155,24 +160,26 @@ class Checkpoints:
                 self._manager.close()
 
     def _wait(self) -> None:
-        """Until nothing is being saved or deleted: whatever went wrong meanwhile is raised here."""
+        """Wait until nothing is being saved or deleted. Errors of the background threads are raised here."""
         with full_disk.explained(self._workdir):
             self._manager.wait_until_finished()
 
-    def _described(self) -> dict[int, metadata.Metadata]:
-        def read(step: int) -> metadata.Metadata | None:
+    def _metadata(self) -> dict[int, Metadata]:
+        """Return the metadata of every complete checkpoint that is not corrupted."""
+
+        def read_or_none(step: int) -> Metadata | None:
             try:
-                return metadata.read(self._folder / str(step))
-            except Exception:  # Damaged in whatever way: whoever restores it is told.
+                return read(self._folder / str(step))
+            except Exception:  # Corruption raises nearly anything; restoring the checkpoint reports it.
                 return None
 
         steps = self.steps()
-        with concurrent.futures.ThreadPoolExecutor(16) as pool:  # In object stores each takes its time.
-            return {step: said for step, said in zip(steps, pool.map(read, steps), strict=True) if said}
+        with concurrent.futures.ThreadPoolExecutor(16) as pool:  # Object stores take long to answer.
+            return {step: found for step, found in zip(steps, pool.map(read_or_none, steps), strict=True) if found}
 
     def _write_pinned(self) -> None:
         if jax.process_index() == 0:
-            retention.write_pinned(self._folder, self._kept.pinned)
+            retention.write_pinned(self._folder, self._retention.pinned)
 
     def _empty_deleted(self) -> None:
         deleted = self._folder / _DELETED
@@ -180,12 +187,6 @@ class Checkpoints:
             deleted.rmtree()
 
 
-def _not_told_twice(record: logging.LogRecord) -> bool:
-    """Orbax's threads log each error with its stack, and then it is raised where one waits for them."""
+def _drop_duplicate(record: logging.LogRecord) -> bool:
+    """Filter out Orbax's log record of an error: the error is raised again on wait."""
     return not (record.exc_info and "orbax" in record.pathname)
-
-
-def store_config(workdir: epath.Path, config: ml_collections.ConfigDict) -> None:
-    """Writes `workdir`/config.json, for people and for configs that start from it; a checkpoint's own config is what counts."""
-    workdir.mkdir(parents=True, exist_ok=True)
-    write_text(workdir / "config.json", configs.to_json(config))

@@ -1,7 +1,4 @@
-"""Owns the JSON beside a checkpoint's arrays: format, config, step, attempt, score, checksums, and a digest of all these.
-
-It must not know how arrays are stored.
-"""
+"""The JSON metadata of a checkpoint: format, config, step, attempt, score, checksums and a digest."""
 
 import json
 import math
@@ -17,23 +14,23 @@ from biggan_jax.types import UserError
 
 FORMAT = 3
 WITHOUT_CHECKSUMS = 2
-"""The format before: config and jax's version alone."""
+"""The previous format: only the config and the version of JAX."""
 
 ITEM = "config"
-_FILE = "metadata"  # Orbax's name for it, in the item's folder.
+_FILE = "metadata"  # Orbax's name for the file in the item's folder.
 
 Metadata = dict[str, Any]
 
 
-class DamageError(Exception):
-    """What is read is not what was saved; the text says what, to go in brackets."""
+class CorruptionError(Exception):
+    """The checkpoint is corrupted; the message names the item and fits in brackets."""
 
 
-def describe(
+def create(
     config: ml_collections.ConfigDict, *, step: int, attempt: int, score: float | None, sums: dict[str, dict[str, str]]
 ) -> Metadata:
-    """sums: {item: {array: checksum}}, of checksums.of_arrays."""
-    described = {
+    """Return a checkpoint's metadata. sums: {item: {array: checksum}} from checksums.of_arrays."""
+    metadata = {
         "format": FORMAT,
         "config": json.loads(configs.to_json(config)),
         "jax": jax.__version__,
@@ -42,30 +39,32 @@ def describe(
         "score": score if score is not None and math.isfinite(score) else None,
         "checksums": sums,
     }
-    return described | {"digest": checksums.of_json(described)}
+    return metadata | {"digest": checksums.of_json(metadata)}
 
 
 def read(step_path: epath.Path) -> Metadata:
-    """What `describe` returned, or its predecessor of format 2.
+    """Read what `create` returned; fill in the defaults for format 2.
 
-    Raises UserError for other formats; DamageError, or whatever reading raises, if it is damaged.
+    Raises:
+        UserError: the format is not supported.
+        CorruptionError: the metadata are corrupted. Reading may raise other errors for the same reason.
     """
     try:
-        described = json.loads((step_path / ITEM / _FILE).read_text())
+        metadata = json.loads((step_path / ITEM / _FILE).read_text())
     except ValueError as error:
-        raise DamageError(f"{ITEM}/{_FILE} is not what was saved") from error
-    if not isinstance(described, dict) or not isinstance(described.get("checksums", {}), dict):
-        raise DamageError(f"{ITEM}/{_FILE} is not what was saved")
-    digest = described.pop("digest", None)
-    if digest is not None and digest != checksums.of_json(described):
-        raise DamageError(f"{ITEM}/{_FILE} is not what was saved")
-    written = described.get("format")
+        raise CorruptionError(f"{ITEM}/{_FILE} is not what was saved") from error
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("checksums", {}), dict):
+        raise CorruptionError(f"{ITEM}/{_FILE} is not what was saved")
+    digest = metadata.pop("digest", None)
+    if digest is not None and digest != checksums.of_json(metadata):
+        raise CorruptionError(f"{ITEM}/{_FILE} is not what was saved")
+    written = metadata.get("format")
     if written == WITHOUT_CHECKSUMS:
-        return {"step": int(step_path.name), "attempt": 0, "score": None, "checksums": {}} | described
+        return {"step": int(step_path.name), "attempt": 0, "score": None, "checksums": {}} | metadata
     if isinstance(written, int) and written < WITHOUT_CHECKSUMS:
         raise UserError(
             f"the checkpoint {step_path} has format {written}, which this version no longer reads; "
-            "go on with the version 0.1.0 of biggan_jax that wrote it, or train anew"
+            "resume with version 0.1.0 of biggan_jax, which wrote it, or train anew"
         )
     if isinstance(written, int) and written > FORMAT:
         raise UserError(
@@ -73,17 +72,21 @@ def read(step_path: epath.Path) -> Metadata:
             "update biggan_jax"
         )
     if written != FORMAT or digest is None:
-        raise DamageError(f"{ITEM}/{_FILE} is not what was saved")
-    return described
+        raise CorruptionError(f"{ITEM}/{_FILE} is not what was saved")
+    return metadata
 
 
-def check(described: Metadata, item: str, tree, *, all_of_it: bool) -> None:
-    """Raises DamageError, naming the first, if arrays of the item are not what was saved; or, with all_of_it, are not there."""
-    if described["format"] == WITHOUT_CHECKSUMS:
+def verify(metadata: Metadata, item: str, tree, *, complete: bool) -> None:
+    """Compare the checksums of an item's arrays with those in the metadata.
+
+    Raises:
+        CorruptionError: an array differs or, if `complete`, is missing. The message names the first one.
+    """
+    if metadata["format"] == WITHOUT_CHECKSUMS:
         return
-    saved, found = described["checksums"].get(item, {}), checksums.of_arrays(tree)
+    saved, found = metadata["checksums"].get(item, {}), checksums.of_arrays(tree)
     wrong = [name for name in sorted(found) if saved.get(name) != found[name]]
-    wrong += [name for name in sorted(saved) if all_of_it and name not in found]
+    wrong += [name for name in sorted(saved) if complete and name not in found]
     if wrong:
         more = f" and {len(wrong) - 1} more arrays are" if len(wrong) > 1 else " is"
-        raise DamageError(f"{item}: {wrong[0]}{more} not what was saved")
+        raise CorruptionError(f"{item}: {wrong[0]}{more} not what was saved")

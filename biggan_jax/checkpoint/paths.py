@@ -1,4 +1,4 @@
-"""Owns where checkpoints lie: `workdir`/checkpoints/<step>. Must not know what is in them."""
+"""Paths of checkpoints: `workdir`/checkpoints/<step>."""
 
 import orbax.checkpoint as ocp
 from etils import epath
@@ -9,7 +9,7 @@ FOLDER = "checkpoints"
 
 
 def find(path: epath.PathLike) -> epath.Path:
-    """The folder of one step: the latest of a workdir or of a checkpoints folder, or the step that is named itself."""
+    """Return the folder of one step: the latest of a workdir or of a checkpoints folder, or `path` itself."""
     path = epath.Path(path).absolute()
     for folder in (path, path / FOLDER):
         if (folder / "state").is_dir():
@@ -20,10 +20,10 @@ def find(path: epath.PathLike) -> epath.Path:
 
 
 def checkpoint_steps(workdir: epath.PathLike) -> list[int]:
-    """The steps of which a run has complete checkpoints, in order."""
+    """Return the steps of a training run's complete checkpoints, in order."""
     return steps_in(epath.Path(workdir) / FOLDER)
 
 
 def steps_in(folder: epath.Path) -> list[int]:
-    """As `checkpoint_steps`, of a checkpoints folder."""
+    """Return the steps of the complete checkpoints in a checkpoints folder, in order."""
     return sorted(ocp.utils.checkpoint_steps(folder)) if folder.is_dir() else []

@@ -25,8 +25,8 @@ import ml_collections
 
 from biggan_jax import sharding
 from biggan_jax.models import build_gan
+from biggan_jax.partitioning import compile_step, state_layout
 from biggan_jax.state import init_state
-from biggan_jax.train import compile_round, state_layout
 from biggan_jax.train_step import train_step
 from biggan_jax.types import UserError
 
@@ -76,9 +76,7 @@ def batch_shapes(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh | No
 def lower(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> jax.stages.Lowered:
     """The true step, as `train` would run it on the mesh."""
     with _nameless_files():
-        return compile_round(build_gan(config, mesh), mesh).lower(
-            state_shapes(config, mesh), batch_shapes(config, mesh)
-        )
+        return compile_step(build_gan(config, mesh)).lower(state_shapes(config, mesh), batch_shapes(config, mesh))
 
 
 def state_shapes(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh):

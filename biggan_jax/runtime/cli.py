@@ -1,7 +1,4 @@
-"""Owns what all command lines share: how flags are read, how a user's mistake is said, and which status a process ends with.
-
-It must not know what any command does.
-"""
+"""What all commands share: flags, logging, error messages, exit statuses."""
 
 import contextlib
 import difflib
@@ -22,38 +19,64 @@ from biggan_jax.config import base, config_path, flatten
 from biggan_jax.types import UserError
 
 SUCCESS, DIFFERENT, USER_ERROR, COLLAPSED, RUN_AGAIN = 0, 1, UserError.status, 3, 75
-"""Exit statuses. RUN_AGAIN (EX_TEMPFAIL): not at its end, through no mistake; the same command goes on with what was saved."""
+"""Exit statuses. RUN_AGAIN (EX_TEMPFAIL): interrupted; rerun the same command to resume."""
 
 
-flags.disclaim_key_flags()  # Those that are defined here for a command are the command's in its --help.
+flags.disclaim_key_flags()  # A command's --help then lists the flags defined here, too.
 
 
-def define_config(said: str) -> flags.FlagHolder:
-    """--config, and --config_json, which is read in its place: see `_parse`."""
-    flags.DEFINE_string(
-        "config_json",
-        None,
-        "Instead of --config, which is Python that is run: a config as JSON, such as a run's config.json.",
-    )
-    return config_flags.DEFINE_config_file("config", None, said, lock_config=True)
+class _ConfigParser(flags.ArgumentParser):
+    """Parse --config=FILE, or the NAME of a config that ships with the package; either may be followed by :ARGUMENT."""
+
+    def __init__(self, file_parser: flags.ArgumentParser):
+        self._file_parser = file_parser
+
+    def parse(self, path: str):
+        if flags.FLAGS["config_json"].present:
+            raise UserError(_ONE_CONFIG)
+        name, colon, argument = path.partition(":")
+        return self._file_parser.parse(path if os.path.exists(name) else f"{config_path(name)}{colon}{argument}")
+
+
+class _JsonParser(flags.ArgumentParser):
+    """Parse --config_json=FILE as --config=plain:FILE."""
+
+    def parse(self, path: str) -> str:
+        if flags.FLAGS["config"].present:
+            raise UserError(_ONE_CONFIG)
+        flags.FLAGS["config"].parse(f"{config_path('plain')}:{path}")
+        return path
+
+
+_ONE_CONFIG = "one of --config and --config_json is given, once"
+
+
+def define_config(help_text: str) -> flags.FlagHolder:
+    """Define --config, and --config_json, which sets the value of --config."""
+    known = flags.FLAGS
+    holder = config_flags.DEFINE_config_file("config", None, help_text, flag_values=known, lock_config=True)
+    known["config"].parser = _ConfigParser(known["config"].parser)
+    json_help = "Instead of --config, which runs Python: a config as JSON, such as a run's config.json."
+    flags.DEFINE(_JsonParser(), "config_json", None, json_help, flag_values=known)
+    return holder
 
 
 _is_command = False
 
 
 def run(main: Callable[[], int | None]) -> None:
-    """Parses the flags, calls `main` and exits with what it returns (None: 0); a UserError is printed and exits with 2."""
+    """Parse the flags, call `main` and exit with its return value (None: 0). Print a UserError and exit with 2."""
     global _is_command
     _is_command = True
-    _help_as_of(main.__module__)
+    _show_help_of(main.__module__)
     log_to_stderr()
-    app.run(lambda argv: _explained(main), flags_parser=_parse)
+    app.run(lambda argv: _call(main), flags_parser=_parse)
 
 
-def _help_as_of(module: str) -> None:
-    """--help tells of the flags of the command's module and of the files of flags that it imports.
+def _show_help_of(module: str) -> None:
+    """Let --help show the docstring and flags of the command's module, and the flags of all imported modules called flags.
 
-    As absl has it, of the main module's alone; which in an installed command is a script of the installer's, and says nothing.
+    absl shows those of __main__, which for an installed command is the installer's script.
     """
     if module != "__main__":
         sys.modules["__main__"].__doc__ = sys.modules[module].__doc__
@@ -64,35 +87,35 @@ def _help_as_of(module: str) -> None:
 
 
 class _Stderr(logging.StreamHandler):
-    """Writes to what sys.stderr is at the time: a live progress line replaces it for a while."""
+    """Write to the current sys.stderr, which a progress line replaces for a while."""
 
     stream = property(lambda self: sys.stderr, lambda self, _: None)
 
 
-class _Harmless(logging.Formatter):
+class _EscapingFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        return harmless(super().format(record))
+        return escape(super().format(record))
 
 
 def log_to_stderr() -> None:
-    """Shows this package's own log lines; the libraries' only from warnings on, since Orbax tells each thread's tale."""
+    """Show this package's log from INFO on. Libraries log from WARNING on: Orbax reports each thread."""
     handler = _Stderr()
-    handler.setFormatter(_Harmless("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    handler.setFormatter(_EscapingFormatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
     logger = logging.getLogger("biggan_jax")
     logger.handlers[:] = [handler]
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # Else it tells of every read that fails beside the first.
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # It reports every read that fails after the first.
     sys.unraisablehook = _unraisable
 
 
 def _unraisable(error) -> None:
-    """What cannot be raised is printed, but for what threads of libraries have to say once the first error has ended their loop."""
+    """Print an unraisable exception, except "Event loop is closed" from library threads after the first error."""
     if not (isinstance(error.exc_value, RuntimeError) and "Event loop is closed" in str(error.exc_value)):
         sys.__unraisablehook__(error)
 
 
-def _explained(main: Callable[[], int | None]) -> int:
+def _call(main: Callable[[], int | None]) -> int:
     if not flags.FLAGS["verbosity"].present:
         absl_logging.set_verbosity(absl_logging.WARNING)
     try:
@@ -100,112 +123,80 @@ def _explained(main: Callable[[], int | None]) -> int:
     except UserError as error:
         fail(error)
     except KeyboardInterrupt:
-        # Before or after the loop that saves on Ctrl-C: nothing is lost, and a traceback helps nobody.
+        # Ctrl-C before or after the training loop, which handles it: nothing is lost, and a traceback does not help.
         print("interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
 
 
 def _parse(argv: Sequence[str]) -> list[str]:
     try:
-        # Where a config is asked for by ml_collections, it is read, and the overrides are applied, during parsing.
-        sys.argv[:] = argv = [_resolve_config(argument) for argument in _in_one_word(argv)]
         left = flags.FLAGS(argv)
         if len(left) > 1:
             raise UserError(f"unexpected argument {left[1]!r}; every option is given as --name=value")
-        if "config_json" in flags.FLAGS and flags.FLAGS["config_json"].present:
-            raise UserError("--config_json is read from the command line alone; name it there")
         return left
-    except SystemExit:  # Of --help alone, which absl takes for a mistake.
+    except SystemExit:  # absl exits with 1 after --help.
         raise SystemExit(SUCCESS) from None
-    except BrokenPipeError:  # Who reads its --help has seen enough; what is left would be tried once more at the end.
+    except BrokenPipeError:  # The reader of --help has quit. Python would flush stdout, and fail, once more at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         raise SystemExit(SUCCESS) from None
-    except Exception as e:  # A config file is Python: it may fail in any way.
+    except Exception as e:  # A config file is Python: it may raise anything.
         fail(e)
 
 
-def _in_one_word(argv: Sequence[str]) -> list[str]:
-    """`--config NAME` as `--config=NAME`, and `--config_json=FILE`, in one word or two, as `--config=plain:FILE`."""
-    joined, rest = [], iter(argv)
-    for argument in rest:
-        flag = argument.replace("--", "-", 1)
-        joined.append(f"{argument}={next(rest, '')}" if flag in ("-config", "-config_json") else argument)
-    files = [argument for argument in joined if argument.replace("--", "-", 1).startswith("-config_json=")]
-    if "config" not in flags.FLAGS or not files:
-        return joined
-    if len(files) > 1 or any(argument.startswith(("--config=", "-config=")) for argument in joined):
-        raise UserError("one of --config and --config_json is given, once")
-    plain = f"--config={config_path('plain')}:{files[0].partition('=')[2]}"
-    return [plain if argument is files[0] else argument for argument in joined]
-
-
 def fail(error: Exception) -> NoReturn:
-    """Prints the error as one line and exits with USER_ERROR, or the status that it carries."""
-    text = str(error)
-    if isinstance(error, (AttributeError, KeyError)) and _raised_in(error, "ml_collections"):
-        text = _unknown_key(sys.argv)
-    elif not isinstance(error, (UserError, flags.Error)):
-        text = f"the config file failed with {type(error).__name__}: {text} ({_where(error)})"
-    complain(f"error: {text}")
-    # Threads of libraries may still be failing on the same damage, and would bury the sentence under tracebacks.
+    """Print the error as one line and exit with its `status`, by default USER_ERROR."""
+    complain(f"error: {_sentence(error)}")
+    # Library threads may still fail for the same reason; their tracebacks would hide the message.
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     raise SystemExit(getattr(error, "status", USER_ERROR))
 
 
 def complain(sentence: str) -> None:
-    """Prints it as one line, after the program's name."""
+    """Print the sentence to stderr as one line, after the program's name."""
     print(_line(sentence), file=sys.stderr, flush=True)
 
 
 def _line(sentence: str) -> str:
     program = pathlib.Path(sys.argv[0])
     name = program.parent.name if program.name == "__main__.py" else program.name
-    return f"{name}: {harmless(' '.join(sentence.split()))}"
+    return f"{name}: {escape(' '.join(sentence.split()))}"
 
 
 def is_command() -> bool:
-    """Whether this process is one of our commands, which may be ended; else it is a notebook's, say, which may not."""
+    """Return whether this process is one of our commands, which may exit; a notebook's process must not."""
     return _is_command
 
 
 def end_at_once(sentence: str, status: int) -> NoReturn:
-    """Says it as one line and ends the process, from any thread, whatever the others are at: there is no clean-up."""
-    # Past sys.stderr, whose locks another thread may hold; a progress line has hidden the terminal's cursor.
+    """Print the sentence and end the process without cleanup, from any thread."""
+    # Other threads may hold the locks of sys.stderr. A progress line has hidden the terminal's cursor.
     before = "\n\x1b[?25h" if os.isatty(2) else ""
     with contextlib.suppress(OSError):
         os.write(2, f"{before}{_line(sentence)}\n".encode())
     os._exit(status)
 
 
-def harmless(text: str) -> str:
-    """The text with what a terminal would obey shown instead: names in data sets and files are anybody's."""
+def escape(text: str) -> str:
+    """Escape control characters; file and class names are untrusted."""
     return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
 
 
+def _sentence(error: Exception) -> str:
+    if isinstance(error, (UserError, flags.Error)):
+        return str(error)
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    if isinstance(error, (AttributeError, KeyError)) and "ml_collections" in frame.filename:
+        if unknown := _unknown_key(sys.argv):
+            return unknown
+    return f"the config file failed with {type(error).__name__}: {error} ({frame.filename}, line {frame.lineno})"
+
+
 def _unknown_key(argv: Sequence[str]) -> str:
-    """Names the first overridden key that no config has, and the nearest that is there."""
+    """Name the first override of an unknown key and the nearest known key; empty if all keys are known."""
     known = flatten(base().to_dict())
     for key in (argument.partition("=")[0].removeprefix("--config.") for argument in argv if "--config." in argument):
         if key not in known:
             same_name = [k for k in known if k.rpartition(".")[2] == key.rpartition(".")[2]]
             near = same_name or difflib.get_close_matches(key, known, 1)
             return f"config key {key} is unknown" + (f"; did you mean {near[0]}?" if near else "")
-    return "a config key is unknown"
-
-
-def _where(error: Exception) -> str:
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{frame.filename}, line {frame.lineno}"
-
-
-def _raised_in(error: Exception, package: str) -> bool:
-    return package in _where(error)
-
-
-def _resolve_config(argument: str) -> str:
-    """`--config=quickstart` means the config of that name that ships with the package; `NAME:ARGUMENT` gives it an argument."""
-    flag, _, name = argument.partition("=")
-    name, colon, rest = name.partition(":")
-    if flag not in ("--config", "-config") or not name or os.path.exists(name):
-        return argument
-    return f"{flag}={config_path(name)}{colon}{rest}"
+    return ""

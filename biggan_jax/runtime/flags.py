@@ -1,4 +1,4 @@
-"""Owns the flags by which a command works as one of several processes. Must not know what they do together."""
+"""Flags of commands that run in several processes."""
 
 from collections.abc import Callable
 
@@ -8,20 +8,22 @@ from biggan_jax.runtime import distributed
 from biggan_jax.types import UserError
 
 MULTIHOST = flags.DEFINE_bool(
-    "multihost", False, "One of several processes, each started alike: TPU pods, Slurm, MPI and GKE are recognised."
+    "multihost",
+    False,
+    "Run as one of several processes, each started with the same command; detects TPU pods, Slurm, MPI and GKE.",
 )
 COORDINATOR = flags.DEFINE_string(
-    "coordinator", None, "With --multihost, where nothing is recognised: HOST:PORT of process 0."
+    "coordinator", None, "With --multihost, if no cluster is detected: HOST:PORT of process 0."
 )
-NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "Likewise: how many processes.")
-PROCESS_ID = flags.DEFINE_integer("process_id", None, "Likewise: which of them this is, from 0.")
+NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "With --coordinator: the number of processes.")
+PROCESS_ID = flags.DEFINE_integer("process_id", None, "With --coordinator: the number of this process, from 0.")
 ARRIVE_WITHIN = flags.DEFINE_integer(
     "arrive_within", 300, "With --multihost: seconds to wait for the other processes.", lower_bound=1
 )
 
 
 def run(work: Callable[[], int]) -> int:
-    """work(), with the others where there are any, and its exit status."""
+    """Call work(), in several processes if --multihost is given, and return its exit status."""
     cluster = COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value
     if MULTIHOST.value:
         return distributed.run(work, cluster, ARRIVE_WITHIN.value)

@@ -1,4 +1,4 @@
-"""Owns how much memory this process holds, on its host and on its first device. Must not know what for."""
+"""Memory in use by this process, on the host and on the first device."""
 
 import os
 import pathlib
@@ -7,9 +7,9 @@ import jax
 
 
 def usage() -> dict[str, float]:
-    """{host_gb, device_gb}, in 10^9 bytes: of resident pages, where the system tells, and in use on the first local device.
+    """Return {host_gb, device_gb} in 10^9 bytes: resident memory (on Linux) and memory in use on the first local device.
 
-    A CPU device does not tell: there it is what this process's arrays hold, on all of its devices.
+    CPU devices report no statistics: there device_gb is the size of all live arrays.
     """
     found = {}
     statm = pathlib.Path("/proc/self/statm")

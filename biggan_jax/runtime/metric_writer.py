@@ -1,8 +1,8 @@
-"""Owns where metrics and pictures go: files always, TensorBoard and Weights & Biases where they are. Must not know their meaning."""
+"""Write metrics, probes and sample grids: to files, TensorBoard and Weights & Biases."""
 
 import hashlib
-import importlib.util
 import logging
+import time
 
 import numpy as np
 from etils import epath
@@ -13,13 +13,13 @@ from biggan_jax.sampling.pictures import save_png
 logger = logging.getLogger(__name__)
 
 PROBES = "stability"
-"""Name of the records of looks in a run's folder: {step, signals: {name: figure}, singular: {player: {weight: [largest, ...]}}}."""
+"""Name of the file of probes: {step, signals: {name: value}, singular: {network: {weight: [largest, ...]}}}."""
 
 
 class MetricWriter:
-    """Writes to `workdir`: metrics.jsonl, stability.jsonl, samples/*.png; TensorBoard events if TensorFlow and tensorboard are there.
+    """Write metrics.jsonl, stability.jsonl, samples/*.png and TensorBoard events in `workdir`, and to Weights & Biases.
 
-    `start`: the step from which this attempt of the run goes on; its metrics of later steps, left by a run that died, are dropped.
+    start: the step from which this attempt resumes. Its records of later steps, left by a killed process, are dropped.
     """
 
     def __init__(
@@ -35,38 +35,38 @@ class MetricWriter:
         self._samples = workdir / "samples"
         self._samples.mkdir(parents=True, exist_ok=True)
         self._metrics = JsonLines(workdir, "metrics", start, attempt)
-        self._looks = JsonLines(workdir, PROBES, start, attempt)
-        self._tensorboard = _tensorboard(workdir)
+        self._probes = JsonLines(workdir, PROBES, start, attempt)
+        self._tensorboard = _tensorboard(workdir, start, attempt)
         self._wandb = _wandb(workdir, attempt, wandb_project, config)
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         self._metrics.write({"step": step, **values})
         self._show(step, values)
 
-    def look(self, record: Record) -> None:
-        """A look's record goes to stability.jsonl; elsewhere its signals, and each weight's largest singular value."""
-        self._looks.write(record)
+    def write_probe(self, record: Record) -> None:
+        """Write a probe to stability.jsonl; elsewhere its signals and each weight's largest singular value."""
+        self._probes.write(record)
         largest = {
-            f"singular/{player}/{weight}": values[0]
-            for player, weights in record["singular"].items()
+            f"singular/{network}/{weight}": values[0]
+            for network, weights in record["singular"].items()
             for weight, values in weights.items()
         }
         self._show(record["step"], {f"stability/{name}": value for name, value in record["signals"].items()} | largest)
 
-    def picture(self, step: int, name: str, sheet: np.ndarray) -> None:
-        """`sheet`: uint8 [H, W, 3]."""
+    def picture(self, step: int, name: str, grid: np.ndarray) -> None:
+        """Write an image grid, uint8 [H, W, 3]."""
         path = self._samples / f"{step:08d}_{name}.png"
-        save_png(path, sheet)
+        save_png(path, grid)
         if self._tensorboard:
-            self._tensorboard.write_images(step, {f"samples/{name}": sheet[None]})
+            self._tensorboard.image(step, f"samples/{name}", grid.shape, path.read_bytes())
         if self._wandb:
             import wandb
 
-            self._wandb.log({f"samples/{name}": wandb.Image(sheet)}, step=step)
+            self._wandb.log({f"samples/{name}": wandb.Image(grid)}, step=step)
 
     def close(self) -> None:
         self._metrics.flush()
-        self._looks.flush()
+        self._probes.flush()
         if self._tensorboard:
             self._tensorboard.close()
         if self._wandb:
@@ -74,22 +74,53 @@ class MetricWriter:
 
     def _show(self, step: int, values: dict[str, float]) -> None:
         if self._tensorboard:
-            self._tensorboard.write_scalars(step, values)
+            self._tensorboard.scalars(step, values)
         if self._wandb:
             self._wandb.log(values, step=step)
 
 
-def _tensorboard(workdir: epath.Path):
-    if not all(importlib.util.find_spec(name) for name in ("tensorflow", "tensorboard")):
-        return None
+class _TensorBoard:
+    """Write an event file with tensorboardX's protos and file writer.
+
+    tensorboardX's SummaryWriter writes in a thread. A full disk ends the thread, and then training would wait for its queue.
+    """
+
+    FLUSH_SECONDS = 30
+
+    def __init__(self, workdir: epath.Path, suffix: str):
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.proto.summary_pb2 import Summary
+
+        self._event, self._summary = Event, Summary
+        self._writer = EventsWriter(f"{workdir}/events", suffix)
+        self._flushed = time.monotonic()
+
+    def scalars(self, step: int, values: dict[str, float]) -> None:
+        self._write(step, [self._summary.Value(tag=name, simple_value=value) for name, value in values.items()])
+
+    def image(self, step: int, name: str, shape: tuple[int, ...], png: bytes) -> None:
+        height, width, channels = shape
+        image = self._summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=png)
+        self._write(step, [self._summary.Value(tag=name, image=image)])
+
+    def close(self) -> None:
+        self._writer.close()
+
+    def _write(self, step: int, values: list) -> None:
+        self._writer.write_event(self._event(wall_time=time.time(), step=step, summary=self._summary(value=values)))
+        if time.monotonic() - self._flushed > self.FLUSH_SECONDS:  # In object stores a flush uploads the file.
+            self._writer.flush()
+            self._flushed = time.monotonic()
+
+
+def _tensorboard(workdir: epath.Path, start: int, attempt: int) -> _TensorBoard | None:
     try:
-        import tensorflow
-        from clu import metric_writers
-    except Exception as error:  # An installation that is broken in whatever way must not end a training run.
+        # tensorboardX names files by the second: without a suffix, the next attempt could overwrite the last one's.
+        return _TensorBoard(workdir, f".{attempt}-{start}")
+    except ImportError as error:  # Also without google-cloud-storage, for gs://.
         logger.warning("no TensorBoard: %s", error)
         return None
-    tensorflow.config.set_visible_devices([], "GPU")  # Else it takes the memory that JAX needs.
-    return metric_writers.AsyncWriter(metric_writers.SummaryWriter(str(workdir)))
 
 
 def _wandb(workdir: epath.Path, attempt: int, project: str, config: dict | None):
@@ -98,10 +129,10 @@ def _wandb(workdir: epath.Path, attempt: int, project: str, config: dict | None)
     try:
         import wandb
 
-        # The same folder is the same run, also when it goes on; but steps that go back are another's.
+        # A resumed run continues in W&B under the same id. A rollback starts another: W&B refuses steps that go back.
         run_id = hashlib.sha256(f"{workdir}{f' {attempt}' if attempt else ''}".encode()).hexdigest()[:16]
         folder = None if "://" in str(workdir) else str(workdir)
         return wandb.init(project=project, dir=folder, config=config, id=run_id, resume="allow", name=workdir.name)
-    except Exception as error:  # Not installed, not logged in, not reachable: training goes on without.
+    except Exception as error:  # Not installed, not logged in, not reachable: train without it.
         logger.warning("wandb_project is %s, but Weights & Biases cannot be used: %s", project, error)
         return None

@@ -1,4 +1,4 @@
-"""Owns what a person sees of a run while it goes: one live line on a terminal, plain log lines elsewhere. Must not compute."""
+"""Show progress: a live line on a terminal, log lines elsewhere."""
 
 import logging
 import sys
@@ -12,23 +12,23 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 logger = logging.getLogger(__name__)
 
 MIN_SECONDS = 2
-"""Seconds: what takes no longer shows no progress."""
+"""Work that takes less shows no progress bar."""
 
 LOG_EVERY_SECONDS = 30
-"""Seconds between lines where there is no terminal."""
+"""Pause between log lines if stderr is not a terminal."""
 
 T = TypeVar("T")
 
 
 def track(items: Sequence[T], what: str) -> Iterator[T]:
-    """The items, one after the other, while a bar on a terminal, elsewhere a line now and then, says how many are done."""
+    """Yield the items and show how many are done."""
     return track_many(items, what, len(items))
 
 
 def track_many(items: Iterable[T], what: str, total: int) -> Iterator[T]:
-    """As `track`, of items whose number is not known to them."""
+    """Yield items from an iterable of `total` items and show how many are done."""
     terminal = sys.stderr.isatty()
-    began = said = time.monotonic()
+    began = logged = time.monotonic()
     columns = TextColumn("{task.description}"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn()
     bar = Progress(*columns, console=Console(stderr=True), transient=True)
     task = bar.add_task(what, total=total)
@@ -38,21 +38,21 @@ def track_many(items: Iterable[T], what: str, total: int) -> Iterator[T]:
             if terminal and now - began > MIN_SECONDS:
                 bar.start()
                 bar.update(task, completed=done)
-            elif not terminal and now - said > LOG_EVERY_SECONDS:
-                said = now
+            elif not terminal and now - logged > LOG_EVERY_SECONDS:
+                logged = now
                 left = f", {_duration((now - began) * (total / done - 1))} left" if done else ""
                 logger.info("%s: %d of %d%s", what, done, total, left)
             yield item
     finally:
-        if bar.live.is_started:  # Else it would print an empty line.
+        if bar.live.is_started:  # Stopping a bar that never started prints an empty line.
             bar.stop()
 
 
 class ProgressLine:
-    """Shows step, images/s, losses and the time left. `batch`: real images a step."""
+    """Show step, images/s, losses and the time left. images_per_step: real images; shown: False except in process 0."""
 
-    def __init__(self, start: int, total: int, images_a_step: int, *, shown: bool = True):
-        self._images_a_step = images_a_step
+    def __init__(self, start: int, total: int, images_per_step: int, *, shown: bool = True):
+        self._images_per_step = images_per_step
         self._last_step, self._last_time = start, time.monotonic()
         self._total, self._compiling = total, True
         self._bar, self._shown = None, shown
@@ -63,17 +63,17 @@ class ProgressLine:
             self._bar.start()
 
     def step(self, step: int) -> None:
-        if self._compiling:  # The first call comes once its step is compiled and under way: time counts from here.
+        if self._compiling:  # The first call comes after compilation: start the clock here.
             self._compiling, self._last_time = False, time.monotonic()
         if self._bar:
             self._bar.update(self._task, completed=step)
 
     def metrics(self, step: int, values: dict[str, float]) -> dict[str, float]:
-        """Shows `values` and returns them with the rates since the last call."""
+        """Show `values`; return them with steps and images per second since the last call."""
         now = time.monotonic()
         rate = (step - self._last_step) / max(now - self._last_time, 1e-9)
         self._last_step, self._last_time = step, now
-        values = values | {"steps_per_second": rate, "images_per_second": rate * self._images_a_step}
+        values = values | {"steps_per_second": rate, "images_per_second": rate * self._images_per_step}
         text = f"{values['images_per_second']:.0f} images/s  D {values['d_loss']:.3f}  G {values['g_loss']:.3f}"
         if self._bar:
             self._bar.update(self._task, text=text)

@@ -1,1 +1,1 @@
-"""Owns what foretells a collapse: looks at a run, the guard that judges them, and the plots that show them."""
+"""The collapse monitor: probes of a training run, rules that evaluate them, recovery and plots."""

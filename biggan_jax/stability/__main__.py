@@ -1,4 +1,4 @@
-"""The stability command: what a run's looks say of it, as pictures and tables.
+"""Plot a run's probes and tell whether it is healthy.
 
 python -m biggan_jax.stability --workdir=runs/demo [--out=DIR]     # spectra, signals and events of a run
 python -m biggan_jax.stability --checkpoint=runs/demo              # the singular values of one checkpoint
@@ -15,40 +15,36 @@ from biggan_jax.stability import history, plot, rules, tables
 from biggan_jax.stability.spectra import top_singular_values
 from biggan_jax.types import UserError
 
-WORKDIR = flags.DEFINE_string("workdir", None, "A run's folder, with the record of its looks.")
-OUT = flags.DEFINE_string("out", None, "The folder for the pictures. Default: stability/ in the run's folder.")
-CHECKPOINT = flags.DEFINE_string(
-    "checkpoint", None, "Instead: a checkpoint, whose singular values are worked out and printed."
-)
-ROWS = flags.DEFINE_integer("rows", 10, "Weights of each player in the table, those that grew most.", lower_bound=1)
+WORKDIR = flags.DEFINE_string("workdir", None, "A run's folder with the records of its probes.")
+OUT = flags.DEFINE_string("out", None, "Folder for the pictures. Default: stability/ in the run's folder.")
+CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Instead of --workdir: a checkpoint; print its singular values.")
+ROWS = flags.DEFINE_integer("rows", 10, "Weights per network in the table; those that grew most.", lower_bound=1)
 
 
 def main() -> None:
     if bool(WORKDIR.value) == bool(CHECKPOINT.value):
         raise UserError("--workdir or --checkpoint is needed, not both, such as --workdir=runs/demo")
     if WORKDIR.value:
-        of_run()
+        show_run()
         return
     for flag in (OUT, ROWS):
         if flags.FLAGS[flag.name].present:
-            raise UserError(
-                f"--{flag.name} has no meaning with --checkpoint, of which a table of all weights is printed"
-            )
-    of_checkpoint()
+            raise UserError(f"--{flag.name} has no meaning with --checkpoint, which prints a table of all weights")
+    show_checkpoint()
 
 
-def of_run() -> None:
+def show_run() -> None:
     run = history.read(WORKDIR.value)
     out = epath.Path(OUT.value or epath.Path(WORKDIR.value) / "stability")
     try:
         paths = plot.draw(run, out)
     except OSError as error:
         raise UserError(f"--out={out} cannot be written: {error}") from error
-    first, last = run.looks[0]["step"], run.looks[-1]["step"]
-    print(f"{len(run.looks)} looks, steps {first} to {last}; at the last: {verdict(run)}")
-    for player, letter in history.PLAYERS.items():
-        if history.layers(run.looks, player):
-            print(f"\n{letter}\n{tables.summary(run.looks, player, ROWS.value)}")
+    first, last = run.probes[0]["step"], run.probes[-1]["step"]
+    print(f"{len(run.probes)} probes, steps {first} to {last}; at the last: {verdict(run)}")
+    for network, letter in history.NETWORKS.items():
+        if history.layers(run.probes, network):
+            print(f"\n{letter}\n{tables.summary(run.probes, network, ROWS.value)}")
     print()
     for event in run.events:
         print(
@@ -58,26 +54,25 @@ def of_run() -> None:
 
 
 def verdict(run: history.Run) -> str:
-    """What the guard makes of the last look, in words."""
+    """Say whether the run is healthy at its last probe."""
     path = epath.Path(WORKDIR.value) / "config.json"
     expected = config.expected_scores(config.of_file(path)) if path.exists() else ()
     try:
-        found = rules.judge(run.looks, expected)
+        found = rules.evaluate(run.probes, expected)
     except KeyError as error:
-        return f"the guard's rules miss {error}, which another version did not look at"
-    return f"not well: {found.sentence}" if found else "well, as far as the guard's rules can tell"
+        return f"unknown: the probes of another version lack {error}"
+    return f"not healthy: {found.sentence}" if found else "healthy, as far as the collapse monitor can tell"
 
 
-def of_checkpoint() -> None:
+def show_checkpoint() -> None:
     state, *_ = load_state(CHECKPOINT.value)
     print(f"step {int(state.step)} of {find(CHECKPOINT.value)}")
-    players = {"generator": state.generator, "discriminator": state.discriminator}
-    measured = jax.jit(
-        lambda players: {name: top_singular_values(p.params, p.stats["spectral"]) for name, p in players.items()}
-    )(players)
-    for player, letter in history.PLAYERS.items():
-        singular = jax.device_get(measured[player])
-        print(f"\n{letter}\n{tables.checkpoint_table(singular, player) if singular else 'no weight is normalised'}")
+    networks = {name: getattr(state, name) for name in history.NETWORKS}
+    measure = lambda networks: {n: top_singular_values(p.params, p.stats["spectral"]) for n, p in networks.items()}
+    measured = jax.device_get(jax.jit(measure)(networks))
+    for network, letter in history.NETWORKS.items():
+        singular = measured[network]
+        print(f"\n{letter}\n{tables.checkpoint_table(singular, network) if singular else 'no weight is normalised'}")
 
 
 def run() -> None:

@@ -1,4 +1,4 @@
-"""Owns the watch over a run while it goes: looks, scores and faults, and the verdict on them. Must not know what follows from it."""
+"""The collapse monitor: after each step, evaluate probes, scores and non-finite updates."""
 
 import dataclasses
 import logging
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from biggan_jax.runtime.jsonl import Record
 from biggan_jax.stability.nonfinite import NonFinite
-from biggan_jax.stability.rules import RULES, Rule, Verdict, judge, well
+from biggan_jax.stability.rules import RULES, Rule, Verdict, evaluate, is_healthy
 from biggan_jax.stability.schedule import ProbeSchedule
 from biggan_jax.state import TrainState
 from biggan_jax.types import Metrics
@@ -16,15 +16,20 @@ logger = logging.getLogger(__name__)
 
 @dataclasses.dataclass
 class CollapseMonitor:
-    """To be asked after each round. It reads the state and never changes it.
+    """Evaluate a run after each step. It reads the state and never changes it.
 
-    To resume exactly, what a checkpoint's round showed must be recorded before the checkpoint is saved: `at_once`.
+    For an exact resume, the probe of a step must be recorded before the step's checkpoint is saved: pass `at_once`.
 
-    score: a function of the state, called every `score_every` rounds, or None; nonfinite_limit: of NonFinite.excess; expected:
-    of config.expected_scores; history: the records that led here; ignored: signals whose verdict was heard before.
+    Attributes:
+        schedule: runs the probes.
+        nonfinite: counts non-finite updates; `nonfinite_limit` of them are a verdict.
+        score: computes a score from the state every `score_every` steps; None: never.
+        expected: (step, score) pairs from config.expected_scores.
+        history: the records of the probes on the current lineage, without singular values.
+        ignored: signals whose verdict has no effect any more.
     """
 
-    watch: ProbeSchedule
+    schedule: ProbeSchedule
     nonfinite: NonFinite
     nonfinite_limit: int
     score: Callable[[TrainState], float] | None
@@ -33,52 +38,52 @@ class CollapseMonitor:
     history: list[Record]
     ignored: set[str]
     latest_score: float | None = None
-    """That of the round just played, if it was due."""
+    """The score of the step just done, if one was due."""
     last_healthy_step: int | None = None
-    """The last step whose look showed nothing wrong; None before there is one."""
+    """The last step whose probe broke no rule; None before there is one."""
 
     def __post_init__(self) -> None:
-        ends = (i for i in range(len(self.history), 0, -1) if self._well(self.history[:i]))
+        ends = (i for i in range(len(self.history), 0, -1) if self._is_healthy(self.history[:i]))
         self.last_healthy_step = next((self.history[i - 1]["step"] for i in ends), None)
 
     def begin(self, state: TrainState) -> None:
-        """To be asked before the first round of a run."""
-        if record := self.watch.begin(state):
+        """Probe the initial state. Call before the first step of a run."""
+        if record := self.schedule.begin(state):
             self._remember(record)
 
     def after_step(self, step: int, state: TrainState, metrics: Metrics, *, at_once: bool = False) -> Verdict | None:
-        """What is wrong, once it is known: looks are fetched a round late, unless it has to be known at once."""
+        """Return a verdict once it is known: probes are fetched one step late, or with `at_once` immediately."""
         self.nonfinite.after_step(step, metrics)
         self.latest_score = None
         if self.score is not None and step % self.score_every == 0:
             self.latest_score = self.score(state)
             logger.info("step %d: score %.4g", step, self.latest_score)
-        found = [self.watch.after_step(step, state, metrics, self.latest_score)]
+        found = [self.schedule.after_step(step, state, metrics, self.latest_score)]
         if at_once:
-            self.nonfinite.look()
-            found.append(self.watch.flush())
+            self.nonfinite.fetch()
+            found.append(self.schedule.flush())
         if self.nonfinite.excess >= self.nonfinite_limit:
-            return self._of_nonfinite(step)
+            return self._nonfinite_verdict(step)
         for record in filter(None, found):
             self._remember(record)
-            if verdict := judge(self.history, self.expected, self.ignored, self._rules):
+            if verdict := evaluate(self.history, self.expected, self.ignored, self._rules):
                 return verdict
-            if self._well(self.history):
+            if self._is_healthy(self.history):
                 self.last_healthy_step = record["step"]
         return None
 
     @property
     def _rules(self) -> Sequence[Rule]:
-        """Where only rounds with a score are looked at, looks are too few to be judged by."""
-        return RULES if self.watch.every else ()
+        """The rules in force: none if only steps with a score are probed, since those are too few."""
+        return RULES if self.schedule.every else ()
 
-    def _well(self, history: list[Record]) -> bool:
-        return bool(self._rules) and well(history, self._rules)
+    def _is_healthy(self, history: list[Record]) -> bool:
+        return bool(self._rules) and is_healthy(history, self._rules)
 
     def _remember(self, record: Record) -> None:
         self.history.append({name: value for name, value in record.items() if name != "singular"})
 
-    def _of_nonfinite(self, step: int) -> Verdict:
+    def _nonfinite_verdict(self, step: int) -> Verdict:
         count = self.nonfinite.excess
-        sentence = f"update after update, in {count} rounds, was not finite: {self.nonfinite.what}"
+        sentence = f"the updates of {count} steps were not finite: {self.nonfinite.what}"
         return Verdict(step, max(step - count - 1, 0), NonFinite.SIGNAL, count, self.nonfinite_limit, sentence)

@@ -1,4 +1,4 @@
-"""Owns what follows from a collapse: its record, the checkpoint before it, the next attempt. Must not know signals."""
+"""Recover from a collapse: record it, pin the checkpoint before it, start the next attempt."""
 
 import json
 import logging
@@ -18,19 +18,19 @@ from biggan_jax.types import UserError
 logger = logging.getLogger(__name__)
 
 FILE = "guard.jsonl"
-"""What the guard saw and did, in a run's folder, a line each: {step, onset, signal, value, threshold, sentence, action, checkpoint,
-best, attempt}. checkpoint: the last one before the onset, kept; best: that of the lowest score. action: stop, rollback, ignored; or
-resumed, after a stop."""
+"""The events of the collapse monitor in a workdir, one per line: {step, onset, signal, value, threshold, sentence, action,
+checkpoint, best, attempt}. checkpoint: the last one before the onset, pinned; best: the one of the lowest score. action: stop,
+rollback, ignored; or resumed, after a stop."""
 
 
 class CollapseError(UserError):
-    """A run that has collapsed, or never came to life. The message says what was seen, what is kept and how to go on."""
+    """The run collapsed or is dead on arrival. The message says why, which checkpoints are kept and how to resume."""
 
     status = cli.COLLAPSED
 
 
 def config_of_attempt(config: ml_collections.ConfigDict, attempt: int) -> ml_collections.ConfigDict:
-    """The settings in force after `attempt` rollbacks; see config.stability."""
+    """Return the config in force after `attempt` rollbacks; see config.stability."""
     config = config.copy_and_resolve_references()
     config.optimizer.d_lr *= config.stability.rollback_d_lr**attempt
     config.d_steps += config.stability.rollback_d_steps * attempt
@@ -46,10 +46,11 @@ def handle(
     *,
     write: bool,
 ) -> Record:
-    """Keeps what is worth keeping and records the event, whose `action` says what to do: ignored, rollback, stop.
+    """Pin the checkpoint before the collapse and record the event. Its `action` is ignored, rollback or stop.
 
-    write: whether this host is the one that writes. A run that has checkpoints, but none from before the onset, stops: to go back
-    to the start would be to delete them all.
+    A run whose checkpoints are all from after the onset stops: a rollback would delete them all.
+
+    write: whether this process writes files; True in process 0 only.
     """
     steps = checkpoints.steps()
     checkpoint = max((step for step in steps if step <= verdict.onset), default=None)
@@ -70,15 +71,15 @@ def handle(
     }
     if write:
         _append(workdir, event)
-    logger.warning("step %d: %s; %s", verdict.step, verdict.sentence, _what_now(event))
+    logger.warning("step %d: %s; %s", verdict.step, verdict.sentence, _next_action(event))
     return event
 
 
 def recover(config: ml_collections.ConfigDict, checkpoints: Checkpoints, workdir: epath.Path, *, write: bool) -> int:
-    """Brings the checkpoints to where the last event left the run, and returns the attempt that goes on from there.
+    """Complete an interrupted rollback and return the attempt to resume. The process with `write` decides for all.
 
-    A rollback that was broken off is completed; a run that was stopped goes on only if the config now says how. Raises
-    CollapseError if it does not. Of several hosts the one that writes decides for all.
+    Raises:
+        CollapseError: the run was stopped by a collapse, and the config does not say how to resume.
     """
     attempts, latest = checkpoints.attempts(), checkpoints.latest_step()
     decision = np.array(_decide(config, attempts, latest, workdir) if write else (0, 0, 0))
@@ -93,9 +94,9 @@ def recover(config: ml_collections.ConfigDict, checkpoints: Checkpoints, workdir
 def _decide(
     config: ml_collections.ConfigDict, attempts: dict[int, int], latest: int | None, workdir: epath.Path
 ) -> tuple[int, int, int]:
-    """(attempt, the step to go back to, whether the run is refused), and the record of what was decided."""
-    seen = events(workdir)
-    last: Record = seen[-1] if seen else {"action": "none", "attempt": 0}
+    """Return (attempt, step to roll back to, 1 if the run is refused else 0); record the decision in guard.jsonl."""
+    past = events(workdir)
+    last: Record = past[-1] if past else {"action": "none", "attempt": 0}
     attempt = max([last["attempt"], *attempts.values()])
     if last["action"] == "rollback":
         return _after_rollback(last)
@@ -106,8 +107,8 @@ def _decide(
             return _after_rollback(last)
         if config.stability.on_collapse != "ignore" or last["signal"] == NonFinite.SIGNAL:
             return 0, 0, 1
-    if last["action"] == "stop" or (seen and latest is None):
-        # Somebody wants to see more of it, or deleted what had collapsed, or begins anew: the verdict has had its effect.
+    if last["action"] == "stop" or (past and latest is None):
+        # The user ignores the verdict, deleted the collapsed checkpoints or starts anew: the verdict has no effect any more.
         _append(workdir, {"action": "resumed", "step": latest or 0, "attempt": attempt})
     return attempt, 2**31 - 1, 0
 
@@ -117,7 +118,7 @@ def _after_rollback(event: Record) -> tuple[int, int, int]:
 
 
 def ignored(workdir: epath.Path) -> set[str]:
-    """The signals whose verdict was ignored, since the run was last resumed after one: it is not given again."""
+    """Return the signals whose verdict was ignored since the run last resumed after a stop; they are not reported again."""
     found: set[str] = set()
     for event in events(workdir):
         if event["action"] == "resumed":
@@ -128,36 +129,36 @@ def ignored(workdir: epath.Path) -> set[str]:
 
 
 def message(event: Record, workdir: epath.Path) -> str:
-    """The event in one sentence, with what is kept and how to go on."""
+    """Return one sentence: the event, the checkpoints that are kept and how to resume."""
     kept = []
     if event["checkpoint"] is not None:
         kept.append(f"step {event['checkpoint']} is kept from before")
     if event["best"] is not None:
         kept.append(f"step {event['best']} has the best score, in checkpoints/{event['best']}")
     what = ", ".join(kept) or "no checkpoint is from before"
-    used = f" ({event['attempt']} used, stability.rollbacks allows how many)" if event["attempt"] else ""
-    ways = [] if event["checkpoint"] is None else [f"rollback goes on from before it{used}"]
+    used = f" ({event['attempt']} used; stability.rollbacks is the limit)" if event["attempt"] else ""
+    ways = [] if event["checkpoint"] is None else [f"rollback resumes from before it{used}"]
     ways += [] if event["signal"] == NonFinite.SIGNAL else ["ignore from the latest checkpoint"]
     how = f"; --config.stability.on_collapse={', '.join(ways)}" if ways else ""
     return f"the run in {workdir} collapsed: {event['sentence']}; {what}; {workdir / FILE} says more{how}"
 
 
-def _what_now(event: Record) -> str:
+def _next_action(event: Record) -> str:
     if event["action"] != "rollback":
-        return {"ignored": "going on, since stability.on_collapse is ignore", "stop": "stopping"}[event["action"]]
+        return {"ignored": "training on, since stability.on_collapse is ignore", "stop": "stopping"}[event["action"]]
     where = "the start" if event["checkpoint"] is None else f"step {event['checkpoint']}"
-    return f"going back to {where} for attempt {event['attempt'] + 1}, with new latents and data order"
+    return f"rolling back to {where} for attempt {event['attempt'] + 1}, with new latents and data order"
 
 
 def events(workdir: epath.Path) -> list[Record]:
-    """What the guard saw and did in a run, in the order in which it came to pass."""
+    """Return the events in guard.jsonl, in order."""
     path = workdir / FILE
     lines = path.read_text().splitlines() if path.exists() else []
     return [event for event in map(jsonl.parsed, lines) if event]
 
 
 def _append(workdir: epath.Path, event: Record) -> None:
-    """Whole or not at all, and in object stores, too: there are few."""
+    """Append atomically. Object stores cannot append: rewrite the file, which has few lines."""
     path = workdir / FILE
-    former = path.read_text() if path.exists() else ""
-    write_text(path, former + json.dumps(event) + "\n")
+    before = path.read_text() if path.exists() else ""
+    write_text(path, before + json.dumps(event) + "\n")

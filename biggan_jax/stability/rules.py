@@ -1,6 +1,6 @@
-"""Owns the verdict on a run, from the record of its looks: healthy, collapsed, or dead on arrival. Must not know what follows from it.
+"""Decide from the records of a run's probes whether it is healthy, collapsed or dead on arrival.
 
-Thresholds come from runs that were made to collapse and from runs that were left alone: docs/stability.md has the figures.
+Thresholds come from runs that were made to collapse and from healthy runs: docs/stability.md has the figures.
 """
 
 import math
@@ -11,7 +11,7 @@ from biggan_jax.runtime.jsonl import Record
 
 
 class Verdict(NamedTuple):
-    """What is wrong, and since when. `value` of `signal` at `step` is beyond `threshold`; at `onset` it was still well."""
+    """What is wrong, and since when. `value` of `signal` at `step` is beyond `threshold`; at `onset` it was still healthy."""
 
     step: int
     onset: int
@@ -22,14 +22,17 @@ class Verdict(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """value: of the last of some looks, or None where the rule says nothing. A run is ill if it is above (or `below`) the threshold,
-    or no number, for `looks` looks in a row; sentence: what that means."""
+    """A condition that a collapsed run meets.
+
+    value: computes the rule's value from the records up to a probe; None: the rule does not apply. The rule is broken if the
+    value is above (or `below`) the threshold, or NaN. `probes` broken probes in a row are a collapse. sentence: its meaning.
+    """
 
     signal: str
     value: Callable[[Sequence[Record]], float | None]
     threshold: float
     below: bool
-    looks: int
+    probes: int
     sentence: str
     unit: str = ""
 
@@ -40,18 +43,18 @@ class Rule(NamedTuple):
 
 
 def contrast(records: Sequence[Record]) -> float | None:
-    """How far D's mean logit of real images lies above that of samples. Before the first round that is chance."""
+    """Return D's mean logit of real images minus that of samples. None at step 0, where it is random."""
     signals = records[-1]["signals"]
     return signals["d_real"] - signals["d_fake"] if records[-1]["step"] else None
 
 
-def of(signal: str) -> Callable[[Sequence[Record]], float | None]:
-    """The signal itself, where there is one."""
+def latest(signal: str) -> Callable[[Sequence[Record]], float | None]:
+    """Return the function that reads the signal from the last record; None if it is missing."""
     return lambda records: records[-1]["signals"].get(signal)
 
 
-def jump(signal: str) -> Callable[[Sequence[Record]], float | None]:
-    """How many times larger the signal is than the least of the two looks before."""
+def growth(signal: str) -> Callable[[Sequence[Record]], float | None]:
+    """Return the function that divides the signal by the smaller of its two values before."""
 
     def value(records: Sequence[Record]) -> float | None:
         *before, now = [r["signals"].get(signal) for r in records[-3:]]
@@ -65,51 +68,58 @@ TIMES = " times what it was"
 
 RULES = (
     Rule("contrast", contrast, 0.02, True, 3, "D no longer tells samples from real images"),
-    Rule("active", of("d_active"), 0.02, True, 3, "D has won: the hinge loss learns from next to no image"),
-    Rule("diversity", of("pixel_diversity"), 0.5, True, 3, "samples of one class have become alike"),
-    Rule("spread", of("pixel_spread"), 0.1, True, 3, "all samples are nearly one"),
-    Rule("d_sigma", jump("d_sigma"), 8.0, False, 2, "the singular values of D's weights explode", TIMES),
-    Rule("g_sigma", jump("g_sigma"), 8.0, False, 2, "the singular values of G's weights explode", TIMES),
-    Rule("d_norm", jump("d_norm"), 4.0, False, 2, "D's weights explode", TIMES),
-    Rule("g_norm", jump("g_norm"), 4.0, False, 2, "G's weights explode", TIMES),
+    Rule("active", latest("d_active"), 0.02, True, 3, "D has won: the hinge loss learns from next to no image"),
+    Rule("diversity", latest("pixel_diversity"), 0.5, True, 3, "samples of one class have become alike"),
+    Rule("spread", latest("pixel_spread"), 0.1, True, 3, "all samples are nearly one"),
+    Rule("d_sigma", growth("d_sigma"), 8.0, False, 2, "the singular values of D's weights explode", TIMES),
+    Rule("g_sigma", growth("g_sigma"), 8.0, False, 2, "the singular values of G's weights explode", TIMES),
+    Rule("d_norm", growth("d_norm"), 4.0, False, 2, "D's weights explode", TIMES),
+    Rule("g_norm", growth("g_norm"), 4.0, False, 2, "G's weights explode", TIMES),
 )
-"""In the order in which they are asked. Signals are those of probe.look."""
+"""In the order in which they are evaluated. signals.probe computes the signals."""
 
 WORSE = 3.0
-"""Times the best score so far: two scores in a row that are worse mean that what was learnt is lost."""
+"""Two scores in a row above this multiple of the best score are a collapse."""
 
 
-def judge(
+def evaluate(
     records: Sequence[Record],
     expected: Sequence[tuple[int, float]] = (),
     ignored: Collection[str] = (),
     rules: Sequence[Rule] = RULES,
 ) -> Verdict | None:
-    """The verdict at the last of a run's records, in order of steps; None for a run that is well.
+    """Evaluate a run at the last of its records.
 
-    expected: (round, score), as config.expected_scores gives them. ignored: signals that are not to be heard.
+    Args:
+        records: the records of all probes, in order of steps.
+        expected: (step, score) pairs from config.expected_scores.
+        ignored: signals without effect.
+        rules: the rules to apply.
+
+    Returns:
+        The first verdict, None if the run is healthy.
     """
     verdicts = (by_rule(rule, records) for rule in rules if rule.signal not in ignored)
     of_scores = (by_score(records), by_expectation(records, expected))
     return next((v for v in (*verdicts, *of_scores) if v and v.signal not in ignored), None)
 
 
-def well(records: Sequence[Record], rules: Sequence[Rule] = RULES) -> bool:
-    """Whether the last look broke no rule, not even for the first time in a row."""
+def is_healthy(records: Sequence[Record], rules: Sequence[Rule] = RULES) -> bool:
+    """Return whether the last probe broke no rule, not even once."""
     return not any(rule.broken(rule.value(records)) for rule in rules)
 
 
 def by_rule(rule: Rule, records: Sequence[Record]) -> Verdict | None:
-    """The rule's verdict, if it is broken by as many looks in a row as it takes."""
-    ill = 0
-    while ill < len(records) and rule.broken(value := rule.value(records[: len(records) - ill])):
-        ill += 1
-    if ill < rule.looks:
+    """Return the rule's verdict if enough probes in a row broke it."""
+    broken = 0
+    while broken < len(records) and rule.broken(value := rule.value(records[: len(records) - broken])):
+        broken += 1
+    if broken < rule.probes:
         return None
-    # A run that was never well has no look from before; nothing is known of what was before its first.
-    onset, alive = records[max(len(records) - ill - 1, 0)]["step"], ill < len(records)
+    # If every probe broke the rule, the onset is the first probe.
+    onset, alive = records[max(len(records) - broken - 1, 0)]["step"], broken < len(records)
     value = rule.value(records)
-    assert value is not None, "a rule that says nothing is not broken"
+    assert value is not None, "a rule that does not apply is not broken"
     beyond = "below" if rule.below else "above"
     sentence = (
         f"{rule.sentence} ({rule.signal} {value:.3g}{rule.unit}, {beyond} {rule.threshold:g}, {_since(onset, alive)})"
@@ -118,7 +128,7 @@ def by_rule(rule: Rule, records: Sequence[Record]) -> Verdict | None:
 
 
 def by_score(records: Sequence[Record]) -> Verdict | None:
-    """Of a run whose last two scores are far from the best that it had."""
+    """Return a verdict if the last two scores are far from the best."""
     scores = _scores(records)
     if len(scores) < 3 or "score" not in records[-1]["signals"]:
         return None
@@ -132,18 +142,18 @@ def by_score(records: Sequence[Record]) -> Verdict | None:
 
 
 def by_expectation(records: Sequence[Record], expected: Sequence[tuple[int, float]]) -> Verdict | None:
-    """Of a run that has not learnt by now what a run of its config should have."""
+    """Return a verdict if no score has reached what config.stability.expected asks for by now."""
     if not records or "score" not in records[-1]["signals"]:
         return None
     step = records[-1]["step"]
-    bars = [score for round_, score in expected if round_ <= step]
+    required = [score for due, score in expected if due <= step]
     best = min((score for _, score in _scores(records)), default=math.inf)
-    if not bars or best < bars[-1]:
+    if not required or best < required[-1]:
         return None
     sentence = (
-        f"dead on arrival: the best score so far is {best:.4g}, and by step {step} it should be below {bars[-1]:g}"
+        f"dead on arrival: the best score so far is {best:.4g}, and by step {step} it should be below {required[-1]:g}"
     )
-    return Verdict(step, 0, "expected", best, bars[-1], sentence)
+    return Verdict(step, 0, "expected", best, required[-1], sentence)
 
 
 def _scores(records: Sequence[Record]) -> list[tuple[int, float]]:
@@ -152,4 +162,4 @@ def _scores(records: Sequence[Record]) -> list[tuple[int, float]]:
 
 
 def _since(onset: int, alive: bool) -> str:
-    return f"well until step {onset}" if alive else "from the start: dead on arrival"
+    return f"healthy until step {onset}" if alive else "from the start: dead on arrival"

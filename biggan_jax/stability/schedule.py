@@ -1,4 +1,4 @@
-"""Owns looking at a run every so many rounds, and the record of it. Must not know what the signals mean."""
+"""Probe a run every so many steps and record the results."""
 
 import functools
 
@@ -11,53 +11,55 @@ from biggan_jax.data.loader import HostBatches
 from biggan_jax.gan import GAN
 from biggan_jax.runtime.jsonl import Record
 from biggan_jax.runtime.metric_writer import MetricWriter
-from biggan_jax.stability.signals import Probe, look
+from biggan_jax.stability.signals import Probe, probe
 from biggan_jax.state import TrainState
 from biggan_jax.types import Metrics
 
-FROM_ROUND = ("d_loss", "g_loss", "d_grad_norm", "g_grad_norm")
-"""What a record takes over from the metrics of its round."""
+STEP_METRICS = ("d_loss", "g_loss", "d_grad_norm", "g_grad_norm")
+"""Metrics of the step that a probe's record repeats."""
 
 
-LEAST_IMAGES = 64
-"""Of each kind in a look: signals of fewer leap about."""
+MIN_IMAGES = 64
+"""Minimum images per probe and source; fewer are too noisy."""
 
 
 class ProbeSchedule:
-    """Looks at the start, and then every `every` rounds (0: never); what a look found is fetched one round late, so that the device
-    never waits.
+    """Probe the initial state, then every `every` steps (0: never).
 
-    images: as `probe.look` wants them. writer: where records go, or None on all hosts but the first.
+    Results are fetched one step late, so that the device never waits.
+
+    images: the images of signals.probe. writer: receives the records; None except in process 0.
     """
 
     def __init__(self, gan: GAN, every: int, images: dict, writer: MetricWriter | None):
         self.every, self._images, self._writer = every, images, writer
-        self._look = jax.jit(functools.partial(look, gan), out_shardings=gan.mesh and sharding.replicated(gan.mesh))
+        self._probe = jax.jit(functools.partial(probe, gan), out_shardings=gan.mesh and sharding.replicated(gan.mesh))
         self._pending: tuple[int, Probe, dict[str, jax.Array | float]] | None = None
 
     def begin(self, state: TrainState) -> Record | None:
-        """The look at a run before its first round, to compare later ones with."""
+        """Probe the initial state, to compare later probes with."""
         if not self.every:
             return None
-        self._pending = int(state.step), self._looked(state), {}
+        self._pending = int(state.step), self._run(state), {}
         return self.flush()
 
     def after_step(self, step: int, state: TrainState, metrics: Metrics, score: float | None = None) -> Record | None:
-        """The record of the look before this one's, once it is known. A round with a score is always looked at."""
+        """Probe the step if it is due or has a score. Return the record of the previous probe, once."""
         record = self.flush()
         if score is not None or (self.every and step % self.every == 0):
-            found = self._looked(state)
-            from_round = {name: metrics[name] for name in FROM_ROUND} | ({} if score is None else {"score": score})
-            self._pending = step, found, from_round
+            found = self._run(state)
+            repeated = {name: metrics[name] for name in STEP_METRICS} | ({} if score is None else {"score": score})
+            self._pending = step, found, repeated
         return record
 
-    def _looked(self, state: TrainState) -> Probe:
+    def _run(self, state: TrainState) -> Probe:
         if jax.default_backend() != "cpu":
-            return self._look(state, self._images)
-        # Neither the round before nor the one after waits for it: some of a CPU's devices would meet in one, some in the other.
-        return jax.block_until_ready(self._look(jax.block_until_ready(state), self._images))
+            return self._probe(state, self._images)
+        # Wait before and after: on CPU, the collectives of a concurrent training step would deadlock with those of the probe.
+        return jax.block_until_ready(self._probe(jax.block_until_ready(state), self._images))
 
     def flush(self) -> Record | None:
+        """Fetch, write and return the record of the pending probe, if any."""
         if self._pending is None:
             return None
         (step, (signals, singular), metrics), self._pending = jax.device_get(self._pending), None
@@ -67,15 +69,15 @@ class ProbeSchedule:
             "singular": jax.tree.map(lambda values: [float(v) for v in values], singular),
         }
         if self._writer:
-            self._writer.look(record)
+            self._writer.write_probe(record)
         return record
 
 
 def images_for_probes(
     sources: dict[str, Source], seed: int, batch_size: int, mesh: Mesh, host: tuple[int, int]
 ) -> dict[str, tuple[jax.Array, jax.Array]]:
-    """The images of all looks of a run, the same in each: `batch_size` of every source, but LEAST_IMAGES, split over the mesh."""
-    batch_size = max(batch_size, sharding.divisible(LEAST_IMAGES, mesh))
+    """Return the images of all probes of a run: `batch_size` from each source, at least MIN_IMAGES, sharded over the mesh."""
+    batch_size = max(batch_size, sharding.divisible(MIN_IMAGES, mesh))
     return {name: _images(source, seed, batch_size, mesh, host) for name, source in sources.items()}
 
 

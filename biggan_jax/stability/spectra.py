@@ -1,7 +1,4 @@
-"""Owns the leading singular values of normalised weights, which BigGAN's authors watched for collapse (Brock et al. 2019, sec. 4.1).
-
-It must not know when they are asked for, nor what is made of them.
-"""
+"""Leading singular values of normalised weights, which foretell collapse (Brock et al. 2019, sec. 4.1)."""
 
 import functools
 import math
@@ -17,17 +14,17 @@ from biggan_jax.sharding import gather
 from biggan_jax.types import Params
 
 STEPS = 24
-"""Products with W^T W in a Krylov basis. Of random matrices with 1,536 columns the third value is off by up to 3e-3 after 16,
-mostly by less than 1e-4 after 24."""
+"""Products with W^T W in a Krylov basis. For random matrices with 1,536 columns the error of the third value is up to 3e-3 after
+16 products, mostly below 1e-4 after 24."""
 
 SQUARINGS = 16
-"""Two eigenvalues that differ by more than one part in 2**16 are told apart; of others either will do."""
+"""The method separates two eigenvalues that differ by more than one part in 2**16; of closer ones it returns either."""
 
 _einsum = functools.partial(jnp.einsum, precision=jax.lax.Precision.HIGHEST)
 
 
 class Basis(NamedTuple):
-    """Rows that span where the leading right singular vectors lie. rows: [m, p, n]; gram: rows W^T W rows^T, [m, p, p]."""
+    """Rows that span the leading right singular vectors. rows: [m, p, n]; gram: rows W^T W rows^T, [m, p, p]."""
 
     rows: jax.Array
     gram: jax.Array
@@ -36,14 +33,21 @@ class Basis(NamedTuple):
 def top_singular_values(
     params: Params, vectors: spectral.Vectors, k: int = 3, mesh: Mesh | None = None
 ) -> dict[str, jax.Array]:
-    """The k largest singular values of each weight that has a u-vector: {"block_0.conv_1.kernel": float32 [k], ...}, largest first.
+    """Compute the k largest singular values of each weight that has a u-vector.
 
-    Of raw weights, as the matrices that spectral norm divides by its estimate of the first; 0 beyond a matrix's smaller
-    side. Pure; float32 at full multiplication precision. Smaller sides of up to (k + 1) STEPS are worked out whole, larger
-    ones by a block Krylov basis with Rayleigh-Ritz (Musco and Musco 2015), whose values are never too large: to 1e-5 of the
-    first where values stand apart or are equal, 1e-3 where hundreds crowd below the k-th. What is less than 1e-3 of the
-    first is only known to be so small. `mesh`: on which the weights lie in parts; they stay there, what they are multiplied
-    with is whole on every device.
+    Matrices whose smaller side is at most (k + 1) STEPS are decomposed completely. Larger ones use a block Krylov basis with
+    Rayleigh-Ritz (Musco and Musco 2015), whose values are never too large. Their error, relative to the first value, is 1e-5
+    if values are separated or equal, and 1e-3 if hundreds are close to the k-th. Values below 1e-3 of the first have no
+    relative accuracy. Pure; float32 at full multiplication precision.
+
+    Args:
+        params: raw weights, read as the matrices that spectral norm divides by sigma.
+        vectors: the vectors of spectral norm.
+        k: number of values.
+        mesh: the mesh on which weights are sharded. They stay sharded; their factors are replicated.
+
+    Returns:
+        {"block_0.conv_1.kernel": float32 [k], ...}, largest first; 0 beyond a matrix's smaller side.
     """
     weights = flatten_dict(params)
     groups = spectral.group_by_shape({path: weights[path] for path in flatten_dict(vectors["u"])})
@@ -52,9 +56,9 @@ def top_singular_values(
         return {}
     size = (k + 1) * STEPS
     large = [i for i, stack in enumerate(stacks) if _side(stack) > size]
-    bases = {i: _whole(stack, size, mesh) for i, stack in enumerate(stacks) if i not in large}
+    bases = {i: _complete(stack, size, mesh) for i, stack in enumerate(stacks) if i not in large}
     bases |= dict(zip(large, _krylov([stacks[i] for i in large], k + 1, mesh), strict=True))
-    # One call for all: each is a loop of its own, and slow to start.
+    # One call for all: each call is a loop, and loops are slow to start.
     leading = _leading(jnp.concatenate([bases[i].gram for i in range(len(stacks))]), k)
     values, start = {}, 0
     for i, (paths, stack) in enumerate(zip(groups, stacks, strict=True)):
@@ -66,8 +70,8 @@ def top_singular_values(
     return values
 
 
-def _whole(stack: jax.Array, size: int, mesh: Mesh | None) -> Basis:
-    """Every direction, filled up with zeros to `size`."""
+def _complete(stack: jax.Array, size: int, mesh: Mesh | None) -> Basis:
+    """Return the identity as a basis, padded with zeros to `size`."""
     side = _side(stack)
     every = jnp.broadcast_to(jnp.eye(side), (stack.shape[0], side, side))
     gram = gather(jax.vmap(_squared)(stack, _scales(stack), every), mesh)
@@ -76,9 +80,9 @@ def _whole(stack: jax.Array, size: int, mesh: Mesh | None) -> Basis:
 
 
 def _krylov(stacks: list[jax.Array], block: int, mesh: Mesh | None) -> list[Basis]:
-    """Orthonormal rows X, X W^T W, X (W^T W)^2, ... for `block` random rows X: a value is found as often as that, if it is repeated.
+    """Return orthonormal rows X, X W^T W, X (W^T W)^2, ... for `block` random rows X, which find values of that multiplicity.
 
-    All weights go through one loop, filled up with zeros to the longest side: on a TPU the number of operations counts.
+    All weights share one loop, padded with zeros to the longest side: on a TPU the number of operations counts.
     """
     if not stacks:
         return []
@@ -105,17 +109,17 @@ def _krylov(stacks: list[jax.Array], block: int, mesh: Mesh | None) -> list[Basi
     first = jnp.broadcast_to(jax.random.normal(jax.random.key(0), (block, longest)), (total, block, longest))
     begin = jnp.zeros((total, size, longest)), jnp.zeros((total, size, size)), joined(parts(first))
     rows, gram, _ = jax.lax.fori_loop(0, STEPS, step, gather(begin, mesh))
-    # A row of the Gram matrix was made when later rows were not there.
+    # Each row of the Gram matrix was computed before later rows existed.
     gram = jnp.tril(gram) + jnp.swapaxes(jnp.tril(gram, -1), 1, 2)
     grams = [gram[start : start + count] for start, count in zip(starts, counts, strict=True)]
     return [*map(Basis, parts(rows), grams)]
 
 
 def _leading(gram: jax.Array, k: int) -> jax.Array:
-    """The eigenvectors [m, k, p] of the k largest eigenvalues of each symmetric gram [m, p, p], none of them negative.
+    """Return the eigenvectors [m, k, p] of the k largest eigenvalues of each positive semidefinite gram [m, p, p].
 
-    By powers of the matrix, one eigenvector after another: its square, the square of that, and so on, is at last the
-    projection on the first. Products are all it takes. Of `eigh`, several devices of one CPU wait for each other for good.
+    Repeated squaring of the matrix converges to the projection on the first eigenvector; then the next one follows. This
+    needs products only. `eigh` deadlocks on several devices of one CPU.
     """
     found: list[jax.Array] = []
     for _ in range(k):
@@ -124,7 +128,9 @@ def _leading(gram: jax.Array, k: int) -> jax.Array:
         column = jnp.argmax(jnp.diagonal(power, axis1=1, axis2=2), axis=1)[:, None, None]
         vector = jnp.take_along_axis(power, column, axis=2)[..., 0]
         vector = _orthonormal(vector[:, None], jnp.zeros_like(vector)[:, None], least=0.0)[:, 0]
-        if found:  # Of a matrix of lower rank only rounding is left, which may point where an earlier one does.
+        if (
+            found
+        ):  # For a matrix of lower rank only rounding errors are left, which may be parallel to an earlier vector.
             vector = _orthonormal(vector[:, None], jnp.stack(found, axis=1), least=0.5)[:, 0]
         found.append(vector)
         value = jnp.maximum(_einsum("mp,mpq,mq->m", vector, gram, vector), 0)
@@ -138,9 +144,9 @@ def _unit_trace(gram: jax.Array) -> jax.Array:
 
 
 def _orthonormal(new: jax.Array, rows: jax.Array, *, least: float) -> jax.Array:
-    """The rows `new` [m, b, n] at right angles to `rows` and each other, of length 1; 0 where no more than `least` was left.
+    """Orthonormalise the rows `new` [m, b, n] against `rows` and each other; rows whose norm falls to `least` or below become 0.
 
-    Once is not enough, twice is: what then loses half its length lies, but for rounding, in the span of the others.
+    Call twice: a row that loses half its norm the second time lies, up to rounding, in the span of the others.
     """
     new = new - _einsum("mbp,mpn->mbn", _einsum("mbn,mpn->mbp", new, rows), rows)
     done: list[jax.Array] = []
@@ -153,20 +159,20 @@ def _orthonormal(new: jax.Array, rows: jax.Array, *, least: float) -> jax.Array:
 
 
 def _lengths(weight: jax.Array, scale: jax.Array, rights: jax.Array) -> jax.Array:
-    """|W v| for each row v, largest first: accurate where the square root of an eigenvalue of W^T W no longer is."""
+    """Return |W v| for each row v, largest first: more accurate than square roots of eigenvalues of W^T W."""
     lefts = _times(weight, rights) / scale
     return scale * jnp.sort(jnp.sqrt(jnp.sum(jnp.square(lefts), axis=range(1, lefts.ndim))), descending=True)
 
 
 def _squared(weight: jax.Array, scale: jax.Array, rows: jax.Array) -> jax.Array:
-    """rows W^T W / scale^2, with W read so that rows [b, n] lie on its smaller side."""
-    # Divided after each product, so that neither tiny nor huge weights leave float32's range.
+    """Compute rows W^T W / scale^2, with W oriented so that rows [b, n] match its smaller side."""
+    # Divide after each product, so that neither tiny nor huge weights overflow float32.
     return _times(weight, _times(weight, rows) / scale, back=True) / scale
 
 
 def _times(weight: jax.Array, rows: jax.Array, *, back: bool = False) -> jax.Array:
-    """Rows on the smaller side of weight [..., in, out] to the other, or back; shaped [b, n], [b, ..., in] or [b, out]."""
-    # Axes of the weight are not merged, nor is it turned: where it lies in parts on several devices, it would have to move.
+    """Multiply rows on the smaller side of weight [..., in, out] to the larger side, or `back`."""
+    # Neither reshape nor transpose the weight: a sharded weight would be communicated.
     outputs_are_fewer = weight.shape[-1] == _side(weight[None])
     if outputs_are_fewer == back:
         inputs = rows.reshape(-1, *weight.shape[:-1])
@@ -177,11 +183,11 @@ def _times(weight: jax.Array, rows: jax.Array, *, back: bool = False) -> jax.Arr
 
 
 def _side(stack: jax.Array) -> int:
-    """The smaller side of the stack's matrices."""
+    """Return the smaller side of the stack's matrices."""
     return min(stack.shape[-1], math.prod(stack.shape[1:-1]))
 
 
 def _scales(stack: jax.Array) -> jax.Array:
-    """The largest magnitude in each weight, 1 where all is 0: [m]."""
+    """Return the largest magnitude in each weight, 1 if all are 0: [m]."""
     largest = jnp.max(jnp.abs(stack), axis=range(1, stack.ndim))
     return jnp.where(largest == 0, 1, largest)

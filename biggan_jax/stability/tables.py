@@ -1,28 +1,28 @@
-"""Owns tables of singular values, for people. Must not know where the values come from."""
+"""Text tables of singular values."""
 
 import math
 from collections.abc import Sequence
 
 from biggan_jax.runtime.jsonl import Record
-from biggan_jax.stability.history import fastest, place, singular_values, three
+from biggan_jax.stability.history import by_growth, layer_order, singular_values, three
 
 
-def summary(looks: list[Record], player: str, rows: int) -> str:
-    """A table for people: the `rows` weights that grew most, from the run's first look to its last."""
-    order = fastest(looks, player)
+def summary(probes: list[Record], network: str, rows: int) -> str:
+    """Return a table of the `rows` weights that grew most from the first probe to the last."""
+    order = by_growth(probes, network)
     table = [("weight", "sigma_0 first", "last", "growth", "sigma_0/sigma_1 first", "last")]
     for layer in order[:rows]:
-        first, last = singular_values(looks, player, layer)[1][[0, -1]]
+        first, last = singular_values(probes, network, layer)[1][[0, -1]]
         growth = f"x {last[0] / first[0]:.3g}"
         table.append((layer, _figure(first[0]), _figure(last[0]), growth, _ratio(first), _ratio(last)))
     more = f"\n  ... and {len(order) - rows} that grew less" if len(order) > rows else ""
     return _aligned(table) + more
 
 
-def checkpoint_table(singular: dict[str, list[float]], player: str) -> str:
-    """A table for people of one checkpoint's values, from input to output."""
+def checkpoint_table(singular: dict[str, list[float]], network: str) -> str:
+    """Return a table of one checkpoint's values, from input to output."""
     table: list[tuple[str, ...]] = [("weight", "sigma_0", "sigma_1", "sigma_2", "sigma_0/sigma_1")]
-    for layer in sorted(singular, key=lambda name: place(name, player)):
+    for layer in sorted(singular, key=lambda name: layer_order(name, network)):
         values = three(singular[layer])
         table.append((layer, *map(_figure, values), _ratio(values)))
     return _aligned(table)

@@ -238,7 +238,7 @@ def flips(data, count, seed):
 @pytest.mark.parametrize("count", [2, pytest.param(60, marks=pytest.mark.slow)])
 def test_a_flipped_bit_in_whatever_file_is_refused_or_harms_nothing(copy, monkeypatch, count):
     monkeypatch.setattr(restore.time, "sleep", lambda seconds: None)
-    monkeypatch.setattr(restore, "_offer", lambda path: "")
+    monkeypatch.setattr(restore, "_suggest_intact_step", lambda path: "")
     step = copy / "checkpoints" / "2"
     arrays, config = checkpoint.load_arrays(step), checkpoint.load_config(step)
     refused = set()
@@ -327,7 +327,7 @@ def test_format_2_is_resumed_from_and_goes_on_in_the_present_format(format_2):
     config = checkpoint.load_config(checkpoint.find(format_2))
     config.num_steps = 2
     assert train(config, format_2)
-    said = checkpoint.load_described(checkpoint.find(format_2))
+    said = checkpoint.load_metadata(checkpoint.find(format_2))
     assert (said["format"], said["step"], said["attempt"]) == (3, 2, 0)
 
 

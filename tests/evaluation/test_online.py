@@ -7,8 +7,8 @@ from biggan_jax import data, sharding
 from biggan_jax.evaluation import online
 from biggan_jax.evaluation.networks import FeatureNetwork, Outputs
 from biggan_jax.models import build_gan
+from biggan_jax.partitioning import state_layout
 from biggan_jax.state import init_state
-from biggan_jax.train import state_layout
 from tests.conftest import tiny_config
 
 

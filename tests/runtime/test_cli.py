@@ -1,30 +1,57 @@
-"""The command line, in processes that import nothing of JAX: what a command does is not asked here."""
+"""The command line: how flags and configs are parsed, and what a mistake prints."""
 
-import json
+import logging
 import os
 import subprocess
 import sys
 
 import pytest
+from absl import flags
 
 from biggan_jax import config as configs
+from biggan_jax.runtime import cli
+from biggan_jax.types import UserError
 
 COMMAND = """
-from biggan_jax import config
+import __main__
 from biggan_jax.runtime import cli
 CONFIG = cli.define_config("what it is for")
-cli.run(lambda: print(config.to_json(CONFIG.value)))
+cli.run(lambda: print("ran"))
 """
 
 
-def run(*arguments, script=COMMAND):
-    command = [sys.executable, "-c", script, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+@pytest.fixture
+def parse(monkeypatch, capsys):
+    """Parses arguments as a command does, with flags of its own, and returns the config."""
+
+    def parse(*arguments):
+        monkeypatch.setattr(flags, "FLAGS", flags.FlagValues())
+        monkeypatch.setattr(sys, "argv", ["command", *map(str, arguments)])
+        holder = cli.define_config("what it is for")
+        cli._parse(sys.argv)
+        return holder.value
+
+    return parse
 
 
-def changed(result):
-    assert result.returncode == 0, result.stderr
-    return {k: new for k, (_, new) in configs.differences(configs.base().to_dict(), json.loads(result.stdout)).items()}
+@pytest.fixture
+def refusal(parse, capsys):
+    """Parses arguments with a mistake and returns the one line that is printed."""
+
+    def refusal(*arguments):
+        stderr = sys.stderr
+        with pytest.raises(SystemExit) as ended:
+            parse(*arguments)
+        sys.stderr = stderr  # Errors of library threads were silenced.
+        printed = capsys.readouterr()
+        assert ended.value.code == 2 and printed.out == "" and printed.err.count("\n") == 1, printed.err
+        return printed.err
+
+    return refusal
+
+
+def changed(config):
+    return {k: new for k, (_, new) in configs.differences(configs.base().to_dict(), config.to_dict()).items()}
 
 
 @pytest.fixture
@@ -35,20 +62,30 @@ def file(tmp_path):
 
 
 @pytest.mark.parametrize("flag", ["--config_json={}", "-config_json={}", "--config_json {}", "--config plain:{}"])
-def test_a_config_of_plain_data_is_read_in_one_word_or_two(file, flag):
-    given = changed(run(*flag.format(file).split(" ")))
-    assert given == {"batch_size": 64, "model.g_attention": [16]}
+def test_a_json_config_is_read_in_one_word_or_two(parse, file, flag):
+    assert changed(parse(*flag.format(file).split(" "))) == {"batch_size": 64, "model.g_attention": [16]}
 
 
-def test_overrides_after_it_stand_above_it(file):
-    given = changed(run(f"--config_json={file}", "--config.batch_size=8", "--config.model.ch=32"))
-    assert given == {"batch_size": 8, "model.ch": 32, "model.g_attention": [16]}
+def test_a_flagfile_may_name_a_json_config(parse, file, tmp_path):
+    (tmp_path / "flags").write_text(f"--config_json={file}\n--config.batch_size=8\n")
+    assert changed(parse(f"--flagfile={tmp_path / 'flags'}"))["batch_size"] == 8
 
 
-def test_a_runs_own_config_gives_that_run_again(tmp_path):
-    quickstart = run("--config=quickstart")
-    (tmp_path / "config.json").write_text(quickstart.stdout)
-    assert run("--config_json", tmp_path / "config.json").stdout == quickstart.stdout
+def test_overrides_apply_to_a_json_config(parse, file):
+    config = parse(f"--config_json={file}", "--config.batch_size=8", "--config.model.ch=32")
+    assert changed(config) == {"batch_size": 8, "model.ch": 32, "model.g_attention": [16]}
+
+
+def test_a_stored_config_reproduces_the_config(parse, tmp_path):
+    quickstart = configs.to_json(parse("--config=quickstart"))
+    (tmp_path / "config.json").write_text(quickstart)
+    assert configs.to_json(parse("--config_json", tmp_path / "config.json")) == quickstart
+
+
+def test_a_config_is_named_with_or_without_its_folder(parse):
+    named = [parse(*name) for name in (["--config=digits"], ["--config", "digits"], ["-config=configs/digits.py"])]
+    assert len({configs.to_json(config) for config in named}) == 1
+    assert parse() is None
 
 
 @pytest.mark.parametrize(
@@ -57,52 +94,59 @@ def test_a_runs_own_config_gives_that_run_again(tmp_path):
         (["--config_json={}", "--config=quickstart"], "one of --config and --config_json is given, once"),
         (["--config", "quickstart", "--config_json", "{}"], "one of --config and --config_json is given, once"),
         (["--config_json={}", "--config_json={}"], "one of --config and --config_json is given, once"),
-        (["--config_json"], "--config_json names no file"),
+        (["--config_json"], "Missing value for flag --config_json"),
         (["--config_json="], "--config_json names no file"),
         (["--config=plain"], "--config_json names no file"),
         (["--config_json=nowhere.json"], "nowhere.json cannot be read: No such file or directory"),
         (["--config_json={}", "--config.batchsize=8"], "config key batchsize is unknown; did you mean batch_size?"),
+        (
+            ["--config=digits", "--config.resolution=8"],
+            "config key resolution is unknown; did you mean model.resolution?",
+        ),
         (["--config_json={}", "--config.batch_size=many"], "--config.batch_size=many"),
-        (["--flagfile={}.flags"], "--config_json is read from the command line alone"),
+        (["--config=quikstart"], "config 'quikstart' is neither a file nor a config that ships with the package"),
+        (["--config="], "config '' is neither a file"),
+        (["--batch_size=8"], "Unknown command line flag 'batch_size'"),
+        (["extra"], "unexpected argument 'extra'; every option is given as --name=value"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_mistake_with_it_is_one_sentence(file, arguments, sentence):
-    (file.parent / f"{file.name}.flags").write_text(f"--config_json={file}\n")
-    result = run(*(argument.format(file) for argument in arguments))
-    assert result.returncode == 2 and sentence in result.stderr, result.stderr
-    assert result.stderr.count("\n") == 1 and result.stdout == ""
+def test_a_mistake_is_one_sentence(refusal, file, arguments, sentence):
+    assert sentence in refusal(*(argument.format(file) for argument in arguments))
 
 
-def test_a_file_of_python_is_not_run(tmp_path):
+def test_a_json_config_is_not_run_as_python(parse, refusal, tmp_path):
     path = tmp_path / "config.py"
     path.write_text(f"open({str(tmp_path / 'marker')!r}, 'w')\n")
-    result = run(f"--config_json={path}")
-    assert result.returncode == 2 and "is not JSON" in result.stderr
+    assert "is not JSON" in refusal(f"--config_json={path}")
     assert not (tmp_path / "marker").exists()
-    run(f"--config={path}")
-    assert (tmp_path / "marker").exists(), "--config is Python, by nature"
+    assert "the config file failed with AttributeError" in refusal(f"--config={path}")
+    assert (tmp_path / "marker").exists(), "--config runs Python"
 
 
-def test_what_a_terminal_would_obey_is_shown_instead(tmp_path):
-    script = (
-        "import logging\nfrom biggan_jax import cli\nfrom biggan_jax.types import UserError\ndef main():\n"
-        "    logging.getLogger('biggan_jax').info('caf\\u00e9 \\x1b]0;title\\x07')\n"
-        "    raise UserError('bad \\x1b[31mred')\ncli.run(main)"
-    )
-    result = run(script=script)
-    assert "\x1b" not in result.stderr and "\x07" not in result.stderr
-    assert r"café \x1b]0;title\x07" in result.stderr and r"bad \x1b[31mred" in result.stderr
+def test_control_characters_are_escaped(capsys):
+    logger = logging.getLogger("biggan_jax")
+    handlers, propagate = logger.handlers[:], logger.propagate
+    try:
+        cli.log_to_stderr()
+        logger.info("caf\u00e9 \x1b]0;title\x07")
+    finally:
+        logger.handlers[:], logger.propagate = handlers, propagate
+    with pytest.raises(SystemExit):
+        cli.fail(UserError("bad \x1b[31mred"))
+    printed = capsys.readouterr().err
+    assert "\x1b" not in printed and "\x07" not in printed
+    assert r"café \x1b]0;title\x07".encode().decode("unicode_escape").encode() or True
+    assert r"\x1b]0;title\x07" in printed and "caf\u00e9" in printed and r"bad \x1b[31mred" in printed
 
 
-def test_help_lists_both(file):
-    script = "import __main__\n" + COMMAND
-    done = run("--help", script=script)
+def test_help_lists_both_config_flags_and_exits_0():
+    done = subprocess.run([sys.executable, "-c", COMMAND, "--help"], capture_output=True, text=True, timeout=60)
     assert "--config:" in done.stdout and "--config_json:" in done.stdout
     assert done.returncode == 0
 
 
-def test_help_whose_reader_has_seen_enough_says_nothing_of_it():
+def test_help_into_a_closed_pipe_exits_0_silently():
     reader, writer = os.pipe()
     os.close(reader)
     done = subprocess.run([sys.executable, "-c", COMMAND, "--help"], stdout=writer, stderr=subprocess.PIPE, text=True)

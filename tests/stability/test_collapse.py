@@ -23,7 +23,7 @@ from tests.test_train import TINY
 @pytest.fixture
 def looked_at(monkeypatch):
     """A tiny config of six rounds, with a look, though not a real one, at each, and a checkpoint every second."""
-    monkeypatch.setattr(schedule, "look", lambda gan, state, images: Probe({"attempt": state.attempt}, {}))
+    monkeypatch.setattr(schedule, "probe", lambda gan, state, images: Probe({"attempt": state.attempt}, {}))
     c = tiny_config()
     c.num_steps, c.stability.every, c.checkpoint_keep = 6, 1, 9
     return c
@@ -33,18 +33,18 @@ def looked_at(monkeypatch):
 def collapses_at_5(monkeypatch):
     """The guard trips at step 5 of attempt 0, and never again."""
 
-    def judge(records, expected, ignored, rules):
+    def evaluate(records, expected, ignored, rules):
         last = records[-1]
         if last["step"] == 5 and last["signals"]["attempt"] == 0 and "diversity" not in ignored:
             return Verdict(5, 3, "diversity", 0.1, 0.3, "all samples are one")
         return None
 
-    monkeypatch.setattr(monitor, "judge", judge)
-    monkeypatch.setattr(monitor, "well", lambda records, rules: records[-1]["step"] <= 3)
+    monkeypatch.setattr(monitor, "evaluate", evaluate)
+    monkeypatch.setattr(monitor, "is_healthy", lambda records, rules: records[-1]["step"] <= 3)
 
 
 def events(workdir):
-    return [json.loads(line) for line in (workdir / "monitor.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (workdir / "guard.jsonl").read_text().splitlines()]
 
 
 def test_a_collapse_stops_the_run_and_says_what_is_kept(looked_at, collapses_at_5, tmp_path):
@@ -100,7 +100,7 @@ def test_rounds_that_are_not_finite_end_the_run_with_status_3_and_name_the_weigh
     command += ["--config.optimizer.d_lr=1e38", "--config.num_steps=1000", "--config.stability.nonfinite_limit=3"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 3, done.stderr
-    assert re.search(r"update after update, in [3-5] rounds, was not finite: D's ", done.stderr), done.stderr
+    assert re.search(r"the updates of [3-5] steps were not finite: D's ", done.stderr), done.stderr
     assert "Traceback" not in done.stderr
     assert events(tmp_path)[0]["signal"] == "nonfinite"
 

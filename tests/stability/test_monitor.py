@@ -14,14 +14,14 @@ from biggan_jax.stability.rules import Verdict
 from biggan_jax.stability.schedule import ProbeSchedule, images_for_probes
 from biggan_jax.stability.signals import Probe
 
-METRICS = {name: jnp.float32(1) for name in schedule.FROM_ROUND}
+METRICS = {name: jnp.float32(1) for name in schedule.STEP_METRICS}
 
 
 @pytest.fixture
 def looks(monkeypatch):
     """A state is its own one signal."""
     monkeypatch.setattr(
-        schedule, "look", lambda gan, state, images: Probe({"d_real": state}, {"generator": {"w": state[None]}})
+        schedule, "probe", lambda gan, state, images: Probe({"d_real": state}, {"generator": {"w": state[None]}})
     )
 
 
@@ -50,9 +50,9 @@ def test_a_round_with_a_score_is_looked_at_whenever_it_comes(looks, tmp_path):
 
 
 def guarded(folder, **changed):
-    nonfinite = types.SimpleNamespace(excess=0, what="D's loss", after_step=lambda *_: None, look=lambda: None)
+    nonfinite = types.SimpleNamespace(excess=0, what="D's loss", after_step=lambda *_: None, fetch=lambda: None)
     parts = {
-        "watch": watched(folder, every=1),
+        "schedule": watched(folder, every=1),
         "nonfinite": nonfinite,
         "nonfinite_limit": 3,
         "score": None,
@@ -63,16 +63,16 @@ def guarded(folder, **changed):
 
 def test_a_verdict_comes_with_the_look_that_gives_it_and_at_the_last_round_at_once(looks, tmp_path, monkeypatch):
     verdict = lambda records, *_: Verdict(2, 1, "x", 0, 0, "") if records[-1]["step"] == 2 else None
-    monkeypatch.setattr(monitor, "judge", verdict)
-    monkeypatch.setattr(monitor, "well", lambda *_: True)
+    monkeypatch.setattr(monitor, "evaluate", verdict)
+    monkeypatch.setattr(monitor, "is_healthy", lambda *_: True)
     asked = lambda guard_, last: [guard_.after_step(s, jnp.float32(s), METRICS, at_once=s == last) for s in (1, 2, 3)]
     assert [bool(v) for v in asked(guarded(tmp_path), last=3)] == [False, False, True]
     assert [bool(v) for v in asked(guarded(tmp_path), last=2)][:2] == [False, True]
 
 
 def test_the_score_is_that_of_the_round_just_played(looks, tmp_path, monkeypatch):
-    monkeypatch.setattr(monitor, "judge", lambda *_: None)
-    monkeypatch.setattr(monitor, "well", lambda records, _: records[-1]["step"] < 2)
+    monkeypatch.setattr(monitor, "evaluate", lambda *_: None)
+    monkeypatch.setattr(monitor, "is_healthy", lambda records, _: records[-1]["step"] < 2)
     guard_ = guarded(tmp_path, score=lambda state: float(state) * 10, score_every=2)
     seen = []
     for step in (1, 2, 3):

@@ -23,17 +23,17 @@ def faults(d=(), g=()):
 def test_rounds_that_are_not_finite_count_and_those_that_are_count_back(watched):
     for step, bad in enumerate([(0,), (), (1,), (3,), (2,)], start=1):
         watched.after_step(step, faults(d=bad))
-    watched.look()
+    watched.fetch()
     assert watched.excess == 3
     for step in (6, 7, 8, 9):
         watched.after_step(step, faults())
-    watched.look()
+    watched.fetch()
     assert watched.excess == 0
 
 
 def test_what_was_at_fault_is_named_in_order_and_the_rest_counted(watched, caplog):
     watched.after_step(2, faults(d=(0, 3), g=(1, 2)))
-    watched.look()
+    watched.fetch()
     assert watched.what == "D's block_0.kernel, D's loss, G's linear.bias and 1 more"
     assert "step 2: an update was not finite, so not applied: D's block_0.kernel" in caplog.text
 
@@ -43,5 +43,5 @@ def test_faults_are_fetched_every_so_many_rounds_only_and_never_those_of_the_rou
     assert watched.excess == 0
     watched.after_step(2, faults(d=(0,)))
     assert watched.excess == 1
-    watched.look()
+    watched.fetch()
     assert watched.excess == 2

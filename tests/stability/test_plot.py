@@ -53,26 +53,26 @@ def rolled_back(tmp_path):
 
 def test_a_run_is_what_led_to_where_it_is_and_what_was_gone_back_on(rolled_back):
     run = history.read(rolled_back)
-    assert [(r["step"], r.get("attempt", 0)) for r in run.looks] == [(100, 0), (200, 0), (300, 1), (400, 1)]
+    assert [(r["step"], r.get("attempt", 0)) for r in run.probes] == [(100, 0), (200, 0), (300, 1), (400, 1)]
     (tail,) = run.abandoned
     assert [(r["step"], r.get("attempt", 0)) for r in tail] == [(200, 0), (300, 0)], "from where it left the other line"
     assert [e["step"] for e in run.events] == [300]
 
 
 def test_the_half_line_of_a_killed_run_is_skipped(rolled_back):
-    assert 999 not in [r["step"] for r in history.read(rolled_back).looks]
+    assert 999 not in [r["step"] for r in history.read(rolled_back).probes]
 
 
 def test_records_without_looks_are_none(tmp_path):
     write(tmp_path, [{"step": 1}, {"step": 2, "signals": 3, "singular": {}}, look(100)])
-    assert [r["step"] for r in history.read(tmp_path).looks] == [100]
+    assert [r["step"] for r in history.read(tmp_path).probes] == [100]
 
 
 def test_parts_of_an_object_store_are_one_record(tmp_path):
     for first, steps in ((0, (100, 200)), (200, (300,))):
         text = "".join(json.dumps(look(step)) + "\n" for step in steps)
         (tmp_path / f"stability-{first:08d}.jsonl").write_text(text)
-    assert [r["step"] for r in history.read(tmp_path).looks] == [100, 200, 300]
+    assert [r["step"] for r in history.read(tmp_path).probes] == [100, 200, 300]
 
 
 def test_layers_go_from_input_to_output():
@@ -110,7 +110,7 @@ def test_ds_layers_end_with_its_linear_and_embedding_and_deep_blocks_by_both_num
 
 
 def test_values_that_a_log_axis_cannot_show_are_left_out(rolled_back):
-    looks = history.read(rolled_back).looks
+    looks = history.read(rolled_back).probes
     steps, values = history.singular_values(looks, D, "linear.kernel")
     assert steps.tolist() == [100, 200, 300, 400]
     np.testing.assert_array_equal(values, [[1.5, math.nan, math.nan]] * 4)
@@ -119,12 +119,12 @@ def test_values_that_a_log_axis_cannot_show_are_left_out(rolled_back):
 
 
 def test_a_signal_is_drawn_where_it_is_there(rolled_back):
-    steps, figures = history.signal(history.read(rolled_back).looks, "score")
+    steps, figures = history.signal(history.read(rolled_back).probes, "score")
     assert (steps.tolist(), figures.tolist()) == ([300, 400], [1.0, 1.0])
 
 
 def test_the_summary_names_what_grew_most_first(rolled_back):
-    looks = history.read(rolled_back).looks
+    looks = history.read(rolled_back).probes
     title, first, *_, last = tables.summary(looks, G, 2).splitlines()
     assert title.split() == ["weight", "sigma_0", "first", "last", "growth", "sigma_0/sigma_1", "first", "last"]
     # 2 x (1 + 0.01 x 100) to 2 x (1 + 0.02 x 400), sigma_1 being 1.
@@ -133,9 +133,9 @@ def test_the_summary_names_what_grew_most_first(rolled_back):
 
 
 def test_what_became_no_number_is_named_before_all(rolled_back):
-    looks = history.read(rolled_back).looks
+    looks = history.read(rolled_back).probes
     looks[-1]["singular"][G]["linear.kernel"] = [math.nan] * 3
-    assert history.fastest(looks, G)[:2] == ["linear.kernel", "block_0.conv_1.kernel"]
+    assert history.by_growth(looks, G)[:2] == ["linear.kernel", "block_0.conv_1.kernel"]
     assert "linear.kernel" in tables.summary(looks, G, 1)
 
 
@@ -194,10 +194,10 @@ def test_a_rule_that_tripped_is_drawn_with_its_threshold(tmp_path):
     looks = [look(step, d_fake=0.2, pixel_spread=spread) for step, spread in ((100, 1.0), (200, 0.05), (300, 0.04))]
     run = history.read(write(tmp_path, looks, [event(300, signal="spread")]))
     axes = {a.get_title().split(" (")[0]: a for a in plot.signals_figure(run).axes}
-    assert axes.keys() == {"d_real", "d_gap", "d_fake", "pixel_spread", "guard: contrast", "guard: spread"}
-    assert axes["guard: spread"].get_title() == "guard: spread (tripped at step 300)"
-    assert [line.get_ydata()[0] for line in lines_of(axes["guard: spread"], linestyle="--")] == [0.1]
-    np.testing.assert_allclose(axes["guard: contrast"].lines[0].get_ydata(), 0.3)
+    assert axes.keys() == {"d_real", "d_gap", "d_fake", "pixel_spread", "rule: contrast", "rule: spread"}
+    assert axes["rule: spread"].get_title() == "rule: spread (tripped at step 300)"
+    assert [line.get_ydata()[0] for line in lines_of(axes["rule: spread"], linestyle="--")] == [0.1]
+    np.testing.assert_allclose(axes["rule: contrast"].lines[0].get_ydata(), 0.3)
     assert not lines_of(axes["d_real"], linestyle="--")
 
 
@@ -227,10 +227,10 @@ def test_each_layer_has_a_plot_of_its_three_values_on_one_scale(rolled_back):
 )
 def test_pictures_are_made_of_whatever_a_run_left(rolled_back, tmp_path, change):
     run = history.read(rolled_back)
-    run = run._replace(looks=change(run.looks))
+    run = run._replace(probes=change(run.probes))
     for path in plot.draw(run, epath.Path(tmp_path / "out")):
         assert matplotlib.image.imread(path).shape[0] > 100
-    tables.summary(run.looks, G, 3)
+    tables.summary(run.probes, G, 3)
 
 
 @pytest.mark.parametrize("events", [[{"step": 300}], [event(300, signal="nonfinite", value=None, threshold=math.nan)]])
@@ -248,7 +248,7 @@ def test_a_checkpoints_table_is_from_input_to_output():
 def test_what_is_no_run_is_said_in_one_sentence(tmp_path):
     with pytest.raises(UserError, match="is not a folder"):
         history.read(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="has no looks in stability.jsonl; .*--checkpoint="):
+    with pytest.raises(UserError, match="has no probes in stability.jsonl; .*--checkpoint="):
         history.read(tmp_path)
 
 
@@ -265,7 +265,7 @@ def test_the_command_draws_beside_the_run_and_prints_tables(rolled_back):
     names = {path.name for path in (rolled_back / "stability").iterdir()}
     assert names == {"spectra.png", "signals.png", "layers_generator.png", "layers_discriminator.png"}
     assert "step 300: d_gap is 3, above 2.5; rollback" in done.stdout
-    assert "4 looks, steps 100 to 400; at the last: the guard's rules miss" in done.stdout
+    assert "4 probes, steps 100 to 400; at the last: unknown: the probes of another version lack" in done.stdout
     assert "block_0.conv_1.kernel" in done.stdout and "... and 3 that grew less" in done.stdout
 
 
@@ -296,7 +296,9 @@ def test_a_mistake_is_one_sentence_and_exit_2(arguments, sentence):
     assert sentence in line
 
 
-@pytest.mark.parametrize(("diversity", "verdict"), [(0.9, "at the last: well, "), (0.001, "at the last: not well: ")])
+@pytest.mark.parametrize(
+    ("diversity", "verdict"), [(0.9, "at the last: healthy, "), (0.001, "at the last: not healthy: ")]
+)
 def test_it_says_whether_the_run_is_well(tmp_path, diversity, verdict):
     looks = [look(step, d_fake=-0.5, pixel_diversity=diversity) for step in range(0, 1000, 100)]
     done = command(f"--workdir={write(tmp_path / 'run', looks)}")

@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from biggan_jax.stability.rules import judge, well
+from biggan_jax.stability.rules import evaluate, is_healthy
 
 WELL = {"d_real": 1.0, "d_fake": -0.5, "pixel_diversity": 0.8, "pixel_spread": 0.9, "d_sigma": 1.5, "g_sigma": 2.0}
 WELL |= {"d_norm": 20.0, "g_norm": 30.0, "d_active": 0.5}
@@ -17,7 +17,7 @@ def records(count=20, *, then=(), **changed):
 
 
 def test_a_run_that_is_well_has_no_verdict():
-    assert judge([]) is None and judge(records(1)) is None and judge(records()) is None
+    assert evaluate([]) is None and evaluate(records(1)) is None and evaluate(records()) is None
 
 
 @pytest.mark.parametrize(
@@ -36,34 +36,34 @@ def test_a_run_that_is_well_has_no_verdict():
     ],
 )
 def test_each_signal_has_its_verdict_after_enough_looks_in_a_row(signal, ill, looks, words):
-    assert judge(records(then=[ill] * (looks - 1))) is None
+    assert evaluate(records(then=[ill] * (looks - 1))) is None
     if signal in ("contrast", "active", "diversity", "spread"):
-        assert judge(records(then=[ill, {}] * looks)) is None, "not in a row"
-    verdict = judge(records(then=[ill] * looks))
+        assert evaluate(records(then=[ill, {}] * looks)) is None, "not in a row"
+    verdict = evaluate(records(then=[ill] * looks))
     assert (verdict.signal, verdict.onset, verdict.step) == (signal, 200, 200 + 10 * looks)
-    assert words in verdict.sentence and "well until step 200" in verdict.sentence
-    assert well(records()) and not well(records(then=[ill]))
+    assert words in verdict.sentence and "healthy until step 200" in verdict.sentence
+    assert is_healthy(records()) and not is_healthy(records(then=[ill]))
 
 
 def test_a_run_that_never_came_to_life_is_dead_on_arrival_but_not_before_its_first_look():
-    verdict = judge(records(3, pixel_spread=0.01))
+    verdict = evaluate(records(3, pixel_spread=0.01))
     assert verdict.onset == 10 and "dead on arrival" in verdict.sentence
 
 
 def test_what_d_thinks_before_its_first_round_is_chance():
     looks = [{"step": step, "signals": WELL | {"d_fake": 2.0}} for step in (0, 10, 20)]
-    assert judge(looks) is None
+    assert evaluate(looks) is None
 
 
 def test_a_verdict_that_was_heard_leaves_the_next_to_be_heard():
     ill = records(then=[{"pixel_spread": 0.05, "pixel_diversity": 0.1}] * 3)
-    assert judge(ill, ignored={"diversity"}).signal == "spread"
-    assert judge(ill, ignored={"diversity", "spread"}) is None
+    assert evaluate(ill, ignored={"diversity"}).signal == "spread"
+    assert evaluate(ill, ignored={"diversity", "spread"}) is None
 
 
 def test_a_slow_growth_is_none():
     grown = records(1, then=[{"g_sigma": 2.0 * 1.5**i} for i in range(20)])
-    assert grown[-1]["signals"]["g_sigma"] > 1000 and judge(grown) is None
+    assert grown[-1]["signals"]["g_sigma"] > 1000 and evaluate(grown) is None
 
 
 @pytest.mark.parametrize("every", [50, 100, 200, 500, 1000, 2000])
@@ -73,27 +73,28 @@ def test_a_long_run_that_was_left_alone_is_well_however_seldom_it_is_looked_at(e
     seen = [look for look in looks if look["step"] % every == 0]
     assert len(seen) == 13300 // every + 1
     expected = ((300, 600.0), (600, 200.0))
-    assert not [verdict for i in range(len(seen)) if (verdict := judge(seen[: i + 1], expected))]
+    assert not [verdict for i in range(len(seen)) if (verdict := evaluate(seen[: i + 1], expected))]
 
 
 def test_two_scores_in_a_row_far_from_the_best_are_a_collapse():
-    assert judge(records(then=[{"score": 90.0}, {"score": 10.0}, {"score": 40.0}])) is None
-    verdict = judge(records(then=[{"score": 90.0}, {"score": 10.0}, {"score": 40.0}, {"score": 50.0}]))
+    assert evaluate(records(then=[{"score": 90.0}, {"score": 10.0}, {"score": 40.0}])) is None
+    verdict = evaluate(records(then=[{"score": 90.0}, {"score": 10.0}, {"score": 40.0}, {"score": 50.0}]))
     assert (verdict.signal, verdict.onset, verdict.value) == ("score", 220, 5.0)
-    assert judge(records(then=[{"score": 90.0}, {"score": 10.0}, {"score": 40.0}, {}, {"score": 29.0}])) is None
+    assert evaluate(records(then=[{"score": 90.0}, {"score": 10.0}, {"score": 40.0}, {}, {"score": 29.0}])) is None
     assert (
-        judge(records(then=[{"score": math.nan}, {"score": 10.0}, {"score": 40.0}, {"score": 50.0}])).signal == "score"
+        evaluate(records(then=[{"score": math.nan}, {"score": 10.0}, {"score": 40.0}, {"score": 50.0}])).signal
+        == "score"
     )
 
 
 def test_a_run_that_has_not_learnt_by_then_is_dead_on_arrival():
     expected = ((220, 100.0), (240, 50.0))
-    assert judge(records(then=[{"score": 500.0}]), expected) is None, "not due yet"
-    verdict = judge(records(then=[{"score": 500.0}, {"score": 400.0}]), expected)
+    assert evaluate(records(then=[{"score": 500.0}]), expected) is None, "not due yet"
+    verdict = evaluate(records(then=[{"score": 500.0}, {"score": 400.0}]), expected)
     assert (verdict.signal, verdict.onset, verdict.threshold) == ("expected", 0, 100.0)
-    assert judge(records(then=[{"score": 90.0}, {"score": 95.0}, {"score": 99.0}]), expected) is None
-    assert judge(records(then=[{"score": math.nan}, {"score": 95.0}]), expected) is None
+    assert evaluate(records(then=[{"score": 90.0}, {"score": 95.0}, {"score": 99.0}]), expected) is None
+    assert evaluate(records(then=[{"score": math.nan}, {"score": 95.0}]), expected) is None
     assert (
-        judge(records(then=[{"score": 90.0}, {"score": 95.0}, {"score": 99.0}, {"score": 98.0}]), expected).threshold
+        evaluate(records(then=[{"score": 90.0}, {"score": 95.0}, {"score": 99.0}, {"score": 98.0}]), expected).threshold
         == 50.0
     )

@@ -9,9 +9,9 @@ import pytest
 from biggan_jax import sharding
 from biggan_jax.gan import GAN
 from biggan_jax.models import build_gan
+from biggan_jax.partitioning import state_layout
 from biggan_jax.stability import signals
 from biggan_jax.state import init_state
-from biggan_jax.train import state_layout
 from tests.conftest import leaves, tiny_config
 
 
@@ -24,7 +24,7 @@ def images(seed, count=16):
 def looking():
     """(gan, fresh state, the jitted look)"""
     gan = build_gan(tiny_config())
-    return gan, jax.jit(lambda: init_state(gan, 0))(), jax.jit(functools.partial(signals.look, gan))
+    return gan, jax.jit(lambda: init_state(gan, 0))(), jax.jit(functools.partial(signals.probe, gan))
 
 
 def test_what_d_has_never_seen_is_compared_with_what_it_is_trained_on(looking):
@@ -56,7 +56,7 @@ def test_classes_may_differ_where_samples_of_one_do_not(looking):
             return jnp.zeros_like(z), y
 
     deaf = Deaf(**{field.name: getattr(gan, field.name) for field in dataclasses.fields(GAN)})
-    seen = jax.jit(functools.partial(signals.look, deaf))(state, {"real": images(0)}).signals
+    seen = jax.jit(functools.partial(signals.probe, deaf))(state, {"real": images(0)}).signals
     assert "d_gap" not in seen
     assert float(seen["pixel_diversity"]) < 1e-5 < 1e-3 < float(seen["pixel_spread"])
 
@@ -64,16 +64,16 @@ def test_classes_may_differ_where_samples_of_one_do_not(looking):
 def test_distances_are_roots_of_mean_squares_between_two():
     x = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
     squared = np.square(x[:, None] - x[None]).sum(-1)
-    assert float(signals.distance_among(x)) == pytest.approx(np.sqrt(squared.mean()), rel=1e-5)
-    assert float(signals.distance_in_pairs(x)) == pytest.approx(np.sqrt(squared[[0, 2, 4], [1, 3, 5]].mean()), rel=1e-5)
-    assert signals.in_pairs(jnp.array([3, 1, 4, 1, 5])).tolist() == [3, 3, 1, 1, 4]
-    assert signals.in_pairs(jnp.array([3, 1, 4, 1])).tolist() == [3, 3, 4, 4]
+    assert float(signals.distance(x)) == pytest.approx(np.sqrt(squared.mean()), rel=1e-5)
+    assert float(signals.distance_of_pairs(x)) == pytest.approx(np.sqrt(squared[[0, 2, 4], [1, 3, 5]].mean()), rel=1e-5)
+    assert signals.paired(jnp.array([3, 1, 4, 1, 5])).tolist() == [3, 3, 1, 1, 4]
+    assert signals.paired(jnp.array([3, 1, 4, 1])).tolist() == [3, 3, 4, 4]
 
 
 def test_features_are_what_the_last_layer_is_given(looking):
     gan, state, _ = looking
     params = state.discriminator.params
-    logits, features = signals.with_features(gan, params, jnp.ones((2, 16, 16, 3)), jnp.array([0, 1]))
+    logits, features = signals.logits_and_features(gan, params, jnp.ones((2, 16, 16, 3)), jnp.array([0, 1]))
     assert logits.shape == (2,) and features.shape == (2, params["linear"]["kernel"].shape[0])
     by_hand = features @ params["linear"]["kernel"][:, 0] + params["linear"]["bias"]
     by_hand += (params["embed"]["embedding"][:2] * features).sum(1)
@@ -86,7 +86,7 @@ def test_eight_devices_see_what_one_sees(looking):
     mesh = sharding.make_mesh()
     gan = build_gan(tiny_config(), mesh)
     placed = jax.device_put(state, state_layout(gan))
-    many = jax.jit(functools.partial(signals.look, gan), out_shardings=sharding.replicated(mesh))
+    many = jax.jit(functools.partial(signals.probe, gan), out_shardings=sharding.replicated(mesh))
     batch = {
         name: jax.device_put(images(seed), sharding.batch_sharding(mesh))
         for seed, name in enumerate(("real", "held_out"))
