@@ -224,11 +224,11 @@ def test_a_config_whose_run_made_no_checkpoint_may_be_changed(config, tmp_path):
 
 
 def test_everything_is_closed_when_training_fails(config, tmp_path, monkeypatch):
-    def broken(*_):
+    def broken(*_, **__):
         raise RuntimeError("out of memory")
 
     closed = []
-    monkeypatch.setattr(data, "host_batches", broken)
+    monkeypatch.setattr(data, "read_ahead", broken)
     monkeypatch.setattr(hooks.ProgressLine, "close", lambda self: closed.append("progress"))
     monkeypatch.setattr(hooks.MetricWriter, "close", lambda self: closed.append("writer"))
     with pytest.raises(RuntimeError, match="out of memory"):

@@ -185,9 +185,9 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, (UserError, flags.Error)):
         return str(error)
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    if isinstance(error, (AttributeError, KeyError)) and "ml_collections" in frame.filename:
-        if unknown := _unknown_key(sys.argv):
-            return unknown
+    from_config = isinstance(error, (AttributeError, KeyError)) and "ml_collections" in frame.filename
+    if from_config and (unknown := _unknown_key(sys.argv)):
+        return unknown
     return f"the config file failed with {type(error).__name__}: {error} ({frame.filename}, line {frame.lineno})"
 
 

@@ -104,8 +104,8 @@ def test_a_config_is_named_with_or_without_its_folder(parse):
             "config key resolution is unknown; did you mean model.resolution?",
         ),
         (["--config_json={}", "--config.batch_size=many"], "--config.batch_size=many"),
-        (["--config=quikstart"], "config 'quikstart' is neither a file nor a config that ships with the package"),
-        (["--config="], "config '' is neither a file"),
+        (["--config=quikstart"], "config 'quikstart' is unknown; did you mean quickstart?"),
+        (["--config="], "config '' is unknown"),
         (["--batch_size=8"], "Unknown command line flag 'batch_size'"),
         (["extra"], "unexpected argument 'extra'; every option is given as --name=value"),
     ],
@@ -115,13 +115,19 @@ def test_a_mistake_is_one_sentence(refusal, file, arguments, sentence):
     assert sentence in refusal(*(argument.format(file) for argument in arguments))
 
 
-def test_a_json_config_is_not_run_as_python(parse, refusal, tmp_path):
+def test_a_json_config_is_not_run_as_python(refusal, tmp_path):
     path = tmp_path / "config.py"
-    path.write_text(f"open({str(tmp_path / 'marker')!r}, 'w')\n")
+    path.write_text(f"open({str(tmp_path / 'marker')!r}, 'w')\nraise RuntimeError('it ran')\n")
     assert "is not JSON" in refusal(f"--config_json={path}")
     assert not (tmp_path / "marker").exists()
-    assert "the config file failed with AttributeError" in refusal(f"--config={path}")
+    assert "the config file failed with RuntimeError: it ran (" in refusal(f"--config={path}")
     assert (tmp_path / "marker").exists(), "--config runs Python"
+
+
+def test_a_config_file_without_get_config_is_refused(refusal, tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "config_config", raising=False)  # ml_collections' name of the last config file.
+    (tmp_path / "config.py").write_text("x = 1\n")
+    assert "the config file failed with AttributeError" in refusal(f"--config={tmp_path / 'config.py'}")
 
 
 def test_control_characters_are_escaped(capsys):
