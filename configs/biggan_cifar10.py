@@ -1,11 +1,11 @@
-"""BigGAN at 32x32 pixels on CIFAR-10, with StudioGAN's rates (POSTECH-CVLab/PyTorch-StudioGAN @ 947b35e).
+"""BigGAN at 32x32 pixels on CIFAR-10, with StudioGAN's learning rates (POSTECH-CVLab/PyTorch-StudioGAN @ 947b35e).
 
 Paper row: none.
 Hardware:  theirs: one GPU, about half a day. With this code: not yet measured.
-Expected:  theirs: FID 4.16, IS 9.96 (figure), 8.13 and 9.85 (2021 log). With this code: not yet measured.
+Expected:  theirs: FID 4.16, IS 9.96 (figure), FID 8.13, IS 9.85 (2021 log). With this code: not yet measured.
 Command:   python -m biggan_jax.main --config=biggan_cifar10 --workdir=runs/cifar10 --config.data.dir=DIR
 
-Unknown: flips (on here), EMA decay and eps of that recipe (here the 128-pixel recipe's), and its D's widths (4 ch here).
+Unknown: flips in that recipe (on here), its EMA decay and eps (here as at 128 pixels), its D's widths (here 4 ch).
 """
 
 from biggan_jax.config import base

@@ -1,12 +1,12 @@
 """BigGAN-deep at 512x512 pixels on ImageNet, the paper's recipe.
 
-Paper row: BigGAN-deep 512; FID 8.43 re-measured without truncation (Dhariwal & Nichol 2021).
-Hardware:  the paper's: TPU v3-512 (from notes, not its text). Expected hours with this code: not yet measured.
+Paper row: BigGAN-deep 512: FID 8.43 as measured again without truncation (Dhariwal & Nichol 2021).
+Hardware:  the paper's: TPU v3-512 (from notes, not from its text). Hours with this code: not yet measured.
 Expected:  FID and IS with this code: not yet measured.
 Command:   python -m biggan_jax.main --config=biggan_deep_imagenet512 --workdir=gs://BUCKET/deep512 --multihost
 
-G ends in the released graph's padded RGB convolution, with which it has the paper's number of parameters. Whether the
-paper's BigGAN-deep was trained with the orthogonal penalty was not verified: as for BigGAN.
+G ends in the padded RGB convolution of the released graph, which gives it the paper's number of parameters. Not verified:
+whether the paper trained BigGAN-deep with the orthogonal penalty; this preset uses it, as for BigGAN.
 """
 
 from biggan_jax.config import base

@@ -1,11 +1,11 @@
 """BigGAN at 512x512 pixels on ImageNet, the paper's recipe.
 
 Paper row: BigGAN 512 at batch 2048 (Brock et al. 2019, Table 2; its figures are not copied here).
-Hardware:  the paper's: TPU v3-512 (from notes, not its text). Expected hours with this code: not yet measured.
+Hardware:  the paper's: TPU v3-512 (from notes, not from its text). Hours with this code: not yet measured.
 Expected:  FID and IS with this code: not yet measured.
 Command:   python -m biggan_jax.main --config=biggan_imagenet512 --workdir=gs://BUCKET/biggan512 --multihost
 
-The penalty on G (orthogonal, 1e-4) is the paper's; Adam's eps and the data's flips are not stated there: 1e-6, none.
+The orthogonal penalty on G (1e-4) is the paper's. The paper states neither Adam's eps (here 1e-6) nor flips (here none).
 """
 
 from biggan_jax.config import base

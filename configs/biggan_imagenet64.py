@@ -1,11 +1,11 @@
-"""BigGAN at 64x64 pixels on ImageNet, the paper's recipe, carried over.
+"""BigGAN at 64x64 pixels on ImageNet: the paper's 128-pixel recipe on a smaller network.
 
-Paper row: none: the paper has no 64-pixel network; the table is BigGAN-PyTorch's, the rest as at 128.
-Hardware:  not stated: the paper begins at 128 pixels. Expected hours with this code: not yet measured.
+Paper row: none. The paper has no 64-pixel network: widths are BigGAN-PyTorch's, the rest is as at 128 pixels.
+Hardware:  not stated: the paper starts at 128 pixels. Hours with this code: not yet measured.
 Expected:  FID and IS with this code: not yet measured.
 Command:   python -m biggan_jax.main --config=biggan_imagenet64 --workdir=gs://BUCKET/biggan64 --multihost
 
-The penalty on G (orthogonal, 1e-4) is the paper's; Adam's eps and the data's flips are not stated there: 1e-6, none.
+The orthogonal penalty on G (1e-4) is the paper's. The paper states neither Adam's eps (here 1e-6) nor flips (here none).
 """
 
 from biggan_jax.config import base

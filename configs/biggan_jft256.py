@@ -1,13 +1,13 @@
-"""BigGAN at 256x256 pixels on a JFT-like set, the paper's larger one: the 256-pixel recipe on other data.
+"""BigGAN at 256x256 pixels on a JFT-like data set: the paper's 256-pixel ImageNet recipe on other data.
 
 Paper row: BigGAN 256 on JFT-300M (Brock et al. 2019, sec. 4.2).
-Hardware:  unknown. Expected hours with this code: not yet measured.
+Hardware:  unknown. Hours with this code: not yet measured.
 Expected:  FID and IS: unknown, and not yet measured with this code.
 Command:   python -m biggan_jax.main --config=biggan_jft256 --workdir=gs://BUCKET/jft --multihost
            --config.data.dataset=BUILDER --config.model.num_classes=N
 
-The set is not public: data.dataset and model.num_classes are yours to give. Unknown here, and as in the ImageNet recipe
-until known: rates, number of rounds, widths, truncation and the orthogonal penalty's strength.
+JFT-300M is not public: set data.dataset and model.num_classes for your data. The learning rates, the number of steps, the
+widths, the truncation and the strength of the orthogonal penalty are unknown; they are the ImageNet recipe's.
 """
 
 from biggan_jax.config import base

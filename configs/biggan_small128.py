@@ -1,12 +1,12 @@
-"""BigGAN at 128x128 pixels for a few thousand pictures of one's own: narrow, with DiffAugment (Zhao et al. 2020).
+"""BigGAN at 128x128 pixels for a few thousand images of your own: narrow, with DiffAugment (Zhao et al. 2020).
 
 Paper row: none.
-Hardware:  one GPU or a TPU of 8 cores. Expected hours: not yet measured.
-Expected:  not yet measured. Without augmentation D learns a set of this size by heart.
+Hardware:  one GPU or a TPU of 8 cores. Hours: not yet measured.
+Expected:  not yet measured. Without augmentation D overfits a data set of this size.
 Command:   python -m biggan_jax.main --config=biggan_small128 --workdir=runs/mine
            --config.data.dataset=BUILDER --config.model.num_classes=N
 
-Our choice of values, measured by nobody yet: a quarter of the paper's batch would already be many epochs a day.
+The values are our choice and not measured. Even a quarter of the paper's batch would be many epochs a day.
 """
 
 from biggan_jax.config import base

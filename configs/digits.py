@@ -1,8 +1,8 @@
-"""The smallest run that does everything: scikit-learn's 8x8 digits, doubled to 16x16 pixels. A smoke test, not a recipe.
+"""A smoke test that uses every part in under a minute: scikit-learn's 8x8 digits, enlarged to 16x16 pixels.
 
 Paper row: none.
 Hardware:  2 CPU cores.    Expected time: under a minute.
-Expected:  no FID or IS; pictures are still noise.
+Expected:  no FID or IS; samples are still noise.
 Command:   python -m biggan_jax.main --config=digits --workdir=runs/digits
 """
 

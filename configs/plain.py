@@ -1,7 +1,7 @@
-"""The config that a JSON file holds, of which nothing is run: --config_json=FILE means --config=plain:FILE.
+"""The config in a JSON file, of which nothing is executed: --config_json=FILE means --config=plain:FILE.
 
-Paper row: that of FILE: a run's config.json, or only the keys that differ from the defaults.
-Hardware:  that of FILE. Expected time: yours to say, with --config.num_steps.
+Paper row: that of FILE, which is a run's config.json or has only the keys that differ from the defaults.
+Hardware:  that of FILE. Time: set by --config.num_steps.
 Expected:  not yet measured.
 Command:   python -m biggan_jax.main --config_json=runs/other/config.json --workdir=runs/mine --config.seed=1
 """

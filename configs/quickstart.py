@@ -1,8 +1,8 @@
-"""A small BigGAN on 4,000 real digits, at 16x16 pixels: the recipe of `make demo`.
+"""A small BigGAN on 4,000 real digits at 16x16 pixels: the recipe of `make demo`.
 
-Paper row: none; widths, rates and averages are chosen for minutes, not for scores.
+Paper row: none; widths, learning rates and EMA decay are chosen for a run of minutes, not for scores.
 Hardware:  2 CPU cores.    Expected time: about 4 minutes.
-Expected:  no FID or IS (they mean nothing on digits); see the README for what `make demo` measures.
+Expected:  no FID or IS, which mean nothing on digits; the README lists what `make demo` measures.
 Command:   python -m biggan_jax.main --config=quickstart --workdir=runs/quickstart
 """
 
@@ -24,7 +24,7 @@ def get_config():
     c.model.g_attention = ()
     c.model.d_attention = ()
 
-    # A short run needs large steps, and a second moment that forgets within it.
+    # A short run needs large learning rates, and a second moment that forgets within it.
     c.optimizer.g_lr = 4e-4
     c.optimizer.d_lr = 8e-4
     c.optimizer.b2 = 0.99

@@ -1,6 +1,6 @@
-"""Write the pages that are made from code: config_keys.md from the defaults' comments, recipes.md from the configs' headers.
+"""Write the generated pages: config_keys.md from the comments in the table of keys, recipes.md from the presets' docstrings.
 
-`make pages` after a change; a test holds all of them to what this writes.
+Run `make pages` after a change; a test compares the pages with what this writes.
 """
 
 import ast
@@ -19,15 +19,15 @@ SECTIONS = {
     "model": "The model",
     "mesh": "Devices",
     "regularizer": "Penalties",
-    "optimizer": "Optimisers",
-    "ema": "G's average",
+    "optimizer": "Optimizers",
+    "ema": "Moving average of G's weights",
     "augment": "Augmentation",
     "data": "Data",
-    "stability": "Watching for collapse",
-    "score": "Scores in training",
+    "stability": "Collapse monitor",
+    "score": "Scores during training",
 }
-HERE = ("digits", "quickstart")
-"""Presets that train anywhere, within minutes; their commands are run by a test."""
+ON_CPU = ("digits", "quickstart")
+"""Presets that train within minutes on a CPU; a test runs their commands."""
 
 
 def config_keys() -> str:
@@ -75,23 +75,32 @@ def keys_table(family: str, names: list[str]) -> str:
 def recipes() -> str:
     page = ["# Recipes"]
     page.append(
-        "A preset is a file in [configs/](../configs), and `--config` takes its name. Each says where its numbers come from, on "
-        "what it runs, and what came of it: **with this code no score on ImageNet or CIFAR-10 has been measured yet**; what was\n"
-        "measured is the demo's, in the [README](../README.md). How long the paper's games would take on which slice, by the "
-        "TPU compiler's estimate: [plans](plans.md). In which keys two presets differ:"
+        "The presets: the paper's recipes, those of other projects, and small ones. `--config` takes a preset's name, which is\n"
+        "a file in [configs/](../configs):"
     )
-    page.append("```sh\npython -m biggan_jax.config diff biggan_imagenet128 peers/ajbrock_bs256x8\n```")
+    page.append("```sh\npython -m biggan_jax.main --config=digits --workdir=runs/digits\n```")
+    page.append("To list, print and compare presets:")
+    page.append(
+        "```sh\npython -m biggan_jax.config list\npython -m biggan_jax.config show biggan_imagenet128\n"
+        "python -m biggan_jax.config diff biggan_imagenet128 peers/ajbrock_bs256x8\n```"
+    )
+    page.append(
+        "Each recipe below names the source of its values, its hardware and its results. **No score on ImageNet or CIFAR-10\n"
+        "has been measured with this code yet**; the [README](../README.md) has what was measured, on digits. For hours on TPU\n"
+        "slices, as the TPU compiler estimates them, see [plans](plans.md)."
+    )
     presets = [p for p in sorted(FOLDER.rglob("[a-z]*.py")) if p.stem not in ("plain", "finetune")]
     names = {p.relative_to(FOLDER).with_suffix("").as_posix(): p for p in presets}
     order = sorted(names, key=lambda name: ("/" in name, "imagenet" in name or "jft" in name, name))
     page.append(
         table(
-            ["preset", "family", "pixels", "ch", "batch", "D steps", "rounds", "rates of G, D"],
+            ["preset", "family", "pixels", "ch", "batch", "D updates", "steps", "learning rates of G, D"],
             [row(name) for name in order],
         )
     )
     page.append(
-        "Batch is global, in real images for an update of D. How many parameters each game has: [numerics](numerics.md#parameters)."
+        "Batch is global, in real images per D update; D updates are per step. For the number of parameters of each model see\n"
+        "[numerics](numerics.md#parameters)."
     )
     page += [recipe(name, names[name]) for name in order]
     page.append(recipe("finetune", FOLDER / "finetune.py"))
@@ -113,19 +122,25 @@ def row(name: str) -> list[str]:
 
 
 def recipe(name: str, path: pathlib.Path) -> str:
-    """A section of the config's header: its title, its fields, its command, and what else it says."""
+    """Return a preset's section: the title, fields, command and remarks of its docstring."""
     title, fields, *rest = re.split(r"\n\n", ast.get_docstring(ast.parse(path.read_text())))
     said = dict(re.findall(r"^(\w[\w ]*): +(.*?)(?=\n\w[\w ]*: |\Z)", fields, re.M | re.S))
     command = re.sub(r"\n\s+", " \\\\\n    ", said.pop("Command"))
-    reason = "" if name in HERE else "<!-- not run: needs its data, and days -->\n"
+    reason = "" if name in ON_CPU else "<!-- not run: needs its data and days -->\n"
     return "\n\n".join(
         [
             f"## `{name}`",
-            f"{title} [`configs/{name}.py`](../configs/{name}.py)",
-            "\n".join(f"- {key}: {' '.join(text.split())}" for key, text in said.items()),
+            f"{wrapped(title)}\n[`configs/{name}.py`](../configs/{name}.py)",
+            "\n".join(wrapped(f"- {key}: {text}", "  ") for key, text in said.items()),
             f"{reason}```sh\n{command}\n```",
-            *(textwrap.fill(" ".join(text.split()), 120) for text in rest),
+            *(wrapped(text) for text in rest),
         ]
+    )
+
+
+def wrapped(text: str, indent: str = "") -> str:
+    return textwrap.fill(
+        " ".join(text.split()), 120, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
     )
 
 

@@ -1,12 +1,13 @@
-"""BigGAN-PyTorch's launch_BigGAN_bs256x8.sh (ajbrock/BigGAN-PyTorch @ 9845943): BigGAN 128 on ImageNet.
+"""BigGAN 128 on ImageNet as in BigGAN-PyTorch's launch_BigGAN_bs256x8.sh (ajbrock/BigGAN-PyTorch @ 9845943).
 
-Paper row: BigGAN 128, with other rates: D is updated once a round, G 1e-4, D 4e-4, no orthogonal penalty.
-Hardware:  theirs: 8 V100, 15 days to 150,000 rounds.
-Expected:  theirs: IS 97.35 just before collapse (README), FID 9.77 at 130,000 (their log). With this code: not yet measured.
+Paper row: BigGAN 128, with one D update per step, learning rates 1e-4 (G) and 4e-4 (D), no orthogonal penalty.
+Hardware:  theirs: 8 V100, 15 days for 150,000 steps.
+Expected:  theirs: IS 97.35 just before collapse (README), FID 9.77 at step 130,000 (log). With this code: not yet measured.
 Command:   python -m biggan_jax.main --config=peers/ajbrock_bs256x8 --workdir=runs/ajbrock
 
-Its script trains until stopped: 138,000 rounds were released. 8 microbatches of 256: batch norm sees 256 images and
-u-vectors advance with each. No flips. Biases start at zero here, uniform there; its average covers buffers too.
+The script trains until it is stopped; the released weights are from step 138,000. With 8 microbatches of 256, batch norm
+sees 256 images and the u vectors advance with each microbatch. No flips. Two differences remain: biases start at zero here
+and uniform there, and the EMA there also covers buffers.
 """
 
 from biggan_jax.config import base

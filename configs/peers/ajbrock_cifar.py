@@ -1,11 +1,11 @@
-"""BigGAN-PyTorch's launch_cifar_ema.sh (ajbrock/BigGAN-PyTorch @ 9845943): 32 pixels, CIFAR-10.
+"""BigGAN at 32 pixels on CIFAR-10 as in BigGAN-PyTorch's launch_cifar_ema.sh (ajbrock/BigGAN-PyTorch @ 9845943).
 
 Paper row: none.
 Hardware:  theirs: 2 GPUs, time not stated.
-Expected:  a user's report: IS 8.375, FID 6.335 at 95,000 rounds. With this code: not yet measured.
+Expected:  a user's report: IS 8.375, FID 6.335 at step 95,000. With this code: not yet measured.
 Command:   python -m biggan_jax.main --config=peers/ajbrock_cifar --workdir=runs/cifar --config.data.dir=DIR
 
-500 epochs of 50,000 images, 4 x 50 of which a round takes: 125,000 rounds. No shared embedding, no skip-z, no flips.
+Its 500 epochs of 50,000 images, at 4 x 50 images per step, are 125,000 steps. No shared embedding, no skip-z, no flips.
 """
 
 from biggan_jax.config import base

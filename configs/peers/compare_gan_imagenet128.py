@@ -1,12 +1,13 @@
-"""compare_gan's biggan_imagenet128.gin (google/compare_gan @ 19922d3).
+"""BigGAN 128 on ImageNet as in compare_gan's biggan_imagenet128.gin (google/compare_gan @ 19922d3).
 
-Paper row: BigGAN 128; its docstring says that it suffices to reproduce the paper's FID; its users did not.
+Paper row: BigGAN 128. Its docstring says that it reproduces the paper's FID; its users did not.
 Hardware:  theirs: TPU v3-128, time not stated.
 Expected:  theirs: no figure. With this code: not yet measured.
 Command:   python -m biggan_jax.main --config=peers/compare_gan_imagenet128 --workdir=gs://BUCKET/compare_gan --multihost
 
-Not taken over: gains without the leading 1 (a defect), the Glorot-normal projection, distorted training crops (ours are
-central), images in [0, 1]. Its batch-norm accumulators are our standing statistics; bn_momentum plays no part there.
+Differences: gains without the leading 1 (a defect there), Glorot-normal initialization of the projection, distorted crops in
+training (here central ones), images in [0, 1]. Its batch-norm accumulators are our standing statistics; it has no use for
+bn_momentum.
 """
 
 from biggan_jax.config import base

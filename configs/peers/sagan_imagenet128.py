@@ -1,12 +1,12 @@
-"""SA-GAN at 128 pixels, the baseline that the paper starts from, as BigGAN-PyTorch's launch_SAGAN_bs128x2_ema.sh has it (@ 9845943).
+"""SA-GAN at 128 pixels, the paper's baseline, as in BigGAN-PyTorch's launch_SAGAN_bs128x2_ema.sh (@ 9845943).
 
 Paper row: the baseline above BigGAN's ablations (Brock et al. 2019, Table 1; figures not copied here).
 Hardware:  theirs: not stated.
 Expected:  theirs: no figure. With this code: not yet measured.
 Command:   python -m biggan_jax.main --config=peers/sagan_imagenet128 --workdir=runs/sagan
 
-Unknown: its number of rounds; 150,000 is our default. The same blocks as BigGAN's, with an embedding in each batch norm, z in
-the first layer alone, and 64 channels.
+Its number of steps is unknown; 150,000 is our default. It has BigGAN's blocks with one embedding per batch norm, z in the
+first layer only, and 64 channels.
 """
 
 from biggan_jax.config import base

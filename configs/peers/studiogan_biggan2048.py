@@ -1,11 +1,12 @@
-"""StudioGAN's BigGAN-2048, at 128 pixels (POSTECH-CVLab/PyTorch-StudioGAN @ 947b35e).
+"""StudioGAN's BigGAN-2048: batch 2048 at 128 pixels (POSTECH-CVLab/PyTorch-StudioGAN @ 947b35e).
 
 Paper row: BigGAN 128: FID 8.7, IS 98.8 without truncation at batch 2048.
 Hardware:  theirs: GPUs, 30.6 days (shipped log).
-Expected:  theirs: FID 7.78, IS 99.97 at 196,000 rounds (log). With this code: not yet measured.
+Expected:  theirs: FID 7.78, IS 99.97 at step 196,000 (log). With this code: not yet measured.
 Command:   python -m biggan_jax.main --config=peers/studiogan_biggan2048 --workdir=runs/studiogan2048
 
-512 x 4: four microbatches. Whether u-vectors advance with each was not verified: they do in a PyTorch forward pass.
+The batch is 512 x 4, so four microbatches. Not verified: that the u vectors advance with each microbatch, as they do in any
+PyTorch forward pass.
 """
 
 from biggan_jax.config import base

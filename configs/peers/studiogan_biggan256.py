@@ -1,4 +1,4 @@
-"""StudioGAN's BigGAN-256: 256 is the batch, pixels are 128 (POSTECH-CVLab/PyTorch-StudioGAN @ 947b35e).
+"""StudioGAN's BigGAN-256: batch 256 at 128 pixels (POSTECH-CVLab/PyTorch-StudioGAN @ 947b35e).
 
 Paper row: BigGAN 128 at batch 256: FID 22.77, IS 38.05 (as StudioGAN's figure credits the paper).
 Hardware:  theirs: GPUs, 7.1 days (shipped log).

@@ -27,7 +27,7 @@ WORDS = {
     r"\blies? in parts\b|\blaid upon\b": "is sharded; merged into",
 }
 """Pattern to what to write instead."""
-PENDING = {"docs/config_keys.md", "docs/configs.md", "docs/plans.md", "docs/recipes.md", "benchmarks/README.md"}
+PENDING = {"docs/plans.md", "benchmarks/README.md"}
 QUOTED = re.compile(r"`[^`\n]*`|\]\([^)]*\)|\"[^\"\n]*\"")
 """Names of flags, files and keys, and quotations, may hold any word."""
 
