@@ -61,7 +61,7 @@ test-notebooks: $(VENV)/installed-dev,notebook  ## The notebooks, cell by cell, 
 
 # The notebook comes first and installs the package, from the last commit, as it does there: what is here already is taken away.
 test-colab: $(COLAB)/installed  ## The package, and its notebook, on what Colab's TPU runtime has installed. COLAB_PYTHON says which Python.
-	$(COLAB)/bin/python -m pip uninstall --quiet --yes biggan-jax clu ml-collections simplejpeg opencv-python-headless mlxtend
+	$(COLAB)/bin/python -m pip uninstall --quiet --yes biggan-jax tensorboardX ml-collections simplejpeg opencv-python-headless mlxtend
 	$(COLAB)/bin/python -m pytest --noconftest tests/notebooks/test_colab_tpu.py -m notebook
 	$(COLAB)/bin/python -m pytest -m "$(QUICK)" -n 2 --dist loadfile
 

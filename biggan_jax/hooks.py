@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 import jax
 import ml_collections
 import numpy as np
-from clu import parameter_overview
 from etils import epath
 
 from biggan_jax import config as configs
@@ -220,7 +219,7 @@ def _score(run: RunContext, gan: GAN) -> Callable[[TrainState], float]:
 def log_setup(state: TrainState, mesh: jax.sharding.Mesh) -> None:
     """Log the size of the networks, the devices and the step to resume from."""
     for name, network in (("G", state.generator), ("D", state.discriminator)):
-        logger.info("%s: %s parameters", name, f"{int(parameter_overview.count_parameters(network.params)):,}")
+        logger.info("%s: %s parameters", name, f"{sum(x.size for x in jax.tree.leaves(network.params)):,}")
     platform = jax.devices()[0].platform
     sizes = " x ".join(f"{axis} {size}" for axis, size in mesh.shape.items())
     logger.info("%d %s device(s), mesh %s; the first step compiles", jax.device_count(), platform, sizes)

@@ -128,10 +128,10 @@ def test_a_run_whose_checkpoint_is_damaged_is_refused_and_left_as_it_is(workdir,
     assert (copy / "checkpoints" / "0" / "config").exists()
 
 
-def test_everything_but_tensorboard_works_where_tensorflow_cannot_be_imported(tmp_path):
+def test_training_needs_neither_tensorflow_nor_tensorboard(tmp_path):
     script = f"""
 import sys
-sys.modules.update(tensorflow=None, tensorboard=None)  # Found nowhere, imported nowhere.
+sys.modules.update(tensorflow=None, tensorboard=None, tensorboardX=None)  # As if not installed.
 from tests.configs.tiny import get_config
 from biggan_jax import checkpoint
 from biggan_jax.sampling import generate

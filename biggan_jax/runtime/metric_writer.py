@@ -118,7 +118,9 @@ def _tensorboard(workdir: epath.Path, start: int, attempt: int) -> _TensorBoard 
     try:
         # tensorboardX names files by the second: without a suffix, the next attempt could overwrite the last one's.
         return _TensorBoard(workdir, f".{attempt}-{start}")
-    except ImportError as error:  # Also without google-cloud-storage, for gs://.
+    except OSError:
+        raise  # The workdir cannot be written.
+    except Exception as error:  # A broken installation, or no google-cloud-storage for gs://: train without it.
         logger.warning("no TensorBoard: %s", error)
         return None
 

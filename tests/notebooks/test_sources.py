@@ -37,5 +37,5 @@ def test_its_badge_opens_itself_and_its_install_is_that_of_all(source):
     text = "".join(line for cell in cells for line in cell["source"])
     assert f"https://colab.research.google.com/github/OWNER/biggan_jax/blob/main/notebooks/{source.stem}.ipynb" in text
     assert 'SOURCE = "git+https://github.com/OWNER/biggan_jax"' in text
-    packages = "clu ml_collections simplejpeg opencv-python-headless mlxtend"
+    packages = "tensorboardX ml_collections simplejpeg opencv-python-headless mlxtend"
     assert f"    %pip install --quiet --no-deps $SOURCE {packages}\n" in text
