@@ -104,7 +104,8 @@ def test_design_names_every_module_at_the_root_of_the_package():
     text = (ROOT / "docs" / "design.md").read_text().partition("## Module responsibilities")[2].partition("\n## ")[0]
     named = set(re.findall(r"`(\w+)/?`", "".join(line for line in text.splitlines() if line.startswith("| `"))))
     there = {path.stem for path in PACKAGE.glob("*.py")} | {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
-    assert not there - {"__init__"} - named, "add these modules to docs/design.md"
+    missing = sorted(there - {"__init__"} - named)
+    assert not missing, f"add to docs/design.md: {missing}"
 
 
 def test_pages_keep_lines_below_121_characters():
