@@ -92,7 +92,7 @@ def play(out: pathlib.Path, name: str, flags: list[str]) -> None:
 
 
 def seen(folder: pathlib.Path) -> list[dict]:
-    return jsonl.lineage(jsonl.read(folder, RECORD))
+    return jsonl.current_lineage(jsonl.read(folder, RECORD))
 
 
 def first_verdict(records: list[dict]):

@@ -272,7 +272,7 @@ def write_table(folder: epath.Path) -> None:
         return
     try:
         text = results.table(results.records(folder)) + "\n"
-        files.write_text(folder / results.TABLE, text, by=files.unique_suffix())
+        files.write_text(folder / results.TABLE, text, suffix=files.unique_suffix())
     except OSError as error:
         raise UserError(f"{folder / results.TABLE} cannot be written: {error}") from error
 

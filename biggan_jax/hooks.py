@@ -193,7 +193,7 @@ def make_monitor(run: RunContext, gan: GAN, state: TrainState, writer: MetricWri
         _score(run, gan) if config.score.every else None,
         config.score.every,
         configs.expected_scores(config),
-        jsonl.lineage(jsonl.read(run.workdir, PROBES), start) if start else [],
+        jsonl.current_lineage(jsonl.read(run.workdir, PROBES), start) if start else [],
         recovery.ignored(run.workdir),
     )
 

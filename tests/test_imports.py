@@ -10,7 +10,7 @@ ORDER = [
     ["types"],
     ["runtime.files", "runtime.memory", "runtime.progress"],
     ["config", "sharding", "runtime.jsonl"],
-    ["runtime.cli"],
+    ["runtime.cli", "runtime.process"],
     ["layers", "losses", "augment", "latents"],
     ["penalties"],
     ["gan"],

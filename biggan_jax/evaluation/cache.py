@@ -45,7 +45,7 @@ def cached(kind: str, made_of: str, make: Callable[[], Arrays]) -> Arrays:
         arrays = make()
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            with atomic_write(path, by=unique_suffix()) as unfinished, open(unfinished, "wb") as file:
+            with atomic_write(path, suffix=unique_suffix()) as unfinished, open(unfinished, "wb") as file:
                 np.savez(file, **arrays)  # type: ignore[arg-type]  # Its stub has allow_pickle in their way.
         except OSError as error:
             logger.warning("%s cannot be kept for another time: %s", path, error)

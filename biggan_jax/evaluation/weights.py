@@ -71,7 +71,7 @@ def download(url: str = URL) -> epath.Path:
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_write(path, by=unique_suffix()) as unfinished:
+    with atomic_write(path, suffix=unique_suffix()) as unfinished:
         _fetch(url, unfinished)
         digest, expected = _sha256(epath.Path(unfinished)), path.stem.rpartition("-")[2]
         if not digest.startswith(expected):

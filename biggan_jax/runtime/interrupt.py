@@ -1,8 +1,7 @@
-"""Owns the wish to stop: signals, or whoever else wants it, and the hosts' agreement on the step after which.
+"""Graceful shutdown: signal handling, and agreement between hosts on the final step.
 
-It must not know what is stopped. A cluster manager's SIGTERM reaches some hosts only, and a cloud's notice one: all stop.
-jax has an agreement of its own (reached_preemption_sync_point), which chooses the step without a collective, but knows
-SIGTERM alone: neither Ctrl-C nor a notice can raise it.
+A cluster manager's SIGTERM may reach some hosts only, and a preemption notice one: all hosts stop after the same step. JAX's
+`reached_preemption_sync_point` chooses that step without a collective, but only SIGTERM triggers it, not Ctrl-C or a notice.
 """
 
 import contextlib
@@ -24,39 +23,47 @@ logger = logging.getLogger(__name__)
 
 SIGNALS = signal.SIGINT, signal.SIGTERM
 
-ONE_PRESS = 0.1
-"""Seconds within which two SIGINTs are one Ctrl-C, which reached the process on two ways."""
+DEBOUNCE_SECONDS = 0.1
+"""Debounce window for duplicate SIGINTs: a terminal and a wrapper may both send the one of a Ctrl-C."""
 
 
 class Interrupt:
-    """While entered, Ctrl-C and SIGTERM raise a flag, to be looked at between steps.
+    """While entered, Ctrl-C and SIGTERM request a stop after the current step.
 
-    A second Ctrl-C ends a command at once, whatever it is doing; elsewhere, as in a notebook, it is a KeyboardInterrupt. A
-    second SIGTERM, which some cluster managers send, changes nothing.
-    last_saved: to be set to what says the step from which the same command would go on, if any is saved.
+    A second Ctrl-C ends a command at once; in a notebook it raises KeyboardInterrupt. A second SIGTERM, which some cluster
+    managers send, changes nothing.
+
+    Args:
+      last_saved: returns the last saved step, None if there is none, for the message of a second Ctrl-C.
+
+    Attributes:
+      requested: whether this host wants to stop.
+      now: the clock.
     """
 
     AGREE_EVERY, AGREE_WITHIN = 10, 3.0
-    """Steps, and about how many seconds, between the questions that several hosts put to each other; one host looks each time."""
+    """Steps, and approximate seconds, between two exchanges of several hosts."""
 
-    def __init__(self) -> None:
-        self.wanted = False
-        self.last_saved: Callable[[], int | None] = lambda: None
-        self._began = False
-        self._pressed: float | None = None
-        self._handled = 0
-        self._steps, self._ask_at, self._asked = 0, 0, (0, time.monotonic())
+    now = staticmethod(time.monotonic)
+
+    def __init__(self, last_saved: Callable[[], int | None] = lambda: None) -> None:
+        self.requested = False
+        self._last_saved = last_saved
+        self._training = False
+        self._first_sigint: float | None = None
+        self._sigints = 0
+        self._steps, self._next_exchange, self._last_exchange = 0, 0, (0, self.now())
 
     def __enter__(self) -> "Interrupt":
         self._former = None
-        if threading.current_thread() is not threading.main_thread():  # Which alone may have signal handlers.
+        if threading.current_thread() is not threading.main_thread():  # Only the main thread may have signal handlers.
             return self
-        # Python runs handlers between two of its own instructions: not during a compilation, which takes minutes. What it does at
-        # once is to write the signal's number here.
-        self._heard, self._told = socket.socketpair()
-        self._told.setblocking(False)
+        # A Python handler runs between two bytecodes: not during a compilation, which takes minutes. The wakeup
+        # socket receives the number of a signal at once, and a thread reads it.
+        self._receiver, self._sender = socket.socketpair()
+        self._sender.setblocking(False)
         self._former = {number: signal.signal(number, self._handle) for number in SIGNALS}
-        self._former_wakeup = signal.set_wakeup_fd(self._told.fileno(), warn_on_full_buffer=False)
+        self._former_wakeup = signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
         return self
@@ -67,66 +74,69 @@ class Interrupt:
         signal.set_wakeup_fd(self._former_wakeup)
         for number, handler in self._former.items():
             signal.signal(number, handler)
-        self._told.close()
+        self._sender.close()
         self._listener.join()
-        self._heard.close()
+        self._receiver.close()
 
-    def want(self, why: str) -> None:
-        """To stop after this step. From any thread."""
-        self.wanted = True
-        logger.warning("%s: %s", why, "saving after this step" if self._began else "ending before the first step")
+    def request(self, reason: str) -> None:
+        """Request a stop after the current step, from any thread."""
+        self.requested = True
+        logger.warning("%s: %s", reason, "saving after this step" if self._training else "ending before the first step")
 
-    def agreed(self, so_far: Any = None) -> bool:
-        """Whether to stop after this step, the same answer on all hosts; to be asked once before the first step and after each.
+    def should_stop(self, so_far: Any = None) -> bool:
+        """Whether to stop after this step: the same answer on all hosts.
 
-        so_far: the arrays that have been asked for. A question of several hosts waits for them: on CPUs, which work on several
-        computations at a time, its collective and theirs would wait for each other.
+        Call once before the first step, and once after each step.
+
+        Args:
+          so_far: the arrays dispatched so far. Hosts await them before they exchange answers: on CPU, computations run
+            concurrently, and two collectives would wait for each other.
         """
-        self._began = True
+        self._training = True
         if jax.process_count() == 1:
-            return self.wanted
+            return self.requested
         step, self._steps = self._steps, self._steps + 1
-        if step < self._ask_at:
+        if step < self._next_exchange:
             return False
         jax.block_until_ready(so_far)
-        now, (last, then) = time.monotonic(), self._asked
-        self._asked = step, now
-        soon = int(self.AGREE_WITHIN * (step - last) / max(now - then, 1e-9))
-        mine = np.array([self.wanted, np.clip(soon, 1, self.AGREE_EVERY)], np.int32)
-        all_said = multihost_utils.process_allgather(mine)
-        self._ask_at = step + int(all_said[:, 1].min())
-        return bool(all_said[:, 0].any())
+        now, (last_step, last_time) = self.now(), self._last_exchange
+        self._last_exchange = step, now
+        steps = int(self.AGREE_WITHIN * (step - last_step) / max(now - last_time, 1e-9))
+        mine = np.array([self.requested, np.clip(steps, 1, self.AGREE_EVERY)], np.int32)
+        everyone = multihost_utils.process_allgather(mine)
+        self._next_exchange = step + int(everyone[:, 1].min())
+        return bool(everyone[:, 0].any())
 
     def _handle(self, number: int, frame) -> None:
-        self.wanted = True
-        self._handled += number == signal.SIGINT
-        if self._handled > 1 and not cli.is_command():
+        self.requested = True
+        self._sigints += number == signal.SIGINT
+        if self._sigints > 1 and not cli.is_command():
             raise KeyboardInterrupt
 
     def _listen(self) -> None:
         with contextlib.suppress(OSError):
-            while numbers := self._heard.recv(64):
+            while numbers := self._receiver.recv(64):
                 for number in numbers:
                     if number in SIGNALS:
-                        self._hear(signal.Signals(number))
+                        self._on_signal(signal.Signals(number))
 
-    def _hear(self, number: signal.Signals) -> None:
+    def _on_signal(self, number: signal.Signals) -> None:
         if number is not signal.SIGINT or not cli.is_command():
-            return self.want(number.name)
-        now = time.monotonic()
-        if self._pressed is None:
-            self._pressed = now
-            return self.want("SIGINT (once more ends at once)")
-        if now - self._pressed > ONE_PRESS:
-            cli.end_at_once(f"ended at once, without saving; {self._how_to_go_on()}", cli.RUN_AGAIN)
+            return self.request(number.name)
+        now = self.now()
+        if self._first_sigint is None:
+            self._first_sigint = now
+            return self.request("SIGINT (once more ends at once)")
+        if now - self._first_sigint > DEBOUNCE_SECONDS:
+            cli.end_at_once(f"ended at once, without saving; {self._how_to_resume()}", cli.RUN_AGAIN)
 
-    def _how_to_go_on(self) -> str:
-        found = []
-        look = threading.Thread(target=lambda: found.append(self.last_saved()), daemon=True)
-        look.start()
-        look.join(2)  # An object store may take longer, or fail.
-        if not found:
-            return "the same command goes on from the last checkpoint"
-        if found == [None]:
-            return "nothing had been saved before, so the same command begins anew"
-        return f"the same command goes on from step {found[0]}"
+    def _how_to_resume(self, timeout: float = 2) -> str:
+        steps = []
+        thread = threading.Thread(target=lambda: steps.append(self._last_saved()), daemon=True)
+        thread.start()
+        thread.join(timeout)  # An object store may take longer, or fail.
+        if not steps:
+            return "rerun the same command to resume from the last checkpoint"
+        if steps == [None]:
+            return "nothing was saved yet; rerun the same command to start again"
+        return f"rerun the same command to resume from step {steps[0]}"

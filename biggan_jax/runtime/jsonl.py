@@ -1,6 +1,7 @@
-"""Owns records by step in a run's folder, a line of JSON each. Must not know what they say.
+"""Read and write JSON Lines files of records by training step.
 
-On a disk lines are appended to NAME.jsonl; in an object store, where nothing can be appended to, parts NAME-<first step>.jsonl.
+On a disk, lines are appended to NAME.jsonl. In an object store, where nothing can be appended, they go to parts
+NAME-<first step>.jsonl.
 """
 
 import json
@@ -12,25 +13,25 @@ from etils import epath
 from biggan_jax.runtime.files import is_remote, write_text
 
 Record = dict[str, Any]
-"""With `step`, and `attempt` where that is not 0."""
+"""Has the key `step`, and `attempt` where that is not 0."""
 
 
 class JsonLines:
-    """Writes the records of one attempt of a run that goes on from the step `start`.
+    """Write the records of one attempt, which starts or resumes at step `start`.
 
-    Those of the same attempt and later steps, left by a run that died, are dropped, at the start all of the attempt; those of other
-    attempts stay.
+    Records of the same attempt after `start`, left by a run that died, are dropped; all of them if `start` is 0. Records of
+    other attempts stay.
     """
 
-    LINES_A_PART = 100
+    LINES_PER_PART = 100
 
     def __init__(self, workdir: epath.PathLike, name: str, start: int, attempt: int = 0):
         self._folder, self._name, self._start, self._attempt = epath.Path(workdir), name, start, attempt
         self._appends = not is_remote(workdir)
-        self._lines: list[str] = []  # Of the part that is being written.
+        self._lines: list[str] = []  # Lines of the current part.
         for file in _parts(self._folder, name):
             lines = file.read_text().splitlines()
-            kept = [line for line in lines if self._stays(parsed(line))]
+            kept = [line for line in lines if self._is_kept(parse(line))]
             if kept != lines:
                 write_text(file, "".join(line + "\n" for line in kept))
             if not self._appends and file == self._part():
@@ -43,9 +44,9 @@ class JsonLines:
                 file.write(line + "\n")
             return
         self._lines.append(line)
-        # The part is written anew each time: a crash loses nothing, and a part stays small.
+        # Rewrite the part each time: a crash loses nothing, and a part is small.
         self.flush()
-        if len(self._lines) >= self.LINES_A_PART:
+        if len(self._lines) >= self.LINES_PER_PART:
             self._start, self._lines = record["step"], []
 
     def flush(self) -> None:
@@ -56,20 +57,20 @@ class JsonLines:
         attempt = f"{self._attempt}-" if self._attempt else ""
         return self._folder / f"{self._name}-{attempt}{self._start:08d}.jsonl"
 
-    def _stays(self, record: Record | None) -> bool:
+    def _is_kept(self, record: Record | None) -> bool:
         return record is not None and (record.get("attempt", 0) != self._attempt or 0 < self._start >= record["step"])
 
 
 def read(workdir: epath.PathLike, name: str) -> list[Record]:
-    """All records, by attempt and step; the half line of a run that was killed as it wrote is none."""
+    """Read all records, sorted by attempt and step. Truncated lines are skipped."""
     lines = (line for file in _parts(epath.Path(workdir), name) for line in file.read_text().splitlines())
-    return sorted(filter(None, map(parsed, lines)), key=lambda r: (r.get("attempt", 0), r["step"]))
+    return sorted(filter(None, map(parse, lines)), key=lambda r: (r.get("attempt", 0), r["step"]))
 
 
-def lineage(records: list[Record], stop: int | None = None) -> list[Record]:
-    """Those that led to where a run is, or, with `stop`, to that step: of each step the last attempt's, none that was gone back on."""
+def current_lineage(records: list[Record], stop: int | None = None) -> list[Record]:
+    """The records on the current lineage (up to `stop`): the latest attempt per step, rolled-back ones dropped."""
     kept: list[Record] = []
-    for record in records:  # By attempt: the first of a later one tells from where it went on.
+    for record in records:  # Sorted by attempt: the first record of an attempt shows where it resumed.
         while kept and kept[-1]["step"] >= record["step"]:
             kept.pop()
         kept.append(record)
@@ -80,8 +81,8 @@ def _parts(folder: epath.Path, name: str) -> Iterator[epath.Path]:
     return (file for file in sorted(folder.glob(f"{name}*.jsonl")) if file.name[len(name)] in ".-")
 
 
-def parsed(line: str) -> Record | None:
-    """The line's record; None for what is none, such as the half line of a run that was killed as it wrote."""
+def parse(line: str) -> Record | None:
+    """Parse one line; None if it is truncated or invalid."""
     try:
         record = json.loads(line)
         return record if isinstance(record["step"], int) else None

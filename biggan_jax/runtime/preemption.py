@@ -1,11 +1,12 @@
-"""Owns the notices by which Google's cloud says that this machine is about to be stopped. Must not know what is stopped.
+"""Watch Google Cloud's metadata server for notices that this machine will be stopped.
 
-The metadata server, which only Compute Engine and Cloud TPU machines have, knows of a Spot machine's end 30 s before, of
-maintenance 60 s before (of one with GPUs, 60 min). SIGTERM follows late, or, to what no service manager started, never.
-On GKE the server may hide these values; pods get SIGTERM there.
+The server of a Compute Engine or Cloud TPU machine announces a preemption 30 s ahead, and maintenance 60 s ahead (60 min on
+machines with GPUs). SIGTERM comes later, or never to a process that no service manager started. On GKE the server may
+hide these values; pods get SIGTERM there.
 """
 
 import contextlib
+import functools
 import http.client
 import logging
 import os
@@ -17,72 +18,73 @@ from collections.abc import Callable, Iterator
 
 logger = logging.getLogger(__name__)
 
-ANSWER_WITHIN = 60
-"""Seconds after which the server answers although nothing has changed."""
+RESPONSE_TIMEOUT = 60
+"""Seconds after which the server responds even if the value has not changed."""
 
 PAUSE, PAUSE_AFTER_ERROR = 1.0, 10.0
-"""Seconds between questions, lest a server that does not wait for changes be asked without end."""
+"""Seconds between two requests: a server that does not wait for changes must not be flooded."""
 
-_PRODUCT = pathlib.Path("/sys/class/dmi/id/product_name")
-_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # The server is the machine's own: no proxy.
+_PRODUCT_NAME = pathlib.Path("/sys/class/dmi/id/product_name")
+_NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # The server belongs to this machine.
+
+Fetch = Callable[[str | None], tuple[str, str]]
+"""Get a value and its etag: at once if the argument is None, otherwise as soon as the etag differs from it."""
 
 
 @contextlib.contextmanager
-def watched(notice: Callable[[str], None]) -> Iterator[None]:
-    """While entered, calls `notice`, from a thread, with the words of each notice. Does nothing elsewhere than at Google's."""
-    over = threading.Event()
+def watch_notices(on_notice: Callable[[str], None]) -> Iterator[None]:
+    """While entered on a Google machine, call `on_notice` with a description of each notice, from a thread."""
+    ended = threading.Event()
     if server := _server():
         for key in ("preempted", "maintenance-event"):
-            threading.Thread(target=_watch, args=(server, key, notice, over), daemon=True).start()
+            fetch = functools.partial(_fetch, server, key)
+            threading.Thread(target=_watch, args=(key, fetch, on_notice, ended.wait), daemon=True).start()
     try:
         yield
     finally:
-        over.set()
+        ended.set()
 
 
 def _server() -> str | None:
-    """GCE_METADATA_HOST overrides, as in Google's own libraries."""
+    """The metadata server's address. GCE_METADATA_HOST overrides it, as in Google's own libraries."""
     if host := os.environ.get("GCE_METADATA_HOST"):
         return host
     with contextlib.suppress(OSError):
-        if _PRODUCT.read_text().startswith("Google"):
+        if _PRODUCT_NAME.read_text().startswith("Google"):
             return "metadata.google.internal"
     return None
 
 
-def _watch(server: str, key: str, notice: Callable[[str], None], over: threading.Event) -> None:
+def _watch(key: str, fetch: Fetch, on_notice: Callable[[str], None], pause: Callable[[float], bool]) -> None:
+    """Watch one value of the metadata server until `pause`, which waits for some seconds, returns True."""
     etag = last = None
-    while not over.wait(0 if etag is None else PAUSE):
+    while not pause(0 if etag is None else PAUSE):
         try:
-            value, etag = _ask(server, key, etag)
-        except urllib.error.HTTPError as error:
-            if error.code == http.HTTPStatus.NOT_FOUND:
+            value, etag = fetch(etag)
+        except (OSError, http.client.HTTPException) as error:
+            if isinstance(error, urllib.error.HTTPError) and error.code == http.HTTPStatus.NOT_FOUND:
                 return
-            over.wait(PAUSE_AFTER_ERROR)
+            pause(PAUSE_AFTER_ERROR)
             continue
-        except (OSError, http.client.HTTPException):
-            over.wait(PAUSE_AFTER_ERROR)
-            continue
-        if over.is_set() or value == last:
+        if value == last or pause(0):
             continue
         if key == "preempted" and value == "TRUE":
-            notice("notice of preemption")
+            on_notice("notice of preemption")
         elif key == "maintenance-event" and value.startswith("TERMINATE"):
             if last is None:
-                # It made the run before this one stop; one that is started all the same would stop without end.
-                logger.info("this machine will be stopped for maintenance; training goes on until it is")
+                # This notice already ended the run before this one: to end each rerun, too, would be an endless loop.
+                logger.info("this machine will be stopped for maintenance; training continues until then")
             else:
-                notice("notice of maintenance")
+                on_notice("notice of maintenance")
         last = value
 
 
-def _ask(server: str, key: str, etag: str | None) -> tuple[str, str]:
-    """(value, its tag): at once without `etag`, else when the value is no longer that one's, or after ANSWER_WITHIN."""
-    waiting = f"?wait_for_change=true&timeout_sec={ANSWER_WITHIN}&last_etag={etag}" if etag else ""
+def _fetch(server: str, key: str, etag: str | None) -> tuple[str, str]:
+    query = f"?wait_for_change=true&timeout_sec={RESPONSE_TIMEOUT}&last_etag={etag}" if etag else ""
     request = urllib.request.Request(
-        f"http://{server}/computeMetadata/v1/instance/{key}{waiting}", headers={"Metadata-Flavor": "Google"}
+        f"http://{server}/computeMetadata/v1/instance/{key}{query}", headers={"Metadata-Flavor": "Google"}
     )
-    with _DIRECT.open(request, timeout=ANSWER_WITHIN + 10) as answer:
-        if answer.headers.get("Metadata-Flavor") != "Google":
-            raise OSError(f"{server} is no metadata server")
-        return answer.read().decode().strip(), answer.headers.get("ETag") or "0"
+    with _NO_PROXY.open(request, timeout=RESPONSE_TIMEOUT + 10) as response:
+        if response.headers.get("Metadata-Flavor") != "Google":
+            raise OSError(f"{server} is not a metadata server")
+        return response.read().decode().strip(), response.headers.get("ETag") or "0"

@@ -19,7 +19,7 @@ class Job:
 
     def __init__(self, workdir: epath.PathLike, interrupt: Interrupt, cleanup: contextlib.ExitStack):
         self._interrupt, self._cleanup = interrupt, cleanup
-        self._lock = WorkdirLock(workdir, tired=lambda: interrupt.wanted)
+        self._lock = WorkdirLock(workdir, cancelled=lambda: interrupt.requested)
         self.owned = False
 
     def lock_workdir(self) -> bool:
@@ -31,7 +31,7 @@ class Job:
         Raises:
           UserError: another run uses the workdir, or the workdir cannot be used.
         """
-        self.owned = self._cleanup.enter_context(self._lock).ours
+        self.owned = self._cleanup.enter_context(self._lock).owned
         return self.owned
 
     def at_exit(self, callback: Callable[[], Any]) -> None:
@@ -53,7 +53,7 @@ class Job:
         Args:
           so_far: the arrays dispatched so far. They are awaited before hosts communicate.
         """
-        return self._interrupt.agreed(so_far)
+        return self._interrupt.should_stop(so_far)
 
 
 @contextlib.contextmanager
@@ -84,9 +84,8 @@ def supervised(
     if jax.process_index():
         logging.getLogger("biggan_jax").setLevel(logging.WARNING)  # Process 0 logs for all.
     with contextlib.ExitStack() as stack:
-        interrupt = stack.enter_context(Interrupt())
-        interrupt.last_saved = last_saved
-        stack.enter_context(preemption.watched(interrupt.want))
+        interrupt = stack.enter_context(Interrupt(last_saved))
+        stack.enter_context(preemption.watch_notices(interrupt.request))
         cleanup = stack.enter_context(contextlib.ExitStack())
         # Entered last, so run first: an error ends this process before a callback waits for the other hosts.
         stack.push(distributed.exit_without_barrier)

@@ -1,296 +1,225 @@
-"""Owns who may write in a run's folder: one run at a time, wherever it runs. Must not know what is written there.
-
-A run lays running.json in its folder, shows every EVERY seconds that it lives, looks whether the file is still its own, and
-takes it away at the end. What is guaranteed: of several runs that begin at the same moment one goes on (on one machine: by a
-lock; on several that share a disk: a file is made anew or not at all). In an object store, where epath can do neither, the
-last to write wins, unless writing took it longer than VISIBILITY_DELAY seconds: then the other notices within EVERY seconds.
-"""
+"""Lock a workdir, local or in an object store, for one training run."""
 
 import contextlib
 import datetime
-import fcntl
+import itertools
 import json
 import logging
 import os
-import pathlib
 import socket
-import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
+import uuid
+from collections.abc import Callable
 
 import jax
 from etils import epath
 
-from biggan_jax.runtime import cli, distributed
-from biggan_jax.runtime.files import is_remote, unique_suffix, user_errors
+from biggan_jax.runtime import cli, distributed, process
+from biggan_jax.runtime.files import OSLock, is_remote, user_errors, write_text
 from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
 
 FILE = "running.json"
 
-EVERY = 10
-"""Seconds between two signs of life."""
+HEARTBEAT_SECONDS = 10
+"""Seconds between two heartbeats."""
 
 MISSED_HEARTBEATS = 3
-"""Signs in a row that must fail to come before a run on another machine counts as dead."""
+"""Missed heartbeats before a run on another machine is presumed dead."""
 
 VISIBILITY_DELAY = 2
-"""Seconds after which all that was written to an object store at the same moment lies there."""
+"""Seconds until concurrent writes to an object store are visible."""
 
-_WAIT, _TIRED, _OURS = "wait", "tired", ""
-_held: set[str] = set()
-"""The leases of this process."""
+_OWNED, _WAIT, _CANCELLED = "", "wait", "cancelled"
 
 
-class WorkdirLock:
-    """While entered, this run alone may write in `workdir`, which is made. To be entered by all processes of a run alike.
-
-    ours: False if `tired()` ended the wait for a sign of life from another run. Raises UserError if such a sign came. A command
-    that loses its folder later, because it was suspended for long, say, and another run has taken it, ends at once.
-    """
-
-    def __init__(self, workdir: epath.PathLike, tired: Callable[[], bool] = lambda: False):
-        self._folder = epath.Path(workdir)
-        self._path = self._folder / FILE
-        self._id, self._tired = unique_suffix().lstrip("."), tired
-        self._began = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
-        self._renewed, self._looked = 0, _now()
-        self._lost, self._gone, self._failing = "", False, False
-        self._over, self._looking = threading.Event(), threading.Lock()
-        self._first = jax.process_index() == 0
-
-    def __enter__(self) -> "WorkdirLock":
-        _held.add(self._id)
-        attempts = self._attempts()
-        # All processes learn of each attempt: waiting long for one answer, they would take each other for dead.
-        while (verdict := distributed.broadcast_str(next(attempts) if self._first else "")) == _WAIT:
-            time.sleep(1)
-        self.ours = verdict == _OURS
-        if not self.ours:
-            _held.discard(self._id)
-        if verdict not in (_OURS, _TIRED):
-            raise UserError(verdict)
-        if self._first and self.ours:
-            self._looked = _now()
-            threading.Thread(target=self._keep, daemon=True).start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self._over.set()
-        if not (self._first and self.ours):
-            return
-        _held.discard(self._id)
-        with self._looking, contextlib.suppress(Exception), _alone(self._folder):
-            if self._is_ours(self._read()[0]):
-                self._path.unlink()
-
-    def check(self) -> None:
-        """To be called before anything is written. Ends a command, else raises UserError, if another run has taken the folder."""
-        if self._first and not self._lost and _now() - self._looked > 2 * EVERY:
-            self._look()  # This process was suspended, and the thread that looks may be late, too.
-        if self._lost:
-            self._end()
-
-    def _attempts(self) -> Iterator[str]:
-        """_WAIT as often as needed, then _OURS, or the sentence that says whose the folder is."""
-        seen, until, met = None, 0.0, False
-        while True:
-            try:
-                with user_errors(self._folder, "workdir"):
-                    self._folder.mkdir(parents=True, exist_ok=True)
-                    with _alone(self._folder):
-                        found = text, _ = self._read()
-                        holder = _parsed(text)
-                        alive = _lives(holder) if text else None
-                        if text is None or alive is False or (found == seen and _now() > until):
-                            verdict = self._take(replace=text is not None)
-                        elif (alive and met) or seen not in (None, found):
-                            raise UserError(
-                                f"{self._folder} is in use by another run: {_who(holder)}; "
-                                "wait until it has ended, or give another folder"
-                            )
-                        else:
-                            verdict, met = _WAIT, bool(alive)  # A killed run may take a moment to die.
-                    if verdict == _OURS and (seen or is_remote(self._folder)):
-                        time.sleep(VISIBILITY_DELAY)
-                        verdict = _OURS if self._is_ours(self._read()[0]) else _WAIT
-                        seen = None
-                    elif verdict == _WAIT and text is not None and not alive and not seen:
-                        seen, patience = found, _patience(holder)
-                        until = _now() + patience
-                        said = "%s was last in use by %s; watching for %.0f s whether that run lives"
-                        logger.info(said, self._folder, _who(holder), patience)
-            except UserError as error:
-                verdict = str(error)
-            yield _TIRED if verdict == _WAIT and self._tired() else verdict
-
-    def _keep(self) -> None:
-        pause = 1  # Soon, for the sake of the guarantee.
-        while not self._over.wait(pause):
-            self._look()
-            pause = 1 if self._gone else EVERY
-            if self._lost and not self._over.is_set():
-                return self._end() if cli.is_command() else None
-
-    def _end(self) -> None:
-        if cli.is_command():  # Clean-up would still write: what is left of a checkpoint, or of metrics.
-            cli.end_at_once(f"error: {self._lost}", cli.USER_ERROR)
-        raise UserError(self._lost)
-
-    def _look(self) -> None:
-        """Looks whose the folder is, and shows that this run lives. What fails is told once, and tried again."""
-        began = _now()
-        if not self._looking.acquire(timeout=EVERY):  # The other thread waits for a network: training does not.
-            self._looked = began
-            return
-        try:
-            self._look_alone()
-            self._failing = False
-        except Exception as error:  # Of any file system: the run must not end because a network is down for a while.
-            if not self._failing:
-                logger.warning("%s cannot be renewed, training goes on: %s", self._path, error)
-            self._failing = True
-        finally:
-            self._looked = began
-            self._looking.release()
-
-    def _look_alone(self) -> None:
-        with _alone(self._folder):
-            text, _ = self._read()
-            if self._over.is_set():
-                return
-            if self._is_ours(text):
-                self._gone = False
-                self._renew()
-            elif text:
-                self._lost = (
-                    f"another run has taken {self._folder}, where this one had shown no sign of life for long: "
-                    f"{_who(_parsed(text))}; this one ends without writing any more"
-                )
-            elif self._gone:  # Deleted, or emptied, and nobody else came.
-                self._take(replace=text is not None)
-            else:
-                self._gone = True  # Or another run is making it, just now.
-
-    def _read(self) -> tuple[str | None, int]:
-        """The file's text, None if there is none, and what else changes while its run lives."""
-        try:
-            if is_remote(self._path):
-                return self._path.read_text(), 0
-            with open(self._path, errors="replace") as file:
-                return file.read(), os.fstat(file.fileno()).st_mtime_ns
-        except FileNotFoundError:
-            return None, 0
-
-    def _renew(self) -> None:
-        if not is_remote(self._path):
-            os.utime(self._path)  # A full disk allows it, and if the file is another run's by now, it spoils nothing.
-            return
-        self._renewed += 1
-        self._path.write_text(self._text())
-
-    def _take(self, replace: bool) -> str:
-        """Lays this run's file there. _WAIT if another run was faster."""
-        if is_remote(self._path):
-            self._path.write_text(self._text())
-            return _OURS
-        if replace:
-            self._path.unlink(missing_ok=True)
-        try:
-            with open(self._path, "x") as file:
-                file.write(self._text())
-        except FileExistsError:
-            return _WAIT
-        except OSError:  # A full disk: an empty file would keep the next run waiting.
-            self._path.unlink(missing_ok=True)
-            raise
-        return _OURS
-
-    def _text(self) -> str:
-        """Of a length that does not change: object stores' listings, from which lengths are taken, may be old."""
-        pid = os.getpid()
-        mine = {"id": self._id, **_machine(), "pid": pid, "process_began": _life_of(pid)[1], "started": self._began}
-        return json.dumps(mine | {"every": EVERY, "renewed": f"{self._renewed:010d}"}, indent=2) + "\n"
-
-    def _is_ours(self, text: str | None) -> bool:
-        return text is not None and f'"id": "{self._id}"' in text
-
-
-def _now() -> float:
-    """Seconds by a clock of this machine that goes on while it sleeps."""
+def _boot_time() -> float:
+    """Seconds by a clock that also counts while the machine sleeps."""
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
-@contextlib.contextmanager
-def _alone(folder: epath.Path) -> Iterator[None]:
-    """One process of this machine at a time, where the file system knows locks."""
-    if is_remote(folder):
-        yield
-        return
-    held = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):
-            fcntl.flock(held, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(held)
+class WorkdirLock:
+    """Lock `workdir` for this run while entered. All hosts enter together; process 0 holds the lock.
 
+    The holder renews running.json in the workdir. On its machine it also holds an OS lock, which the kernel releases when
+    the process dies. On other machines, a new run watches running.json for a heartbeat. If several runs start at once, one wins: on
+    a disk, the one that creates the file; in an object store, the last to write it.
 
-def _machine() -> dict[str, str]:
-    """Processes with equal values see each other by their numbers: of one boot, and in one container."""
-    boot = pids = ""
-    with contextlib.suppress(OSError):
-        boot = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        pids = os.readlink("/proc/self/ns/pid")
-    return {"host": socket.gethostname(), "boot": boot, "pid_namespace": pids}
+    Args:
+      workdir: the folder. It is created if it is missing.
+      cancelled: asked during the wait for a heartbeat; True ends the wait.
 
+    Attributes:
+      owned: False if `cancelled` ended the wait.
+      now, sleep: the clock.
 
-def _life_of(pid: int) -> tuple[str, str]:
-    """(state, when it began) of a process, ("", "") if there is none. States are those of ps: Z is dead, but not buried, X dying."""
-    if os.path.exists("/proc/self/stat"):
+    Raises:
+      UserError: another run uses the workdir, or the workdir cannot be used.
+    """
+
+    now, sleep = staticmethod(_boot_time), staticmethod(time.sleep)
+
+    def __init__(self, workdir: epath.PathLike, cancelled: Callable[[], bool] = lambda: False):
+        self.owned = False
+        self._folder, self._path = epath.Path(workdir), epath.Path(workdir) / FILE
+        self._remote, self._process_0 = is_remote(workdir), jax.process_index() == 0
+        self._os_lock = OSLock(str(workdir) if self._remote else os.path.realpath(workdir))
+        self._cancelled, self._id, self._heartbeats = cancelled, uuid.uuid4().hex[:12], 0
+        self._started = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
+        self._watched: tuple[str | None, int] | None = None
+        self._deadline, self._last_heartbeat = 0.0, 0.0
+        self._blocked, self._failing, self._lost = False, False, ""
+        self._ended, self._mutex = threading.Event(), threading.Lock()
+
+    def __enter__(self) -> "WorkdirLock":
+        # Broadcast every attempt, or the peers' heartbeats time out.
+        while (verdict := distributed.broadcast_str(self._attempt() if self._process_0 else "")) == _WAIT:
+            self.sleep(1)
+        self.owned = verdict == _OWNED
+        if not self.owned:
+            self._os_lock.release()
+        if verdict not in (_OWNED, _CANCELLED):
+            raise UserError(verdict)
+        self._last_heartbeat = self.now()
+        if self.owned and self._process_0:
+            threading.Thread(target=self._keep_alive, daemon=True).start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._ended.set()
+        if self.owned and self._process_0:
+            with self._mutex, contextlib.suppress(Exception):
+                if _field(self._read()[0], "id") == self._id:
+                    self._path.unlink()
+            self._os_lock.release()
+
+    def check(self) -> None:
+        """End the command, or raise UserError in a notebook, if another run has taken the workdir. Call before each write."""
+        late = self.now() - self._last_heartbeat > 2 * HEARTBEAT_SECONDS
+        if late and self.owned and self._process_0:
+            self.heartbeat()  # This process was suspended, and its thread may not have run since.
+        if self._lost and cli.is_command():  # Without clean-up, which would still write metrics and checkpoints.
+            cli.end_at_once(f"error: {self._lost}", cli.USER_ERROR)
+        if self._lost:
+            raise UserError(self._lost)
+
+    def heartbeat(self) -> None:
+        """Renew running.json, unless another run has taken the workdir."""
+        started = self.now()
+        if self._mutex.acquire(timeout=HEARTBEAT_SECONDS):  # The thread may wait long for a network; training must not.
+            try:
+                self._renew()
+                self._failing = False
+            except Exception as error:  # Whatever a file system raises: a network that is down must not end the run.
+                if not self._failing:
+                    logger.warning("%s cannot be renewed, training continues: %s", self._path, error)
+                self._failing = True
+            finally:
+                self._mutex.release()
+        self._last_heartbeat = started
+
+    def _renew(self) -> None:
+        text, _ = self._read()
+        if self._ended.is_set() or self._lost:
+            return
+        self._heartbeats += 1
+        if text and _field(text, "id") != self._id:
+            self._lost = (
+                f"another run has taken {self._folder}, because this run missed its heartbeats: {_describe(text)}; "
+                "this run ends without writing any more"
+            )
+        elif text and not self._remote:
+            os.utime(self._path)  # Unlike a write, this works on a full disk.
+        else:  # Also if the file was deleted.
+            self._write(text)
+
+    def _keep_alive(self) -> None:
+        for seconds in itertools.chain([1], itertools.repeat(HEARTBEAT_SECONDS)):
+            if self._ended.wait(seconds):
+                return
+            self.heartbeat()
+            if self._lost and cli.is_command():
+                self.check()
+
+    def _attempt(self) -> str:
+        """Try once to take the workdir. Returns _OWNED, _WAIT, _CANCELLED or an error message."""
         try:
-            # The name, in parentheses, may hold anything, spaces and parentheses, too.
-            fields = pathlib.Path(f"/proc/{pid}/stat").read_text(errors="replace").rpartition(")")[2].split()
-            exiting = int(fields[6]) & 4  # The kernel's PF_EXITING: large memories are not given back in a moment.
-            return "X" if exiting else fields[0], fields[19]
-        except OSError:
-            return "", ""
-    told = subprocess.run(["ps", "-o", "state=,lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    state, _, began = told.stdout.strip().partition(" ")
-    return state[:1], began.strip()
+            with user_errors(self._folder, "workdir"):
+                self._folder.mkdir(parents=True, exist_ok=True)
+                verdict = self._try()
+        except UserError as error:
+            return str(error)
+        return _CANCELLED if verdict == _WAIT and self._cancelled() else verdict
+
+    def _try(self) -> str:
+        acquired = self._os_lock.acquire()
+        found = text, _ = self._read()
+        local = _field(text, "os_lock") == self._os_lock.id
+        dead = acquired if local else text is None
+        if local and not dead:
+            state = process.state(_field(text, "pid"))
+            if self._blocked and state != "X":
+                raise self._in_use(text, ", suspended now" if state == "T" else "")
+            self._blocked = True  # A killed process takes a moment to exit.
+            return _WAIT
+        if not dead:
+            if self._watched is None:
+                seconds = (MISSED_HEARTBEATS + 0.5) * HEARTBEAT_SECONDS
+                self._watched, self._deadline = found, self.now() + seconds
+                message = "%s was last used by %s; waiting %.0f s for a heartbeat of that run"
+                logger.info(message, self._folder, _describe(text), seconds)
+            if found != self._watched:
+                raise self._in_use(text)
+            if self.now() < self._deadline:
+                return _WAIT
+        if not acquired or not self._write(text):
+            return _WAIT  # Another run is faster.
+        if self._remote or not dead:
+            self.sleep(VISIBILITY_DELAY)
+        self._watched = None
+        return _OWNED if _field(self._read()[0], "id") == self._id else _WAIT
+
+    def _in_use(self, text: str | None, state: str = "") -> UserError:
+        hint = "wait until it has ended, or use another folder"
+        return UserError(f"{self._folder} is in use by another run: {_describe(text)}{state}; {hint}")
+
+    def _read(self) -> tuple[str | None, int]:
+        """The text of running.json, None if it is missing, and its modification time. A heartbeat changes one of them."""
+        try:
+            text = self._path.read_bytes().decode(errors="replace")
+            return text, 0 if self._remote else os.stat(self._path).st_mtime_ns
+        except FileNotFoundError:
+            return None, 0
+
+    def _write(self, old: str | None) -> bool:
+        """Write running.json in place of the `old` text. Returns False if it was None and another run has just created the file."""
+        me = {"id": self._id, "host": socket.gethostname(), "pid": os.getpid(), "started": self._started}
+        me |= {"os_lock": self._os_lock.id, "heartbeats": f"{self._heartbeats:010d}"}  # Object stores cache the length.
+        text = json.dumps(me, indent=2) + "\n"
+        if self._remote or old is not None:
+            write_text(self._path, text, f".{self._id}")
+            return True
+        try:
+            with open(self._path, "x") as file:
+                file.write(text)
+        except FileExistsError:
+            return False
+        except OSError:  # The disk is full: an empty file would make the next run wait for a heartbeat.
+            self._path.unlink(missing_ok=True)
+            raise
+        return True
 
 
-def _lives(holder: dict[str, Any]) -> bool | None:
-    """Whether that run lives; None if it cannot be seen from this machine."""
-    if not holder or any(holder.get(key) != value for key, value in _machine().items()):
-        return None
-    pid = holder.get("pid")
-    if pid == os.getpid() and holder.get("id") not in _held:
-        return False
-    state, began = _life_of(pid) if isinstance(pid, int) else ("", "")
-    return began == holder.get("process_began") and state not in ("", "Z", "X")
+def _field(text: str | None, key: str) -> str:
+    """A value in running.json; "" if it is missing or cannot be parsed."""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        return str(json.loads(text or "")[key])
+    return ""
 
 
-def _patience(holder: dict[str, Any]) -> float:
-    """Seconds without a sign of life after which a run that cannot be seen counts as dead."""
-    every = holder.get("every")
-    return (MISSED_HEARTBEATS + 0.5) * (min(max(every, 1), 60) if isinstance(every, int | float) else EVERY)
-
-
-def _parsed(text: str | None) -> dict[str, Any]:
-    try:
-        read = json.loads(text or "")
-    except ValueError:
-        return {}
-    return read if isinstance(read, dict) else {}
-
-
-def _who(holder: dict[str, Any]) -> str:
-    if "pid" not in holder:
-        return f"{FILE} does not say whose"
-    who = f"process {holder['pid']} on {holder.get('host')}, since {holder.get('started')}"
-    suspended = _lives(holder) and _life_of(holder["pid"])[0] in ("T", "t")
-    return f"{who}, suspended now" if suspended else who
+def _describe(text: str | None) -> str:
+    if not _field(text, "pid"):
+        return f"{FILE} does not say which"
+    return "process {} on {}, since {}".format(*(_field(text, key) for key in ("pid", "host", "started")))

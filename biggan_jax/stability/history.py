@@ -43,7 +43,7 @@ def read(workdir: epath.PathLike) -> Run:
             f"{workdir} has no probes in {PROBES}.jsonl; a run writes them unless stability.every is 0, "
             f"and --checkpoint={workdir} shows the singular values of its latest checkpoint"
         )
-    kept = jsonl.lineage(probes)
+    kept = jsonl.current_lineage(probes)
     on_lineage = {(attempt_of(r), r["step"]) for r in kept}
     abandoned: dict[int, list[Record]] = collections.defaultdict(list)
     for record in probes:

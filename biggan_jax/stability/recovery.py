@@ -154,7 +154,7 @@ def events(workdir: epath.Path) -> list[Record]:
     """Return the events in guard.jsonl, in order."""
     path = workdir / FILE
     lines = path.read_text().splitlines() if path.exists() else []
-    return [event for event in map(jsonl.parsed, lines) if event]
+    return [event for event in map(jsonl.parse, lines) if event]
 
 
 def _append(workdir: epath.Path, event: Record) -> None:

@@ -63,7 +63,7 @@ def picture(workdir: epath.PathLike) -> bytes:
     from matplotlib.figure import Figure  # Not pyplot, which belongs to the main thread.
 
     workdir = epath.Path(workdir)
-    records = jsonl.lineage(jsonl.read(workdir, "metrics"))
+    records = jsonl.current_lineage(jsonl.read(workdir, "metrics"))
     sheets = sorted(workdir.glob("samples/*_ema.png"))
     figure = Figure(figsize=(11, 4.5), dpi=80, layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(2, 3))

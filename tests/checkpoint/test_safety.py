@@ -32,8 +32,7 @@ from tests.properties import damaged
 
 MAY_RUN = {
     "biggan_jax/config/loading.py": {"runpy.run_path"},  # A config file is Python, and is said to be.
-    "biggan_jax/runtime/distributed.py": {"subprocess"},  # The command itself, once for each process.
-    "biggan_jax/runtime/workdir_lock.py": {"subprocess"},  # ps, of a number.
+    "biggan_jax/runtime/process.py": {"subprocess"},  # The command itself, once for each process.
     "biggan_jax/tools/notebook.py": {"subprocess"},  # A command of this package, on the flags of a cell.
     "biggan_jax/tools/grids/animation.py": {"subprocess"},  # ffmpeg, with pixels as its input.
 }

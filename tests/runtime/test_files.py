@@ -1,11 +1,13 @@
+import os
+
 import numpy as np
 import pytest
 
-from biggan_jax.runtime.files import atomic_write, read_npz, write_text
+from biggan_jax.runtime.files import OSLock, atomic_write, read_npz, write_text
 from biggan_jax.types import UserError
 
 
-def test_a_file_is_whole_or_not_there(tmp_path):
+def test_atomic_write_leaves_the_old_file_on_errors(tmp_path):
     path = tmp_path / "file"
     with pytest.raises(RuntimeError), atomic_write(path) as unfinished:
         with open(unfinished, "w") as file:
@@ -29,9 +31,35 @@ def test_arrays_are_read_without_pickle(tmp_path):
 
 
 @pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 cut"])
-def test_what_is_no_archive_is_refused_without_advice_to_allow_pickle(tmp_path, content):
+def test_broken_npz_is_refused_without_advice_to_allow_pickle(tmp_path, content):
     path = tmp_path / "a.npz"
     path.write_bytes(content)
     with pytest.raises(UserError, match="is not an .npz of arrays") as refused:
         read_npz(path)
     assert "pickle" not in str(refused.value)
+
+
+def test_os_lock_is_held_by_one_and_freed_by_death(tmp_path):
+    first, second, other = OSLock(str(tmp_path)), OSLock(str(tmp_path)), OSLock(str(tmp_path / "other"))
+    assert first.acquire() and first.acquire() and other.acquire()
+    assert not second.acquire() and second.id == first.id != other.id
+    os.close(first._fd)  # As the kernel does.
+    assert second.acquire()
+    second.release(), other.release()
+    assert not second._path.exists()
+
+
+def test_os_lock_that_failed_leaves_the_holders_file(tmp_path):
+    first, second = OSLock(str(tmp_path)), OSLock(str(tmp_path))
+    first.acquire(), second.acquire()
+    second.release()
+    assert first._path.exists()
+    first.release()
+
+
+def test_os_lock_of_a_deleted_file_has_an_id_of_its_own(tmp_path):
+    first, late, new = (OSLock(str(tmp_path)) for _ in range(3))
+    first.acquire(), late.acquire()
+    first.release()
+    assert new.acquire() and late.acquire() and new.id != late.id
+    late.release(), new.release()

@@ -1,4 +1,4 @@
-"""Real processes, killed and suspended; another machine is one whose name the file does not share."""
+"""Another machine is a running.json whose OS lock is unknown here; a dead process is an OS lock that was released."""
 
 import contextlib
 import json
@@ -13,66 +13,87 @@ import threading
 import time
 
 import fsspec
+import jax
 import pytest
 from etils import epath
+from fsspec.implementations.memory import MemoryFileSystem
 
 from biggan_jax.checkpoint import checkpoint_steps
-from biggan_jax.runtime import workdir_lock
-from biggan_jax.runtime.workdir_lock import WorkdirLock
+from biggan_jax.runtime import cli, distributed, files, process, workdir_lock
+from biggan_jax.runtime.workdir_lock import FILE, HEARTBEAT_SECONDS, WorkdirLock
 from biggan_jax.types import UserError
 from tests.conftest import ROOT, untrained_run
-from tests.data.test_records import Bucket
-from tests.test_train import TINY, wait_for_metrics
+from tests.runtime import commands
+from tests.runtime.clock import Clock
 
-IN_USE = r"is in use by another run: process (\d+) on \S+, since 20[^;]* UTC; wait until it has ended, or give another folder"
-AT_ONCE = 3
-"""Seconds that waiting for a sign of life would exceed."""
-
-
-@pytest.fixture
-def hold():
-    """Starts tests.runtime.holder; none is left behind."""
-    with contextlib.ExitStack() as started:
-
-        def start(folder, every=workdir_lock.EVERY, wait=True):
-            command = [sys.executable, "-m", "tests.runtime.holder", str(folder), str(every)]
-            pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
-            process = started.enter_context(subprocess.Popen(command, cwd=ROOT, text=True, **pipes))
-            started.callback(process.kill)
-            if wait:
-                assert process.stdout.readline() == "held\n", process.communicate()
-            return process
-
-        yield start
+IN_USE = (
+    r"is in use by another run: process (\d+) on \S+, since 20[^;]* UTC; wait until it has ended, or use another folder"
+)
+TAKEN = "another run has taken .* on far-away, .* ends without writing any more"
+PATIENCE = 35
+"""Seconds without a heartbeat after which a run on another machine is presumed dead."""
 
 
-@pytest.fixture
-def soon(monkeypatch):
-    """A short wait for signs of life."""
-    monkeypatch.setattr(workdir_lock, "EVERY", 1)
-    monkeypatch.setattr(workdir_lock, "VISIBILITY_DELAY", 0.3)
+class Bucket(MemoryFileSystem):
+    """An object store in memory, under gs://."""
+
+    protocol = ("gs", "gcs")
+    store, pseudo_dirs = {}, [""]
+
+    @classmethod
+    def _strip_protocol(cls, path):
+        return super()._strip_protocol(path.replace("gs://", "memory://").replace("gcs://", "memory://"))
 
 
-@pytest.fixture
-def bucket():
+@pytest.fixture(params=["disk", "bucket"])
+def folder(request, tmp_path):
+    """A workdir that does not exist yet, on a disk and in an object store."""
+    if request.param == "disk":
+        yield epath.Path(tmp_path / "run")
+        return
     fsspec.register_implementation("gcs", Bucket, clobber=True)
-    folder = epath.Path("gs://bucket/run")
-    yield folder
+    yield epath.Path(f"gs://{tmp_path.name}/run")
     Bucket.store.clear()
 
 
-def end(process):
-    """Its exit status and what it printed, once its stdin has ended."""
-    stderr = process.communicate(timeout=60)[1]
-    return process.returncode, stderr
+@pytest.fixture
+def clock(monkeypatch):
+    """The clock of all locks, which have no thread."""
+    clock = Clock()
+    monkeypatch.setattr(WorkdirLock, "now", clock.now)
+    monkeypatch.setattr(WorkdirLock, "sleep", clock.sleep)
+    monkeypatch.setattr(WorkdirLock, "_keep_alive", lambda self: None)
+    return clock
+
+
+@pytest.fixture
+def no_os_locks(monkeypatch):
+    """Each lock object is on a machine of its own."""
+    monkeypatch.setattr(files.OSLock, "acquire", lambda self: setattr(self, "id", str(id(self))) or True)
 
 
 def lay(folder, **changes):
-    """The file of a run, as of this process but for the changes."""
-    path = epath.Path(folder) / workdir_lock.FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(json.loads(WorkdirLock(folder)._text()) | {"id": "another"} | changes))
+    """Write the running.json of a run on another machine."""
+    lock = WorkdirLock(folder)
+    lock._os_lock.id = "elsewhere:1:1"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock._write("")
+    path = folder / FILE
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"host": "far-away"} | changes))
     return path
+
+
+def renew(path):
+    """Another machine's heartbeat."""
+    if files.is_remote(path):
+        path.write_text(path.read_text() + " ")
+    else:
+        os.utime(path, ns=(0, os.stat(path).st_mtime_ns + 1))
+
+
+def die(lock):
+    """Release what the kernel releases of a process that dies."""
+    os.close(lock._os_lock._fd)
 
 
 def of(path):
@@ -83,167 +104,216 @@ def contents(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.name != "written"}
 
 
-def test_a_second_run_is_refused_while_the_first_lives_and_changes_nothing(hold, tmp_path):
-    first = hold(tmp_path / "run")
-    before = contents(tmp_path)
-    status, text = end(hold(tmp_path / "run", wait=False))
-    assert status == 2
-    assert re.search(IN_USE, text)[1] == str(first.pid)
-    assert len(text.splitlines()) == 1
-    assert contents(tmp_path) == before
-    assert end(first) == (0, "")
+def test_second_run_is_refused_and_changes_nothing(folder, clock):
+    with WorkdirLock(folder):
+        before = (folder / FILE).read_bytes()
+        with pytest.raises(UserError, match=f"{folder} {IN_USE}") as refused:
+            WorkdirLock(folder).__enter__()
+        assert re.search(IN_USE, str(refused.value))[1] == str(os.getpid())
+        assert [path.name for path in folder.iterdir()] == [FILE] and (folder / FILE).read_bytes() == before
+    with WorkdirLock(folder) as lock:
+        assert lock.owned
 
 
-@pytest.mark.parametrize("buried", [False, True])
-def test_a_killed_runs_folder_is_taken_at_once(hold, tmp_path, buried):
-    first = hold(tmp_path / "run")
-    first.kill()
-    if buried:
-        first.wait()
-    began = time.monotonic()
-    with WorkdirLock(tmp_path / "run"):
-        assert time.monotonic() - began < AT_ONCE
-        assert of(tmp_path / "run" / workdir_lock.FILE)["pid"] == os.getpid()
-
-
-def test_the_file_is_there_while_the_run_lives_and_gone_at_its_end_also_when_it_fails(tmp_path):
-    with pytest.raises(RuntimeError), WorkdirLock(tmp_path):
-        assert of(tmp_path / workdir_lock.FILE)["pid"] == os.getpid()
+def test_lock_is_removed_at_exit_and_on_errors(folder, clock):
+    with pytest.raises(RuntimeError), WorkdirLock(folder) as lock:
+        assert of(folder / FILE)["pid"] == os.getpid()
+        assert lock._os_lock._path.exists()
         raise RuntimeError
-    assert not list(tmp_path.iterdir())
+    assert not list(folder.iterdir())
+    assert not lock._os_lock._path.exists()
 
 
-def test_two_runs_of_one_process_are_two_and_one_that_was_cut_off_is_none(tmp_path):
-    """As in a notebook."""
-    with WorkdirLock(tmp_path), pytest.raises(UserError, match=IN_USE):
+def test_dead_run_on_this_machine_is_replaced_at_once(folder, clock):
+    first = WorkdirLock(folder).__enter__()
+    die(first)
+    started = clock.time
+    with WorkdirLock(folder) as lock:
+        assert clock.time - started <= workdir_lock.VISIBILITY_DELAY * files.is_remote(folder)
+        assert of(folder / FILE)["id"] == lock._id != first._id
+
+
+def test_exiting_process_is_waited_for(tmp_path, clock, monkeypatch):
+    first = WorkdirLock(tmp_path).__enter__()
+    monkeypatch.setattr(process, "state", lambda pid: {str(os.getpid()): "X"}[pid])
+    clock.at(5, lambda: die(first))
+    with WorkdirLock(tmp_path) as lock:
+        assert lock.owned and clock.time < 7
+
+
+def test_suspended_run_on_this_machine_is_called_so(tmp_path, clock, monkeypatch):
+    monkeypatch.setattr(process, "state", lambda pid: "T")
+    with WorkdirLock(tmp_path), pytest.raises(UserError, match=r"UTC, suspended now; wait"):
         WorkdirLock(tmp_path).__enter__()
-    lay(tmp_path)
-    with WorkdirLock(tmp_path):
-        pass
 
 
-def test_another_process_that_has_got_a_dead_ones_number_is_not_taken_for_it(tmp_path):
-    lay(tmp_path, pid=os.getppid(), process_began="1")
-    with WorkdirLock(tmp_path):
-        pass
-
-
-@pytest.mark.parametrize("key", ["host", "boot", "pid_namespace"])
-def test_a_run_on_another_machine_that_shows_life_is_left_alone(hold, tmp_path, soon, key):
-    hold(tmp_path, every=0.5)
-    time.sleep(1.2)  # From now on it but touches the file.
-    path = tmp_path / workdir_lock.FILE
-    path.write_text(json.dumps(of(path) | {key: "another"}))
+@pytest.mark.parametrize("changes", [{}, {"os_lock": None, "boot": "1", "pid_namespace": "2", "every": 10}])
+def test_run_elsewhere_with_a_heartbeat_is_left_alone(folder, clock, changes):
+    """On another machine, or of an older version."""
+    path = lay(folder, **changes)
+    clock.every(HEARTBEAT_SECONDS, lambda: renew(path))
     with pytest.raises(UserError, match=IN_USE):
-        WorkdirLock(tmp_path).__enter__()
+        WorkdirLock(folder).__enter__()
+    assert clock.time < 2 * HEARTBEAT_SECONDS and of(path)["host"] == "far-away"
 
 
-def test_a_run_on_another_machine_that_shows_none_is_dead_after_a_while(tmp_path, soon, caplog):
-    lay(tmp_path, host="far-away", every=1)
-    began = time.monotonic()
-    with caplog.at_level(logging.INFO), WorkdirLock(tmp_path) as held:
-        assert 3 < time.monotonic() - began < 10
-        held.check()
-    (line,) = (record.getMessage() for record in caplog.records)
+def test_run_elsewhere_without_a_heartbeat_is_presumed_dead(folder, clock, caplog):
+    lay(folder)
+    with caplog.at_level(logging.INFO), WorkdirLock(folder) as lock:
+        assert PATIENCE <= clock.time < PATIENCE + 5
+        lock.check()
+        assert of(folder / FILE)["id"] == lock._id
+    (line,) = (record.getMessage() for record in caplog.records if record.name == workdir_lock.__name__)
     assert re.search(
-        r"was last in use by process \d+ on far-away, since .*; watching for 4 s whether that run lives", line
+        r"was last used by process \d+ on far-away, since .*; waiting 35 s for a heartbeat of that run", line
     )
 
 
-@pytest.mark.parametrize("text", ["", "{", "[1]", '{"pid": "x", "every": "y"}', "\udcff"])
-def test_a_file_that_says_nothing_is_watched_like_one_of_another_machine(tmp_path, monkeypatch, text):
-    monkeypatch.setattr(workdir_lock, "EVERY", 0.2)
-    monkeypatch.setattr(workdir_lock, "VISIBILITY_DELAY", 0)
-    (tmp_path / workdir_lock.FILE).write_text(text, errors="surrogateescape")
+def test_copied_running_json_does_not_count_as_this_machines(tmp_path, clock):
+    with WorkdirLock(tmp_path / "run"):
+        shutil.copytree(tmp_path / "run", tmp_path / "copy")
+        with WorkdirLock(tmp_path / "copy"):
+            assert clock.time >= PATIENCE
+
+
+def test_unreadable_file_is_watched_like_one_from_elsewhere(tmp_path, clock):
+    for text in ("", "{", "[1]", '{"pid": "x", "every": "y"}', "\udcff"):
+        (tmp_path / FILE).write_text(text, errors="surrogateescape")
+        started = clock.time
+        with WorkdirLock(tmp_path):
+            assert clock.time - started >= PATIENCE
+            assert of(tmp_path / FILE)["pid"] == os.getpid()
+
+
+def test_cancelled_wait_leaves_the_workdir_alone(folder, clock):
+    path = lay(folder)
+    with WorkdirLock(folder, cancelled=lambda: clock.time > 5) as lock:
+        assert not lock.owned and clock.time < 10
+    assert of(path)["host"] == "far-away"
+    assert not lock._os_lock._path.exists()
+
+
+def winners_of(number, folder):
+    """How many of several locks that start at once are owned. The others must be refused."""
+    verdicts, start, end = [], threading.Barrier(number), threading.Event()
+
+    def enter():
+        start.wait()
+        try:
+            with WorkdirLock(folder):
+                verdicts.append("owned")
+                end.wait()
+        except UserError as error:
+            verdicts.append(str(error))
+
+    threads = [threading.Thread(target=enter) for _ in range(number)]
+    for thread in threads:
+        thread.start()
+    while len(verdicts) < number:
+        time.sleep(0.001)
+    end.set()
+    for thread in threads:
+        thread.join()
+    assert all(re.search(IN_USE, verdict) for verdict in verdicts if verdict != "owned")
+    return verdicts.count("owned")
+
+
+def test_of_many_that_start_at_once_one_wins(folder, clock):
+    assert winners_of(4, folder) == 1
+
+
+def test_of_two_machines_that_start_at_once_one_wins(folder, clock, no_os_locks, monkeypatch):
+    nobody_has_written, both_have_written = threading.Barrier(2), threading.Barrier(2)
+    locks, write = [], WorkdirLock._write
+
+    def write_together(lock, old):
+        if old is None:
+            locks.append(lock)
+            nobody_has_written.wait(30)
+        return write(lock, old)
+
+    def sleep(seconds):
+        if seconds == workdir_lock.VISIBILITY_DELAY:
+            both_have_written.wait(30)
+        else:  # The loser's.
+            while not any(lock.owned for lock in locks):
+                time.sleep(0.001)
+            for lock in locks:
+                lock.owned and lock.heartbeat()
+        clock.sleep(seconds)
+
+    monkeypatch.setattr(WorkdirLock, "_write", write_together)
+    monkeypatch.setattr(WorkdirLock, "sleep", staticmethod(sleep))
+    assert winners_of(2, folder) == 1
+
+
+def test_notebook_that_lost_its_workdir_gets_an_error(folder, clock):
+    with WorkdirLock(folder) as lock:
+        path = lay(folder)
+        lock.heartbeat()
+        with pytest.raises(UserError, match=TAKEN):
+            lock.check()
+    assert of(path)["host"] == "far-away"
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_command_that_lost_its_workdir_ends_in_its_thread(tmp_path, monkeypatch):
+    said, ended = [], threading.Event()
+
+    def end_at_once(*verdict):
+        said.append(verdict)
+        ended.set()
+        raise SystemExit
+
+    monkeypatch.setattr(cli, "is_command", lambda: True)
+    monkeypatch.setattr(cli, "end_at_once", end_at_once)
     with WorkdirLock(tmp_path):
-        assert of(tmp_path / workdir_lock.FILE)["pid"] == os.getpid()
+        lay(tmp_path)
+        assert ended.wait(30)
+    assert re.match(f"error: {TAKEN}", said[0][0]) and said[0][1] == cli.USER_ERROR
 
 
-def test_who_is_tired_of_watching_does_not_get_the_folder(tmp_path, soon):
-    path = lay(tmp_path, host="far-away")
-    with WorkdirLock(tmp_path, tired=lambda: True) as held:
-        assert not held.ours
-    assert of(path)["host"] == "far-away"
+def test_run_that_was_suspended_looks_before_it_writes(tmp_path, clock):
+    with WorkdirLock(tmp_path) as lock:
+        lay(tmp_path)
+        lock.check()
+        clock.sleep(2 * HEARTBEAT_SECONDS + 1)
+        with pytest.raises(UserError, match=TAKEN):
+            lock.check()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("stale", [False, True])
-def test_of_many_that_begin_at_the_same_moment_one_goes_on(hold, tmp_path, stale):
-    folder = tmp_path / "run"
-    if stale:
-        lay(folder, pid=os.getpid(), process_began="1")
-    (tmp_path / "ready").touch()
-    several = [hold(folder, wait=False) for _ in range(4)]
-    time.sleep(4)
-    (tmp_path / "go").touch()
-    while sum(process.poll() is not None for process in several) < 3:
-        time.sleep(0.05)
-    (winner,) = (process for process in several if process.poll() is None)
-    assert all(re.search(IN_USE, end(process)[1])[1] == str(winner.pid) for process in several if process is not winner)
-    assert end(winner) == (0, "")
+def test_deleted_file_is_written_again(folder, clock):
+    with WorkdirLock(folder) as lock:
+        (folder / FILE).unlink()
+        lock.heartbeat()
+        assert of(folder / FILE)["id"] == lock._id
+        lock.check()
 
 
-@pytest.mark.slow
-def test_a_suspended_run_that_another_machine_has_taken_for_dead_writes_no_more(hold, tmp_path, soon):
-    first = hold(tmp_path, every=0.5)
-    time.sleep(1)
-    path = tmp_path / workdir_lock.FILE
-    first.send_signal(signal.SIGSTOP)
-    path.write_text(json.dumps(of(path) | {"host": "far-away"}))
-    with WorkdirLock(tmp_path) as held:
-        written = (tmp_path / "written").read_text()
-        first.send_signal(signal.SIGCONT)
-        status, text = end(first)
-        assert status == 2
-        assert "another run has taken" in text and f"process {os.getpid()} on" in text
-        assert len(text.splitlines()) == 1
-        assert (tmp_path / "written").read_text() == written
-        held.check()
-        assert of(path)["pid"] == os.getpid()
-
-
-@pytest.mark.slow
-def test_a_suspended_run_on_this_machine_is_called_so(hold, tmp_path):
-    first = hold(tmp_path)
-    first.send_signal(signal.SIGSTOP)
-    time.sleep(0.1)
-    with pytest.raises(UserError, match=r"UTC, suspended now; wait"):
-        WorkdirLock(tmp_path).__enter__()
-
-
-def test_a_notebook_that_has_lost_its_folder_gets_an_error(tmp_path, soon):
-    with WorkdirLock(tmp_path) as held:
-        path = lay(tmp_path, host="far-away")
-        time.sleep(2)
-        with pytest.raises(UserError, match="another run has taken .* on far-away, .* ends without writing any more"):
-            held.check()
-    assert of(path)["host"] == "far-away"
-
-
-def test_one_that_was_suspended_looks_before_it_writes_though_its_thread_is_late(tmp_path):
-    with WorkdirLock(tmp_path) as held:
-        lay(tmp_path, host="far-away")
-        held.check()
-        held._looked -= 3 * workdir_lock.EVERY
-        with pytest.raises(UserError, match="another run has taken"):
-            held.check()
-
-
-def test_a_deleted_file_is_laid_anew(tmp_path, soon):
-    with WorkdirLock(tmp_path) as held:
-        (tmp_path / workdir_lock.FILE).unlink()
-        time.sleep(3.5)
-        assert of(tmp_path / workdir_lock.FILE)["id"] == held._id
-        held.check()
-
-
-def test_what_keeps_a_run_from_showing_life_is_told_once_and_is_not_its_end(tmp_path, soon, caplog):
-    with WorkdirLock(tmp_path / "run") as held:
+def test_failing_heartbeats_are_logged_once_and_end_nothing(tmp_path, clock, caplog):
+    with WorkdirLock(tmp_path / "run") as lock:
         shutil.rmtree(tmp_path / "run")
-        time.sleep(3.5)
-        held.check()
+        for _ in range(3):
+            lock.heartbeat()
+        lock.check()
     (line,) = (record.getMessage() for record in caplog.records)
-    assert "running.json cannot be renewed, training goes on: " in line
+    assert "running.json cannot be renewed, training continues: " in line
+
+
+def test_every_attempt_is_broadcast_to_all_hosts(tmp_path, clock, monkeypatch):
+    path, sent = lay(tmp_path), []
+    clock.every(HEARTBEAT_SECONDS, lambda: renew(path))
+    monkeypatch.setattr(distributed, "broadcast_str", lambda text: sent.append(text) or text)
+    with pytest.raises(UserError) as refused:
+        WorkdirLock(tmp_path).__enter__()
+    assert sent == ["wait"] * (len(sent) - 1) + [str(refused.value)] and len(sent) >= HEARTBEAT_SECONDS
+
+    monkeypatch.setattr(jax, "process_index", lambda: 1)
+    verdicts = iter(sent)
+    monkeypatch.setattr(distributed, "broadcast_str", lambda text: next(verdicts))
+    with pytest.raises(UserError, match=IN_USE):
+        WorkdirLock(tmp_path / "never made").__enter__()
+    assert not (tmp_path / "never made").exists() and not list(verdicts)
 
 
 @pytest.fixture
@@ -262,158 +332,174 @@ def fill(disk):
             file.write(bytes(4096))
 
 
-def test_a_run_on_a_full_disk_still_shows_that_it_lives(small_disk, soon, caplog):
-    with WorkdirLock(small_disk) as held:
+def test_run_on_a_full_disk_still_has_a_heartbeat(small_disk, clock, caplog):
+    with WorkdirLock(small_disk) as lock:
         fill(small_disk)
-        before = (small_disk / workdir_lock.FILE).stat().st_mtime_ns
-        time.sleep(2.5)
-        assert (small_disk / workdir_lock.FILE).stat().st_mtime_ns > before
-        held.check()
+        os.utime(small_disk / FILE, ns=(0, 0))
+        lock.heartbeat()
+        assert (small_disk / FILE).stat().st_mtime_ns > 0
+        lock.check()
     assert not caplog.records
-    assert not (small_disk / workdir_lock.FILE).exists()
+    assert not (small_disk / FILE).exists()
 
 
-def test_a_full_disk_is_said_at_the_start_and_leaves_no_empty_file(small_disk):
+def test_full_disk_at_the_start_is_an_error_and_leaves_no_file(small_disk):
     fill(small_disk)
     with pytest.raises(UserError, match="workdir .* cannot be used: .*No space left"):
         WorkdirLock(small_disk).__enter__()
-    assert not (small_disk / workdir_lock.FILE).exists()
+    assert not (small_disk / FILE).exists()
 
 
-def test_in_an_object_store_a_second_run_is_refused_and_nothing_is_left_at_the_end(bucket, soon):
-    with WorkdirLock(bucket), pytest.raises(UserError, match=f"gs://bucket/run {IN_USE}"):
-        WorkdirLock(bucket).__enter__()
-    assert not (bucket / workdir_lock.FILE).exists()
+# Real processes.
 
 
-def test_in_an_object_store_a_dead_run_of_this_machine_is_taken_and_a_silent_one_of_another_after_a_while(bucket, soon):
-    for other, least in (({"process_began": "1"}, 0), ({"host": "far-away", "every": 1}, 3)):
-        path = lay(bucket, **other)
-        began = time.monotonic()
-        with WorkdirLock(bucket):
-            assert of(path)["pid"] == os.getpid()
-            assert time.monotonic() - began > least
+@pytest.fixture
+def hold():
+    """Starts tests.runtime.holder; kills what is left."""
+    with contextlib.ExitStack() as started:
+
+        def start(folder, every=HEARTBEAT_SECONDS, wait=True):
+            command = [sys.executable, "-m", "tests.runtime.holder", str(folder), str(every)]
+            pipes = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
+            process = started.enter_context(subprocess.Popen(command, cwd=ROOT, text=True, **pipes))
+            started.callback(process.kill)
+            if wait:
+                assert process.stdout.readline() == "held\n", process.communicate()
+            return process
+
+        yield start
 
 
-def test_in_an_object_store_a_living_run_of_another_machine_is_left_alone(bucket, soon, monkeypatch):
-    with WorkdirLock(bucket) as held:
-        machine = workdir_lock._machine()
-        monkeypatch.setattr(held, "_text", lambda text=held._text: text().replace(machine["host"], "far-away"))
-        time.sleep(1.5)
-        with pytest.raises(UserError, match="on far-away"):
-            WorkdirLock(bucket).__enter__()
-        held.check()
+@pytest.fixture
+def soon(monkeypatch):
+    monkeypatch.setattr(workdir_lock, "HEARTBEAT_SECONDS", 1)
+    monkeypatch.setattr(workdir_lock, "VISIBILITY_DELAY", 0.3)
 
 
-def test_in_an_object_store_one_that_has_lost_its_folder_leaves_the_others_file(bucket, soon):
-    with WorkdirLock(bucket) as held:
-        path = lay(bucket, host="far-away")
-        time.sleep(2)
-        with pytest.raises(UserError, match="another run has taken"):
-            held.check()
-    assert of(path)["host"] == "far-away"
-
-
-def test_in_an_object_store_of_many_that_begin_at_the_same_moment_one_goes_on(bucket, soon):
-    verdicts, begin, over = [], threading.Barrier(4), threading.Event()
-
-    def enter():
-        begin.wait()
-        try:
-            with WorkdirLock(bucket):
-                verdicts.append("held")
-                over.wait()
-        except UserError as error:
-            verdicts.append(str(error))
-
-    threads = [threading.Thread(target=enter) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    while len(verdicts) < 4:
-        time.sleep(0.05)
-    over.set()
-    for thread in threads:
-        thread.join()
-    assert verdicts.count("held") == 1
-    assert all(re.search(IN_USE, verdict) for verdict in verdicts if verdict != "held")
-
-
-def command(workdir, *overrides, every=workdir_lock.EVERY, **popen):
-    code = f"from biggan_jax import lease, main; workdir_lock.EVERY = {every}; main.run()"
-    arguments = f"--config={TINY}", f"--workdir={workdir}", *overrides
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments], cwd=ROOT, stderr=subprocess.PIPE, text=True, **popen
-    )
-
-
-ENDLESS = "--config.num_steps=100000", "--config.checkpoint_every=5"
+def test_killed_processs_workdir_is_taken_before_it_is_reaped(hold, tmp_path):
+    first = hold(tmp_path / "run")
+    with pytest.raises(UserError, match=IN_USE):
+        WorkdirLock(tmp_path / "run").__enter__()
+    first.kill()
+    began = time.monotonic()
+    with WorkdirLock(tmp_path / "run"):
+        assert time.monotonic() - began < PATIENCE / 2
+        assert of(tmp_path / "run" / FILE)["pid"] == os.getpid()
 
 
 @pytest.mark.slow
-def test_training_holds_its_folder_until_its_end_and_a_killed_runs_goes_on_at_once(tmp_path):
-    first = command(tmp_path, *ENDLESS)
+def test_second_process_is_refused_with_one_line(hold, tmp_path):
+    first = hold(tmp_path / "run")
+    before = contents(tmp_path)
+    status, text = commands.end(hold(tmp_path / "run", wait=False))
+    assert status == 2
+    assert re.search(IN_USE, text)[1] == str(first.pid)
+    assert len(text.splitlines()) == 1
+    assert contents(tmp_path) == before
+    assert commands.end(first) == (0, "")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stale", [False, True])
+def test_of_many_processes_that_start_at_once_one_wins(hold, tmp_path, stale):
+    folder = tmp_path / "run"
+    if stale:
+        die(WorkdirLock(folder).__enter__())
+    (tmp_path / "ready").touch()
+    several = [hold(folder, wait=False) for _ in range(4)]
+    time.sleep(4)
+    (tmp_path / "go").touch()
+    while sum(process.poll() is not None for process in several) < 3:
+        time.sleep(0.05)
+    (winner,) = (process for process in several if process.poll() is None)
+    losers = [process for process in several if process is not winner]
+    assert all(re.search(IN_USE, commands.end(process)[1])[1] == str(winner.pid) for process in losers)
+    assert commands.end(winner) == (0, "")
+
+
+@pytest.mark.slow
+def test_suspended_process_that_lost_its_workdir_writes_no_more(hold, tmp_path, soon, no_os_locks):
+    first = hold(tmp_path, every=0.5)
+    time.sleep(1)
+    first.send_signal(signal.SIGSTOP)
+    with WorkdirLock(tmp_path) as lock:
+        written = (tmp_path / "written").read_text()
+        first.send_signal(signal.SIGCONT)
+        status, text = commands.end(first)
+        assert status == 2
+        assert "another run has taken" in text and f"process {os.getpid()} on" in text
+        assert len(text.splitlines()) == 1
+        assert (tmp_path / "written").read_text() == written
+        lock.check()
+        assert of(tmp_path / FILE)["pid"] == os.getpid()
+
+
+@pytest.mark.slow
+def test_training_holds_the_lock_and_resumes_after_a_kill(tmp_path):
+    endless = commands.ENDLESS, "--config.checkpoint_every=5"
+    first = commands.train(tmp_path, *endless)
     try:
-        wait_for_metrics(tmp_path, first)
-        status, text = end(command(tmp_path, *ENDLESS))
+        commands.wait_for_metrics(tmp_path, first)
+        status, text = commands.end(commands.train(tmp_path, *endless))
         assert status == 2
         assert re.search(IN_USE, text)[1] == str(first.pid), text
-        assert first.poll() is None
-        while not checkpoint_steps(tmp_path):
-            time.sleep(0.1)
+        commands.wait_for_checkpoint(tmp_path, 5, first)
     finally:
         first.kill()
         first.communicate()
     saved = max(checkpoint_steps(tmp_path))
-    for said in (f"going on from step {saved}", "nothing left to do"):
-        status, text = end(command(tmp_path, f"--config.num_steps={saved + 1}"))
+    for words in (f"from step {saved}", "nothing left to do"):
+        status, text = commands.end(commands.train(tmp_path, f"--config.num_steps={saved + 1}"))
         assert status == 0, text
-        assert said in text
-        assert not (tmp_path / workdir_lock.FILE).exists()
+        assert words in text
+        assert not (tmp_path / FILE).exists()
 
 
 @pytest.mark.slow
-def test_a_run_that_is_refused_leaves_the_folder_as_it_was(hold, tmp_path):
+def test_training_that_is_refused_changes_nothing(hold, tmp_path):
     hold(tmp_path / "run")
     before = contents(tmp_path)
-    assert end(command(tmp_path / "run"))[0] == 2
+    assert commands.end(commands.train(tmp_path / "run"))[0] == 2
     assert contents(tmp_path) == before
 
 
 @pytest.mark.slow
-def test_training_that_was_suspended_and_taken_over_ends_without_writing(tmp_path):
-    first = command(tmp_path, *ENDLESS, every=1)
+def test_training_that_lost_its_workdir_ends_without_writing(tmp_path):
+    elsewhere = "import tempfile; tempfile.tempdir = {!r}\n"  # The OS locks of another machine.
+    quick = "from biggan_jax.runtime import workdir_lock; workdir_lock.HEARTBEAT_SECONDS = 1\n"
+    first = commands.train(tmp_path / "run", commands.ENDLESS, "--config.checkpoint_every=5", before=quick)
     try:
-        wait_for_metrics(tmp_path, first)
+        commands.wait_for_metrics(tmp_path / "run", first)
         time.sleep(3)
         first.send_signal(signal.SIGSTOP)
-        path = tmp_path / workdir_lock.FILE
-        path.write_text(json.dumps(of(path) | {"host": "far-away"}))
-        steps = max(checkpoint_steps(tmp_path), default=0)
-        status, text = end(command(tmp_path, f"--config.num_steps={steps + 1}", every=1))
+        steps = max(checkpoint_steps(tmp_path / "run"), default=0)
+        before = quick + elsewhere.format(str(tmp_path))
+        second = commands.train(tmp_path / "run", f"--config.num_steps={steps + 1}", before=before)
+        status, text = commands.end(second)
         assert status == 0, text
-        assert "on far-away, since" in text and "watching for 4 s" in text
-        lay(tmp_path, host="far-away")  # The second, as if it went on.
-        before = contents(tmp_path)
+        assert "waiting 4 s for a heartbeat" in text
+        lay(epath.Path(tmp_path / "run"))  # The second run, as if it continued.
+        files_before = contents(tmp_path / "run")
         first.send_signal(signal.SIGCONT)
-        status, text = end(first)
+        status, text = commands.end(first)
         assert status == 2, text
         assert "another run has taken" in text.splitlines()[-1]
         assert "Traceback" not in text
-        assert contents(tmp_path) == before
+        assert contents(tmp_path / "run") == files_before
     finally:
         first.kill()
 
 
 @pytest.mark.slow
 def test_all_processes_of_a_run_are_refused_alike(hold, tmp_path):
-    from tests.runtime.test_distributed import assert_one_sentence, endings, two_hosts
+    from tests.runtime.test_distributed import assert_one_sentence
 
     run = untrained_run(tmp_path / "run")
-    first = hold(run)
-    began = of(run / workdir_lock.FILE)["started"]
-    host = of(run / workdir_lock.FILE)["host"]
-    sentence = f"process {first.pid} on {host}, since {began}; wait until it has ended, or give another folder"
-    with two_hosts(run) as processes:
-        for status, text in endings(processes):
+    hold(run)
+    holder = of(run / FILE)
+    who = f"process {holder['pid']} on {holder['host']}, since {holder['started']}"
+    sentence = f"error: {run} is in use by another run: {who}; wait until it has ended, or use another folder"
+    with commands.two_hosts(run) as processes:
+        for status, text in commands.endings(processes):
             assert status == 2, text
-            assert_one_sentence(text, f"error: {run} is in use by another run: {sentence}")
+            assert_one_sentence(text, sentence)
