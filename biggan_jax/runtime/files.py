@@ -20,8 +20,8 @@ def atomic_write(path: epath.PathLike, suffix: str = "") -> Iterator[str]:
     """Yield the name of a local file to write, then move it to `path`; upload it if `path` is in an object store.
 
     Args:
-      path: the final file. It is left as it was if an error is raised.
-      suffix: see `unique_suffix`; needed if several processes may write the same file at once.
+        path: the final file. It is left as it was if an error is raised.
+        suffix: see `unique_suffix`; needed if several processes may write the same file at once.
     """
     path = epath.Path(path)
     if is_remote(path):
@@ -68,7 +68,7 @@ def read_npz(path: epath.PathLike) -> dict[str, np.ndarray]:
     """Read all arrays of an .npz file.
 
     Raises:
-      UserError: the file is not an .npz, is corrupted, or holds objects that need pickle, which can run code.
+        UserError: the file is not an .npz, is corrupted, or holds objects that need pickle, which can run code.
     """
     try:
         with epath.Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
@@ -92,7 +92,7 @@ class OSLock:
     """A lock between processes of one user on one machine. The kernel releases it when the process dies.
 
     Attributes:
-      id: after `acquire`, equal in two processes only if they use the same lock file on the same machine.
+        id: after `acquire`, equal in two processes only if they use the same lock file on the same machine.
     """
 
     def __init__(self, name: str):

@@ -34,11 +34,11 @@ class Interrupt:
     managers send, changes nothing.
 
     Args:
-      last_saved: returns the last saved step, None if there is none, for the message of a second Ctrl-C.
+        last_saved: returns the last saved step, None if there is none, for the message of a second Ctrl-C.
 
     Attributes:
-      requested: whether this host wants to stop.
-      now: the clock.
+        requested: whether this host wants to stop.
+        now: the clock.
     """
 
     AGREE_EVERY, AGREE_WITHIN = 10, 3.0
@@ -89,8 +89,8 @@ class Interrupt:
         Call once before the first step, and once after each step.
 
         Args:
-          so_far: the arrays dispatched so far. Hosts await them before they exchange answers: on CPU, computations run
-            concurrently, and two collectives would wait for each other.
+            so_far: the arrays dispatched so far. Hosts await them before they exchange answers: on CPU, computations run
+              concurrently, and two collectives would wait for each other.
         """
         self._training = True
         if jax.process_count() == 1:

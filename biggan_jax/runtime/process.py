@@ -24,10 +24,10 @@ def run_child(withhold: Callable[[str], bool]) -> tuple[int, str]:
     """Run this command again as a child, and forward SIGINT and SIGTERM to it.
 
     Args:
-      withhold: asked for each line the child writes to stderr; True keeps the line from this process's stderr.
+        withhold: asked for each line the child writes to stderr; True keeps the line from this process's stderr.
 
     Returns:
-      The exit status, negative if a signal ended the child, and the withheld lines.
+        The exit status, negative if a signal ended the child, and the withheld lines.
     """
     child = subprocess.Popen(
         [sys.executable, *sys.orig_argv[1:]],

@@ -26,10 +26,10 @@ class Job:
         """Make the workdir and lock it until the job ends. Call once, after everything that can be wrong with a config was checked.
 
         Returns:
-          `owned`: False if a signal or a preemption notice ended the wait for another run.
+            `owned`: False if a signal or a preemption notice ended the wait for another run.
 
         Raises:
-          UserError: another run uses the workdir, or the workdir cannot be used.
+            UserError: another run uses the workdir, or the workdir cannot be used.
         """
         self.owned = self._cleanup.enter_context(self._lock).owned
         return self.owned
@@ -51,7 +51,7 @@ class Job:
         Call once before the first step and once after each step.
 
         Args:
-          so_far: the arrays dispatched so far. They are awaited before hosts communicate.
+            so_far: the arrays dispatched so far. They are awaited before hosts communicate.
         """
         return self._interrupt.should_stop(so_far)
 
@@ -77,9 +77,9 @@ def supervised(
                 ...  # Save.
 
     Args:
-      workdir: folder of the run, local or gs://.
-      last_saved: returns the last step saved in `workdir`, None if there is none; a message on Ctrl-C names it.
-      explain_errors: a context manager around the job that turns errors into UserErrors.
+        workdir: folder of the run, local or gs://.
+        last_saved: returns the last step saved in `workdir`, None if there is none; a message on Ctrl-C names it.
+        explain_errors: a context manager around the job that turns errors into UserErrors.
     """
     if jax.process_index():
         logging.getLogger("biggan_jax").setLevel(logging.WARNING)  # Process 0 logs for all.

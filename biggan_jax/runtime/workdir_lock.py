@@ -48,15 +48,15 @@ class WorkdirLock:
     a disk, the one that creates the file; in an object store, the last to write it.
 
     Args:
-      workdir: the folder. It is created if it is missing.
-      cancelled: asked during the wait for a heartbeat; True ends the wait.
+        workdir: the folder. It is created if it is missing.
+        cancelled: asked during the wait for a heartbeat; True ends the wait.
 
     Attributes:
-      owned: False if `cancelled` ended the wait.
-      now, sleep: the clock.
+        owned: False if `cancelled` ended the wait.
+        now, sleep: the clock.
 
     Raises:
-      UserError: another run uses the workdir, or the workdir cannot be used.
+        UserError: another run uses the workdir, or the workdir cannot be used.
     """
 
     now, sleep = staticmethod(_boot_time), staticmethod(time.sleep)

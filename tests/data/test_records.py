@@ -175,7 +175,7 @@ np.savez(out, image=[b["image"] for b in seen], label=[b["label"] for b in seen]
 
 def test_two_real_processes_see_each_picture_once_an_epoch(made, tmp_path):
     """Nine rounds of eight are one epoch of 72. Each process notes what it saw; between them it is everything, once."""
-    from tests.runtime.test_distributed import free_port
+    from tests.runtime.commands import free_port
 
     def run_two(start, stop, name):
         port = free_port()

@@ -15,7 +15,7 @@ from biggan_jax.sampling import sampler
 from biggan_jax.state import init_state
 from tests.cli import refused, run
 from tests.conftest import tiny_config, untrained_run
-from tests.runtime.test_distributed import environment, free_port
+from tests.runtime.commands import four_devices, free_port
 
 OPTIONS = "--network=classifier", "--num=40", "--passes=2", "--reference=test", "--reference_count=60", "--batch_size=2"
 
@@ -114,7 +114,7 @@ def test_two_hosts_judge_as_one_and_the_first_alone_writes(copy, tmp_path):
     options = f"--checkpoint={copy}", *without("passes"), "--statistics=running", f"--out={tmp_path}"
     cluster = "--multihost", f"--coordinator=localhost:{free_port()}", "--num_processes=2"
     command = [sys.executable, "-m", "biggan_jax.evaluate", *options, *cluster]
-    both = [subprocess.Popen([*command, f"--process_id={i}"], env=environment()) for i in range(2)]
+    both = [subprocess.Popen([*command, f"--process_id={i}"], env=four_devices()) for i in range(2)]
     assert [process.wait(300) for process in both] == [0, 0]
     (together,) = records(tmp_path)
     assert run("evaluate", *options[:-1], f"--out={tmp_path / 'one'}").returncode == 0
