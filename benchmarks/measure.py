@@ -77,7 +77,7 @@ def peak_memory(compiled: jax.stages.Compiled, device: jax.Device) -> tuple[int 
     stats = device.memory_stats() or {}
     if "peak_bytes_in_use" in stats:
         return stats["peak_bytes_in_use"], "the device's own statistics, since the process began"
-    held = program.held_bytes(compiled)
+    held = program.memory_bytes(compiled)
     if held is None:
         return None, "unknown: neither the device nor the compiler says it"
     return held, "the compiler's plan: arguments, outputs, temporaries, less what is aliased"

@@ -1,1 +1,1 @@
-"""Owns the plan of a run, made before any machine is rented: what the true compiler says of the true step."""
+"""Plan a training run before renting machines: compile the real step with the real TPU compiler."""

@@ -1,4 +1,4 @@
-"""Owns what a TPU can hold and do: memory, operations a cycle, clock. Must not know programs."""
+"""Memory, operations per cycle and clock rate of TPU chips."""
 
 from typing import NamedTuple
 
@@ -8,9 +8,9 @@ GIB = 2**30
 
 
 class Chip(NamedTuple):
-    """Of one device as jax counts them: a chip's core on TPU v2, v3 and 7x, the whole chip on the others.
+    """One device as JAX counts them: one core of a chip on TPU v2, v3 and 7x, the whole chip on the others.
 
-    memory: HBM in bytes. flops_per_cycle: bfloat16 multiply-adds of its matrix units, counted as two. clock: in Hz.
+    memory: HBM in bytes. flops_per_cycle: of the matrix units in bfloat16, a multiply-add counted as two. clock: in Hz.
     """
 
     memory: int
@@ -33,12 +33,12 @@ CHIPS = {
     "TPU7x": Chip(96 * GIB, 2**19, 2.20e9),
 }
 CHIPS |= {"TPU v5e": CHIPS["TPU v5 lite"], "TPU v5p": CHIPS["TPU v5"], "TPU v6e": CHIPS["TPU v6 lite"]}
-"""By jax's device_kind. Memory and peak are Google Cloud's published ones of each version (46, 123, 275, 197, 459, 918 and
-2,307 bfloat16 TFLOP/s a chip); clocks of v2 to v4 are those of Jouppi et al. 2020 and 2023, the others peak by operations."""
+"""{device_kind of JAX: chip}. Memory and peak are the figures that Google Cloud publishes (46, 123, 275, 197, 459, 918 and 2,307
+bfloat16 TFLOP/s per chip). Clocks of v2 to v4: Jouppi et al. 2020 and 2023; of the others: peak over operations per cycle."""
 
 
 def chip_of(device) -> Chip:
-    """The chip of a jax device. Raises UserError if there are no figures for it."""
+    """Return the chip of a JAX device. Raises UserError for one without figures."""
     if device.device_kind in CHIPS:
         return CHIPS[device.device_kind]
-    raise UserError(f"there are no figures for {device.device_kind}; known are {', '.join(CHIPS)}")
+    raise UserError(f"no figures are known for {device.device_kind}; known are {', '.join(CHIPS)}")

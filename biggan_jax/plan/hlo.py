@@ -1,6 +1,6 @@
-"""Owns what an optimised TPU program says of itself: cycles by module, and what devices tell each other. Must not know models.
+"""Read cycles by module and collectives from the text of an optimized TPU program.
 
-The text form of HLO is read line by line: `%name = type opcode(operands), attributes`, in computations that end with `}`.
+Parses HLO text line by line: `%name = type opcode(operands), attributes`, in computations that end with `}`.
 """
 
 import dataclasses
@@ -28,9 +28,10 @@ _CONSTANT = re.compile(r"\bconstant\((\d+)\)")
 
 @dataclasses.dataclass(frozen=True)
 class Instruction:
-    """One line of a scheduled program. `type` is its result's, as text; `value` that of a constant, `condition` a loop's.
+    """One line of a scheduled program.
 
-    cycles are the compiler's estimate, 0 where it makes none, as of kernels; `operands` are the shapes of what a kernel reads.
+    type: the type of the result, as text. cycles: the compiler's estimate, 0 without one, as for kernels. operands: the
+    shapes that a kernel reads. condition: a loop's. value: a constant's.
     """
 
     name: str
@@ -46,7 +47,7 @@ class Instruction:
 
 
 def parse(text: str) -> tuple[dict[str, list[Instruction]], str]:
-    """({computation: its instructions}, the entry's name) of an HLO module's text."""
+    """Return ({computation: instructions}, the name of the entry computation) of an HLO module."""
     computations: dict[str, list[Instruction]] = {}
     entry, current = "", None
     for line in text.splitlines():
@@ -81,9 +82,9 @@ def _instruction(name: str, rest: str) -> Instruction:
 
 
 def executed(text: str, *, inside_fusions: bool = False) -> Iterator[tuple[Instruction, int]]:
-    """Each instruction that the scheduler runs, with how often: the entry's, and loops' bodies times their trips.
+    """Yield (instruction, number of executions): the entry computation's, and those of loop bodies times their trip counts.
 
-    What stands inside a fusion is part of it, and told apart only if asked for.
+    inside_fusions: also yield the instructions inside fusions, whose cycles are part of the fusion's.
     """
     computations, entry = parse(text)
     opened = ("while", "call", "conditional", *(("fusion", "async-start") if inside_fusions else ()))
@@ -100,22 +101,22 @@ def executed(text: str, *, inside_fusions: bool = False) -> Iterator[tuple[Instr
 
 
 def _trips(condition: list[Instruction]) -> int:
-    """How often a loop runs that counts from 0 to a constant, as `fori_loop`, `scan` and `map` do."""
+    """Return the trip count of a loop from 0 to a constant, as made by `fori_loop`, `scan` and `map`."""
     bounds = [instruction.value for instruction in condition if instruction.value is not None]
     if len(bounds) != 1:
-        raise ValueError(f"a loop whose length cannot be read: its condition has the constants {bounds}")
+        raise ValueError(f"the trip count of a loop cannot be read: its condition has the constants {bounds}")
     return bounds[0]
 
 
 def collectives(text: str) -> dict[str, dict[str, int]]:
-    """{kind: {count, bytes}} of what devices exchange in one run of the program; bytes are of the results, a device."""
+    """Return {kind: {count, bytes}} of one execution's collectives; bytes are those of the results, per device."""
     found: dict[str, Counter] = defaultdict(Counter)
     seen = set()
     for instruction, times in executed(text, inside_fusions=True):
         kind = instruction.opcode.removesuffix("-start")
         if kind not in COLLECTIVES or instruction.channel in seen:
             continue
-        # One that runs beside other work is written once for each of its pieces, all of one channel.
+        # An asynchronous collective appears once per piece; all pieces have one channel.
         seen |= {instruction.channel} - {None}
         found[kind].update(count=times, bytes=times * _result_bytes(instruction))
     return {kind: dict(counts) for kind, counts in sorted(found.items())}
@@ -124,14 +125,14 @@ def collectives(text: str) -> dict[str, dict[str, int]]:
 def _result_bytes(instruction: Instruction) -> int:
     arrays = _ARRAY.findall(instruction.type)
     if instruction.opcode.endswith("-start") and instruction.opcode != "all-reduce-start":
-        # It returns its operands, as many results, and flags.
+        # It returns its operands, as many results, and context flags.
         arrays = [array for array in arrays if array != ("u32", "")]
         arrays = arrays[len(arrays) // 2 :]
     return sum(array_bytes(*array) for array in arrays)
 
 
 def array_bytes(kind: str, shape: str) -> int:
-    """Bytes of an array, such as bf16 and 8,128."""
+    """Return the bytes of an array, given as in ("bf16", "8,128")."""
     return BYTES.get(kind, 0) * math.prod(_sizes(shape))
 
 
@@ -142,7 +143,7 @@ def _sizes(shape: str) -> tuple[int, ...]:
 def breakdown(
     text: str, module_of: Callable[[str], str], kernel_cycles: Callable[[Instruction], int]
 ) -> dict[str, int]:
-    """Cycles of one run by `module_of(op_name)`, the largest first: the compiler's estimates, and `kernel_cycles` of kernels."""
+    """Return {module_of(op_name): cycles} of one execution, largest first: estimates of the compiler, `kernel_cycles` for kernels."""
     sums: Counter = Counter()
     for instruction, times in executed(text):
         own = kernel_cycles(instruction) if instruction.operands else instruction.cycles

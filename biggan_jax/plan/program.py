@@ -1,6 +1,6 @@
-"""Owns the training step as a compiled program for devices that need not be there. Must not know what is read off it.
+"""Compile the training step for devices that need not be attached.
 
-Compiling takes minutes, so what the compiler said is kept, by the content of what it was given.
+Compiling takes minutes, so results are cached by a hash of the compiler's input.
 """
 
 import contextlib
@@ -32,24 +32,24 @@ from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
 
-GIVEN_UP = (
+OUT_OF_MEMORY = (
     re.compile(r"Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm"),
     re.compile(
         r"total memory required for HLO temporaries \(([\d.]+)([KMGT]?)\) exceeds available HBM \(([\d.]+)([KMGT]?)\)"
     ),
 )
-"""How the TPU compiler says that a program is too large: needed and available, each a number and its unit."""
+"""The TPU compiler's messages for a program that is too large: needed and available memory, each a number and its unit."""
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
 @dataclasses.dataclass(frozen=True)
 class Program:
-    """What the compiler said of the step, for one device.
+    """A compiled step; figures are per device.
 
-    content: a hash of all that the compiler was given. memory: bytes of arguments, temporaries and outputs, what is aliased
-    counted once. limit: bytes that the compiler itself would not exceed, where it gave up for that reason; then text is
-    empty. flops: as compiled, a loop's body counted once.
+    content: a hash of the compiler's input. memory: bytes of arguments, temporaries and outputs, aliased ones counted once.
+    limit: the memory the compiler found available, if the program exceeds it; text is then empty. flops: as compiled, with
+    a loop's body counted once.
     """
 
     content: str | None
@@ -64,7 +64,7 @@ NOT_COMPILED = Program(content=None, text="", memory=None, limit=None, flops=Non
 
 
 def batch_shapes(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh | None = None):
-    """A round's batch as shapes, laid out on the mesh."""
+    """Return the shapes of a step's batch, sharded over the mesh."""
     layout = None if mesh is None else sharding.batch_sharding(mesh, leading=1)
     leading, size = (config.d_steps, config.batch_size), config.model.resolution
     return {
@@ -74,38 +74,40 @@ def batch_shapes(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh | No
 
 
 def lower(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> jax.stages.Lowered:
-    """The true step, as `train` would run it on the mesh."""
-    with _nameless_files():
+    """Lower the step exactly as `train` runs it on the mesh."""
+    with _without_source_locations():
         return compile_step(build_gan(config, mesh)).lower(state_shapes(config, mesh), batch_shapes(config, mesh))
 
 
 def state_shapes(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh):
-    """The state as shapes, laid out on the mesh."""
+    """Return the shapes of the state, sharded over the mesh."""
     gan = build_gan(config, mesh)
     return sharding.with_sharding(jax.eval_shape(functools.partial(init_state, gan), 0), state_layout(gan))
 
 
 def state_bytes(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> int:
-    """What one device holds of the state all the time."""
+    """Return the bytes of the state on one device."""
     shapes = jax.tree.leaves(state_shapes(config, mesh))
     return sum(math.prod(s.sharding.shard_shape(s.shape)) * s.dtype.itemsize for s in shapes)
 
 
 def useful_flops(config: ml_collections.ConfigDict) -> float:
-    """Operations of a round over all devices: those of the same step written for one, in one part, nothing computed twice.
+    """Return the FLOPs of a step over all devices: of the same step for one device, without chunks and recomputation.
 
-    As this code does the work, that is: convolutions in one with their resampling count as such, and attention's gradient
-    with the scores that it makes anew.
+    They are this code's FLOPs: a convolution folded into its resampling counts as one, and attention's gradient includes
+    the scores that it recomputes.
     """
     config = ml_collections.ConfigDict(config.to_dict())
     config.remat, config.d_chunks = "none", 1
-    if config.spectral_advance == "update":  # Else each microbatch has power steps of its own.
+    if config.spectral_advance == "update":  # Otherwise each microbatch runs its own power iterations.
         config.microbatches = 1
     gan = build_gan(config)
     try:
         cpu = jax.local_devices(backend="cpu")[0]
     except RuntimeError as error:
-        raise UserError("work is counted on the CPU, which JAX_PLATFORMS leaves out; let it end in ,cpu") from error
+        raise UserError(
+            "useful FLOPs need the CPU backend, which JAX_PLATFORMS leaves out; append ,cpu to it"
+        ) from error
     with jax.default_device(cpu):
         state = jax.eval_shape(functools.partial(init_state, gan), 0)
         lowered = jax.jit(functools.partial(train_step, gan)).lower(state, batch_shapes(config))
@@ -113,16 +115,18 @@ def useful_flops(config: ml_collections.ConfigDict) -> float:
 
 
 def compile(lowered: jax.stages.Lowered, target: str, folder: pathlib.Path | None = None) -> Program:
-    """The program for `target`, a name of the devices; from `folder` where the same was compiled before."""
+    """Compile for `target`, a name of the devices, or read the cached result from `folder`."""
     folder = folder or cache_folder()
     content = content_of(lowered, target)
     path = folder / f"{content}.json.gz"
     if path.exists():
-        with contextlib.suppress(OSError, EOFError, ValueError, TypeError, zlib.error):  # If it is damaged: anew.
+        with contextlib.suppress(
+            OSError, EOFError, ValueError, TypeError, zlib.error
+        ):  # A damaged entry is compiled again.
             program = Program(**json.loads(gzip.decompress(path.read_bytes())))
-            logger.info("compiled before: %s", path)
+            logger.info("read from the cache: %s", path)
             return program
-    with _alive(f"compiling for {target}: minutes, on a few cores"):
+    with _progress(f"compiling for {target}: takes minutes on a few cores"):
         program = _compile(lowered, content)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -130,12 +134,12 @@ def compile(lowered: jax.stages.Lowered, target: str, folder: pathlib.Path | Non
         written.write_bytes(gzip.compress(json.dumps(dataclasses.asdict(program)).encode()))
         written.replace(path)
     except OSError as error:
-        logger.warning("the compiled program is not kept for another time: %s", error)
+        logger.warning("the compiled program cannot be cached: %s", error)
     return program
 
 
-def held_bytes(compiled: jax.stages.Compiled) -> int | None:
-    """Memory that one device needs: arguments, temporaries and outputs, what is aliased once; None where nothing says it."""
+def memory_bytes(compiled: jax.stages.Compiled) -> int | None:
+    """Return the bytes that one device needs: arguments, temporaries and outputs, aliased ones once; None if unknown."""
     memory = compiled.memory_analysis()
     if memory is None:
         return None
@@ -144,12 +148,12 @@ def held_bytes(compiled: jax.stages.Compiled) -> int | None:
 
 
 def cache_folder() -> pathlib.Path:
-    """Where compiled plans are kept: $XDG_CACHE_HOME/biggan_jax/plans."""
+    """Return the folder of the cache: $XDG_CACHE_HOME/biggan_jax/plans."""
     return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "biggan_jax" / "plans"
 
 
 def versions() -> dict[str, str]:
-    """Of what decides the result."""
+    """Return the versions of the packages that decide the result."""
     found = {}
     for package in ("jax", "jaxlib", "libtpu"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
@@ -162,8 +166,7 @@ def _compile(lowered: jax.stages.Lowered, content: str) -> Program:
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
-        # The compiler refuses what its chip cannot hold, and says by how much.
-        match = next(filter(None, (pattern.search(str(error)) for pattern in GIVEN_UP)), None)
+        match = next(filter(None, (pattern.search(str(error)) for pattern in OUT_OF_MEMORY)), None)
         if not match:
             raise
         used, limit = (round(float(match[i]) * UNITS[match[i + 1]]) for i in (1, 3))
@@ -172,7 +175,7 @@ def _compile(lowered: jax.stages.Lowered, content: str) -> Program:
     return Program(
         content=content,
         text=compiled.as_text() or "",
-        memory=held_bytes(compiled),
+        memory=memory_bytes(compiled),
         limit=None,
         flops=cost.get("flops"),
         seconds=time.monotonic() - start,
@@ -180,8 +183,8 @@ def _compile(lowered: jax.stages.Lowered, content: str) -> Program:
 
 
 def content_of(lowered: jax.stages.Lowered, target: str) -> str:
-    """A hash of all that decides what the compiler says: the program, its target, versions and options."""
-    # Names of operations, too, since the breakdown is by them; but not the files and lines that stand beside them.
+    """Return a hash of the compiler's input: the program, its target, versions and options."""
+    # Names of operations count, since the breakdown uses them; the files and lines beside them do not.
     names = sorted(set(re.findall(r'loc\("(jit\([^"]*)"', lowered.as_text(debug_info=True))))
     options = [os.environ.get(name, "") for name in ("LIBTPU_INIT_ARGS", "XLA_FLAGS")]
     given = [lowered.as_text(), *names, target, json.dumps(versions()), *options, *Program.__annotations__]
@@ -189,8 +192,8 @@ def content_of(lowered: jax.stages.Lowered, target: str) -> str:
 
 
 @contextlib.contextmanager
-def _nameless_files():
-    """Keeps files and lines, which kernels carry inside them, out of a program: it is the same wherever this code lies."""
+def _without_source_locations():
+    """Keep files and lines, which kernels embed, out of a program, so that its hash does not depend on where the code is."""
     limit = jax.config.jax_traceback_in_locations_limit
     jax.config.update("jax_traceback_in_locations_limit", 0)
     try:
@@ -200,16 +203,16 @@ def _nameless_files():
 
 
 @contextlib.contextmanager
-def _alive(what: str, every: float = 20.0):
-    """Says `what`, and that it goes on, until it is done."""
+def _progress(what: str, every: float = 20.0):
+    """Log `what`, then the elapsed time every so many seconds, until the block ends."""
     start, done = time.monotonic(), threading.Event()
 
-    def tell():
+    def report():
         while not done.wait(every):
-            logger.info("still at it, %d s", time.monotonic() - start)
+            logger.info("still compiling, %d s", time.monotonic() - start)
 
     logger.info(what)
-    thread = threading.Thread(target=tell, daemon=True)
+    thread = threading.Thread(target=report, daemon=True)
     thread.start()
     try:
         yield

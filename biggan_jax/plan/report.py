@@ -1,4 +1,4 @@
-"""Owns what is told of a plan: figures, what would make it fit, and both as text. Must not know how programs are compiled."""
+"""A plan's figures, as data and as text, and the changes that may make it fit."""
 
 import re
 
@@ -14,10 +14,10 @@ from biggan_jax.types import UserError
 
 GB = 1e9
 KERNEL_SHARE = 0.8
-"""Of the peak, at which attention's kernels keep the matrix units busy: by the compiler's final schedules for v5e 0.93 forward
-(1,110 bundles for 256 queries and 1,024 keys) and 0.83 for the gradient (about 3,100)."""
-FEW = 16
-"""Images below which a pass of D wastes a TPU's rows."""
+"""Utilization of the matrix units in attention's kernels. The compiler's final schedules for v5e give 0.93 forward (1,110 bundles
+for 256 queries and 1,024 keys) and 0.83 for the gradient (about 3,100)."""
+MIN_IMAGES = 16
+"""With fewer images, a pass of D leaves rows of a TPU's matrix units idle."""
 _FUNCTION = re.compile(r"jit\([^()]*\)")
 _NOT_MODULES = ("", "jvp", "transpose", "checkpoint", "rematted_computation")
 _SCOPES = ("spectral_norm", "optimizer", "penalty", "average")
@@ -26,7 +26,7 @@ _SCOPES = ("spectral_norm", "optimizer", "penalty", "average")
 def figures(
     config: ml_collections.ConfigDict, devices: list[jax.Device], target: str, state_bytes: int, compiled: Program
 ) -> dict:
-    """The plan as plain data. Memory in bytes, time in seconds; null where a device has no figures, or nothing was compiled."""
+    """Return the plan as plain data: memory in bytes, time in seconds, None where unknown or not compiled."""
     chip = chip_of(devices[0]) if devices[0].platform == "tpu" else None
     work = program.useful_flops(config) / len(devices)
     cycles = seconds = mfu = None
@@ -45,7 +45,7 @@ def figures(
         "hbm_bytes_per_device": compiled.memory,
         "hbm_capacity_bytes": chip.memory if chip else None,
         "useful_flops_per_device": work,
-        # A loop's body is counted once, which says nothing of the whole.
+        # A loop's body is counted once, so the count is wrong if the step has loops.
         "compiled_flops_per_device": None if chip and config.microbatches * config.d_chunks > 1 else compiled.flops,
         "estimated_cycles_per_device": cycles,
         "estimated_mfu": mfu,
@@ -63,7 +63,7 @@ def figures(
 
 
 def fits(compiled: Program, chip: Chip | None, state_bytes: int = 0) -> bool | None:
-    """Whether the step fits the chip's memory; None where nobody knows how much there is, or how much it takes."""
+    """Return whether the step fits the chip's memory; None if the memory of either is unknown."""
     if compiled.limit is not None:
         return False
     if chip and max(compiled.memory or 0, state_bytes) > chip.memory:
@@ -82,7 +82,7 @@ def parameters(config: ml_collections.ConfigDict) -> dict[str, int]:
 
 
 def module_of(op_name: str) -> str:
-    """'G block_4 backward' for an operation of that module's gradient; else what of the step it belongs to, or its own last name."""
+    """Return the module and direction of an operation, such as "G block_4 backward", or else its part of the step."""
     direction = "backward" if "transpose(" in op_name else "forward"
     parts = [part for part in re.split(r"[/()]+", _FUNCTION.sub("", op_name)) if part not in _NOT_MODULES]
     networks = [i for i, part in enumerate(parts) if part in ("Generator", "Discriminator")]
@@ -96,9 +96,9 @@ def module_of(op_name: str) -> str:
 
 
 def kernel_cycles(kernel: hlo.Instruction, chip: Chip) -> int:
-    """Cycles of attention's kernels, of which the compiler makes no estimate: what they multiply, at KERNEL_SHARE of the peak.
+    """Return the cycles of a kernel of attention: its FLOPs at KERNEL_SHARE of the peak, since the compiler has no estimate.
 
-    The compiler has kernels of its own, too, for which its word is taken.
+    For the compiler's own kernels, return its estimate.
     """
     name = kernel.op_name.removesuffix("/pallas_call").rpartition("/")[2]
     if not name.startswith("attend"):
@@ -107,12 +107,11 @@ def kernel_cycles(kernel: hlo.Instruction, chip: Chip) -> int:
 
 
 def changes(config: ml_collections.ConfigDict, devices: int) -> list[dict]:
-    """What may make a step fit: overrides of the config, each to be tried, from the cheapest on; those that change what is
-    computed, microbatches, last."""
+    """Return the overrides that may make a step fit, cheapest first; microbatches, which change the results, last."""
     images = config.batch_size // devices // config.microbatches // config.d_chunks  # Of each kind, in one pass of D.
     halvings = [2**i for i in range(1, images.bit_length()) if images % 2**i == 0]
     chunks = [{"d_chunks": config.d_chunks * n} for n in halvings]
-    quick = sum(2 * images // n >= FEW for n in halvings)
+    quick = sum(2 * images // n >= MIN_IMAGES for n in halvings)
     remats = [{"remat": remat} for remat in {"none": ("blocks", "full"), "blocks": ("full",), "full": ()}[config.remat]]
     parts = [{"microbatches": config.microbatches * n} for n in halvings]
     tries = [] if config.mesh.shard_update else [{"mesh.shard_update": True}]
@@ -131,9 +130,9 @@ def as_flags(overrides: dict) -> str:
 
 
 def brief(plan: dict) -> str:
-    """What to know before anything is rented, in one line."""
+    """Return the plan in one line: chips, time, whether it fits."""
     chips, hours, steps = plan["chips"], plan["estimated_hours"], f"{plan['num_steps']:,} steps"
-    used = f"{_chips(chips)} for {steps}, for how long nobody can know"
+    used = f"{_chips(chips)} for {steps}, for an unknown time"
     if hours:
         count, unit, name = hours, "h", "hours"
         if hours < 1:
@@ -143,9 +142,9 @@ def brief(plan: dict) -> str:
     return f"{plan['target']}: {used}; {_memory(plan)}"
 
 
-def unplanned(config: ml_collections.ConfigDict, slice_: Slice, why: UserError) -> str:
-    """The same, as far as it is known where there is no plan."""
-    used = f"{_chips(slice_.chips)} for {config.num_steps:,} steps, for how long is not known, nor whether they fit"
+def brief_without_compiler(config: ml_collections.ConfigDict, slice_: Slice, why: UserError) -> str:
+    """Return what `brief` says as far as it is known without a compiler; `why` says what to install."""
+    used = f"{_chips(slice_.chips)} for {config.num_steps:,} steps, for an unknown time; whether it fits is unknown"
     return f"{slice_.topology}: {used}: {why}"
 
 
@@ -158,24 +157,25 @@ def _rounded(x: float) -> str:
 
 
 def text(plan: dict, rows: int = 24) -> str:
-    """The plan for people."""
+    """Return the plan as text, with the largest `rows` of the breakdown."""
     per_device = plan["batch_size"] / plan["devices"]
     lines = [
-        f"{plan['target']}: {plan['chips']} chip(s), {plan['devices']} device(s); batch {plan['batch_size']}, {per_device:g} a device",
+        f"{plan['target']}: {plan['chips']} chip(s), {plan['devices']} device(s);"
+        f" batch {plan['batch_size']}, {per_device:g} per device",
         f"G {plan['generator_parameters']:,} parameters, D {plan['discriminator_parameters']:,}",
         _memory(plan),
     ]
     useful, compiled = plan["useful_flops_per_device"], plan["compiled_flops_per_device"]
     ratio = f", compiled {compiled / 1e12:.3f} ({compiled / useful:.3f}x)" if compiled else ""
-    lines.append(f"work: {useful / 1e12:.3f} TFLOP a device and step useful{ratio}")
+    lines.append(f"work: {useful / 1e12:.3f} useful TFLOP per device and step{ratio}")
     if plan["estimated_cycles_per_device"]:
         lines.append(
-            f"time: {plan['estimated_cycles_per_device'] / 1e6:.1f} million cycles = {plan['estimated_step_seconds']:.4f} s a step"
+            f"time: {plan['estimated_cycles_per_device'] / 1e6:.1f} million cycles = {plan['estimated_step_seconds']:.4f} s per step"
             f" by the compiler's estimate, MFU {100 * plan['estimated_mfu']:.1f} %;"
-            f" {plan['num_steps']:,} steps: {plan['estimated_hours']:.1f} h. Waiting for other devices is not in it"
+            f" {plan['num_steps']:,} steps: {plan['estimated_hours']:.1f} h. Communication stalls are not included"
         )
     for kind, found in plan["collectives"].items():
-        lines.append(f"{kind}: {found['count']} a step, {found['bytes'] / GB:.3f} GB")
+        lines.append(f"{kind}: {found['count']} per step, {found['bytes'] / GB:.3f} GB")
     total = sum(plan["breakdown"].values())
     for name, own in list(plan["breakdown"].items())[:rows]:
         lines.append(f"  {own / 1e6:8.2f} Mcycles {100 * own / total:5.1f} %  {name}")
@@ -188,9 +188,9 @@ def _memory(plan: dict) -> str:
     )
     of = f" of {capacity / GB:.1f} GB" if capacity else ""
     if plan["program"] is None:
-        return f"not compiled; the state alone takes {_bytes(state)}{of} a device"
+        return f"not compiled; the state alone takes {_bytes(state)}{of} per device"
     verdict = {True: "fits", False: "DOES NOT FIT", None: "memory"}[plan["fits"]]
-    return f"{verdict}: {_bytes(used)}{of} a device, {_bytes(state)} of it the state's"
+    return f"{verdict}: {_bytes(used)}{of} per device, {_bytes(state)} of it for the state"
 
 
 def _bytes(count: int) -> str:

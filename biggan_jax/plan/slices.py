@@ -1,4 +1,4 @@
-"""Owns what Google Cloud calls its TPU slices, and how each is laid out. Must not know plans.
+"""Names and layouts of Google Cloud's TPU slices.
 
 `python -m biggan_jax.plan.slices v5litepod-256` prints a slice's fields for the launchers.
 """
@@ -11,9 +11,10 @@ from biggan_jax.types import UserError
 
 
 class Version(NamedTuple):
-    """Of TPU. Names of slices are `prefix`-N, where each chip counts as `cores`. shapes: those that have a name, in chips.
+    """A TPU version.
 
-    runtime: the image of Cloud TPU's machines, "" where there are none. accelerator: the label of GKE's nodes, "" likewise.
+    prefix, cores: a slice's name is prefix-N, where N counts each chip as `cores`. shapes: the named shapes, in chips.
+    runtime: the image of Cloud TPU's machines, "" if there is none. accelerator: the label of GKE's nodes, "" if none.
     """
 
     prefix: str
@@ -33,11 +34,11 @@ VERSIONS = {
     "v6e": Version("v6e", 1, FLAT, "v2-alpha-tpuv6e", "tpu-v6e-slice"),
     "tpu7x": Version("tpu7x", 2, CUBES, "", "tpu7x"),
 }
-"""By the name that the compiler's topologies have. From Google Cloud's documentation of TPU versions, runtimes and GKE labels."""
+"""{name in the compiler's topologies: version}, from Google Cloud's documentation of TPU versions, runtimes and GKE labels."""
 
 
 class Slice(NamedTuple):
-    """type: Cloud TPU's and xpk's name of it. topology: the compiler's. hosts: of GKE, of four chips each unless there is one chip."""
+    """type: its name in Cloud TPU and xpk. topology: its name in the compiler. hosts: GKE's, with four chips each, or fewer in all."""
 
     type: str
     version: str
@@ -63,21 +64,21 @@ SLICES = {slice_.type: slice_ for name in VERSIONS for slice_ in (_of(name, s) f
 
 
 def named(name: str) -> Slice:
-    """The slice of an accelerator type, such as v4-128, or of a topology, such as v4:4x4x4. Raises UserError."""
+    """Return the slice of an accelerator type, such as v4-128, or a topology, such as v4:4x4x4. Raises UserError."""
     for slice_ in SLICES.values():
         if name in (slice_.type, slice_.topology):
             return slice_
-    family = name.partition("-")[0]  # Cloud TPU's word for it, or the planner's.
+    family = name.partition("-")[0]  # In Cloud TPU's or the compiler's naming.
     alike = [known for known, slice_ in SLICES.items() if family in (known.partition("-")[0], slice_.version)]
     known = ", ".join(alike) if alike else "v4-N, v5litepod-N, v5p-N, v6e-N and tpu7x-N"
-    raise UserError(f"{name} is no TPU slice with a name; such are {known}")
+    raise UserError(f"{name} is not the name of a TPU slice; known are {known}")
 
 
 def main() -> None:
-    """Prints type, topology, shape, chips, hosts, accelerator and runtime in one line, - for what there is not."""
+    """Print type, topology, shape, chips, hosts, accelerator and runtime in one line, - for a missing one."""
     try:
         if len(sys.argv) != 2:
-            raise UserError("one slice is needed, such as v5litepod-256")
+            raise UserError("give one slice, such as v5litepod-256")
         slice_ = named(sys.argv[1])
     except UserError as error:
         print(f"slices: error: {error}", file=sys.stderr)

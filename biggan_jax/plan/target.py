@@ -1,4 +1,4 @@
-"""Owns the devices for which a plan is made, none of which need be there. Must not know what is planned."""
+"""Describe the devices of a plan, which need not be attached."""
 
 import os
 import re
@@ -10,12 +10,12 @@ from biggan_jax.types import UserError
 
 
 class NoCompilerError(UserError):
-    """The TPU compiler is not installed, or of no use to this jax."""
+    """The TPU compiler is not installed, or this JAX cannot use it."""
 
 
 def tpu_devices(topology: str) -> list[jax.Device]:
-    """The devices of a TPU slice such as v5e:16x16, described by libtpu, with no TPU at hand. Raises UserError, NoCompilerError."""
-    # Else libtpu asks a metadata server, and refuses to be loaded by two processes.
+    """Return the devices of a TPU slice such as v5e:16x16, as libtpu describes them. Raises UserError, NoCompilerError."""
+    # Without these, libtpu queries a metadata server, and refuses to load in a second process.
     os.environ["TPU_SKIP_MDS_QUERY"] = os.environ["ALLOW_MULTIPLE_LIBTPU_LOAD"] = "1"
     try:
         import libtpu  # noqa: F401
@@ -23,26 +23,26 @@ def tpu_devices(topology: str) -> list[jax.Device]:
     except ImportError as error:
         raise NoCompilerError("planning for TPUs needs their compiler: pip install 'biggan-jax[plan]'") from error
     if jax.__version_info__ < (0, 8):
-        # It dies of a segmentation fault once the step is compiled, as it asks for the layouts of devices that are not there.
-        raise NoCompilerError(f"planning for TPUs takes jax 0.8 or newer, and this is {jax.__version__}")
-    # A v4 chip's two cores work as one device, as they do on Cloud TPU.
+        # Older versions crash after compiling, as they query layouts from devices that are not attached.
+        raise NoCompilerError(f"planning for TPUs needs jax 0.8 or newer; this is jax {jax.__version__}")
+    # On Cloud TPU, the two cores of a v4 chip are one device.
     options: dict[str, Any] = {"chip_config_name": "megacore"} if topology.startswith("v4:") else {}
     if shape := re.fullmatch(r"\w+:(\d+)x(\d+)(x\d+)?", topology):
-        # A host has 2x2 chips, unless there are fewer.
+        # A host has 2x2 chips, or all chips of a smaller slice.
         options["chips_per_host_bounds"] = (min(int(shape[1]), 2), min(int(shape[2]), 2), 1)
     try:
         with _quiet():
             return list(topologies.get_topology_desc(platform="tpu", topology_name=topology, **options).devices)
-    except Exception as error:  # jax has no narrower class for it.
+    except Exception as error:  # JAX raises no narrower class.
         reason = str(error).partition(": ")[2] or str(error)
         raise UserError(
-            f"--topology={topology} is refused by the TPU compiler ({reason}); it is VERSION:SHAPE in chips, such as "
+            f"the TPU compiler refuses --topology={topology} ({reason}); give VERSION:SHAPE in chips, such as "
             "v3:8x8, v4:4x4x4, v5e:16x16, v5p:4x4x4, v6e:16x16, tpu7x:4x4x4"
         ) from error
 
 
 def cpu_devices(wanted: str) -> list[jax.Device]:
-    """Simulated devices on this machine: `cpu:8` is eight. To be asked for before jax's first array. Raises UserError."""
+    """Return N simulated devices for cpu:N. Call before JAX makes its first array. Raises UserError."""
     match = re.fullmatch(r"cpu:([1-9]\d*)", wanted)
     if not match:
         raise UserError(f"--devices={wanted} is not cpu:N, such as cpu:8")
@@ -51,7 +51,7 @@ def cpu_devices(wanted: str) -> list[jax.Device]:
 
 
 class _quiet:
-    """Silences what libtpu writes to file descriptor 2 as it looks in vain for a TPU."""
+    """Silence file descriptor 2, where libtpu reports that it finds no TPU."""
 
     def __enter__(self) -> None:
         self._kept, null = os.dup(2), os.open(os.devnull, os.O_WRONLY)

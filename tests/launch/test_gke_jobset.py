@@ -171,7 +171,7 @@ def test_spot_is_asked_for_only_if_it_is(gke):
             ["create", "deep", "--type=v4-8", "--image=i", *TRAINING, "--config_json=c.json"],
             "one of --config and --config_json is given, once",
         ),
-        (["create", "deep", "--type=v4-7", "--image=i", *TRAINING], "v4-7 is no TPU slice with a name"),
+        (["create", "deep", "--type=v4-7", "--image=i", *TRAINING], "v4-7 is not the name of a TPU slice"),
         (
             ["create", "deep", "--type=v4-8", "--image=i", "--service-account=x: [", *TRAINING],
             "--service-account=x: [ is no name",

@@ -96,7 +96,7 @@ def test_a_mistake_is_one_sentence_and_asks_the_cloud_nothing(rig, words, senten
 def test_slices_that_are_none_or_not_of_this_service_are_refused(rig):
     r = rig()
     done = r.run("train", type_="v5litepod-9")
-    assert done.returncode == 2 and "v5litepod-9 is no TPU slice with a name; such are v5litepod-1" in done.stderr
+    assert done.returncode == 2 and "v5litepod-9 is not the name of a TPU slice; known are v5litepod-1" in done.stderr
     done = r.run("train", type_="tpu7x-8")
     assert done.returncode == 2 and "launch/gke_jobset.sh" in done.stderr
     assert not r.calls("create")

@@ -5,7 +5,7 @@ import pytest
 from biggan_jax.plan import hlo, report
 from biggan_jax.plan.chips import Chip
 
-# As the TPU compiler writes it, shortened: a loop of three, a kernel, a collective in two pieces, and one alone.
+# Shortened output of the TPU compiler: a loop of 3 iterations, a kernel, a collective in two pieces, and one in one piece.
 TEXT = """HloModule jit_train_step, is_scheduled=true
 
 %add (a: f32[], b: f32[]) -> f32[] {
@@ -49,16 +49,16 @@ ENTRY %main (x: f32[4,8]) -> f32[8,8] {
 """
 
 
-def test_cycles_are_summed_over_loops_and_kernels_by_module_and_direction():
+def test_cycles_are_summed_by_module_and_direction_over_loops():
     kernels = []
     found = hlo.breakdown(TEXT, report.module_of, lambda kernel: kernels.append(kernel) or 100)
     assert found == {"D block_0 backward": 3 * 100, "G attention_3 forward": 100, "spectral_norm": 40, "G forward": 5}
     assert [kernel.operands for kernel in kernels] == [((8, 64, 12), (8, 16, 12), (8, 16, 48))]
 
 
-def test_a_kernel_takes_as_long_as_the_columns_that_it_keeps_busy():
+def test_a_kernels_cycles_follow_the_columns_it_keeps_busy():
     (kernel,) = (i for i, _ in hlo.executed(TEXT) if i.operands)
-    # Two products, for each of 8 x 64 x 16 scores 128 columns.
+    # Two products; each of the 8 x 64 x 16 scores occupies 128 columns.
     assert report.kernel_cycles(kernel, Chip(0, 1000, 1.0)) == round(8 * 64 * 16 * 2 * (128 + 128) / 1000 / 0.8)
     others = dataclasses.replace(kernel, op_name="", cycles=7)
     assert report.kernel_cycles(others, Chip(0, 1000, 1.0)) == 7
@@ -79,11 +79,11 @@ def test_a_kernel_takes_as_long_as_the_columns_that_it_keeps_busy():
         ("concatenate.8", "other"),
     ],
 )
-def test_operations_are_told_by_module_however_the_compiler_wraps_them(op_name, module):
+def test_operations_are_attributed_to_modules(op_name, module):
     assert report.module_of(op_name) == module
 
 
-def test_what_starts_returns_operands_too_but_for_sums():
+def test_start_instructions_do_not_count_operands():
     line = "  %{0} = {1} {0}(%x), channel_id={2}\n"
     text = TEXT.replace(
         "  %zero =",
@@ -103,6 +103,6 @@ def test_collectives_in_pieces_count_once_and_those_in_loops_each_time():
     }
 
 
-def test_a_loop_of_unknown_length_is_an_error_not_a_guess():
-    with pytest.raises(ValueError, match="a loop whose length cannot be read"):
+def test_a_loop_of_unknown_trip_count_is_an_error():
+    with pytest.raises(ValueError, match="the trip count of a loop cannot be read"):
         hlo.collectives(TEXT.replace("constant(3)", "parameter(1)"))

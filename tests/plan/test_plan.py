@@ -1,8 +1,6 @@
 import importlib.util
 import json
-import os
 import pathlib
-import subprocess
 import sys
 import types
 
@@ -13,30 +11,22 @@ from biggan_jax import sharding
 from biggan_jax.plan import program, report, target
 from biggan_jax.plan.chips import CHIPS
 from biggan_jax.types import UserError
+from tests import cli
 from tests.conftest import tiny_config
 
 TINY = pathlib.Path(__file__).parent.parent / "configs" / "tiny.py"
 KEYS = {"chips", "devices", "fits", "hbm_bytes_per_device", "hbm_capacity_bytes", "useful_flops_per_device"}
 KEYS |= {"compiled_flops_per_device", "estimated_cycles_per_device", "estimated_mfu", "estimated_step_seconds"}
-KEYS |= {
-    "program",
-    "state_bytes_per_device",
-    "breakdown",
-    "collectives",
-    "generator_parameters",
-    "discriminator_parameters",
-    "versions",
-}
+KEYS |= {"program", "state_bytes_per_device", "breakdown", "collectives", "versions"}
+KEYS |= {"generator_parameters", "discriminator_parameters"}
 needs_compiler = pytest.mark.skipif(
     not importlib.util.find_spec("libtpu") or jax.__version_info__ < (0, 8),
-    reason="no libtpu, or a jax that dies of it",
+    reason="libtpu is not installed, or this jax crashes with it",
 )
 
 
 def plan(*flags, cache):
-    environment = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"} | {"XDG_CACHE_HOME": str(cache)}
-    command = [sys.executable, "-m", "biggan_jax.plan", f"--config={TINY}", *flags]
-    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+    return cli.run("plan", f"--config={TINY}", *flags, XDG_CACHE_HOME=str(cache), XLA_FLAGS="")
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +38,7 @@ def simulated(tmp_path_factory):
     return folder, done, json.loads((folder / "plan.json").read_text())
 
 
-def test_a_plan_for_simulated_devices_has_every_figure_that_can_be_had(simulated):
+def test_a_plan_for_simulated_devices_has_all_known_figures(simulated):
     _, done, figures = simulated
     assert figures.keys() >= KEYS
     assert figures["devices"] == 2 and figures["fits"] is None and figures["estimated_cycles_per_device"] is None
@@ -58,7 +48,7 @@ def test_a_plan_for_simulated_devices_has_every_figure_that_can_be_had(simulated
     assert "G 13,508 parameters, D 9,370" in done.stdout
 
 
-def test_without_compiling_it_says_what_shapes_tell(simulated):
+def test_no_compile_prints_what_shapes_tell(simulated):
     folder, _, compiled = simulated
     done = plan("--devices=cpu:2", "--no-compile", f"--json={folder}/shapes.json", cache=folder / "empty")
     assert done.returncode == 0 and "compiling" not in done.stderr, done.stderr
@@ -68,20 +58,20 @@ def test_without_compiling_it_says_what_shapes_tell(simulated):
     for same in ("generator_parameters", "useful_flops_per_device", "state_bytes_per_device"):
         assert figures[same] == compiled[same] > 0
     parameters = figures["generator_parameters"], figures["discriminator_parameters"]
-    # Weights and second moments of both, and G's average, of which half lies on each device.
+    # Weights and second moments of both, and G's EMA; each device holds half of them.
     assert figures["state_bytes_per_device"] == pytest.approx(4 * (3 * parameters[0] + 2 * parameters[1]), rel=0.5)
     state = f"{figures['state_bytes_per_device'] / 1e6:.1f} MB"
-    assert f"not compiled; the state alone takes {state} a device" in done.stdout
+    assert f"not compiled; the state alone takes {state} per device" in done.stdout
 
 
-def test_what_was_compiled_before_is_read_again(simulated):
+def test_a_second_plan_reads_the_compiled_step_from_the_cache(simulated):
     folder, _, figures = simulated
     again = plan("--devices=cpu:2", f"--json={folder}/again.json", cache=folder)
-    assert "compiled before" in again.stderr
+    assert "read from the cache" in again.stderr
     assert json.loads((folder / "again.json").read_text()) == figures
 
 
-def test_a_damaged_or_forbidden_cache_is_no_obstacle(tmp_path, monkeypatch, caplog):
+def test_a_damaged_or_unwritable_cache_is_ignored(tmp_path, monkeypatch, caplog):
     class Lowered:
         as_text = staticmethod(lambda debug_info=False: "program")
 
@@ -93,10 +83,10 @@ def test_a_damaged_or_forbidden_cache_is_no_obstacle(tmp_path, monkeypatch, capl
     assert compile(tmp_path / "plans") == first
     (tmp_path / "file").write_text("")
     assert compile(tmp_path / "file" / "plans") == first
-    assert "not kept for another time" in caplog.text
+    assert "cannot be cached" in caplog.text
 
 
-def test_operations_names_are_part_of_what_is_kept_but_not_their_lines():
+def test_the_hash_depends_on_operation_names_not_on_source_lines():
     def lowered(name):
         def step(x):
             with jax.named_scope(name):
@@ -117,53 +107,53 @@ def test_operations_names_are_part_of_what_is_kept_but_not_their_lines():
         (("--devices=cpu:2", "--config.mesh.fsdp=3"), "mesh.data=-1, mesh.fsdp=3 does not fit 2 devices"),
         (("--devices=cpu:2", "--config.remat=all"), "remat 'all' is unknown"),
         (("--devices=cpu:2", "--json=/"), "--json=/ is not a file in a folder that exists"),
-        (("--topology=v5e-256",), "such are v5litepod-1, v5litepod-4"),
-        pytest.param(("--topology=v5e:256",), "it is VERSION:SHAPE in chips", marks=needs_compiler),
+        (("--topology=v5e-256",), "known are v5litepod-1, v5litepod-4"),
+        pytest.param(("--topology=v5e:256",), "give VERSION:SHAPE in chips", marks=needs_compiler),
         pytest.param(("--topology=v9:2x2",), "Invalid TPU external name: TPU v9", marks=needs_compiler),
     ],
 )
-def test_a_mistake_is_one_sentence(flags, sentence, tmp_path):
+def test_bad_flags_are_refused_in_one_sentence(flags, sentence, tmp_path):
     done = plan(*flags, cache=tmp_path)
     assert done.returncode == 2
     assert sentence in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
 
 
-def test_without_the_compiler_it_says_how_to_get_it(monkeypatch):
+def test_without_the_compiler_the_error_says_how_to_install_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "libtpu", None)
     with pytest.raises(UserError, match="pip install 'biggan-jax\\[plan\\]'"):
         target.tpu_devices("v5e:2x2")
 
 
-def test_a_jax_that_dies_of_planning_is_refused(monkeypatch):
+def test_a_jax_that_crashes_when_planning_is_refused(monkeypatch):
     monkeypatch.setitem(sys.modules, "libtpu", types.ModuleType("libtpu"))
     monkeypatch.setattr(jax, "__version_info__", (0, 7, 2))
-    with pytest.raises(UserError, match="takes jax 0.8 or newer"):
+    with pytest.raises(UserError, match="needs jax 0.8 or newer"):
         target.tpu_devices("v5e:2x2")
 
 
 @needs_compiler
-def test_slices_smaller_than_a_host_have_devices_too():
+def test_slices_smaller_than_a_host_have_devices():
     assert [len(target.tpu_devices(name)) for name in ("v5e:1x1", "v5e:2x1", "v3:1x1", "v4:2x2x1")] == [1, 2, 2, 4]
 
 
-def test_useful_work_is_that_of_one_device_in_one_part():
+def test_useful_flops_ignore_chunks_microbatches_and_remat():
     config = tiny_config()
     plain = program.useful_flops(config)
     config.update(remat="full", d_chunks=4, microbatches=2)
     assert program.useful_flops(config) == plain > 0
 
 
-def test_work_cannot_be_counted_without_a_cpu(monkeypatch):
+def test_useful_flops_without_a_cpu_backend_are_refused(monkeypatch):
     def no_backend(backend):
         raise RuntimeError(f"Unknown backend {backend}")
 
     monkeypatch.setattr(jax, "local_devices", no_backend)
-    with pytest.raises(UserError, match="JAX_PLATFORMS leaves out; let it end in ,cpu"):
+    with pytest.raises(UserError, match="JAX_PLATFORMS leaves out; append ,cpu"):
         program.useful_flops(tiny_config())
 
 
-def test_what_may_make_it_fit_is_tried_from_the_cheapest_on_and_splits_evenly():
+def test_changes_come_cheapest_first_and_split_evenly():
     config = tiny_config()
     config.batch_size = 128
     assert report.changes(config, devices=4) == [
@@ -198,7 +188,7 @@ def test_chips_have_the_published_peaks():
         "the total memory required for HLO temporaries (17.21G) exceeds available HBM (15.75G).",
     ],
 )
-def test_a_program_that_is_refused_for_its_size_says_by_how_much(sentence):
+def test_a_too_large_program_has_the_memory_it_needs(sentence):
     class Lowered:
         def compile(self):
             raise jax.errors.JaxRuntimeError(f"RESOURCE_EXHAUSTED: {sentence}")
@@ -208,7 +198,7 @@ def test_a_program_that_is_refused_for_its_size_says_by_how_much(sentence):
     assert report.fits(compiled, CHIPS["TPU v5 lite"]) is False
 
 
-def test_a_state_that_is_too_large_needs_no_compiler_to_be_refused():
+def test_a_too_large_state_does_not_fit_without_compiling():
     chip = CHIPS["TPU v5 lite"]
     assert report.fits(program.NOT_COMPILED, chip, state_bytes=chip.memory + 1) is False
     assert report.fits(program.NOT_COMPILED, chip, state_bytes=chip.memory) is None
@@ -223,7 +213,7 @@ def test_a_tiny_step_is_compiled_for_a_tpu(tmp_path):
     assert figures["chips"] == figures["devices"] == 4 and figures["fits"] is True
     assert figures["estimated_cycles_per_device"] == sum(figures["breakdown"].values()) > 0
     assert 0 < figures["estimated_mfu"] < 1
-    # The fused attention is there, and counted.
+    # The fused attention kernel is used and counted.
     assert figures["breakdown"]["D attention_0 backward"] > 0
     assert figures["collectives"].keys() <= {"all-reduce", "all-gather", "reduce-scatter"}
 
@@ -231,11 +221,11 @@ def test_a_tiny_step_is_compiled_for_a_tpu(tmp_path):
 @pytest.mark.plan
 @needs_compiler
 def test_microbatches_chunks_and_remat_save_memory(tmp_path):
-    """And the loop over microbatches is counted as often as it runs."""
-    # v3, whose cores have little memory of their own.
+    """Also: the loop over microbatches counts once per iteration."""
+    # v3 cores have little memory.
     flags = "--topology=v3:2x2", "--config.dtype=bfloat16", "--config.batch_size=4096", "--config.model.ch=16"
     figures = {}
-    # Chunks make D's activations less, so D is wide where they are tried.
+    # Chunks reduce D's activations, so D is wide in their test.
     ways = {"blocks": ["remat=blocks"], "parts": ["microbatches=4"]}
     ways |= {"wide": ["model.d_ch=64"], "chunks": ["model.d_ch=64", "d_chunks=4"]}
     for name, changes in ({"plain": []} | ways).items():
@@ -244,19 +234,19 @@ def test_microbatches_chunks_and_remat_save_memory(tmp_path):
         assert done.returncode == 0, done.stderr
         figures[name] = json.loads((tmp_path / f"{name}.json").read_text())
     memory = {name: found["hbm_bytes_per_device"] for name, found in figures.items()}
-    # Little else than activations counts, and the largest are G's and D's outermost, which are there in either.
+    # Activations dominate, and the largest are those of G's and D's outermost blocks, present in each variant.
     assert memory["blocks"] < 0.95 * memory["plain"] and memory["parts"] < 0.6 * memory["plain"]
     assert memory["chunks"] < 0.6 * memory["wide"]
-    # D's gradients are summed over the devices once, in float32 instead of bfloat16: once a chunk would be eight times as much.
-    told = {name: found["collectives"]["all-reduce"]["bytes"] for name, found in figures.items()}
-    assert told["chunks"] <= 2.2 * told["wide"]
+    # D's gradients are summed over the devices once, in float32 instead of bfloat16; once per chunk would be eightfold.
+    sent = {name: found["collectives"]["all-reduce"]["bytes"] for name, found in figures.items()}
+    assert sent["chunks"] <= 2.2 * sent["wide"]
     cycles = {name: found["estimated_cycles_per_device"] for name, found in figures.items()}
     assert cycles["blocks"] > cycles["plain"] and cycles["parts"] > 0.9 * cycles["plain"]
 
 
 @pytest.mark.plan
 @needs_compiler
-def test_what_no_chip_holds_does_not_fit_and_the_advice_does(tmp_path):
+def test_a_step_that_does_not_fit_gets_advice_that_fits(tmp_path):
     flags = "--topology=v5e:2x2", "--config.batch_size=65536", "--config.model.ch=64", f"--json={tmp_path}/plan.json"
     done = plan(*flags, cache=tmp_path)
     assert done.returncode == 1, done.stderr
@@ -267,7 +257,7 @@ def test_what_no_chip_holds_does_not_fit_and_the_advice_does(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("config", ["biggan_imagenet128", "biggan_deep_imagenet128"])
-def test_devices_talk_in_sums_and_gathers_only_in_the_papers_networks(config, tmp_path):
+def test_presets_use_only_all_reduce_gather_and_scatter(config, tmp_path):
     done = plan(
         f"--config={config}",
         "--devices=cpu:8",
