@@ -8,6 +8,7 @@ import pathlib
 import tempfile
 import uuid
 from collections.abc import Iterator
+from typing import IO
 
 import numpy as np
 from etils import epath
@@ -92,36 +93,30 @@ class OSLock:
     """A lock between processes of one user on one machine. The kernel releases it when the process dies.
 
     Attributes:
-        id: after `acquire`, equal in two processes only if they use the same lock file on the same machine.
+        id: equal in two processes only if they try to lock the same file on the same machine. Set by `acquire`.
     """
 
     def __init__(self, name: str):
         digest = hashlib.sha256(name.encode()).hexdigest()[:16]
         self._path = pathlib.Path(tempfile.gettempdir(), f"biggan_jax.{os.getuid()}.{digest}.lock")
-        self._fd, self._acquired, self.id = -1, False, ""
+        self._file: IO | None = None
+        self._acquired, self.id = False, ""
 
     def acquire(self) -> bool:
         """Try once to acquire the lock. Returns whether this object holds it."""
-        if self._fd < 0:
-            self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-            file = os.fstat(self._fd)
-            self.id = f"{_machine()}:{file.st_dev}:{file.st_ino}"
+        if self._file is None:
+            self._file = open(self._path, "a")  # noqa: SIM115
+            stat, boot = os.fstat(self._file.fileno()), pathlib.Path("/proc/sys/kernel/random/boot_id")
+            machine = boot.read_text().strip() if boot.exists() else f"{uuid.getnode():x}"
+            self.id = f"{machine}:{stat.st_dev}:{stat.st_ino}"
         with contextlib.suppress(BlockingIOError):
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._acquired = True
         return self._acquired
 
     def release(self) -> None:
-        if (
-            self._acquired
-        ):  # Another process may be waiting for the deleted file; its `id` then differs from any new one.
+        if self._acquired:  # A process that still waits for the deleted file has another `id` than any new one.
             self._path.unlink(missing_ok=True)
-        if self._fd >= 0:
-            os.close(self._fd)
-        self._fd, self._acquired = -1, False
-
-
-def _machine() -> str:
-    with contextlib.suppress(OSError):
-        return pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    return f"{uuid.getnode():x}"
+        if self._file:
+            self._file.close()
+        self._file, self._acquired = None, False

@@ -1,7 +1,6 @@
 """Lock a workdir, local or in an object store, for one training run."""
 
 import contextlib
-import datetime
 import itertools
 import json
 import logging
@@ -9,14 +8,13 @@ import os
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable
 
 import jax
 from etils import epath
 
 from biggan_jax.runtime import cli, distributed, process
-from biggan_jax.runtime.files import OSLock, is_remote, user_errors, write_text
+from biggan_jax.runtime.files import OSLock, is_remote, unique_suffix, user_errors, write_text
 from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
@@ -44,12 +42,12 @@ class WorkdirLock:
     """Lock `workdir` for this run while entered. All hosts enter together; process 0 holds the lock.
 
     The holder renews running.json in the workdir. On its machine it also holds an OS lock, which the kernel releases when
-    the process dies. On other machines, a new run watches running.json for a heartbeat. If several runs start at once, one wins: on
-    a disk, the one that creates the file; in an object store, the last to write it.
+    the process dies. On other machines, a new run watches running.json for a heartbeat. If several runs start at once, one
+    wins: on a disk, the one that creates the file; in an object store, the last to write it.
 
     Args:
         workdir: the folder. It is created if it is missing.
-        cancelled: asked during the wait for a heartbeat; True ends the wait.
+        cancelled: asked while another run may be alive; True ends the wait.
 
     Attributes:
         owned: False if `cancelled` ended the wait.
@@ -63,14 +61,13 @@ class WorkdirLock:
 
     def __init__(self, workdir: epath.PathLike, cancelled: Callable[[], bool] = lambda: False):
         self.owned = False
-        self._folder, self._path = epath.Path(workdir), epath.Path(workdir) / FILE
-        self._remote, self._process_0 = is_remote(workdir), jax.process_index() == 0
+        self._folder, self._path, self._remote = epath.Path(workdir), epath.Path(workdir) / FILE, is_remote(workdir)
+        self._cancelled, self._process_0 = cancelled, jax.process_index() == 0
+        self._id, self._started = unique_suffix(), time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime())
         self._os_lock = OSLock(str(workdir) if self._remote else os.path.realpath(workdir))
-        self._cancelled, self._id, self._heartbeats = cancelled, uuid.uuid4().hex[:12], 0
-        self._started = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC")
         self._watched: tuple[str | None, int] | None = None
-        self._deadline, self._last_heartbeat = 0.0, 0.0
-        self._blocked, self._failing, self._lost = False, False, ""
+        self._deadline = self._last_heartbeat = 0.0
+        self._heartbeats, self._failing, self._lost = 0, False, ""
         self._ended, self._mutex = threading.Event(), threading.Lock()
 
     def __enter__(self) -> "WorkdirLock":
@@ -107,18 +104,18 @@ class WorkdirLock:
 
     def heartbeat(self) -> None:
         """Renew running.json, unless another run has taken the workdir."""
-        started = self.now()
-        if self._mutex.acquire(timeout=HEARTBEAT_SECONDS):  # The thread may wait long for a network; training must not.
-            try:
-                self._renew()
-                self._failing = False
-            except Exception as error:  # Whatever a file system raises: a network that is down must not end the run.
-                if not self._failing:
-                    logger.warning("%s cannot be renewed, training continues: %s", self._path, error)
-                self._failing = True
-            finally:
-                self._mutex.release()
-        self._last_heartbeat = started
+        self._last_heartbeat = self.now()
+        if not self._mutex.acquire(timeout=HEARTBEAT_SECONDS):
+            return  # The thread waits for a network; training must not.
+        try:
+            self._renew()
+            self._failing = False
+        except Exception as error:  # Whatever a file system raises: a network that is down must not end the run.
+            if not self._failing:
+                logger.warning("%s cannot be renewed, training continues: %s", self._path, error)
+            self._failing = True
+        finally:
+            self._mutex.release()
 
     def _renew(self) -> None:
         text, _ = self._read()
@@ -156,22 +153,21 @@ class WorkdirLock:
     def _try(self) -> str:
         acquired = self._os_lock.acquire()
         found = text, _ = self._read()
-        local = _field(text, "os_lock") == self._os_lock.id
-        dead = acquired if local else text is None
-        if local and not dead:
-            state = process.state(_field(text, "pid"))
-            if self._blocked and state != "X":
-                raise self._in_use(text, ", suspended now" if state == "T" else "")
-            self._blocked = True  # A killed process takes a moment to exit.
-            return _WAIT
+        on_this_machine = _field(text, "os_lock") == self._os_lock.id
+        dead = acquired if on_this_machine else text is None
         if not dead:
+            state = process.state(_field(text, "pid")) if on_this_machine else ""
             if self._watched is None:
-                seconds = (MISSED_HEARTBEATS + 0.5) * HEARTBEAT_SECONDS
-                self._watched, self._deadline = found, self.now() + seconds
-                message = "%s was last used by %s; waiting %.0f s for a heartbeat of that run"
-                logger.info(message, self._folder, _describe(text), seconds)
-            if found != self._watched:
-                raise self._in_use(text)
+                self._watched, seconds = found, (MISSED_HEARTBEATS + 0.5) * HEARTBEAT_SECONDS
+                self._deadline = self.now() + seconds
+                if not on_this_machine:
+                    message = "%s was last used by %s; waiting %.0f s for a heartbeat of that run"
+                    logger.info(message, self._folder, _describe(text), seconds)
+            # A killed process takes a moment to exit.
+            elif found != self._watched or (on_this_machine and state != "X"):
+                suspended = ", suspended now" if state == "T" else ""
+                hint = "wait until it has ended, or use another folder"
+                return f"{self._folder} is in use by another run: {_describe(text)}{suspended}; {hint}"
             if self.now() < self._deadline:
                 return _WAIT
         if not acquired or not self._write(text):
@@ -180,10 +176,6 @@ class WorkdirLock:
             self.sleep(VISIBILITY_DELAY)
         self._watched = None
         return _OWNED if _field(self._read()[0], "id") == self._id else _WAIT
-
-    def _in_use(self, text: str | None, state: str = "") -> UserError:
-        hint = "wait until it has ended, or use another folder"
-        return UserError(f"{self._folder} is in use by another run: {_describe(text)}{state}; {hint}")
 
     def _read(self) -> tuple[str | None, int]:
         """The text of running.json, None if it is missing, and its modification time. A heartbeat changes one of them."""
@@ -194,12 +186,12 @@ class WorkdirLock:
             return None, 0
 
     def _write(self, old: str | None) -> bool:
-        """Write running.json in place of the `old` text. Returns False if it was None and another run has just created the file."""
+        """Write running.json in place of the text `old`. Returns False if there was none, and another run has just created it."""
         me = {"id": self._id, "host": socket.gethostname(), "pid": os.getpid(), "started": self._started}
         me |= {"os_lock": self._os_lock.id, "heartbeats": f"{self._heartbeats:010d}"}  # Object stores cache the length.
         text = json.dumps(me, indent=2) + "\n"
         if self._remote or old is not None:
-            write_text(self._path, text, f".{self._id}")
+            write_text(self._path, text, self._id)
             return True
         try:
             with open(self._path, "x") as file:

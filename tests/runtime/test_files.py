@@ -1,5 +1,3 @@
-import os
-
 import numpy as np
 import pytest
 
@@ -43,7 +41,7 @@ def test_os_lock_is_held_by_one_and_freed_by_death(tmp_path):
     first, second, other = OSLock(str(tmp_path)), OSLock(str(tmp_path)), OSLock(str(tmp_path / "other"))
     assert first.acquire() and first.acquire() and other.acquire()
     assert not second.acquire() and second.id == first.id != other.id
-    os.close(first._fd)  # As the kernel does.
+    first._file.close()  # As the kernel does.
     assert second.acquire()
     second.release(), other.release()
     assert not second._path.exists()

@@ -93,7 +93,7 @@ def renew(path):
 
 def die(lock):
     """Release what the kernel releases of a process that dies."""
-    os.close(lock._os_lock._fd)
+    lock._os_lock._file.close()
 
 
 def of(path):
@@ -206,14 +206,16 @@ def winners_of(number, folder):
         except UserError as error:
             verdicts.append(str(error))
 
-    threads = [threading.Thread(target=enter) for _ in range(number)]
+    threads = [threading.Thread(target=enter, daemon=True) for _ in range(number)]
     for thread in threads:
         thread.start()
+    until = time.monotonic() + 60
     while len(verdicts) < number:
+        assert time.monotonic() < until, verdicts
         time.sleep(0.001)
     end.set()
     for thread in threads:
-        thread.join()
+        thread.join(60)
     assert all(re.search(IN_USE, verdict) for verdict in verdicts if verdict != "owned")
     return verdicts.count("owned")
 
