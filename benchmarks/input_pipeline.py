@@ -1,8 +1,8 @@
-"""How fast images reach the device: `python benchmarks/input_pipeline.py [--images=2000] [--seconds=8] [--json=PATH]`.
+"""Measure how fast images reach the device: `python benchmarks/input_pipeline.py [--images=2000] [--seconds=8] [--json=PATH]`.
 
-It makes a set of 500 x 375 JPEGs out of two real photographs, prepares it as training reads it, and reads rounds of 256 at
-128 x 128 pixels: with worker processes and without, cropped beforehand, and, where TensorFlow is installed, through tf.data
-with TFDS doing the same work. Each way runs in a process of its own. README.md says what each figure means.
+Makes 500 x 375 JPEGs from two photographs, prepares them as a data set, and reads batches of 256 at 128 x 128 pixels: with
+and without worker processes, cropped in advance, and, if TensorFlow is installed, by tf.data with TFDS. Each variant runs in
+a process of its own. benchmarks/README.md explains the figures.
 """
 
 import contextlib
@@ -23,15 +23,15 @@ from PIL import Image
 from biggan_jax.config import base
 from biggan_jax.data import loader, picture, prepare, raw, shards, tfds
 
-IMAGES = flags.DEFINE_integer("images", 2000, "In the set.", lower_bound=512)
-SECONDS = flags.DEFINE_float("seconds", 8.0, "That each way is timed for.", lower_bound=0.5)
-JSON = flags.DEFINE_string("json", None, "Writes all figures to this file, too.")
-ONE = flags.DEFINE_string("one", None, "Internal: the one way to time here.")
-FOLDER = flags.DEFINE_string("folder", None, "Internal: where the sets are.")
+IMAGES = flags.DEFINE_integer("images", 2000, "Images in the data set.", lower_bound=512)
+SECONDS = flags.DEFINE_float("seconds", 8.0, "Seconds to time each variant for.", lower_bound=0.5)
+JSON = flags.DEFINE_string("json", None, "Also write all figures to this file.")
+ONE = flags.DEFINE_string("one", None, "Internal: the variant to time in this process.")
+FOLDER = flags.DEFINE_string("folder", None, "Internal: the folder of the data sets.")
 
 RESOLUTION, BATCH = 128, 256
 
-WAYS = {
+VARIANTS = {
     "ours": {},
     "ours, 1 worker": {"workers": 1},
     "ours, 2 workers": {"workers": 2},
@@ -43,18 +43,18 @@ WAYS = {
 }
 
 POD_IMAGES, POD_STEPS = 4096 / 16, (5.0, 7.5)
-"""What a host of a v4-128 eats: its part of two D steps of 2048, and how often a second."""
+"""Images per step and host of a v4-128 (two D updates of 2048 images over 16 hosts), and steps per second."""
 
 
 def main(_) -> None:
     if ONE.value:
-        print(json.dumps(time_one(WAYS[ONE.value])))
+        print(json.dumps(time_one(VARIANTS[ONE.value])))
         return
     with tempfile.TemporaryDirectory() as folder:
         make_sets(pathlib.Path(folder))
         report = {"images": IMAGES.value, "bytes_per_image": bytes_per_image(pathlib.Path(folder)), "ways": {}}
-        for name, way in WAYS.items():
-            if "tensorflow" in way and not has_tensorflow():
+        for name, variant in VARIANTS.items():
+            if "tensorflow" in variant and not has_tensorflow():
                 print(f"{name}: TensorFlow is not installed")
                 continue
             command = [sys.executable, __file__, f"--one={name}", f"--folder={folder}", f"--seconds={SECONDS.value}"]
@@ -63,7 +63,7 @@ def main(_) -> None:
             ).stdout
             report["ways"][name] = row = json.loads(out.splitlines()[-1])
             print(
-                f"{name:36} {row['images_per_second']:8.0f} images/s {row['images_per_cpu_second']:8.0f} a CPU second, "
+                f"{name:36} {row['images_per_second']:8.0f} images/s {row['images_per_cpu_second']:8.0f} per CPU second, "
                 f"{row['from_lanczos']:.2f} grey levels from Pillow's Lanczos",
                 flush=True,
             )
@@ -75,7 +75,7 @@ def main(_) -> None:
 
 
 def make_sets(folder: pathlib.Path) -> None:
-    """Parts of two photographs, as JPEGs in two classes: as they are, cropped beforehand, and as TFRecord for tf.data."""
+    """Write crops of two photographs as data sets of two classes: complete, cropped in advance, and TFRecord for tf.data."""
     rng = np.random.default_rng(0)
     for name in ("china", "flower"):
         photo = Image.open(photograph(f"{name}.jpg"))
@@ -120,11 +120,11 @@ def as_tfrecord(made: pathlib.Path, out: pathlib.Path) -> None:
                 writer.write(record)
 
 
-def time_one(way: dict) -> dict[str, float]:
+def time_one(variant: dict) -> dict[str, float]:
     folder = pathlib.Path(FOLDER.value)
-    batches = by_tensorflow(folder, way["tensorflow"]) if "tensorflow" in way else by_ours(folder, **way)
+    batches = by_tensorflow(folder, variant["tensorflow"]) if "tensorflow" in variant else by_ours(folder, **variant)
     with batches as stream:
-        for _ in range(4):  # Until what lies ahead is filled, and all workers are there.
+        for _ in range(4):  # Until the prefetch buffer is full and all workers run.
             images = next(stream)
         began, cpu, count = time.perf_counter(), cpu_seconds(), 0
         while time.perf_counter() - began < SECONDS.value:
@@ -134,7 +134,7 @@ def time_one(way: dict) -> dict[str, float]:
     return {
         "images_per_second": count / wall,
         "images_per_cpu_second": count / cpu,
-        "from_lanczos": from_lanczos(folder, way),
+        "from_lanczos": from_lanczos(folder, variant),
     }
 
 
@@ -180,19 +180,19 @@ def crop_and_resize(tf, encoded, how: str):
     return tf.cast(tf.clip_by_value(tf.round(small), 0, 255), tf.uint8)
 
 
-def from_lanczos(folder: pathlib.Path, way: dict) -> float:
-    """Mean difference of pixels from those of Pillow's full decoding and Lanczos, in grey levels, over 64 pictures."""
+def from_lanczos(folder: pathlib.Path, variant: dict) -> float:
+    """Return the mean absolute difference from Pillow's full decoding and Lanczos, in grey levels, over 64 images."""
     photos = source(folder, "photos")
-    read = source(folder, way.get("set", "photos"), draft=way.get("draft", False))
+    read = source(folder, variant.get("set", "photos"), draft=variant.get("draft", False))
     differences = []
     for number in range(64):
         encoded = photos.example(number).features.feature["image"].bytes_list.value[0]
         whole = np.asarray(Image.open(io.BytesIO(encoded)).convert("RGB"))
         expected = picture.resize(picture.square(whole), RESOLUTION, "lanczos").astype(int)
-        if "tensorflow" in way:
+        if "tensorflow" in variant:
             import tensorflow as tf
 
-            got = crop_and_resize(tf, encoded, way["tensorflow"]).numpy()
+            got = crop_and_resize(tf, encoded, variant["tensorflow"]).numpy()
         else:
             got = read.read(np.array([number]), np.array([0.5])).images[0]
         differences.append(np.abs(got - expected).mean())
@@ -200,7 +200,7 @@ def from_lanczos(folder: pathlib.Path, way: dict) -> float:
 
 
 def cpu_seconds() -> float:
-    """Of this process and all below it, which still run."""
+    """Return the CPU time of this process and its running descendants."""
     children, used = {}, {}
     for stat in pathlib.Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
@@ -217,7 +217,7 @@ def cpu_seconds() -> float:
 
 
 def cores_per_host(ways: dict) -> dict[str, list[float]]:
-    """What a host of a v4-128 needs at 5 and at 7.5 steps a second, by each way."""
+    """Return the cores that a host of a v4-128 needs at 5 and at 7.5 steps per second, by variant."""
     return {
         name: [round(POD_IMAGES * steps / row["images_per_cpu_second"], 2) for steps in POD_STEPS]
         for name, row in ways.items()
@@ -225,7 +225,7 @@ def cores_per_host(ways: dict) -> dict[str, list[float]]:
 
 
 def overlap(folder: pathlib.Path) -> dict[str, float]:
-    """Step time with real data over that with a batch which is there already; a step waits as long as a device would."""
+    """Return the step time with real data relative to that with a ready batch; a step sleeps as long as a device would compute."""
     with by_ours(folder, set="cropped") as stream:
         for _ in range(4):
             next(stream)
@@ -233,7 +233,7 @@ def overlap(folder: pathlib.Path) -> dict[str, float]:
         for _ in range(20):
             next(stream)
         alone = (time.perf_counter() - began) / 20
-    step = 2 * alone  # The pipeline's rate allows it twice.
+    step = 2 * alone  # Half the pipeline's rate.
 
     def steps(fetch) -> float:
         began = time.perf_counter()

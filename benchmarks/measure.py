@@ -1,4 +1,4 @@
-"""Owns how one training round is measured: compiled once, run many times, its work counted. Must not know flags, files or sweeps."""
+"""Measure one training step: compile it once, run it many times, count its FLOPs."""
 
 import dataclasses
 import functools
@@ -24,19 +24,19 @@ from biggan_jax.types import UserError
 
 PEAK_FLOPS = {
     "NVIDIA B200": 2250e12,  # NVIDIA's Blackwell data sheet (half of the figure with sparsity).
-    "NVIDIA H200": 989.5e12,  # NVIDIA's H200 data sheet, SXM; likewise.
-    "NVIDIA H100 PCIe": 756e12,  # NVIDIA's H100 data sheet; likewise.
+    "NVIDIA H200": 989.5e12,  # NVIDIA's H200 data sheet, SXM; half of the figure with sparsity.
+    "NVIDIA H100 PCIe": 756e12,  # NVIDIA's H100 data sheet; half of the figure with sparsity.
     "NVIDIA H100 NVL": 835.5e12,  # The same.
     "NVIDIA H100": 989.5e12,  # The same, SXM.
     "NVIDIA A100": 312e12,  # NVIDIA's A100 data sheet.
     "NVIDIA L4": 121e12,  # NVIDIA's L4 data sheet; half of the figure with sparsity.
 }
-"""Dense bfloat16 FLOP/s of one GPU as its maker states it, by the beginning of `device_kind`; the first that fits counts."""
+"""{prefix of device_kind: dense bfloat16 FLOP/s as the maker states them}; the first match counts."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Round:
-    """A compiled round with what it is run on."""
+class Step:
+    """A compiled training step with its inputs."""
 
     compiled: jax.stages.Compiled
     state: Any
@@ -44,8 +44,8 @@ class Round:
     compile_seconds: float
 
 
-def prepare(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> Round:
-    """The round that training runs, compiled, with a fresh state and noise for data: made once, and already on the devices."""
+def prepare(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> Step:
+    """Compile the training step, with a fresh state and noise as data, both already on the devices."""
     gan = build_gan(config, mesh)
     source = fake.images(config.model.resolution, config.model.num_classes, count=min(1024, config.batch_size))
     batch = sharding.shard_batch(host_batches(source, config, attempt=0)(0)[0], mesh)
@@ -53,38 +53,38 @@ def prepare(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> Round
     lowered = compile_step(gan).lower(state, batch)
     began = time.perf_counter()
     compiled = lowered.compile()
-    return Round(compiled, state, batch, time.perf_counter() - began)
+    return Step(compiled, state, batch, time.perf_counter() - began)
 
 
-def time_rounds(game: Round, warmup: int, rounds: int) -> list[float]:
-    """Seconds of each of `rounds` rounds after `warmup` others. As in training, the next is dispatched while one runs.
+def time_steps(step: Step, warmup: int, steps: int) -> list[float]:
+    """Return the seconds of each of `steps` steps after `warmup` others; as in training, the next is dispatched while one runs.
 
-    The game's state is given up.
+    Deletes the state of `step`.
     """
-    state, finished, running = game.state, [], None
-    for _ in range(warmup + rounds + 1):
-        state, metrics = game.compiled(state, game.batch)
+    state, finished, running = step.state, [], None
+    for _ in range(warmup + steps + 1):
+        state, metrics = step.compiled(state, step.batch)
         if running is not None:
             jax.block_until_ready(running)
             finished.append(time.perf_counter())
         running = metrics
     jax.block_until_ready(running)
-    return list(np.diff([*finished, time.perf_counter()])[-rounds:])
+    return list(np.diff([*finished, time.perf_counter()])[-steps:])
 
 
 def peak_memory(compiled: jax.stages.Compiled, device: jax.Device) -> tuple[int | None, str]:
-    """(bytes that one device held at most, where the figure is from)."""
+    """Return (peak bytes of one device, the source of the figure)."""
     stats = device.memory_stats() or {}
     if "peak_bytes_in_use" in stats:
-        return stats["peak_bytes_in_use"], "the device's own statistics, since the process began"
-    held = program.memory_bytes(compiled)
-    if held is None:
-        return None, "unknown: neither the device nor the compiler says it"
-    return held, "the compiler's plan: arguments, outputs, temporaries, less what is aliased"
+        return stats["peak_bytes_in_use"], "the device's statistics since the process started"
+    planned = program.memory_bytes(compiled)
+    if planned is None:
+        return None, "unknown to the device and to the compiler"
+    return planned, "the compiler's plan: arguments, outputs and temporaries, aliased ones once"
 
 
 def peak_flops(device: jax.Device, stated: float | None) -> tuple[float | None, str]:
-    """(FLOP/s that one device can reach at best, where the figure is from)."""
+    """Return (peak FLOP/s of one device, the source of the figure)."""
     if stated:
         return stated, "--peak"
     if device.device_kind in CHIPS:
@@ -96,24 +96,24 @@ def peak_flops(device: jax.Device, stated: float | None) -> tuple[float | None, 
 
 
 def measure(
-    config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh, *, warmup: int, rounds: int, peak: float | None = None
+    config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh, *, warmup: int, steps: int, peak: float | None = None
 ) -> dict[str, Any]:
-    """What one round of the config's game costs on the mesh."""
+    """Measure one training step of the config on the mesh."""
     device = mesh.devices.flat[0]
     flops = program.useful_flops(config)
-    game = prepare(config, mesh)
-    seconds = time_rounds(game, warmup, rounds)
+    step = prepare(config, mesh)
+    seconds = time_steps(step, warmup, steps)
     step_seconds = statistics.median(seconds)
-    memory, memory_source = peak_memory(game.compiled, device)
+    memory, memory_source = peak_memory(step.compiled, device)
     peak, peak_source = peak_flops(device, peak)
     return {
         "step_seconds": step_seconds,
         "step_seconds_fastest": min(seconds),
         "step_seconds_slowest": max(seconds),
-        "rounds_warmup": warmup,
-        "rounds_timed": rounds,
+        "steps_warmup": warmup,
+        "steps_timed": steps,
         "images_per_second": config.d_steps * config.batch_size / step_seconds,
-        "compile_seconds": game.compile_seconds,
+        "compile_seconds": step.compile_seconds,
         "useful_flops": flops,
         "mfu": flops / step_seconds / (peak * mesh.size) if peak else None,
         "peak_flops_per_device": peak,
@@ -128,7 +128,7 @@ def measure(
 
 
 def estimate(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh, target: str) -> dict[str, Any]:
-    """What one round would cost on the mesh's devices, which need not be there, by their compiler's estimate."""
+    """Return the compiler's estimate for one step on the mesh's devices, which need not be attached."""
     compiled = program.compile(program.lower(config, mesh), target)
     devices = list(mesh.devices.flat)
     plan = report.figures(config, devices, target, program.state_bytes(config, mesh), compiled)
@@ -149,7 +149,7 @@ def estimate(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh, target:
 
 
 def environment() -> dict[str, Any]:
-    """On what, and with which versions, this process measures."""
+    """Return the device, machine and versions of this process."""
     versions = {name: importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax", "optax", "numpy")}
     device = jax.local_devices()[0]
     return {

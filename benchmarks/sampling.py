@@ -1,7 +1,7 @@
-"""What samples and scores cost: `python benchmarks/sampling.py --config=biggan_imagenet128 [--network=inception-2015] [--json=F]`.
+"""Measure samples and scores: `python benchmarks/sampling.py --config=biggan_imagenet128 [--network=inception-2015] [--json=F]`.
 
-Weights are fresh ones: what a sample costs does not depend on them. With --topology=v4:2x2x1 nothing runs: the TPU compiler
-estimates both for chips that need not be there, and how long FID of 50,000 samples would take.
+Uses fresh weights, since speed does not depend on them. With --topology=v4:2x2x1 nothing runs: the TPU compiler estimates
+the times, and that of FID of 50,000 samples, for chips that need not be attached.
 """
 
 import functools
@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 from measure import environment
-from ml_collections import config_flags
 
 from biggan_jax import config as configs
 from biggan_jax import sharding
@@ -31,17 +30,15 @@ from biggan_jax.sampling import generate, statistics
 from biggan_jax.state import init_state
 from biggan_jax.types import UserError
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "Whose G draws.", lock_config=True)
+CONFIG = cli.define_config("The config of G.")
 NETWORK = flags.DEFINE_enum(
-    "network", "inception-2015", ["inception-2015", "efficientnet-lite0"], "What looks at samples."
+    "network", "inception-2015", ["inception-2015", "efficientnet-lite0"], "Feature network of the scores."
 )
-BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Images at a time on each device.", lower_bound=1)
-BATCHES = flags.DEFINE_integer("batches", 5, "That are timed, after one that is not.", lower_bound=1)
-TOPOLOGY = flags.DEFINE_string(
-    "topology", None, "A TPU slice, VERSION:SHAPE in chips: estimates instead of measurements."
-)
-SAMPLES = flags.DEFINE_integer("samples", 50_000, "For the estimate.", lower_bound=1)
-JSON = flags.DEFINE_string("json", None, "Writes the figures to this file.")
+BATCH_SIZE = flags.DEFINE_integer("batch_size", 16, "Images per batch and device.", lower_bound=1)
+BATCHES = flags.DEFINE_integer("batches", 5, "Batches to time, after one for warm-up.", lower_bound=1)
+TOPOLOGY = flags.DEFINE_string("topology", None, "A TPU slice, VERSION:SHAPE in chips: estimate instead of measuring.")
+SAMPLES = flags.DEFINE_integer("samples", 50_000, "Samples of the estimated FID.", lower_bound=1)
+JSON = flags.DEFINE_string("json", None, "Write the figures to this file.")
 
 
 def main() -> None:
@@ -76,7 +73,7 @@ def stages(gan, shapes, size: int):
 
 
 def measure(config) -> dict:
-    """Seconds of each on the devices at hand, the median batch, wall and CPU."""
+    """Time each stage on the attached devices: the median batch, by wall and CPU time."""
     mesh = sharding.make_mesh()
     size = BATCH_SIZE.value * mesh.size
     report = {"config": config.model.to_dict(), "batch": size, "network": NETWORK.value, **environment()}
@@ -102,7 +99,7 @@ def measure(config) -> dict:
 
 
 def estimate(config) -> dict:
-    """Cycles of each by the TPU compiler, and seconds for FID of so many samples, reference statistics being there."""
+    """Estimate the cycles of each stage, and the seconds for FID of SAMPLES samples with cached reference statistics."""
     jax.config.update("jax_platforms", "cpu")
     devices = target.tpu_devices(TOPOLOGY.value)
     mesh = sharding.make_mesh(devices)

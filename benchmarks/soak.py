@@ -1,9 +1,9 @@
-"""Trains the demo's recipe for a long time and says whether memory stays flat and rounds stay as fast.
+"""Train the demo's recipe for a long time, and report whether memory and speed stay constant.
 
     python benchmarks/soak.py --minutes=40 --out=runs/soak --json=benchmarks/results/soak.json
 
-Memory and rounds are those of the run's own metrics. Speed is rounds for each CPU second of the process, which other work on
-the machine hardly moves. The run saves, scores, draws samples and is looked at as often as the demo's.
+Memory and steps are from the run's metrics. Speed is in steps per CPU second of the process, which other load on the machine
+hardly changes. Checkpoints, scores, samples and probes are as frequent as in the demo.
 """
 
 import argparse
@@ -27,14 +27,14 @@ def cpu_seconds(pid: int) -> float:
 
 
 def soak(out: pathlib.Path, minutes: float, flags: list[str]) -> list[dict]:
-    """[{minute, cpu_seconds}] every half minute, until the run is told to save and end."""
+    """Return [{minute, cpu_seconds, step}] of every half minute, then stop the run with SIGTERM."""
     command = [sys.executable, "-m", "biggan_jax.main", "--config=quickstart", f"--workdir={out}"]
     run = subprocess.Popen([*command, "--config.num_steps=10000000", *flags])
     began, seen = time.monotonic(), []
     while time.monotonic() - began < minutes * 60:
         time.sleep(min(30, minutes * 60))
         if run.poll() is not None:
-            raise SystemExit(f"soak: the run ended by itself with status {run.returncode}")
+            raise SystemExit(f"soak: the run ended early with status {run.returncode}")
         records = jsonl.read(out, "metrics")
         step = records[-1]["step"] if records else 0
         seen.append({"minute": (time.monotonic() - began) / 60, "cpu_seconds": cpu_seconds(run.pid), "step": step})
@@ -45,19 +45,19 @@ def soak(out: pathlib.Path, minutes: float, flags: list[str]) -> list[dict]:
 
 
 def fifths(seen: list[dict], records: list[dict]) -> list[dict]:
-    """Of each fifth of the time: rounds for a CPU second, and the means of what memory was held."""
+    """Return steps per CPU second and mean memory for each fifth of the time."""
     rows = []
     for i in range(5):
         part = seen[i * (len(seen) - 1) // 5 : (i + 1) * (len(seen) - 1) // 5 + 1]
         first, last = part[0], part[-1]
-        held = [r for r in records if first["step"] < r["step"] <= last["step"]]
-        mean = lambda name, held=held: sum(r[name] for r in held) / len(held)
+        in_part = [r for r in records if first["step"] < r["step"] <= last["step"]]
+        mean = lambda name, rows=in_part: sum(r[name] for r in rows) / len(rows)
         speed = (last["step"] - first["step"]) / (last["cpu_seconds"] - first["cpu_seconds"])
         rows.append(
             {
                 "minutes": [round(first["minute"], 1), round(last["minute"], 1)],
-                "rounds": [first["step"], last["step"]],
-                "rounds_a_cpu_second": round(speed, 2),
+                "steps": [first["step"], last["step"]],
+                "steps_per_cpu_second": round(speed, 2),
                 "host_gb": round(mean("host_gb"), 4),
                 "device_gb": round(mean("device_gb"), 6),
             }

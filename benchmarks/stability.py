@@ -1,7 +1,7 @@
-"""What watching a run costs: `python benchmarks/stability.py --config=NAME [--config.KEY=VALUE] [--topology=v5e:4x4] [--json=PATH]`.
+"""Measure a probe: `python benchmarks/stability.py --config=NAME [--config.KEY=VALUE] [--topology=v5e:4x4] [--json=PATH]`.
 
-The leading singular values of both players' weights, against one training round: on the devices at hand in turn with it, or,
-with --topology, by the TPU compiler's estimate of both. README.md says what the figures mean.
+Compares the leading singular values of both networks' weights with a training step: timed in turn on the attached devices,
+or, with --topology, as the TPU compiler estimates them. benchmarks/README.md explains the figures.
 """
 
 import json
@@ -22,10 +22,10 @@ from biggan_jax.runtime import cli
 from biggan_jax.stability.spectra import top_singular_values
 from biggan_jax.types import UserError
 
-CONFIG = config_flags.DEFINE_config_file("config", None, "A config file, or the name of one.", lock_config=True)
-TOPOLOGY = flags.DEFINE_string("topology", None, "A TPU slice that need not be there, such as v5e:4x4.")
-PAIRS = flags.DEFINE_integer("pairs", 20, "Rounds and looks that are timed in turn.", lower_bound=1)
-JSON = flags.DEFINE_string("json", None, "Writes the figures to this file, too.")
+CONFIG = cli.define_config("A config file, or the name of one in configs/.")
+TOPOLOGY = flags.DEFINE_string("topology", None, "A TPU slice, such as v5e:4x4: estimate instead of measuring.")
+PAIRS = flags.DEFINE_integer("pairs", 20, "Pairs of a step and a probe to time.", lower_bound=1)
+JSON = flags.DEFINE_string("json", None, "Also write the figures to this file.")
 
 
 def main() -> None:
@@ -51,24 +51,24 @@ def look(mesh):
 def timed(config) -> dict:
     mesh = sharding.make_mesh(jax.local_devices(), data=config.mesh.data, fsdp=config.mesh.fsdp)
     game = prepare(config, mesh)
-    state, measure, ratios, rounds, looks = game.state, look(mesh), [], [], []
-    jax.block_until_ready(measure(state))
+    state, probe, ratios, steps, probes = game.state, look(mesh), [], [], []
+    jax.block_until_ready(probe(state))
     for i in range(PAIRS.value + 2):
         began = time.perf_counter()
         state, metrics = game.compiled(state, game.batch)
         jax.block_until_ready((state, metrics))
         middle = time.perf_counter()
-        jax.block_until_ready(measure(state))
+        jax.block_until_ready(probe(state))
         if i >= 2:
-            rounds.append(middle - began)
-            looks.append(time.perf_counter() - middle)
-            ratios.append(looks[-1] / rounds[-1])
+            steps.append(middle - began)
+            probes.append(time.perf_counter() - middle)
+            ratios.append(probes[-1] / steps[-1])
     return {
-        "round_seconds": statistics.median(rounds),
-        "look_seconds": statistics.median(looks),
-        "look_by_round": statistics.median(ratios),
-        "look_by_round_least": min(ratios),
-        "look_by_round_most": max(ratios),
+        "step_seconds": statistics.median(steps),
+        "probe_seconds": statistics.median(probes),
+        "probe_by_step": statistics.median(ratios),
+        "probe_by_step_least": min(ratios),
+        "probe_by_step_most": max(ratios),
         **environment(),
     }
 
@@ -84,14 +84,14 @@ def estimated(config, topology: str) -> dict:
         cycles = hlo.breakdown(text, report.module_of, lambda kernel: report.kernel_cycles(kernel, chip))
         return sum(cycles.values()), hlo.collectives(text)
 
-    look_cycles, collectives = compiled(look(mesh).lower(program.state_shapes(config, mesh)))
-    round_cycles, _ = compiled(program.lower(config, mesh))
+    probe_cycles, collectives = compiled(look(mesh).lower(program.state_shapes(config, mesh)))
+    step_cycles, _ = compiled(program.lower(config, mesh))
     return {
         "topology": topology,
-        "round_cycles": round_cycles,
-        "look_cycles": look_cycles,
-        "look_by_round": look_cycles / round_cycles,
-        "look_collectives": collectives,
+        "step_cycles": step_cycles,
+        "probe_cycles": probe_cycles,
+        "probe_by_step": probe_cycles / step_cycles,
+        "probe_collectives": collectives,
         "estimated": True,
         "versions": program.versions(),
     }

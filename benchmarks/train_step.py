@@ -1,9 +1,8 @@
-"""What a training round costs: `python benchmarks/train_step.py --config=NAME [--config.KEY=VALUE] [--json=PATH] [--peak=FLOPS]`.
+"""Measure a training step: `python benchmarks/train_step.py --config=NAME [--config.KEY=VALUE] [--json=PATH] [--peak=FLOPS]`.
 
-It compiles the round that training runs, over all local devices, and times it on noise that lies on the devices already:
-no data is read. `--sweep=batch:8,16,32` or `--sweep=resolution:32,64,128` instead show, on one device, how the cost grows
-with the work; with `--topology=v5e:1x1` on a TPU that need not be there, by its compiler's estimate. README.md says what
-each figure means.
+Compiles the training step over all local devices, and times it on noise that is on the devices already: no data is read.
+`--sweep=batch:8,16,32` or `--sweep=resolution:32,64,128` measures instead how time grows with FLOPs on one device; with
+`--topology=v5e:1x1` it uses the estimates of the TPU compiler. benchmarks/README.md explains the figures.
 """
 
 import json
@@ -24,28 +23,30 @@ from biggan_jax.plan import program, target
 from biggan_jax.runtime import cli
 from biggan_jax.types import UserError
 
-CONFIG = config_flags.DEFINE_config_file(
-    "config", None, "A config file, or the name of one in configs/.", lock_config=True
+CONFIG = cli.define_config("A config file, or the name of one in configs/.")
+JSON = flags.DEFINE_string("json", None, "Also write all figures to this file.")
+PEAK = flags.DEFINE_float(
+    "peak", None, "FLOP/s of one device, for mfu; by default from a table of devices.", lower_bound=1
 )
-JSON = flags.DEFINE_string("json", None, "Writes all figures to this file, too.")
-PEAK = flags.DEFINE_float("peak", None, "FLOP/s of one device, for mfu; else a table of known devices.", lower_bound=1)
-ROUNDS = flags.DEFINE_integer("rounds", 20, "Rounds that are timed.", lower_bound=1)
-WARMUP = flags.DEFINE_integer("warmup", 3, "Rounds before those.", lower_bound=1)
-SWEEP = flags.DEFINE_string("sweep", None, "batch:8,16,32 or resolution:32,64,128: on one device, cost against work.")
+STEPS = flags.DEFINE_integer("steps", 20, "Steps to time.", lower_bound=1)
+WARMUP = flags.DEFINE_integer("warmup", 3, "Steps before the timed ones.", lower_bound=1)
+SWEEP = flags.DEFINE_string("sweep", None, "batch:8,16,32 or resolution:32,64,128: time against FLOPs, on one device.")
 
-TOPOLOGY = flags.DEFINE_string("topology", None, "For a sweep: one TPU chip, whose compiler estimates each step.")
+TOPOLOGY = flags.DEFINE_string(
+    "topology", None, "For a sweep: one TPU chip, for which the TPU compiler estimates each step."
+)
 
 KEYS = {"batch": "batch_size", "resolution": "model.resolution"}
-"""What can be swept, and its config key."""
+"""{what can be swept: its config key}"""
 
 
 def main() -> None:
     if CONFIG.value is None:
         raise UserError("--config is needed, such as --config=quickstart or --config=biggan_imagenet128")
     if TOPOLOGY.value and not SWEEP.value:
-        raise UserError("--topology is for --sweep; of one step biggan_jax.plan tells more")
+        raise UserError("--topology is for --sweep; for a single step use python -m biggan_jax.plan")
     if JSON.value and not pathlib.Path(JSON.value).absolute().parent.is_dir():
-        raise UserError(f"--json={JSON.value}: there is no such folder")
+        raise UserError(f"--json={JSON.value}: the folder does not exist")
     config = CONFIG.value
     report = describe(config)
     if SWEEP.value:
@@ -54,7 +55,7 @@ def main() -> None:
         configs.validate(config)
         mesh = sharding.make_mesh(jax.local_devices(), data=config.mesh.data, fsdp=config.mesh.fsdp)
         sharding.check_batch_size(config.batch_size, mesh.size, config.microbatches, config.d_chunks)
-        figures = measure(config, mesh, warmup=WARMUP.value, rounds=ROUNDS.value, peak=PEAK.value)
+        figures = measure(config, mesh, warmup=WARMUP.value, steps=STEPS.value, peak=PEAK.value)
         report |= figures
         for name, value in figures.items():
             print(f"{name:22}  {'unknown' if value is None else value}")
@@ -63,7 +64,7 @@ def main() -> None:
 
 
 def describe(config: ml_collections.ConfigDict) -> dict[str, Any]:
-    """What is measured, and on what: the config's name, what was overridden, device and versions."""
+    """Return the config's name, the overrides, the device and versions."""
     flag = flags.FLAGS["config"]
     return {
         "config": pathlib.Path(config_flags.get_config_filename(flag)).stem,
@@ -74,7 +75,7 @@ def describe(config: ml_collections.ConfigDict) -> dict[str, Any]:
 
 
 def parse_sweep(text: str) -> tuple[str, list[int]]:
-    """batch:8,16 to ("batch", [8, 16])."""
+    """Parse "batch:16,8,32" as ("batch", [8, 16, 32])."""
     of, _, values = text.partition(":")
     sizes = [int(value) for value in values.split(",") if value.isdigit()]
     if of not in KEYS or len(sizes) != len(values.split(",")) or len(set(sizes)) < 3:
@@ -83,12 +84,10 @@ def parse_sweep(text: str) -> tuple[str, list[int]]:
 
 
 def sweep(config: ml_collections.ConfigDict, of: str, sizes: list[int]) -> dict[str, Any]:
-    """Measures the config at each size, on one device, prints a table, and fits a line of step time against work."""
+    """Measure the config at each size on one device, print a table, and fit a line of step time against FLOPs."""
     devices = target.tpu_devices(TOPOLOGY.value) if TOPOLOGY.value else jax.local_devices()[:1]
     if len(devices) > 1:
-        raise UserError(
-            f"--topology={TOPOLOGY.value} has {len(devices)} devices, and a sweep is on one, such as v5e:1x1"
-        )
+        raise UserError(f"--topology={TOPOLOGY.value} has {len(devices)} devices; a sweep needs one, such as v5e:1x1")
     mesh = sharding.make_mesh(devices)
     variants = [at(config, of, size) for size in sizes]
     for variant in variants:
@@ -97,7 +96,7 @@ def sweep(config: ml_collections.ConfigDict, of: str, sizes: list[int]) -> dict[
     rows = [
         estimate(variant, mesh, TOPOLOGY.value)
         if TOPOLOGY.value
-        else measure(variant, mesh, warmup=WARMUP.value, rounds=ROUNDS.value, peak=PEAK.value)
+        else measure(variant, mesh, warmup=WARMUP.value, steps=STEPS.value, peak=PEAK.value)
         for variant in variants
     ]
     print(f"{of:>10} {'useful_flops':>13} {'step_seconds':>13} {'images/s':>9} {'line':>10} {'residual':>9}")
@@ -119,7 +118,7 @@ def sweep(config: ml_collections.ConfigDict, of: str, sizes: list[int]) -> dict[
 
 
 def at(config: ml_collections.ConfigDict, of: str, size: int) -> ml_collections.ConfigDict:
-    """The config at another batch size or resolution; at another resolution z keeps the length of its chunks."""
+    """Return the config at another batch size or resolution; at another resolution the chunks of z keep their length."""
     changed = config.copy_and_resolve_references()
     if of == "batch":
         changed.batch_size = size
@@ -132,7 +131,7 @@ def at(config: ml_collections.ConfigDict, of: str, size: int) -> ml_collections.
 
 
 def fit(work: list[float], seconds: list[float]) -> dict[str, float]:
-    """The line intercept + slope * work with the least sum of squared relative residuals: small sizes count as large ones do."""
+    """Fit intercept + slope * work by least squares of the relative residuals, so that small sizes count as much as large ones."""
     terms = np.stack([np.ones(len(work)), np.array(work) / max(work)], axis=1) / np.array(seconds)[:, None]
     intercept, slope = np.linalg.lstsq(terms, np.ones(len(work)))[0]
     return {"intercept_seconds": float(intercept), "seconds_per_flop": float(slope / max(work))}

@@ -14,7 +14,7 @@ from tests.test_train import TINY
 
 FOLDER = pathlib.Path(__file__).parent.parent / "benchmarks"
 SCRIPT = FOLDER / "train_step.py"
-QUICK = f"--config={TINY}", "--config.data.name=fake", "--warmup=1", "--rounds=3"
+QUICK = f"--config={TINY}", "--config.data.name=fake", "--warmup=1", "--steps=3"
 
 
 def run(*arguments, script=SCRIPT):
@@ -40,7 +40,7 @@ def test_it_says_what_was_measured_and_on_what(tiny):
     assert report["device_kind"] == "cpu" and report["devices"] == 8
     assert report["versions"].keys() == {"python", "jax", "jaxlib", "flax", "optax", "numpy"}
     assert (report["batch_size"], report["d_steps"], report["resolution"]) == (16, 2, 16)
-    assert (report["rounds_warmup"], report["rounds_timed"]) == (1, 3)
+    assert (report["steps_warmup"], report["steps_timed"]) == (1, 3)
     for name in ("step_seconds", "images_per_second", "compile_seconds", "useful_flops", "mfu", "peak_memory_bytes"):
         assert report[name] > 0, name
         assert f"{name} " in printed
@@ -94,9 +94,9 @@ def test_a_sweep_of_resolutions_keeps_what_else_is_asked_for(tmp_path):
         (["--config.batch_size=12"], "batch_size 12 is not divisible by 8 devices"),
         (["--peek=1"], "Unknown command line flag 'peek'"),
         (["--peak=-1"], "--peak=-1"),
-        (["--json=nowhere/out.json"], "--json=nowhere/out.json: there is no such folder"),
+        (["--json=nowhere/out.json"], "--json=nowhere/out.json: the folder does not exist"),
         (["--sweep=batch:1,2"], "--sweep=batch:1,2 is neither batch:8,16,32 nor resolution:32,64,128"),
-        (["--topology=v5e:1x1"], "--topology is for --sweep; of one step biggan_jax.plan tells more"),
+        (["--topology=v5e:1x1"], "--topology is for --sweep; for a single step use python -m biggan_jax.plan"),
         (["--sweep=width:1,2,3"], "--sweep=width:1,2,3 is neither"),
         (["--sweep=resolution:16,32,48"], "model.resolution 48 is unknown"),
     ],
@@ -116,7 +116,7 @@ def test_a_sweep_on_a_tpu_that_is_not_there_fits_the_compilers_cycles(tmp_path):
     assert report["device_kind"] == "TPU v5 lite" and "libtpu" in report["compiler"]
     cycles = [row["step_cycles"] for row in report["rows"]]
     assert 0 < cycles[0] < cycles[1] < cycles[2] and all(row["estimated"] for row in report["rows"])
-    refused(run(*QUICK, "--sweep=batch:8,16,32", "--topology=v5e:2x2"), "has 4 devices, and a sweep is on one")
+    refused(run(*QUICK, "--sweep=batch:8,16,32", "--topology=v5e:2x2"), "has 4 devices; a sweep needs one")
 
 
 def test_sampling_and_looking_are_measured(tmp_path):
