@@ -5,6 +5,7 @@ import logging
 
 import jax
 import ml_collections
+import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 from jax.experimental import multihost_utils
@@ -39,7 +40,8 @@ class Checkpoints:
             cleanup_tmp_directories=True,  # Left by a process that died while saving.
             todelete_subdir=None if is_remote(folder) else _DELETED,
         )
-        self._manager = ocp.CheckpointManager(folder, options=options)
+        handlers = {"state": _array_handler(), "extras": _array_handler(), "config": ocp.JsonCheckpointHandler()}
+        self._manager = ocp.CheckpointManager(folder, options=options, item_handlers=handlers)
         self._empty_deleted()
         scores = {step: metadata["score"] for step, metadata in self._metadata().items()}
         self._retention.scores = {step: score for step, score in scores.items() if score is not None}
@@ -185,6 +187,17 @@ class Checkpoints:
         deleted = self._folder / _DELETED
         if jax.process_index() == 0 and deleted.exists():
             deleted.rmtree()
+
+
+def _array_handler() -> ocp.PyTreeCheckpointHandler:
+    """Return Orbax's handler of a tree of arrays.
+
+    By default, replicas share the writing of each array, and each share is a program to compile. One process gains nothing by it.
+    """
+    arrays = ocp.type_handlers.ArrayHandler(use_replica_parallel=jax.process_count() > 1)
+    handlers = [(jax.Array, arrays), (np.ndarray, ocp.type_handlers.NumpyHandler())]
+    handlers += [(kind, ocp.type_handlers.ScalarHandler()) for kind in (int, float, np.number)]
+    return ocp.PyTreeCheckpointHandler(type_handler_registry=ocp.type_handlers.create_type_handler_registry(*handlers))
 
 
 def _drop_duplicate(record: logging.LogRecord) -> bool:

@@ -55,6 +55,20 @@ def test_what_is_restored_is_what_was_saved(saved):
     assert_identical(restored, state)
 
 
+def test_saving_replicated_arrays_compiles_no_programs(tmp_path, saved):
+    everywhere = jax.device_put(saved[1], sharding.replicated(sharding.make_mesh()))
+    assert len(everywhere.seed.devices()) > 1
+    compiled = []
+    listener = lambda event, *_, **__: compiled.append(event) if "backend_compile" in event else None
+    jax.monitoring.register_event_duration_secs_listener(listener)
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    checkpoints.save(everywhere, tiny_config())
+    checkpoints.close()
+    jax.monitoring.unregister_event_duration_listener(listener)
+    assert not compiled
+    assert_identical(Checkpoints(tmp_path, keep=1).restore(on_one_device(saved[1])), saved[1])
+
+
 def test_a_generator_is_loaded_from_a_workdir_its_folder_or_a_step(saved):
     workdir, state = saved
     for path in (workdir, workdir / "checkpoints", workdir / "checkpoints" / "2"):

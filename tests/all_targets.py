@@ -1,0 +1,72 @@
+"""Run make targets one after another; print a line for each, and exit with 1 if any failed: `make test-all`.
+
+A target whose tests were all skipped, for lack of a program for example, is "skipped", with the reason. Each target's
+output is in .cache/test-all/TARGET.log.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+LOGS = pathlib.Path(".cache") / "test-all"
+PROGRAMS = {"test-colab": os.environ.get("COLAB_PYTHON", "python3.13")}
+"""Programs without which make itself stops."""
+
+
+def main(targets: list[str]) -> int:
+    LOGS.mkdir(parents=True, exist_ok=True)
+    results = []
+    for target in targets:
+        start = time.monotonic()
+        result, detail = skipped_or_run(target)
+        results.append(result)
+        print(f"{target:16} {result:8} {time.monotonic() - start:6.0f} s  {detail}", flush=True)
+    print(", ".join(f"{results.count(result)} {result}" for result in ("passed", "failed", "skipped")))
+    return int("failed" in results)
+
+
+def skipped_or_run(target: str) -> tuple[str, str]:
+    """Return (result, what to know about it) of the target."""
+    program = PROGRAMS.get(target)
+    if program and not runs(program):
+        return "skipped", f"no {program} here"
+    log = LOGS / f"{target}.log"
+    with log.open("w") as output:
+        # Several pytest runs may make up one target; -rs tells why each test is skipped.
+        environment = os.environ | {"PYTEST_ADDOPTS": f"{os.environ.get('PYTEST_ADDOPTS', '')} -rs"}
+        command = ["make", target]
+        status = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, env=environment).returncode
+    text = log.read_text()
+    if status and not (status == 2 and nothing_ran(text)):
+        return "failed", f"see {log}"
+    counts = {kind: count(kind, text) for kind in ("passed", "skipped")}
+    if not counts["passed"]:
+        reasons = re.findall(r"^SKIPPED \[\d+\] \S+: (.*)", text, re.M)
+        return "skipped", reasons[0] if reasons else "no test ran"
+    return "passed", ", ".join(f"{number} {kind}" for kind, number in counts.items() if number)
+
+
+def count(kind: str, text: str) -> int:
+    """Return how many tests the last lines of all pytest runs report as `kind`."""
+    summaries = re.findall(r"^[= ]*(.*\d (?:passed|skipped|deselected).*) in [\d.]+s", text, re.M)
+    return sum(int(number) for line in summaries for number in re.findall(rf"(\d+) {kind}", line))
+
+
+def nothing_ran(text: str) -> bool:
+    """Whether pytest ended with 5, "no tests ran", as it does where a whole module is skipped."""
+    return bool(re.search(r"^make.*Error 5$", text, re.M))
+
+
+def runs(program: str) -> bool:
+    """Whether the program is there; one of pyenv's shims may be there and lead nowhere."""
+    if not shutil.which(program):
+        return False
+    return subprocess.run([program, "--version"], capture_output=True).returncode == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,62 @@
+"""`make test-all` with stub targets."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+MAKEFILE = """
+test-good:
+\t@echo '3 passed, 1 skipped in 0.10s'; echo '======= 2 passed, 4 deselected in 1.00s ======='
+test-bad:
+\t@echo '3 passed, 1 failed in 0.10s'; exit 1
+test-slurm:
+\t@echo 'SKIPPED [2] tests/launch/test_slurm.py:57: no slurmctld here: apt-get install'; echo '2 skipped, 9 deselected in 0.10s'
+test-browser:
+\t@echo 'SKIPPED [1] tests/test_page.py:3: no chromium here'; echo '1 skipped in 0.10s'; exit 5
+test-colab:
+\t@exit 2
+test-broken:
+\t@exit 2
+"""
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Return a function that runs the targets, with a Python for Colab that is not there."""
+    (tmp_path / "Makefile").write_text(MAKEFILE)
+    environment = os.environ | {"COLAB_PYTHON": "python0.0"}
+    command = [sys.executable, ROOT / "tests" / "all_targets.py"]
+    return lambda *targets: subprocess.run(
+        [*command, *targets], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+
+
+def test_each_target_is_a_line_and_a_failure_stops_nothing(run, tmp_path):
+    done = run("test-bad", "test-good", "test-broken")
+    bad, good, broken, total = done.stdout.splitlines()
+    assert bad.split()[:2] == ["test-bad", "failed"] and bad.endswith("see .cache/test-all/test-bad.log")
+    assert good.split()[:2] == ["test-good", "passed"] and good.endswith("5 passed, 1 skipped")
+    assert broken.split()[:2] == ["test-broken", "failed"]
+    assert total == "1 passed, 2 failed, 0 skipped" and done.returncode == 1
+    assert "3 passed, 1 failed" in (tmp_path / ".cache" / "test-all" / "test-bad.log").read_text()
+
+
+def test_a_missing_program_is_a_reason_and_no_failure(run):
+    done = run("test-slurm", "test-browser", "test-colab", "test-good")
+    slurm, browser, colab, _, total = done.stdout.splitlines()
+    assert slurm.split()[1] == "skipped" and slurm.endswith("no slurmctld here: apt-get install")
+    assert browser.split()[1] == "skipped" and browser.endswith("no chromium here")
+    assert colab.split()[1] == "skipped" and colab.endswith("no python0.0 here")
+    assert total == "1 passed, 0 failed, 3 skipped" and done.returncode == 0
+
+
+def test_make_test_all_runs_every_other_test_target():
+    command = ["make", "--dry-run", "--no-print-directory", "test-all"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
+    targets = listed.partition("all_targets.py ")[2].split()
+    there = [line.partition(":")[0] for line in (ROOT / "Makefile").read_text().splitlines() if line.startswith("test")]
+    assert sorted([*targets, "test-all"]) == sorted(there) and "test-wheel" in targets
