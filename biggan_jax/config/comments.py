@@ -16,34 +16,23 @@ def meanings(family: str) -> dict[str, str]:
 
 
 def comments(section: Callable[[], dict]) -> dict[str, str]:
-    """Return {dotted key: the comment above or behind it} of a function that returns a dict display.
+    """Return {key: the comment above or behind it} of a function that returns a dict display.
 
     A section may extend another, as in `biggan() | {...}` or `{**biggan(), ...}`, whose comments it then has.
     """
     try:
         source = textwrap.dedent(inspect.getsource(section))
-        tree = ast.parse(source)
+        nodes = list(ast.walk(ast.parse(source)))
     except (OSError, SyntaxError):  # Typed into a shell, or a lambda within a call: there are no comments to read.
         return {}
     found: dict[str, str] = {}
-    lines = source.splitlines()
-
-    def visit(node: ast.AST, prefix: str) -> None:
+    for node in nodes:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not (node.args or node.keywords):
-            found.update(comments(section.__globals__[node.func.id]))
-        elif isinstance(node, ast.Dict):
-            for key, value in zip(node.keys, node.values, strict=True):
-                if not isinstance(key, ast.Constant):  # `**other` has the key None.
-                    visit(value, prefix)
-                elif isinstance(value, ast.Dict):
-                    visit(value, f"{prefix}{key.value!s}.")
-                else:
-                    found[f"{prefix}{key.value!s}"] = _comment(lines, key.lineno, value.end_lineno or key.lineno)
-        else:
-            for child in ast.iter_child_nodes(node):
-                visit(child, prefix)
-
-    visit(tree, "")
+            found |= comments(section.__globals__[node.func.id])
+    for display in (node for node in nodes if isinstance(node, ast.Dict)):
+        for key, value in zip(display.keys, display.values, strict=True):
+            if isinstance(key, ast.Constant):  # `**other` has the key None.
+                found[str(key.value)] = _comment(source.splitlines(), key.lineno, value.end_lineno or key.lineno)
     return found
 
 

@@ -8,11 +8,11 @@ from typing import Any
 import ml_collections
 
 from biggan_jax.config.families import SECTIONS
-from biggan_jax.config.keys import Key, choice, choose, flatten, fraction, non_negative, positive
+from biggan_jax.config.keys import Key, choice, choose, fraction, non_negative, positive
 
 
 def general() -> dict[str, Any]:
-    """The keys that all families have. Values and their sources: Brock et al. 2019, "the paper"."""
+    """Return the keys that all families have. The paper is Brock et al. 2019."""
     return {
         "seed": non_negative(0),  # Seed of weights, latents and data order.
         "num_steps": positive(150_000, safe=True),  # Steps; each is d_steps updates of D and one of G.
@@ -32,106 +32,82 @@ def general() -> dict[str, Any]:
         "fused_attention": Key(True, safe=True),
         # Power iterations run once per update, or once per microbatch as with BigGAN-PyTorch's accumulation.
         "spectral_advance": choice("update", "microbatch"),
-        "model": {
-            "family": "biggan",  # Family of GANs. It decides which other keys `model` has.
-        },
-        "mesh": {
-            "data": Key(-1, safe=True),  # Devices the batch is sharded over; -1: all that fsdp leaves.
-            "fsdp": Key(1, safe=True),  # Devices that shard weights, optimizer moments and EMA besides the batch.
-            # Also shard weights and their updates over data: less memory and compute, more communication.
-            "shard_update": Key(True, safe=True),
-        },
-        "regularizer": {
-            "g_ortho": non_negative(0.0),  # Strength of the orthogonal penalty on G's weights. The paper's: 1e-4.
-            "d_ortho": non_negative(0.0),  # Strength of the orthogonal penalty on D's weights.
-            # Factor of the orthogonal penalty's gradient: 4 is exact for the paper's formula, 2 is BigGAN-PyTorch's.
-            "ortho_factor": positive(4.0),
-            # Strength of R1, the zero-centered gradient penalty on real images; Brock et al. tried 10.
-            "r1": non_negative(0.0),
-        },
-        "optimizer": {
-            "g_lr": positive(5e-5),  # G's learning rate. The paper's value.
-            "d_lr": positive(2e-4),  # D's learning rate. The paper's value.
-            "b1": fraction(0.0),  # Adam's beta1. The paper's value.
-            "b2": fraction(0.999),  # Adam's beta2. The paper's value.
-            "eps": positive(1e-6),  # Adam's epsilon. BigGAN-PyTorch's value; the paper gives none.
-        },
-        "ema": {
-            "decay": fraction(0.9999),  # Decay per step of the EMA of G's weights. The paper's value.
-            "start": non_negative(0),  # Step from which the EMA averages; before, it is a copy of the weights.
-        },
-        "augment": {
-            "policy": (),  # DiffAugment's operations in order: colour, translation, cutout. For small data sets.
-        },
-        "data": {
-            "name": "fake",  # Source of images: a name in data.SOURCES.
-            "dataset": "",  # With name tfds: the builder, such as imagenet2012; empty: dir is one prepared set.
-            "dir": Key(
-                "", safe=True
-            ),  # With name tfds: folder of prepared data, local or gs://; empty: TFDS's default.
-            "flip": False,  # Mirror half of the images, drawn again each epoch.
-            # Position of the square crop along the long edge: center (the paper's), or random, drawn again each epoch.
-            "crop": choice("center", "random"),
-            # Resampling: area (the paper's), or Pillow's bilinear, bicubic, lanczos. FID depends on it.
-            "resize": choice("area", "bilinear", "bicubic", "lanczos"),
-            "draft": False,  # Let the JPEG decoder downscale first: faster, slightly blurred; figures in docs/data.md.
-            # Shuffling: grain (Grain's index_shuffle), or feistel. A stored config without this key means feistel.
-            "order": choice("grain", "feistel"),
-            "workers": non_negative(0, safe=True),  # Processes that read ahead; 0: threads of the training process.
-            "threads": non_negative(0, safe=True),  # Decoding threads per process; 0: the cores divided among them.
-            # Unreadable records before the run stops. The next record replaces an unreadable one.
-            "unreadable_limit": non_negative(100, safe=True),
-        },
-        "stability": {
-            "every": non_negative(100, safe=True),  # Steps between probes of the collapse monitor; 0: none.
-            # On collapse: stop, rollback (resume from before it with new latents and data order), or ignore.
-            "on_collapse": choice("stop", "rollback", "ignore", safe=True),
-            "rollbacks": non_negative(3, safe=True),  # Most rollbacks of a run; the next collapse stops it.
-            "rollback_d_lr": positive(1.0, safe=True),  # Factor of D's learning rate after each rollback.
-            "rollback_d_steps": non_negative(0, safe=True),  # D updates per step added by each rollback.
-            # Net non-finite steps before the run stops: a skipped non-finite step adds one, a finite one subtracts one.
-            "nonfinite_limit": positive(10, safe=True),
-            # Maximum scores expected by given steps, as step:score, such as 300:600,600:200; empty: none.
-            "expected": Key("", safe=True),
-        },
-        "score": {
-            "every": non_negative(0, safe=True),  # Steps between scores; the best-scoring checkpoint is kept; 0: none.
-            # Feature network: a name in evaluation.networks.NETWORKS. The classifier needs no download.
-            "network": "classifier",
-            "inception": "",  # With network inception-2015: the weights' file, or download.
-            "num": positive(1000),  # Samples per score; at most ten times as many real images.
-        },
+        "model.family": "biggan",  # Family of GANs. It decides which other keys `model` has.
+        "mesh.data": Key(-1, safe=True),  # Devices the batch is sharded over; -1: all that fsdp leaves.
+        "mesh.fsdp": Key(1, safe=True),  # Devices that shard weights, optimizer moments and EMA besides the batch.
+        # Also shard weights and their updates over data: less memory and compute, more communication.
+        "mesh.shard_update": Key(True, safe=True),
+        "regularizer.g_ortho": non_negative(0.0),  # Strength of the orthogonal penalty on G's weights; paper: 1e-4.
+        "regularizer.d_ortho": non_negative(0.0),  # Strength of the orthogonal penalty on D's weights.
+        # Factor of the orthogonal penalty's gradient: 4 is exact for the paper's formula, 2 is BigGAN-PyTorch's.
+        "regularizer.ortho_factor": positive(4.0),
+        # Strength of R1, the zero-centered gradient penalty on real images; Brock et al. tried 10.
+        "regularizer.r1": non_negative(0.0),
+        "optimizer.g_lr": positive(5e-5),  # G's learning rate. The paper's value.
+        "optimizer.d_lr": positive(2e-4),  # D's learning rate. The paper's value.
+        "optimizer.b1": fraction(0.0),  # Adam's beta1. The paper's value.
+        "optimizer.b2": fraction(0.999),  # Adam's beta2. The paper's value.
+        "optimizer.eps": positive(1e-6),  # Adam's epsilon. BigGAN-PyTorch's value; the paper gives none.
+        "ema.decay": fraction(0.9999),  # Decay per step of the EMA of G's weights. The paper's value.
+        "ema.start": non_negative(0),  # Step from which the EMA averages; before, it is a copy of the weights.
+        "augment.policy": (),  # DiffAugment's operations in order: colour, translation, cutout. For small data sets.
+        "data.name": "fake",  # Source of images: a name in data.SOURCES.
+        "data.dataset": "",  # With name tfds: the builder, such as imagenet2012; empty: dir is one prepared set.
+        # With name tfds: folder of prepared data, local or gs://; empty: TFDS's default.
+        "data.dir": Key("", safe=True),
+        "data.flip": False,  # Mirror half of the images, drawn again each epoch.
+        # Position of the square crop along the long edge: center (the paper's), or random, drawn again each epoch.
+        "data.crop": choice("center", "random"),
+        # Resampling: area (the paper's), or Pillow's bilinear, bicubic, lanczos. FID depends on it.
+        "data.resize": choice("area", "bilinear", "bicubic", "lanczos"),
+        "data.draft": False,  # Let the JPEG decoder downscale first: faster, slightly blurred; figures in docs/data.md.
+        # Shuffling: grain (Grain's index_shuffle), or feistel. A stored config without this key means feistel.
+        "data.order": choice("grain", "feistel"),
+        "data.workers": non_negative(0, safe=True),  # Processes that read ahead; 0: threads of the training process.
+        "data.threads": non_negative(0, safe=True),  # Decoding threads per process; 0: the cores divided among them.
+        # Unreadable records before the run stops. The next record replaces an unreadable one.
+        "data.unreadable_limit": non_negative(100, safe=True),
+        "stability.every": non_negative(100, safe=True),  # Steps between probes of the collapse monitor; 0: none.
+        # On collapse: stop, rollback (resume from before it with new latents and data order), or ignore.
+        "stability.on_collapse": choice("stop", "rollback", "ignore", safe=True),
+        "stability.rollbacks": non_negative(3, safe=True),  # Most rollbacks of a run; the next collapse stops it.
+        "stability.rollback_d_lr": positive(1.0, safe=True),  # Factor of D's learning rate after each rollback.
+        "stability.rollback_d_steps": non_negative(0, safe=True),  # D updates per step added by each rollback.
+        # Net non-finite steps before the run stops: a skipped non-finite step adds one, a finite one subtracts one.
+        "stability.nonfinite_limit": positive(10, safe=True),
+        # Maximum scores expected by given steps, as step:score, such as 300:600,600:200; empty: none.
+        "stability.expected": Key("", safe=True),
+        "score.every": non_negative(0, safe=True),  # Steps between scores. The best checkpoint is kept. 0: none.
+        # Feature network: a name in evaluation.networks.NETWORKS. The classifier needs no download.
+        "score.network": "classifier",
+        "score.inception": "",  # With network inception-2015: the weights' file, or download.
+        "score.num": positive(1000),  # Samples per score; at most ten times as many real images.
         "log_every": positive(100, safe=True),  # Steps between lines of metrics.
         "sample_every": non_negative(1000, safe=True),  # Steps between sample grids; 0: none.
         "checkpoint_every": positive(1000, safe=True),  # Steps between checkpoints; the last step always has one.
         "checkpoint_keep": positive(3, safe=True),  # Newest checkpoints kept.
-        "checkpoint_keep_every": non_negative(
-            0, safe=True
-        ),  # Also keep each checkpoint at a multiple of this; 0: none.
+        "checkpoint_keep_every": non_negative(0, safe=True),  # Also keep checkpoints at multiples of this; 0: none.
         "profile_steps": Key("", safe=True),  # Steps to trace with jax.profiler, such as 100:105; empty: none.
         "wandb_project": Key("", safe=True),  # Weights & Biases project to log to, if wandb is installed.
     }
 
 
-def base(family: str = "biggan") -> ml_collections.ConfigDict:
-    """Return the defaults, with `model` of that family. A config file calls this and changes what differs."""
-    return ml_collections.ConfigDict(_defaults(_tree(family)))
-
-
 def table(family: str) -> dict[str, Key]:
     """Return {dotted key: Key} of a family's configs. Raises UserError for an unknown family."""
-    return {key: row if isinstance(row, Key) else Key(row) for key, row in flatten(_tree(family)).items()}
+    section = choose(SECTIONS, "model.family", family)()
+    rows = general() | {"model.family": family} | {f"model.{key}": row for key, row in section.items()}
+    return {key: row if isinstance(row, Key) else Key(row) for key, row in rows.items()}
 
 
-def _tree(family: str) -> dict[str, Any]:
-    return general() | {"model": {"family": family} | choose(SECTIONS, "model.family", family)()}
+def base(family: str = "biggan") -> ml_collections.ConfigDict:
+    """Return the defaults, with `model` of that family. A config file calls this and changes what differs."""
+    tree: dict[str, Any] = {}
+    for name, key in table(family).items():
+        section, _, last = name.rpartition(".")
+        (tree.setdefault(section, {}) if section else tree)[last] = key.default
+    return ml_collections.ConfigDict(tree)
 
 
-def _defaults(tree: dict[str, Any]) -> dict[str, Any]:
-    rows = {key: _defaults(row) if isinstance(row, dict) else row for key, row in tree.items()}
-    return {key: row.default if isinstance(row, Key) else row for key, row in rows.items()}
-
-
-SAFE_TO_CHANGE = tuple(key for key, row in flatten(general()).items() if isinstance(row, Key) and row.safe)
+SAFE_TO_CHANGE = tuple(name for name, key in general().items() if isinstance(key, Key) and key.safe)
 """Keys that a resumed run may change: they do not change what is computed, up to rounding, the random draws of augmentation
 (d_chunks), and what follows a rollback (stability.rollback_*)."""

@@ -10,7 +10,7 @@ from biggan_jax.config.keys import choice, fraction, non_negative, positive
 
 Section = Callable[[], dict[str, Any]]
 SECTIONS: dict[str, Section] = {}
-"""{family: its section}. A section returns {key: default}, or a Key in place of a default to restrict its values."""
+"""{family: its section}. A section returns {key: default}, with a Key in place of a default to restrict its values."""
 
 
 def register(family: str, section: Section) -> None:
@@ -19,7 +19,7 @@ def register(family: str, section: Section) -> None:
 
 
 def biggan() -> dict[str, Any]:
-    """The keys of BigGAN and BigGAN-deep (Brock et al. 2019)."""
+    """Return the keys of BigGAN and BigGAN-deep (Brock et al. 2019)."""
     return {
         "resolution": 128,  # Image height and width in pixels: a row of models.tables.WIDTHS.
         "num_classes": non_negative(1000, at_most=2**24),  # Classes of the data; 0: unconditional.

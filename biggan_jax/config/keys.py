@@ -35,6 +35,10 @@ class Key:
     safe: bool = False
     entries: type | None = None
 
+    def __post_init__(self) -> None:
+        if type(self.default) not in KINDS:
+            raise TypeError(f"the default {self.default!r} is not a bool, int, float, str or tuple")
+
     def convert(self, value: Any, what: str) -> Any:
         """Return `value` in this key's type. Raises UserError, which calls it `what`."""
         if type(self.default) is tuple and isinstance(value, list | tuple):

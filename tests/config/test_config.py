@@ -7,6 +7,7 @@ import pytest
 from biggan_jax import config as configs
 from biggan_jax import data, sharding
 from biggan_jax.config.__main__ import main
+from biggan_jax.config.comments import comments
 from biggan_jax.config.loading import presets
 from biggan_jax.models import build_gan
 from biggan_jax.state import init_state
@@ -205,6 +206,40 @@ def test_another_family_by_override_names_presets_of_it(two_layers):
     c.model.family = "biggan_deep"
     configs.validate(c)
     assert c == configs.base("biggan_deep")
+
+
+def parent():
+    return {"ch": 4, "depth": 2}  # Of the parent.
+
+
+def extended():
+    return parent() | {
+        "ch": 8,  # Other than in the parent.
+        # Above
+        # the key.
+        "more": configs.choice(
+            "a",
+            "b",
+        ),
+        "none": (),
+    }
+
+
+def test_comments_are_read_above_and_behind_keys():
+    found = comments(extended)
+    assert found == {
+        "depth": "Of the parent.",
+        "ch": "Other than in the parent.",
+        "more": "Above the key.",
+        "none": "",
+    }
+    assert comments(eval("lambda: {}")) == {}
+
+
+def test_a_default_of_another_type_is_an_error():
+    for default in (None, [1], {}):
+        with pytest.raises(TypeError, match="is not a bool, int, float, str or tuple"):
+            configs.Key(default)
 
 
 def test_a_config_that_lacks_a_key_is_refused():

@@ -1,4 +1,4 @@
-"""Whatever a config holds: it passes and builds, or is refused in one sentence; see tests/properties.py."""
+"""Any config is accepted and builds, or is refused in one sentence; see tests/properties.py."""
 
 import json
 import string
@@ -46,13 +46,13 @@ ANYTHING = st.recursive(
 
 @st.composite
 def changes(draw, any_type=False):
-    """{key: value} of a few keys."""
+    """Draw {key: value} of a few keys."""
     keys = draw(st.lists(st.sampled_from([*DEFAULTS]), min_size=1, max_size=4, unique=True))
     return {key: draw(ANYTHING if any_type else OF_TYPE[type(DEFAULTS[key])]) for key in keys}
 
 
 def changed(values):
-    """The tiny config with these, as a config file may leave it: of whatever type."""
+    """Return the tiny config with these values, of any type, as a config file may set them."""
     c = tiny_config()
     with c.ignore_type():
         c.update_from_flattened_dict(values)
@@ -75,7 +75,7 @@ def passes(config):
 
 
 @given(changes())
-def test_any_values_of_the_right_types_build_or_are_refused(values):
+def test_values_of_the_right_types_build_or_are_refused(values):
     c = changed(values)
     if not passes(c):
         return
@@ -87,7 +87,7 @@ def test_any_values_of_the_right_types_build_or_are_refused(values):
 
 @pytest.mark.slow
 @given(changes())
-def test_what_is_built_has_shapes(values):
+def test_a_gan_that_is_built_has_shapes(values):
     c = changed({key: value for key, value in values.items() if key.startswith("model.")})
     if passes(c):
         try:
@@ -98,7 +98,7 @@ def test_what_is_built_has_shapes(values):
 
 
 @given(changes(any_type=True))
-def test_any_values_at_all_pass_or_are_refused(values):
+def test_values_of_any_type_are_accepted_or_refused(values):
     passes(changed(values))
 
 
@@ -119,7 +119,7 @@ def dotted(config):
 
 
 @given(changes(), st.data())
-def test_a_file_of_only_what_differs_nested_or_dotted_is_the_config(values, data):
+def test_a_file_of_the_differences_gives_the_config_back(values, data):
     c = changed(values)
     if not passes(c):
         return
@@ -158,7 +158,7 @@ def test_any_bytes_are_a_config_or_refused(raw):
 
 
 @given(changes(), changes())
-def test_differences_are_exactly_the_keys_whose_values_differ(one, other):
+def test_differences_are_the_keys_whose_values_differ(one, other):
     a, b = changed(one), changed(other)
     if not (passes(a) and passes(b)):
         return
