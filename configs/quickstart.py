@@ -16,6 +16,7 @@ def get_config():
     c.d_steps = 2
 
     c.data.name = "mnist5k"
+    c.data.order = "feistel"  # The order with which the figures of `make demo` were measured.
     c.model.resolution = 16
     c.model.num_classes = 10
     c.model.ch = 16

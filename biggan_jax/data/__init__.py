@@ -1,29 +1,42 @@
-"""Owns data: sources by name, and the batch of each round as a pure function of the step. Must not know networks."""
+"""Data: sources by name, and each step's batch as a pure function of the step."""
 
 from collections.abc import Callable
 
 import ml_collections
 
 from biggan_jax.config import choose
-from biggan_jax.data import builtin, fake, tfds
-from biggan_jax.data.dataset import Source
+from biggan_jax.data import builtin, fake
+from biggan_jax.data.dataset import Source, image_shape
 from biggan_jax.data.loader import HostBatches, read_ahead
 from biggan_jax.data.stats import before_training
 from biggan_jax.data.tfds import open_tfds
 from biggan_jax.types import UserError
 
-__all__ = ["SOURCES", "before_training", "host_batches", "make_source", "open_tfds", "read_ahead"]
+__all__ = ["SOURCES", "before_training", "host_batches", "image_shape", "make_source", "open_tfds", "read_ahead"]
+
+
+def _square(load: Callable[[int, str, int], Source]) -> Callable[[ml_collections.ConfigDict, str], Source]:
+    """Adapt `load(resolution, split, channels)`."""
+
+    def open_source(config: ml_collections.ConfigDict, split: str) -> Source:
+        shape = image_shape(config)
+        if len(shape) != 3 or shape[0] != shape[1]:
+            raise UserError(f"data.name {config.data.name} has square images, but this model's have the shape {shape}")
+        return load(shape[0], split, shape[2])
+
+    return open_source
+
 
 SOURCES: dict[str, Callable[[ml_collections.ConfigDict, str], Source]] = {
-    "mnist5k": lambda config, split: builtin.mnist5k(config.model.resolution, split),
-    "digits": lambda config, split: builtin.digits(config.model.resolution, split),
-    "tfds": tfds.open_tfds,
-    "fake": lambda config, split: fake.images(config.model.resolution, config.model.num_classes),
+    "mnist5k": _square(builtin.mnist5k),
+    "digits": _square(builtin.digits),
+    "tfds": open_tfds,
+    "fake": lambda config, split: fake.images(image_shape(config), config.model.num_classes),
 }
 
 
 def make_source(config: ml_collections.ConfigDict, split: str = "train") -> Source:
-    """The images that `config` trains on, or those that it holds out (`test`). Raises UserError if it cannot."""
+    """Open the `train` or the held-out `test` split of the config's data. Raises UserError if config and data do not fit."""
     source = choose(SOURCES, "data.name", config.data.name)(config, split)
     if config.init_from and config.model.num_classes != source.num_classes:
         raise UserError(
@@ -42,6 +55,12 @@ def make_source(config: ml_collections.ConfigDict, split: str = "train") -> Sour
 def host_batches(
     source: Source, config: ml_collections.ConfigDict, attempt: int, host: int = 0, hosts: int = 1
 ) -> HostBatches:
-    """The function from a step to this host's part of the real data of its round."""
-    c = config
-    return HostBatches(source, c.seed, attempt, c.d_steps, c.batch_size, c.data.flip, c.data.crop, host, hosts)
+    """Return the function from a step to this host's part of the step's real data."""
+    c, shape = config, image_shape(config)
+    if len(shape) < 3 and (c.data.flip or c.data.crop != "center"):
+        raise UserError(
+            f"data.flip and data.crop need images, and this model's data have the shape {shape}; unset them"
+        )
+    return HostBatches(
+        source, c.seed, attempt, c.d_steps, c.batch_size, c.data.flip, c.data.crop, host, hosts, c.data.order
+    )

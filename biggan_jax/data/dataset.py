@@ -1,15 +1,25 @@
-"""Owns what a data set is to the rest of the house: images by number. Must not know in which order they are wanted."""
+"""The interface of data sets: images by number, and a source in memory."""
 
 import dataclasses
 from typing import NamedTuple, Protocol
 
+import ml_collections
 import numpy as np
 
 
-class Reading(NamedTuple):
-    """Images that were asked for, in memory of their own, and what could not be read.
+def image_shape(config: ml_collections.ConfigDict) -> tuple[int, ...]:
+    """Return the shape of one image of this model: (height, width, channels), or (length,) for vectors."""
+    model = config.model
+    if "image_shape" in model:
+        return tuple(model.image_shape)
+    return model.resolution, model.resolution, model.get("channels", 3)
 
-    images uint8 [N, H, W, 3]; labels int32 [N]; unreadable: a sentence for each record in whose place its successor stands.
+
+class Reading(NamedTuple):
+    """Images read from a source, in memory of their own.
+
+    images: uint8 [N, H, W, C], or float32 [N, n] for vectors. labels: int32 [N]. unreadable: a sentence for each record
+    that could not be read and was replaced by the record after it.
     """
 
     images: np.ndarray
@@ -18,21 +28,26 @@ class Reading(NamedTuple):
 
 
 class Source(Protocol):
-    """Images by number, from 0 to len - 1. May be sent to another process."""
+    """Images by number, 0 to len - 1. Picklable."""
 
     @property
     def num_classes(self) -> int: ...
 
     def __len__(self) -> int: ...
 
-    def read(self, numbers: np.ndarray, across: np.ndarray) -> Reading:
-        """The images of these numbers, int64 [N]; `across`, float [N]: where along its long edge each is cropped, 0 to 1."""
+    def read(self, numbers: np.ndarray, crop_offset: np.ndarray) -> Reading:
+        """Read images.
+
+        Args:
+            numbers: int64 [N].
+            crop_offset: float [N], position of each crop along the longer edge, 0 to 1.
+        """
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Images:
-    """A source in memory: images uint8 [N, H, W, 3], square as they are, and labels int32 [N]."""
+    """A source in memory: images uint8 [N, H, W, C] or float32 [N, n], already cropped; labels int32 [N]."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -41,5 +56,5 @@ class Images:
     def __len__(self) -> int:
         return len(self.images)
 
-    def read(self, numbers: np.ndarray, across: np.ndarray | None = None) -> Reading:
+    def read(self, numbers: np.ndarray, crop_offset: np.ndarray | None = None) -> Reading:
         return Reading(self.images[numbers], self.labels[numbers])

@@ -1,7 +1,7 @@
-"""Owns one picture: encoded bytes to pixels, cropped and resized. Must not know where it comes from.
+"""Decode, crop and resize one picture.
 
-Whoever made the bytes, decoding them ends in pixels or in UnreadableError, and takes, besides the bytes themselves, at most 20
-bytes of memory for each pixel, of at most 2**26, and 20 MB: 1.37 GB for each picture that is decoded at a time.
+Decoding untrusted bytes returns pixels or raises UnreadableError. Besides the bytes themselves it takes at most 20 bytes of
+memory a pixel, of at most 2**26 pixels, and 20 MB: 1.37 GB for each picture that is decoded at a time.
 """
 
 import contextlib
@@ -16,58 +16,60 @@ import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
-cv2.setNumThreads(1)  # Pictures are worked on in parallel; threads within one only get in each other's way.
+cv2.setNumThreads(1)  # Pictures are decoded in parallel; threads within one picture would compete with that.
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
-"""As Pillow calls them. Of the others that it reads, EPS is a program, which it hands to Ghostscript to run."""
+"""The formats that are read, as Pillow names them. EPS is left out: it is a program, which Pillow runs with Ghostscript."""
 
-MOST_PIXELS = 2**26
-"""A picture with more is refused undecoded. Bytes for each pixel of the largest, as measured: JPEG 3, progressive 9, CMYK 12;
-GIF 4; PNG, BMP and TIFF 8, but 16 if one pixel wide; AVIF 12; WebP 17, animated 19."""
+MAX_PIXELS = 2**26
+"""Larger pictures are refused before decoding. Measured bytes a pixel for the largest: JPEG 3, progressive 9, CMYK 12; GIF 4;
+PNG, BMP and TIFF 8, but 16 if one pixel wide; AVIF 12; WebP 17, animated 19."""
 
-MOST_IN_A_TILE = 2**22
-"""Of a TIFF, whose tiles may be larger than it, and are decoded whole."""
+MAX_TILE_PIXELS = 2**22
+"""Tiles of a TIFF may be larger than the picture, and are decoded whole."""
 
-MOST_SCANS = 100
-"""Of a JPEG: a progressive one has ten or so, each of which is worked through all of the picture's size."""
+MAX_SCANS = 100
+"""A progressive JPEG has about ten scans; each of them costs time in proportion to the whole picture."""
 
-Image.MAX_IMAGE_PIXELS = MOST_PIXELS
-warnings.filterwarnings(
-    "ignore", category=Image.DecompressionBombWarning
-)  # What is too large is refused, not warned of.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+# Pictures that are too large raise an error here, so Pillow's warning adds nothing.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
-BAND = 2**18
+BAND_PIXELS = 2**18
 """Pixels that are converted at a time, so that no whole picture is in memory in several modes."""
 
-PILLOW = {
+FILTERS = {
     "bilinear": Image.Resampling.BILINEAR,
     "bicubic": Image.Resampling.BICUBIC,
     "lanczos": Image.Resampling.LANCZOS,
 }
-"""Its filters that may resize, all antialiased. Besides, there is area: areas averaged exactly."""
+"""Pillow's antialiased filters. The other way to resize is `area`, which averages areas exactly."""
 
 
 class UnreadableError(Exception):
-    """What is wrong with a picture, for people."""
+    """A picture cannot be decoded; the message says why."""
 
 
 def decode(encoded: bytes, *, at_least: int = 0, upright: bool = False) -> np.ndarray:
-    """Any encoded picture, as uint8 [H, W, 3] RGB. Raises UnreadableError.
+    """Decode a picture to uint8 [H, W, 3] RGB. Raises UnreadableError.
 
-    Gray, palette, CMYK and 16-bit pictures are converted; what is transparent lies on white. With `at_least`, JPEG may be
-    decoded at a fraction of its size with both edges at least that long, which is faster and blurs a little. `upright`
-    turns the picture as its EXIF data say, which other implementations do not.
+    Gray, palette, CMYK and 16-bit pictures are converted; alpha is composited on white.
+
+    Args:
+        at_least: if positive, JPEG may be decoded at a fraction of its size with both edges at least this long, which is
+            faster and blurs a little.
+        upright: applies the EXIF orientation, which other implementations ignore.
     """
     is_jpeg = encoded[:2] == b"\xff\xd8"
-    if is_jpeg and encoded.count(b"\xff\xda") > MOST_SCANS and _scans(encoded) > MOST_SCANS:
-        raise UnreadableError(f"more than {MOST_SCANS} scans")
+    if is_jpeg and encoded.count(b"\xff\xda") > MAX_SCANS and _scans(encoded) > MAX_SCANS:
+        raise UnreadableError(f"more than {MAX_SCANS} scans")
     if is_jpeg and not upright:
         try:
             height, width, kind, _ = simplejpeg.decode_jpeg_header(encoded)
-            if kind != "CMYK" and height * width <= MOST_PIXELS:
+            if kind != "CMYK" and height * width <= MAX_PIXELS:
                 return simplejpeg.decode_jpeg(encoded, "RGB", min_height=at_least, min_width=at_least)
         except ValueError:
-            pass  # Pillow forgives more, or tells more.
+            pass  # Pillow tolerates more damage, or has the better message.
     with opened(encoded) as image:
         image.load()
         if upright:
@@ -77,56 +79,68 @@ def decode(encoded: bytes, *, at_least: int = 0, upright: bool = False) -> np.nd
 
 @contextlib.contextmanager
 def opened(encoded: bytes) -> Iterator[Image.Image]:
-    """The picture as Pillow opens it: its size, mode and format, nothing decoded. What fails with it is an UnreadableError."""
+    """Open a picture with Pillow, not decoded yet: size, mode and format. Any error in the block becomes UnreadableError."""
     try:
         with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
-            if not 0 < image.width * image.height <= MOST_PIXELS:
-                raise UnreadableError(f"{image.width} x {image.height} pixels are not 1 to {MOST_PIXELS:,}")
+            if not 0 < image.width * image.height <= MAX_PIXELS:
+                raise UnreadableError(f"{image.width} x {image.height} pixels are not 1 to {MAX_PIXELS:,}")
             tile = [image.tag_v2.get(edge, 0) for edge in (322, 323)] if isinstance(image, TiffImageFile) else (0, 0)
-            if tile[0] * tile[1] > MOST_IN_A_TILE:
-                raise UnreadableError(f"tiles of {tile[0]} x {tile[1]} pixels are more than {MOST_IN_A_TILE:,}")
+            if tile[0] * tile[1] > MAX_TILE_PIXELS:
+                raise UnreadableError(f"tiles of {tile[0]} x {tile[1]} pixels are more than {MAX_TILE_PIXELS:,}")
             yield image
     except UnreadableError:
         raise
     except Image.DecompressionBombError as error:
-        raise UnreadableError(f"more than {MOST_PIXELS:,} pixels") from error
+        raise UnreadableError(f"more than {MAX_PIXELS:,} pixels") from error
     except UnidentifiedImageError as error:
         raise UnreadableError("not a picture" if encoded else "an empty file") from error
-    except Exception as error:  # Damaged input raises nearly anything: struct.error, SyntaxError, IndexError, ...
+    except Exception as error:  # Damaged input raises many types: struct.error, SyntaxError, IndexError, ...
         raise UnreadableError(" ".join(str(error).split())[:120] or type(error).__name__) from error
 
 
 def is_plain(image: Image.Image) -> bool:
-    """Whether decoding the file that this is opened from gives its pixels as they are meant: upright, opaque, 8 bits."""
+    """Return whether decoding this file gives the intended pixels: upright, opaque, 8 bits."""
     upright = image.getexif().get(0x0112, 1) == 1
     return upright and image.mode in ("RGB", "L") and "transparency" not in image.info
 
 
-def square(image: np.ndarray, across: float = 0.5) -> np.ndarray:
-    """The square of the short edge's size that lies `across` the long one, 0 to 1: by default its centre."""
+def crop(image: np.ndarray, shape: tuple[int, ...] = (1, 1), offset: float = 0.5) -> np.ndarray:
+    """Crop the largest region with the aspect ratio of `shape`, (height, width, ...); a square by default.
+
+    offset: position of the region along the edge that is cut, 0 to 1; 0.5 is the centre.
+    """
     height, width = image.shape[:2]
-    size = min(height, width)
-    top, left = int((height - size) * across), int((width - size) * across)
-    return image[top : top + size, left : left + size]
+    if height * shape[1] > width * shape[0]:
+        rows, columns = max(1, width * shape[0] // shape[1]), width
+    else:
+        rows, columns = height, max(1, height * shape[1] // shape[0])
+    top, left = int((height - rows) * offset), int((width - columns) * offset)
+    return image[top : top + rows, left : left + columns]
 
 
-def resize(image: np.ndarray, resolution: int, how: str) -> np.ndarray:
-    """A square picture at another resolution, by area or one of `PILLOW`: uint8 [resolution, resolution, 3]."""
-    if image.shape[0] == resolution:
+def resize(image: np.ndarray, shape: tuple[int, ...], how: str) -> np.ndarray:
+    """Resize to (height, width, ...) by `area` or one of `FILTERS`: uint8 [height, width, 3]."""
+    height, width = shape[:2]
+    if image.shape[:2] == (height, width):
         return image
     if how != "area":
-        return np.asarray(Image.fromarray(image).resize((resolution, resolution), PILLOW[how]))
-    # Averaging areas is how to shrink; to enlarge, it would only repeat pixels.
-    smooth = cv2.INTER_AREA if image.shape[0] > resolution else cv2.INTER_CUBIC
-    return cv2.resize(image, (resolution, resolution), interpolation=smooth)
+        return np.asarray(Image.fromarray(image).resize((width, height), FILTERS[how]))
+    # Averaging areas is right for shrinking; for enlarging, it would only repeat pixels.
+    smooth = cv2.INTER_AREA if image.shape[0] > height else cv2.INTER_CUBIC
+    return cv2.resize(image, (width, height), interpolation=smooth)
+
+
+def to_gray(image: np.ndarray) -> np.ndarray:
+    """Convert RGB to luma: uint8 [H, W, 1]."""
+    return np.asarray(Image.fromarray(image).convert("L"))[..., None]
 
 
 _MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")
-"""Of a JPEG's segments. Within a scan, 255 is followed by 0, or by one of eight that begin nothing new."""
+"""Starts a JPEG segment. Within a scan, 255 is followed by 0 or by one of eight restart markers, which start none."""
 
 
 def _scans(jpeg: bytes) -> int:
-    """How many scans it has; what is appended to it, such as a phone's film, or lies in its segments is passed over."""
+    """Count a JPEG's scans. Data inside segments or after the end, such as a phone's video, do not count."""
     at, scans = 2, 0
     while (found := _MARKER.search(jpeg, at)) and found[1] != b"\xd9":
         scans += found[1] == b"\xda"
@@ -136,7 +150,7 @@ def _scans(jpeg: bytes) -> int:
 
 def _to_rgb(image: Image.Image) -> np.ndarray:
     pixels = np.empty((image.height, image.width, 3), np.uint8)
-    rows = max(1, BAND // image.width)
+    rows = max(1, BAND_PIXELS // image.width)
     for top in range(0, image.height, rows):
         band = image.crop((0, top, image.width, min(top + rows, image.height)))
         pixels[top : top + rows] = np.asarray(_band_to_rgb(band))
@@ -145,7 +159,7 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
 
 def _band_to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
-        # Pillow's own conversion would cut off all above 255.
+        # Pillow's own conversion clips everything above 255.
         return Image.fromarray(((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
         return Image.fromarray(np.nan_to_num(np.clip(np.asarray(image), 0, 255)).astype(np.uint8)).convert("RGB")

@@ -1,12 +1,12 @@
-"""The command that prepares data for training, once, as shards that are read by number:
+"""Prepare data for training, once, as shards with access by number:
 
 python -m biggan_jax.data.prepare --from=folder --in=PICTURES --out=DIR [--size=128] [--held_out=50]
 python -m biggan_jax.data.prepare --from=imagenet --in=FOLDER_OF_THE_TWO_TARS --out=DIR
 python -m biggan_jax.data.prepare --from=tfds --in=DIR/imagenet2012/5.1.0 --out=NEW [--size=128]
 python -m biggan_jax.data.prepare --from=examples --in='CORPUS/train-*' --out=DIR [--classes=FILE --keep_classes=8500]
 
-PICTURES holds a folder of pictures for each class. The same command goes on where it was interrupted. Ends with the
-command to train with.
+PICTURES has a folder of pictures for each class. After an interruption, run the same command to resume. The last line of the
+output is the command to train with.
 """
 
 import concurrent.futures
@@ -25,34 +25,36 @@ from typing import Any
 from absl import flags
 from etils import epath
 
-from biggan_jax.config import choose, table
-from biggan_jax.data import imagenet, raw, shards, stats, tfds, worker
+from biggan_jax.config import choose
+from biggan_jax.data import imagenet, picture, raw, shards, stats, tfds, worker
 from biggan_jax.runtime import cli
 from biggan_jax.types import UserError
 
 logger = logging.getLogger("biggan_jax.prepare")
 
-FROM = flags.DEFINE_string("from", None, "What comes in: folder, imagenet, tfds, examples.")
-IN = flags.DEFINE_string("in", None, "A folder; with --from=examples a pattern of TFRecord or ArrayRecord files.")
-OUT = flags.DEFINE_string("out", None, "The folder to make, local or gs://.")
+FROM = flags.DEFINE_string("from", None, "Kind of the input: folder, imagenet, tfds, examples.")
+IN = flags.DEFINE_string("in", None, "Input folder; with --from=examples a pattern of TFRecord or ArrayRecord files.")
+OUT = flags.DEFINE_string("out", None, "Output folder, local or gs://.")
 SIZE = flags.DEFINE_integer(
-    "size", 0, "Keeps central squares of so many pixels, decoded; 0: files as they are.", 0, 4096
+    "size", 0, "Stores decoded central squares of this many pixels; 0 stores the files as they are.", 0, 4096
 )
 RESIZE = flags.DEFINE_enum(
-    "resize", "area", table("biggan")["data.resize"].one_of, "With --size: how, as config data.resize."
+    "resize", "area", ("area", *picture.FILTERS), "With --size: how to resize, as config data.resize."
 )
-WORKERS = flags.DEFINE_integer("workers", 0, "Processes; 0: one a core.", 0, 512)
+WORKERS = flags.DEFINE_integer(
+    "workers", 0, "Worker processes; 0: one per core; 1: none, only the command's own.", 0, 512
+)
 HELD_OUT = flags.DEFINE_integer(
-    "held_out", 0, "--from=folder: the last so many pictures of each class are for test.", 0
+    "held_out", 0, "--from=folder: pictures of each class for the split test, the last ones.", 0
 )
-PER_SHARD = flags.DEFINE_integer("per_shard", 2048, "--from=folder: pictures a shard, at most.", 1)
-CLASSES = flags.DEFINE_string("classes", None, "--from=examples: a file with the name of a class a line, in order.")
-IMAGE_KEY = flags.DEFINE_string("image_key", "image/encoded", "--from=examples: the feature with the picture.")
+PER_SHARD = flags.DEFINE_integer("per_shard", 2048, "--from=folder: maximum number of pictures per shard.", 1)
+CLASSES = flags.DEFINE_string("classes", None, "--from=examples: a file with one class name per line, in order.")
+IMAGE_KEY = flags.DEFINE_string("image_key", "image/encoded", "--from=examples: name of the picture feature.")
 LABEL_KEY = flags.DEFINE_string(
-    "label_key", "image/class/label", "--from=examples: the feature with the label or labels."
+    "label_key", "image/class/label", "--from=examples: name of the feature with the label or labels."
 )
-PICK = flags.DEFINE_enum("pick", "first", ("first", "frequent"), "--from=examples: which of several labels counts.")
-KEEP = flags.DEFINE_integer("keep_classes", 0, "--from=examples: only so many most frequent classes; 0: all.", 0)
+PICK = flags.DEFINE_enum("pick", "first", ("first", "frequent"), "--from=examples: which of several labels to keep.")
+KEEP = flags.DEFINE_integer("keep_classes", 0, "--from=examples: number of most frequent classes to keep; 0: all.", 0)
 
 OWN = {
     "folder": ("size", "resize", "held_out", "per_shard"),
@@ -60,7 +62,7 @@ OWN = {
     "tfds": ("size", "resize"),
     "examples": ("size", "resize", "classes", "image_key", "label_key", "pick", "keep_classes"),
 }
-"""The flags that each kind understands."""
+"""The flags of each kind of input."""
 
 
 def main() -> None:
@@ -69,7 +71,7 @@ def main() -> None:
     own = choose(OWN, "--from", FROM.value)
     for name in sorted({flag for flags_ in OWN.values() for flag in flags_} - set(own)):
         if flags.FLAGS[name].present:
-            raise UserError(f"--{name} means nothing with --from={FROM.value}")
+            raise UserError(f"--{name} has no effect with --from={FROM.value}")
     out = epath.Path(OUT.value)
     try:
         if FROM.value == "imagenet":
@@ -81,8 +83,8 @@ def main() -> None:
         raise UserError(f"--in={IN.value} or --out={out} failed: {error}") from error
     except concurrent.futures.process.BrokenProcessPool as error:
         raise UserError(
-            "a worker was killed, most likely for want of memory; the same command goes on, with fewer --workers if it "
-            "happens again"
+            "a worker process was killed, probably for lack of memory; run the same command to resume, with a smaller "
+            "--workers if this happens again"
         ) from error
 
 
@@ -91,13 +93,13 @@ def prepare(out: epath.Path) -> None:
         if FROM.value == "folder":
             if out.resolve().is_relative_to(epath.Path(IN.value).resolve()):
                 raise UserError(
-                    f"--out={out} lies in --in={IN.value}, where it would be one more class; give another --out"
+                    f"--out={out} is inside --in={IN.value}, where it would become a class; give another --out"
                 )
             found = raw.folder(epath.Path(IN.value), held_out=HELD_OUT.value, per_part=PER_SHARD.value)
         elif FROM.value == "tfds":
             found = tfds.corpus_of(epath.Path(IN.value))
         else:
-            logger.info("counting labels: all files are read once for that")
+            logger.info("counting labels: this reads all files once")
             keys = {"image": IMAGE_KEY.value, "label": LABEL_KEY.value, "classes": CLASSES.value}
             found = raw.examples(IN.value, **keys, parallel=parallel, pick=PICK.value, keep=KEEP.value)
         for note in found.notes:
@@ -111,7 +113,7 @@ def prepare(out: epath.Path) -> None:
 
 
 def name_of(out: epath.Path) -> str:
-    """The folder's, as TFDS wants names: letters, digits and _, a letter first."""
+    """Derive a name that TFDS accepts from the folder's: letters, digits and _, starting with a letter."""
     name = re.sub(r"\W+", "_", out.name, flags=re.ASCII).strip("_").lower()
     return name if name[:1].isalpha() else f"set_{name}".rstrip("_")
 
@@ -123,15 +125,15 @@ PRESETS = {
     256: "biggan_imagenet256",
     512: "biggan_imagenet512",
 }
-"""By resolution, what to train with."""
+"""The preset to train with, by resolution."""
 
 
 def training(out: epath.Path, dataset: str, classes: int) -> str:
-    """The command that trains on what was prepared; a set of one class has no use for its labels."""
+    """Return the command that trains on the prepared set, without labels if there is one class."""
     size = SIZE.value or 128
     preset = "biggan_imagenet128" if dataset else PRESETS.get(size)
     if not preset:
-        return f"no preset has {size} pixels; they have {', '.join(map(str, PRESETS))}"
+        return f"no preset has {size} pixels; presets have {', '.join(map(str, PRESETS))}"
     changes = {"data.name": "tfds", "data.dataset": dataset, "data.dir": str(out)}
     changes |= {"model.num_classes": str(classes if classes > 1 else 0), "data.resize": RESIZE.value}
     overrides = [f"--config.{key}={value}" for key, value in changes.items()]
@@ -142,12 +144,15 @@ def training(out: epath.Path, dataset: str, classes: int) -> str:
 
 @contextlib.contextmanager
 def workers(count: int) -> Iterator[Any]:
-    """Gives a function like map, that runs in so many processes and yields in whatever order they are ready."""
+    """Yield a function like map that runs in `count` processes; results come in any order."""
+    if count == 1:
+        yield map
+        return
     context = multiprocessing.get_context("spawn")
-    pool = concurrent.futures.ProcessPoolExecutor(count, mp_context=context, initializer=worker.begin)
+    pool = concurrent.futures.ProcessPoolExecutor(count, mp_context=context, initializer=worker.init_worker)
 
     def parallel(function, items):
-        # Workers inherit what is ignored while they are started; later `worker.begin` says so.
+        # Workers inherit ignored signals when they start, before `init_worker` runs in them.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             futures = [pool.submit(function, item) for item in items]
@@ -158,21 +163,21 @@ def workers(count: int) -> Iterator[Any]:
     try:
         yield parallel
     finally:
-        pool.shutdown(cancel_futures=True)  # After a mistake, no more than what is under way is finished.
+        pool.shutdown(cancel_futures=True)  # After an error, only running jobs are finished.
 
 
 class Progress:
-    """A line every ten seconds, and at the end: how far it is, and how long it will take."""
+    """Logs progress and the remaining time every ten seconds, and at the end."""
 
     def __init__(self):
-        self._began = self._said = time.monotonic()
+        self._start = self._logged = time.monotonic()
 
-    def __call__(self, done: int, of: int) -> None:
+    def __call__(self, done: int, total: int) -> None:
         now = time.monotonic()
-        if now - self._said > 10 or done == of:
-            self._said = now
-            left = (now - self._began) / done * (of - done)
-            logger.info("%d of %d shards, %s left", done, of, time.strftime("%H:%M:%S", time.gmtime(left)))
+        if now - self._logged > 10 or done == total:
+            self._logged = now
+            left = (now - self._start) / done * (total - done)
+            logger.info("%d of %d shards, %s left", done, total, time.strftime("%H:%M:%S", time.gmtime(left)))
 
 
 def run() -> None:

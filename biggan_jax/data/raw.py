@@ -1,6 +1,6 @@
-"""Owns what can be prepared: pictures in folders, and examples in TFRecord or ArrayRecord. Must not know what is made of them.
+"""Raw data for `prepare`: pictures in folders, and examples in TFRecord or ArrayRecord files.
 
-A corpus is classes by name and, for each split, parts: each part becomes one shard, and can be read in another process.
+A corpus has class names and, for each split, parts: each part becomes one shard, and can be read in another process.
 """
 
 import collections
@@ -15,11 +15,11 @@ from biggan_jax.data.records import example_type
 from biggan_jax.types import UserError
 
 PICTURES = (".jpg", ".jpeg", ".jfif", ".avif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-"""Of files in a folder, whatever their case."""
+"""File name suffixes of pictures, in any case."""
 
 
 class Item(NamedTuple):
-    """One picture: a name for people, its label, and its file's bytes."""
+    """One picture: its name for messages, its label, and the bytes of its file."""
 
     name: str
     label: int
@@ -27,14 +27,14 @@ class Item(NamedTuple):
 
 
 class Part(Protocol):
-    """What becomes one shard. Items that cannot be had are given as a sentence instead."""
+    """The items of one shard. An item that cannot be read is a sentence instead."""
 
     def __iter__(self) -> Iterator[Item | str]: ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Corpus:
-    """notes: what was passed over, for people."""
+    """notes: sentences about skipped files."""
 
     class_names: tuple[str, ...]
     splits: Mapping[str, Sequence[Part]]
@@ -43,7 +43,7 @@ class Corpus:
 
 @dataclasses.dataclass(frozen=True)
 class Files:
-    """Pictures by path relative to root, with their labels, and sizes in bytes, by which a change is seen."""
+    """Pictures by path relative to root, with their labels. Their sizes in bytes reveal changes."""
 
     root: str
     paths: tuple[str, ...]
@@ -59,9 +59,9 @@ class Files:
 
 
 def folder(root: epath.Path, *, held_out: int, per_part: int) -> Corpus:
-    """root/CLASS/PICTURE, a class a folder, sorted by name; the last `held_out` pictures of each class are for `test`.
+    """List root/CLASS/PICTURE, classes sorted by name; the last `held_out` pictures of each class are for `test`.
 
-    Raises UserError if pictures are not where they are expected, and says where they are.
+    Raises UserError if the folders have another structure; the message says where the pictures are.
     """
     root = epath.Path(root)
     if not root.is_dir():
@@ -71,7 +71,7 @@ def folder(root: epath.Path, *, held_out: int, per_part: int) -> Corpus:
     loose = [entry for entry in entries if _is_picture(entry)]
     if not folders:
         hint = f"it has {len(loose)} pictures and no folders; move them to {root}/CLASS/" if loose else "it is empty"
-        raise UserError(f"--in={root} must hold a folder for each class, with pictures in it, but {hint}")
+        raise UserError(f"--in={root} must have a folder of pictures for each class, but {hint}")
     found = {entry.name: sorted(path.name for path in entry.iterdir() if _is_picture(path)) for entry in folders}
     empty = [name for name, pictures in found.items() if not pictures]
     if len(empty) == len(found):
@@ -82,11 +82,11 @@ def folder(root: epath.Path, *, held_out: int, per_part: int) -> Corpus:
         raise UserError(f"{len(empty)} folders in --in={root} have no pictures: {', '.join(empty[:5])}; remove them")
     if loose:
         raise UserError(
-            f"--in={root} has {len(loose)} pictures beside its folders, such as {loose[0].name}, of no class; move them into one"
+            f"--in={root} has {len(loose)} pictures outside its class folders, such as {loose[0].name}; move them into one"
         )
     few = [name for name, pictures in found.items() if len(pictures) <= held_out]
     if held_out and few:
-        raise UserError(f"--held_out={held_out} leaves class {few[0]} nothing to train on: it has {len(found[few[0]])}")
+        raise UserError(f"--held_out={held_out} leaves class {few[0]} nothing to train on; it has {len(found[few[0]])}")
     splits = {"train": slice(None, -held_out or None)} | ({"test": slice(-held_out, None)} if held_out else {})
     parts = {}
     for split, which in splits.items():
@@ -95,14 +95,12 @@ def folder(root: epath.Path, *, held_out: int, per_part: int) -> Corpus:
             for i, name in enumerate(found)
             for picture in found[name][which]
         ]
-        # Classes take turns, so that each shard has nearly all of them.
+        # Deal the classes out to the shards, so that each shard has nearly all of them.
         count = -(-len(rows) // per_part)
         parts[split] = [Files(str(root), *zip(*rows[i::count], strict=True)) for i in range(count)]
     others = [path for entry in folders for path in entry.iterdir() if not _is_picture(path)]
     kinds = collections.Counter("folders" if path.is_dir() else path.suffix or "no suffix" for path in others)
-    note = (
-        f"passed over {len(others)} entries of class folders: {', '.join(f'{n} {kind}' for kind, n in kinds.items())}"
-    )
+    note = f"skipped {len(others)} entries of class folders: {', '.join(f'{n} {kind}' for kind, n in kinds.items())}"
     return Corpus(tuple(found), parts, (note,) if others else ())
 
 
@@ -111,9 +109,9 @@ def _is_picture(path: epath.Path) -> bool:
 
 
 class Choice(NamedTuple):
-    """Which of an example's labels counts: the first of those in `new`, or, with `rank`, the one of highest rank.
+    """The label to keep of several: the first one in `new`, or, with `rank`, the one of highest rank.
 
-    new: from a label as stored to that of the prepared set; what is not in it is dropped. rank: higher for more frequent labels.
+    new: stored label to label of the prepared set; other labels are dropped. rank: higher for more frequent labels.
     """
 
     new: dict[int, int]
@@ -128,7 +126,7 @@ class Choice(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """One file of examples, in TFRecord or ArrayRecord as its name says; those without a label that counts are left out."""
+    """One file of examples, TFRecord or ArrayRecord according to its name; examples without a kept label are left out."""
 
     path: str
     image: str
@@ -137,7 +135,7 @@ class Examples:
     choice: Choice | None = dataclasses.field(default=None, repr=False)
 
     def labels(self) -> collections.Counter:
-        """How often each label occurs."""
+        """Count each label."""
         return collections.Counter(
             label for features, _ in self._features() if features for label in features[self.label].int64_list.value
         )
@@ -153,7 +151,7 @@ class Examples:
                 yield f"{where}: no picture in {self.image!r}, only {', '.join(sorted(features))}"
                 continue
             label = self.choice(labels) if self.choice else labels[0] if len(labels) == 1 else None
-            if label is None or label < 0:  # TFDS gives -1 where a label is not public.
+            if label is None or label < 0:  # TFDS stores -1 for labels that are not public.
                 continue
             names = features[self.name].bytes_list.value if self.name and self.name in features else []
             yield Item(names[0].decode(errors="replace") if names else where, label, stored[0])
@@ -162,17 +160,21 @@ class Examples:
         for number, raw in enumerate(read_records(self.path)):
             try:
                 features = example_type().FromString(raw).features.feature
-            except Exception:  # The protocol buffers' errors differ by their implementation.
+            except Exception:  # The exception types differ by implementation of protocol buffers.
                 features = None
             yield features, f"record {number} of {self.path}"
 
 
 def examples(pattern: str, *, image: str, label: str, parallel, classes: str | None, pick: str, keep: int) -> Corpus:
-    """A corpus like JFT: sharded files of encoded pictures with one or several labels each.
+    """List a corpus like JFT: sharded files of encoded pictures with one or several labels each.
 
-    classes: a file with a name a line, of label 0, 1, ... pick: which label of several counts, first or frequent. keep:
-    only so many most frequent classes (Brock et al. 2019, Sec. 4.2: 8,500 of JFT's 18,000); 0: all that occur.
-    parallel(function, items): like map.
+    Args:
+        pattern: of the files' paths.
+        image, label: names of the features.
+        parallel: like map, in any order.
+        classes: path of a file with one class name a line, for label 0, 1, ...
+        pick: the label to keep of several, first or frequent.
+        keep: number of most frequent classes to keep (Brock et al. 2019, Sec. 4.2: 8,500 of JFT's 18,000); 0 keeps all.
     """
     paths = [str(path) for path in _glob(pattern)]
     if not paths:
@@ -185,7 +187,7 @@ def examples(pattern: str, *, image: str, label: str, parallel, classes: str | N
         raise UserError(f"no example in --in={pattern} has labels in {label!r}; give --label_key")
     strange = [value for value in counts if value < 0 or (names and value >= len(names))]
     if strange:
-        raise UserError(f"label {strange[0]} has no name: --classes={classes} has {len(names or ())} lines")
+        raise UserError(f"label {strange[0]} has no name; --classes={classes} has {len(names or ())} lines")
     by_count = sorted(counts, key=lambda value: (-counts[value], value))
     kept = sorted(by_count[: keep or None])
     rank = {value: -place for place, value in enumerate(by_count)} if pick == "frequent" else None
@@ -198,12 +200,14 @@ def _read_names(path: str) -> list[str]:
     names = [line.strip() for line in epath.Path(path).read_text().splitlines()]
     twice = [name for name, count in collections.Counter(names).items() if count > 1 or not name]
     if twice:
-        raise UserError(f"--classes={path}: each line must be the name of another class, but {twice[0]!r} is not")
+        raise UserError(
+            f"--classes={path} must have a different class name in each line; {twice[0]!r} is empty or repeated"
+        )
     return names
 
 
 def read_records(path: str) -> Iterator[bytes]:
-    """All records of one file. Raises UserError if it is neither TFRecord nor ArrayRecord, or cut off."""
+    """Read all records of one file. Raises UserError if it is neither TFRecord nor ArrayRecord, or truncated."""
     if "tfrecord" in epath.Path(path).name.lower():
         yield from _read_tfrecord(path)
         return
@@ -218,15 +222,15 @@ def read_records(path: str) -> Iterator[bytes]:
 
 
 def _read_tfrecord(path: str) -> Iterator[bytes]:
-    # Each record: its length in 8 bytes, their checksum in 4, the record, its checksum in 4. Checksums are not looked at:
-    # what is damaged shows when it is decoded.
+    # A record is stored as its length (8 bytes), a checksum of the length (4), the record, and its checksum (4). Checksums are
+    # not verified: damage shows when a picture is decoded.
     left = epath.Path(path).stat().length
     with epath.Path(path).open("rb") as file:
         while header := file.read(12):
             length = struct.unpack("<Q", header[:8])[0] if len(header) == 12 else left
             left -= 16 + length
             if left < 0:
-                raise UserError(f"{path} is cut off, or not a TFRecord file")
+                raise UserError(f"{path} is truncated, or not a TFRecord file")
             yield file.read(length)
             file.read(4)
 

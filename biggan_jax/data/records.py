@@ -1,6 +1,6 @@
-"""Owns reading one example of a set that TFDS, or `prepare`, laid down as ArrayRecord. Must not know in which order.
+"""Read examples by number from ArrayRecord shards that TFDS or `prepare` wrote.
 
-No TensorFlow: examples are parsed by their protocol buffer, pictures decoded here.
+TensorFlow is not needed: examples are parsed as protocol buffers, and pictures are decoded by `picture`.
 """
 
 import concurrent.futures
@@ -9,7 +9,7 @@ import functools
 import hashlib
 import math
 import resource
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -21,17 +21,17 @@ from biggan_jax.data.dataset import Reading
 from biggan_jax.data.picture import UnreadableError
 from biggan_jax.types import UserError
 
-IN_A_ROW = 100
-"""So many records after one another that cannot be read are a broken set, not a broken picture."""
+MAX_CONSECUTIVE = 100
+"""More unreadable records in a row mean that the set is broken, not single pictures."""
 
 
 def digest(stored: bytes) -> int:
-    """64 bits by which equal files are found."""
+    """Hash a file to 64 bits, to find equal files."""
     return int.from_bytes(hashlib.blake2b(stored, digest_size=8).digest(), "little")
 
 
 def _allow_open_files(shards: int) -> None:
-    """Each shard stays open, and 1,024 files are what most systems begin with. Raises UserError if they cannot be had."""
+    """Raise this process's limit of open files: each shard stays open, and most systems start at 1,024."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = shards + 512
     if hard != resource.RLIM_INFINITY and hard < wanted:
@@ -44,7 +44,7 @@ def _allow_open_files(shards: int) -> None:
 
 @functools.cache
 def example_type() -> Any:
-    """TensorFlow's Example, which TFDS carries along: imported late, since that takes a second."""
+    """Return TensorFlow's Example message, which TFDS ships. Imported late, since the import takes a second."""
     from tensorflow_datasets.proto import tf_example_pb2
 
     return tf_example_pb2.Example
@@ -52,7 +52,7 @@ def example_type() -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Fields:
-    """Where in an example the picture, its label and its name are; `shape` if pixels are stored as they are."""
+    """Names of an example's picture, label and file name; `shape` if the pixels are stored without encoding."""
 
     image: str
     label: str
@@ -62,16 +62,16 @@ class Fields:
 
 @dataclasses.dataclass(frozen=True)
 class Records:
-    """Images by number from shards, decoded when they are asked for, in threads: the decoders release Python's lock.
+    """A source that reads shards and decodes in threads: the decoders release the GIL.
 
-    files: instructions with filename, skip, take and examples_in_shard, as TFDS gives them. resize: as in
-    config `data.resize`. draft: lets the JPEG decoder shrink first. checked: what is known of all of it.
+    files: instructions with filename, skip, take and examples_in_shard, as TFDS gives them. shape: (height, width, 1 or 3).
+    resize, draft: as in config.data. checked: the summary of the whole split, if known.
     """
 
     files: tuple[Any, ...]
     fields: Fields
     num_classes: int
-    resolution: int
+    shape: tuple[int, ...]
     resize: str = "area"
     draft: bool = False
     threads: int = 1
@@ -82,21 +82,28 @@ class Records:
     def __len__(self) -> int:
         return int(self._ends[-1])
 
-    def read(self, numbers: np.ndarray, across: np.ndarray) -> Reading:
-        images = np.empty((len(numbers), self.resolution, self.resolution, 3), np.uint8)
+    @property
+    def pixel_format(self) -> str:
+        """Text that tells apart what the same shards may be read as. It is part of stored content hashes: keep it as it is."""
+        height, _, _ = self.shape
+        size = height if self.shape == (height, height, 3) else self.shape
+        return f"{size} {self.resize} {self.draft} {self.fields}"
+
+    def read(self, numbers: np.ndarray, crop_offset: np.ndarray) -> Reading:
+        images = np.empty((len(numbers), *self.shape), np.uint8)
         labels = np.empty(len(numbers), np.int32)
         unreadable: list[str] = []
 
         def fill(rows: np.ndarray) -> None:
             for row in rows.tolist():
-                images[row], labels[row] = self._example(int(numbers[row]), float(across[row]), unreadable.append)
+                images[row], labels[row] = self._image(int(numbers[row]), float(crop_offset[row]), unreadable.append)
 
-        # More portions than threads, so that none waits long for the last one.
+        # More portions than threads keep all threads busy until the end.
         list(self._pool.map(fill, np.array_split(np.arange(len(numbers)), min(len(numbers), 4 * self.threads))))
         return Reading(images, labels, tuple(sorted(unreadable)))
 
     def examine(self, numbers: Sequence[int]) -> dict[str, Any]:
-        """What `check.summary` wants to know of those records."""
+        """Return the arguments of `stats.summary` for these records."""
         rows, unreadable = [], []
 
         def one(number: int) -> None:
@@ -110,27 +117,22 @@ class Records:
                 unreadable.append(f"{self.name(number, example)}: {error}")
 
         numbers = np.asarray(numbers)
-        for start in range(0, len(numbers), 4096):  # In portions: a pool takes in at once all that it is given.
+        for start in range(0, len(numbers), 4096):  # In portions, since a pool stores all that it is given.
             list(self._pool.map(one, numbers[start : start + 4096].tolist()))
         _, labels, sizes, digests, files = zip(*sorted(rows), strict=True) if rows else ((),) * 5
-        return {
-            "labels": labels,
-            "sizes": sizes,
-            "digests": digests,
-            "files": lambda i: files[i],
-            "unreadable": unreadable,
-        }
+        found = {"labels": labels, "sizes": sizes, "digests": digests, "unreadable": unreadable}
+        return found | {"files": lambda i: files[i]}
 
     def example(self, number: int) -> Any:
-        """The example as it is stored. Raises UserError if its shard is gone, UnreadableError if it is damaged."""
+        """Return a stored example. Raises UserError if its shard is missing, UnreadableError if it is damaged."""
         try:
             stored = self._records[number]
-        except Exception as error:  # The reader has no errors of its own.
+        except Exception as error:  # The reader has no exception types of its own.
             why = " ".join(str(error).split())[:160]
             if not epath.Path(self.place(number)[0]).exists():
                 raise UserError(f"the shard {self.place(number)[0]} is missing") from error
-            # Only what is damaged for good may be replaced; what may pass (a full table of files, a network) would make
-            # the order hang on more than the position.
+            # Only permanent damage may be replaced. If a passing error (too many open files, a network) were, the order
+            # would depend on more than the position.
             if why.startswith("Corrupted"):
                 raise UnreadableError(why) from error
             raise UserError(f"{self.name(number)} cannot be read: {why}") from error
@@ -146,40 +148,44 @@ class Records:
         return found[0]
 
     def pixels(self, example: Any) -> np.ndarray:
+        """Return the whole picture, uint8 [H, W, 3]."""
         stored = example.features.feature[self.fields.image].bytes_list.value
         if len(stored) != 1:
             raise UnreadableError("it holds no picture")
         if self.fields.shape:
             if len(stored[0]) != math.prod(self.fields.shape):
                 raise UnreadableError(f"{len(stored[0])} bytes are not a picture of {self.fields.shape}")
-            return np.frombuffer(stored[0], np.uint8).reshape(self.fields.shape)
-        return picture.decode(stored[0], at_least=self.resolution if self.draft else 0)
+            pixels = np.frombuffer(stored[0], np.uint8).reshape(self.fields.shape)
+            return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+        return picture.decode(stored[0], at_least=max(self.shape[:2]) if self.draft else 0)
 
     def place(self, number: int) -> tuple[str, int]:
-        """The shard that a record is in, and which of it."""
+        """Return a record's shard and its number in that shard."""
         shard = int(np.searchsorted(self._ends, number, side="right"))
         file = self.files[shard]
         return file.filename, file.skip + number - int(self._ends[shard] - file.take)
 
     def name(self, number: int, example: Any = None) -> str:
-        """What to call a record to people."""
+        """Return a record's name for messages."""
         shard, record = self.place(number)
         stored = example.features.feature[self.fields.name].bytes_list.value if example and self.fields.name else ()
         file = f" ({stored[0].decode(errors='replace')})" if stored else ""
         return f"record {record} of {shard}{file}"
 
-    def _example(self, number: int, across: float, complain) -> tuple[np.ndarray, int]:
-        for successor in range(number, number + IN_A_ROW):
-            successor, example = successor % len(self), None
+    def _image(self, number: int, crop_offset: float, report: Callable[[str], None]) -> tuple[np.ndarray, int]:
+        """Return the image and label of a record, or of the next readable one."""
+        for replacement in range(number, number + MAX_CONSECUTIVE):
+            # The replacement depends only on the number: it is the same on all hosts and after a resume.
+            replacement, example = replacement % len(self), None
             try:
-                example = self.example(successor)
+                example = self.example(replacement)
                 label = self.label(example)
-                cropped = picture.square(self.pixels(example), across)
-                return picture.resize(cropped, self.resolution, self.resize), label
+                cropped = picture.crop(self.pixels(example), self.shape, crop_offset)
+                image = picture.resize(cropped, self.shape, self.resize)
+                return picture.to_gray(image) if self.shape[2] == 1 else image, label
             except UnreadableError as error:
-                # Who stands in hangs on the number alone: the same on every host, and after every resume.
-                complain(f"{self.name(successor, example)}: {error}")
-        raise UserError(f"{IN_A_ROW} records in a row cannot be read, the first is {self.name(number)}")
+                report(f"{self.name(replacement, example)}: {error}")
+        raise UserError(f"{MAX_CONSECUTIVE} records in a row cannot be read, the first is {self.name(number)}")
 
     @functools.cached_property
     def _ends(self) -> np.ndarray:
@@ -195,7 +201,7 @@ class Records:
         return concurrent.futures.ThreadPoolExecutor(self.threads)
 
     def __getstate__(self) -> dict:
-        # What is open stays behind when this is sent to another process.
+        # Open files and threads are not sent to other processes.
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     def __setstate__(self, state: dict) -> None:

@@ -1,7 +1,7 @@
-"""Owns laying down a prepared set: shards of ArrayRecord, and the files by which TFDS, and `tfds.py`, know them.
+"""Write a prepared set: ArrayRecord shards, and the metadata by which TFDS finds them.
 
-A set is made part by part, in several processes, and goes on where it stopped: a shard is there whole or not at all, and
-what was seen of it lies beside it until the set is finished. Must not know where pictures come from.
+Shards are written in several processes, each atomically, so that an interrupted command resumes with the missing ones. Statistics
+of each shard are stored beside it until the set is complete.
 """
 
 import contextlib
@@ -26,21 +26,21 @@ from biggan_jax.runtime.files import atomic_write, is_remote
 from biggan_jax.types import UserError
 
 WORK = ".prepare"
-"""The folder, in the set's, of what is known of a set not yet finished."""
+"""Folder of a set's temporary files, in the set's own."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Form:
-    """How pictures are kept: as they are, or, with a size, their central square as size x size x 3 bytes."""
+    """How pictures are stored: as they are, or, if `size` is not 0, the central square as size x size x 3 bytes."""
 
     size: int = 0
     resize: str = "area"
 
     def __call__(self, encoded: bytes) -> tuple[bytes, tuple[int, int]]:
-        """What is stored, and the picture's own width and height. Raises UnreadableError."""
+        """Return the bytes to store, and the picture's original (width, height). Raises UnreadableError."""
         if self.size:
             pixels = picture.decode(encoded, upright=True)
-            small = picture.resize(picture.square(pixels), self.size, self.resize)
+            small = picture.resize(picture.crop(pixels), (self.size, self.size), self.resize)
             return np.ascontiguousarray(small).tobytes(), pixels.shape[1::-1]
         upright = Image.fromarray(picture.decode(encoded, upright=True))
         with picture.opened(encoded) as image:
@@ -52,12 +52,16 @@ class Form:
 
 
 def prepare(
-    corpus: Corpus, out: epath.Path, name: str, form: Form, parallel: Callable, say: Callable
+    corpus: Corpus, out: epath.Path, name: str, form: Form, parallel: Callable, progress: Callable
 ) -> dict[str, Any]:
-    """Makes the set, or what of it is missing, and returns what it holds, by split: see `stats.summary`.
+    """Write the set, or its missing shards, and return a `stats.summary` for each split.
 
-    parallel(function, items) is like map, in any order; say(done, of) is told how far it is. Raises UserError if `out`
-    holds another set, another command is making it, or nothing can be read.
+    Args:
+        parallel: parallel(function, items) is like map, in any order.
+        progress: called as progress(done, total).
+
+    Raises:
+        UserError: `out` has another set, another command is writing it, or no picture can be read.
     """
     out = epath.Path(out)
     plan = _fingerprint(corpus, name, form)
@@ -73,31 +77,31 @@ def prepare(
     every = [job for split in jobs.values() for job in split]
     with _claimed(out, plan):
         for done, _ in enumerate(parallel(Job.run, every), 1):
-            say(done, len(every))
+            progress(done, len(every))
         found = {split: _summary(made, corpus.class_names) for split, made in jobs.items()}
         if not any(summary["images"] for summary in found.values()):
             out.rmtree()
             why = [what for summary in found.values() for what in summary["unreadable_named"]]
-            raise UserError(f"not one picture can be read{': ' + why[0] if why else ''}")
+            raise UserError(f"no picture can be read{': ' + why[0] if why else ''}")
         found = {split: summary for split, summary in found.items() if summary["images"]}
-        stats.store(out, {"form": dataclasses.asdict(form), "plan": plan, **found})
+        stats.store(out / stats.FILE, {"form": dataclasses.asdict(form), "plan": plan, **found})
         _describe(out, name, form, corpus.class_names, {split: jobs[split] for split in found})
     (out / WORK).rmtree()
     return found
 
 
 def _finished(out: epath.Path, plan: str) -> dict[str, Any]:
-    """What a finished set holds, if it is the one that is asked for."""
+    """Return the summaries of a complete set, if it is the requested one."""
     known = checked_of(out)
     if known.pop("plan", None) != plan:
-        raise UserError(f"{out} holds another prepared set; give another --out, or delete it")
+        raise UserError(f"{out} has another prepared set; give another --out, or delete it")
     known.pop("form")
     return known
 
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """One shard to be made of one part."""
+    """One shard to write from one part."""
 
     part: Part
     out: str
@@ -110,12 +114,12 @@ class Job:
             return
         with atomic_write(path) as made:
             seen = self._write(made)
-            # What was seen goes first: a shard that is there has it.
+            # Statistics are renamed into place before the shard: no shard is without them.
             with atomic_write(self._seen) as unfinished, open(unfinished, "wb") as file:
                 np.savez(file, **seen)
 
     def seen(self) -> Any:
-        """What was seen of it, array by array as they are asked for."""
+        """Open the shard's statistics; arrays are loaded when they are accessed."""
         return np.load(io.BytesIO(self._seen.read_bytes()))
 
     @property
@@ -125,7 +129,7 @@ class Job:
     def _write(self, path: str) -> dict[str, Any]:
         from array_record.python import array_record_module
 
-        # One record a group, so that one image is read without its neighbours; pictures hardly shrink further.
+        # One record a group, so that an image is read without its neighbours. Pictures hardly compress further.
         writer = array_record_module.ArrayRecordWriter(path, "group_size:1,uncompressed")
         rows, unreadable, size = [], [], 0
         for item in self.part:
@@ -155,7 +159,7 @@ class Job:
 
 
 def _printable(name: str) -> str:
-    """A file's name may be bytes that are no text."""
+    """Replace what is not valid text: a file name may be any bytes."""
     return name.encode(errors="replace").decode()
 
 
@@ -169,7 +173,7 @@ def _example(stored: bytes, label: int, name: str) -> bytes:
 
 
 def _fingerprint(corpus: Corpus, name: str, form: Form) -> str:
-    """A hash of all that decides what a set becomes; parts one by one, for there may be many."""
+    """Hash everything that determines a set. Parts are hashed one by one, since there may be many."""
     hashed = hashlib.sha256(repr((corpus.class_names, name, form)).encode(errors="surrogateescape"))
     for split, parts in corpus.splits.items():
         choices = [repr(part.choice) for part in parts[:1] if isinstance(part, Examples)]
@@ -180,12 +184,12 @@ def _fingerprint(corpus: Corpus, name: str, form: Form) -> str:
 
 @contextlib.contextmanager
 def _claimed(out: epath.Path, plan: str) -> Iterator[None]:
-    """The folder, made that of this plan. Raises UserError if it is that of another, or in other hands."""
+    """Mark and lock the folder for this plan. Raises UserError if it has another set, or another command's lock."""
     mark = out / WORK / "plan"
     if mark.exists():
         if mark.read_text() != plan:
             raise UserError(
-                f"{out} holds another set, half prepared, or the pictures have changed since; delete it, or give another --out"
+                f"{out} has another, incomplete set, or the pictures have changed since; delete it, or give another --out"
             )
     elif out.exists() and any(path.name != WORK for path in out.iterdir()):
         raise UserError(f"{out} is not empty; give another --out")
@@ -193,7 +197,7 @@ def _claimed(out: epath.Path, plan: str) -> Iterator[None]:
     if not mark.exists():
         with atomic_write(mark) as file:
             pathlib.Path(file).write_text(plan)
-    if is_remote(out):  # An object store has no locks; two commands there write the same objects twice.
+    if is_remote(out):  # An object store has no locks; two commands write the same objects twice.
         yield
         return
     with open(mark) as held:
@@ -213,7 +217,7 @@ def _summary(jobs: Sequence[Job], names: tuple[str, ...]) -> dict[str, Any]:
                 joined[key].append(seen[key])
     ends = np.cumsum([len(labels) for labels in joined["labels"]])
 
-    def file(i: int) -> str:  # Names would take more memory than all else, and few are asked for.
+    def file(i: int) -> str:  # Names would take the most memory, and few are needed.
         shard = int(np.searchsorted(ends, i, side="right"))
         with jobs[shard].seen() as seen:
             return str(seen["files"][i - (ends[shard] - len(joined["labels"][shard]))])
@@ -223,7 +227,7 @@ def _summary(jobs: Sequence[Job], names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _describe(out: epath.Path, name: str, form: Form, class_names: tuple[str, ...], jobs: dict[str, list[Job]]) -> None:
-    """dataset_info.json and features.json, as TFDS reads them: with them the set is finished."""
+    """Write TFDS's dataset_info.json and features.json, which mark the set as complete."""
     import tensorflow_datasets as tfds
 
     image = (

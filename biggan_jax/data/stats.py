@@ -1,7 +1,4 @@
-"""Owns the look at a set before it is trained on: what is in it, and what would make training it a waste.
-
-It must not know networks, nor how images are stored.
-"""
+"""Summaries of data sets, and the checks before training on one."""
 
 import json
 import logging
@@ -18,10 +15,13 @@ from biggan_jax.types import UserError
 logger = logging.getLogger(__name__)
 
 FILE = "check.json"
-"""Beside a prepared set: what `prepare` saw of all of it."""
+"""In a prepared set's folder: the summary that `prepare` or `validate` made of all of it."""
 
 NAMED = 20
-"""Of unreadable files, duplicates and empty classes so many are named; all are counted."""
+"""Unreadable files, duplicates and empty classes that are named; all are counted."""
+
+SAMPLE = 1024
+"""Records that are read of a set without check.json."""
 
 
 def summary(
@@ -34,10 +34,16 @@ def summary(
     files: Callable[[int], str] = str,
     of: int | None = None,
 ) -> dict[str, Any]:
-    """What there is to say of a set, for people and for JSON.
+    """Summarize a set, as JSON.
 
-    labels: of each readable image; likewise sizes, (width, height), digests, 64 bits of a hash of its file. files(i): what
-    to call the i-th. names: of the classes, in order. unreadable: what and why. of: how many there are, if more.
+    Args:
+        labels: of each readable image.
+        names: of the classes, in order.
+        sizes: (width, height) of each readable image.
+        unreadable: a sentence for each unreadable record.
+        digests: 64-bit hash of each readable image's file.
+        files: returns the name of the i-th readable image.
+        of: number of records in the set, if these are a sample.
     """
     labels, sizes = np.asarray(labels, np.int64), np.asarray(sizes).reshape(-1, 2)
     counts = np.bincount(labels, minlength=len(names))
@@ -63,19 +69,33 @@ def summary(
     }
 
 
+def summarize(source: Any, sample: int | None = SAMPLE) -> dict[str, Any]:
+    """Summarize a source: all of it if it is in memory, was checked before, or `sample` is None; else a sample."""
+    names = getattr(source, "class_names", None) or [str(i) for i in range(source.num_classes)]
+    if hasattr(source, "labels"):
+        shape = source.images.shape
+        labels = source.labels if source.num_classes else [0] * len(source)
+        return summary(labels, names or ["0"], sizes=[shape[2:0:-1]] if len(shape) == 4 else ())
+    if sample is not None and source.checked:
+        return source.checked
+    count = len(source)
+    numbers = range(count) if sample is None else np.unique(np.linspace(0, count - 1, min(sample, count)).astype(int))
+    return summary(**source.examine(numbers), names=names, of=count)
+
+
 def lines(found: dict[str, Any]) -> list[str]:
-    """The summary for people."""
+    """Format a summary for people."""
     low, median, high = found["images_per_class"] or (0, 0, 0)
     part = "" if found["share_seen"] == 1 else f" (of a sample: {found['share_seen']:.2%} of the set)"
     text = [
-        f"{found['images']:,} images in {found['classes']:,} classes, {low:,} to {high:,} a class, median {median:,}{part}"
+        f"{found['images']:,} images in {found['classes']:,} classes, {low:,} to {high:,} per class, median {median:,}{part}"
     ]
     if found["width"]:
         (w0, w1, w2), (h0, h1, h2) = found["width"], found["height"]
         text.append(f"pixels: width {w0} to {w2}, median {w1}; height {h0} to {h2}, median {h1}")
     for key, what in (
-        ("unreadable", "cannot be read"),
-        ("in_two_classes", "pairs of equal files lie in two classes"),
+        ("unreadable", "records cannot be read"),
+        ("in_two_classes", "pairs of equal files are in two classes"),
         ("empty_classes", "classes have no images"),
     ):
         if found[key]:
@@ -85,10 +105,10 @@ def lines(found: dict[str, Any]) -> list[str]:
 
 
 def refuse(found: dict[str, Any], *, conditional: bool, batch_size: int, where: str) -> None:
-    """Raises UserError, with what to do, if training on such a set cannot be meant."""
+    """Raise UserError if training on such a set makes no sense; the message says what to do."""
     if not found["images"]:
         raise UserError(
-            f"of {found['unreadable']:,} records of {where} not one can be read, as {found['unreadable_named'][0]}"
+            f"none of {found['unreadable']:,} records of {where} can be read; for example {found['unreadable_named'][0]}"
         )
     count = found["images"] if found["share_seen"] == 1 else found["of"]
     if count < batch_size:
@@ -100,13 +120,13 @@ def refuse(found: dict[str, Any], *, conditional: bool, batch_size: int, where: 
     if found["classes"] == 1:
         raise UserError(
             f"{where} has one class, so labels mean nothing: the folder may be a level too high or too low "
-            "(ROOT/CLASS/PICTURE is what is read); for a set without classes, set model.num_classes=0"
+            "(ROOT/CLASS/PICTURE is expected); for a set without classes, set model.num_classes=0"
         )
     if found["empty_classes"] and found["share_seen"] == 1:
         some = ", ".join(found["empty_classes_named"][:5])
         raise UserError(
-            f"{where} has {found['empty_classes']} classes without images ({some}): nothing can be learnt of them; "
-            "prepare it without, or add images"
+            f"{where} has {found['empty_classes']} classes without images ({some}), of which nothing can be learnt; "
+            "prepare it without them, or add images"
         )
     low, high = found["labels"]
     if low == high:
@@ -116,44 +136,25 @@ def refuse(found: dict[str, Any], *, conditional: bool, batch_size: int, where: 
 
 
 def before_training(source: Any, config: ml_collections.ConfigDict, workdir: epath.Path, *, write: bool) -> None:
-    """Says what the run's data are, stores that as data.json in its folder, and refuses what makes no sense."""
+    """Log a summary of the training data, refuse unsuitable data, and store the summary as data.json if `write`."""
     if config.data.name == "fake":
         return
-    found = look(source)
+    found = summarize(source)
     for line in lines(found):
         logger.info("data: %s", line)
     where = config.data.dir or config.data.dataset or f"data.name {config.data.name}"
     refuse(found, conditional=config.model.num_classes > 0, batch_size=config.batch_size, where=str(where))
     if write:
-        write_text(workdir / "data.json", json.dumps(found, indent=2))
+        store(workdir / "data.json", found)
 
 
-def store(folder: epath.Path, found: dict[str, Any]) -> None:
-    """Keeps it beside a prepared set, whole or not at all."""
-    write_text(folder / FILE, json.dumps(found, indent=2))
-
-
-SAMPLE = 1024
-"""Records that are read of a set which has no check.json."""
-
-
-def look(source: Any, sample: int | None = SAMPLE) -> dict[str, Any]:
-    """The summary of a source: of all of it if it is in memory or was checked when it was prepared, else of a sample."""
-    names = getattr(source, "class_names", None) or [str(i) for i in range(source.num_classes)]
-    if hasattr(source, "labels"):
-        shape = source.images.shape
-        return summary(
-            source.labels if source.num_classes else [0] * len(source), names or ["0"], sizes=[shape[2:0:-1]]
-        )
-    if sample is not None and source.checked:
-        return source.checked
-    count = len(source)
-    numbers = range(count) if sample is None else np.unique(np.linspace(0, count - 1, min(sample, count)).astype(int))
-    return summary(**source.examine(numbers), names=names, of=count)
+def store(path: epath.Path, found: dict[str, Any]) -> None:
+    """Write a summary atomically."""
+    write_text(path, json.dumps(found, indent=2))
 
 
 def _in_two_classes(digests: np.ndarray, labels: np.ndarray, files: Callable[[int], str]) -> list[list[str]]:
-    """Pairs of neighbours, among those with equal files, whose labels differ."""
+    """List pairs of equal files with different labels; of several equal files, neighbours are compared."""
     order = np.argsort(digests, kind="stable")
     same = np.flatnonzero(digests[order][1:] == digests[order][:-1])
     pairs = [(order[i], order[i + 1]) for i in same]

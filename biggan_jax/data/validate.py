@@ -1,8 +1,8 @@
-"""The command that reads all of a prepared set and says what is in it, which training then need not:
+"""Read all of a prepared set and summarize it, which saves training from reading a sample:
 
 python -m biggan_jax.data.validate --in=DIR [--dataset=imagenet2012] [--split=train]
 
-Exit status 0 if nothing is wrong, 1 if something is. What it finds is kept in the set's folder, unless what `prepare` saw is.
+Exit status 0 if nothing is wrong, 1 otherwise. The summary is stored in the set's folder, unless `prepare` stored one.
 """
 
 from absl import flags
@@ -13,9 +13,9 @@ from biggan_jax.data import stats, tfds
 from biggan_jax.runtime import cli
 from biggan_jax.types import UserError
 
-IN = flags.DEFINE_string("in", None, "The folder of a prepared set, or with --dataset that of TFDS.")
-DATASET = flags.DEFINE_string("dataset", "", "The builder's name.")
-SPLIT = flags.DEFINE_enum("split", "train", ("train", "test"), "Which part.")
+IN = flags.DEFINE_string("in", None, "Folder of a prepared set; with --dataset, TFDS's folder of sets.")
+DATASET = flags.DEFINE_string("dataset", "", "Name of a TFDS builder.")
+SPLIT = flags.DEFINE_enum("split", "train", ("train", "test"), "The split to read.")
 
 
 def main() -> int:
@@ -27,16 +27,15 @@ def main() -> int:
     known = tfds.checked_of(where)
     config.data.resize = known.get("form", {}).get("resize", config.data.resize)
     source = tfds.open_tfds(config, SPLIT.value)
-    found = stats.look(source, sample=None)
+    found = stats.summarize(source, sample=None)
     print("\n".join(stats.lines(found)))
     if source.split not in known:
         try:
-            stats.store(where, known | {source.split: found})
+            stats.store(where / stats.FILE, known | {source.split: found})
         except OSError as error:
             raise UserError(f"{where / stats.FILE} cannot be written: {error}") from error
-    return (
-        cli.DIFFERENT if any(found[key] for key in ("unreadable", "in_two_classes", "empty_classes")) else cli.SUCCESS
-    )
+    wrong = any(found[key] for key in ("unreadable", "in_two_classes", "empty_classes"))
+    return cli.DIFFERENT if wrong else cli.SUCCESS
 
 
 def run() -> None:

@@ -1,4 +1,4 @@
-"""Owns how worker processes begin and end: with the command that started them. Must not know what they do."""
+"""Start and end of worker processes: they ignore signals, and end with the process that started them."""
 
 import multiprocessing
 import multiprocessing.connection
@@ -7,29 +7,28 @@ import signal
 import sys
 import threading
 
-_TIDIED = "ignore::UserWarning:multiprocessing.resource_tracker"
+_LEAKED = "ignore::UserWarning:multiprocessing.resource_tracker"
 
 
-def tidy_silently() -> None:
-    """To be called before workers are begun: what they shared is removed though their command is killed, and nothing is said."""
-    if _TIDIED not in sys.warnoptions:  # Which Python hands on to the process that tidies up.
-        sys.warnoptions.append(_TIDIED)
+def silence_resource_tracker() -> None:
+    """Suppress warnings about shared memory left behind when the command is killed. Call before starting workers."""
+    if _LEAKED not in sys.warnoptions:  # Python passes these options on to the resource tracker's process.
+        sys.warnoptions.append(_LEAKED)
 
 
-def begin(*_) -> None:
-    """To be called first in a worker.
+def init_worker(*_) -> None:
+    """Ignore signals, and exit when the parent dies. Call first in a worker.
 
-    Signals to all of a command's processes (Ctrl-C, a cluster's SIGTERM) are the command's to answer: it still saves with
-    what they have read. If it is killed, they end, where they would wait for more work for ever.
+    Signals to all of a command's processes (Ctrl-C, SIGTERM from a cluster) are handled by the main process, which still saves
+    and needs what the workers have read. Without a parent, workers would wait for work for ever.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
-
     assert parent is not None, "not a worker"
 
-    def watch() -> None:
+    def exit_with_parent() -> None:
         multiprocessing.connection.wait([parent.sentinel])
         os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+    threading.Thread(target=exit_with_parent, daemon=True).start()

@@ -55,7 +55,7 @@ def fit(source: Source, *, seed: int = 0, steps: int = 1500, batch_size: int = 6
         return optax.apply_updates(params, updates), opt_state
 
     for i in range(steps):
-        chosen = shuffle.indices(len(source), seed, 0, i * batch_size, batch_size)
+        chosen = shuffle.indices(len(source), seed, 0, i * batch_size + np.arange(batch_size), "feistel")
         images, labels, _ = _read(source, chosen)
         params, opt_state = step(params, opt_state, images, labels, jnp.int32(i))
     return params

@@ -17,7 +17,7 @@ def digest_of(source: Source) -> str:
     if isinstance(source, Images):
         return digest({"images": source.images, "labels": source.labels})
     assert isinstance(source, Records)
-    total = hashlib.sha256(f"{source.resolution} {source.resize} {source.draft} {source.fields}\n".encode())
+    total = hashlib.sha256(f"{source.pixel_format}\n".encode())
     for file in track(source.files, "reading shards"):
         total.update(f"{file.skip} {file.take} {_of_file(epath.Path(file.filename))}\n".encode())
     return total.hexdigest()

@@ -1,8 +1,15 @@
+"""Small pictures in folders, and sets prepared of them."""
+
 import io
+import os
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from biggan_jax.config import base
+from biggan_jax.data import raw, shards, tfds
 
 COLOURS = "red", "green", "blue"
 
@@ -32,6 +39,59 @@ def make_folder(root, each=24):
     return root
 
 
+def prepared(folder, out, form=shards.Form(), held_out=0, per_part=16):  # noqa: B008  A form is frozen.
+    """The set prepared in this process."""
+    found = raw.folder(folder, held_out=held_out, per_part=per_part)
+    shards.prepare(found, out, "pictures", form, map, lambda done, total: None)
+    return out
+
+
+def opened(folder, split="train", resolution=16, **data):
+    config = base()
+    config.data.update(dir=str(folder), **data)
+    config.model.resolution = resolution
+    return tfds.open_tfds(config, split)
+
+
+def read_all(source):
+    return source.read(np.arange(len(source)), np.full(len(source), 0.5))
+
+
+def damage(out):
+    """Overwrites the middle of one picture of the first shard."""
+    shard = min(out.glob("*array_record*"))
+    data = bytearray(shard.read_bytes())
+    at = data.find(b"IDAT") + 40
+    data[at : at + 20] = os.urandom(20)
+    shard.write_bytes(data)
+    return shard
+
+
+@pytest.fixture(scope="session")
+def all_pictures(tmp_path_factory):
+    """72 pictures in 3 classes, to be read only."""
+    return make_folder(tmp_path_factory.mktemp("all") / "pictures")
+
+
+@pytest.fixture(scope="session")
+def all_made(all_pictures, tmp_path_factory):
+    """The set prepared of them, to be read only."""
+    return prepared(all_pictures, tmp_path_factory.mktemp("all") / "made")
+
+
+@pytest.fixture(scope="session")
+def all_small(all_pictures, tmp_path_factory):
+    """Likewise as squares of 16 pixels."""
+    return prepared(all_pictures, tmp_path_factory.mktemp("all") / "small", shards.Form(16))
+
+
 @pytest.fixture
-def pictures(tmp_path):
-    return make_folder(tmp_path / "pictures")
+def pictures(all_pictures, tmp_path):
+    """A copy of the pictures, to be changed."""
+    return shutil.copytree(all_pictures, tmp_path / "pictures")
+
+
+@pytest.fixture
+def made(all_made, tmp_path):
+    """A copy of the prepared set, to be changed."""
+    return shutil.copytree(all_made, tmp_path / "made")

@@ -1,4 +1,4 @@
-"""Whatever the bytes: a picture, or UnreadableError with a short sentence; properties, see tests/properties.py."""
+"""Properties: any bytes decode to a picture, or raise UnreadableError with a short sentence."""
 
 import io
 
@@ -9,19 +9,17 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from biggan_jax.data import picture as pictures
-from biggan_jax.data.picture import UnreadableError, decode, resize, square
+from biggan_jax.data.picture import UnreadableError, crop, decode, resize
 from biggan_jax.data.shards import Form
 from tests.data.test_picture import BOMBS
 from tests.properties import damaged
 
-pytestmark = [
-    # What Pillow says of damage that it forgives.
-    pytest.mark.filterwarnings("ignore::UserWarning"),
-]
+# Pillow warns of damage that it tolerates.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 
 
 def whole_pictures():
-    """Of each format, and of what they may hold besides pixels."""
+    """Pictures in each format, with metadata and several frames."""
     rng = np.random.default_rng(0)
     smooth = np.kron(rng.integers(0, 256, (3, 4, 4)), np.ones((6, 5, 1))).astype(np.uint8)
     rgba = Image.fromarray(smooth)
@@ -65,9 +63,9 @@ WHOLE = [*whole_pictures()]
 
 @pytest.fixture(autouse=True, scope="module")
 def small_pictures_only():
-    """Bombs have a test of their own; here they would only take time."""
+    """Decompression bombs have their own test; here they would only take time."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(pictures, "MOST_PIXELS", 2**16)
+        patch.setattr(pictures, "MAX_PIXELS", 2**16)
         patch.setattr(Image, "MAX_IMAGE_PIXELS", 2**16)
         yield
 
@@ -79,7 +77,7 @@ def pixels_or_a_sentence(read):
         assert 0 < len(str(error)) <= 160 and "\n" not in str(error)
 
 
-def test_every_whole_one_is_read():
+def test_every_undamaged_picture_is_read():
     for encoded in WHOLE:
         assert decode(encoded, upright=True).size
 
@@ -93,12 +91,12 @@ def test_a_damaged_picture_is_pixels_or_a_sentence(encoded, upright):
     pixels = pixels_or_a_sentence(lambda: decode(encoded, upright=upright))
     if pixels is not None:
         assert pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3 and pixels.size
-        small = resize(square(pixels, 0.3), 8, "area")
+        small = resize(crop(pixels, offset=0.3), (8, 8), "area")
         assert small.shape == (8, 8, 3) and small.dtype == np.uint8
 
 
 @given(damaged(WHOLE))
-def test_what_is_kept_of_a_damaged_picture_is_read_again(encoded):
+def test_a_stored_damaged_picture_can_be_read_again(encoded):
     kept = pixels_or_a_sentence(lambda: Form()(encoded))
     if kept is not None:
         stored, (width, height) = kept
@@ -106,7 +104,7 @@ def test_what_is_kept_of_a_damaged_picture_is_read_again(encoded):
 
 
 @given(damaged(WHOLE), st.integers(0, 64))
-def test_a_draft_of_a_damaged_picture_is_pixels_or_a_sentence(encoded, at_least):
+def test_a_damaged_picture_as_draft_is_pixels_or_a_sentence(encoded, at_least):
     pixels = pixels_or_a_sentence(lambda: decode(encoded, at_least=at_least))
     assert pixels is None or pixels.dtype == np.uint8
 
@@ -115,10 +113,10 @@ def test_a_draft_of_a_damaged_picture_is_pixels_or_a_sentence(encoded, at_least)
     st.integers(1, 70),
     st.integers(1, 70),
     st.floats(0, 1),
-    st.integers(1, 40),
-    st.sampled_from(["area", *pictures.PILLOW]),
+    st.tuples(st.integers(1, 40), st.integers(1, 40)),
+    st.sampled_from(["area", *pictures.FILTERS]),
 )
-def test_any_picture_becomes_a_square_of_any_size(height, width, across, resolution, how):
+def test_any_picture_becomes_one_of_any_shape(height, width, offset, shape, how):
     image = np.full((height, width, 3), 7, np.uint8)
-    found = resize(square(image, across), resolution, how)
-    assert found.shape == (resolution, resolution, 3) and found.dtype == np.uint8 and (found == 7).all()
+    found = resize(crop(image, shape, offset), shape, how)
+    assert found.shape == (*shape, 3) and found.dtype == np.uint8 and (found == 7).all()

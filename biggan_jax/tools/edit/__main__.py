@@ -236,7 +236,7 @@ def read_picture(path: str, resolution: int) -> np.ndarray:
         pixels = picture.decode(epath.Path(path).read_bytes(), upright=True)
     except (OSError, picture.UnreadableError) as error:
         raise UserError(f"--picture={path} cannot be read: {error}") from error
-    return picture.resize(picture.square(pixels), resolution, "area")
+    return picture.resize(picture.crop(pixels), (resolution, resolution), "area")
 
 
 def class_id(trained: TrainedGenerator, name: str) -> int:
