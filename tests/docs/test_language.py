@@ -4,6 +4,7 @@ import io
 import re
 import tokenize
 
+from tests.conftest import ROOT
 from tests.docs.pages import FENCE, PAGES, name
 
 WORDS = {
@@ -29,6 +30,9 @@ WORDS = {
 """Pattern to what to write instead."""
 QUOTED = re.compile(r"`[^`\n]*`|\]\([^)]*\)|\"[^\"\n]*\"")
 """Names of flags, files and keys, and quotations, may hold any word."""
+
+
+CODE = ["biggan_jax/config", "biggan_jax/plan", "biggan_jax/runtime", "configs", "docs"]
 
 
 def found_in(text):
@@ -62,6 +66,14 @@ def test_pages_use_the_words_of_the_field():
     wrong = []
     for page in PAGES:
         wrong += report(page, QUOTED.sub(blank, FENCE.sub(blank, page.read_text())))
+    assert not wrong, "\n".join(wrong)
+
+
+def test_code_uses_the_words_of_the_field():
+    wrong = []
+    for folder in CODE:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            wrong += report(path, prose_of_code(path.read_text()))
     assert not wrong, "\n".join(wrong)
 
 
