@@ -18,8 +18,10 @@ import jax
 import numpy as np
 import pytest
 
-from biggan_jax.checkpoint import Checkpoints
+from biggan_jax import train as training
+from biggan_jax.checkpoint import Checkpoints, init_from
 from biggan_jax.models import build_gan
+from biggan_jax.partitioning import compile_step, sharded_init_state
 from biggan_jax.sampling.generate import evaluation_weights
 from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.state import init_state
@@ -43,6 +45,54 @@ def game(request):
     """(gan, fresh state) of either family, without a mesh. Attention is switched on: with gamma 0 it gets no gradient."""
     gan = build_gan(tiny_config(request.param))
     return gan, with_attention(jax.jit(lambda seed: init_state(gan, seed))(0))
+
+
+LOOP = (
+    *("num_steps", "checkpoint_every", "checkpoint_keep", "checkpoint_keep_every", "sample_every", "log_every"),
+    *("profile_steps", "stability", "score", "seed"),
+)
+"""Keys that only the training loop reads. A step does not depend on them: `build_gan` fails below if it reads one."""
+
+
+@pytest.fixture(scope="session")
+def _programs():
+    """(build, compile, init): as build_gan, compile_step and sharded_init_state, but equal arguments are worked on once."""
+    gans, steps, states = {}, {}, {}
+
+    def build(config, mesh=None):
+        config = config.copy_and_resolve_references()
+        with config.unlocked():
+            for name in LOOP:
+                del config[name]
+        key = config.to_json(), mesh
+        if key not in gans:
+            gans[key] = build_gan(config, mesh)
+        return gans[key]
+
+    def compile_(gan):
+        if id(gan) not in steps:  # Each is kept in `gans`, so no id is used again.
+            steps[id(gan)] = compile_step(gan)
+        return steps[id(gan)]
+
+    def init(gan, seed):
+        if (id(gan), seed) not in states:
+            state = sharded_init_state(gan, seed)
+            states[id(gan), seed] = jax.tree.map(np.asarray, state), jax.tree.map(lambda x: x.sharding, state)
+        return jax.device_put(*states[id(gan), seed])  # A step donates the memory of its state.
+
+    return build, compile_, init
+
+
+@pytest.fixture
+def compile_once(monkeypatch, _programs):
+    """Make train() reuse what an earlier test with this fixture compiled for the same GAN, which saves seconds.
+
+    For tests of the training loop that replace nothing a step is made of.
+    """
+    build, compile_, init = _programs
+    monkeypatch.setattr(training, "build_gan", build)
+    monkeypatch.setattr(training, "compile_step", compile_)
+    monkeypatch.setattr(init_from, "sharded_init_state", init)
 
 
 def untrained_run(folder, config=None):

@@ -125,7 +125,7 @@ def test_checkpoints_rotate_and_keep_each_multiple(config, tmp_path):
     assert sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir()) == [4, 6, 7]
 
 
-def test_a_trace_is_written(config, tmp_path):
+def test_a_trace_is_written(config, tmp_path, compile_once):
     config.num_steps, config.profile_steps = 3, "1:2"
     assert train(config, tmp_path)
     assert list((tmp_path / "profile").rglob("*.xplane.pb"))
@@ -150,7 +150,7 @@ def test_metrics_are_fetched_one_step_late(monkeypatch):
     assert Metric.fetched == 1
 
 
-def test_the_last_step_has_a_line_of_metrics_whatever_log_every_says(config, tmp_path):
+def test_the_last_step_has_a_line_of_metrics_whatever_log_every_says(config, tmp_path, compile_once):
     config.num_steps, config.log_every = 3, 2
     assert train(config, tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]

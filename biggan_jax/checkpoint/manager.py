@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import logging
+from typing import Any
 
 import jax
 import ml_collections
@@ -195,7 +196,7 @@ def _array_handler() -> ocp.PyTreeCheckpointHandler:
     By default, replicas share the writing of each array, and each share is a program to compile. One process gains nothing by it.
     """
     arrays = ocp.type_handlers.ArrayHandler(use_replica_parallel=jax.process_count() > 1)
-    handlers = [(jax.Array, arrays), (np.ndarray, ocp.type_handlers.NumpyHandler())]
+    handlers: list[tuple[Any, Any]] = [(jax.Array, arrays), (np.ndarray, ocp.type_handlers.NumpyHandler())]
     handlers += [(kind, ocp.type_handlers.ScalarHandler()) for kind in (int, float, np.number)]
     return ocp.PyTreeCheckpointHandler(type_handler_registry=ocp.type_handlers.create_type_handler_registry(*handlers))
 

@@ -21,7 +21,7 @@ from tests.test_train import TINY
 
 
 @pytest.fixture
-def looked_at(monkeypatch):
+def looked_at(monkeypatch, compile_once):
     """A tiny config of six rounds, with a look, though not a real one, at each, and a checkpoint every second."""
     monkeypatch.setattr(schedule, "probe", lambda gan, state, images: Probe({"attempt": state.attempt}, {}))
     c = tiny_config()
