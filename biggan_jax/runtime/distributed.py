@@ -2,6 +2,8 @@
 
 JAX ends a process from C++ when a peer is lost: with a stack trace, and without a Python exception. `run` therefore does the
 work in a child process; its parent forwards what the child prints, and replaces that trace with one sentence.
+JAX alone does not suffice (0.7.2 to 0.10.2): with `jax_enable_recoverability` the death of process 0 still aborts the others, and a
+Python `missed_heartbeat_callback` fails with std::bad_cast.
 """
 
 import contextlib

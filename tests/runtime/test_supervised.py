@@ -6,9 +6,8 @@ import pytest
 
 from biggan_jax.runtime import distributed
 from biggan_jax.runtime.supervised import supervised
+from biggan_jax.runtime.workdir_lock import FILE, WorkdirLock
 from biggan_jax.types import UserError
-
-LOCK = "running.json"
 
 
 def test_a_job_holds_the_lock_until_its_callbacks_have_run(tmp_path):
@@ -17,13 +16,14 @@ def test_a_job_holds_the_lock_until_its_callbacks_have_run(tmp_path):
         assert not job.owned and not (tmp_path / "run").exists()
         assert job.lock_workdir() and job.owned
         job.check()
-        job.at_exit(lambda: order.append(("first", (tmp_path / "run" / LOCK).exists())))
-        job.at_exit(lambda: order.append(("second", (tmp_path / "run" / LOCK).exists())))
+        job.at_exit(lambda: order.append(("first", (tmp_path / "run" / FILE).exists())))
+        job.at_exit(lambda: order.append(("second", (tmp_path / "run" / FILE).exists())))
     assert order == [("second", True), ("first", True)]
-    assert not (tmp_path / "run" / LOCK).exists()
+    assert not (tmp_path / "run" / FILE).exists()
 
 
-def test_a_second_job_on_a_workdir_is_refused(tmp_path):
+def test_a_second_job_on_a_workdir_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(WorkdirLock, "sleep", lambda *_: None)
     with supervised(tmp_path) as first, supervised(tmp_path) as second:
         assert first.lock_workdir()
         with pytest.raises(UserError, match="in use by another run"):
@@ -38,12 +38,12 @@ def test_a_signal_stops_the_job_after_the_step(tmp_path):
 
 
 def test_a_signal_ends_the_wait_for_the_lock(tmp_path):
-    (tmp_path / LOCK).touch()
+    (tmp_path / FILE).touch()
     with supervised(tmp_path) as job:
         os.kill(os.getpid(), signal.SIGTERM)
         assert not job.lock_workdir() and not job.owned
         job.check()
-    assert (tmp_path / LOCK).read_text() == ""
+    assert (tmp_path / FILE).read_text() == ""
 
 
 def test_errors_are_explained_before_callbacks_run(tmp_path):

@@ -390,18 +390,6 @@ def test_killed_processs_workdir_is_taken_before_it_is_reaped(hold, tmp_path):
 
 
 @pytest.mark.slow
-def test_second_process_is_refused_with_one_line(hold, tmp_path):
-    first = hold(tmp_path / "run")
-    before = contents(tmp_path)
-    status, text = commands.end(hold(tmp_path / "run", wait=False))
-    assert status == 2
-    assert re.search(IN_USE, text)[1] == str(first.pid)
-    assert len(text.splitlines()) == 1
-    assert contents(tmp_path) == before
-    assert commands.end(first) == (0, "")
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("stale", [False, True])
 def test_of_many_processes_that_start_at_once_one_wins(hold, tmp_path, stale):
     folder = tmp_path / "run"
@@ -459,10 +447,14 @@ def test_training_holds_the_lock_and_resumes_after_a_kill(tmp_path):
 
 @pytest.mark.slow
 def test_training_that_is_refused_changes_nothing(hold, tmp_path):
-    hold(tmp_path / "run")
+    first = hold(tmp_path / "run")
     before = contents(tmp_path)
-    assert commands.end(commands.train(tmp_path / "run"))[0] == 2
+    status, text = commands.end(commands.train(tmp_path / "run"))
+    assert status == 2
+    assert re.search(IN_USE, text)[1] == str(first.pid)
+    assert len(text.splitlines()) == 1
     assert contents(tmp_path) == before
+    assert commands.end(first) == (0, "")
 
 
 @pytest.mark.slow
