@@ -4,8 +4,6 @@ import os
 import pathlib
 import shutil
 import signal
-import subprocess
-import sys
 import time
 
 import jax
@@ -20,6 +18,7 @@ from biggan_jax.models import build_gan
 from biggan_jax.state import init_state
 from biggan_jax.train import train
 from biggan_jax.types import UserError
+from tests.cli import Process
 from tests.conftest import tiny_config
 
 TINY = pathlib.Path(__file__).parent / "configs" / "tiny.py"
@@ -158,8 +157,7 @@ def test_the_last_step_has_a_line_of_metrics_whatever_log_every_says(config, tmp
 
 
 def start(workdir, *overrides):
-    command = [sys.executable, "-m", "biggan_jax.main", f"--config={TINY}", f"--workdir={workdir}", *overrides]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    return Process("main", f"--config={TINY}", f"--workdir={workdir}", *overrides)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])

@@ -21,6 +21,7 @@ from biggan_jax.sampling import generate
 from biggan_jax.state import init_state
 from biggan_jax.train import train
 from biggan_jax.types import UserError
+from tests.cli import run
 from tests.conftest import assert_identical, tiny_config
 
 
@@ -90,13 +91,11 @@ def test_compare_names_what_differs_and_by_how_much(saved):
 
 def test_the_compare_command_exits_with_0_for_equal_and_1_for_different(saved):
     workdir, _ = saved
-    run = lambda a, b: subprocess.run(
-        [sys.executable, "-m", "biggan_jax.checkpoint", "compare", a, b], capture_output=True, text=True
-    )
-    same, different = run(workdir, workdir), run(workdir, workdir / "checkpoints" / "1")
+    compare = lambda a, b: run("checkpoint", "compare", a, b)
+    same, different = compare(workdir, workdir), compare(workdir, workdir / "checkpoints" / "1")
     assert same.returncode == 0 and "bit-identical" in same.stdout, same.stderr
     assert different.returncode == 1 and "ema_params.conv_out.bias" in different.stdout
-    missing = run(workdir, "nowhere")
+    missing = compare(workdir, "nowhere")
     assert missing.returncode == 2 and "no checkpoint at" in missing.stderr and "Traceback" not in missing.stderr
 
 
@@ -456,13 +455,9 @@ def test_two_processes_agree_on_what_is_kept_and_on_checksums(tmp_path):
 
 
 def test_the_check_command_names_the_damaged_and_exits_with_1(copy):
-    def run(path):
-        command = [sys.executable, "-m", "biggan_jax.checkpoint", "check", path]
-        return subprocess.run(command, capture_output=True, text=True)
-
-    whole = run(copy)
+    whole = run("checkpoint", "check", copy)
     assert whole.returncode == 0 and whole.stdout.count("arrays, all as they were saved") == 2, whole.stderr
     (copy / "checkpoints" / "2" / "state" / "manifest.ocdbt").unlink()
-    damaged = run(copy)
+    damaged = run("checkpoint", "check", copy)
     assert damaged.returncode == 1 and "Traceback" not in damaged.stderr
     assert "checkpoints/1: " in damaged.stdout and "checkpoints/2 is damaged or incomplete" in damaged.stdout

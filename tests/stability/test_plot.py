@@ -1,8 +1,5 @@
 import json
 import math
-import pathlib
-import subprocess
-import sys
 
 import matplotlib.image
 import numpy as np
@@ -11,6 +8,7 @@ from etils import epath
 
 from biggan_jax.stability import history, plot, tables
 from biggan_jax.types import UserError
+from tests.cli import run
 from tests.conftest import untrained_run
 
 G, D = "generator", "discriminator"
@@ -252,15 +250,8 @@ def test_what_is_no_run_is_said_in_one_sentence(tmp_path):
         history.read(tmp_path)
 
 
-def command(*arguments):
-    root = pathlib.Path(__file__).parent.parent.parent
-    return subprocess.run(
-        [sys.executable, "-m", "biggan_jax.stability", *arguments], cwd=root, capture_output=True, text=True
-    )
-
-
 def test_the_command_draws_beside_the_run_and_prints_tables(rolled_back):
-    done = command(f"--workdir={rolled_back}", "--rows=1")
+    done = run("stability", f"--workdir={rolled_back}", "--rows=1")
     assert done.returncode == 0, done.stderr
     names = {path.name for path in (rolled_back / "stability").iterdir()}
     assert names == {"spectra.png", "signals.png", "layers_generator.png", "layers_discriminator.png"}
@@ -270,7 +261,7 @@ def test_the_command_draws_beside_the_run_and_prints_tables(rolled_back):
 
 
 def test_the_command_prints_the_values_of_a_checkpoint(tmp_path):
-    done = command(f"--checkpoint={untrained_run(tmp_path)}")
+    done = run("stability", f"--checkpoint={untrained_run(tmp_path)}")
     assert done.returncode == 0, done.stderr
     g, d = done.stdout.split("\nD\n")
     row = next(line.split() for line in g.splitlines() if line.startswith("block_0.conv_1.kernel"))
@@ -290,7 +281,7 @@ def test_the_command_prints_the_values_of_a_checkpoint(tmp_path):
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_2(arguments, sentence):
-    done = command(*arguments)
+    done = run("stability", *arguments)
     assert done.returncode == 2
     (line,) = done.stderr.strip().splitlines()
     assert sentence in line
@@ -301,5 +292,5 @@ def test_a_mistake_is_one_sentence_and_exit_2(arguments, sentence):
 )
 def test_it_says_whether_the_run_is_well(tmp_path, diversity, verdict):
     looks = [look(step, d_fake=-0.5, pixel_diversity=diversity) for step in range(0, 1000, 100)]
-    done = command(f"--workdir={write(tmp_path / 'run', looks)}")
+    done = run("stability", f"--workdir={write(tmp_path / 'run', looks)}")
     assert done.returncode == 0 and verdict in done.stdout, done.stdout + done.stderr
