@@ -1,4 +1,4 @@
-"""Owns the way of weights from other projects to ours and back, array by array and bit by bit. PyTorch is imported here only.
+"""Convert weights from other projects and back, array by array and bit by bit. Only this package imports PyTorch.
 
-It must not know training. `python -m biggan_jax.convert --help` says how to use it.
+For usage, see `python -m biggan_jax.convert --help`.
 """

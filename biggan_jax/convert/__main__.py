@@ -1,11 +1,11 @@
-"""The conversion command, to and from other projects' weights:
+"""Convert weights from and to other projects, and change the classes of a checkpoint:
 
 python -m biggan_jax.convert --from=biggan-pytorch --in=G_ema.pth|weights/RUN --out=DIR [--classes=keep:3,7|reinit:20]
 python -m biggan_jax.convert --from=hf-biggan-deep --in=biggan-deep-256 --out=DIR
 python -m biggan_jax.convert --from=biggan-jax --in=CHECKPOINT --out=DIR --classes=keep:3,7|reinit:20
 python -m biggan_jax.convert --to=biggan-pytorch|hf-biggan-deep --in=CHECKPOINT --out=DIR
 
-What comes in becomes a run's folder, for `sample`, and for training with --config=finetune:DIR.
+Imported weights become a run's folder, for `sample`, and for training with --config=finetune:DIR.
 """
 
 import logging
@@ -27,29 +27,31 @@ PROJECTS = {"biggan-pytorch": biggan_pytorch_files, "hf-biggan-deep": hf_biggan_
 
 OURS = "biggan-jax"
 
-FROM = flags.DEFINE_string("from", None, f"The project whose weights come in: {', '.join([*PROJECTS, OURS])}.")
-TO = flags.DEFINE_string("to", None, "Or the project for which a checkpoint of ours goes out.")
+FROM = flags.DEFINE_string("from", None, f"Import weights of this project: {', '.join([*PROJECTS, OURS])}.")
+TO = flags.DEFINE_string("to", None, "Export a checkpoint to this project.")
 IN = flags.DEFINE_string(
-    "in", None, "A state dict (.pth, .bin or .npz) or a folder of theirs; with --to a checkpoint of ours."
+    "in", None, "Input: a state dict (.pth, .bin or .npz) or a weights folder; with --to a checkpoint of ours."
 )
-OUT = flags.DEFINE_string("out", None, "The folder to make.")
-SUFFIX = flags.DEFINE_string("suffix", "", "Of a BigGAN-PyTorch folder's copies, such as best0.")
+OUT = flags.DEFINE_string("out", None, "Output folder.")
+SUFFIX = flags.DEFINE_string("suffix", "", "Which copy in a BigGAN-PyTorch folder, such as best0.")
 BN_EPS = flags.DEFINE_float(
-    "bn_eps", None, "Batch norm's, which no shape says. Default: the run's or config.json's own, else 1e-5 (hf: 1e-4)."
+    "bn_eps",
+    None,
+    "Epsilon of batch norm, which shapes cannot tell. Default: the run's or config.json's, else 1e-5 (hf: 1e-4).",
 )
-SN_EPS = flags.DEFINE_float("sn_eps", None, "Spectral norm's, likewise. Default: as above, else 1e-6 (hf: 1e-4).")
-CLASSES = flags.DEFINE_string("classes", None, "keep:3,7,200 keeps those classes, reinit:20 begins with 20 new ones.")
+SN_EPS = flags.DEFINE_float("sn_eps", None, "Epsilon of spectral norm. Default: as above, else 1e-6 (hf: 1e-4).")
+CLASSES = flags.DEFINE_string("classes", None, "keep:3,7,200 keeps those classes, reinit:20 initializes 20 new ones.")
 SEED = flags.DEFINE_integer(
-    "seed", 0, "Of what is not in the file: a missing D or G, new classes.", lower_bound=0, upper_bound=2**31 - 1
+    "seed", 0, "Seed of what is not in the file: a missing D or G, new classes.", lower_bound=0, upper_bound=2**31 - 1
 )
 PASSES = flags.DEFINE_integer(
-    "passes", 100, "--to=hf-biggan-deep: batches a truncation from which its statistics are measured.", lower_bound=1
+    "passes", 100, "--to=hf-biggan-deep: batches per truncation to measure statistics from.", lower_bound=1
 )
 
 
 def main() -> None:
     if FROM.value and TO.value:
-        raise UserError("--from brings weights in, --to takes them out; give one of the two")
+        raise UserError("--from imports weights, --to exports them; give one of the two")
     if not IN.value or not OUT.value or not (FROM.value or TO.value):
         raise UserError(
             "--from or --to, --in and --out are needed, such as --from=biggan-pytorch --in=G_ema.pth --out=runs/G"
@@ -62,13 +64,13 @@ def main() -> None:
     refuse_idle_flags()
     out = epath.Path(OUT.value)
     try:
-        export(target, out) if target else bring_in(project, out)
+        export_weights(target, out) if target else import_weights(project, out)
     except OSError as error:
         raise UserError(f"--out={out} cannot be written: {error}") from error
 
 
 def refuse_idle_flags() -> None:
-    """A flag that would change nothing was meant to change something."""
+    """Refuse flags without effect: they were meant to have one."""
     idle = {
         "classes": bool(TO.value),
         "suffix": FROM.value != "biggan-pytorch" or not epath.Path(IN.value).is_dir(),
@@ -77,7 +79,7 @@ def refuse_idle_flags() -> None:
         "passes": TO.value != "hf-biggan-deep",
     }
     for name in (name for name, is_idle in idle.items() if is_idle and flags.FLAGS[name].present):
-        raise UserError(f"--{name} has no meaning here; see --help for what it goes with")
+        raise UserError(f"--{name} has no effect here; see --help for where it has")
 
 
 def refuse_full(out: epath.Path) -> None:
@@ -85,7 +87,7 @@ def refuse_full(out: epath.Path) -> None:
         raise UserError(f"--out={out} is not empty; give another folder")
 
 
-def bring_in(project, out: epath.Path) -> None:
+def import_weights(project, out: epath.Path) -> None:
     source = epath.Path(IN.value)
     if not source.exists():
         raise UserError(f"--in={source} does not exist")
@@ -105,11 +107,11 @@ def bring_in(project, out: epath.Path) -> None:
     checkpoints = Checkpoints(out, keep=1)
     checkpoints.save(state, config, extras)
     checkpoints.close()
-    fresh = "; G was not in it and is fresh" if roles == ["D"] else ""
+    fresh = "; G was missing and is newly initialized" if roles == ["D"] else ""
     if project and "D" not in roles:
-        fresh = "; D was not in it and is fresh"
+        fresh = "; D was missing and is newly initialized"
     if wanted:
-        logger.info("optimiser slots of the changed tables start from zero: their first updates are large")
+        logger.info("optimizer moments of the changed tables start from zero: their first updates are large")
     model = config.model
     print(
         f"{model.family}, {model.resolution} pixels, ch {model.g_ch or model.ch}, {model.num_classes} classes, "
@@ -117,7 +119,7 @@ def bring_in(project, out: epath.Path) -> None:
     )
 
 
-def export(project, out: epath.Path) -> None:
+def export_weights(project, out: epath.Path) -> None:
     refuse_full(out)
     state, config, extras = load_state(IN.value)
     measured = {"passes": PASSES.value} if project is hf_biggan_deep else {}

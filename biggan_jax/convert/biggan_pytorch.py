@@ -1,7 +1,7 @@
-"""Owns BigGAN-PyTorch's names and shapes (github.com/ajbrock/BigGAN-PyTorch). Must not know files, nor other projects.
+"""Array names and shapes of BigGAN-PyTorch (github.com/ajbrock/BigGAN-PyTorch).
 
-Its conventions: images channels first; G's first layer makes (C, 4, 4); u0 [1, n] beside each normalised weight, sv0 a log
-of sigma; blocks.i.0 is a block and blocks.i.1 the attention after it, except in the deep D, where a stage's blocks and
+Its conventions: channels first; G's first layer gives (C, 4, 4); u0 [1, n] beside each normalized weight, and sv0, which
+logs sigma; blocks.i.0 is a block and blocks.i.1 the attention after it, except in the deep D, where a stage's blocks and its
 attention share one i.
 """
 
@@ -26,11 +26,11 @@ ORDER += ["gain", "weight", "bias", "u0", "sv0", "stored_mean", "stored_var"]
 
 
 def entry_of(model: ml_collections.ConfigDict, is_generator: bool):
-    """(path, shape) of a leaf of G or D to its Entry."""
+    """Return the function from (path, shape) of a leaf of G or D to its Entry."""
 
     def entry(path: Path, shape: tuple[int, ...]) -> Entry:
         kind, *scopes, leaf = path
-        if kind == "spectral":  # ('spectral', 'u', ..., 'kernel'): beside the weight.
+        if kind == "spectral":  # ('spectral', 'u', ..., 'kernel') is stored beside the weight.
             scopes, leaf = scopes[1:], "u0"
         names = [
             _module(scopes[0], model, is_generator),
@@ -43,11 +43,11 @@ def entry_of(model: ml_collections.ConfigDict, is_generator: bool):
 
 
 def in_order(names: list[str], generator: bool) -> list[str]:
-    """The names in the order of their modules, which is that in which their optimiser numbers the parameters."""
+    """Sort names in the order of their modules, in which PyTorch's optimizer numbers the parameters."""
     top = ["shared", "linear", "blocks", "output_layer"] if generator else ["input_conv", "blocks", "linear", "embed"]
 
     def rank(name: str) -> list[int]:
-        """A module's own arrays come before those of the modules in it."""
+        """Sort key: a module's own arrays come before those of its submodules."""
         first, *inner, last = name.split(".")
         inside = [int(part) if part.isdigit() else len(ORDER) + ORDER.index(part) for part in inner]
         return [top.index(first), *inside, ORDER.index(last)]
@@ -56,12 +56,12 @@ def in_order(names: list[str], generator: bool) -> list[str]:
 
 
 def is_foreign(name: str) -> bool:
-    """Whether the array is a log of theirs, for which there is no use here."""
+    """Return whether the array is only a log (of sigma), which is not imported."""
     return re.search(r"\.sv\d+$", name) is not None
 
 
 def _module(scope: str, model: ml_collections.ConfigDict, is_generator: bool) -> str:
-    """blocks.i.j of one of our blocks or attentions; other modules by name."""
+    """Return blocks.i.j for one of our blocks or attentions; other modules by name."""
     kind, *numbers = scope.split("_")
     if kind not in ("block", "attention") or not numbers[0].isdigit():
         return MODULES.get(scope, scope)
@@ -80,12 +80,12 @@ def _layout(scopes: list[str], leaf: str, shape: tuple[int, ...], is_generator: 
         layout = layouts.ROW if leaf == "u0" else layouts.SAME
     if not (is_generator and scopes == ["linear"]):
         return layout
-    first = layouts.channels_last()  # Of the features, which are axis 0 of weight and bias, and axis 1 of u0.
+    first = layouts.channels_last()  # The features are axis 0 of weight and bias, and axis 1 of u0.
     return layout.then(first) if leaf == "u0" else first.then(layout)
 
 
 def is_generator(arrays: Arrays) -> bool:
-    """Whether it is G's state dict, or D's."""
+    """Return whether this is G's state dict (or else D's). Raises UserError if it is neither."""
     if "output_layer.2.weight" in arrays:
         return True
     if "embed.weight" in arrays and "linear.weight" in arrays:
@@ -94,7 +94,7 @@ def is_generator(arrays: Arrays) -> bool:
 
 
 def infer(arrays: Arrays) -> dict:
-    """The keys of config.model that the shapes of a state dict say. Raises UserError if they are not BigGAN's."""
+    """Infer keys of config.model from the shapes of a state dict. Raises UserError if they are not BigGAN's."""
     shapes = {name: array.shape for name, array in arrays.items()}
     try:
         return infer_generator(shapes) if is_generator(arrays) else infer_discriminator(shapes)
@@ -152,7 +152,7 @@ def infer_discriminator(shapes: dict[str, tuple[int, ...]]) -> dict:
     else:
         found["d_wide"] = shapes["blocks.0.0.conv1.weight"][0] == shapes["blocks.0.0.conv2.weight"][0]
     sizes = discriminator_sizes(resolution, family)
-    # Several stages may have one size, as the last of the 32-pixel D: attention then follows all of them or none.
+    # Several stages may have one size, as in the 32-pixel D: attention then follows all of them or none.
     attended = [sizes[i] for i in range(stages) if f"blocks.{i}.{depth}.gamma" in shapes]
     found["d_attention"] = tuple(dict.fromkeys(attended))
     return found
@@ -163,11 +163,11 @@ def _count(shapes: dict, pattern: str) -> int:
 
 
 def _match(widths: list[int], expected, deep: bool) -> tuple[int, int, int]:
-    """(resolution, depth, ch) of the only table whose multiples of ch are these widths."""
+    """Return (resolution, depth, ch) of the only architecture whose multiples of ch are these widths."""
     for resolution in RESOLUTIONS:
         for depth in range(1, len(widths)) if deep else (1,):
             multiples = expected(resolution, depth)
             ch = widths[-1] // multiples[-1]
             if widths == [ch * multiple for multiple in multiples]:
                 return resolution, depth, ch
-    raise UserError(f"its channels {widths} are those of no table; known are {', '.join(map(str, RESOLUTIONS))} pixels")
+    raise UserError(f"its channels {widths} fit no known architecture of {', '.join(map(str, RESOLUTIONS))} pixels")

@@ -1,4 +1,4 @@
-"""Owns the files of a BigGAN-PyTorch weights folder: G, D, G_ema, G_optim, D_optim, state_dict. Must not know names of arrays."""
+"""Read and write BigGAN-PyTorch's weights folders: G, D, G_ema, G_optim, D_optim, state_dict."""
 
 import logging
 
@@ -19,16 +19,16 @@ from biggan_jax.types import UserError
 logger = logging.getLogger(__name__)
 
 BN_EPS, SN_EPS = 1e-5, 1e-6
-BN_OUT_EPS = 1e-5  # Their output batch norm never receives --BN_eps.
+BN_OUT_EPS = 1e-5  # BigGAN-PyTorch does not pass --BN_eps to the output batch norm.
 
 NETWORKS = ("G", "D", "G_ema")
 COUNTERS = {"itr": 0, "epoch": 0, "save_num": 0, "save_best_num": 0, "best_IS": 0, "best_FID": 999999}
 
 
 def read(path: epath.Path, *, bn_eps: float | None = None, sn_eps: float | None = None, suffix: str = "") -> Imported:
-    """A weights folder, or one state dict of G or D. `suffix` chooses among a folder's copies, such as best0.
+    """Read a weights folder, or one state dict of G or D. `suffix` selects a copy in the folder, such as best0.
 
-    Settings that no shape says come from the arguments, else from the folder's state_dict.pth, else from the launch scripts.
+    Settings that shapes cannot tell come from the arguments, else from the folder's state_dict.pth, else from the launch scripts.
     """
     if path.is_dir():
         arrays, optimizers, run = _read_folder(path, suffix)
@@ -60,24 +60,24 @@ def read(path: epath.Path, *, bn_eps: float | None = None, sn_eps: float | None 
 
 
 def write(state: TrainState, config: ml_collections.ConfigDict, extras: Extras, out: epath.Path) -> None:
-    """A weights folder that BigGAN-PyTorch loads strictly, with --resume or in its sample.py."""
+    """Write a weights folder that BigGAN-PyTorch loads strictly, with --resume or in its sample.py."""
     model, gan = config.model, build_gan(config)
     if model.resolution not in project.RESOLUTIONS:
         raise UserError(f"BigGAN-PyTorch has no network of {model.resolution} pixels; it has {project.RESOLUTIONS}")
     if not model.num_classes or model.pad_rgb or model.prior != "normal":
         raise UserError(
-            "BigGAN-PyTorch has no unconditional networks, no padded RGB convolution and no prior but the normal"
+            "BigGAN-PyTorch has only conditional networks, without padded RGB convolution, with a normal prior"
         )
     if model.spectral_eval != "step":
-        raise UserError("BigGAN-PyTorch takes a power step in evaluation; this model's model.spectral_eval is stored")
+        raise UserError(
+            "BigGAN-PyTorch makes a power iteration in evaluation, but this model has model.spectral_eval=stored"
+        )
     if model.resolution == 32 and set(model.d_attention) not in (set(), {16, 8}):
         raise UserError(
             f"BigGAN-PyTorch's D of 32 pixels has attention after all blocks or none, not {model.d_attention}"
         )
     if model.resolution == 512:
-        logger.warning(
-            "BigGAN-PyTorch has no D of 512 pixels: D.pth follows its naming, but only G can be loaded there"
-        )
+        logger.warning("BigGAN-PyTorch has no D of 512 pixels: D.pth follows its naming, but it can load only G")
     if (model.bn_out_eps or model.bn_eps) != BN_OUT_EPS:
         logger.warning("BigGAN-PyTorch's last batch norm has eps 1e-5, this model's another: images differ slightly")
     G, D = imported.network_of(state.generator), imported.network_of(state.discriminator)
@@ -96,7 +96,7 @@ def write(state: TrainState, config: ml_collections.ConfigDict, extras: Extras, 
 def state_dict(
     network: Network, gan, config: ml_collections.ConfigDict, name: str, foreign: Arrays | None = None
 ) -> Arrays:
-    """One network's arrays under their names, in their order. `foreign`: their logs, if they came along; else made anew."""
+    """Return one network's arrays with PyTorch names, in order. foreign: the imported logs of sigma; computed if None."""
     generator = name != "D"
     arrays = tables.to_there(tables.table(network, project.entry_of(config.model, generator)), network)
     if foreign is None:
@@ -113,7 +113,7 @@ def state_dict(
 
 
 def average_buffers(average: dict, stats: dict, decay: float) -> dict:
-    """Their average of G after a round covers what G only keeps, too: running moments and u-vectors. Ours does not."""
+    """Update the average as BigGAN-PyTorch does after a step: it covers G's buffers (BN statistics, u), ours does not."""
     return jax.tree.map(lambda a, b: a * decay + b * (1 - decay), average, stats)
 
 
@@ -133,7 +133,7 @@ def _read_folder(path: epath.Path, suffix: str) -> tuple[dict[str, Arrays], dict
     }
     run = files.read_torch(file("state_dict")) if file("state_dict").exists() else {}
     if file("state_dict").exists() and not (isinstance(run, dict) and {"itr", "config"} <= run.keys()):
-        raise UserError(f"{file('state_dict')} is not that of a BigGAN-PyTorch run: it must hold itr and config")
+        raise UserError(f"{file('state_dict')} is not from a BigGAN-PyTorch run: it must have itr and config")
     return arrays, optimizers, run
 
 
@@ -145,13 +145,15 @@ def _explained(name: str, path: epath.Path, function, arrays: Arrays):
     try:
         return function(arrays)
     except UserError as error:
-        raise UserError(f"{path}{': ' + name if name else ''} is no state dict of BigGAN-PyTorch: {error}") from error
+        raise UserError(
+            f"{path}{': ' + name if name else ''} is not a state dict of BigGAN-PyTorch: {error}"
+        ) from error
 
 
 def settings_of(
     run: dict, bn_eps: float | None = None, sn_eps: float | None = None, where: str = ""
 ) -> ml_collections.ConfigDict:
-    """Our config with what their run's config says of training; the model's architecture comes from shapes alone."""
+    """Return our config with the training settings of a BigGAN-PyTorch run. The architecture comes from shapes alone."""
     config = imported.base_config()
     config.model.bn_eps = bn_eps or run.get("BN_eps", BN_EPS)
     config.model.spectral_eps = sn_eps or run.get("SN_eps", SN_EPS)
@@ -159,10 +161,12 @@ def settings_of(
     config.regularizer.ortho_factor = 2.0
     for name in ("G_nl", "D_nl"):
         if run.get(name, "relu") not in ("relu", "inplace_relu"):
-            raise UserError(f"{where} was trained with {name} {run[name]}; networks here have ReLU only")
+            raise UserError(f"{where} was trained with {name} {run[name]}; networks here support only ReLU")
     for a, b in (("num_G_accumulations", "num_D_accumulations"), ("num_G_SV_itrs", "num_D_SV_itrs")):
         if run.get(a) != run.get(b):
-            logger.warning("%s has %s %s and %s %s; here both are the latter", where, a, run.get(a), b, run.get(b))
+            logger.warning(
+                "%s has %s %s and %s %s; here both are set to the latter", where, a, run.get(a), b, run.get(b)
+            )
     if run.get("z_var", 1.0) != 1.0:
         logger.warning("%s was trained with z_var %s; latents here have a standard deviation of 1", where, run["z_var"])
     config.microbatches = run.get("num_D_accumulations", 1)
@@ -185,9 +189,9 @@ def settings_of(
 
 
 def _set_adam(config: ml_collections.ConfigDict, groups: dict[str, dict], where: str) -> None:
-    """Sets the rates, betas and eps of optimisers' parameter groups, by player."""
+    """Set learning rates, betas and eps from the optimizers' parameter groups, by network."""
     if len({(tuple(group["betas"]), group["eps"]) for group in groups.values()}) > 1:
-        raise UserError(f"{where}: the optimisers of G and D have different betas or eps; here they have one of each")
+        raise UserError(f"{where}: the optimizers of G and D have different betas or eps; here they share both")
     for name, group in groups.items():
         config.optimizer[f"{name.lower()}_lr"] = group["lr"]
         config.optimizer.b1, config.optimizer.b2 = group["betas"]
@@ -195,20 +199,20 @@ def _set_adam(config: ml_collections.ConfigDict, groups: dict[str, dict], where:
 
 
 def _group(optimizer: dict, name: str) -> dict:
-    """The only parameter group of an optimiser's state dict."""
+    """Return the only parameter group of an optimizer's state dict."""
     groups = optimizer.get("param_groups") if isinstance(optimizer, dict) else None
     if not groups or not {"lr", "betas", "eps", "params"} <= groups[0].keys() or "state" not in optimizer:
-        raise UserError(f"{name} is no state dict of torch.optim.Adam")
+        raise UserError(f"{name} is not a state dict of torch.optim.Adam")
     return groups[0]
 
 
 def _moments(optimizer: dict, shapes: Network, config, name: str) -> tuple[Moments, Arrays]:
-    """Adam's moments as ours, and of theirs what ours does not keep: the means, which b1 = 0 makes the last gradient."""
+    """Convert Adam's moments. With b1 = 0 the means, then the last gradient, are returned unconverted: we do not keep them."""
     generator = "batch_stats" in shapes
     params = {"params": shapes["params"]}
     entries = tables.table(params, project.entry_of(config.model, generator))
     numbered = project.in_order([entry.there for entry in entries], generator)
-    keys = optimizer["param_groups"][0]["params"]  # 0, 1, ..., or, before PyTorch 1.6, what Python called them.
+    keys = optimizer["param_groups"][0]["params"]  # 0, 1, ..., or, before PyTorch 1.6, ids of Python objects.
     slots = [optimizer["state"].get(key, {}) for key in keys]
     if len(slots) != len(numbered) or not all({"step", "exp_avg", "exp_avg_sq"} <= slot.keys() for slot in slots):
         raise UserError(f"{name} has moments of {len(slots)} arrays, where this architecture has {len(numbered)}")
@@ -219,7 +223,7 @@ def _moments(optimizer: dict, shapes: Network, config, name: str) -> tuple[Momen
 
 
 def _optimizer(moments: Moments, config, name: str, means: Arrays | None) -> dict:
-    """torch.optim.Adam's state dict."""
+    """Return the state dict of torch.optim.Adam."""
     generator = name == "G"
 
     def theirs(tree):
@@ -251,7 +255,7 @@ def _optimizer(moments: Moments, config, name: str, means: Arrays | None) -> dic
 
 
 def _their_config(config: ml_collections.ConfigDict) -> dict:
-    """Their names for what of the run their code would be started with."""
+    """Return the run's settings under BigGAN-PyTorch's names."""
     model = config.model
     return {
         "model": "BigGANdeep" if model.family == "biggan_deep" else "BigGAN",

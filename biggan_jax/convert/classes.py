@@ -1,4 +1,4 @@
-"""Owns changing the number of classes of a trained model. Must not know other projects."""
+"""Change the number of classes of a trained model."""
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +12,7 @@ from biggan_jax.types import Params, UserError
 
 
 def parse(text: str, num_classes: int) -> list[int] | int:
-    """`keep:3,7,200` to those ids, `reinit:20` to that number. Raises UserError if it is neither, or an id is unknown."""
+    """Parse `keep:3,7,200` to a list of ids, `reinit:20` to a number. Raises UserError if it is neither, or an id is unknown."""
     if not num_classes:
         raise UserError(f"--classes={text}: this model is unconditional, it has no classes to change")
     how, _, what = text.partition(":")
@@ -35,10 +35,10 @@ def parse(text: str, num_classes: int) -> list[int] | int:
 def change_classes(
     state: TrainState, extras: Extras, wanted: list[int] | int, seed: int = 0
 ) -> tuple[TrainState, Extras]:
-    """The state with only the `wanted` classes, in that order, or with so many that are drawn anew.
+    """Keep only the `wanted` classes, in that order, or initialize that many new ones.
 
-    Changed are the tables of classes in G, its average and D, and D's u-vector. Of the optimiser, the changed arrays' slots
-    start from zero, so that their first updates are up to 1 / sqrt(1 - b2) learning rates long; all else is kept.
+    This changes the class tables of G, its average and D, and D's u-vector. Optimizer moments of the changed arrays start from
+    zero, so their first updates are up to 1 / sqrt(1 - b2) learning rates long; everything else is kept.
     """
     key = jax.random.key(seed)
     G = _change_player(state.generator, wanted, key)

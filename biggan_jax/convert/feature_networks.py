@@ -1,6 +1,6 @@
-"""Owns the names that PyTorch's copies of the networks by which samples are judged give their arrays. Must not know the networks.
+"""PyTorch array names of the networks that evaluate samples.
 
-Inception's are torch-fidelity's, which pytorch-fid shares; EfficientNet's those of efficientnet-lite-pytorch.
+Inception has the names of torch-fidelity and pytorch-fid, EfficientNet those of efficientnet-lite-pytorch.
 """
 
 from biggan_jax.convert import layouts, tables
@@ -10,14 +10,14 @@ LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": 
 
 
 def inception(arrays: Arrays, network: Network, name: str) -> Network:
-    """{params, batch_stats} like `network`, which is given as shapes. Raises UserError naming what of `name` does not fit."""
+    """Convert to {params, batch_stats} with the shapes of `network`. Raises UserError naming what in file `name` does not fit."""
     entries = tables.table(network, inception_entry)
-    # The Inception Score leaves the last layer's bias out.
+    # The Inception Score ignores the last layer's bias.
     return tables.to_here(entries, arrays, network, name, lambda there: _counts(there) or there == "fc.bias")
 
 
 def efficientnet(arrays: Arrays, network: Network, name: str) -> Network:
-    """As `inception`, of EfficientNet-Lite0."""
+    """Convert EfficientNet-Lite0, as `inception`."""
     return tables.to_here(tables.table(network, efficientnet_entry), arrays, network, name, _counts)
 
 
@@ -35,5 +35,5 @@ def _entry(path: Path, shape: tuple[int, ...], modules: list[str]) -> Entry:
 
 
 def _counts(there: str) -> bool:
-    """Whether it says how many batches the moments are of, for which there is no use here."""
+    """Return whether the array is a counter of batches, which is not imported."""
     return there.endswith("num_batches_tracked")

@@ -1,4 +1,4 @@
-"""Owns reading and writing state dicts on disk: PyTorch's files, and .npz. Must not know what the arrays mean."""
+"""Read and write state dicts: PyTorch files and .npz."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from biggan_jax.types import UserError
 
 
 def read_arrays(path: epath.Path) -> Arrays:
-    """The state dict in a .npz (all of its arrays, or those named state/...), or in a file that torch.save wrote."""
+    """Read a state dict from .npz (all arrays, or those named state/...) or from a file of torch.save."""
     if path.suffix == ".npz":
         arrays = read_npz(path)
         prefix = "state/" if any(name.startswith("state/") for name in arrays) else ""
@@ -23,16 +23,16 @@ def read_arrays(path: epath.Path) -> Arrays:
 
 
 def to_numpy(tensor) -> np.ndarray:
-    """The tensor's values; of half precision, for some of which numpy has no type, as float32."""
+    """Convert a tensor; half precision becomes float32, since numpy lacks some of its types."""
     tensor = tensor.detach().cpu()
     return (tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor).numpy()
 
 
 def read_torch(path: epath.Path) -> Any:
-    """What torch.save wrote, restricted to tensors, numbers and the activations that BigGAN-PyTorch's config holds."""
+    """Load a file of torch.save, restricted to tensors, numbers and the activations in BigGAN-PyTorch's configs."""
     torch = import_torch()
     activations = [torch.nn.ReLU, torch.nn.LeakyReLU, torch.nn.ELU, torch.nn.SELU, torch.nn.Sigmoid, torch.nn.Tanh]
-    # Its best scores are numpy's numbers.
+    # BigGAN-PyTorch stores its best scores as NumPy numbers.
     scalar = np.float64(0).__reduce__()[0]
     numbers = [scalar, np.dtype, type(np.dtype(np.float32)), type(np.dtype(np.float64)), type(np.dtype(np.int64))]
     old_name = (scalar, "numpy.core.multiarray.scalar")  # Before numpy 2.
@@ -41,14 +41,14 @@ def read_torch(path: epath.Path) -> Any:
             return torch.load(file, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
-    except Exception as error:  # Damaged pickles fail in any way: IndexError, TypeError, UnpicklingError, ...
+    except Exception as error:  # Corrupted pickles raise any type: IndexError, TypeError, UnpicklingError, ...
         raise UserError(
-            f"{path} is no PyTorch file, is damaged, or holds more than tensors and numbers, which alone are loaded"
+            f"{path} is not a PyTorch file, is corrupted, or has more than tensors and numbers; only those are loaded"
         ) from error
 
 
 def write_torch(path: epath.Path, tree: Any) -> None:
-    """torch.save of nested dicts, numpy arrays becoming tensors."""
+    """Write nested dicts with torch.save; NumPy arrays become tensors."""
     torch = import_torch()
     with path.open("wb") as file:
         torch.save(_tensors(torch, tree), file)

@@ -1,8 +1,8 @@
-"""Owns Hugging Face's pytorch-pretrained-BigGAN, names, shapes and files: the generators of BigGAN-deep that TF-Hub released.
+"""Array names, shapes and files of Hugging Face's pytorch-pretrained-BigGAN: TF-Hub's generators of BigGAN-deep.
 
-Must not know other projects. Its conventions: [z, embedding] conditions; G's first layer makes (4, 4, C); the last
-convolution keeps ch filters; u and v beside each weight_orig, used as they are; batch-norm moments for 51 truncations
-and no others; blocks and the attention before the `attention_layer_position`th share one list.
+Its conventions: [z, embedding] conditions; G's first layer gives (4, 4, C); the last convolution has ch filters; u and v beside
+each weight_orig, used without a power iteration; batch-norm statistics for 51 truncations only; one list of layers, with the
+attention at `attention_layer_position`.
 """
 
 import json
@@ -28,7 +28,7 @@ from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
 
-RESOLUTIONS = (128, 256, 512)  # Their last convolution has ch filters, as only these networks' last blocks.
+RESOLUTIONS = (128, 256, 512)  # The last convolution has ch filters, which fits only the last blocks of these networks.
 EPS = 1e-4
 BINS = 51
 WEIGHTS, CONFIG = "pytorch_model.bin", "config.json"
@@ -43,7 +43,7 @@ ATTENTION = {"theta": "snconv1x1_theta", "phi": "snconv1x1_phi", "g": "snconv1x1
 
 
 def read(path: epath.Path, *, bn_eps: float | None = None, sn_eps: float | None = None, suffix: str = "") -> Imported:
-    """A folder with pytorch_model.bin and config.json, or a state dict with a config.json beside it, or without one."""
+    """Read a folder with pytorch_model.bin and config.json, or a state dict with or without a config.json beside it."""
     folder = path if path.is_dir() else path.parent
     arrays = files.read_arrays(path / WEIGHTS if path.is_dir() else path)
     theirs = _read_config(folder / CONFIG)
@@ -53,19 +53,19 @@ def read(path: epath.Path, *, bn_eps: float | None = None, sn_eps: float | None 
     try:
         found = infer(arrays)
     except UserError as error:
-        raise UserError(f"{path} is no state dict of Hugging Face's BigGAN-deep: {error}") from error
+        raise UserError(f"{path} is not a state dict of Hugging Face's BigGAN-deep: {error}") from error
     _check_config(theirs, found, folder / CONFIG)
     imported.complete(config.model, found)
 
     network = read_network(arrays, config, str(path))
     binned = network.pop("binned")
-    # Training and --statistics=running need one set: that of no further truncation.
+    # Training and --statistics=running need one set of statistics: take that of truncation 1.
     network["batch_stats"] = jax.tree.map(lambda rows: rows[-1], binned)
     return Imported(config, {"G": network}, extras={"binned": binned})
 
 
 def read_network(arrays: Arrays, config: ml_collections.ConfigDict, name: str) -> Network:
-    """G with `binned` moments instead of running ones."""
+    """Convert G, with statistics for each truncation (`binned`) instead of running ones."""
     bins = len(arrays["generator.bn.running_means"])
     shapes = _with_bins(imported.shapes_of(build_gan(config))["G"], bins)
     return imported.read_network(arrays, shapes, entry_of(config.model), name, lambda _: False)
@@ -74,7 +74,7 @@ def read_network(arrays: Arrays, config: ml_collections.ConfigDict, name: str) -
 def write(
     state: TrainState, config: ml_collections.ConfigDict, extras: Extras, out: epath.Path, *, passes: int = 100
 ) -> None:
-    """A folder for BigGAN.from_pretrained: the averaged G. Without binned moments, measures them for each truncation."""
+    """Write the averaged G for BigGAN.from_pretrained. Without `binned` statistics, measure them for each truncation."""
     model, gan = config.model, build_gan(config)
     if model.family != "biggan_deep" or model.depth != 2 or len(model.g_attention) != 1 or model.prior != "normal":
         raise UserError("Hugging Face's project has only BigGAN-deep of depth 2 with one attention layer and normal z")
@@ -85,8 +85,8 @@ def write(
         or not model.g_spectral_norm
     ):
         raise UserError(
-            f"Hugging Face's BigGAN-deep has {RESOLUTIONS} pixels, is conditional and normalised, and its z is as long as "
-            "its embedding"
+            f"Hugging Face's BigGAN-deep has {RESOLUTIONS} pixels, classes, spectral norm in G, and a z as long as its "
+            "embedding"
         )
     if model.g_attention[0] == model.resolution:
         raise UserError("Hugging Face's BigGAN-deep has no place for attention after the last block")
@@ -95,7 +95,7 @@ def write(
     files.import_torch()  # Missing, it should be missed before statistics are measured.
     params, vectors = state.ema_params, extras.get("ema_stats", state.generator.stats)["spectral"]
     if gan.spectral_eval != "stored":
-        # Theirs takes no power step when it samples: give it the vectors after ours, so that sigma is the same.
+        # Its sampling makes no power iteration: export the vectors after ours, so that sigma is the same.
         with_v = {"u": vectors["u"], "v": {}}
         _, vectors = jax.jit(gan.evaluation_step)(params, with_v)
     binned = extras.get("binned")
@@ -112,7 +112,7 @@ def write(
 
 
 def measure_bins(gan, weights, *, bins: int = BINS, passes: int = 100) -> dict:
-    """Standing statistics for truncations 0 ... 1, of latents drawn as Hugging Face's are: {mean, var} [bins, C]."""
+    """Measure standing statistics for truncations 0 ... 1, of latents as Hugging Face draws them: {mean, var} [bins, C]."""
     logger.info("measuring batch-norm statistics for %d truncations, %d batches each", bins, passes)
     rows = [
         jax.tree.map(
@@ -125,7 +125,7 @@ def measure_bins(gan, weights, *, bins: int = BINS, passes: int = 100) -> dict:
 
 
 def entry_of(model: ml_collections.ConfigDict):
-    """(path, shape) of a leaf of G to its Entry."""
+    """Return the function from (path, shape) of a leaf of G to its Entry."""
     position = _attention_position(model)
 
     def entry(path: Path, shape: tuple[int, ...]) -> Entry:
@@ -147,7 +147,7 @@ def _module(scope: str, position: int, depth: int) -> str:
 
 
 def _inner(scope: str) -> str:
-    """bn_1 is bn_0 there, conv_1 conv_0."""
+    """Translate submodules: bn_1 is bn_0 there, conv_1 is conv_0."""
     numbered = re.fullmatch(r"(bn|conv)_(\d)", scope)
     return f"{numbered[1]}_{int(numbered[2]) - 1}" if numbered else {**ATTENTION, "gain": "scale"}.get(scope, scope)
 
@@ -172,7 +172,7 @@ def _layout(scopes: list[str], leaf: str, shape: tuple[int, ...], model: ml_coll
 
 
 def infer(arrays: Arrays) -> dict:
-    """The keys of config.model that the shapes say. Raises UserError if they are not this project's."""
+    """Infer keys of config.model from the shapes. Raises UserError if they are not this project's."""
     shapes = {name: array.shape for name, array in arrays.items()}
     try:
         dim_z, num_classes = shapes["embeddings.weight"]
@@ -183,16 +183,16 @@ def infer(arrays: Arrays) -> dict:
         blocks = [i for i in range(layers) if i not in attended]
         widths = [shapes[f"generator.layers.{i}.conv_0.weight_orig"][1] for i in blocks] + [ch]
         if not shapes["generator.bn.running_means"][0] > 1:
-            raise UserError("its statistics are of fewer than two truncations")
+            raise UserError("it has statistics for fewer than two truncations")
     except KeyError as error:
         raise UserError(f"it lacks {error.args[0]}") from None
     except (ValueError, IndexError) as error:
         raise UserError(f"it has no generator.layers, or an array has an unexpected number of axes ({error})") from None
     resolution = next((r for r in RESOLUTIONS if widths == _block_widths(r, ch)), None)
     if resolution is None:
-        raise UserError(f"its channels {widths} are those of no table")
+        raise UserError(f"its channels {widths} fit no known architecture")
     if len(attended) != 1 or attended[0] % 2 or not attended[0]:
-        raise UserError(f"its attention stands at layers {attended}; one after a whole stage is expected")
+        raise UserError(f"its attention layers are {attended}; one is expected, after a whole stage")
     return {
         "family": "biggan_deep",
         "resolution": resolution,
@@ -208,7 +208,7 @@ def infer(arrays: Arrays) -> dict:
 
 
 def _block_widths(resolution: int, ch: int) -> list[int]:
-    """The channels that enter each block, and those that leave the last."""
+    """Return the input channels of each block, and the output channels of the last."""
     *stages, last = WIDTHS[resolution].generator
     return [ch * width for width in stages for _ in range(2)] + [ch * last]
 
@@ -223,7 +223,7 @@ def _with_bins(shapes: Network, bins: int) -> Network:
 
 
 def _padded(network: Network) -> Network:
-    """conv_out with filters of zeros up to ch: images and sigma stay as they are."""
+    """Pad conv_out with filters of zeros up to ch, which changes neither images nor sigma."""
     network = jax.tree.map(np.asarray, network)
     kernel, bias = network["params"]["conv_out"]["kernel"], network["params"]["conv_out"]["bias"]
     more = kernel.shape[2] - 3
@@ -247,7 +247,7 @@ def _read_config(path: epath.Path) -> dict:
 
 
 def _check_config(theirs: dict, found: dict, path: epath.Path) -> None:
-    """Raises UserError if config.json says another network than the arrays."""
+    """Raise UserError if config.json contradicts the arrays."""
     ours = {
         "output_dim": found["resolution"],
         "z_dim": found["dim_z"],
@@ -256,7 +256,7 @@ def _check_config(theirs: dict, found: dict, path: epath.Path) -> None:
     }
     for key, value in ours.items():
         if theirs.get(key, value) != value:
-            raise UserError(f"{path} says {key} {theirs[key]}, but the weights are of {value}")
+            raise UserError(f"{path} has {key} {theirs[key]}, but the weights have {value}")
 
 
 def _their_config(config: ml_collections.ConfigDict, bins: int) -> dict:

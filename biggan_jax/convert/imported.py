@@ -1,4 +1,4 @@
-"""Owns what any project's weights become on the way: networks, with optimisers and a config. Must not know any project."""
+"""Imported weights of any project: networks, optimizer moments and a config, and their training state."""
 
 import dataclasses
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from biggan_jax.types import Params, UserError
 
 @dataclasses.dataclass
 class Moments:
-    """Adam's: squares (nu), means (mu, None where b1 is 0) and the number of updates."""
+    """Adam's moments: squares (nu), means (mu, None if b1 is 0) and the number of updates."""
 
     nu: Params
     mu: Params | None
@@ -31,7 +31,7 @@ class Moments:
 
 @dataclasses.dataclass
 class Imported:
-    """Networks by their role (G, D, G_ema), each {params, and what else the project keeps}; optimisers likewise (G, D)."""
+    """Networks by role (G, D, G_ema), each {params, and what else the project stores}; moments by role (G, D)."""
 
     config: ml_collections.ConfigDict
     networks: dict[str, Network]
@@ -41,7 +41,7 @@ class Imported:
 
 
 def to_state(imported: Imported, seed: int = 0) -> TrainState:
-    """A whole state: what was not imported is fresh. A G alone is its own average, an average alone its own G."""
+    """Return a complete state; missing parts are newly initialized. A G alone is also its average, an average alone also G."""
     gan = build_gan(imported.config)
     networks = imported.networks
     network = networks.get("G", networks.get("G_ema"))
@@ -60,7 +60,7 @@ def to_state(imported: Imported, seed: int = 0) -> TrainState:
 
 
 def base_config() -> ml_collections.ConfigDict:
-    """Our defaults, for weights that came from elsewhere: on which data they would go on is left for their user to say."""
+    """Return the defaults without data.name: users say on which data imported weights are trained further."""
     config = configs.base()
     config.data.name = ""
     return config
@@ -83,13 +83,13 @@ def read_network(
 
 
 def complete(model: ml_collections.ConfigDict, found: dict) -> None:
-    """Sets what was inferred of one or both networks in config.model; where a network is missing, values that suit the other."""
+    """Set config.model from what was inferred of one or both networks; a missing network gets settings that fit the other."""
     ch = found.get("g_ch", found.get("d_ch"))
     resolution, family = found["resolution"], found["family"]
     both = {"g_attention": generator_sizes(resolution), "d_attention": discriminator_sizes(resolution, family)}
     chunks = len(WIDTHS[resolution].generator)
     defaults = {"ch": ch, "dim_z": 128 if family == "biggan_deep" else 20 * chunks}
-    # Where the paper has it, and only if the other network has any.
+    # Attention where the paper has it, and only if the other network has any.
     attended = any(found.get(key) for key in both)
     defaults |= {key: (64,) if attended and 64 in sizes else () for key, sizes in both.items()}
     for key, value in (defaults | found).items():
@@ -99,7 +99,7 @@ def complete(model: ml_collections.ConfigDict, found: dict) -> None:
 
 
 def merge(found: dict[str, dict]) -> dict:
-    """What several files say of one model. Raises UserError where they contradict each other."""
+    """Merge what was inferred of one model from several files. Raises UserError if they contradict each other."""
     merged: dict[str, Any] = {}
     source: dict[str, str] = {}
     for name, keys in found.items():

@@ -1,4 +1,4 @@
-"""Owns how arrays are laid out there (PyTorch) and here, each way the exact inverse of the other. Must not know names."""
+"""Array layouts there (PyTorch) and here; each conversion is the exact inverse of the other."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -13,7 +13,7 @@ class Layout(NamedTuple):
     to_there: Move
 
     def then(self, other: "Layout") -> "Layout":
-        """First this on the way here, then `other`; backwards on the way there."""
+        """Compose: to_here applies this layout, then `other`; to_there the reverse."""
         return Layout(lambda a: other.to_here(self.to_here(a)), lambda a: self.to_there(other.to_there(a)))
 
 
@@ -25,7 +25,7 @@ SCALAR = Layout(lambda a: a[0], lambda a: a[None])  # [1] and [].
 
 
 def channels_last(size: int = 4) -> Layout:
-    """The axis 0 of what feeds a (C, size, size) image there and a (size, size, C) image here."""
+    """Axis 0 is a flattened (C, size, size) image there, and (size, size, C) here."""
     return Layout(
         lambda a: a.reshape(-1, size, size, *a.shape[1:]).transpose(1, 2, 0, *range(3, a.ndim + 2)).reshape(a.shape),
         lambda a: a.reshape(size, size, -1, *a.shape[1:]).transpose(2, 0, 1, *range(3, a.ndim + 2)).reshape(a.shape),
@@ -33,12 +33,12 @@ def channels_last(size: int = 4) -> Layout:
 
 
 def rotated(first_there: int, axis: int) -> Layout:
-    """An axis that is two pieces, of which the first there, of this length, comes last here."""
+    """The axis has two pieces in reverse order; the first one there has this length."""
     return Layout(lambda a: np.roll(a, -first_there, axis), lambda a: np.roll(a, first_there, axis))
 
 
 def convolution_input(size: int) -> Layout:
-    """A vector over a convolution's inputs: (I, H, W) flattened there, (H, W, I) here, H = W = size."""
+    """A vector over a convolution's inputs is flattened (I, size, size) there, and (size, size, I) here."""
     return Layout(
         lambda a: a.reshape(-1, size, size).transpose(1, 2, 0).reshape(-1),
         lambda a: a.reshape(size, size, -1).transpose(2, 0, 1).reshape(-1),

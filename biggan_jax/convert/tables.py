@@ -1,4 +1,4 @@
-"""Owns conversion by table: which array there is which array here. Must not know any project's names."""
+"""Conversion by table: which array there is which array here."""
 
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
@@ -13,10 +13,10 @@ Arrays = dict[str, np.ndarray]
 """A state dict: names there to arrays."""
 
 Network = dict
-"""What there is one state dict: {params, spectral, batch_stats or binned} of one network, nested dicts of arrays."""
+"""One network here, as nested dicts of arrays: {params, spectral, batch_stats or binned}. It is one state dict there."""
 
 Path = tuple[str, ...]
-"""Of a leaf of a Network, such as ('params', 'block_0', 'conv_1', 'kernel') or ('spectral', 'u', 'linear', 'kernel')."""
+"""Path of a leaf of a Network, such as ('params', 'block_0', 'conv_1', 'kernel') or ('spectral', 'u', 'linear', 'kernel')."""
 
 
 class Entry(NamedTuple):
@@ -26,7 +26,7 @@ class Entry(NamedTuple):
 
 
 def table(network: Network, entry: Callable[[Path, tuple[int, ...]], Entry]) -> list[Entry]:
-    """The entry of every leaf of a network, given as arrays or as shapes. No two may have one name there."""
+    """Return the entry of every leaf of a network, given as arrays or shapes. Names there must be unique."""
     entries = [entry(path, leaf.shape) for path, leaf in leaves(network)]
     assert len({e.there for e in entries}) == len(entries)
     return entries
@@ -35,7 +35,7 @@ def table(network: Network, entry: Callable[[Path, tuple[int, ...]], Entry]) -> 
 def to_here(
     entries: list[Entry], arrays: Arrays, network: Network, name: str, ignored: Callable[[str], bool]
 ) -> Network:
-    """The network (given as shapes) filled from `arrays`. Raises UserError naming what of the file `name` does not fit."""
+    """Fill the network, given as shapes, from `arrays`. Raises UserError naming what in the file `name` does not fit."""
     expected = {entry.there: entry for entry in entries}
     missing = [there for there in expected if there not in arrays]
     extra = [there for there in arrays if there not in expected and not ignored(there)]
@@ -57,7 +57,7 @@ def to_here(
 
 
 def to_there(entries: list[Entry], network: Network) -> Arrays:
-    """The state dict, in the order of the entries."""
+    """Return the state dict, in the order of the entries."""
     arrays = dict(leaves(network))
     return {e.there: np.array(e.layout.to_there(np.asarray(arrays[e.here])), order="C") for e in entries}
 

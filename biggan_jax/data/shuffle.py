@@ -63,7 +63,7 @@ def _grain(places: np.ndarray, size: int, key: tuple[int, ...]) -> list[int]:
 
 
 def _feistel(places: np.ndarray, size: int, key: tuple[int, ...]) -> np.ndarray:
-    """Permute by a Feistel network of six rounds, applied until the result is in range (Luby and Rackoff 1988: four do)."""
+    """Permute by six steps of a Feistel network (Luby and Rackoff 1988: four do), repeated until the result is in range."""
     half = np.uint64((int(size - 1).bit_length() + 1) // 2 or 1)
     mask = (np.uint64(1) << half) - np.uint64(1)
     places = places.astype(np.uint64)

@@ -223,7 +223,7 @@ def test_pickles_are_refused_as_weights_of_pytorch(tmp_path, marker, make):
     pytest.importorskip("torch")
     path = tmp_path / "G_ema.pth"
     make(path, Bomb(marker))
-    with pytest.raises(UserError, match="holds more than tensors and numbers, which alone are loaded"):
+    with pytest.raises(UserError, match="has more than tensors and numbers; only those are loaded"):
         torch_files.read_arrays(path)
 
 

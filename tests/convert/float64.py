@@ -1,8 +1,8 @@
-"""The recorded training runs once more, in float64: `python -m tests.convert.float64`.
+"""Repeat the recorded training runs in float64: `python -m tests.convert.float64`.
 
-The recordings are float32, and say how far the peer's own float64 run is from each (`max_abs_diff_f32_vs_f64`). If ours
-does the same arithmetic, it is exactly as far. Our code says float32 in many places, so this loads it with those words
-replaced; for that it must be a process of its own.
+The recordings are float32, and store the distance of the peer's own float64 run from each (`max_abs_diff_f32_vs_f64`). If our
+arithmetic is the same, our float64 run has the same distance. Our code says float32 in many places, so this process loads it
+with those words replaced.
 """
 
 import importlib.abc

@@ -1,11 +1,13 @@
-"""How far our networks and updates are from the recorded ones of BigGAN-PyTorch and Hugging Face, fixture by fixture.
+"""Distances of our networks and updates from recordings of BigGAN-PyTorch and Hugging Face.
 
-`python -m tests.convert.parity` prints the table of docs/numerics.md. A small part of the fixtures is in tests/data/parity.
+`python -m tests.convert.parity` prints the table of docs/numerics.md. A few recordings are in tests/data/parity, the others in
+the folder PARITY_FIXTURES.
 """
 
 import dataclasses
 import functools
 import json
+import os
 import pathlib
 
 import jax
@@ -20,7 +22,10 @@ from biggan_jax.sampling import generate, statistics
 from biggan_jax.train_step import polyak_average, update_discriminator, update_generator
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
-FOLDERS = [ROOT / "tests" / "data" / "parity", ROOT.parent / "shared" / "fixtures"]
+FOLDERS = [
+    ROOT / "tests" / "data" / "parity",
+    pathlib.Path(os.environ.get("PARITY_FIXTURES", ROOT.parent / "shared" / "fixtures")),
+]
 
 
 def fixtures(pattern):
@@ -287,12 +292,12 @@ def last_g_loss(gan, G, D, batches, iteration, first):
 
 
 def training_runs():
-    return [path.name.removesuffix("_batches.npz") for path in fixtures("train_*_batches.npz")]
+    return [path.name.removesuffix("_batches.npz") for path in fixtures("train_biggan*_batches.npz")]
 
 
 def main():
     print("| fixture | what | error |\n|---|---|---|")
-    for path in fixtures("*_[GD].npz"):
+    for path in fixtures("biggan*_[GD].npz"):
         for what, error in model_errors(path).items():
             print(f"| {path.stem} | {what} | {error:.1e} |")
     for path in fixtures("hf_*.npz"):

@@ -1,4 +1,4 @@
-"""The conversion command as its users meet it."""
+"""The conversion command."""
 
 import json
 
@@ -22,11 +22,11 @@ def converted(weights, tmp_path_factory):
     folder = tmp_path_factory.mktemp("out") / "run"
     result = run("convert", "--from=biggan-pytorch", f"--in={weights}", f"--out={folder}", "--sn_eps=1e-7")
     assert result.returncode == 0, result.stderr
-    assert "biggan, 32 pixels, ch 8, 10 classes, from G: step 0" in result.stdout and "D was not in it" in result.stdout
+    assert "biggan, 32 pixels, ch 8, 10 classes, from G: step 0" in result.stdout and "D was missing" in result.stdout
     return folder
 
 
-def test_what_came_in_can_be_sampled_as_there(converted, tmp_path):
+def test_imported_weights_give_the_recorded_images(converted, tmp_path):
     arrays, _ = parity.load(SMALL_G)
     np.savez(tmp_path / "latents.npz", z=arrays["z"], y=arrays["y"])
     command = f"--checkpoint={converted}", f"--latents={tmp_path / 'latents.npz'}", f"--out={tmp_path / 'images.npz'}"
@@ -36,14 +36,14 @@ def test_what_came_in_can_be_sampled_as_there(converted, tmp_path):
     np.testing.assert_allclose(images, parity.to_nhwc(arrays["out_eval"]), atol=2e-5)
 
 
-def test_its_config_says_what_the_shapes_and_flags_did(converted):
+def test_the_config_has_what_shapes_and_flags_say(converted):
     config = json.loads((converted / "config.json").read_text())
     assert config["model"]["dim_z"] == 64 and not config["model"]["skip_z"]
     assert (config["model"]["spectral_eps"], config["model"]["bn_out_eps"]) == (1e-7, 1e-5)
 
 
 @pytest.mark.slow
-def test_training_goes_on_from_it_with_its_networks(converted, tmp_path):
+def test_training_starts_from_imported_networks(converted, tmp_path):
     run_ = lambda *more: run(
         "main", f"--config=finetune:{converted}", f"--workdir={tmp_path / 'tuned'}", "--config.data.name=mnist5k",
         "--config.batch_size=8", "--config.d_steps=1", "--config.num_steps=1", "--config.sample_every=0", *more,
@@ -55,7 +55,7 @@ def test_training_goes_on_from_it_with_its_networks(converted, tmp_path):
     assert f"starting from the weights of {converted}, step 0" in result.stderr
 
 
-def test_classes_of_a_checkpoint_of_ours_can_be_changed(converted, tmp_path):
+def test_the_classes_of_a_checkpoint_can_be_changed(converted, tmp_path):
     command = "--from=biggan-jax", f"--in={converted}", "--classes=keep:3,7"
     result = run("convert", *command, f"--out={tmp_path / 'two'}")
     assert result.returncode == 0 and "2 classes, from a checkpoint" in result.stdout, result.stderr
@@ -67,28 +67,25 @@ def test_classes_of_a_checkpoint_of_ours_can_be_changed(converted, tmp_path):
     refused(unsaid, "data.name '' is unknown; known are mnist5k")
 
 
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
+def test_a_mistake_is_refused_in_one_sentence_and_writes_nothing(weights, tmp_path):
+    for arguments, sentence in [
         (["--from=biggan_pytorch"], "--from 'biggan_pytorch' is unknown; did you mean biggan-pytorch?"),
-        (["--from=hf-biggan-deep"], "is no state dict of Hugging Face's BigGAN-deep: it lacks embeddings.weight"),
+        (["--from=hf-biggan-deep"], "is not a state dict of Hugging Face's BigGAN-deep: it lacks embeddings.weight"),
         (["--from=biggan-pytorch", "--classes=keep:10"], "classes 0 to 9, not 10"),
         (["--from=biggan-pytorch", "--bn_eps=0"], "--bn_eps=0.0 must be greater than 0"),
         (["--from=biggan-pytorch", "--in=nothing.pth"], "--in=nothing.pth does not exist"),
         (["--from=biggan-pytorch", "--to=biggan-pytorch"], "give one of the two"),
         ([], "--from or --to, --in and --out are needed"),
         (["--to=biggan-pytorch"], "no checkpoint at"),
-        (["--from=biggan-pytorch", "--suffix=best0"], "--suffix has no meaning here"),
-        (["--to=biggan-pytorch", "--bn_eps=1e-4"], "--bn_eps has no meaning here"),
+        (["--from=biggan-pytorch", "--suffix=best0"], "--suffix has no effect here"),
+        (["--to=biggan-pytorch", "--bn_eps=1e-4"], "--bn_eps has no effect here"),
         (["--from=biggan-pytorch", "--seed=5000000000"], "5000000000 is not an integer in the range [0, 2147483647]"),
-    ],
-)
-def test_a_mistake_is_refused_in_one_sentence_and_nothing_is_made(weights, tmp_path, arguments, sentence):
-    refused(run("convert", f"--in={weights}", f"--out={tmp_path / 'out'}", *arguments), sentence)
-    assert not (tmp_path / "out").exists()
+    ]:
+        refused(run("convert", f"--in={weights}", f"--out={tmp_path / 'out'}", *arguments), sentence)
+        assert not (tmp_path / "out").exists()
 
 
-def test_a_file_is_no_folder_to_write_to(weights, tmp_path):
+def test_an_output_that_is_a_file_is_refused(weights, tmp_path):
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file" / "run"):
         refused(run("convert", "--from=biggan-pytorch", f"--in={weights}", f"--out={out}"), "cannot be written")

@@ -55,7 +55,7 @@ def test_the_architecture_is_read_off_the_shapes(resolution, attention):
         assert value == (c.model.ch if key == "g_ch" else c.model[key]), key
 
 
-def test_there_and_back_is_bit_identical(made):
+def test_weights_convert_there_and_back_to_the_same_bits(made):
     config, network, there = made
     assert "generator.layers.8.snconv1x1_theta.weight_orig" in there, "attention after four stages of two blocks"
     assert_identical(hf_biggan_deep.read_network(there, config, "G"), network)
@@ -68,7 +68,7 @@ def test_conditions_are_z_then_embedding_there(made):
     np.testing.assert_array_equal(there["generator.layers.0.bn_0.scale.weight_orig"].T, expected)
 
 
-def test_recorded_weights_go_there_and_back_in_the_same_bits():
+def test_recorded_weights_convert_back_to_the_same_bits():
     found = parity.fixtures("hf_*.npz")
     if not found:
         pytest.skip("the recorded fixtures are not beside this checkout")
@@ -81,41 +81,32 @@ def test_recorded_weights_go_there_and_back_in_the_same_bits():
     assert not [name for name in state if back[name].tobytes() != state[name].tobytes()]
 
 
-def test_bins_are_interpolated_and_the_grid_itself_is_met():
+def test_statistics_are_interpolated_between_truncations():
     rows = {"mean": np.arange(51, dtype=np.float32)[:, None]}
     at = lambda t, **how: float(statistics.binned_statistics(rows, t, **how)["mean"][0])
     assert at(0.413) == pytest.approx(20.65, abs=1e-4) and at(0.413, swapped=True) == pytest.approx(20.35, abs=1e-4)
     for i in range(51):
         assert at(i / 50) == pytest.approx(i, abs=1e-4)
-    # i / 50 divided by the step may lie a rounding beside the grid: their form is then a row off.
+    # i / 50 divided by the step may be a rounding away from the grid: the swapped form is then a row off.
     off = {i: round(at(i / 50, swapped=True)) - i for i in range(51)}
-    assert {i for i in off if off[i]} == {7, 14, 28, 29, 47} and (off[7], off[14], off[28], off[29], off[47]) == (
-        1,
-        1,
-        1,
-        -1,
-        -1,
-    )
+    assert {i: row for i, row in off.items() if row} == {7: 1, 14: 1, 28: 1, 29: -1, 47: -1}
 
 
-@pytest.mark.parametrize(
-    ("change", "sentence"),
-    [
+def test_weights_of_another_network_are_refused(made):
+    for change, sentence in [
         (lambda s: s.pop("embeddings.weight"), "it lacks embeddings.weight"),
         (lambda s: s.pop("generator.bn.running_means"), "it lacks generator.bn.running_means"),
         (lambda s: s.update({"generator.layers.3.conv_0.weight_orig": np.ones(3)}), "unexpected number of axes"),
         (lambda s: s.pop("generator.layers.8.gamma"), "it lacks generator.layers.8.conv_0"),
         (
             lambda s: s.update({"generator.layers.3.conv_0.weight_orig": np.ones((16, 3, 1, 1))}),
-            "are those of no table",
+            "fit no known architecture",
         ),
-    ],
-)
-def test_what_is_another_network_is_refused(made, change, sentence):
-    arrays = dict(made[2])
-    change(arrays)
-    with pytest.raises(UserError, match=sentence):
-        hf_biggan_deep.infer(arrays)
+    ]:
+        arrays = dict(made[2])
+        change(arrays)
+        with pytest.raises(UserError, match=sentence):
+            hf_biggan_deep.infer(arrays)
 
 
 def test_a_config_beside_the_weights_gives_eps_and_must_agree(made, tmp_path):
@@ -125,7 +116,7 @@ def test_a_config_beside_the_weights_gives_eps_and_must_agree(made, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"eps": 1e-3, "output_dim": 128}))
     assert read().bn_eps == 1e-3 and read(bn_eps=1e-5).bn_eps == 1e-5
     (tmp_path / "config.json").write_text(json.dumps({"output_dim": 256}))
-    with pytest.raises(UserError, match="says output_dim 256, but the weights are of 128"):
+    with pytest.raises(UserError, match="has output_dim 256, but the weights have 128"):
         read()
     for text, sentence in (
         ("{", "is not JSON"),
@@ -137,7 +128,8 @@ def test_a_config_beside_the_weights_gives_eps_and_must_agree(made, tmp_path):
             read()
 
 
-def test_statistics_measured_for_each_truncation_are_standing_statistics(game):
+@pytest.mark.parametrize("game", ["biggan"], indirect=True)
+def test_statistics_of_a_truncation_are_standing_statistics(game):
     gan, state = game
     weights = generate.evaluation_weights(gan, state.ema_params, state.generator.stats["spectral"])
     bins = hf_biggan_deep.measure_bins(gan, weights, bins=3, passes=2)
@@ -148,7 +140,7 @@ def test_statistics_measured_for_each_truncation_are_standing_statistics(game):
 
 
 @pytest.mark.parametrize("settings", [{"pad_rgb": False, "spectral_eval": "step"}, {"pad_rgb": True}])
-def test_a_g_of_ours_gives_the_same_images_after_the_way_there(settings, tmp_path):
+def test_an_exported_g_gives_the_same_images(settings, tmp_path):
     pytest.importorskip("torch", reason="PyTorch is an extra")
     config = deep(**settings)
     gan = build_gan(config)
@@ -169,17 +161,14 @@ def test_a_g_of_ours_gives_the_same_images_after_the_way_there(settings, tmp_pat
     np.testing.assert_allclose(images(came.config, theirs["params"], theirs["spectral"]), ours, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("changes", "sentence"),
-    [
+def test_a_model_that_they_do_not_have_is_not_exported(tmp_path):
+    for changes, sentence in [
         ({"family": "biggan", "dim_z": 12}, "has only BigGAN-deep"),
         ({"depth": 3}, "of depth 2"),
         ({"resolution": 64, "g_attention": (32,)}, "has .128, 256, 512. pixels"),
-        ({"dim_z": 8}, "its z is as long as its embedding"),
+        ({"dim_z": 8}, "a z as long as its embedding"),
         ({"bn_out_eps": 1e-5}, "has one eps"),
         ({"g_attention": (128,)}, "no place for attention after the last block"),
-    ],
-)
-def test_what_they_do_not_have_cannot_be_written(changes, sentence, tmp_path):
-    with pytest.raises(UserError, match=sentence):
-        hf_biggan_deep.write(None, deep(**changes), {}, epath(tmp_path))
+    ]:
+        with pytest.raises(UserError, match=sentence):
+            hf_biggan_deep.write(None, deep(**changes), {}, epath(tmp_path))

@@ -1,4 +1,4 @@
-"""The recorded outputs of BigGAN-PyTorch and Hugging Face against ours, from their weights; tolerances with each."""
+"""Recorded outputs and training steps of BigGAN-PyTorch and Hugging Face against ours, from their weights."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import pytest
 
 from tests.convert import parity
 
-BIGGAN = parity.fixtures("*_[GD].npz")
+BIGGAN = parity.fixtures("biggan*_[GD].npz")
 HUGGING_FACE = parity.fixtures("hf_*.npz")
 TRAINING = parity.training_runs()
 absent = pytest.mark.skip(
@@ -33,27 +33,28 @@ def test_networks_of_biggan_pytorch_are_ours(path):
 
 
 @pytest.mark.parametrize("path", cases(HUGGING_FACE), ids=lambda path: getattr(path, "stem", ""))
-def test_generators_of_hugging_face_are_ours_for_each_truncation_and_mixed_classes(path):
+def test_generators_of_hugging_face_are_ours_at_each_truncation(path):
     errors = parity.hugging_face_errors(path)
     assert max(errors.values()) <= 1e-4, errors
 
 
 @pytest.mark.parametrize("name", cases(TRAINING))
-def test_recorded_training_is_ours_through_the_same_update_functions(name):
+def test_recorded_training_is_ours(name):
     shares = parity.training_errors(name).shares
     assert {"D loss", "G loss", "gradients", "G weights, mean", "D u", "G_ema running moments"} <= shares.keys()
     assert max(shares.values()) <= 1, {what: share for what, share in shares.items() if share > 1}
 
 
 @pytest.mark.skipif(not TRAINING, reason="the recorded fixtures are not beside this checkout")
-def test_in_float64_recorded_training_is_as_far_from_ours_as_from_the_peers_own_float64():
+def test_in_float64_recorded_training_is_ours_exactly():
+    """The recording, in float32, is as far from our float64 run as from the peer's own."""
     command = [sys.executable, "-m", "tests.convert.float64"]
     result = subprocess.run(command, capture_output=True, text=True, timeout=500, env=os.environ, cwd=parity.ROOT)
     assert result.returncode == 0, result.stderr
     for name, distances in json.loads(result.stdout).items():
         assert len(distances) >= 4, name
         for what, (theirs, array, ours) in distances.items():
-            if array.endswith("sv0"):  # A log of theirs, which is no part of ours.
+            if array.endswith("sv0"):  # A log of sigma, which we do not keep.
                 assert ours <= theirs, (name, what)
             else:
                 assert ours == pytest.approx(theirs, rel=1e-4), (name, what, array)

@@ -32,7 +32,15 @@ QUOTED = re.compile(r"`[^`\n]*`|\]\([^)]*\)|\"[^\"\n]*\"")
 """Names of flags, files and keys, and quotations, may hold any word."""
 
 
-CODE = ["biggan_jax/config", "biggan_jax/plan", "biggan_jax/runtime", "configs", "docs"]
+CODE = [
+    "biggan_jax/config",
+    "biggan_jax/convert",
+    "biggan_jax/data",
+    "biggan_jax/plan",
+    "biggan_jax/runtime",
+    "configs",
+    "docs",
+]
 
 
 def found_in(text):
