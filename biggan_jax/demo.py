@@ -1,6 +1,6 @@
-"""The demonstration: `python -m biggan_jax.demo [--seed=0] [--out=runs/demo]` trains the quickstart on real digits, draws, and judges.
+"""Train the quickstart on real digits, draw samples, evaluate them: `python -m biggan_jax.demo [--seed=0] [--out=runs/demo]`.
 
-It must not do anything that the other commands cannot.
+It does nothing that the other commands cannot do.
 """
 
 import dataclasses
@@ -20,7 +20,8 @@ from biggan_jax.evaluation.networks import Training, open_network
 from biggan_jax.evaluation.reference import reference_of
 from biggan_jax.runtime import cli
 from biggan_jax.runtime.files import write_text
-from biggan_jax.sampling import pictures, sampler
+from biggan_jax.sampling import pictures
+from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.state import init_state
 from biggan_jax.train import train
 
@@ -29,7 +30,7 @@ SEED = flags.DEFINE_integer("seed", None, "Overrides the config's.", lower_bound
 OUT = flags.DEFINE_string("out", "runs/demo", "Folder of the run.")
 
 SAMPLES = 1000
-"""That are judged."""
+"""Samples that are evaluated."""
 
 
 def main() -> int:
@@ -46,33 +47,36 @@ def main() -> int:
         return cli.RUN_AGAIN
 
     trained = load_generator(out)
-    drawn = sampler.ready(trained, seed=config.seed)
-    # A row holds ten different digits; a column one digit, ten times.
+    sampler = Sampler.from_checkpoint(trained, seed=config.seed)
+    # Each row has ten different digits, each column one digit.
     y = np.tile(np.arange(10, dtype=np.int32), 10)
-    pictures.save_png(out / "samples.png", pictures.grid(drawn.images(drawn.latents(100, config.seed), y), columns=10))
+    images = sampler.images(sampler.latents(100, config.seed), y)
+    pictures.save_png(out / "samples.png", pictures.grid(images, columns=10))
 
     fresh = init_state(trained.gan, config.seed).generator
-    untrained = sampler.ready(dataclasses.replace(trained, params=fresh.params, stats=fresh.stats), seed=config.seed)
+    untrained = dataclasses.replace(trained, params=fresh.params, stats=fresh.stats)
     real, held_out = data.make_source(config, "train"), data.make_source(config, "test")
-    fitted = open_network("classifier", training=Training(real, fingerprint.digest_of(real)))
-    held_out_content = fingerprint.digest_of(held_out)
-    reference = reference_of(held_out, held_out_content, fitted)
-    words = f"all {len(held_out):,} held-out real images"
-    judged = Evaluator(fitted, reference, words, held_out_content, ("agreement", "fid"), SAMPLES, config.seed)
-    generated, of_untrained = judged.judge(drawn).overall, judged.judge(untrained).overall
-    # Training images, against which the classifier was fitted, for the distance; those held out for agreement.
-    distance = judged.judge_source(real, SAMPLES).overall["frechet_distance"]
-    agreement = judged.judge_source(held_out).overall["class_agreement"]
+    classifier = open_network("classifier", training=Training(real, fingerprint.of_source(real)))
+    content = fingerprint.of_source(held_out)
+    reference = reference_of(held_out, content, classifier)
+    name = f"all {len(held_out):,} held-out real images"
+    evaluator = Evaluator(classifier, reference, name, content, ("agreement", "fid"), SAMPLES, config.seed)
+    generated = evaluator.evaluate(sampler).overall
+    baseline = evaluator.evaluate(Sampler.from_checkpoint(untrained, seed=config.seed)).overall
+    # The distance is that of training images, the agreement that of held-out ones, which the classifier has not seen.
+    distance = evaluator.evaluate_source(real, SAMPLES).overall["frechet_distance"]
+    agreement = evaluator.evaluate_source(held_out).overall["class_agreement"]
+    protocol = evaluator.protocol(sampler.truncation, sampler.statistics)
     report = {
         **generated,
         "real_class_agreement": agreement,
         "real_frechet_distance": distance,
-        **{f"untrained_{name}": figure for name, figure in of_untrained.items()},
+        **{f"untrained_{name}": value for name, value in baseline.items()},
         "classifier_heldout_accuracy": agreement,
         "train_seconds": round(train_seconds, 1),
         "steps": trained.step,
         "seed": config.seed,
-        "protocol": f"Not Inception FID, and not comparable with it: {judged.protocol(drawn.truncation, drawn.statistics).words()}",
+        "protocol": f"Not Inception FID, and not comparable with it: {protocol.words()}",
     }
     write_text(out / "report.json", json.dumps(report, indent=2) + "\n")
     print_report(report, out)
@@ -80,7 +84,7 @@ def main() -> int:
 
 
 def add_seconds(out: epath.Path, seconds: float) -> float:
-    """All seconds of training so far, kept in the run's folder: the pieces of an interrupted run add up."""
+    """Add to the run's seconds of training, stored in its folder, so that those of interrupted runs add up."""
     path = out / "train_seconds.json"
     total = seconds + (json.loads(path.read_text()) if path.exists() else 0.0)
     path.write_text(json.dumps(total))
@@ -88,7 +92,7 @@ def add_seconds(out: epath.Path, seconds: float) -> float:
 
 
 def finished_report(out: epath.Path, steps: int) -> dict | None:
-    """The report of a run that was trained for `steps`, drawn and judged before."""
+    """Return the report of a finished demo of `steps` steps, if there is one."""
     path = out / "report.json"
     if not path.exists() or not (out / "samples.png").exists():
         return None
@@ -98,8 +102,8 @@ def finished_report(out: epath.Path, steps: int) -> dict | None:
 
 def print_report(report: dict, out: epath.Path) -> None:
     print(f"\n{'':22}{'class agreement':>16}{'Frechet distance':>18}")
-    for who, prefix in (("generated", ""), ("real, held out", "real_"), ("untrained generator", "untrained_")):
-        print(f"{who:22}{report[prefix + 'class_agreement']:16.3f}{report[prefix + 'frechet_distance']:18.1f}")
+    for name, prefix in (("generated", ""), ("real, held out", "real_"), ("untrained generator", "untrained_")):
+        print(f"{name:22}{report[prefix + 'class_agreement']:16.3f}{report[prefix + 'frechet_distance']:18.1f}")
     print(f"\n{report['protocol']}\n")
     print(f"{report['steps']} steps, {report['train_seconds']:.0f} s of training, compilation included")
     for what, path in (("samples", "samples.png"), ("checkpoint", "checkpoints/"), ("report", "report.json")):

@@ -1,6 +1,7 @@
-"""The sampling command: `python -m biggan_jax.sample --checkpoint=DIR [--classes=0,1,7] [--num=64] --out=grid.png`.
+"""Draw samples: `python -m biggan_jax.sample --checkpoint=DIR [--classes=0,1,7] [--num=64] --out=grid.png`.
 
-An .npz holds images as `arr_0` (uint8 [N, H, W, 3], or float32 in [-1, 1] with --float), z and y; a .png is a grid, a row a class.
+A .png is a grid, one row per class. An .npz holds the samples as `arr_0` (uint8 [N, H, W, C], or float32 in [-1, 1] with
+--float), z and y.
 """
 
 import numpy as np
@@ -15,11 +16,11 @@ from biggan_jax.types import UserError
 
 CLASSES = flags.DEFINE_list("classes", None, "Class ids, such as 0,1,7. Default: all, or ten spread over all.")
 NUM = flags.DEFINE_integer(
-    "num", None, "Images in all, shared out over the classes. Default: 8 a class.", lower_bound=1
+    "num", None, "Number of samples, divided over the classes. Default: 8 per class.", lower_bound=1
 )
 OUT = flags.DEFINE_string("out", None, "A .png or .npz file.")
 FLOAT = flags.DEFINE_bool("float", False, "In an .npz: float32 images in [-1, 1] instead of uint8.")
-LATENTS = flags.DEFINE_string("latents", None, "An .npz with arrays z and y to sample, instead of drawing them.")
+LATENTS = flags.DEFINE_string("latents", None, "An .npz with arrays z and y to draw from, instead of random latents.")
 
 
 def main() -> None:
@@ -31,21 +32,19 @@ def main() -> None:
     if not out.parent.exists():
         raise UserError(f"--out={out}: the folder {out.parent} does not exist")
     if LATENTS.value and (NUM.value or CLASSES.value):
-        raise UserError("--latents says which images to make; --num and --classes go without it")
+        raise UserError("--latents determines the samples; --num and --classes have no meaning with it")
 
     trained = sampling_flags.load()
     if LATENTS.value:
         z, y, stored = latent_files.read_latents(LATENTS.value, trained.gan)
-        sampler = sampling_flags.ready(trained, sampling_flags.truncation_or(stored, trained))
+        sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_or(stored, trained))
     else:
         classes = sampling_flags.chosen_classes(CLASSES.value, trained.gan.num_classes)
-        sampler = sampling_flags.ready(trained, sampling_flags.truncation_of(trained))
+        sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained))
         num = NUM.value or 8 * len(classes)
-        # A class after the other, in the order in which they were asked for.
-        z, y = (
-            sampler.latents(num, sampling_flags.SEED.value),
-            classes[np.sort(np.resize(np.arange(len(classes)), num))],
-        )
+        z = sampler.latents(num, sampling_flags.SEED.value)
+        # Sorted by class, in the order in which the classes were given.
+        y = classes[np.sort(np.resize(np.arange(len(classes)), num))]
     try:
         write(out, sampler, z, y)
     except OSError as error:
@@ -57,8 +56,9 @@ def write(out: epath.Path, sampler: Sampler, z: np.ndarray, y: np.ndarray) -> No
     if out.suffix == ".npz":
         latent_files.write_samples(out, sampler, z, y, floats=FLOAT.value)
         return
+    pictures.check_drawable(sampler.image_shape)
     _, counts = np.unique(y, return_counts=True, axis=0)
-    # A row a class where all classes have equally many; otherwise about a square.
+    # One row per class if all classes have the same count; otherwise roughly square.
     columns = int(counts[0]) if len(set(counts)) == 1 and counts[0] <= 32 else int(np.ceil(np.sqrt(len(y))))
     pictures.save_png(out, pictures.grid(sampler.images(z, y), columns))
 

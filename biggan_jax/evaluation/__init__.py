@@ -1,1 +1,1 @@
-"""Owns judging generators; must not know how they were trained."""
+"""Evaluate generators: feature networks, metrics, protocols, results."""

@@ -1,6 +1,6 @@
-"""Owns a small classifier, fitted here and now on a real training split, to judge samples of small data sets with.
+"""A small classifier, fitted to a training split, to evaluate samples of small data sets.
 
-It must not see held-out or generated images while it is fitted.
+It is never fitted to held-out or generated images.
 """
 
 from typing import cast
@@ -13,15 +13,15 @@ import optax
 
 from biggan_jax.augment import translate
 from biggan_jax.data import shuffle
-from biggan_jax.data.dataset import Reading, Source
+from biggan_jax.data.dataset import Source
+from biggan_jax.sampling.pictures import to_rgb
 from biggan_jax.train_step import to_float
 from biggan_jax.types import Image, Params
 
 RECIPE = 2
-"""Of network and fit: another number whenever either changes, so that what was kept of the former is not taken for it."""
+"""Version of network and fit in cache keys; increase it whenever either changes."""
 
-
-PRECISION = jax.lax.Precision.HIGHEST  # What is kept must not hang on the device that made it.
+PRECISION = jax.lax.Precision.HIGHEST  # Cached weights must not depend on the device.
 
 
 class Network(nn.Module):
@@ -29,7 +29,7 @@ class Network(nn.Module):
 
     @nn.compact
     def __call__(self, x: Image) -> tuple[jax.Array, jax.Array]:
-        """float32 [B, H, W, 3] to logits [B, num_classes] and features [B, 64]."""
+        """Map float32 [B, H, W, 3] to logits [B, num_classes] and features [B, 64]."""
         for channels in (32, 64):
             x = nn.max_pool(nn.relu(nn.Conv(channels, (3, 3), precision=PRECISION)(x)), (2, 2), strides=(2, 2))
         features = nn.relu(nn.Dense(64, precision=PRECISION)(x.reshape(len(x), -1)))
@@ -37,9 +37,9 @@ class Network(nn.Module):
 
 
 def fit(source: Source, *, seed: int = 0, steps: int = 1500, batch_size: int = 64) -> Params:
-    """Fits by Adam with a cosine schedule, on images shifted by up to a sixteenth of their size, cropped in the middle."""
+    """Fit by Adam with a cosine schedule, on centre crops shifted by up to a sixteenth of their size."""
     network = Network(source.num_classes)
-    params = cast(Params, network.init(jax.random.key(seed), to_float(_read(source, np.arange(1)).images)))
+    params = cast(Params, network.init(jax.random.key(seed), to_float(_read(source, np.arange(1))[0])))
     optimizer = optax.adam(optax.cosine_decay_schedule(2e-3, steps))
     opt_state = optimizer.init(params)
 
@@ -56,10 +56,11 @@ def fit(source: Source, *, seed: int = 0, steps: int = 1500, batch_size: int = 6
 
     for i in range(steps):
         chosen = shuffle.indices(len(source), seed, 0, i * batch_size + np.arange(batch_size), "feistel")
-        images, labels, _ = _read(source, chosen)
+        images, labels = _read(source, chosen)
         params, opt_state = step(params, opt_state, images, labels, jnp.int32(i))
     return params
 
 
-def _read(source: Source, numbers: np.ndarray) -> Reading:
-    return source.read(numbers, np.full(len(numbers), 0.5))
+def _read(source: Source, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    images, labels, _ = source.read(numbers, np.full(len(numbers), 0.5))
+    return to_rgb(images), labels

@@ -1,6 +1,6 @@
-"""Owns EfficientNet-Lite0 (Tan and Le 2019, without squeezing, with ReLU6), a small ImageNet network. Must not know files.
+"""EfficientNet-Lite0 (Tan and Le 2019, without squeeze-and-excitation, with ReLU6), a small ImageNet network.
 
-Its weights are in a package of 17 MB, so that samples can be judged where Inception's cannot be had.
+Its weights come in a package of 17 MB, for evaluation where Inception's weights are not available.
 """
 
 from typing import NamedTuple
@@ -15,7 +15,7 @@ SIZE, FEATURES, CLASSES = 224, 1280, 1000
 
 
 class _Stage(NamedTuple):
-    """Blocks alike, of which the first has the strides."""
+    """Equal blocks, of which only the first is strided."""
 
     blocks: int
     kernel: int
@@ -36,9 +36,9 @@ STAGES = (
 
 
 class EfficientNetLite0(nn.Module):
-    """uint8 [B, H, W, 3] to features [B, 1280] and ImageNet logits [B, 1000], float32, of full precision on every device.
+    """Map uint8 [B, H, W, 3] to features [B, 1280] and ImageNet logits [B, 1000], float32 at full precision on every device.
 
-    Images are resized to 224 bilinearly, with averaging where they become smaller. Batch norm's moments are given.
+    Images are resized to 224 by antialiased bilinear interpolation. Batch norm uses stored statistics.
     """
 
     @nn.compact
@@ -56,7 +56,7 @@ class EfficientNetLite0(nn.Module):
 
 
 class _Block(nn.Module):
-    """Widened, convolved channel by channel, narrowed again; beside a skip connection where shapes allow one."""
+    """Inverted residual block: expansion, depthwise convolution, projection; a skip connection if shapes are equal."""
 
     stage: _Stage
     strides: int
@@ -73,7 +73,7 @@ class _Block(nn.Module):
 
 
 def _conv(features: int, kernel: int, strides: int = 1, groups: int = 1, *, name: str) -> nn.Conv:
-    # SAME is TensorFlow's: of an odd sum of padding, the larger half comes last.
+    # SAME pads as TensorFlow does: the larger half of an odd sum comes last.
     return nn.Conv(
         features,
         (kernel, kernel),

@@ -1,7 +1,4 @@
-"""Owns judging by one protocol: a network, real images, and how samples are drawn, held fixed while checkpoints come and go.
-
-It must not know command lines, nor where scores are kept.
-"""
+"""Evaluate samples by a fixed protocol: one network, one set of real images, one way of drawing."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -12,10 +9,10 @@ from jax.sharding import Mesh
 
 from biggan_jax.config import choose
 from biggan_jax.data.dataset import Source
-from biggan_jax.evaluation import features, metrics
-from biggan_jax.evaluation.features import Batches, Seen
-from biggan_jax.evaluation.metrics import Scores
-from biggan_jax.evaluation.networks import FeatureNetwork
+from biggan_jax.evaluation import features
+from biggan_jax.evaluation.features import Batches
+from biggan_jax.evaluation.metrics import FORMULAS, Results, compute
+from biggan_jax.evaluation.networks import GREY_NOTE, FeatureNetwork
 from biggan_jax.evaluation.protocol import Protocol
 from biggan_jax.evaluation.reference import Reference
 from biggan_jax.latents import Truncation
@@ -27,63 +24,67 @@ LABELS: dict[str, Callable[[np.random.Generator, int, int, np.ndarray], np.ndarr
     "uniform": lambda rng, num, classes, real: rng.integers(0, classes, num),
     "data": lambda rng, num, classes, real: rng.choice(real, num),
 }
-"""How the classes of samples are drawn: equally many of each; by chance; by chance, as often as in the real images."""
+"""How the classes of samples are drawn: equally many of each; uniformly at random; with the frequencies of the real images."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluator:
-    """reference_words, reference_content: what the reference is of; num: samples; seed: of their latents; labels: of LABELS;
-    wanted: names in metrics.SCORES; batch_size: images at a time, a multiple of the mesh's devices."""
+    """Everything that stays the same while checkpoints change.
+
+    reference_name, reference_content: the real images, in words and as a fingerprint. metrics: names in metrics.METRICS.
+    num: samples. seed: of their latents. labels: a name in LABELS. batch_size: a multiple of the mesh's devices.
+    channels: of the images; grey ones (1) are repeated to RGB for the network.
+    """
 
     network: FeatureNetwork
     reference: Reference
-    reference_words: str
+    reference_name: str
     reference_content: str
-    wanted: tuple[str, ...]
+    metrics: tuple[str, ...]
     num: int = 50_000
     seed: int = 0
     labels: str = "balanced"
     batch_size: int = 64
     mesh: Mesh | None = None
+    channels: int = 3
 
     def protocol(self, truncation: Truncation | None, statistics: str, *, live: bool = False) -> Protocol:
-        """That of samples of a sampler of this truncation and these statistics, in words."""
+        """Return the protocol of samples drawn with this truncation and these statistics."""
         truncated = "none" if truncation is None else str(truncation)
         return self._protocol(self.num, self.labels, truncated, statistics, "live" if live else "ema", self.seed)
 
     def protocol_of_images(self, num: int, labels: str) -> Protocol:
-        """That of images of whatever origin."""
+        """Return the protocol of images of unknown origin."""
         return self._protocol(num, labels, "not known", "not known", "", 0)
 
-    def judge(self, sampler: Sampler, wanted: Sequence[str] | None = None) -> Scores:
-        """Of `num` fresh samples; `wanted`: of fewer scores than the evaluator's."""
+    def evaluate(self, sampler: Sampler, metrics: Sequence[str] | None = None) -> Results:
+        """Evaluate `num` fresh samples. metrics: default: those of the evaluator."""
         classes = max(sampler.gan.num_classes, 1)
         rng = np.random.default_rng(self.seed)
         draw = choose(LABELS, "labels", self.labels)
         y = draw(rng, self.num, classes, self.reference.kept.labels).astype(np.int32)
-        return self.judge_images(
-            features.of_samples(sampler, sampler.latents(self.num, self.seed), y, self.batch_size), wanted
-        )
+        z = sampler.latents(self.num, self.seed)
+        return self.evaluate_images(features.of_samples(sampler, z, y, self.batch_size), metrics)
 
-    def judge_source(self, source: Source, num: int | None = None) -> Scores:
-        """Of a source's images: `num` of them, drawn by the seed, or all."""
+    def evaluate_source(self, source: Source, num: int | None = None) -> Results:
+        """Evaluate `num` of a source's images, drawn at random by the seed, or all."""
         numbers = np.random.default_rng(self.seed).permutation(len(source))[:num]
-        return self.judge_images(features.of_source(source, numbers, self.batch_size))
+        return self.evaluate_images(features.of_source(source, numbers, self.batch_size))
 
-    def judge_images(self, batches: Batches, wanted: Sequence[str] | None = None) -> Scores:
-        """Of images that come in batches."""
-        samples: Seen = features.together(features.seen(self.network, batches, self.mesh))
-        # All hosts hold all features: each works on its own devices.
-        own = None if self.mesh is None else make_mesh(jax.local_devices())
-        return metrics.scores(samples, self.reference, self.wanted if wanted is None else wanted, own)
+    def evaluate_images(self, batches: Batches, metrics: Sequence[str] | None = None) -> Results:
+        """Evaluate images given in batches."""
+        samples = features.concatenate(features.extract(self.network, batches, self.mesh))
+        # Every host has all features, and computes the metrics on its own devices.
+        local = None if self.mesh is None else make_mesh(jax.local_devices())
+        return compute(samples, self.reference, self.metrics if metrics is None else metrics, local)
 
     def _protocol(self, samples, labels, truncation, statistics, weights, seed) -> Protocol:
         return Protocol(
             network=self.network.name,
             weights_of_network=self.network.digest,
-            resizer=self.network.resizer,
+            resizer=self.network.resizer + (GREY_NOTE if self.channels == 1 else ""),
             note=self.network.note,
-            reference=self.reference_words,
+            reference=self.reference_name,
             reference_content=self.reference_content,
             samples=samples,
             labels=labels,
@@ -91,5 +92,5 @@ class Evaluator:
             statistics=statistics,
             weights=weights,
             seed=seed,
-            formulas=metrics.FORMULAS,
+            formulas=FORMULAS,
         )

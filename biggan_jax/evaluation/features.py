@@ -1,4 +1,4 @@
-"""Owns putting images through the network that judges, over all devices. Must not know what is made of the features."""
+"""Features of samples and of real images, extracted batch by batch over all devices."""
 
 import functools
 import logging
@@ -20,21 +20,21 @@ from biggan_jax.types import Label
 logger = logging.getLogger(__name__)
 
 Batches = Iterable[tuple[np.ndarray | jax.Array, np.ndarray]]
-"""Images uint8 [B, H, W, 3], B always the same, and labels int [n]: n <= B of the images count, the others fill up."""
+"""Images uint8 [B, H, W, C] of constant B, and labels int [n]: the first n <= B images count, the rest is padding."""
 
 
-class Seen(NamedTuple):
-    """Of n images: features float32 [n, D], logits float32 [n, K], labels int [n]."""
+class Features(NamedTuple):
+    """What a network computes of n images: features float32 [n, D], logits float32 [n, K]; and their labels int [n]."""
 
     features: np.ndarray
     logits: np.ndarray
     labels: np.ndarray
 
 
-def seen(network: FeatureNetwork, batches: Batches, mesh: Mesh | None = None) -> Iterator[Seen]:
-    """What the network says of each batch, one batch late, so that the devices never wait for the host.
+def extract(network: FeatureNetwork, batches: Batches, mesh: Mesh | None = None) -> Iterator[Features]:
+    """Yield the features of each batch, one batch late, so that the devices never wait for the host.
 
-    Over a mesh, B is a multiple of its devices.
+    Over a mesh, B must be a multiple of its devices.
     """
     params, apply = _on(network, mesh)
     pending = None
@@ -47,13 +47,13 @@ def seen(network: FeatureNetwork, batches: Batches, mesh: Mesh | None = None) ->
         yield _fetched(*pending)
 
 
-def together(parts: Iterable[Seen]) -> Seen:
-    """All parts as one."""
-    return Seen(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
+def concatenate(parts: Iterable[Features]) -> Features:
+    """Join the features of several batches."""
+    return Features(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
 def of_samples(sampler: Sampler, z: np.ndarray, y: Label, batch_size: int) -> Batches:
-    """Samples for z [N, dim_z] and y [N], made a batch at a time and kept on the devices."""
+    """Generate samples for z [N, dim_z] and y [N] batch by batch, kept on the devices."""
     start = 0
     for images, count in sampler.batches(z, y, batch_size):
         yield _rounded(images), np.asarray(y[start : start + count])
@@ -61,22 +61,22 @@ def of_samples(sampler: Sampler, z: np.ndarray, y: Label, batch_size: int) -> Ba
 
 
 def of_source(source: Source, numbers: np.ndarray, batch_size: int) -> Batches:
-    """The source's images of these numbers, the centre of each."""
+    """Read the source's images of these numbers, cropped to the centre."""
     starts = range(0, len(numbers), batch_size)
     for start in track(starts, "real images, by batches"):
         chosen = numbers[np.minimum(np.arange(start, start + batch_size), len(numbers) - 1)]
         reading = source.read(chosen, np.full(batch_size, 0.5))
-        for what in reading.unreadable:
-            logger.warning("its successor counts twice, instead: %s", what)
+        for error in reading.unreadable:
+            logger.warning("replaced by the next record: %s", error)
         yield reading.images, reading.labels[: len(numbers) - start]
 
 
 @functools.lru_cache(maxsize=4)
 def _on(network: FeatureNetwork, mesh: Mesh | None):
-    """The network's weights on the devices, and its function: placed and compiled once for all checkpoints that it judges."""
+    """Place the weights and jit the network, once for all checkpoints."""
     if mesh is None:
         return network.params, jax.jit(network.apply)
-    # Whole on every device, hence on every host.
+    # Replicated outputs, so that every host can read them.
     split = lambda params, images: network.apply(params, constrain_batch(images, mesh))
     return jax.device_put(network.params, replicated(mesh)), jax.jit(split, out_shardings=replicated(mesh))
 
@@ -86,6 +86,6 @@ def _rounded(images: jax.Array) -> jax.Array:
     return to_uint8(images)
 
 
-def _fetched(outputs, labels: np.ndarray) -> Seen:
+def _fetched(outputs, labels: np.ndarray) -> Features:
     features, logits = (np.asarray(array)[: len(labels)] for array in outputs)
-    return Seen(features, logits, labels)
+    return Features(features, logits, labels)

@@ -1,4 +1,4 @@
-"""Owns by what a data set is known: a hash of what it holds. Must not know what is worked out from it."""
+"""Content hashes of data sets and weights."""
 
 import hashlib
 
@@ -12,8 +12,8 @@ from biggan_jax.evaluation.cache import cached, digest
 from biggan_jax.runtime.progress import track
 
 
-def digest_of(source: Source) -> str:
-    """Hex digits, equal for sources that read the same images with the same labels: of the arrays, or of the shards' bytes."""
+def of_source(source: Source) -> str:
+    """Hash a source: equal for sources that read the same images with the same labels from the same arrays or shards."""
     if isinstance(source, Images):
         return digest({"images": source.images, "labels": source.labels})
     assert isinstance(source, Records)
@@ -23,13 +23,13 @@ def digest_of(source: Source) -> str:
     return total.hexdigest()
 
 
-def digest_of_tree(tree) -> str:
-    """Of nested dicts of arrays."""
+def of_tree(tree) -> str:
+    """Hash nested dicts of arrays."""
     return digest({jax.tree_util.keystr(path): np.asarray(x) for path, x in jax.tree_util.tree_leaves_with_path(tree)})
 
 
 def _of_file(path: epath.Path) -> str:
-    """sha256 of a file: a file of the same name, length and time is not read again."""
+    """Return a file's sha256, cached by its path, length and modification time."""
 
     def read() -> dict[str, np.ndarray]:
         with path.open("rb") as file:

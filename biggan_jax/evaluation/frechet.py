@@ -1,7 +1,4 @@
-"""Owns Frechet distances between features: their moments, gathered batch by batch, and distances by class.
-
-It must not know where features come from.
-"""
+"""Frechet distances between features, overall and by class; their moments, accumulated batch by batch."""
 
 from typing import NamedTuple
 
@@ -11,24 +8,24 @@ from biggan_jax.types import UserError
 
 
 class Moments(NamedTuple):
-    """Of `count` features: mean float64 [D] and unbiased covariance float64 [D, D]."""
+    """Mean float64 [D] and unbiased covariance float64 [D, D] of `count` features."""
 
-    count: int  # type: ignore[assignment]  # In the place of a method of tuples.
+    count: int  # type: ignore[assignment]  # Shadows tuple.count.
     mean: np.ndarray
     covariance: np.ndarray
 
 
 class Accumulator:
-    """Moments of features that come in batches, as exact as if all had been there at once and in float64.
+    """Accumulates moments over batches in float64.
 
-    Sums are of differences from one point near the mean, since covariances are else differences of large numbers.
+    Sums are of differences from a point near the mean; otherwise covariances would be differences of large numbers.
     """
 
     def __init__(self):
         self._count = 0
 
     def add(self, features: np.ndarray) -> None:
-        """Takes float [B, D], B at least 1."""
+        """Add float [B, D], B at least 1."""
         if not self._count:
             # In float32, so that differences from features in float32 are exact.
             self._near = features.mean(0, dtype=np.float64).astype(np.float32).astype(np.float64)
@@ -39,28 +36,28 @@ class Accumulator:
         self._products += x.T @ x
 
     def moments(self) -> Moments:
-        """Of all that was added so far. Raises UserError if those are fewer than two."""
+        """Return the moments so far. Raises UserError for fewer than two features."""
         n = self._count
         if n < 2:
-            raise UserError(f"a Frechet distance is between 2 or more samples on each side; one side has {n}")
+            raise UserError(f"a Frechet distance needs 2 or more samples on each side; one side has {n}")
         mean = self._sum / n
         return Moments(n, self._near + mean, (self._products - n * np.outer(mean, mean)) / (n - 1))
 
 
 def moments(features: np.ndarray) -> Moments:
-    """Of float [N, D]. Raises UserError if N is less than two."""
+    """Return the moments of float [N, D]. Raises UserError if N is less than two."""
     accumulator = Accumulator()
     accumulator.add(features)
     return accumulator.moments()
 
 
 def distance(a: Moments, b: Moments) -> float:
-    """Between Gaussians of those moments (Heusel et al. 2017): `|ma - mb|^2 + tr(A + B - 2 (AB)^1/2)`, at least 0.
+    """Compute `|ma - mb|^2 + tr(A + B - 2 (AB)^1/2)`, the distance between Gaussians (Heusel et al. 2017), at least 0.
 
-    For any R with R R^T = A, AB has the eigenvalues of R^T B R, which is symmetric. Those that rounding makes negative
-    count as zero.
+    For any R with R R^T = A, AB has the eigenvalues of R^T B R, which is symmetric. Negative ones, due to rounding, count
+    as zero.
     """
-    # The root is of what more features were seen of: that is likelier to have one by Cholesky, which is faster.
+    # Take the root of the side with more features: it is likelier to have a Cholesky root, which is faster.
     root, other = (_root(a.covariance), b) if a.count >= b.count else (_root(b.covariance), a)
     values = np.linalg.eigvalsh(root.T @ other.covariance @ root)
     cross = np.sqrt(np.maximum(values, 0)).sum()
@@ -70,7 +67,7 @@ def distance(a: Moments, b: Moments) -> float:
 def by_class(
     features: np.ndarray, labels: np.ndarray, reference_features: np.ndarray, reference_labels: np.ndarray
 ) -> dict[int, float]:
-    """Class to distance (intra-class FID; Miyato and Koyama 2018), for classes with two or more features on each side.
+    """Compute the distance within each class (intra-class FID; Miyato and Koyama 2018), if each side has two or more of it.
 
     Features float [N, D] and [M, D], labels int [N] and [M].
     """
@@ -84,7 +81,7 @@ def by_class(
 
 
 def _root(covariance: np.ndarray) -> np.ndarray:
-    """R [D, rank] with R R^T = covariance."""
+    """Return R [D, rank] with R R^T = covariance."""
     try:
         return np.linalg.cholesky(covariance)
     except np.linalg.LinAlgError:
@@ -94,7 +91,7 @@ def _root(covariance: np.ndarray) -> np.ndarray:
 
 
 def _of_few(a: np.ndarray, b: np.ndarray) -> float:
-    """The distance between features [N, D] and [M, D] without any matrix [D, D], which is faster for N M < D^2.
+    """Compute the distance between features [N, D] and [M, D] without any [D, D] matrix, which is faster for N M < D^2.
 
     For centred a and b with A = a^T a and B = b^T b, tr (AB)^1/2 is the sum of the singular values of a b^T.
     """

@@ -1,7 +1,7 @@
-"""Owns the Inception-v3 of 2015 by which FID and IS have always been measured (Heusel et al. 2017, Salimans et al. 2016).
+"""The Inception-v3 of 2015, the standard network of FID and IS (Heusel et al. 2017, Salimans et al. 2016).
 
-It must not know files. Szegedy et al. 2015, as TensorFlow's graph of 2015-12-05 has it: average pools count no padding, and the
-last block's pool takes the maximum, which was a slip. Names are those of torch-fidelity, which are TF-Slim's and torchvision's.
+Szegedy et al. 2015, as in TensorFlow's graph of 2015-12-05: average pools do not count padding, and the last block's pool
+takes the maximum, which was a mistake. Names are those of torch-fidelity, TF-Slim and torchvision.
 """
 
 import functools
@@ -29,7 +29,7 @@ class _Conv(NamedTuple):
 
 _Pool = Callable[[jax.Array], jax.Array]
 _Step = _Conv | _Pool | tuple[_Conv, _Conv]
-"""Of two convolutions beside each other, the channels of both go on."""
+"""The outputs of two parallel convolutions are concatenated."""
 
 _average = functools.partial(nn.avg_pool, window_shape=(3, 3), padding="SAME", count_include_pad=False)
 _maximum = functools.partial(nn.max_pool, window_shape=(3, 3), padding="SAME")
@@ -103,9 +103,9 @@ BLOCKS: dict[str, dict[str, list[_Step]]] = {
 
 
 class Inception(nn.Module):
-    """uint8 [B, H, W, 3] to features [B, 2048] and logits [B, 1008], float32, of full precision on every device.
+    """Map uint8 [B, H, W, 3] to features [B, 2048] and logits [B, 1008], float32 at full precision on every device.
 
-    Logits are without the last layer's bias: the original Inception Score left it out. Batch norm's moments are given.
+    Logits omit the last layer's bias, as the original Inception Score does. Batch norm uses stored statistics.
     """
 
     @nn.compact
@@ -138,7 +138,7 @@ class _Unit(nn.Module):
 
 
 def _branch(x: jax.Array, name: str, steps: list[_Step]) -> jax.Array:
-    """Convolutions are numbered where there are several; a pool is followed by one at most."""
+    """Apply a branch. Convolutions are numbered if there are several; at most one follows a pool."""
     several = len(steps) > 1 and not callable(steps[0])
     for number, step in enumerate(steps, 1):
         x = _apply(step, x, f"branch{name}_{number}" if several else f"branch{name}")

@@ -1,4 +1,4 @@
-"""Owns the Kernel Inception Distance; must not know where features come from."""
+"""The Kernel Inception Distance (Binkowski et al. 2018)."""
 
 from typing import NamedTuple
 
@@ -10,7 +10,7 @@ SUBSETS, SUBSET_SIZE = 100, 1000
 
 
 class KernelDistance(NamedTuple):
-    """Mean and standard deviation over the subsets, and how many samples of each side were in each."""
+    """Mean and standard deviation over subsets, and the number of samples of each side in a subset."""
 
     mean: float
     std: float
@@ -20,20 +20,20 @@ class KernelDistance(NamedTuple):
 def kernel_distance(
     a: np.ndarray, b: np.ndarray, subsets: int = SUBSETS, subset_size: int = SUBSET_SIZE, seed: int = 2020
 ) -> KernelDistance:
-    """Unbiased squared MMD with the kernel (x.y / D + 1)^3 (Binkowski et al. 2018) between features [N, D] and [M, D].
+    """Estimate the squared MMD with the kernel (x.y / D + 1)^3 between features [N, D] and [M, D].
 
-    It may be a little below zero. Subsets are drawn as torch-fidelity draws them. Where either side has fewer than
-    `subset_size`, the subsets are of as many as it has, which the result says. Raises UserError if those are fewer than two.
+    The estimate is unbiased, so it may be slightly negative. Subsets are drawn as in torch-fidelity. They are smaller than
+    `subset_size` if either side has fewer samples. Raises UserError if one side has fewer than two.
     """
     size = min(subset_size, len(a), len(b))
     if size < 2:
-        raise UserError(f"a kernel distance is between 2 or more samples on each side; one side has {size}")
+        raise UserError(f"a kernel distance needs 2 or more samples on each side; one side has {size}")
     if size == len(a) == len(b):
-        subsets = 1  # The whole of both each time.
+        subsets = 1  # Each subset is all samples.
     draws = np.random.RandomState(seed)
     values = []
     for _ in range(subsets):
-        # In this order, or the draws are others than torch-fidelity's.
+        # The order of the two draws is that of torch-fidelity.
         x = a[draws.choice(len(a), size, replace=False)]
         y = b[draws.choice(len(b), size, replace=False)]
         values.append(_between_others(x) + _between_others(y) - 2 * _kernel(x, y).mean(dtype=np.float64))
@@ -41,11 +41,11 @@ def kernel_distance(
 
 
 def _between_others(x: np.ndarray) -> float:
-    """The kernel's mean over all pairs of two different samples."""
+    """Average the kernel over all pairs of two different samples."""
     values, n = _kernel(x, x), len(x)
     return (values.sum(dtype=np.float64) - np.trace(values, dtype=np.float64)) / (n * (n - 1))
 
 
 def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     base = x @ y.T / x.shape[1] + 1
-    return base * base * base  # A power of arrays is far slower.
+    return base * base * base  # Faster than base**3.

@@ -1,6 +1,6 @@
-"""Owns which scores there are, and scoring what was seen of samples against what is known of real images. Must not draw samples.
+"""Metrics of samples against real images, computed from features and logits.
 
-A score of another network than Inception is never called FID or IS without saying so; the protocol carries the note.
+Only with Inception features are they called FID, IS and KID; results of other networks carry a note in their protocol.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 
 from biggan_jax.config import choose
 from biggan_jax.evaluation import frechet, inception_score, kid, neighbours
-from biggan_jax.evaluation.features import Seen
+from biggan_jax.evaluation.features import Features
 from biggan_jax.evaluation.reference import KEPT, Reference
 from biggan_jax.types import UserError
 
@@ -20,59 +20,59 @@ FORMULAS = (
     f"precision and recall by {neighbours.K_PRECISION} neighbours, density and coverage by {neighbours.K_DENSITY}, "
     f"each of up to {KEPT:,} real images"
 )
-"""Constants, as protocols carry them."""
+"""Constants of the metrics, recorded in protocols."""
 
 
-class Scores(NamedTuple):
-    """overall: name to figure; by_class: name to {class: figure}."""
+class Results(NamedTuple):
+    """overall: name to value. by_class: name to {class: value}."""
 
     overall: dict[str, float]
     by_class: dict[str, dict[int, float]]
 
 
-def scores(samples: Seen, reference: Reference, wanted: Sequence[str], mesh: Mesh | None = None) -> Scores:
-    """Of the names in SCORES that are wanted. Raises UserError where there are too few images for one."""
-    found = Scores({}, {})
-    for name in wanted:
-        figures, classes = choose(SCORES, "the score", name)(samples, reference, mesh)
-        found.overall.update(figures)
-        found.by_class.update(classes)
-    return found
+def compute(samples: Features, reference: Reference, names: Sequence[str], mesh: Mesh | None = None) -> Results:
+    """Compute the metrics of these names in METRICS. Raises UserError if one needs more images."""
+    results = Results({}, {})
+    for name in names:
+        overall, by_class = choose(METRICS, "the metric", name)(samples, reference, mesh)
+        results.overall.update(overall)
+        results.by_class.update(by_class)
+    return results
 
 
-def _fid(samples: Seen, reference: Reference, mesh: Mesh | None) -> Scores:
-    return Scores({"frechet_distance": frechet.distance(frechet.moments(samples.features), reference.moments)}, {})
+def _fid(samples: Features, reference: Reference, mesh: Mesh | None) -> Results:
+    return Results({"frechet_distance": frechet.distance(frechet.moments(samples.features), reference.moments)}, {})
 
 
-def _is(samples: Seen, reference: Reference, mesh: Mesh | None) -> Scores:
+def _is(samples: Features, reference: Reference, mesh: Mesh | None) -> Results:
     mean, std = inception_score.inception_score(samples.logits)
-    return Scores({"inception_score": mean, "inception_score_std": std}, {})
+    return Results({"inception_score": mean, "inception_score_std": std}, {})
 
 
-def _kid(samples: Seen, reference: Reference, mesh: Mesh | None) -> Scores:
+def _kid(samples: Features, reference: Reference, mesh: Mesh | None) -> Results:
     mean, std, size = kid.kernel_distance(samples.features, reference.kept.features)
-    return Scores({"kernel_distance": mean, "kernel_distance_std": std, "kernel_distance_subset": size}, {})
+    return Results({"kernel_distance": mean, "kernel_distance_std": std, "kernel_distance_subset": size}, {})
 
 
-def _prdc(samples: Seen, reference: Reference, mesh: Mesh | None) -> Scores:
-    return Scores(neighbours.scores(reference.kept.features, samples.features, mesh=mesh)._asdict(), {})
+def _prdc(samples: Features, reference: Reference, mesh: Mesh | None) -> Results:
+    return Results(neighbours.prdc(reference.kept.features, samples.features, mesh=mesh)._asdict(), {})
 
 
-def _intra_fid(samples: Seen, reference: Reference, mesh: Mesh | None) -> Scores:
+def _intra_fid(samples: Features, reference: Reference, mesh: Mesh | None) -> Results:
     distances = frechet.by_class(samples.features, samples.labels, reference.kept.features, reference.kept.labels)
     if not distances:
-        raise UserError("the score intra_fid needs two or more samples, and real images, of one class")
+        raise UserError("intra_fid needs two or more samples, and as many real images, of at least one class")
     mean = float(np.mean(list(distances.values())))
-    return Scores({"frechet_distance_in_class": mean}, {"frechet_distance_in_class": distances})
+    return Results({"frechet_distance_in_class": mean}, {"frechet_distance_in_class": distances})
 
 
-def _agreement(samples: Seen, reference: Reference, mesh: Mesh | None) -> Scores:
+def _agreement(samples: Features, reference: Reference, mesh: Mesh | None) -> Results:
     agrees = samples.logits.argmax(1) == samples.labels
     by_class = {int(c): float(agrees[samples.labels == c].mean()) for c in np.unique(samples.labels)}
-    return Scores({"class_agreement": float(agrees.mean())}, {"class_agreement": by_class})
+    return Results({"class_agreement": float(agrees.mean())}, {"class_agreement": by_class})
 
 
-SCORES: dict[str, Callable[[Seen, Reference, Mesh | None], Scores]] = {
+METRICS: dict[str, Callable[[Features, Reference, Mesh | None], Results]] = {
     "fid": _fid,
     "is": _is,
     "kid": _kid,
@@ -81,5 +81,5 @@ SCORES: dict[str, Callable[[Seen, Reference, Mesh | None], Scores]] = {
     "agreement": _agreement,
 }
 """Frechet distance (Heusel et al. 2017); Inception Score (Salimans et al. 2016); kernel distance (Binkowski et al. 2018);
-precision and recall (Kynkaanniemi et al. 2019) with density and coverage (Naeem et al. 2020); the mean over classes of the
-Frechet distance within each (Miyato and Koyama 2018); the share of samples assigned to the class that was asked for."""
+precision and recall (Kynkaanniemi et al. 2019) with density and coverage (Naeem et al. 2020); mean over classes of the Frechet
+distance within each (Miyato and Koyama 2018); share of samples that the network assigns to their class."""

@@ -1,6 +1,6 @@
-"""Owns scores by nearest neighbours: precision and recall, density and coverage. Must not know where features come from.
+"""Metrics by nearest neighbours: precision and recall, density and coverage.
 
-Distances are squared, in blocks of rows [rows, N]: never are all of them in memory.
+Distances are squared, and computed in blocks [rows, N], so that memory stays bounded.
 """
 
 import functools
@@ -16,11 +16,11 @@ from biggan_jax.sharding import batch_sharding, on_each_device, replicated
 from biggan_jax.types import UserError
 
 K_PRECISION, K_DENSITY = 3, 5
-"""Neighbours, as their authors count."""
+"""Neighbours, as in the papers."""
 
 
-class Scores(NamedTuple):
-    """Precision, recall and coverage in [0, 1]; density from 0, where 1 is what real samples would have."""
+class PRDC(NamedTuple):
+    """Precision, recall and coverage in [0, 1]; density from 0, about 1 for real samples."""
 
     precision: float
     recall: float
@@ -28,7 +28,7 @@ class Scores(NamedTuple):
     coverage: float
 
 
-def scores(
+def prdc(
     real: np.ndarray,
     fake: np.ndarray,
     *,
@@ -36,21 +36,27 @@ def scores(
     k_density: int = K_DENSITY,
     rows: int = 1024,
     mesh: Mesh | None = None,
-) -> Scores:
-    """Of features float32 [N, D] and [M, D]; a sample's ball reaches to its k-th nearest neighbour of its own kind.
+) -> PRDC:
+    """Compute the four metrics for features float32 [N, D] and [M, D].
 
-    Precision: the share of fakes in any real's ball; recall: of reals in any fake's (Kynkaanniemi et al. 2019).
-    Density: in how many reals' balls a fake is, over k; coverage: the share of reals with a fake in their ball (Naeem et
-    al. 2020). `rows`: of a block, on each device; over a mesh of this host's devices, a block's rows are shared out, and
-    all features lie on each. Raises UserError unless both kinds have more samples than either k.
+    A sample's ball extends to its k-th nearest neighbour of the same kind. Precision: share of fakes in any real ball;
+    recall: share of reals in any fake ball (Kynkaanniemi et al. 2019). Density: mean number of real balls that contain a
+    fake, divided by k; coverage: share of reals whose ball contains a fake (Naeem et al. 2020).
+
+    Args:
+        rows: of a block, per device.
+        mesh: of this host's devices; blocks are sharded by rows, all features are on every device.
+
+    Raises:
+        UserError: one kind does not have more samples than the larger k.
     """
     k = max(k_precision, k_density)
     if min(len(real), len(fake)) <= k:
         raise UserError(
-            f"balls to the nearest neighbour number {k} need {k + 1} or more samples of each kind; "
+            f"metrics by {k} nearest neighbours need {k + 1} or more samples of each kind; "
             f"there are {len(real)} real and {len(fake)} generated ones"
         )
-    # Distances do not change, and their rounding is least around zero.
+    # Centring does not change distances, and reduces rounding.
     center = real.mean(0, dtype=np.float64)
     real, fake = ((x - center).astype(np.float32) for x in (real, fake))
     put_rows, put_whole = _placement(mesh)
@@ -58,7 +64,7 @@ def scores(
     whole = {"real": put_whole(real), "fake": put_whole(fake)}
 
     def radii(x: np.ndarray, kind: str) -> np.ndarray:
-        # Fetched one by one: no more than one block's distances are in memory.
+        # Fetched one by one, so that one block's distances are in memory at a time.
         parts = [np.asarray(_nearest_others(put_rows(part), whole[kind], i, k, mesh)) for i, part in _blocks(x, rows)]
         return np.concatenate(parts)[: len(x)]
 
@@ -71,7 +77,7 @@ def scores(
         )
     ]
     precise, balls, recalled, nearest = zip(*parts, strict=True)
-    return Scores(
+    return PRDC(
         precision=float(np.concatenate(precise)[: len(fake)].mean()),
         recall=float(np.any(recalled, axis=0).mean()),
         density=float(np.concatenate(balls)[: len(fake)].mean() / k_density),
@@ -80,14 +86,14 @@ def scores(
 
 
 def _placement(mesh: Mesh | None):
-    """How a block of rows, and what is whole on every device, are put on the devices."""
+    """Return functions that place sharded rows and replicated arrays."""
     if mesh is None:
         return jnp.asarray, jnp.asarray
     return (functools.partial(jax.device_put, device=to) for to in (batch_sharding(mesh), replicated(mesh)))
 
 
 def _blocks(x: np.ndarray, rows: int) -> Iterator[tuple[int, np.ndarray]]:
-    """(index of the first row, block of `rows`), the last one filled with its last row: one shape, one compilation."""
+    """Yield (first row, block of `rows`), the last one padded with its last row, so that all have one shape."""
     for start in range(0, len(x), rows):
         block = x[start : start + rows]
         yield start, np.concatenate([block, np.repeat(block[-1:], rows - len(block), axis=0)])
@@ -95,10 +101,10 @@ def _blocks(x: np.ndarray, rows: int) -> Iterator[tuple[int, np.ndarray]]:
 
 @functools.partial(jax.jit, static_argnums=(3, 4))
 def _nearest_others(part: jax.Array, whole: jax.Array, start: int, k: int, mesh: Mesh | None) -> jax.Array:
-    """From each row of [R, D], those at `start` and after it, to its k nearest of the others: [R, k], the nearest first."""
+    """Return distances from each row of part [R, D], which starts at row `start` of whole, to its k nearest others: [R, k]."""
     nearest = lambda d: -jax.lax.top_k(-d, k)[0]
     if mesh is not None:
-        # Left to itself, the compiler gathers all distances on every device.
+        # Otherwise the compiler gathers all distances on every device.
         nearest = on_each_device(nearest, mesh, otherwise=nearest)
     itself = start + jnp.arange(len(part))[:, None] == jnp.arange(len(whole))
     return nearest(jnp.where(itself, jnp.inf, _distances(part, whole)))
@@ -106,7 +112,7 @@ def _nearest_others(part: jax.Array, whole: jax.Array, start: int, k: int, mesh:
 
 @jax.jit
 def _meet(fake: jax.Array, reach: jax.Array, real: jax.Array, in_precision: jax.Array, in_density: jax.Array):
-    """Of fakes [R, D]: whether in any real's ball [R], and in how many [R]; of all reals: whether in any's ball, the nearest."""
+    """Return, for fakes [R, D]: if in any real ball, in how many [R]; for all reals: if in any fake ball, nearest distance."""
     d = _distances(fake, real)
     return (d <= in_precision).any(1), (d <= in_density).sum(1), (d <= reach[:, None]).any(0), d.min(0)
 

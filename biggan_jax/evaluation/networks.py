@@ -1,4 +1,4 @@
-"""Owns the one face of all networks by which samples are judged: images to features and logits. Must not know scores."""
+"""Feature networks behind one interface: images to features and logits."""
 
 import dataclasses
 from collections.abc import Callable
@@ -14,13 +14,17 @@ from biggan_jax.data.dataset import Source
 from biggan_jax.evaluation import cache, classifier, weights
 from biggan_jax.evaluation.efficientnet import EfficientNetLite0
 from biggan_jax.evaluation.inception import Inception
+from biggan_jax.sampling.pictures import to_rgb
 from biggan_jax.train_step import to_float
 from biggan_jax.types import Image, Params, UserError
 
 FIT = {"seed": 0, "steps": 1500, "batch_size": 64}
-"""Of the classifier."""
+"""How the classifier is fitted."""
 
 NOT_COMPARABLE = "not comparable with Inception FID or IS"
+
+GREY_NOTE = ", grey repeated to three channels"
+"""Added to the resizer in protocols of grey images."""
 
 
 class Outputs(NamedTuple):
@@ -34,10 +38,10 @@ class Outputs(NamedTuple):
 class FeatureNetwork:
     """A network with its weights.
 
-    digest: sha256 of the weights. resizer: what becomes of images first, in words. note: what its scores must not be taken
-    for, "" where they are the field's own. labels: the classes of its logits are those of the "data", of "imagenet" in its
-    usual order, or in none that labels have (""). params: arrays of the host. apply: a pure function of (params, uint8
-    images [B, H, W, 3]), to be jitted; it keeps images apart, so that their batch may lie on many devices.
+    digest: sha256 of the weights. resizer: how images are resized first, in words. note: a warning about its results; ""
+    for the field's standard network. labels: the classes of its logits: those of the "data", of "imagenet" in its usual
+    order, or "" for other ones. params: arrays on the host. apply: a pure function of (params, uint8 images [B, H, W, 1 or
+    3]), to be jitted; it treats images independently, so that a batch may be sharded.
     """
 
     name: str
@@ -50,16 +54,18 @@ class FeatureNetwork:
 
 
 class Training(NamedTuple):
-    """A data set's training split, and a name for its content, equal for equal content alone."""
+    """A training split and its fingerprint."""
 
     source: Source
     digest: str
 
 
 def open_network(name: str, *, inception: str | None = None, training: Training | None = None) -> FeatureNetwork:
-    """The network of that name in NETWORKS, ready. Raises UserError where what it needs is not there.
+    """Open a network of NETWORKS with its weights. Raises UserError if what it needs is missing.
 
-    inception: a path to the weights of inception-2015, or "download". training: what the classifier is fitted to.
+    Args:
+        inception: a path to the weights of inception-2015, or "download".
+        training: the data that the classifier is fitted to.
     """
     return choose(NETWORKS, "the network", name)(inception, training)
 
@@ -88,7 +94,7 @@ def _efficientnet(_: str | None, __: Training | None) -> FeatureNetwork:
 
 def _classifier(_: str | None, training: Training | None) -> FeatureNetwork:
     if training is None or not training.source.num_classes:
-        raise UserError("the network classifier is fitted to a data set's labels, of which there are none here")
+        raise UserError("the network classifier is fitted to labels, but this data set has none")
     source = training.source
     make = lambda: jax.tree.map(np.asarray, flatten_dict(classifier.fit(source, **FIT), sep="/"))
     made_of = f"{training.digest} fitted by recipe {classifier.RECIPE} with {FIT}"
@@ -111,7 +117,8 @@ NETWORKS: dict[str, Callable[[str | None, Training | None], FeatureNetwork]] = {
 
 def _network(name: str, params: Params, apply: Callable[[Params, Image], Outputs], **described: str) -> FeatureNetwork:
     digest = cache.digest(flatten_dict(params, sep="/"))
-    return FeatureNetwork(name=name, digest=digest, params=params, apply=apply, **described)
+    grey_or_rgb = lambda params, images: apply(params, to_rgb(images))
+    return FeatureNetwork(name=name, digest=digest, params=params, apply=grey_or_rgb, **described)
 
 
 def _applied(network: nn.Module) -> Callable[[Params, Image], Outputs]:

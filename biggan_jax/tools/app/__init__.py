@@ -1,1 +1,1 @@
-"""Owns a local page on which a trained G is looked at. Must not be needed by anything else."""
+"""A local web page that draws from a trained generator."""

@@ -1,6 +1,6 @@
-"""Owns what the page asks for over HTTP: pictures as they are drawn, files to keep, and a reason for every refusal. Must not draw.
+"""HTTP API of the page: images as they are drawn, downloads, and error messages.
 
-Only this machine may ask: names other than localhost's are refused, so that no other site's name can be made to lead here.
+Only requests to localhost are accepted, so that no other site's host name can be pointed here (DNS rebinding).
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from biggan_jax.sampling import pictures
-from biggan_jax.tools.app import studio as studios
+from biggan_jax.sampling.latent_files import sample_arrays
 from biggan_jax.tools.app.studio import Studio
 from biggan_jax.tools.app.views import View, parse
 from biggan_jax.types import UserError
@@ -42,7 +42,7 @@ HEADERS = {
 
 
 def make_app(studio: Studio, about: dict[str, Any]) -> Starlette:
-    """The page of one studio. about: what /api/model answers. Views are drawn one batch at a time, whoever asks."""
+    """Make the app. about: the response of /api/model. One batch is drawn at a time, for all requests together."""
     drawing = asyncio.Lock()
 
     def view_of(request: Request) -> View:
@@ -53,7 +53,7 @@ def make_app(studio: Studio, about: dict[str, Any]) -> Starlette:
         batches, count = studio.draw(view), 0
         while count < view.num:
             async with drawing:
-                if await request.is_disconnected():  # A newer view is wanted: this one would only be in its way.
+                if await request.is_disconnected():  # The page has asked for a newer view.
                     return
                 images = await run_in_threadpool(next, batches)
             count += len(images)
@@ -64,7 +64,7 @@ def make_app(studio: Studio, about: dict[str, Any]) -> Starlette:
         batches = studio.draw(view)
         parts: list[np.ndarray] = []
         while sum(len(part) for part in parts) < view.num:
-            async with drawing:  # Given up in between, so that others need not wait for all of it.
+            async with drawing:  # Released between batches, so that other requests get their turn.
                 parts.append(await run_in_threadpool(next, batches))
         return np.concatenate(parts)
 
@@ -78,17 +78,14 @@ def make_app(studio: Studio, about: dict[str, Any]) -> Starlette:
         view = view_of(request)
         images = await whole(view)
         columns = min(view.num, 8) if view.goal else int(np.ceil(np.sqrt(view.num)))
-        return _file(studios.sheet(images, columns), "image/png", about, view, "png")
+        return _file(pictures.png(pictures.enlarged(pictures.grid(images, columns))), "image/png", about, view, "png")
 
     async def arrays(request: Request) -> Response:
         view = view_of(request)
         z, y = await run_in_threadpool(studio.latents, view)
-        truncation = studio.sampler(view.truncation).truncation
-        arrays = {"arr_0": await whole(view), "z": z, "y": _labels(y)}
-        if truncation:
-            arrays |= {"truncation": np.asarray(truncation.threshold), "truncation_kind": np.asarray(truncation.kind)}
+        arrays = sample_arrays(studio.sampler(view.truncation), await whole(view), z, _labels(y))
         file = io.BytesIO()
-        np.savez(file, **arrays)  # type: ignore[arg-type]  # Its stub has allow_pickle in their way.
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # Its stub has allow_pickle among the arrays.
         return _file(file.getvalue(), "application/x-npz", about, view, "npz")
 
     routes = [
@@ -120,7 +117,7 @@ def _file(content: bytes, kind: str, about: dict[str, Any], view: View, suffix: 
 
 
 def _labels(y: np.ndarray) -> np.ndarray:
-    """Weights over classes as plain labels, int32 [N], where each row is of one class."""
+    """Convert weights over classes to labels, int32 [N], if each row is of one class."""
     pure = y.ndim == 1 or (y.max(axis=1) == 1).all()
     return y.argmax(axis=1).astype(np.int32) if pure and y.ndim == 2 else y
 
@@ -130,7 +127,7 @@ def _base64(image: np.ndarray) -> str:
 
 
 class _WithHeaders:
-    """Adds HEADERS to every answer: the page loads nothing from elsewhere, and lends itself to no other page."""
+    """Add HEADERS to every response: the page loads nothing from other sites, and cannot be framed."""
 
     def __init__(self, app: ASGIApp):
         self._app = app

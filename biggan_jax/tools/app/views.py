@@ -1,8 +1,8 @@
-"""Owns what a link to the page says: which pictures, of which classes, how far truncated. Must not know networks nor HTTP.
+"""Parse the query of a link to the page: seeds, classes, truncation.
 
-?seed=3&class=7&num=8&truncation=0.5                    eight pictures of class 7, of the seeds 3 to 10
-?seed=3&class=7:0.8,9:0.2                               of a mixture of two classes
-?seed=3&class=7&to_seed=5&to_class=9&num=12             twelve steps from one picture to another
+?seed=3&class=7&num=8&truncation=0.5                    eight images of class 7, with seeds 3 to 10
+?seed=3&class=7:0.8,9:0.2                               a mixture of two classes
+?seed=3&class=7&to_seed=5&to_class=9&num=12             twelve steps from one image to another
 """
 
 import dataclasses
@@ -11,24 +11,24 @@ from collections.abc import Mapping
 
 from biggan_jax.types import UserError
 
-MOST = 32
+MAX_IMAGES = 32
 """Images in one view."""
 
-MOST_MIXED = 8
+MAX_MIXED = 8
 """Classes in one mixture."""
 
 SEEDS = 2**31
-"""Seeds run from 0 to one less."""
+"""Seeds are below this."""
 
 KEYS = ("seed", "class", "num", "truncation", "to_seed", "to_class")
 
 Mixture = tuple[tuple[int, float], ...]
-"""(class, weight), the weights adding up to one; empty for an unconditional model."""
+"""(class, weight), weights summing to one; empty for an unconditional model."""
 
 
 @dataclasses.dataclass(frozen=True)
 class End:
-    """What makes one picture, given the truncation."""
+    """Seed and classes of one image."""
 
     seed: int
     mixture: Mixture
@@ -36,7 +36,7 @@ class End:
 
 @dataclasses.dataclass(frozen=True)
 class View:
-    """`num` pictures of consecutive seeds from `start` on; or, where there is a `goal`, `num` steps from the one to the other."""
+    """`num` images with consecutive seeds from `start`; or, with a `goal`, `num` steps from `start` to it."""
 
     num: int
     truncation: float | None
@@ -45,14 +45,14 @@ class View:
 
 
 def parse(query: Mapping[str, str], num_classes: int, limit: float | None) -> View:
-    """The view that a link's query asks for. limit: the largest truncation; None where there can be none.
+    """Parse a query. limit: the largest truncation; None if the model takes none.
 
-    Raises UserError, in one sentence, for what is unknown, out of range or not a number.
+    Raises UserError for a key that is unknown, or a value that is out of range or not a number.
     """
     for key in query:
         if key not in KEYS:
-            raise UserError(f"{key!r} is unknown; a link may say {', '.join(KEYS)}")
-    num = _whole(query, "num", 8, 1, MOST)
+            raise UserError(f"{key!r} is unknown; a link may have {', '.join(KEYS)}")
+    num = _whole(query, "num", 8, 1, MAX_IMAGES)
     truncation = _truncation(query.get("truncation"), limit)
     start = End(_whole(query, "seed", 0, 0, SEEDS - 1), _mixture(query.get("class"), num_classes))
     if "to_seed" not in query and "to_class" not in query:
@@ -75,45 +75,49 @@ def _truncation(text: str | None, limit: float | None) -> float | None:
     if text is None:
         return None
     if limit is None:
-        raise UserError("truncation is not defined for this model, whose z is not drawn from the normal distribution")
+        raise UserError(
+            "truncation is not defined for this model, because its z is not drawn from a normal distribution"
+        )
     value = _number(text)
     if not 0 < value <= limit:
-        raise UserError(f"truncation {_short(text)} is not a number above 0 and up to {limit:g}; leave it out for none")
+        raise UserError(
+            f"truncation {_short(text)} is not a number above 0 and up to {limit:g}; omit it for no truncation"
+        )
     return value
 
 
 def _mixture(text: str | None, num_classes: int) -> Mixture:
-    """`7`, or `7:0.8,9:0.2`; weights are relative to each other."""
+    """Parse `7` or `7:0.8,9:0.2`; weights are normalised."""
     if not num_classes:
         if text is not None:
-            raise UserError("this model is unconditional, it has no classes")
+            raise UserError("this model is unconditional; it has no classes")
         return ()
     parts = [part.partition(":") for part in ("0" if text is None else text).split(",")]
-    if len(parts) > MOST_MIXED:
-        raise UserError(f"a mixture of {len(parts)} classes is too much; at most {MOST_MIXED} can be mixed")
+    if len(parts) > MAX_MIXED:
+        raise UserError(f"a mixture of {len(parts)} classes is too large; give at most {MAX_MIXED}")
     weights: dict[int, float] = {}
     for name, colon, weight in parts:
         label, share = _digits(name), _number(weight) if colon else 1.0
         if label is None or label >= num_classes:
             raise UserError(f"class {_short(name)} is unknown; this model has classes 0 to {num_classes - 1}")
         if label in weights:
-            raise UserError(f"class {label} is named twice")
+            raise UserError(f"class {label} is given twice")
         if not 0 <= share <= 1:
             raise UserError(f"the weight {_short(weight)} of class {label} is not a number from 0 to 1")
         weights[label] = share
     total = sum(weights.values())
     if total < 1e-6:
-        raise UserError("one weight of a mixture, at least, must be above 0")
+        raise UserError("at least one weight of a mixture must be above 0")
     return tuple((label, share / total) for label, share in weights.items())
 
 
 def _digits(text: str) -> int | None:
-    # int() would take signs, spaces and underscores, and digits by the million.
+    # int() accepts signs, spaces, underscores, and any number of digits.
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= 10 else None
 
 
 def _number(text: str) -> float:
-    """NaN for what is none, so that it lies in no range."""
+    """Parse a number; NaN, which is in no range, for other text."""
     try:
         return float(text)
     except ValueError:

@@ -1,15 +1,14 @@
-"""The editing command, on a trained G's latents:
+"""Edit the latents of a trained generator:
 
 python -m biggan_jax.tools.edit --do=mix --checkpoint=DIR --y="3 - 5 + 8" [--z="a.npz:0 - b.npz:3 + 0.5*c.npz:1"] --out=mix
 python -m biggan_jax.tools.edit --do=find --checkpoint=DIR --attribute=slant|--latents=a.npz --labels=a.csv --out=slant
 python -m biggan_jax.tools.edit --do=move --checkpoint=DIR --direction=slant.npz [--latents=a.npz] --out=moved
 python -m biggan_jax.tools.edit --do=invert --checkpoint=DIR --picture=cat.jpg [--class=281] --out=cat
 
-Each writes OUT.png, to look at, and OUT.npz, which `sample --latents=OUT.npz` reads (that of `find` is the direction).
+Each writes OUT.png, a picture of the result, and OUT.npz, which `sample --latents=OUT.npz` reads; `find` writes a direction.
 """
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -23,30 +22,32 @@ from biggan_jax.runtime import cli
 from biggan_jax.sampling import flags as sampling_flags
 from biggan_jax.sampling import latent_files, pictures
 from biggan_jax.sampling.sampler import Sampler
-from biggan_jax.tools.edit import arithmetic, captions, classes, directions, expressions, inputs, inversion
+from biggan_jax.tools import classes, layout
+from biggan_jax.tools.edit import arithmetic, directions, expressions, inputs, inversion
 from biggan_jax.tools.edit.attributes import ATTRIBUTES
+from biggan_jax.tools.layout import Grid, in_rows
 from biggan_jax.types import UserError
 
-DO = flags.DEFINE_string("do", None, "What: mix, find, move, invert.")
-OUT = flags.DEFINE_string("out", None, "Names two files, OUT.png and OUT.npz, with or without either's suffix.")
+DO = flags.DEFINE_string("do", None, "mix, find, move or invert.")
+OUT = flags.DEFINE_string("out", None, "Name of two files, OUT.png and OUT.npz, with or without a suffix.")
 Y = flags.DEFINE_string("y", None, "mix: a sum of classes, by id or name, such as '207 - 281 + 0.5*3'.")
-Z = flags.DEFINE_string("z", None, "mix: a sum of latents, FILE.npz:ROW. Without --y, classes are summed likewise.")
-RESCALE = flags.DEFINE_bool("rescale", False, "mix: makes the sum of latents as long as its terms are in the mean.")
-NUM = flags.DEFINE_integer("num", None, "mix, move: samples, default 6; find: from how many, default 2000.", 1)
-CLASS = flags.DEFINE_string("class", None, "find, move, invert: only this class, by id or name. Default: any.")
-LATENTS = flags.DEFINE_string("latents", None, "find, move: an .npz with z and y, instead of drawing them.")
-ATTRIBUTE = flags.DEFINE_string(
-    "attribute", None, f"find: measured on the samples themselves: {', '.join(ATTRIBUTES)}."
+Z = flags.DEFINE_string(
+    "z", None, "mix: a sum of latents, FILE.npz:ROW. Without --y, their classes are summed as well."
 )
-LABELS = flags.DEFINE_string("labels", None, "find: a 0 or 1, or a score, for each of --latents: .npz, .csv or .txt.")
+RESCALE = flags.DEFINE_bool("rescale", False, "mix: scale the sum of latents to the mean norm of its terms.")
+NUM = flags.DEFINE_integer("num", None, "mix, move: samples (6). find: samples to learn from (2000).", 1)
+CLASS = flags.DEFINE_string("class", None, "find, move, invert: only this class, by id or name. Default: all.")
+LATENTS = flags.DEFINE_string("latents", None, "find, move: an .npz with z and y, instead of random latents.")
+ATTRIBUTE = flags.DEFINE_string("attribute", None, f"find: measured on the samples: {', '.join(ATTRIBUTES)}.")
+LABELS = flags.DEFINE_string("labels", None, "find: 0 or 1, or a score, for each of --latents: .npz, .csv or .txt.")
 DIRECTION = flags.DEFINE_string("direction", None, "move: the .npz that `find` wrote.")
-BY = flags.DEFINE_float("by", 3.0, "find, move: how far along the direction, both ways; z's standard deviation is 1.")
+BY = flags.DEFINE_float("by", 3.0, "find, move: distance along the direction, both ways, in standard deviations of z.")
 COLUMNS = flags.DEFINE_integer("columns", 7, "find, move: steps from -by to +by.", 2)
-PICTURE = flags.DEFINE_string("picture", None, "invert: an image file; its central square counts.")
-CANDIDATES = flags.DEFINE_integer("candidates", 128, "invert: latents drawn, of which the best are moved.", 1)
-RESTARTS = flags.DEFINE_integer("restarts", 8, "invert: how many are moved.", 1)
-STEPS = flags.DEFINE_integer("steps", 300, "invert: of Adam.", 1)
-PRIOR = flags.DEFINE_float("prior", 0.0, "invert: weight of z's own likelihood beside the picture, such as 0.01.", 0.0)
+PICTURE = flags.DEFINE_string("picture", None, "invert: an image file; it is cropped to the centre.")
+CANDIDATES = flags.DEFINE_integer("candidates", 128, "invert: random latents, of which the best are optimised.", 1)
+RESTARTS = flags.DEFINE_integer("restarts", 8, "invert: number of latents to optimise.", 1)
+STEPS = flags.DEFINE_integer("steps", 300, "invert: steps of Adam.", 1)
+PRIOR = flags.DEFINE_float("prior", 0.0, "invert: weight of z's log-likelihood in the loss, such as 0.01.", 0.0)
 
 OWN = {
     "mix": ("y", "z", "num", "rescale"),
@@ -54,10 +55,10 @@ OWN = {
     "move": ("num", "class", "latents", "direction", "by", "columns"),
     "invert": ("class", "picture", "candidates", "restarts", "steps", "prior"),
 }
-"""The flags that each understands, beside the sampler's."""
+"""The flags of each edit, besides those of the sampler."""
 
 SHOWN = 6
-"""Rows of a strip, and samples of a mixture, unless more are asked for."""
+"""Samples in a picture by default."""
 
 
 def main() -> None:
@@ -66,7 +67,7 @@ def main() -> None:
     own = choose(OWN, "--do", DO.value)
     for name in sorted({flag for known in OWN.values() for flag in known} - set(own)):
         if flags.FLAGS[name].present:
-            raise UserError(f"--{name} means nothing with --do={DO.value}")
+            raise UserError(f"--{name} has no meaning with --do={DO.value}")
     out = epath.Path(OUT.value)
     out = out.with_suffix("") if out.suffix in (".png", ".npz") else out
     if not out.parent.exists():
@@ -80,17 +81,17 @@ def main() -> None:
 
 
 def check() -> None:
-    """What can be wrong with the flags together."""
+    """Refuse flags that do not go together."""
     if DO.value == "mix" and not (Y.value or Z.value):
         raise UserError("--do=mix needs --y, --z or both, such as --y='3 - 5 + 8'")
     if DO.value == "mix" and Z.value and NUM.value:
-        raise UserError("--z is one latent; --num goes without it")
+        raise UserError("--z gives one latent; --num has no meaning with it")
     if DO.value == "find" and bool(ATTRIBUTE.value) == bool(LABELS.value):
         raise UserError("--do=find needs --attribute or --labels, not both, such as --attribute=brightness")
     if LABELS.value and not LATENTS.value:
-        raise UserError("--labels belong to samples: give those with --latents, an .npz as `sample` writes it")
+        raise UserError("--labels needs the samples' latents: give --latents, an .npz that `sample` wrote")
     if LATENTS.value and (NUM.value or CLASS.value):
-        raise UserError("--latents says which samples; --num and --class go without it")
+        raise UserError("--latents determines the samples; --num and --class have no meaning with it")
     if ATTRIBUTE.value:
         choose(ATTRIBUTES, "--attribute", ATTRIBUTE.value)
     if not math.isfinite(BY.value):
@@ -100,7 +101,7 @@ def check() -> None:
     if DO.value == "invert" and not PICTURE.value:
         raise UserError("--do=invert needs --picture, an image file")
     if RESTARTS.value > CANDIDATES.value:
-        raise UserError(f"--restarts={RESTARTS.value} are chosen among --candidates={CANDIDATES.value}; give no more")
+        raise UserError(f"--restarts={RESTARTS.value} is more than --candidates={CANDIDATES.value}; lower it")
 
 
 def mix(trained: TrainedGenerator, out: epath.Path) -> None:
@@ -112,7 +113,7 @@ def mix(trained: TrainedGenerator, out: epath.Path) -> None:
 
 
 def class_sum(trained: TrainedGenerator) -> tuple[np.ndarray, list[tuple[str, int]]]:
-    """The weights over classes that --y means, and its terms' names and classes."""
+    """Parse --y: weights over classes, and the name and id of each term."""
     factors, names = zip(*expressions.terms(Y.value), strict=True)
     ids = [class_id(trained, name) for name in names]
     weights = arithmetic.class_weights(list(zip(factors, ids, strict=True)), trained.gan.num_classes)
@@ -120,17 +121,17 @@ def class_sum(trained: TrainedGenerator) -> tuple[np.ndarray, list[tuple[str, in
 
 
 def mix_classes(trained: TrainedGenerator, out: epath.Path, weights: np.ndarray, terms: list[tuple[str, int]]) -> None:
-    """A row for each class, of the same latents, and one for the sum."""
-    sampler = sampling_flags.ready(trained, sampling_flags.truncation_of(trained))
+    """Draw one row per class, and one for the sum, from the same z."""
+    sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained))
     z = sampler.latents(NUM.value or SHOWN, sampling_flags.SEED.value)
     y = np.repeat(weights[None], len(z), axis=0)
     rows = [sampler.images(z, np.full(len(z), label, np.int32)) for _, label in terms] + [sampler.images(z, y)]
-    show(out, rows, [[name] for name, _ in terms] + [[Y.value]])
+    show(out, Grid(np.stack(rows), [*(name for name, _ in terms), Y.value]))
     latent_files.write_samples(npz(out), sampler, z, y)
 
 
 def mix_latents(trained: TrainedGenerator, out: epath.Path, weights: np.ndarray | None) -> None:
-    """The latents, then their sum, in a row; of the class that is asked for, else of their own, summed likewise."""
+    """Draw the latents and their sum in a row, with the class weights given, else with the sum of their own."""
     gan = trained.gan
     factors, names = zip(*expressions.terms(Z.value), strict=True)
     places = [inputs.row_of(name) for name in names]
@@ -143,49 +144,49 @@ def mix_latents(trained: TrainedGenerator, out: epath.Path, weights: np.ndarray 
     if weights is not None:
         y[:] = weights
     total = arithmetic.weighted_sum(factors, z)
-    longer = np.linalg.norm(total) / np.linalg.norm(z, axis=1).mean()
-    print(f"the sum of z is {longer:.2f} times as long as its terms{', and made as long' if RESCALE.value else ''}")
+    ratio = np.linalg.norm(total) / np.linalg.norm(z, axis=1).mean()
+    print(f"the norm of the sum is {ratio:.2f} times that of its terms{', rescaled to 1' if RESCALE.value else ''}")
     z = np.concatenate([z, [arithmetic.rescaled(total, z) if RESCALE.value else total]])
     y = np.concatenate([y, [arithmetic.weighted_sum(factors, y) if weights is None else weights]])
     stored = {files[path][2] for path, _ in places}
     if len(stored) > 1 and sampling_flags.TRUNCATION.value is None:
         raise UserError(
-            "--z: these latents were drawn with different truncations; say by --truncation which one the sum is drawn with"
+            "--z: these latents were drawn with different truncations; choose one for the sum by --truncation"
         )
-    sampler = sampling_flags.ready(trained, sampling_flags.truncation_or(stored.pop(), trained))
-    show(out, [sampler.images(z, y)], [[*names, "the sum"]])
+    sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_or(stored.pop(), trained))
+    show(out, Grid(sampler.images(z, y)[None], columns=[*names, "sum"]))
     latent_files.write_samples(npz(out), sampler, z[-1:], y[-1:])
 
 
 def find(trained: TrainedGenerator, out: epath.Path) -> None:
-    """The direction, and a strip along it."""
+    """Find a direction, and draw samples moved along it."""
     sampler, z, y = samples(trained, 2000)
     measure = ATTRIBUTES.get(ATTRIBUTE.value)
     scores = measure(sampler.images(z, y)) if measure else inputs.read_scores(LABELS.value, len(z))
     found = directions.find(z, directions.as_labels(scores, y), sampling_flags.SEED.value)
-    what = ATTRIBUTE.value or LABELS.value
-    print(f"{what}: held-out accuracy {found.accuracy:.3f}, chance {found.chance:.3f}, of {len(z)} samples")
+    name = ATTRIBUTE.value or LABELS.value
+    print(f"{name}: held-out accuracy {found.accuracy:.3f}, chance {found.chance:.3f}, of {len(z)} samples")
     strip(out, sampler, z[:SHOWN], y[:SHOWN], found.vector, ATTRIBUTE.value)
-    also: dict[str, Any] = {"attribute": ATTRIBUTE.value or "", "accuracy": found.accuracy, "chance": found.chance}
-    latent_files.write_arrays(npz(out), direction=found.vector, **also)
+    others: dict[str, Any] = {"attribute": ATTRIBUTE.value or "", "accuracy": found.accuracy, "chance": found.chance}
+    latent_files.write_arrays(npz(out), direction=found.vector, **others)
 
 
 def move(trained: TrainedGenerator, out: epath.Path) -> None:
-    """Samples moved along a direction that was found, a row each."""
+    """Draw samples moved along a stored direction, one row each."""
     vector, attribute = inputs.read_direction(DIRECTION.value, trained.gan)
     sampler, z, y = samples(trained, SHOWN)
     z = strip(out, sampler, z, y, vector, attribute)
     latent_files.write_samples(npz(out), sampler, z.reshape(-1, z.shape[-1]), np.repeat(y, z.shape[1], axis=0))
 
 
-def samples(trained: TrainedGenerator, usual: int) -> tuple[Sampler, np.ndarray, np.ndarray]:
-    """The sampler, and z and y: those of --latents, else drawn, of --class or of all classes in turn."""
+def samples(trained: TrainedGenerator, default: int) -> tuple[Sampler, np.ndarray, np.ndarray]:
+    """Return the sampler, z and y: those of --latents, else random ones, of --class or of all classes in turn."""
     if LATENTS.value:
         z, y, stored = latent_files.read_latents(LATENTS.value, trained.gan)
-        return sampling_flags.ready(trained, sampling_flags.truncation_or(stored, trained)), z, y
+        return sampling_flags.make_sampler(trained, sampling_flags.truncation_or(stored, trained)), z, y
     label = class_id(trained, CLASS.value) if CLASS.value else None
-    sampler = sampling_flags.ready(trained, sampling_flags.truncation_of(trained))
-    num = NUM.value or usual
+    sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained))
+    num = NUM.value or default
     y = np.arange(num) % max(trained.gan.num_classes, 1) if label is None else np.full(num, label)
     return sampler, sampler.latents(num, sampling_flags.SEED.value), y.astype(np.int32)
 
@@ -193,27 +194,27 @@ def samples(trained: TrainedGenerator, usual: int) -> tuple[Sampler, np.ndarray,
 def strip(
     out: epath.Path, sampler: Sampler, z: np.ndarray, y: np.ndarray, vector: np.ndarray, attribute: str | None
 ) -> np.ndarray:
-    """Draws a row for each sample, moved from -by to +by, prints attributes by column, and returns z [N, columns, dim_z]."""
+    """Draw one row per sample, moved from -by to +by; print attributes by column; return z [N, columns, dim_z]."""
     z, steps = directions.moved(z, vector, BY.value, COLUMNS.value)
     n, columns, dim_z = z.shape
     images = sampler.images(z.reshape(-1, dim_z), np.repeat(y, columns, axis=0))
     print("along it:  " + " ".join(f"{step:+8.2f}" for step in steps))
-    shown = {}
+    measured = {}
     for name in [attribute] if attribute in ATTRIBUTES else ATTRIBUTES:
-        shown[name] = ATTRIBUTES[name](images).reshape(n, columns).mean(0)
-        print(f"{name:10} " + " ".join(f"{value:8.3f}" for value in shown[name]))
-    words = [f"{step:+.1f}" for step in steps]
-    if attribute in shown:
-        words = [f"{word}: {value:.2f}" for word, value in zip(words, shown[attribute], strict=True)]
-    show(out, [*images.reshape(n, columns, *images.shape[1:])], [[]] * (n - 1) + [words])
+        measured[name] = ATTRIBUTES[name](images).reshape(n, columns).mean(0)
+        print(f"{name:10} " + " ".join(f"{value:8.3f}" for value in measured[name]))
+    labels = [f"{step:+.1f}" for step in steps]
+    if attribute in measured:
+        labels = [f"{label}: {value:.2f}" for label, value in zip(labels, measured[attribute], strict=True)]
+    show(out, Grid(in_rows(images, n), columns=labels))
     return z
 
 
 def invert(trained: TrainedGenerator, out: epath.Path) -> None:
-    """What was looked for, what each restart found, and how near that is."""
+    """Draw the picture beside the sample that each restart found."""
     target = read_picture(PICTURE.value, trained.gan.generator.resolution)
     label = class_id(trained, CLASS.value) if CLASS.value else None
-    sampler = sampling_flags.ready(trained, sampling_flags.truncation_of(trained))
+    sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained))
     found = inversion.invert(
         sampler,
         target,
@@ -224,14 +225,15 @@ def invert(trained: TrainedGenerator, out: epath.Path) -> None:
         steps=STEPS.value,
         prior=PRIOR.value,
     )
-    loss, db = found.began
+    loss, db = found.initial
     print(f"loss {loss:.4f} to {found.loss[0]:.4f}, PSNR {db:.1f} to {found.psnr[0]:.1f} dB")
-    show(out, [np.stack([target, *found.images])], [["picture", *(f"{value:.1f} dB" for value in found.psnr)]])
+    images = np.stack([target, *found.images])
+    show(out, Grid(images[None], columns=["picture", *(f"{value:.1f} dB" for value in found.psnr)]))
     latent_files.write_samples(npz(out), sampler, found.z[:1], found.y[:1], loss=found.loss[:1], psnr=found.psnr[:1])
 
 
 def read_picture(path: str, resolution: int) -> np.ndarray:
-    """The central square of an image file at that resolution, uint8."""
+    """Read an image file, cropped to its central square and resized, uint8."""
     try:
         pixels = picture.decode(epath.Path(path).read_bytes(), upright=True)
     except (OSError, picture.UnreadableError) as error:
@@ -240,11 +242,11 @@ def read_picture(path: str, resolution: int) -> np.ndarray:
 
 
 def class_id(trained: TrainedGenerator, name: str) -> int:
-    return classes.id_of(name, trained.gan.num_classes, lambda: classes.names_of(trained.config))
+    return classes.id_of(name, trained.gan.num_classes, lambda: classes.read_names(trained.config))
 
 
-def show(out: epath.Path, rows: Sequence[np.ndarray], words: Sequence[Sequence[str]]) -> None:
-    pictures.save_png(f"{out}.png", captions.sheet(rows, words), least_width=0)
+def show(out: epath.Path, grid: Grid) -> None:
+    pictures.save_png(f"{out}.png", layout.draw(grid, smallest=96), min_width=1)
 
 
 def npz(out: epath.Path) -> epath.Path:

@@ -1,29 +1,31 @@
-"""Owns attributes that can be measured on pictures themselves, without a network. Must not know latents."""
+"""Image attributes that are measured without a network."""
 
 from collections.abc import Callable
 
 import numpy as np
 
+from biggan_jax.sampling.pictures import to_rgb
+
 
 def luminance(images: np.ndarray) -> np.ndarray:
-    """uint8 [N, H, W, 3] to float64 [N, H, W] in [0, 1] (ITU-R BT.601's weights)."""
-    return images @ np.array([0.299, 0.587, 0.114]) / 255
+    """Convert uint8 [N, H, W, 1 or 3] to float64 [N, H, W] in [0, 1] (ITU-R BT.601 weights)."""
+    return to_rgb(images) @ np.array([0.299, 0.587, 0.114]) / 255
 
 
 def brightness(images: np.ndarray) -> np.ndarray:
-    """Mean luminance, 0 to 1."""
+    """Return the mean luminance, 0 to 1."""
     return luminance(images).mean((1, 2))
 
 
 def saturation(images: np.ndarray) -> np.ndarray:
-    """Mean of a pixel's largest minus its smallest channel, 0 for grey pictures, to 1."""
+    """Return the mean difference between a pixel's largest and smallest channel: 0 for grey images, up to 1."""
     return (images.max(-1).astype(np.float64) - images.min(-1)).mean((1, 2)) / 255
 
 
 def slant(images: np.ndarray) -> np.ndarray:
-    """How far the picture leans to the right, in pixels across for a pixel up: 1 is 45 degrees.
+    """Return how far the content leans to the right, in pixels across per pixel up: 1 is 45 degrees.
 
-    Pixels weigh what their luminance differs from that of the border, which is taken for the background.
+    Each pixel is weighted by the difference of its luminance from the median of the border, which is taken as background.
     """
     light = luminance(images)
     border = np.concatenate([light[:, 0], light[:, -1], light[:, :, 0], light[:, :, -1]], axis=1)
@@ -40,4 +42,4 @@ ATTRIBUTES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "saturation": saturation,
     "slant": slant,
 }
-"""Images uint8 [N, H, W, 3] to a number each, float64 [N]."""
+"""Functions from images uint8 [N, H, W, C] to one number each, float64 [N]."""

@@ -1,4 +1,4 @@
-"""Owns directions in z along which an attribute changes, found from labelled samples. Must not know files nor networks."""
+"""Directions in z along which an attribute changes, learned from labelled samples."""
 
 from typing import NamedTuple
 
@@ -7,14 +7,14 @@ import numpy as np
 from biggan_jax.types import UserError
 
 HELD_OUT = 0.2
-"""Of the samples, to say how well the direction tells their labels."""
+"""Share of the samples that the direction's accuracy is measured on."""
 
 RIDGE = 1.0
-"""Penalty on half the squared weights, beside the summed loss: without one, labels that z separates have no best weights."""
+"""Penalty on half the squared weights, beside the summed loss: separable labels have no finite optimum without one."""
 
 
 class Direction(NamedTuple):
-    """vector: float32 [dim_z], of length one; accuracy: on held-out samples; chance: of always saying what is more frequent there."""
+    """vector: float32 [dim_z], of norm one. accuracy: on held-out samples. chance: that of the most frequent label."""
 
     vector: np.ndarray
     accuracy: float
@@ -22,22 +22,23 @@ class Direction(NamedTuple):
 
 
 def find(z: np.ndarray, labels: np.ndarray, seed: int = 0) -> Direction:
-    """The normal of the plane that best tells the labels, 0 or 1 [N], of z [N, dim_z] apart: logistic regression.
+    """Fit a logistic regression of labels, 0 or 1 [N], on z [N, dim_z]; return the normal of its decision plane.
 
-    Shen et al. 2020, InterFaceGAN, sec. 2.2, with logistic regression for their SVM. Raises UserError if the samples are too few.
+    Shen et al. 2020 (InterFaceGAN), sec. 2.2, who use an SVM. Raises UserError if there are too few samples.
     """
     order = np.random.default_rng(seed).permutation(len(z))
     held_out, rest = np.split(order, [int(len(z) * HELD_OUT)])
     if len(held_out) == 0 or len(np.unique(labels[rest])) < 2:
-        raise UserError(f"the {len(z)} samples must be at least 5, and have both labels, 0 and 1, among them")
+        raise UserError(f"a direction needs at least 5 samples with both labels, 0 and 1; there are {len(z)} samples")
     weights, bias = _logistic_regression(z[rest].astype(np.float64), labels[rest].astype(np.float64))
-    right = (z[held_out] @ weights + bias > 0) == labels[held_out]
+    correct = (z[held_out] @ weights + bias > 0) == labels[held_out]
     share = labels[held_out].mean()
-    return Direction((weights / np.linalg.norm(weights)).astype(np.float32), float(right.mean()), max(share, 1 - share))
+    vector = (weights / np.linalg.norm(weights)).astype(np.float32)
+    return Direction(vector, float(correct.mean()), max(share, 1 - share))
 
 
 def _logistic_regression(x: np.ndarray, labels: np.ndarray, iterations: int = 20) -> tuple[np.ndarray, float]:
-    """Weights [D] and bias that minimise the logistic loss with the ridge on the weights, by Newton's method."""
+    """Minimise the logistic loss with a ridge on the weights by Newton's method; return weights [D] and bias."""
     x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
     ridge = np.append(np.full(x.shape[1] - 1, RIDGE), 1e-6)
     w = np.zeros(x.shape[1])
@@ -50,21 +51,22 @@ def _logistic_regression(x: np.ndarray, labels: np.ndarray, iterations: int = 20
 
 
 def as_labels(scores: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Scores [N] as 0 or 1: whether above the median of those with the same y, [N] or [N, num_classes]; 0 and 1 stay what they are.
+    """Convert scores [N] to 0 or 1: whether above the median of samples with equal y; labels 0 and 1 are returned as they are.
 
-    Of its class, since the direction is to change a sample within it, and classes differ by more than z does.
+    y: [N] or [N, num_classes]. Medians are taken within a class because classes differ by more than z does, and the
+    direction should change a sample within its class.
     """
     if np.isin(scores, (0, 1)).all():
         return scores.astype(int)
-    _, kind = np.unique(y, axis=0, return_inverse=True)
-    kind = kind.reshape(-1)
-    # One sample alone is never above its own median.
-    of_kind = lambda k: scores[kind == k] if (kind == k).sum() > 1 else scores
-    medians = np.array([np.median(of_kind(k)) for k in range(kind.max() + 1)])
-    return (scores > medians[kind]).astype(int)
+    _, group = np.unique(y, axis=0, return_inverse=True)
+    group = group.reshape(-1)
+    # A single sample is never above its own median, so it is compared with all samples.
+    in_group = lambda g: scores[group == g] if (group == g).sum() > 1 else scores
+    medians = np.array([np.median(in_group(g)) for g in range(group.max() + 1)])
+    return (scores > medians[group]).astype(int)
 
 
 def moved(z: np.ndarray, vector: np.ndarray, by: float, columns: int) -> tuple[np.ndarray, np.ndarray]:
-    """z [N, dim_z] at so many equal steps from -by to +by along the direction: ([N, columns, dim_z], steps [columns])."""
+    """Move z [N, dim_z] along the direction, in equal steps from -by to +by: ([N, columns, dim_z], steps [columns])."""
     steps = np.linspace(-by, by, columns, dtype=np.float32)
     return z[:, None] + steps[:, None] * vector, steps

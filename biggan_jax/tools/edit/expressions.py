@@ -1,4 +1,4 @@
-"""Owns reading sums such as `0.5*cat + 0.5*dog - 3`. Must not know what the names stand for."""
+"""Parse sums such as `0.5*cat + 0.5*dog - 3`."""
 
 import re
 
@@ -8,10 +8,9 @@ TERM = re.compile(r"(?P<sign>[+-])?\s*(?:(?P<factor>\d+\.?\d*|\.\d+)\s*\*\s*)?(?
 
 
 def terms(text: str) -> list[tuple[float, str]]:
-    """(factor, name) of each term, in order.
+    """Return (factor, name) of each term, in order. Raises UserError if `text` is not such a sum.
 
-    Between terms, + and - stand with space on both sides, so that names may hold them, as file names do. Raises UserError
-    if `text` is no such sum.
+    + and - between terms need a space on both sides, because names, such as those of files, may contain them.
 
     >>> terms("0.5*cat + 0.5*dog - siamese-cat")
     [(0.5, 'cat'), (0.5, 'dog'), (-1.0, 'siamese-cat')]

@@ -1,4 +1,4 @@
-"""Owns what comes from users' files besides latents: labels, and directions. Must not know what is done with them."""
+"""Read labels and directions from files."""
 
 import numpy as np
 from etils import epath
@@ -9,15 +9,15 @@ from biggan_jax.types import UserError
 
 
 def row_of(name: str) -> tuple[str, int]:
-    """FILE.npz:ROW as file and row; without :ROW it is the first."""
+    """Split FILE.npz:ROW into file and row; the row defaults to 0."""
     path, _, row = name.rpartition(":")
     return (path, int(row)) if path and row.isdecimal() else (name, 0)
 
 
 def read_scores(path: str, count: int) -> np.ndarray:
-    """A number for each sample, float [count]: the array `labels` of an .npz, or the last column of a .csv or .txt.
+    """Read one number per sample, float [count]: the array `labels` of an .npz, or the last column of a .csv or .txt.
 
-    A first line that ends in no number is taken for a heading. Raises UserError if there are not as many, or not numbers.
+    A first line without a number at its end is a header. Raises UserError for another count, or values that are not numbers.
     """
     try:
         if epath.Path(path).suffix == ".npz":
@@ -26,14 +26,18 @@ def read_scores(path: str, count: int) -> np.ndarray:
             last = [line.split(",")[-1].strip() for line in epath.Path(path).read_text().splitlines() if line.strip()]
             scores = np.array(last[1:] if last and not _is_number(last[0]) else last, np.float64)
     except (OSError, KeyError, ValueError) as error:
-        raise UserError(f"{path} is no .npz with an array `labels`, nor text with a number a line: {error}") from error
+        raise UserError(
+            f"{path} is neither an .npz with an array `labels` nor text with a number a line: {error}"
+        ) from error
     if scores.shape != (count,) or not np.isfinite(scores).all():
-        raise UserError(f"{path} must hold a finite number for each of {count} samples, but holds {list(scores.shape)}")
+        raise UserError(
+            f"{path} must have a finite number for each of {count} samples; its shape is {list(scores.shape)}"
+        )
     return scores
 
 
 def read_direction(path: str, gan: GAN) -> tuple[np.ndarray, str]:
-    """The direction [dim_z], of length one, and its attribute: a name, or empty."""
+    """Read a direction [dim_z], normalised to norm one, and the name of its attribute, or ""."""
     try:
         arrays = read_npz(path)
         vector, attribute = arrays["direction"].astype(np.float32), str(arrays.get("attribute", ""))

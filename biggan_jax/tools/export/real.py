@@ -1,4 +1,4 @@
-"""Owns what a real set lacks: how many images each class has, and what classes are called. Must not know G."""
+"""Class counts and class names of a real data set."""
 
 import contextlib
 import re
@@ -16,7 +16,7 @@ from biggan_jax.runtime.progress import track
 
 
 def real_set(config: ml_collections.ConfigDict, which: str) -> Source:
-    """The set in the folder `which`, or, for `own`, what the config trained on."""
+    """Open the set in the folder `which`, or, for `own`, the config's training data."""
     if which == "own":
         return make_source(config)
     form = tfds.checked_of(epath.Path(which)).get("form", {})
@@ -26,7 +26,7 @@ def real_set(config: ml_collections.ConfigDict, which: str) -> Source:
 
 
 def labels_of(source: Source) -> np.ndarray:
-    """The label of each image that has one, int [N]; no picture is decoded."""
+    """Return the labels of all readable records, int [N], without decoding images."""
     if isinstance(source, Images):
         return source.labels
     assert isinstance(source, Records)
@@ -38,13 +38,13 @@ def labels_of(source: Source) -> np.ndarray:
 
 
 def lacking(labels: np.ndarray, classes: int) -> np.ndarray:
-    """How many images each class has fewer than the largest, int [classes]."""
+    """Return how many images each class lacks, compared with the largest, int [classes]."""
     counts = np.bincount(labels, minlength=classes)
     return counts.max() - counts
 
 
 def folder_names(names: Sequence[str], classes: int) -> list[str]:
-    """The names, if each can name a folder of its own, else ids, of equally many digits, so that they sort by number."""
+    """Return the names, if all are distinct and valid as folder names, else ids, padded with zeros."""
     plain = [n for n in names if re.fullmatch(r"[^./][^/]*", n) and n.isprintable() and len(n.encode()) <= 255]
     if len(set(plain)) == classes:
         return plain

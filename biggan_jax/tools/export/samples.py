@@ -1,4 +1,4 @@
-"""Owns the samples of a set, one by one, and how they are laid down. Must not know command lines, nor why so many are wanted."""
+"""Generate the samples of a set one by one, and write them as a folder or as records."""
 
 import contextlib
 import dataclasses
@@ -22,23 +22,22 @@ from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.types import Latent, UserError
 
 BATCH = 64
-"""Images made at a time."""
+"""Images in a batch."""
 
 PER_SHARD = 2048
-"""Images a shard, at most."""
+"""Images in a shard at most."""
 
 
 def draw_pictures(
     sampler: Sampler, seed: int, labels: np.ndarray, numbers: np.ndarray, what: str = "images"
 ) -> Iterator[np.ndarray]:
-    """For each label, and number among its class's samples, an image uint8 [H, W, 3], a batch in memory at a time.
+    """Generate an image uint8 [H, W, C] for each label and number within its class, one batch in memory at a time.
 
-    An image hangs on (seed, label, number) alone: of a larger set of the same seed, a smaller one is a part.
+    An image depends only on (seed, label, number), so a larger set of the same seed contains a smaller one.
     """
     for number, label, count in track(list(generate.batches_of(sampler.gan, numbers, labels, BATCH)), what):
         z = _latents(sampler.gan, sampler.truncation, seed, label, number)
-        images = generate.images(sampler.gan, sampler.weights, sampler.moments, z, label)
-        yield from pictures.to_uint8(np.asarray(images)[:count])
+        yield from pictures.to_uint8(np.asarray(sampler.generate_batch(z, label))[:count])
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -51,7 +50,7 @@ def _latents(gan: GAN, truncation: Truncation | None, seed: int, labels: jax.Arr
 
 
 def rows_of(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Label and number of every sample, int32 [N] each, class by class."""
+    """Return label and number of every sample, int32 [N] each, sorted by class."""
     labels = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
     return labels, np.concatenate([np.arange(count, dtype=np.int32) for count in counts])
 
@@ -66,7 +65,7 @@ def write_folder(out: pathlib.Path, sampler: Sampler, seed: int, names: list[str
 
 @dataclasses.dataclass(frozen=True)
 class Samples:
-    """The samples of one shard: see `data.corpus.Part`. They are made as they are asked for."""
+    """The samples of one shard, generated on iteration; see `data.raw.Part`."""
 
     what: str
     names: list[str]
@@ -82,23 +81,23 @@ class Samples:
 
 
 def write_records(out: pathlib.Path, sampler: Sampler, seed: int, names: list[str], counts: np.ndarray) -> None:
-    """A prepared set, as `data.prepare --size` lays it down."""
+    """Write a prepared set, as `data.prepare --size` does."""
     labels, numbers = rows_of(counts)
     many = -(-len(labels) // PER_SHARD)
-    # Classes take turns, so that each shard has nearly all of them.
+    # Interleaved, so that each shard has nearly all classes.
     parts = [
         Samples(f"shard {i + 1} of {many}", names, sampler, seed, labels[i::many], numbers[i::many])
         for i in range(many)
     ]
-    form = shards.Form(sampler.gan.generator.resolution)
+    form = shards.Form(sampler.image_shape[0])
     shards.prepare(Corpus(tuple(names), {"train": parts}), epath.Path(out), "samples", form, map, lambda done, of: None)
 
 
 @contextlib.contextmanager
-def whole_folder(out: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A folder to fill, which becomes `out` when it is whole, and vanishes if it does not get that far.
+def atomic_folder(out: pathlib.Path) -> Iterator[pathlib.Path]:
+    """Yield a temporary folder, which is renamed to `out` on success and removed on failure.
 
-    Raises UserError, and keeps what is whole, if `out` cannot be had in the end.
+    Raises UserError, and keeps the complete temporary folder, if the rename fails.
     """
     unfinished = out.with_name(f".{out.name}{unique_suffix()}.unfinished")
     unfinished.mkdir(parents=True)
@@ -110,4 +109,4 @@ def whole_folder(out: pathlib.Path) -> Iterator[pathlib.Path]:
     try:
         unfinished.rename(out)
     except OSError as error:
-        raise UserError(f"{out} cannot be had ({error.strerror}); the whole set is in {unfinished}") from error
+        raise UserError(f"{out} cannot be created ({error.strerror}); the complete set is in {unfinished}") from error

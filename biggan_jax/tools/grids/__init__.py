@@ -1,1 +1,1 @@
-"""Owns sheets of samples: what is drawn beside what, so that a person sees what a G has learnt. Must not know scores."""
+"""Grids of samples that show what a generator has learned."""

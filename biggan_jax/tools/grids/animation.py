@@ -1,4 +1,4 @@
-"""Owns sheets that move: their columns one after the other, there and back, as GIF or MP4. Must not know what they show."""
+"""Animated grids: one frame per column, forward and back, as GIF or MP4."""
 
 import math
 import subprocess
@@ -8,7 +8,7 @@ from etils import epath
 from PIL import Image
 
 from biggan_jax.runtime.files import atomic_write
-from biggan_jax.tools.grids.layout import Sheet, draw
+from biggan_jax.tools.layout import Grid, draw
 from biggan_jax.types import UserError
 
 SUFFIXES = (".gif", ".mp4")
@@ -16,33 +16,33 @@ SUFFIXES = (".gif", ".mp4")
 FRAMES_PER_SECOND = 20
 
 SMALLEST = 144
-"""Pixels: few pictures move at once, and there is room to see them."""
+"""Pixels of an image at least: an animation shows few images at once."""
 
 
-def frames(sheet: Sheet) -> list[np.ndarray]:
-    """The rows' pictures side by side, about a square of them, a frame a column: uint8 [H, W, 3], for a loop there and back."""
-    rows, columns, *shape = sheet.images.shape
+def frames(grid: Grid) -> list[np.ndarray]:
+    """Draw one frame per column, with its rows' images in a square: uint8 [H, W, 3], for a loop forward and back."""
+    rows, columns, *shape = grid.images.shape
     across = math.ceil(math.sqrt(rows))
     down = -(-rows // across)
     images = np.full((down * across, columns, *shape), 255, np.uint8)
-    images[:rows] = sheet.images
-    words = [*sheet.rows, *[""] * (down * across - rows)]
-    captions = [words[i * across : (i + 1) * across] for i in range(down)] if any(words) else ()
-    there = [
-        draw(Sheet(images[:, i].reshape(down, across, *shape), captions=captions), SMALLEST) for i in range(columns)
+    images[:rows] = grid.images
+    labels = [*grid.rows, *[""] * (down * across - rows)]
+    captions = [labels[i * across : (i + 1) * across] for i in range(down)] if any(labels) else ()
+    forward = [
+        draw(Grid(images[:, i].reshape(down, across, *shape), captions=captions), SMALLEST) for i in range(columns)
     ]
-    return there + there[-2:0:-1]
+    return forward + forward[-2:0:-1]
 
 
 def save(path: epath.Path, frames: list[np.ndarray]) -> None:
-    """Writes a .gif that loops, or an .mp4. Raises UserError for the latter without the package that it needs."""
+    """Write a looping .gif, or an .mp4. Raises UserError if the package that .mp4 needs is missing."""
     write = _gif if path.suffix == ".gif" else _mp4
     with atomic_write(path) as unfinished:
         write(unfinished, frames)
 
 
 def check(path: epath.Path) -> None:
-    """Raises UserError if such a file cannot be written here."""
+    """Raise UserError if a file of this type cannot be written."""
     if path.suffix == ".mp4":
         _ffmpeg()
 
@@ -55,7 +55,7 @@ def _gif(path: str, frames: list[np.ndarray]) -> None:
 
 def _mp4(path: str, frames: list[np.ndarray]) -> None:
     height, width, _ = frames[0].shape
-    even = ((0, height % 2), (0, width % 2), (0, 0))  # Colours are kept for each two by two pixels.
+    even = ((0, height % 2), (0, width % 2), (0, 0))  # yuv420p shares colours among two by two pixels.
     pixels = b"".join(np.pad(frame, even, constant_values=255).tobytes() for frame in frames)
     size = f"{width + width % 2}x{height + height % 2}"
     read = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", str(FRAMES_PER_SECOND), "-i", "-"]
@@ -66,9 +66,9 @@ def _mp4(path: str, frames: list[np.ndarray]) -> None:
 
 
 def _ffmpeg() -> str:
-    """The program, which comes in a package."""
+    """Return the path of ffmpeg, which imageio-ffmpeg installs."""
     try:
         import imageio_ffmpeg
     except ImportError:
-        raise UserError("an .mp4 is written by ffmpeg: pip install 'biggan-jax[video]', or give a .gif") from None
+        raise UserError("writing .mp4 needs ffmpeg: pip install 'biggan-jax[video]', or give a .gif") from None
     return imageio_ffmpeg.get_ffmpeg_exe()

@@ -2,11 +2,11 @@ import sys
 
 import numpy as np
 import pytest
+from biggan_jax.tools.grids.layout import Sheet
 from etils import epath
 from PIL import Image
 
 from biggan_jax.tools.grids import animation
-from biggan_jax.tools.grids.layout import Sheet
 from biggan_jax.types import UserError
 
 

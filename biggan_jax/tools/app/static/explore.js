@@ -1,4 +1,4 @@
-// Owns the page: what is shown is what its address says, and every control only changes the address. Must not know how pictures are drawn.
+// The page: it shows what its address says, and every control changes the address.
 
 const $ = (id) => document.getElementById(id);
 const SEEDS = 2 ** 31;
@@ -6,10 +6,10 @@ const SEEDS = 2 ** 31;
 const model = await (await fetch("/api/model")).json();
 const nameOf = (id) => model.class_names[id]?.replaceAll("_", " ") ?? `class ${id}`;
 
-// What is shown: two ends, the second one only while interpolating. A mixture is a list of [class, weight].
+// What is shown. `goal` is set only while interpolating. A mixture is a list of [class, weight].
 const shown = { seed: model.seed, mixture: [[0, 1]], num: 8, truncation: model.truncation, goal: null };
-let marked = null; // The picture from which the next one chosen is the way to go.
-let drawing = null; // The request under way: one that is newer ends it.
+let marked = null; // The picture that an interpolation to the next chosen one starts from.
+let drawing = null; // The current request; a newer one aborts it.
 let frames = [];
 let playing = 0;
 
@@ -27,7 +27,7 @@ function readAddress() {
   const query = new URLSearchParams(location.search);
   const number = (key, otherwise) => (query.has(key) ? Number(query.get(key)) : otherwise);
   const known = (mixture) => mixture.every(([id, weight]) => id >= 0 && id < model.num_classes && weight >= 0);
-  // A link that says no seed means the first, whatever the command was started with.
+  // A link without a seed means seed 0, whatever --seed the command was started with.
   shown.seed = number("seed", query.size ? 0 : shown.seed);
   shown.num = number("num", shown.num);
   if (query.size) shown.truncation = number("truncation", null);
@@ -77,7 +77,7 @@ async function draw(query) {
   } catch (error) {
     if (mine !== drawing || error.name === "AbortError") return;
     $("pictures").setAttribute("aria-busy", "false");
-    say(error instanceof TypeError ? "No answer: is the command still running?" : error.message, true);
+    say(error instanceof TypeError ? "No answer. Is the command still running?" : error.message, true);
   }
 }
 
@@ -150,7 +150,7 @@ function say(text, wrong = false) {
 const described = (mixture) =>
   !model.num_classes ? "Picture" : mixture.map(([id, weight]) => (mixture.length > 1 ? `${weight} ${nameOf(id)}` : nameOf(id))).join(" + ");
 
-// --- The way from one picture to another ---
+// --- Interpolation ---
 
 const position = () => Number($("position").value);
 
@@ -198,7 +198,7 @@ function makeEnd(id, end) {
   const pick = (label) => {
     const mixture = end().mixture;
     if (!mix.checked) end().mixture = [[label, 1]];
-    else if (mixture.length < model.most_mixed && !mixture.some(([other]) => other === label)) end().mixture = [...mixture, [label, 1]];
+    else if (mixture.length < model.max_mixed && !mixture.some(([other]) => other === label)) end().mixture = [...mixture, [label, 1]];
     changed();
   };
   searchable($(`${id}-class`), $(`${id}-options`), pick);
@@ -232,7 +232,7 @@ function makeEnd(id, end) {
 
 function showMixture(list, mixture, end) {
   const now = mixture.map(([id]) => id).join();
-  if (list.dataset.ids === now) return; // Rebuilding would take the slider out of the hand that moves it.
+  if (list.dataset.ids === now) return; // Rebuilding would interrupt a slider that is being moved.
   list.dataset.ids = now;
   list.replaceChildren(
     ...mixture.map(([id, weight]) => {
@@ -257,7 +257,7 @@ function showMixture(list, mixture, end) {
   );
 }
 
-// A text field with a list of the classes whose name or id holds what is typed; arrows, Enter and Escape as usual.
+// A text field with a list of the classes whose name or id contains the typed text; arrows, Enter and Escape work.
 function searchable(input, list, pick) {
   let at = 0;
   const found = () => {
@@ -287,7 +287,7 @@ function searchable(input, list, pick) {
         return option;
       }),
     );
-    if (!ids.length) list.innerHTML = '<li class="none">No class is called that</li>';
+    if (!ids.length) list.innerHTML = '<li class="none">No class matches</li>';
     list.hidden = false;
     input.setAttribute("aria-expanded", "true");
     select(at);
@@ -328,7 +328,7 @@ function searchable(input, list, pick) {
     else if (event.key === "ArrowDown") { event.preventDefault(); if (list.hidden) show(); else select(Math.min(at + 1, last)); }
     else if (event.key === "ArrowUp") { event.preventDefault(); if (!list.hidden) select(Math.max(at - 1, 0)); }
   });
-  list.addEventListener("pointerdown", (event) => event.preventDefault()); // Else the field would lose the focus, and close the list.
+  list.addEventListener("pointerdown", (event) => event.preventDefault()); // Otherwise the field loses the focus and closes the list.
   list.addEventListener("click", (event) => take(event.target.closest("li")));
 }
 
@@ -347,8 +347,8 @@ function showControls() {
   $("hint").textContent = going
     ? ""
     : marked
-      ? `From ${described(marked.mixture)}, seed ${marked.seed}: choose another picture, of this or another class, to go to.`
-      : "Choose two pictures, one after the other, to go from the first to the second.";
+      ? `From ${described(marked.mixture)}, seed ${marked.seed}: choose a second picture, of any class, to interpolate to.`
+      : "Choose two pictures to interpolate between them.";
   $("untruncated").checked = shown.truncation === null;
   $("truncation").value = shown.truncation ?? model.limit;
   $("truncation-value").textContent = shown.truncation ?? "none";
@@ -359,7 +359,7 @@ function showControls() {
   [...$("pictures").children].forEach(label);
 }
 
-$("num").max = model.most;
+$("num").max = model.max_images;
 $("num").addEventListener("change", () => {
   if (!$("num").checkValidity() || $("num").value === "") return showControls();
   shown.num = Number($("num").value);
@@ -388,23 +388,24 @@ $("controls").addEventListener("submit", (event) => event.preventDefault());
 // --- The model ---
 
 const thousands = (number) => number.toLocaleString("en");
-const size = `${model.resolution} × ${model.resolution}`;
+const [height, width] = model.size;
+const size = `${width} × ${height}`;
 document.title = `${model.name}, step ${model.step}`;
 $("name").textContent = model.name;
 const classes = model.num_classes ? `${thousands(model.num_classes)} classes` : "unconditional";
 $("model").textContent = `step ${thousands(model.step)} · ${size} pixels · ${classes} · ${model.weights} weights`;
 const KINDS = {
-  resample: "entries of z beyond it are drawn again",
+  resample: "entries of z beyond it are resampled",
   scale: "z, truncated at 2, is multiplied by it",
   std: "it is the standard deviation of z",
 };
 $("facts").textContent =
   (model.limit === null ? "" : `Truncation is of kind ${model.kind}: ${KINDS[model.kind]}. `) +
-  `Batch norm's moments: ${model.statistics}. Between two pictures: along the arc in z, straight in class. ` +
-  "The address of this page always leads to these pictures.";
-$("show").classList.toggle("coarse", model.resolution < 64);
+  `Batch-norm statistics: ${model.statistics}. Interpolation is spherical in z, linear in class. ` +
+  "The address of this page reproduces these pictures.";
+$("show").classList.toggle("coarse", width < 64);
 
 readAddress();
 showControls();
-// A bad link is drawn as it stands, so that the reason is said.
+// A bad link is requested unchanged, so that its error is shown.
 draw(location.search ? location.search.slice(1) : address());

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
+from biggan_jax.tools.grids.layout import Sheet, draw
 
 from biggan_jax.tools.grids import layout
-from biggan_jax.tools.grids.layout import Sheet, draw
 
 RED, BLUE = (200, 0, 0), (0, 0, 200)
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-
 from biggan_jax.tools.edit.classes import as_weights, id_of
+
 from biggan_jax.types import UserError
 
 NAMES = lambda: ("cat", "dog")

@@ -1,0 +1,75 @@
+"""Class names, ids and weights of a trained model."""
+
+import difflib
+import logging
+from collections.abc import Callable, Sequence
+
+import ml_collections
+import numpy as np
+from etils import epath
+
+from biggan_jax.checkpoint import TrainedGenerator
+from biggan_jax.data import tfds
+from biggan_jax.types import UserError
+
+logger = logging.getLogger("biggan_jax.tools.classes")
+
+
+def read_names(config: ml_collections.ConfigDict) -> tuple[str, ...]:
+    """Read the class names of the training data, by id; () for data without names. Raises UserError if the data are missing."""
+    if config.data.name != "tfds":
+        return ()
+    info = tfds.find(config.data.dataset, config.data.dir).info
+    fields = tfds.fields_of(info.features, epath.Path(config.data.dir or config.data.dataset))
+    return tuple(info.features[fields.label].names)
+
+
+def find_names(trained: TrainedGenerator, data_dir: str | None = None) -> tuple[str, ...]:
+    """Return the model's class names, by id, or () if its data are missing or have no names.
+
+    Raises UserError if the data are missing in `data_dir`.
+    """
+    config = trained.config.copy_and_resolve_references()
+    config.data.dir = data_dir or config.data.dir
+    try:
+        names = read_names(config) if trained.gan.num_classes else ()
+    except UserError as error:
+        if data_dir:
+            raise
+        logger.info("class names are not available, ids are used instead: %s", error)
+        return ()
+    return names if len(names) == trained.gan.num_classes else ()
+
+
+def labels_of(trained: TrainedGenerator, data_dir: str | None = None) -> Sequence[str]:
+    """Return a label for each class: its name, else "class 3"; [""] for an unconditional model."""
+    count = trained.gan.num_classes
+    return find_names(trained, data_dir) or [f"class {i}" for i in range(count)] or [""]
+
+
+def id_of(name: str, num_classes: int, names: Callable[[], Sequence[str]]) -> int:
+    """Return the class with this id or name; `names` is called only for names.
+
+    Raises UserError, with the nearest name, if there is none.
+    """
+    if not num_classes:
+        raise UserError(f"class {name}: this model is unconditional; it has no classes")
+    if name.isdecimal():
+        if int(name) >= num_classes:
+            raise UserError(f"class {name} is out of range: this model has classes 0 to {num_classes - 1}")
+        return int(name)
+    known = names()
+    if name in known:
+        return known.index(name)
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f"did you mean {near[0]!r}" if near else f"give an id from 0 to {num_classes - 1}"
+    if not {"+", "-"}.isdisjoint(name):
+        hint += ", with spaces around + and - in a sum"
+    raise UserError(f"class {name!r} is unknown; {hint}")
+
+
+def as_weights(y: np.ndarray, num_classes: int) -> np.ndarray:
+    """Convert labels int [N], or weights, to weights over classes, float32 [N, num_classes]."""
+    if y.ndim == 2 or not num_classes:
+        return y.reshape(len(y), -1)[:, :num_classes].astype(np.float32)
+    return np.eye(num_classes, dtype=np.float32)[y]
