@@ -19,10 +19,9 @@ import numpy as np
 import pytest
 
 from biggan_jax import train as training
-from biggan_jax.checkpoint import Checkpoints, init_from
+from biggan_jax.checkpoint import Checkpoints, init_from, load_generator
 from biggan_jax.models import build_gan
 from biggan_jax.partitioning import compile_step, sharded_init_state
-from biggan_jax.sampling.generate import evaluation_weights
 from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.state import init_state
 from tests.configs import tiny
@@ -105,11 +104,21 @@ def untrained_run(folder, config=None):
 
 
 @pytest.fixture(scope="session")
-def sampler():
-    """A tiny sampler, of fresh weights and of moments as they are before training: nothing is compiled to have it."""
-    gan = build_gan(tiny_config())
-    G = jax.jit(lambda: init_state(gan, 0))().generator
-    return Sampler(gan, evaluation_weights(gan, G.params, G.stats["spectral"]), G.stats["batch_stats"], None, "running")
+def workdir(tmp_path_factory):
+    """A run with one checkpoint, of a tiny untrained model. Tests must not change it."""
+    return untrained_run(tmp_path_factory.mktemp("run"))
+
+
+@pytest.fixture(scope="session")
+def trained(workdir):
+    """The generator of `workdir`."""
+    return load_generator(workdir)
+
+
+@pytest.fixture(scope="session")
+def sampler(trained):
+    """A sampler of `trained` with running statistics: nothing is compiled to have it."""
+    return Sampler.from_checkpoint(trained, statistics="running")
 
 
 def with_attention(state, gamma=0.5):

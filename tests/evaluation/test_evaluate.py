@@ -1,9 +1,7 @@
-"""The judging command as a user meets it."""
+"""The command that evaluates, as a user runs it."""
 
 import json
 import os
-import subprocess
-import sys
 
 import jax
 import numpy as np
@@ -11,9 +9,9 @@ import pytest
 
 from biggan_jax.checkpoint import Checkpoints, load_generator
 from biggan_jax.models import build_gan
-from biggan_jax.sampling import sampler
+from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.state import init_state
-from tests.cli import refused, run
+from tests.cli import Process, refused, run
 from tests.conftest import tiny_config, untrained_run
 from tests.runtime.commands import four_devices, free_port
 
@@ -22,14 +20,14 @@ OPTIONS = "--network=classifier", "--num=40", "--passes=2", "--reference=test", 
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
-    """A run on real digits, though untrained."""
+    """An untrained run on real digits."""
     c = tiny_config()
     c.data.name = "mnist5k"
-    return untrained_run(tmp_path_factory.mktemp("judged") / "run", c)
+    return untrained_run(tmp_path_factory.mktemp("evaluated") / "run", c)
 
 
 def without(*names):
-    """OPTIONS but for those."""
+    """OPTIONS without those."""
     return [option for option in OPTIONS if not option.startswith(tuple(f"--{name}=" for name in names))]
 
 
@@ -37,7 +35,7 @@ def records(folder, name="scores.jsonl"):
     return [json.loads(line) for line in (folder / name).read_text().splitlines()]
 
 
-def test_a_checkpoint_is_judged_once_by_each_protocol(copy):
+def test_a_checkpoint_is_evaluated_once_per_protocol(copy):
     result = run("evaluate", f"--checkpoint={copy}", *OPTIONS)
     assert result.returncode == 0, result.stderr
     assert "not comparable with Inception FID" in result.stdout and "Frechet distance" in result.stdout
@@ -48,14 +46,14 @@ def test_a_checkpoint_is_judged_once_by_each_protocol(copy):
     first, second = records(copy)
     assert first["step"] == 0 and first["scores"]["class_agreement"] < 0.5
     assert first["scores"].keys() > {"frechet_distance", "inception_score", "kernel_distance", "precision", "coverage"}
-    assert second["judged"] == ["intra_fid"], "what was known is not judged again"
+    assert second["judged"] == ["intra_fid"], "known metrics are not computed again"
     assert second["protocol"] == first["protocol"] and "Frechet distance in class" in more.stdout
     other = run("evaluate", f"--checkpoint={copy}", *OPTIONS, "--truncation=0.5", "--scores=fid")
     assert "truncation resample 0.5" in other.stdout
     assert (copy / "scores.md").read_text().count("| step |") == 2
 
 
-def test_a_sweep_draws_its_curve_and_goes_on_where_it_stopped(copy):
+def test_a_sweep_draws_its_curve_and_resumes(copy):
     sweep = "--truncation-sweep=0.5:1.0:2"
     result = run("evaluate", f"--checkpoint={copy}", *OPTIONS, sweep)
     assert result.returncode == 0, result.stderr
@@ -71,10 +69,10 @@ def test_a_sweep_draws_its_curve_and_goes_on_where_it_stopped(copy):
 
 
 @pytest.mark.slow
-def test_a_file_of_samples_gets_the_scores_of_the_checkpoint_that_made_it(copy, tmp_path):
-    """40 samples, balanced: by `sample` in order of classes, by `evaluate` in turn, with other z; so those are handed over."""
+def test_a_file_of_samples_scores_as_its_checkpoint(copy, tmp_path):
+    """`sample` sorts classes and `evaluate` takes them in turn, so the latents are given to both."""
     samples, latents = tmp_path / "samples.npz", tmp_path / "latents.npz"
-    drawn = sampler.ready(load_generator(copy), statistics="running")
+    drawn = Sampler.from_checkpoint(load_generator(copy), statistics="running")
     np.savez(latents, z=drawn.latents(40), y=np.arange(40, dtype=np.int32) % 10)
     shared = f"--checkpoint={copy}", "--statistics=running"
     assert run("sample", *shared, f"--latents={latents}", f"--out={samples}").returncode == 0
@@ -90,7 +88,7 @@ def test_a_file_of_samples_gets_the_scores_of_the_checkpoint_that_made_it(copy, 
 
 
 @pytest.mark.slow
-def test_watching_judges_what_is_there_and_what_comes_until_the_run_is_at_its_end(tmp_path):
+def test_watch_evaluates_new_checkpoints_until_the_run_ends(tmp_path):
     c = tiny_config()
     c.data.name, c.num_steps = "mnist5k", 2
     state = jax.jit(lambda: init_state(build_gan(c), 0))()
@@ -99,10 +97,9 @@ def test_watching_judges_what_is_there_and_what_comes_until_the_run_is_at_its_en
         checkpoints.save(state.replace(step=np.int32(step)), c)
         checkpoints.close()
     options = f"--checkpoint={tmp_path / 'run'}", *OPTIONS, "--scores=fid", "--watch", "--watch_every=0.1"
-    command = [sys.executable, "-m", "biggan_jax.evaluate", *options]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as watching:
+    with Process("evaluate", *options) as watching:
         lines = iter(watching.stdout.readline, "")
-        assert any(line.startswith("|    1 |") for line in lines), "the first is judged, and it goes on"
+        assert any(line.startswith("|    1 |") for line in lines), "the first is evaluated, and the command waits"
         os.rename(tmp_path / "later" / "checkpoints" / "2", tmp_path / "run" / "checkpoints" / "2")
         assert any(line.startswith("|    2 |") for line in lines)
         assert watching.wait(60) == 0
@@ -110,12 +107,13 @@ def test_watching_judges_what_is_there_and_what_comes_until_the_run_is_at_its_en
 
 
 @pytest.mark.slow
-def test_two_hosts_judge_as_one_and_the_first_alone_writes(copy, tmp_path):
+def test_two_hosts_evaluate_as_one_and_process_0_writes(copy, tmp_path):
     options = f"--checkpoint={copy}", *without("passes"), "--statistics=running", f"--out={tmp_path}"
     cluster = "--multihost", f"--coordinator=localhost:{free_port()}", "--num_processes=2"
-    command = [sys.executable, "-m", "biggan_jax.evaluate", *options, *cluster]
-    both = [subprocess.Popen([*command, f"--process_id={i}"], env=four_devices()) for i in range(2)]
-    assert [process.wait(300) for process in both] == [0, 0]
+    both = [Process("evaluate", *options, *cluster, f"--process_id={i}", **four_devices()) for i in range(2)]
+    for process in both:
+        process.communicate(300)
+    assert [process.returncode for process in both] == [0, 0]
     (together,) = records(tmp_path)
     assert run("evaluate", *options[:-1], f"--out={tmp_path / 'one'}").returncode == 0
     (alone,) = records(tmp_path / "one")
@@ -124,38 +122,45 @@ def test_two_hosts_judge_as_one_and_the_first_alone_writes(copy, tmp_path):
         assert together["scores"][name] == pytest.approx(figure, rel=1e-2, abs=0.03), name
 
 
-@pytest.mark.parametrize(
-    ("arguments", "sentence"),
-    [
-        ([], "one of --checkpoint and --npz is needed"),
-        (["--npz=a.npz"], "a.npz is not an .npz of arrays"),
-        (["--npz=a.npz", "--all"], "--all has no meaning here"),
-        (["--checkpoint=COPY", "--truncation_kind=std"], "--truncation_kind has no meaning here"),
-        (["--checkpoint=COPY", "--network=classifier", "--config=digits"], "--config has no meaning here"),
-        (["--checkpoint=nowhere", "--network=classifier", "--all"], "no checkpoints in nowhere/checkpoints"),
-        (["--npz=UNLABELLED", "--reference=UNLABELLED"], "inception-2015 needs its weights"),
-        (
-            ["--npz=UNLABELLED", "--config=quickstart", "--network=classifier", "--scores=agreement"],
-            "does not know the classes of these samples, or they have none",
-        ),
-        (
-            ["--npz=LARGER", "--config=quickstart", "--network=classifier"],
-            "is fitted at 16 pixels, and the samples have 20",
-        ),
-        (["--checkpoint=nowhere", "--network=classifier"], "no checkpoint at"),
-        (["--checkpoint=COPY"], "inception-2015 needs its weights: --inception=PATH"),
-        (["--checkpoint=COPY", "--network=classifier", "--scores=fdi"], "did you mean fid"),
-        (["--checkpoint=COPY", "--network=classifier", "--truncation-sweep=0:1:5"], "is not LOW:HIGH:COUNT"),
-        (
-            ["--checkpoint=COPY", "--network=classifier", "--reference=nowhere.npz"],
-            "nowhere.npz is not an .npz of arrays",
-        ),
-    ],
-)
-def test_a_mistake_is_one_sentence(copy, tmp_path, arguments, sentence):
-    files = {"COPY": copy, "UNLABELLED": tmp_path / "unlabelled.npz", "LARGER": tmp_path / "larger.npz"}
-    for name, size in (("UNLABELLED", 16), ("LARGER", 20)):
-        np.savez(files[name], arr_0=np.zeros((4, size, size, 3), np.uint8))
-    for name, path in files.items():
-        arguments = [argument.replace(name, str(path)) for argument in arguments]
-    refused(run("evaluate", *arguments), sentence)
+MISTAKES = [
+    ("", "give either --checkpoint or --npz"),
+    ("--npz=a.npz", "a.npz is not an .npz of arrays"),
+    ("--npz=a.npz --all", "--all has no meaning here"),
+    ("--checkpoint=COPY --truncation_kind=std", "--truncation_kind has no meaning here"),
+    ("--checkpoint=COPY --network=classifier --config=digits", "--config has no meaning here"),
+    ("--checkpoint=nowhere --network=classifier --all", "no checkpoints in nowhere/checkpoints"),
+    ("--npz=UNLABELLED --reference=UNLABELLED", "inception-2015 needs its weights"),
+    (
+        "--npz=UNLABELLED --config=quickstart --network=classifier --scores=agreement",
+        "does not know the classes of these samples, or they have none",
+    ),
+    ("--npz=LARGER --config=quickstart --network=classifier", "is fitted at 16 pixels, but the samples have 20"),
+    ("--npz=FOUR --reference=UNLABELLED", "arr_0 is uint8 [4, 16, 16, 4]; give uint8 [N, H, W, 3]"),
+    ("--checkpoint=nowhere --network=classifier", "no checkpoint at"),
+    ("--checkpoint=COPY", "inception-2015 needs its weights: --inception=PATH"),
+    ("--checkpoint=COPY --network=classifier --scores=fdi", "did you mean fid"),
+    ("--checkpoint=COPY --network=classifier --truncation-sweep=0:1:5", "is not LOW:HIGH:COUNT"),
+    ("--checkpoint=COPY --network=classifier --reference=nowhere.npz", "nowhere.npz is not an .npz of arrays"),
+]
+
+
+def test_a_mistake_is_one_sentence(copy, tmp_path):
+    paths = {"COPY": copy}
+    for name, *shape in (("UNLABELLED", 16, 3), ("LARGER", 20, 3), ("FOUR", 16, 4)):
+        paths[name] = tmp_path / f"{name.lower()}.npz"
+        np.savez(paths[name], arr_0=np.zeros((4, shape[0], *shape), np.uint8))
+    for text, sentence in MISTAKES:
+        for name, path in paths.items():
+            text = text.replace(name, str(path))
+        refused(run("evaluate", *text.split()), sentence)
+
+
+def test_grey_images_are_evaluated_and_their_protocol_says_so(tmp_path):
+    grey = tmp_path / "grey.npz"
+    np.savez(grey, arr_0=np.random.default_rng(0).integers(0, 256, (20, 16, 16, 1), dtype=np.uint8))
+    fitted = "--config=quickstart", "--network=classifier"
+    result = run("evaluate", f"--npz={grey}", f"--reference={grey}", *fitted, "--scores=fid")
+    assert result.returncode == 0, result.stderr
+    (record,) = records(tmp_path)
+    assert record["scores"]["frechet_distance"] == pytest.approx(0, abs=1e-3)
+    assert record["protocol"]["resizer"] == "none, grey repeated to three channels"

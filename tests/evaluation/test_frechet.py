@@ -46,7 +46,7 @@ def assert_same(moments, mean, covariance):
 @pytest.mark.parametrize(
     "sizes", [[600], [1] * 600, [1, 599], [599, 1], [256, 256, 88]], ids=lambda s: f"{len(s)}x{s[0]}"
 )
-def test_moments_are_those_of_two_passes_in_float64_for_any_split_in_batches(far_from_zero, sizes):
+def test_moments_equal_two_float64_passes_for_any_batches(far_from_zero, sizes):
     x, mean, covariance = far_from_zero
     accumulator = frechet.Accumulator()
     for part in np.split(x, np.cumsum(sizes)[:-1]):
@@ -116,7 +116,7 @@ def test_distances_by_class_are_those_of_each_class_alone(count):
         assert value == pytest.approx(expected, rel=1e-6)
 
 
-def test_classes_with_fewer_than_two_samples_on_a_side_have_no_distance():
+def test_classes_of_fewer_than_two_samples_have_no_distance():
     x = normals(6, 4)
     found = frechet.by_class(x, np.array([0, 0, 1, 1, 2, 3]), x, np.array([0, 0, 1, 2, 2, 2]))
     assert list(found) == [0]

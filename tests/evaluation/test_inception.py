@@ -22,7 +22,7 @@ def weights(shapes):
     return feature_networks.inception(arrays, shapes, "drawn")
 
 
-def test_it_has_the_original_s_parameters_but_the_bias_that_the_score_leaves_out(shapes):
+def test_it_has_the_original_parameters_without_the_last_bias(shapes):
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes["params"])) == 23_850_960 - 1008
 
 
@@ -43,7 +43,7 @@ def peers():
 
 @oracle.needs("torch", "torch_fidelity", "pytorch_fid")
 @pytest.mark.parametrize("size", [32, 128, 299, 320])
-def test_features_and_logits_are_those_of_the_peers_for_images_of_any_size(weights, peers, size):
+def test_features_and_logits_equal_the_peers_at_any_size(weights, peers, size):
     images = oracle.images(size, seed=size)
     features, logits = apply(weights, images)
     their_features, their_logits = oracle.outputs(peers[0], images)

@@ -31,13 +31,13 @@ def test_samples_sorted_by_class_are_shuffled_before_they_are_split():
     assert mean > 9 and 0 < std < 0.5
 
 
-def test_the_order_of_the_shuffle_hangs_on_the_seed():
+def test_the_order_of_the_shuffle_depends_on_the_seed():
     logits = np.random.default_rng(0).normal(0, 2, (100, 4))
     assert inception_score(logits) == inception_score(logits)
     assert inception_score(logits) != inception_score(logits, seed=1)
 
 
-def test_logits_so_large_that_a_class_has_no_probability_left_give_a_score():
+def test_logits_that_underflow_a_class_give_a_score():
     assert inception_score(certain(np.zeros(20, int), 3, 1e4)) == pytest.approx((1, 0))
 
 

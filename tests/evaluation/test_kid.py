@@ -35,7 +35,7 @@ def test_products_in_float32_cost_no_more_than_their_rounding():
     assert narrow.mean == pytest.approx(wide.mean, abs=1e-7)
 
 
-def test_with_fewer_samples_than_a_subset_the_subsets_are_as_large_as_can_be():
+def test_subsets_are_no_larger_than_the_smaller_side():
     assert kernel_distance(features(50), features(30, seed=1), subsets=2).subset_size == 30
     assert kernel_distance(features(50), features(30, seed=1), subsets=2, subset_size=20).subset_size == 20
 

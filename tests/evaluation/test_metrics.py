@@ -10,38 +10,26 @@ from biggan_jax.evaluation.evaluator import Evaluator
 from biggan_jax.evaluation.networks import NOT_COMPARABLE, Training, open_network
 from biggan_jax.evaluation.reference import reference_of
 from biggan_jax.latents import Truncation
-from biggan_jax.sampling import sampler
 from biggan_jax.sharding import make_mesh
 from biggan_jax.types import UserError
-from tests.conftest import family_of
 
 
 @pytest.fixture(scope="module")
 def digits():
     train, held_out = builtin.mnist5k(16, "train"), builtin.mnist5k(16, "test")
-    network = open_network("classifier", training=Training(train, fingerprint.digest_of(train)))
-    digest = fingerprint.digest_of(held_out)
+    network = open_network("classifier", training=Training(train, fingerprint.of_source(train)))
+    digest = fingerprint.of_source(held_out)
     reference = reference_of(held_out, digest, network)
-    everything = tuple(metrics.SCORES)
+    everything = tuple(metrics.METRICS)
     return train, held_out, Evaluator(network, reference, "all held out", digest, everything, num=200)
 
 
-@pytest.fixture(scope="module")
-def drawn(game):
-    gan, state = game
-    if family_of(gan) != "biggan":
-        pytest.skip("one family is enough")
-    G = state.generator
-    weights = gan.evaluation_weights(state.ema_params, G.stats["spectral"])
-    return sampler.Sampler(gan, weights, G.stats["batch_stats"], None, "running")
-
-
-def test_the_classifier_reads_held_out_digits_and_tells_them_from_noise(digits):
-    train, held_out, judged = digits
-    of_training = judged.judge_source(train, 1000).overall
-    assert judged.judge_source(held_out).overall["class_agreement"] >= 0.96
+def test_the_classifier_tells_held_out_digits_from_noise(digits):
+    train, held_out, evaluator = digits
+    of_training = evaluator.evaluate_source(train, 1000).overall
+    assert evaluator.evaluate_source(held_out).overall["class_agreement"] >= 0.96
     noise = np.random.default_rng(0).integers(0, 256, held_out.images.shape, dtype=np.uint8)
-    of_noise = judged.judge_source(Images(noise, held_out.labels, 10)).overall
+    of_noise = evaluator.evaluate_source(Images(noise, held_out.labels, 10)).overall
     assert of_noise["frechet_distance"] > 10 * of_training["frechet_distance"]
     assert of_noise["kernel_distance"] > 10 * of_training["kernel_distance"]
     # Precision is not among them: a few real outliers have balls in which all of noise lies, for which density was made.
@@ -50,9 +38,9 @@ def test_the_classifier_reads_held_out_digits_and_tells_them_from_noise(digits):
     assert of_noise["inception_score"] < 3 < 8 < of_training["inception_score"] <= 10
 
 
-def test_the_reference_judged_by_itself_is_at_no_distance(digits):
-    _, held_out, judged = digits
-    scores = judged.judge_source(held_out)
+def test_the_reference_has_distance_0_from_itself(digits):
+    _, held_out, evaluator = digits
+    scores = evaluator.evaluate_source(held_out)
     assert scores.overall["frechet_distance"] == pytest.approx(0, abs=1e-3)
     assert scores.overall["frechet_distance_in_class"] == pytest.approx(0, abs=1e-3)
     assert scores.overall["coverage"] == scores.overall["precision"] == 1
@@ -64,65 +52,67 @@ def test_the_reference_judged_by_itself_is_at_no_distance(digits):
     assert np.mean(list(scores.by_class["class_agreement"].values())) == pytest.approx(
         scores.overall["class_agreement"]
     )
-    assert judged.reference.inception_score == pytest.approx(scores.overall["inception_score"], rel=0.05), (
+    assert evaluator.reference.inception_score == pytest.approx(scores.overall["inception_score"], rel=0.05), (
         "other splits"
     )
 
 
-def test_an_untrained_generator_agrees_by_chance_alone(digits, drawn):
-    scores = dataclasses.replace(digits[2], wanted=("agreement", "fid")).judge(drawn).overall
+def test_an_untrained_generator_agrees_by_chance_alone(digits, sampler):
+    scores = dataclasses.replace(digits[2], metrics=("agreement", "fid")).evaluate(sampler).overall
     # Chance is 0.1; an untrained G's classes look alike, so it may be twice that, never half of all.
     assert scores["class_agreement"] < 0.3
     assert scores["frechet_distance"] > 50
 
 
-def test_a_protocol_says_all_on_which_a_score_hangs(digits):
-    judged = digits[2]
-    protocol = judged.protocol(None, "running")
+def test_a_protocol_changes_with_everything_results_depend_on(digits):
+    evaluator = digits[2]
+    protocol = evaluator.protocol(None, "running")
     assert not protocol.comparable and NOT_COMPARABLE in protocol.words()
     for other in (
-        dataclasses.replace(judged, num=100).protocol(None, "running"),
-        dataclasses.replace(judged, seed=1).protocol(None, "running"),
-        dataclasses.replace(judged, labels="uniform").protocol(None, "running"),
-        dataclasses.replace(judged, reference_content="others").protocol(None, "running"),
-        judged.protocol(None, "running", live=True),
-        judged.protocol(None, "standing, 100 batches of 64"),
-        judged.protocol(Truncation(0.5), "running"),
-        judged.protocol(Truncation(0.5, "std"), "running"),
+        dataclasses.replace(evaluator, num=100).protocol(None, "running"),
+        dataclasses.replace(evaluator, seed=1).protocol(None, "running"),
+        dataclasses.replace(evaluator, labels="uniform").protocol(None, "running"),
+        dataclasses.replace(evaluator, reference_content="others").protocol(None, "running"),
+        evaluator.protocol(None, "running", live=True),
+        evaluator.protocol(None, "standing, 100 batches of 64"),
+        evaluator.protocol(Truncation(0.5), "running"),
+        evaluator.protocol(Truncation(0.5, "std"), "running"),
     ):
         assert other != protocol
 
 
-def test_features_over_a_mesh_are_those_of_one_device_and_filling_does_not_count(digits):
-    _, held_out, judged = digits
+def test_features_over_a_mesh_equal_those_of_one_device(digits):
+    _, held_out, evaluator = digits
     numbers = np.arange(21)
-    see = lambda mesh: features.together(features.seen(judged.network, features.of_source(held_out, numbers, 16), mesh))
-    one, all_ = see(None), see(make_mesh())
+    extracted = lambda mesh: features.concatenate(
+        features.extract(evaluator.network, features.of_source(held_out, numbers, 16), mesh)
+    )
+    one, all_ = extracted(None), extracted(make_mesh())
     assert one.features.shape == (21, 64) and one.labels.tolist() == held_out.labels[:21].tolist()
     np.testing.assert_allclose(one.features, all_.features, rtol=1e-4, atol=1e-4)
-    alone = features.together(features.seen(judged.network, features.of_source(held_out, numbers[20:], 16)))
+    alone = features.concatenate(features.extract(evaluator.network, features.of_source(held_out, numbers[20:], 16)))
     np.testing.assert_allclose(one.features[20:], alone.features, rtol=1e-4, atol=1e-4)
 
 
-def test_samples_are_rounded_to_the_levels_that_a_file_would_hold(digits, drawn):
-    z, y = drawn.latents(5), np.arange(5, dtype=np.int32)
-    (images, labels), *_ = features.of_samples(drawn, z, y, 8)
+def test_samples_are_rounded_to_the_levels_that_a_file_would_hold(digits, sampler):
+    z, y = sampler.latents(5), np.arange(5, dtype=np.int32)
+    (images, labels), *_ = features.of_samples(sampler, z, y, 8)
     assert images.dtype == np.uint8 and labels.tolist() == [0, 1, 2, 3, 4]
-    np.testing.assert_array_equal(np.asarray(images)[:5], drawn.images(z, y, 8))
+    np.testing.assert_array_equal(np.asarray(images)[:5], sampler.images(z, y, 8))
 
 
-def test_a_reference_is_worked_out_once(digits, tmp_path, monkeypatch):
+def test_a_reference_is_computed_once(digits, tmp_path, monkeypatch):
     monkeypatch.setenv("BIGGAN_JAX_CACHE", str(tmp_path))
-    _, held_out, judged = digits
-    few = lambda: reference_of(held_out, judged.reference_content, judged.network, count=50)
+    _, held_out, evaluator = digits
+    few = lambda: reference_of(held_out, evaluator.reference_content, evaluator.network, count=50)
     first = few()
-    monkeypatch.setattr(features, "seen", lambda *_: pytest.fail("looked again"))
+    monkeypatch.setattr(features, "seen", lambda *_: pytest.fail("computed again"))
     again = few()
     assert first.moments.count == again.moments.count == 50
     np.testing.assert_array_equal(first.moments.covariance, again.moments.covariance)
     np.testing.assert_array_equal(first.kept.features, again.kept.features)
     assert len(np.unique(first.kept.labels)) == 10, "spread over the whole set"
-    # Half of a file is as good as none.
+    # A truncated file counts as missing.
     monkeypatch.undo()
     monkeypatch.setenv("BIGGAN_JAX_CACHE", str(tmp_path))
     (path,) = (tmp_path / "reference").iterdir()
@@ -133,17 +123,17 @@ def test_a_reference_is_worked_out_once(digits, tmp_path, monkeypatch):
 def test_other_content_has_another_digest():
     images = builtin.mnist5k(16, "test")
     changed = Images(images.images.copy(), images.labels, 10)
-    assert fingerprint.digest_of(changed) == fingerprint.digest_of(images)
+    assert fingerprint.of_source(changed) == fingerprint.of_source(images)
     changed.images[500, 3, 3, 0] ^= 1
-    assert fingerprint.digest_of(changed) != fingerprint.digest_of(images)
+    assert fingerprint.of_source(changed) != fingerprint.of_source(images)
 
 
-def test_an_unknown_score_is_refused(digits, drawn):
-    with pytest.raises(UserError, match="the score 'fdi' is unknown; did you mean fid"):
-        dataclasses.replace(digits[2], wanted=("fdi",)).judge(drawn)
+def test_an_unknown_metric_is_refused(digits, sampler):
+    with pytest.raises(UserError, match="the metric 'fdi' is unknown; did you mean fid"):
+        dataclasses.replace(digits[2], metrics=("fdi",)).evaluate(sampler)
 
 
-def test_scores_in_classes_of_one_sample_are_refused(digits):
-    seen = features.Seen(np.zeros((2, 64), np.float32), np.zeros((2, 10), np.float32), np.array([0, 1]))
+def test_intra_fid_of_single_samples_is_refused(digits):
+    samples = features.Features(np.zeros((2, 64), np.float32), np.zeros((2, 10), np.float32), np.array([0, 1]))
     with pytest.raises(UserError, match="two or more samples"):
-        metrics.scores(seen, digits[2].reference, ("intra_fid",))
+        metrics.compute(samples, digits[2].reference, ("intra_fid",))

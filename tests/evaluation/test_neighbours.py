@@ -27,7 +27,7 @@ def all_pairs(real, fake, k_precision, k_density):
     d = between(real, fake)
     reals, fakes, wide = radii(real, k_precision), radii(fake, k_precision), radii(real, k_density)
     n, m = d.shape
-    return neighbours.Scores(
+    return neighbours.PRDC(
         precision=np.mean([any(d[i, j] <= reals[i] for i in range(n)) for j in range(m)]),
         recall=np.mean([any(d[i, j] <= fakes[j] for j in range(m)) for i in range(n)]),
         density=np.mean([sum(d[i, j] <= wide[i] for i in range(n)) for j in range(m)]) / k_density,
@@ -37,7 +37,7 @@ def all_pairs(real, fake, k_precision, k_density):
 
 @pytest.mark.parametrize("k_precision, k_density", [(3, 5), (3, 2)])
 def test_scores_are_those_of_the_definitions(sets, k_precision, k_density):
-    found = neighbours.scores(*sets, k_precision=k_precision, k_density=k_density, rows=ROWS)
+    found = neighbours.prdc(*sets, k_precision=k_precision, k_density=k_density, rows=ROWS)
     expected = all_pairs(*sets, k_precision, k_density)
     assert all(0.1 < value < 0.9 for value in expected)
     # Counts over counts: no two distances are so near each other that float32 could swap them.
@@ -47,34 +47,34 @@ def test_scores_are_those_of_the_definitions(sets, k_precision, k_density):
 def test_features_far_from_zero_have_the_same_scores(sets):
     # By a power of two, and features cut so that adding it loses nothing.
     real, fake = (np.round(x * 256) / 256 for x in sets)
-    near = neighbours.scores(real, fake, rows=ROWS)
-    assert neighbours.scores(real + np.float32(8192), fake + np.float32(8192), rows=ROWS) == near
+    near = neighbours.prdc(real, fake, rows=ROWS)
+    assert neighbours.prdc(real + np.float32(8192), fake + np.float32(8192), rows=ROWS) == near
 
 
 def test_a_copy_of_the_real_samples_scores_one(sets):
-    found = neighbours.scores(sets[0], sets[0].copy(), rows=ROWS)
+    found = neighbours.prdc(sets[0], sets[0].copy(), rows=ROWS)
     assert found[:2] == (1, 1) and found.coverage == 1
     # Each ball holds its own center and five others.
     assert found.density == pytest.approx(6 / 5, rel=0.02)
 
 
-def test_a_generator_that_makes_one_point_is_precise_and_covers_nothing(sets):
+def test_a_collapsed_generator_is_precise_and_covers_nothing(sets):
     real = sets[0]
-    found = neighbours.scores(real, real[:1] + np.zeros((30, 1), np.float32), rows=ROWS)
+    found = neighbours.prdc(real, real[:1] + np.zeros((30, 1), np.float32), rows=ROWS)
     assert found.precision == 1 and found.recall <= 1 / 50 and found.coverage < 0.3
 
 
 def test_samples_far_from_all_real_ones_score_zero(sets):
-    assert neighbours.scores(sets[0], sets[1] + 100, rows=ROWS) == (0, 0, 0, 0)
+    assert neighbours.prdc(sets[0], sets[1] + 100, rows=ROWS) == (0, 0, 0, 0)
 
 
 def test_scores_are_the_same_over_all_devices(sets):
-    shared = neighbours.scores(*sets, rows=2, mesh=make_mesh())
+    shared = neighbours.prdc(*sets, rows=2, mesh=make_mesh())
     assert jax.device_count() > 1
-    assert shared == neighbours.scores(*sets, rows=ROWS)
+    assert shared == neighbours.prdc(*sets, rows=ROWS)
 
 
-def test_no_device_is_sent_the_distances_of_another():
+def test_distances_are_not_gathered():
     mesh = make_mesh()
     part = jax.ShapeDtypeStruct((32, 4), np.float32, sharding=batch_sharding(mesh))
     whole = jax.ShapeDtypeStruct((70, 4), np.float32, sharding=replicated(mesh))
@@ -84,4 +84,4 @@ def test_no_device_is_sent_the_distances_of_another():
 
 def test_too_few_samples_for_the_neighbours_are_refused(sets):
     with pytest.raises(UserError, match="6 or more samples of each kind; there are 5 real and 70 generated"):
-        neighbours.scores(sets[0][:5], sets[1])
+        neighbours.prdc(sets[0][:5], sets[1])

@@ -44,7 +44,7 @@ def one_sentence(error):
     return text
 
 
-def test_inception_opens_from_a_file_and_a_second_time_without_reading_it(npz, tmp_path, monkeypatch):
+def test_converted_inception_is_cached_by_content(npz, tmp_path, monkeypatch):
     first = networks.open_network("inception-2015", inception=str(npz))
     assert (first.note, first.labels, first.resizer) == ("", "", "TF1 bilinear to 299")
     monkeypatch.setattr(weights.files, "read_arrays", lambda path: pytest.fail(f"{path} was read again"))
@@ -72,7 +72,7 @@ def test_a_pth_gives_what_an_npz_gives(arrays, npz, tmp_path):
     assert_identical(weights.inception(str(tmp_path / "inception.pth")), weights.inception(str(npz)))
 
 
-def test_without_weights_inception_says_how_to_get_them_and_what_works_without():
+def test_without_weights_inception_says_how_to_get_them():
     with pytest.raises(UserError, match="--inception=PATH") as error:
         networks.open_network("inception-2015")
     text = one_sentence(error)
@@ -157,7 +157,7 @@ def test_a_download_is_kept_and_not_made_again(server, cache):
     [{"content": CONTENT[:-5]}, {"content": CONTENT[:-1] + b"!"}, {"content": b"", "length": 0}],
     ids=["cut short", "tampered with", "empty"],
 )
-def test_a_download_that_is_not_what_it_should_be_leaves_nothing_behind(server, cache, change):
+def test_a_corrupted_download_leaves_nothing_behind(server, cache, change):
     vars(server).update(change)
     with pytest.raises(UserError, match="sha256|cannot be downloaded") as error:
         weights.download(server.url)
@@ -165,7 +165,7 @@ def test_a_download_that_is_not_what_it_should_be_leaves_nothing_behind(server, 
     assert files_in(cache) == []
 
 
-def test_a_missing_file_and_a_missing_network_are_said_in_a_sentence(server, cache):
+def test_a_failed_download_is_one_sentence(server, cache):
     server.status = 404
     for url, reason in ((server.url, "404"), ("http://127.0.0.1:1/weights-00000000.pth", "refused")):
         with pytest.raises(UserError, match=reason) as error:
@@ -205,7 +205,7 @@ def quick(monkeypatch):
     monkeypatch.setitem(networks.FIT, "steps", 30)
 
 
-def test_the_classifier_is_fitted_to_any_source_and_once_for_a_content(quick, monkeypatch):
+def test_the_classifier_is_fitted_once_per_content(quick, monkeypatch):
     training = networks.Training(Numbered(), "of these images")
     first = networks.open_network("classifier", training=training)
     images, labels, _ = Numbered().read(np.arange(0, 64, 7), np.full(10, 0.5))
@@ -223,7 +223,7 @@ def test_the_classifier_is_fitted_to_any_source_and_once_for_a_content(quick, mo
         networks.open_network("classifier", training=networks.Training(Numbered(), "of others"))
 
 
-def test_images_on_many_devices_are_looked_at_where_they_lie(quick):
+def test_sharded_images_give_sharded_features(quick):
     network = networks.open_network("classifier", training=networks.Training(Numbered(), "of these images"))
     images, _, _ = Numbered().read(np.arange(16), np.full(16, 0.5))
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
@@ -236,10 +236,10 @@ def test_images_on_many_devices_are_looked_at_where_they_lie(quick):
     )
 
 
-def test_without_labels_there_is_no_classifier():
+def test_the_classifier_needs_labels():
     unlabelled = Images(np.zeros((4, 8, 8, 3), np.uint8), np.zeros(4, np.int32), 0)
     for training in (None, networks.Training(unlabelled, "unlabelled")):
-        with pytest.raises(UserError, match="classifier is fitted to a data set's labels") as error:
+        with pytest.raises(UserError, match="classifier is fitted to labels, but this data set has none") as error:
             networks.open_network("classifier", training=training)
         one_sentence(error)
 

@@ -36,12 +36,14 @@ def test_the_same_images_get_torch_fidelitys_scores(both, tmp_path, monkeypatch)
     arrays = oracle.drawn(weights.shapes_of(Inception()), feature_networks.inception_entry)
     path = epath.Path(tmp_path) / "inception.npz"
     np.savez(path, **arrays)
-    network, digest = open_network("inception-2015", inception=str(path)), fingerprint.digest_of(real)
+    network, digest = open_network("inception-2015", inception=str(path)), fingerprint.of_source(real)
     mesh = make_mesh()
     reference = reference_of(real, digest, network, mesh, batch_size=16)
     ours = Evaluator(network, reference, "digits", digest, ("fid", "is", "kid", "prdc"), batch_size=16, mesh=mesh)
     # In their own order: the Inception Score hangs on which images share a split.
-    found = ours.judge_images([(fake.images[i : i + 16], fake.labels[i : i + 16]) for i in range(0, COUNT, 16)]).overall
+    found = ours.evaluate_images(
+        [(fake.images[i : i + 16], fake.labels[i : i + 16]) for i in range(0, COUNT, 16)]
+    ).overall
 
     theirs = oracle.inception(arrays | oracle.draw({"fc.bias": (1008,)}))
     (fake_features, logits), (real_features, _) = (

@@ -26,7 +26,7 @@ def by_pixel(image, size):
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (13, 40), (70, 31)], ids=str)
-def test_each_pixel_is_between_the_four_of_the_source_that_its_corner_falls_between(shape):
+def test_each_pixel_interpolates_four_pixels_of_the_source(shape):
     x = noise(*shape)
     # float32's rounding of a place in the source, some 70 long, times the step between two pixels.
     np.testing.assert_allclose(tf1_bilinear(x, 37)[1], by_pixel(x[1], 37), atol=2e-5)

@@ -58,7 +58,7 @@ def test_the_kernel_distance_is_torch_fidelitys(sets, fidelity):
 
 def test_precision_and_recall_are_torch_fidelitys(sets, fidelity):
     generated, real = sets
-    found = neighbours.scores(real, generated)
+    found = neighbours.prdc(real, generated)
     assert 0.1 < found.precision < 0.9 and 0.1 < found.recall < 0.9
     # A few samples lie on a ball's surface as near as float32 can tell: 1 of 2,000 is 5e-4.
     assert (found.precision, found.recall) == pytest.approx(fidelity.precision_and_recall(generated, real), rel=1e-3)
@@ -67,6 +67,6 @@ def test_precision_and_recall_are_torch_fidelitys(sets, fidelity):
 def test_precision_recall_density_and_coverage_are_prdcs(sets):
     prdc = pytest.importorskip("prdc")
     generated, real = sets
-    found = neighbours.scores(real, generated, k_precision=5, k_density=5)
+    found = neighbours.prdc(real, generated, k_precision=5, k_density=5)
     assert 0.1 < found.coverage < 0.9 and 0.1 < found.density < 0.9
     assert found._asdict() == pytest.approx(prdc.compute_prdc(real, generated, nearest_k=5), rel=1e-3)

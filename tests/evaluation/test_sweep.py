@@ -24,7 +24,7 @@ def test_thresholds_are_evenly_spread_and_hold_both_ends():
 @pytest.mark.parametrize(
     "text", ["0:1:5", "1:0.5:5", "0.1:1", "0.1:1:1", "a:b:c", "0.1:inf:3", "0.1:nan:3", "0.1:1:5:6"]
 )
-def test_what_is_no_range_is_refused(text):
+def test_an_invalid_range_is_refused(text):
     with pytest.raises(UserError, match="is not LOW:HIGH:COUNT"):
         sweep.thresholds(text)
 

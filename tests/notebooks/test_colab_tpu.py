@@ -70,7 +70,7 @@ def test_tensorflow_is_not_imported(running):
     assert running.evaluate("import sys; print('tensorflow' in sys.modules)").strip() == "False"
 
 
-def test_another_machine_goes_on_from_drive(running, drive, workdir, tmp_path):
+def test_another_machine_resumes_from_drive(running, drive, workdir, tmp_path):
     before = steps_of(workdir)
     with opened("colab_tpu", tmp_path, STEPS=36, MORE_STEPS=4, CHANGES=TINY, DRIVE=str(drive)) as other:
         other.run()
@@ -78,7 +78,7 @@ def test_another_machine_goes_on_from_drive(running, drive, workdir, tmp_path):
     assert steps_of(workdir)[: len(before)] == before and steps_of(workdir)[-1] == 40
 
 
-def test_what_is_shown_changes_while_it_trains_until_the_stop_button_saves_it_and_the_cell_goes_on(tmp_path):
+def test_the_stop_button_saves_and_the_cell_resumes(tmp_path):
     with opened("colab_tpu", tmp_path, STEPS=100_000, CHANGES={**TINY, "log_every": 1}) as notebook:
         notebook.run(until="train")
         kernel = int(notebook.evaluate("import os; print(os.getpid())"))

@@ -24,8 +24,8 @@ def test_the_picture_of_a_run_changes_with_what_it_writes(tmp_path):
     assert Image.open(io.BytesIO(seen[-1])).size == (880, 360)
 
 
-def test_a_command_says_what_it_says_and_fails_in_one_sentence(capfd, tmp_path):
-    with pytest.raises(UserError, match="the command sample ended with status 2, for the reason above"):
+def test_a_command_prints_and_fails_in_one_sentence(capfd, tmp_path):
+    with pytest.raises(UserError, match="the command sample failed with status 2; its output above says why"):
         notebook.command("sample", f"--checkpoint={tmp_path}", f"--out={tmp_path / 'x.png'}")
     assert "no checkpoint at" in capfd.readouterr().out
 

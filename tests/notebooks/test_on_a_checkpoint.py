@@ -31,7 +31,7 @@ def test_sampling_shows_edits_and_exports(checkpoint, tmp_path):
         cells = notebook.nb.cells
     assert sum(len(pictures(cell)) for cell in cells) == 6
     assert (tmp_path / "between.gif").read_bytes().startswith(b"GIF89a")
-    assert any("the latents are the same bits: True" in said(cell) for cell in cells)
+    assert any("their latents are bitwise identical: True" in said(cell) for cell in cells)
     assert len(list((tmp_path / "samples").glob("*/*.png"))) == 20
 
 
@@ -44,7 +44,7 @@ def test_without_a_checkpoint_one_is_trained(tmp_path):
         assert "Traceback" not in str(mistake.value) and ".py" not in str(mistake.value)
 
 
-def test_truncation_is_judged_by_five_protocols(checkpoint, tmp_path):
+def test_truncation_is_evaluated_by_five_protocols(checkpoint, tmp_path):
     few = {"SAMPLES": 100, "THRESHOLDS": (0.5, 1.0), "PASSES": 2}
     with opened("truncation_and_metrics", tmp_path, CHECKPOINT=checkpoint, **few) as notebook:
         notebook.run()

@@ -7,7 +7,8 @@ import pytest
 from biggan_jax.checkpoint import Checkpoints, load_generator
 from biggan_jax.latents import Truncation
 from biggan_jax.models import build_gan
-from biggan_jax.sampling import generate, pictures, sampler, statistics
+from biggan_jax.sampling import generate, pictures, statistics
+from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.sharding import make_mesh
 from biggan_jax.state import init_state
 from biggan_jax.types import UserError
@@ -36,21 +37,21 @@ def drawn(ready, num=5):
 
 
 def test_images_are_those_of_its_floats(trained):
-    ready = sampler.ready(trained, passes=2)
+    ready = Sampler.from_checkpoint(trained, passes=2)
     z, y = ready.latents(5), np.arange(5, dtype=np.int32)
     np.testing.assert_array_equal(ready.images(z, y, 8), pictures.to_uint8(ready.floats(z, y, 8)))
 
 
-def test_over_a_mesh_it_draws_what_one_device_draws(folder, trained):
+def test_samples_over_a_mesh_equal_those_of_one_device(folder, trained):
     """Batches of 3 on 8 devices, too: they are rounded up."""
     over_all = load_generator(folder, make_mesh())
     assert over_all.gan.mesh.size == 8
-    one, all_ = (sampler.ready(t, Truncation(0.7), passes=2) for t in (trained, over_all))
+    one, all_ = (Sampler.from_checkpoint(t, Truncation(0.7), passes=2) for t in (trained, over_all))
     z, y = one.latents(11), np.arange(11, dtype=np.int32) % 10
     np.testing.assert_allclose(one.floats(z, y, 3), all_.floats(z, y, 3), atol=2e-5)
 
 
-def test_a_mesh_divides_the_work_of_sampling_and_of_standing_statistics(trained, folder):
+def test_a_mesh_divides_the_work_of_sampling(trained, folder):
     gan, one = load_generator(folder, make_mesh()).gan, trained.gan
     weights = jax.tree.map(np.asarray, trained.params)
     z, y = np.zeros((64, one.dim_z), np.float32), np.zeros(64, np.int32)
@@ -64,27 +65,33 @@ def test_a_mesh_divides_the_work_of_sampling_and_of_standing_statistics(trained,
         assert flops(gan, function, *arguments) <= 1.15 * flops(one, function, *arguments) / 8
 
 
-def test_live_weights_are_those_that_were_trained(folder, trained):
+def test_live_weights_are_not_averaged(folder, trained):
     live = load_generator(folder, live=True)
     name, array = next(iter(leaves(live.params).items()))
     np.testing.assert_allclose(leaves(trained.params)[name], array * 0.5)
 
 
-def test_truncated_it_draws_another_distribution_with_statistics_of_its_own(trained):
-    plain, tight = sampler.ready(trained, passes=2), sampler.ready(trained, Truncation(0.1), passes=2)
+def test_truncation_changes_latents_and_statistics(trained):
+    plain, tight = (
+        Sampler.from_checkpoint(trained, passes=2),
+        Sampler.from_checkpoint(trained, Truncation(0.1), passes=2),
+    )
     assert np.abs(tight.latents(100)).max() <= 0.1 < np.abs(plain.latents(100)).max()
-    var = lambda ready: float(ready.moments["bn_out"]["var"].mean())
+    var = lambda ready: float(ready.variables["batch_stats"]["bn_out"]["var"].mean())
     assert var(tight) < var(plain)
     assert drawn(tight).std() > 0
 
 
-def test_statistics_that_are_not_there_are_refused(trained):
-    with pytest.raises(UserError, match="carries no statistics by truncation; use standing"):
-        sampler.ready(trained, statistics="binned")
+def test_missing_binned_statistics_are_refused(trained):
+    with pytest.raises(UserError, match="has no statistics by truncation; use standing"):
+        Sampler.from_checkpoint(trained, statistics="binned")
 
 
-def test_binned_statistics_refuse_what_they_were_not_measured_for(trained):
+def test_binned_statistics_refuse_other_truncations(trained):
     binned = dataclasses.replace(trained, binned=trained.stats["batch_stats"])
-    for truncation, sentence in ((Truncation(0.5), "of kind scale"), (Truncation(1.5, "scale"), "from 0 to 1")):
+    for truncation, sentence in (
+        (Truncation(0.5), "of kind scale"),
+        (Truncation(1.5, "scale"), "range of binned statistics, 0 to 1"),
+    ):
         with pytest.raises(UserError, match=sentence):
-            sampler.ready(binned, truncation)
+            Sampler.from_checkpoint(binned, truncation)

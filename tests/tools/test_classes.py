@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from biggan_jax.tools.edit.classes import as_weights, id_of
 
+from biggan_jax.tools.classes import as_weights, id_of
 from biggan_jax.types import UserError
 
 NAMES = lambda: ("cat", "dog")
@@ -19,13 +19,13 @@ def test_a_class_is_found_by_name():
     ("name", "classes", "sentence"),
     [
         ("2", 2, "class 2 is out of range: this model has classes 0 to 1"),
-        ("cats", 2, "class 'cats' is not known; did you mean 'cat'"),
+        ("cats", 2, "class 'cats' is unknown; did you mean 'cat'"),
         ("zebra", 2, "give an id from 0 to 1"),
         ("0+1", 2, "give an id from 0 to 1, with spaces around [+] and - in a sum"),
         ("0", 0, "this model is unconditional"),
     ],
 )
-def test_a_class_that_is_not_there_is_refused(name, classes, sentence):
+def test_an_unknown_class_is_refused(name, classes, sentence):
     with pytest.raises(UserError, match=sentence):
         id_of(name, classes, NAMES)
 

@@ -11,14 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from biggan_jax.checkpoint import load_generator
 from biggan_jax.latents import Truncation
 from biggan_jax.sampling import generate, pictures, statistics
-from biggan_jax.tools.app import moments as moments_
-from biggan_jax.tools.app import studio as studios
+from biggan_jax.tools.app import statistics as statistics_
+from biggan_jax.tools.app.studio import Studio
 from biggan_jax.tools.app.views import End, View, parse
 from biggan_jax.types import UserError
-from tests.conftest import untrained_run
 
 pytest.importorskip("starlette")
 pytest.importorskip("httpx2")
@@ -28,16 +26,10 @@ from biggan_jax.tools.app.app import make_app
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory):
-    folder = untrained_run(tmp_path_factory.mktemp("run"))
-    return load_generator(folder)
-
-
-@pytest.fixture(scope="module")
 def studio(trained, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BIGGAN_JAX_CACHE", str(tmp_path_factory.mktemp("cache")))
-        yield studios.ready(trained, "resample", None, passes=1)
+        yield Studio.from_checkpoint(trained, "resample", None, passes=1)
 
 
 @pytest.fixture(scope="module")
@@ -73,22 +65,22 @@ def test_seed_class_and_truncation_each_change_the_picture(client, change):
     assert not np.array_equal(draw(client, "num=1&seed=3&class=7"), changed)
 
 
-def test_pictures_are_of_consecutive_seeds_so_that_seed_and_class_name_one(client):
+def test_images_have_consecutive_seeds(client):
     np.testing.assert_array_equal(draw(client, "seed=3&num=5")[2], draw(client, "seed=5&num=1")[0])
 
 
-def test_a_picture_is_what_its_latent_gives_with_moments_for_its_truncation(client, trained, studio):
+def test_an_image_is_that_of_its_latent_and_statistics(client, trained, studio):
     """At 0.5, where moments were measured. One level of 255 for the rounding of another program."""
     drawn = arrays(client, "seed=3&class=7&num=2&truncation=0.5")
     moments = statistics.standing_statistics(
-        trained.gan, studio.weights, 0, truncation=Truncation(0.5), passes=1, batch_size=moments_.BATCH_SIZE
+        trained.gan, studio.weights, 0, truncation=Truncation(0.5), passes=1, batch_size=statistics_.BATCH_SIZE
     )
     images = generate.generate(trained.gan, studio.weights, moments, drawn["z"], drawn["y"], batch_size=2)
     np.testing.assert_allclose(drawn["arr_0"].astype(int), pictures.to_uint8(images), atol=1)
 
 
 def test_moments_between_two_measured_truncations_are_between_theirs(studio):
-    low, high, between = (jax.tree.leaves(studio.moments.at(t)) for t in (0.5, 1.125, 0.8125))
+    low, high, between = (jax.tree.leaves(studio.batch_stats.at(t)) for t in (0.5, 1.125, 0.8125))
     for a, b, c in zip(low, high, between, strict=True):
         np.testing.assert_allclose(c, (a + b) / 2, rtol=1e-5, atol=1e-6)  # float32, moments of the order of 1.
 
@@ -96,33 +88,33 @@ def test_moments_between_two_measured_truncations_are_between_theirs(studio):
 def test_what_was_measured_is_not_measured_again(trained, studio, monkeypatch):
     """Nor in another process: it is kept in the cache, by its content."""
     monkeypatch.setattr(statistics, "standing_statistics", lambda *_, **__: pytest.fail("measured again"))
-    again = moments_.moments_of(trained, studio.weights, "standing", "resample", 1).at(0.3)
-    for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(studio.moments.at(0.3)), strict=True):
+    again = statistics_.statistics_of(trained, studio.weights, "standing", "resample", 1).at(0.3)
+    for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(studio.batch_stats.at(0.3)), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def test_statistics_that_came_with_the_weights_are_those_used(trained):
     rows = jax.tree.map(lambda x: np.stack([x, x + 1]), trained.stats["batch_stats"])
-    at = moments_.moments_of(dataclasses.replace(trained, binned=rows), None, "binned", "scale", 1).at
+    at = statistics_.statistics_of(dataclasses.replace(trained, binned=rows), None, "binned", "scale", 1).at
     for stored, half, none in zip(*map(jax.tree.leaves, (rows, at(0.5), at(None))), strict=True):
         np.testing.assert_allclose(half, stored[0] + 0.5, rtol=1e-6)
         np.testing.assert_array_equal(none, stored[1])
 
 
-def test_binned_statistics_know_no_z_that_is_not_truncated(studio):
+def test_binned_statistics_need_truncated_z(studio):
     """As `sample` has it: the same seed gives the same picture there and here."""
     binned = dataclasses.replace(studio, statistics="binned", kind="scale")
     assert str(binned.sampler(None).truncation) == "scale 1"
 
 
-def test_the_way_between_two_pictures_begins_and_ends_with_them(client):
+def test_an_interpolation_begins_and_ends_with_its_images(client):
     way = draw(client, "seed=3&class=7&to_seed=9&to_class=2&num=6")
     np.testing.assert_array_equal(way[0], draw(client, "seed=3&class=7&num=1")[0])
     np.testing.assert_array_equal(way[-1], draw(client, "seed=9&class=2&num=1")[0])
     assert len(np.unique(way, axis=0)) == 6
 
 
-def test_the_way_in_z_is_an_arc_and_in_class_a_straight_line(studio):
+def test_interpolation_is_spherical_in_z_and_linear_in_class(studio):
     z, y = studio.latents(View(5, None, End(3, ((7, 1.0),)), End(9, ((2, 1.0),))))
     angles = [np.dot(a, b) / np.linalg.norm(a) / np.linalg.norm(b) for a, b in itertools.pairwise(z)]
     assert np.linalg.norm(z[2]) > 0.9 * min(np.linalg.norm(z[0]), np.linalg.norm(z[4]))
@@ -131,7 +123,7 @@ def test_the_way_in_z_is_an_arc_and_in_class_a_straight_line(studio):
     np.testing.assert_allclose(y.sum(axis=1), 1)
 
 
-def test_the_way_between_two_classes_of_one_seed_keeps_z(studio):
+def test_interpolation_between_classes_of_one_seed_keeps_z(studio):
     z, _ = studio.latents(View(3, None, End(3, ((7, 1.0),)), End(3, ((2, 1.0),))))
     np.testing.assert_allclose(z, np.repeat(z[:1], 3, axis=0), rtol=1e-5)
 
@@ -168,44 +160,44 @@ def test_an_unconditional_model_has_no_classes(trained, studio):
         parse({"class": "0"}, 0, 2.0)
 
 
-@pytest.mark.parametrize(
-    ("query", "reason"),
-    [
-        ("class=10", "class '10' is unknown; this model has classes 0 to 9"),
-        ("class=cat", "class 'cat' is unknown"),
-        ("class=-1", "class '-1' is unknown"),
-        ("class=", "class '' is unknown"),
-        ("class=1,1", "class 1 is named twice"),
-        ("class=1:2", "the weight '2' of class 1 is not a number from 0 to 1"),
-        ("class=1:nan,2", "the weight 'nan' of class 1"),
-        ("class=1:0,2:0", "one weight of a mixture"),
-        ("class=0,1,2,3,4,5,6,7,8", "a mixture of 9 classes is too much"),
-        ("to_class=10", "class '10' is unknown"),
-        ("truncation=0", "truncation '0' is not a number above 0 and up to 2"),
-        ("truncation=2.1", "truncation '2.1' is not"),
-        ("truncation=nan", "truncation 'nan' is not"),
-        ("truncation=inf", "truncation 'inf' is not"),
-        ("truncation=-1e999", "truncation '-1e999' is not"),
-        ("num=33", "num '33' is not a whole number from 1 to 32"),
-        ("num=0", "num '0' is not"),
-        ("num=1e3", "num '1e3' is not"),
-        ("num=" + "9" * 5000, "num '99999999999999999999...' is not"),
-        ("seed=2147483648", "seed '2147483648' is not"),
-        ("seed=%00", "is not a whole number"),
-        ("to_seed=%F0%9F%98%80", "is not a whole number"),
-        ("sed=3", "'sed' is unknown; a link may say seed, class"),
-    ],
-)
-@pytest.mark.parametrize("path", ["images", "grid.png", "images.npz"])
-def test_a_bad_link_is_refused_with_the_reason(client, path, query, reason):
-    answer = client.get(f"/api/{path}?{query}")
-    assert answer.status_code == 400 and reason in answer.json()["error"]
+BAD_LINKS = [
+    ("class=10", "class '10' is unknown; this model has classes 0 to 9"),
+    ("class=cat", "class 'cat' is unknown"),
+    ("class=-1", "class '-1' is unknown"),
+    ("class=", "class '' is unknown"),
+    ("class=1,1", "class 1 is given twice"),
+    ("class=1:2", "the weight '2' of class 1 is not a number from 0 to 1"),
+    ("class=1:nan,2", "the weight 'nan' of class 1"),
+    ("class=1:0,2:0", "at least one weight of a mixture"),
+    ("class=0,1,2,3,4,5,6,7,8", "a mixture of 9 classes is too large"),
+    ("to_class=10", "class '10' is unknown"),
+    ("truncation=0", "truncation '0' is not a number above 0 and up to 2"),
+    ("truncation=2.1", "truncation '2.1' is not"),
+    ("truncation=nan", "truncation 'nan' is not"),
+    ("truncation=inf", "truncation 'inf' is not"),
+    ("truncation=-1e999", "truncation '-1e999' is not"),
+    ("num=33", "num '33' is not a whole number from 1 to 32"),
+    ("num=0", "num '0' is not"),
+    ("num=1e3", "num '1e3' is not"),
+    ("num=" + "9" * 5000, "num '99999999999999999999...' is not"),
+    ("seed=2147483648", "seed '2147483648' is not"),
+    ("seed=%00", "is not a whole number"),
+    ("to_seed=%F0%9F%98%80", "is not a whole number"),
+    ("sed=3", "'sed' is unknown; a link may have seed, class"),
+]
 
 
-@pytest.mark.parametrize("path", ["/nothing", "/static/nothing.js", "/static/../app.py", "/static/%00", "/api/"])
-def test_an_unknown_path_is_not_found(client, path):
-    answer = client.get(path)
-    assert answer.status_code == 404 and answer.json()["error"]
+def test_a_bad_link_is_refused_with_the_reason(client):
+    for query, reason in BAD_LINKS:
+        for path in ("images", "grid.png", "images.npz"):
+            answer = client.get(f"/api/{path}?{query}")
+            assert answer.status_code == 400 and reason in answer.json()["error"], (path, query)
+
+
+def test_an_unknown_path_is_not_found(client):
+    for path in ("/nothing", "/static/nothing.js", "/static/../app.py", "/static/%00", "/api/"):
+        answer = client.get(path)
+        assert answer.status_code == 404 and answer.json()["error"], path
 
 
 def test_another_method_is_refused(client):
@@ -213,9 +205,9 @@ def test_another_method_is_refused(client):
     assert client.delete("/").json()["error"] == "Method Not Allowed"
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", ""])
-def test_another_hosts_name_is_refused_so_that_no_other_site_can_lead_here(client, host):
-    assert client.get("/", headers={"host": host}).status_code == 400
+def test_requests_for_another_host_name_are_refused(client):
+    for host in ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", ""]:
+        assert client.get("/", headers={"host": host}).status_code == 400, host
 
 
 def test_the_page_is_whole_and_may_load_from_here_alone(client):

@@ -120,7 +120,7 @@ def test_a_class_is_found_by_its_id(page):
     assert page.input_value("#start-class") == "red fox"
 
 
-def test_the_slider_changes_the_pictures_and_the_link_shows_them_again(page, browser):
+def test_the_slider_changes_the_pictures_and_the_link(page, browser):
     before = drawn(page)
     page.focus("#truncation")
     page.keyboard.press("Home")
@@ -173,7 +173,7 @@ def test_two_pictures_chosen_are_interpolated_between_and_played(page):
     assert "to_seed" not in page.url
 
 
-def test_what_is_shown_is_saved_as_png_and_as_npz(page, tmp_path):
+def test_the_view_is_saved_as_png_and_as_npz(page, tmp_path):
     for what in ("png", "npz"):
         with page.expect_download() as download:
             page.click(f"#{what}")
@@ -216,7 +216,7 @@ def test_a_bad_link_says_what_is_wrong_with_it(browser, address):
     page.close()
 
 
-def test_a_port_in_use_is_said_in_one_sentence(workdir):
+def test_a_port_in_use_is_one_sentence(workdir):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -224,4 +224,4 @@ def test_a_port_in_use_is_said_in_one_sentence(workdir):
         _, errors = command.communicate(timeout=60)
     assert command.returncode == 2
     assert len(errors.strip().splitlines()) == 1
-    assert "cannot be had (Address already in use); give another" in errors
+    assert "is not available (Address already in use); give another" in errors

@@ -22,7 +22,7 @@ def test_latents_add_up():
     np.testing.assert_array_equal(weighted_sum([1, -1, 0.5], rows), [0.5, 1.5])
 
 
-def test_rescaled_a_sum_keeps_its_direction_and_is_as_long_as_its_terms():
+def test_a_rescaled_sum_has_its_direction_and_its_terms_norm():
     rows = np.random.default_rng(0).normal(size=(3, 50)).astype(np.float32)
     total = weighted_sum([1, -1, 1], rows)
     scaled = rescaled(total, rows)

@@ -27,3 +27,9 @@ def test_slant_is_the_tangent_of_a_stroke_whatever_its_background(background):
 
 def test_slant_of_an_empty_picture_is_none():
     assert slant(np.zeros((1, 8, 8, 3), np.uint8)) == pytest.approx(0)
+
+
+def test_attributes_of_grey_images_are_those_of_their_rgb():
+    grey = np.random.default_rng(0).integers(0, 256, (3, 8, 10, 1), dtype=np.uint8)
+    for measure in (brightness, saturation, slant):
+        np.testing.assert_allclose(measure(grey), measure(grey.repeat(3, axis=-1)))

@@ -21,7 +21,7 @@ def test_a_planted_direction_is_found():
     assert np.linalg.norm(found.vector) == pytest.approx(1) and found.vector.dtype == np.float32
 
 
-def test_labels_that_hang_on_nothing_are_told_no_better_than_by_chance():
+def test_random_labels_are_predicted_at_chance():
     found = directions.find(latents(), np.random.default_rng(1).integers(0, 2, 2000))
     # Of 400 held out, 2.5 % is a standard deviation.
     assert abs(found.accuracy - 0.5) < 0.1 and 0.5 <= found.chance < 0.6
@@ -35,9 +35,9 @@ def test_labels_that_z_separates_have_a_direction_too():
 
 
 def test_one_label_only_has_no_direction():
-    with pytest.raises(UserError, match="must be at least 5, and have both labels"):
+    with pytest.raises(UserError, match="at least 5 samples with both labels"):
         directions.find(latents(50), np.ones(50, int))
-    with pytest.raises(UserError, match="the 4 samples"):
+    with pytest.raises(UserError, match="there are 4 samples"):
         directions.find(latents(4), np.array([0, 1, 0, 1]))
 
 

@@ -20,6 +20,6 @@ def test_a_sum_is_read_term_by_term(text, expected):
 
 
 @pytest.mark.parametrize("text", ["", "3 +", "3 + + 5", "3 * 5 * 8", "0.5*", "* 3", "- "])
-def test_what_is_no_sum_is_refused(text):
+def test_an_invalid_sum_is_refused(text):
     with pytest.raises(UserError, match="is not a sum such as"):
         terms(text)

@@ -5,9 +5,6 @@ import json
 import pytest
 
 from tests.cli import refused, run
-from tests.test_commands import workdir
-
-__all__ = ["workdir"]
 
 
 @pytest.fixture(scope="module")
@@ -15,7 +12,7 @@ def made(workdir, tmp_path_factory):
     out = tmp_path_factory.mktemp("export") / "set"
     result = run("export", f"--checkpoint={workdir}", "--statistics=running", "--per_class=2", f"--out={out}")
     assert result.returncode == 0, result.stderr
-    assert f"20 images of step 0 in {out}, 2 to 2 a class" in result.stdout
+    assert f"20 images of step 0 in {out}, 2 to 2 per class" in result.stdout
     return out
 
 
@@ -25,9 +22,9 @@ def test_a_set_says_what_made_it(made, workdir):
     assert said["images"] == 20 and said["images_per_class"]["9"] == 2
 
 
-def test_a_set_that_is_there_is_not_overwritten(made, workdir):
+def test_an_existing_set_is_not_overwritten(made, workdir):
     refused(run("export", f"--checkpoint={workdir}", "--per_class=3", f"--out={made}"), "not an empty folder")
 
 
-def test_how_many_must_be_said(workdir, tmp_path):
-    refused(run("export", f"--checkpoint={workdir}", f"--out={tmp_path / 'x'}"), "--per_class and --balance_with")
+def test_a_count_is_needed(workdir, tmp_path):
+    refused(run("export", f"--checkpoint={workdir}", f"--out={tmp_path / 'x'}"), "either --per_class or --balance_with")

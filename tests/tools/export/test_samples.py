@@ -4,7 +4,7 @@ from PIL import Image
 
 from biggan_jax.data import make_source
 from biggan_jax.tools.export.real import labels_of, real_set
-from biggan_jax.tools.export.samples import draw_pictures, rows_of, whole_folder, write_folder, write_records
+from biggan_jax.tools.export.samples import atomic_folder, draw_pictures, rows_of, write_folder, write_records
 from biggan_jax.types import UserError
 from tests.conftest import tiny_config
 
@@ -49,7 +49,7 @@ def test_a_prepared_set_can_be_balanced_itself(records, sampler, tmp_path):
     assert np.bincount(labels, minlength=10).tolist() == COUNTS.tolist()
 
 
-def test_a_sample_hangs_on_seed_class_and_number_alone(sampler, folder):
+def test_a_sample_depends_on_seed_class_and_number_only(sampler, folder):
     stored = np.asarray(Image.open(folder / "class 9" / "00069.png"))
     alone = lambda seed: next(draw_pictures(sampler, seed, np.array([9], np.int32), np.array([69], np.int32)))
     # In another batch sums are rounded otherwise, by no more than moves a value across one rounding to integers.
@@ -67,19 +67,19 @@ def test_rows_are_numbered_within_their_class():
     assert labels.tolist() == [0, 0, 2, 2, 2] and numbers.tolist() == [0, 1, 0, 1, 2]
 
 
-def test_a_folder_is_whole_or_not_there(tmp_path):
-    with pytest.raises(OSError, match="full"), whole_folder(tmp_path / "out") as unfinished:
+def test_a_folder_is_written_atomically(tmp_path):
+    with pytest.raises(OSError, match="full"), atomic_folder(tmp_path / "out") as unfinished:
         (unfinished / "half").write_text("")
         raise OSError("the disk is full")
     assert not any(tmp_path.iterdir())
-    with whole_folder(tmp_path / "out") as unfinished:
+    with atomic_folder(tmp_path / "out") as unfinished:
         (unfinished / "whole").write_text("")
     assert [path.name for path in tmp_path.iterdir()] == ["out"] and (tmp_path / "out" / "whole").exists()
 
 
-def test_a_set_that_is_whole_is_kept_where_its_place_cannot_be_had(tmp_path):
+def test_a_complete_set_is_kept_if_it_cannot_be_renamed(tmp_path):
     out = tmp_path / "out"
-    with pytest.raises(UserError, match="the whole set is in") as refused, whole_folder(out) as unfinished:
+    with pytest.raises(UserError, match="the complete set is in") as refused, atomic_folder(out) as unfinished:
         (unfinished / "a.png").write_text("a")
         out.write_text("meanwhile another's")
     kept = next(path for path in tmp_path.iterdir() if path.is_dir())

@@ -2,11 +2,11 @@ import sys
 
 import numpy as np
 import pytest
-from biggan_jax.tools.grids.layout import Sheet
 from etils import epath
 from PIL import Image
 
 from biggan_jax.tools.grids import animation
+from biggan_jax.tools.layout import Grid
 from biggan_jax.types import UserError
 
 
@@ -15,7 +15,7 @@ def frames():
     """Of ten shades of red, which words have not."""
     images = np.zeros((3, 10, 9, 9, 3), np.uint8)
     images[..., 0] = np.arange(0, 250, 25)[:, None, None]
-    return animation.frames(Sheet(images, ["a", "b\nto c", "d"]))
+    return animation.frames(Grid(images, ["a", "b\nto c", "d"]))
 
 
 def test_frames_go_there_and_back_without_showing_an_end_twice(frames):

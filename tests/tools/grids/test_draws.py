@@ -21,12 +21,12 @@ def asked_in_rows(sampler, rows):
 
 def test_a_row_of_classes_is_one_class_with_a_z_for_each_picture():
     sampler = Sampler()
-    sheet = draws.classes(sampler, CLASSES, 4, 0, NAMES)
+    grid = draws.classes(sampler, CLASSES, 4, 0, NAMES)
     z, y = asked_in_rows(sampler, 3)
     assert (y == CLASSES[:, None]).all()
     assert len(np.unique(z.reshape(12, -1), axis=0)) == 12
-    assert sheet.images.shape[:2] == (3, 4)
-    assert sheet.rows == ["class 2", "class 5", "class 7"]
+    assert grid.images.shape[:2] == (3, 4)
+    assert grid.rows == ["class 2", "class 5", "class 7"]
 
 
 def test_with_fixed_z_a_column_is_one_z_whatever_the_class():
@@ -38,25 +38,25 @@ def test_with_fixed_z_a_column_is_one_z_whatever_the_class():
     assert (y == CLASSES[:, None]).all()
 
 
-def test_each_threshold_is_drawn_by_its_own_sampler_and_stands_under_its_class():
+def test_each_threshold_is_drawn_by_its_own_sampler():
     samplers = [Sampler(Truncation(t)) for t in (2.0, 0.5)]
-    sheet = draws.truncation(iter(samplers), CLASSES, 4, 0, NAMES)
-    assert list(sheet.rows[:4]) == [
+    grid = draws.truncation(iter(samplers), CLASSES, 4, 0, NAMES)
+    assert list(grid.rows[:4]) == [
         "class 2\nresample 2",
         "class 2\nresample 0.5",
         "class 5\nresample 2",
         "class 5\nresample 0.5",
     ]
-    assert list(sheet.row_breaks) == [2, 4]
+    assert list(grid.row_breaks) == [2, 4]
     again = [Sampler(Truncation(t)) for t in (2.0, 0.5)]
     for i, sampler in enumerate(again):
         expected = sampler.images(sampler.latents(4, 0), np.full(4, 5, np.int32))
-        np.testing.assert_array_equal(sheet.images[2 + i], expected)
+        np.testing.assert_array_equal(grid.images[2 + i], expected)
 
 
 @pytest.mark.parametrize("kind", latents.TRUNCATIONS)
 def test_the_same_seed_gives_the_same_z_at_every_threshold(kind):
-    """Scaled; or, where z is drawn again, of the same order: a column of the truncation sheet is one z."""
+    """Scaled; or, where z is drawn again, of the same order: a column of the truncation grid is one z."""
     wide, tight = (
         np.asarray(latents.draw("normal", jax.random.key(0), 20, 12, Truncation(t, kind))).ravel() for t in (2.0, 0.5)
     )
@@ -65,9 +65,9 @@ def test_the_same_seed_gives_the_same_z_at_every_threshold(kind):
     np.testing.assert_array_equal(wide.argsort(), tight.argsort())
 
 
-def test_a_row_of_chunks_redraws_that_chunk_alone_and_the_last_row_all_of_z():
+def test_each_row_redraws_one_chunk_and_the_last_all_of_z():
     sampler = Sampler()
-    sheet = draws.chunks(sampler, CLASSES[:2], 5, 0, NAMES)
+    grid = draws.chunks(sampler, CLASSES[:2], 5, 0, NAMES)
     z, y = asked_in_rows(sampler, 2 * 4)
     parts = z.reshape(2, 4, 5, 3, 4)  # class, row, column, chunk, entry
     changed = (parts != parts[:, :, :1]).any(-1)
@@ -77,7 +77,7 @@ def test_a_row_of_chunks_redraws_that_chunk_alone_and_the_last_row_all_of_z():
         assert changed[:, row].sum() == 2 * 4 * len(chunks)
     assert (z.reshape(2, 4, 5, -1)[:, :, 0] == z.reshape(2, 4, 5, -1)[:, :1, 0]).all()
     assert (y.reshape(2, -1) == CLASSES[:2, None]).all()
-    assert [words.split("\n")[1] for words in sheet.rows[:4]] == [
+    assert [words.split("\n")[1] for words in grid.rows[:4]] == [
         "first layer, 4 px",
         "block 1, 8 px",
         "block 2, 16 px",
@@ -90,15 +90,15 @@ def test_a_row_of_chunks_says_by_how_much_its_pictures_change():
     sampler.images = lambda z, y: (
         np.where(np.arange(len(z))[:, None, None, None] % 3, 51, 0).astype(np.uint8).repeat(3, -1)
     )
-    sheet = draws.chunks(sampler, CLASSES[:1], 3, 0, NAMES)
-    assert [words.split("\n")[2] for words in sheet.rows] == ["changes 20.0%"] * 4
+    grid = draws.chunks(sampler, CLASSES[:1], 3, 0, NAMES)
+    assert [words.split("\n")[2] for words in grid.rows] == ["changes 20.0%"] * 4
 
 
-def test_a_model_that_does_not_split_z_has_no_sheet_of_chunks():
+def test_a_model_that_does_not_split_z_has_no_grid_of_chunks():
     plain = tiny_config()
     plain.model.skip_z = False
     for config in (plain, tiny_config("biggan_deep")):
-        with pytest.raises(UserError, match="takes all of z at once, so it has no chunks"):
+        with pytest.raises(UserError, match="does not split z into chunks"):
             draws.chunks_of(build_gan(config))
 
 

@@ -45,38 +45,38 @@ def test_the_nearest_by_batches_are_those_of_all_at_once():
         np.testing.assert_array_equal(near.number, number)
         # float32 sums of a few hundred squares.
         np.testing.assert_allclose(near.distance, distance, rtol=1e-5)
-        assert not near.mirrored.any()
+        assert not near.flipped.any()
 
 
-def test_mirrored_the_nearest_are_those_of_all_at_once():
-    (near,) = nearest([pixels()], SAMPLES, REAL, 3, mirror=True, batch_size=5)
+def test_flipped_the_nearest_are_those_of_all_at_once():
+    (near,) = nearest([pixels()], SAMPLES, REAL, 3, flip=True, batch_size=5)
     straight, turned = (
         np.linalg.norm(levels(x)[:, None] - levels(REAL.images), axis=-1) for x in (SAMPLES, SAMPLES[:, :, ::-1])
     )
     number = np.minimum(straight, turned).argsort(1)[:, :3]
     np.testing.assert_array_equal(near.number, number)
-    np.testing.assert_array_equal(near.mirrored, np.take_along_axis(turned < straight, number, 1))
+    np.testing.assert_array_equal(near.flipped, np.take_along_axis(turned < straight, number, 1))
     np.testing.assert_allclose(near.distance, np.take_along_axis(np.minimum(straight, turned), number, 1), rtol=1e-5)
 
 
-def test_a_copy_is_found_no_distance_away_and_so_is_a_mirrored_one():
+def test_a_copy_is_found_no_distance_away_and_so_is_a_flipped_one():
     samples = np.stack([REAL.images[11], REAL.images[5][:, ::-1]])
-    sheet = neighbours(samples, ["a", "b"], REAL, [pixels()], 2, mirror=True)
-    assert [row[1] for row in sheet.captions] == ["0.00", "0.00"]
-    np.testing.assert_array_equal(sheet.images[:, 1], samples)
+    grid = neighbours(samples, ["a", "b"], REAL, [pixels()], 2, flip=True)
+    assert [row[1] for row in grid.captions] == ["0.00", "0.00"]
+    np.testing.assert_array_equal(grid.images[:, 1], samples)
     (plain,) = nearest([pixels()], samples, REAL, 2)
-    assert plain.distance[0, 0] == 0 < plain.distance[1, 0], "unless asked for, mirror images do not count"
+    assert plain.distance[0, 0] == 0 < plain.distance[1, 0], "without flip, mirror images do not count"
 
 
-def test_beside_each_sample_stand_its_nearest_in_each_space_with_their_distances():
-    sheet = neighbours(SAMPLES, list("abcd"), REAL, [pixels(), features(network())], 2)
-    assert sheet.images.shape == (4, 5, 8, 8, 3)
-    np.testing.assert_array_equal(sheet.images[:, 0], SAMPLES)
+def test_each_row_has_the_nearest_images_and_distances():
+    grid = neighbours(SAMPLES, list("abcd"), REAL, [pixels(), features(network())], 2)
+    assert grid.images.shape == (4, 5, 8, 8, 3)
+    np.testing.assert_array_equal(grid.images[:, 0], SAMPLES)
     distance, number = by_hand(levels, SAMPLES, REAL.images, 2)
-    np.testing.assert_array_equal(sheet.images[:, 1:3], REAL.images[number])
-    assert [row[:3] for row in sheet.captions] == [["", *(f"{d:.2f}" for d in row)] for row in distance]
-    assert sheet.columns == ["sample", "nearest by pixels", "", "nearest by rows", ""]
-    assert sheet.column_breaks == [1, 3]
+    np.testing.assert_array_equal(grid.images[:, 1:3], REAL.images[number])
+    assert [row[:3] for row in grid.captions] == [["", *(f"{d:.2f}" for d in row)] for row in distance]
+    assert grid.columns == ["sample", "nearest by pixels", "", "nearest by rows", ""]
+    assert grid.column_breaks == [1, 3]
 
 
 def test_each_image_is_read_once_in_batches():
@@ -93,5 +93,5 @@ def test_each_image_is_read_once_in_batches():
 
 
 def test_more_neighbours_than_images_are_refused():
-    with pytest.raises(UserError, match="of 23 training images there are no 24 nearest"):
+    with pytest.raises(UserError, match="24 nearest images were asked for, but there are 23"):
         nearest([pixels()], SAMPLES, REAL, 24)
