@@ -1,6 +1,6 @@
-"""Makes each NAME.ipynb here of NAME.md, which is its source: `make notebooks`. Must not run any cell.
+"""Build each NAME.ipynb from its source NAME.md, without running cells: `make notebooks`.
 
-Equal sources give equal files: cells have no ids, which would be drawn by chance.
+Equal sources give equal files: cells have no random ids.
 """
 
 import pathlib
@@ -12,7 +12,7 @@ FOLDER = pathlib.Path(__file__).parent
 
 
 def built(source: str) -> str:
-    """The text of the notebook whose source this is, in Jupytext's Markdown: without outputs."""
+    """Convert a source in Jupytext Markdown to the text of a notebook without outputs."""
     notebook = jupytext.reads(source, fmt="md")
     notebook.nbformat_minor = 4
     for cell in notebook.cells:

@@ -59,19 +59,19 @@ def prdc(
     # Centring does not change distances, and reduces rounding.
     center = real.mean(0, dtype=np.float64)
     real, fake = ((x - center).astype(np.float32) for x in (real, fake))
-    put_rows, put_whole = _placement(mesh)
+    shard, replicate = _placement(mesh)
     rows *= 1 if mesh is None else mesh.size
-    whole = {"real": put_whole(real), "fake": put_whole(fake)}
+    full = {"real": replicate(real), "fake": replicate(fake)}
 
     def radii(x: np.ndarray, kind: str) -> np.ndarray:
         # Fetched one by one, so that one block's distances are in memory at a time.
-        parts = [np.asarray(_nearest_others(put_rows(part), whole[kind], i, k, mesh)) for i, part in _blocks(x, rows)]
+        parts = [np.asarray(_nearest_others(shard(part), full[kind], i, k, mesh)) for i, part in _blocks(x, rows)]
         return np.concatenate(parts)[: len(x)]
 
     real_radii, fake_radii = radii(real, "real"), radii(fake, "fake")
-    in_precision, in_density = (put_whole(real_radii[:, k - 1]) for k in (k_precision, k_density))
+    in_precision, in_density = (replicate(real_radii[:, k - 1]) for k in (k_precision, k_density))
     parts = [
-        jax.device_get(_meet(put_rows(part), put_rows(reach), whole["real"], in_precision, in_density))
+        jax.device_get(_meet(shard(part), shard(reach), full["real"], in_precision, in_density))
         for (_, part), (_, reach) in zip(
             _blocks(fake, rows), _blocks(fake_radii[:, k_precision - 1], rows), strict=True
         )
@@ -100,14 +100,14 @@ def _blocks(x: np.ndarray, rows: int) -> Iterator[tuple[int, np.ndarray]]:
 
 
 @functools.partial(jax.jit, static_argnums=(3, 4))
-def _nearest_others(part: jax.Array, whole: jax.Array, start: int, k: int, mesh: Mesh | None) -> jax.Array:
-    """Return distances from each row of part [R, D], which starts at row `start` of whole, to its k nearest others: [R, k]."""
+def _nearest_others(part: jax.Array, full: jax.Array, start: int, k: int, mesh: Mesh | None) -> jax.Array:
+    """Return distances from each row of part [R, D], which starts at row `start` of full, to its k nearest others: [R, k]."""
     nearest = lambda d: -jax.lax.top_k(-d, k)[0]
     if mesh is not None:
         # Otherwise the compiler gathers all distances on every device.
         nearest = on_each_device(nearest, mesh, otherwise=nearest)
-    itself = start + jnp.arange(len(part))[:, None] == jnp.arange(len(whole))
-    return nearest(jnp.where(itself, jnp.inf, _distances(part, whole)))
+    itself = start + jnp.arange(len(part))[:, None] == jnp.arange(len(full))
+    return nearest(jnp.where(itself, jnp.inf, _distances(part, full)))
 
 
 @jax.jit

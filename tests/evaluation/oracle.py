@@ -1,6 +1,6 @@
-"""Owns the peers by which ours are judged: torch-fidelity's and pytorch-fid's networks and metrics, and EfficientNet's in PyTorch.
+"""Reference implementations: networks and metrics of torch-fidelity and pytorch-fid, and EfficientNet in PyTorch.
 
-It must not know our networks. Drawing weights and images needs neither PyTorch nor the peers' packages, all else does.
+Drawing weights and images needs neither PyTorch nor these packages; everything else does.
 `python -m tests.evaluation.oracle` records their outputs on drawn weights and images in tests/data/feature_networks.npz.
 """
 

@@ -32,7 +32,7 @@ def test_the_classifier_tells_held_out_digits_from_noise(digits):
     of_noise = evaluator.evaluate_source(Images(noise, held_out.labels, 10)).overall
     assert of_noise["frechet_distance"] > 10 * of_training["frechet_distance"]
     assert of_noise["kernel_distance"] > 10 * of_training["kernel_distance"]
-    # Precision is not among them: a few real outliers have balls in which all of noise lies, for which density was made.
+    # Without precision: the balls of a few real outliers contain all of the noise, which is why density exists.
     for name in ("recall", "density", "coverage"):
         assert of_noise[name] < 0.3 < 0.6 < of_training[name], name
     assert of_noise["inception_score"] < 3 < 8 < of_training["inception_score"] <= 10
@@ -59,7 +59,7 @@ def test_the_reference_has_distance_0_from_itself(digits):
 
 def test_an_untrained_generator_agrees_by_chance_alone(digits, sampler):
     scores = dataclasses.replace(digits[2], metrics=("agreement", "fid")).evaluate(sampler).overall
-    # Chance is 0.1; an untrained G's classes look alike, so it may be twice that, never half of all.
+    # Chance is 0.1; an untrained G's classes look alike, so it may be twice that, but not half.
     assert scores["class_agreement"] < 0.3
     assert scores["frechet_distance"] > 50
 

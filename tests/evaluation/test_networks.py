@@ -38,13 +38,24 @@ def npz(arrays, tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def cache_of_inception(tmp_path_factory):
+    return tmp_path_factory.mktemp("inception")
+
+
+@pytest.fixture
+def converted_once(cache_of_inception, monkeypatch):
+    """A cache that the tests of one Inception share, so that it is converted once."""
+    monkeypatch.setenv("BIGGAN_JAX_CACHE", str(cache_of_inception))
+
+
 def one_sentence(error):
     text = str(error.value)
     assert "\n" not in text and ". " not in text
     return text
 
 
-def test_converted_inception_is_cached_by_content(npz, tmp_path, monkeypatch):
+def test_converted_inception_is_cached_by_content(converted_once, npz, tmp_path, monkeypatch):
     first = networks.open_network("inception-2015", inception=str(npz))
     assert (first.note, first.labels, first.resizer) == ("", "", "TF1 bilinear to 299")
     monkeypatch.setattr(weights.files, "read_arrays", lambda path: pytest.fail(f"{path} was read again"))
@@ -57,7 +68,7 @@ def test_converted_inception_is_cached_by_content(npz, tmp_path, monkeypatch):
     assert_identical(first.params, second.params)
 
 
-def test_other_weights_have_another_digest(arrays, npz, tmp_path):
+def test_other_weights_have_another_digest(converted_once, arrays, npz, tmp_path):
     first = networks.open_network("inception-2015", inception=str(npz))
     name = "Conv2d_1a_3x3.bn.bias"
     np.savez(tmp_path / "other.npz", **(arrays | {name: arrays[name] + 1}))
@@ -65,7 +76,7 @@ def test_other_weights_have_another_digest(arrays, npz, tmp_path):
 
 
 @oracle.needs("torch")
-def test_a_pth_gives_what_an_npz_gives(arrays, npz, tmp_path):
+def test_a_pth_gives_what_an_npz_gives(converted_once, arrays, npz, tmp_path):
     import torch
 
     torch.save(oracle.tensors(arrays), tmp_path / "inception.pth")
@@ -174,7 +185,7 @@ def test_a_failed_download_is_one_sentence(server, cache):
     assert files_in(cache) == []
 
 
-def test_inception_asked_for_by_download_is_the_downloaded_file(npz, monkeypatch):
+def test_inception_asked_for_by_download_is_the_downloaded_file(converted_once, npz, monkeypatch):
     monkeypatch.setattr(weights, "download", lambda: weights.epath.Path(npz))
     assert_identical(weights.inception("download"), weights.inception(str(npz)))
 

@@ -40,7 +40,7 @@ def test_the_same_images_get_torch_fidelitys_scores(both, tmp_path, monkeypatch)
     mesh = make_mesh()
     reference = reference_of(real, digest, network, mesh, batch_size=16)
     ours = Evaluator(network, reference, "digits", digest, ("fid", "is", "kid", "prdc"), batch_size=16, mesh=mesh)
-    # In their own order: the Inception Score hangs on which images share a split.
+    # In the same order: the Inception Score depends on which images share a split.
     found = ours.evaluate_images(
         [(fake.images[i : i + 16], fake.labels[i : i + 16]) for i in range(0, COUNT, 16)]
     ).overall

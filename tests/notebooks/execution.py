@@ -1,6 +1,6 @@
-"""Owns running a notebook as a reader does: in a kernel of its own, in an empty folder, cell by cell. Must not import the package.
+"""Run a notebook as a reader does: in its own kernel, in an empty folder, cell by cell.
 
-For in Colab's environment the notebook itself installs it.
+This module does not import the package, because in Colab's environment the notebook installs it.
 """
 
 import base64

@@ -1,4 +1,4 @@
-"""The notebook for Colab, run as its reader does, on CPU and with few steps. Must not import the package: see execution."""
+"""The notebook for Colab, run on CPU with few steps. It does not import the package; see execution."""
 
 import hashlib
 import io

@@ -12,7 +12,7 @@ def plain(rows, columns, size, color=RED):
 
 
 def boxes(drawn, color):
-    """Rows and columns of the sheet in which that colour is."""
+    """Rows and columns of the picture that contain the colour."""
     found = (drawn == color).all(-1)
     return np.flatnonzero(found.any(1)), np.flatnonzero(found.any(0))
 

@@ -126,7 +126,8 @@ def mix_classes(trained: TrainedGenerator, out: epath.Path, weights: np.ndarray,
     z = sampler.latents(NUM.value or SHOWN, sampling_flags.SEED.value)
     y = np.repeat(weights[None], len(z), axis=0)
     rows = [sampler.images(z, np.full(len(z), label, np.int32)) for _, label in terms] + [sampler.images(z, y)]
-    show(out, Grid(np.stack(rows), [*(name for name, _ in terms), Y.value]))
+    wrapped = "\n".join(textwrap.wrap(Y.value, layout.MAX_LETTERS))
+    show(out, Grid(np.stack(rows), [*(name for name, _ in terms), wrapped]))
     latent_files.write_samples(npz(out), sampler, z, y)
 
 

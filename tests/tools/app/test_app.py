@@ -1,4 +1,4 @@
-"""The page's answers, without a browser: what is asked for is drawn, what makes no sense is refused with a reason."""
+"""The HTTP API without a browser: valid links are drawn, invalid ones refused with a reason."""
 
 import base64
 import dataclasses
@@ -70,30 +70,30 @@ def test_images_have_consecutive_seeds(client):
 
 
 def test_an_image_is_that_of_its_latent_and_statistics(client, trained, studio):
-    """At 0.5, where moments were measured. One level of 255 for the rounding of another program."""
+    """At 0.5, where statistics were measured. Another compiled program may round to a neighbouring level."""
     drawn = arrays(client, "seed=3&class=7&num=2&truncation=0.5")
-    moments = statistics.standing_statistics(
+    batch_stats = statistics.standing_statistics(
         trained.gan, studio.weights, 0, truncation=Truncation(0.5), passes=1, batch_size=statistics_.BATCH_SIZE
     )
-    images = generate.generate(trained.gan, studio.weights, moments, drawn["z"], drawn["y"], batch_size=2)
+    images = generate.generate(trained.gan, studio.weights, batch_stats, drawn["z"], drawn["y"], batch_size=2)
     np.testing.assert_allclose(drawn["arr_0"].astype(int), pictures.to_uint8(images), atol=1)
 
 
-def test_moments_between_two_measured_truncations_are_between_theirs(studio):
+def test_statistics_are_interpolated_between_truncations(studio):
     low, high, between = (jax.tree.leaves(studio.batch_stats.at(t)) for t in (0.5, 1.125, 0.8125))
     for a, b, c in zip(low, high, between, strict=True):
-        np.testing.assert_allclose(c, (a + b) / 2, rtol=1e-5, atol=1e-6)  # float32, moments of the order of 1.
+        np.testing.assert_allclose(c, (a + b) / 2, rtol=1e-5, atol=1e-6)  # float32 values near 1.
 
 
-def test_what_was_measured_is_not_measured_again(trained, studio, monkeypatch):
-    """Nor in another process: it is kept in the cache, by its content."""
+def test_measured_statistics_are_cached(trained, studio, monkeypatch):
+    """Also in another process, because the cache is keyed by content."""
     monkeypatch.setattr(statistics, "standing_statistics", lambda *_, **__: pytest.fail("measured again"))
     again = statistics_.statistics_of(trained, studio.weights, "standing", "resample", 1).at(0.3)
     for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(studio.batch_stats.at(0.3)), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-def test_statistics_that_came_with_the_weights_are_those_used(trained):
+def test_binned_statistics_of_the_checkpoint_are_used(trained):
     rows = jax.tree.map(lambda x: np.stack([x, x + 1]), trained.stats["batch_stats"])
     at = statistics_.statistics_of(dataclasses.replace(trained, binned=rows), None, "binned", "scale", 1).at
     for stored, half, none in zip(*map(jax.tree.leaves, (rows, at(0.5), at(None))), strict=True):
@@ -102,7 +102,7 @@ def test_statistics_that_came_with_the_weights_are_those_used(trained):
 
 
 def test_binned_statistics_need_truncated_z(studio):
-    """As `sample` has it: the same seed gives the same picture there and here."""
+    """As in `sample`, so that the same seed gives the same image."""
     binned = dataclasses.replace(studio, statistics="binned", kind="scale")
     assert str(binned.sampler(None).truncation) == "scale 1"
 
@@ -145,10 +145,10 @@ def test_an_npz_holds_what_is_shown_and_what_it_was_made_of(client):
 
 def test_a_png_is_a_grid_of_what_is_shown(client):
     query = "seed=3&class=7&num=4"
-    sheet = np.asarray(Image.open(io.BytesIO(client.get(f"/api/grid.png?{query}").content)))
+    drawn = np.asarray(Image.open(io.BytesIO(client.get(f"/api/grid.png?{query}").content)))
     grid = pictures.grid(draw(client, query), 2)
-    factor = sheet.shape[0] // grid.shape[0]
-    np.testing.assert_array_equal(sheet[::factor, ::factor], grid)
+    factor = drawn.shape[0] // grid.shape[0]
+    np.testing.assert_array_equal(drawn[::factor, ::factor], grid)
 
 
 def test_an_unconditional_model_has_no_classes(trained, studio):

@@ -1,4 +1,4 @@
-"""The page as a user meets it: the real command, with a tiny checkpoint, in headless Chromium."""
+"""The page in headless Chromium, served by the real command for a tiny checkpoint."""
 
 import base64
 import io
@@ -66,7 +66,7 @@ def browser(tmp_path_factory):
 
 @pytest.fixture
 def page(browser, address):
-    """A fresh page on the command; whatever a test does, nothing is said on the console, and nobody else is asked."""
+    """A new page; whatever a test does, the console stays empty, and no other host is contacted."""
     page = browser.new_page()
     said, asked = [], []
     page.on("console", lambda message: said.append(message.text))

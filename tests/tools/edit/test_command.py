@@ -1,4 +1,4 @@
-"""The editing command as a user meets it, on fresh weights: what it writes, and that `sample` reads it back."""
+"""The edit command on an untrained model: what it writes, and that `sample` reads it."""
 
 import numpy as np
 from PIL import Image

@@ -1,4 +1,4 @@
-"""The exporting command as a user meets it."""
+"""The export command, as a user runs it."""
 
 import json
 
