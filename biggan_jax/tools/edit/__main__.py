@@ -9,6 +9,7 @@ Each writes OUT.png, a picture of the result, and OUT.npz, which `sample --laten
 """
 
 import math
+import textwrap
 from typing import Any
 
 import numpy as np
