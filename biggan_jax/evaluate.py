@@ -119,8 +119,7 @@ def evaluate_run() -> None:
 
 def load(path: epath.Path, mesh) -> TrainedGenerator:
     trained = sampling_flags.load(mesh, str(path))
-    truncation = sampling_flags.truncation_of(trained)
-    sampler.check_statistics(trained, truncation, sampling_flags.STATISTICS.value)
+    sampler.resolve(trained, sampling_flags.truncation_of(trained), sampling_flags.STATISTICS.value)
     return trained
 
 
@@ -148,7 +147,8 @@ def record_of(
 ) -> results.Record:
     """Return the checkpoint's record by this protocol, from the folder's file `name` or computed."""
     statistics, passes = sampling_flags.STATISTICS.value, sampling_flags.PASSES.value
-    protocol = evaluator.protocol(*sampler.resolve(trained, truncation, statistics, passes), live=trained.live)
+    _, resolved, description = sampler.resolve(trained, truncation, statistics, passes)
+    protocol = evaluator.protocol(resolved, description, live=trained.live)
     compute = lambda names: evaluator.evaluate(sampling_flags.make_sampler(trained, truncation), names)
     return results.complete(folder, subject, protocol, evaluator.metrics, compute, name)
 
@@ -161,8 +161,8 @@ def evaluate_sweep() -> None:
     trained = sampling_flags.load(mesh, str(path))
     truncations = [sampling_flags.truncation_of(trained, threshold) for threshold in sweep.thresholds(SWEEP.value)]
     for truncation in truncations:
-        sampler.check_statistics(trained, truncation, statistics)
-    if sampler.resolve(trained, None, statistics, 1)[0] is None:
+        sampler.resolve(trained, truncation, statistics)
+    if sampler.resolve(trained, None, statistics)[1] is None:
         truncations.append(None)  # Binned statistics exist for truncated z only.
     evaluator, subject = make_evaluator(trained, mesh, ("fid", "is")), subject_of(trained)
     points = []

@@ -26,11 +26,7 @@ LATENTS = flags.DEFINE_string("latents", None, "An .npz with arrays z and y to d
 def main() -> None:
     if not sampling_flags.CHECKPOINT.value or not OUT.value:
         raise UserError("--checkpoint and --out are needed, such as --checkpoint=runs/demo --out=grid.png")
-    out = epath.Path(OUT.value)
-    if out.suffix not in (".png", ".npz"):
-        raise UserError(f"--out={out} must end in .png or .npz")
-    if not out.parent.exists():
-        raise UserError(f"--out={out}: the folder {out.parent} does not exist")
+    out = sampling_flags.check_out(OUT.value, (".png", ".npz"))
     if LATENTS.value and (NUM.value or CLASSES.value):
         raise UserError("--latents determines the samples; --num and --classes have no meaning with it")
 
@@ -45,10 +41,8 @@ def main() -> None:
         z = sampler.latents(num, sampling_flags.SEED.value)
         # Sorted by class, in the order in which the classes were given.
         y = classes[np.sort(np.resize(np.arange(len(classes)), num))]
-    try:
+    with sampling_flags.writing(out):
         write(out, sampler, z, y)
-    except OSError as error:
-        raise UserError(f"--out={out} cannot be written: {error}") from error
     print(f"{len(z)} images of step {trained.step} in {out}")
 
 

@@ -82,11 +82,7 @@ BLOCKS: dict[str, dict[str, list[_Step]]] = {
     "Mixed_5b": _at_35(32),
     "Mixed_5c": _at_35(64),
     "Mixed_5d": _at_35(64),
-    "Mixed_6a": {
-        "3x3": [_halving(384)],
-        "3x3dbl": [_Conv(64), _Conv(96, _3x3), _halving(96)],
-        "_pool": [_halved],
-    },
+    "Mixed_6a": {"3x3": [_halving(384)], "3x3dbl": [_Conv(64), _Conv(96, _3x3), _halving(96)], "_pool": [_halved]},
     "Mixed_6b": _at_17(128),
     "Mixed_6c": _at_17(160),
     "Mixed_6d": _at_17(160),

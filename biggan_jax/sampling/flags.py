@@ -1,9 +1,12 @@
 """Flags of every command that draws samples: checkpoint, weights, truncation, statistics, seed."""
 
+import contextlib
 import math
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 from absl import flags
+from etils import epath
 
 from biggan_jax.checkpoint import TrainedGenerator, load_generator
 from biggan_jax.latents import TRUNCATIONS, Truncation
@@ -79,3 +82,29 @@ def chosen_classes(given: list[str] | None, num_classes: int, most: int = 10) ->
         if not 0 <= c < max(num_classes, 1):
             raise UserError(f"class {c} is out of range: this model has classes 0 to {max(num_classes, 1) - 1}")
     return classes
+
+
+def check_out(path: str, suffixes: tuple[str, ...] = (), context: str = "") -> epath.Path:
+    """Check a command's --out before any slow work. Raises UserError for another suffix, or a missing folder."""
+    out = epath.Path(path)
+    if suffixes and out.suffix not in suffixes:
+        raise UserError(f"--out={out} must end in {' or '.join(suffixes)}{context}")
+    if not out.parent.exists():
+        raise UserError(f"--out={out}: the folder {out.parent} does not exist")
+    return out
+
+
+@contextlib.contextmanager
+def writing(out: epath.PathLike) -> Iterator[None]:
+    """Re-raise file-system errors as UserError about --out."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"--out={out} cannot be written: {error}") from error
+
+
+def refuse(names: Iterable[str], context: str) -> None:
+    """Raise UserError if one of these flags is given, because it has no effect in this context."""
+    for name in sorted(names):
+        if flags.FLAGS[name].present:
+            raise UserError(f"--{name} has no meaning {context}; see --help")

@@ -44,37 +44,26 @@ class Sampler:
         passes: int = 100,
         seed: int = 0,
     ) -> Self:
-        """Prepare a checkpoint's generator for sampling.
+        """Prepare a checkpoint's generator for sampling. Arguments and errors: see `resolve`.
 
-        Args:
-            statistics: one of STATISTICS; default: binned if the checkpoint has them, else standing, over `passes` batches.
-            seed: of the latents that standing statistics are measured on.
-
-        Raises:
-            UserError: the checkpoint lacks the statistics, or they do not fit the truncation.
+        seed: of the latents that standing statistics are measured on.
         """
         gan = trained.gan
-        truncation, description = resolve(trained, truncation, statistics, passes)
-        statistics = statistics or default_statistics(trained)
+        statistics, truncation, description = resolve(trained, truncation, statistics, passes)
         weights = generate.evaluation_weights(gan, trained.params, trained.stats["spectral"])
-        if statistics == "running":
-            variables = {name: tree for name, tree in trained.stats.items() if name != "spectral"}
-            return cls(gan, weights, variables, truncation, description)
+        variables = {name: tree for name, tree in trained.stats.items() if name != "spectral"}
         if statistics == "standing":
-            batch_stats = bn_statistics.standing_statistics(
-                gan,
-                weights,
-                seed,
-                truncation=truncation,
-                passes=passes,
-                track=lambda passes: track(passes, "standing statistics"),
+            show = lambda passes: track(passes, "standing statistics")
+            variables["batch_stats"] = bn_statistics.standing_statistics(
+                gan, weights, seed, truncation=truncation, passes=passes, track=show
             )
-        else:
+        elif statistics != "running":
             assert trained.binned is not None and truncation is not None  # `resolve` guarantees both.
-            batch_stats = bn_statistics.binned_statistics(
-                trained.binned, truncation.threshold, swapped=statistics == "binned_as_hf"
+            swapped = statistics == "binned_as_hf"
+            variables["batch_stats"] = bn_statistics.binned_statistics(
+                trained.binned, truncation.threshold, swapped=swapped
             )
-        return cls(gan, weights, {"batch_stats": batch_stats}, truncation, description)
+        return cls(gan, weights, variables, truncation, description)
 
     @property
     def image_shape(self) -> tuple[int, ...]:
@@ -110,23 +99,6 @@ def image_shape_of(gan: GAN) -> tuple[int, ...]:
     return resolution, resolution, 3
 
 
-def resolve(
-    trained: TrainedGenerator, truncation: Truncation | None, statistics: str | None, passes: int
-) -> tuple[Truncation | None, str]:
-    """Return the truncation that `from_checkpoint` uses, and its description of the statistics, without computing them.
-
-    Binned statistics were measured for truncation of kind `scale`; without a truncation, those for 1 are used.
-    Raises UserError as `from_checkpoint` does.
-    """
-    statistics = check_statistics(trained, truncation, statistics)
-    if statistics == "standing":
-        size = generate.divisible(trained.gan, bn_statistics.STANDING_BATCH)
-        return truncation, f"standing, {passes} batches of {size}"
-    if statistics.startswith("binned"):
-        return truncation or Truncation(1.0, "scale"), statistics
-    return truncation, statistics if "batch_stats" in trained.stats else "none"
-
-
 def default_statistics(trained: TrainedGenerator) -> str:
     """Return "binned" if the checkpoint has binned statistics; "standing", or "running" for a model without batch norm."""
     if trained.binned:
@@ -134,23 +106,38 @@ def default_statistics(trained: TrainedGenerator) -> str:
     return "standing" if "batch_stats" in trained.stats else "running"
 
 
-def check_statistics(trained: TrainedGenerator, truncation: Truncation | None, statistics: str | None) -> str:
-    """Return the statistics to use. Raises UserError if the checkpoint lacks them, or they do not fit the truncation."""
+def resolve(
+    trained: TrainedGenerator, truncation: Truncation | None, statistics: str | None, passes: int = 0
+) -> tuple[str, Truncation | None, str]:
+    """Return the statistics, the truncation and the description of a sampler, without computing anything.
+
+    Args:
+        statistics: one of STATISTICS, or None for the default. Binned statistics were measured for truncation of kind
+            `scale`; without a truncation, those for 1 are used.
+        passes: batches that standing statistics are averaged over.
+
+    Raises:
+        UserError: the checkpoint lacks the statistics, or they do not fit the truncation.
+    """
     statistics = statistics or default_statistics(trained)
-    if statistics == "standing" and "batch_stats" not in trained.stats:
-        raise UserError("statistics standing: this model has no batch norm; use running")
-    if not statistics.startswith("binned"):
-        return statistics
+    if statistics == "running":
+        return statistics, truncation, statistics if "batch_stats" in trained.stats else "none"
+    if statistics == "standing":
+        if "batch_stats" not in trained.stats:
+            raise UserError("statistics standing: this model has no batch norm; use running")
+        size = generate.divisible(trained.gan, bn_statistics.STANDING_BATCH)
+        return statistics, truncation, f"standing, {passes} batches of {size}"
     if trained.binned is None:
         raise UserError(f"statistics {statistics}: this checkpoint has no statistics by truncation; use standing")
-    if truncation and truncation.kind != "scale":
+    truncation = truncation or Truncation(1.0, "scale")
+    if truncation.kind != "scale":
         raise UserError(
             f"binned statistics were measured for truncation of kind scale, not {truncation.kind}; "
             "use --truncation_kind=scale or --statistics=standing"
         )
-    if truncation and truncation.threshold > 1:
+    if truncation.threshold > 1:
         raise UserError(
             f"truncation {truncation.threshold:g} is outside the range of binned statistics, 0 to 1; "
             "use --statistics=standing"
         )
-    return statistics
+    return statistics, truncation, statistics

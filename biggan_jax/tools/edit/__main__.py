@@ -66,18 +66,12 @@ def main() -> None:
     if not (DO.value and sampling_flags.CHECKPOINT.value and OUT.value):
         raise UserError("--do, --checkpoint and --out are needed, such as --do=mix --checkpoint=runs/demo --out=mix")
     own = choose(OWN, "--do", DO.value)
-    for name in sorted({flag for known in OWN.values() for flag in known} - set(own)):
-        if flags.FLAGS[name].present:
-            raise UserError(f"--{name} has no meaning with --do={DO.value}")
-    out = epath.Path(OUT.value)
+    sampling_flags.refuse({flag for known in OWN.values() for flag in known} - set(own), f"with --do={DO.value}")
+    out = sampling_flags.check_out(OUT.value)
     out = out.with_suffix("") if out.suffix in (".png", ".npz") else out
-    if not out.parent.exists():
-        raise UserError(f"--out={out}: the folder {out.parent} does not exist")
     check()
-    try:
+    with sampling_flags.writing(out):
         {"mix": mix, "find": find, "move": move, "invert": invert}[DO.value](sampling_flags.load(), out)
-    except OSError as error:
-        raise UserError(f"--out={out} cannot be written: {error}") from error
     print(f"in {out}.png and {out}.npz")
 
 

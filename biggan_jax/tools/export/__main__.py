@@ -50,12 +50,9 @@ def main() -> None:
     pictures.check_drawable(sampler.image_shape)
     about = provenance(trained, sampler, sampling_flags.SEED.value, names, counts)
     write = write_folder if FORMAT.value == "folder" else write_records
-    try:
-        with atomic_folder(out) as unfinished:
-            write(unfinished, sampler, sampling_flags.SEED.value, names, counts)
-            write_text(unfinished / "export.json", json.dumps(about, indent=2) + "\n")
-    except OSError as error:
-        raise UserError(f"--out={out} cannot be written: {error}") from error
+    with sampling_flags.writing(out), atomic_folder(out) as unfinished:
+        write(unfinished, sampler, sampling_flags.SEED.value, names, counts)
+        write_text(unfinished / "export.json", json.dumps(about, indent=2) + "\n")
     print(f"{counts.sum()} images of step {trained.step} in {out}, {counts.min()} to {counts.max()} per class")
 
 

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 from absl import flags
-from etils import epath
 
 from biggan_jax.checkpoint import TrainedGenerator
 from biggan_jax.config import choose
@@ -19,7 +18,7 @@ from biggan_jax.evaluation.networks import NETWORKS, Training, open_network
 from biggan_jax.runtime import cli
 from biggan_jax.sampling import flags as sampling_flags
 from biggan_jax.sampling import pictures
-from biggan_jax.sampling.sampler import check_statistics
+from biggan_jax.sampling.sampler import resolve
 from biggan_jax.tools import layout
 from biggan_jax.tools.classes import labels_of
 from biggan_jax.tools.grids import animation, draws, neighbours
@@ -82,7 +81,9 @@ def main() -> None:
             "--checkpoint, --sheet and --out are needed, such as --checkpoint=runs/demo --sheet=classes --out=classes.png"
         )
     grid_type = choose(GRIDS, "--sheet", SHEET.value)
-    out = check_out(epath.Path(OUT.value))
+    suffixes = (".png", *animation.SUFFIXES) if SHEET.value == "interpolation" else (".png",)
+    out = sampling_flags.check_out(OUT.value, suffixes, f" for --sheet={SHEET.value}")
+    animation.check(out)
     check_flags(grid_type)
     animated = out.suffix in animation.SUFFIXES
     columns = COLUMNS.value or (30 if animated else grid_type.columns)
@@ -91,33 +92,19 @@ def main() -> None:
             f"--columns={columns} is too few for --sheet={SHEET.value}; give {grid_type.min_columns} or more"
         )
     grid = grid_type.draw(sampling_flags.load(), columns)
-    try:
+    with sampling_flags.writing(out):
         if animated:
             animation.save(out, animation.frames(grid))
         else:
             pictures.save_png(out, layout.draw(grid), min_width=1)
-    except OSError as error:
-        raise UserError(f"--out={out} cannot be written: {error}") from error
     rows, columns = grid.images.shape[:2]
     print(f"{rows} rows of {columns} images in {out}")
-
-
-def check_out(out: epath.Path) -> epath.Path:
-    suffixes = (".png", *animation.SUFFIXES) if SHEET.value == "interpolation" else (".png",)
-    if out.suffix not in suffixes:
-        raise UserError(f"--out={out} must end in {' or '.join(suffixes)} for --sheet={SHEET.value}")
-    if not out.parent.exists():
-        raise UserError(f"--out={out}: the folder {out.parent} does not exist")
-    animation.check(out)
-    return out
 
 
 def check_flags(grid_type: GridType) -> None:
     """Refuse flags that have no effect on this type of grid."""
     known = {name for other in GRIDS.values() for name in other.flags}
-    for name in sorted(known - set(grid_type.flags)):
-        if flags.FLAGS[name].present:
-            raise UserError(f"--{name} has no meaning with --sheet={SHEET.value}; see --help")
+    sampling_flags.refuse(known - set(grid_type.flags), f"with --sheet={SHEET.value}")
     if SHEET.value == "truncation" and sampling_flags.TRUNCATION.value is not None:
         raise UserError(
             "--sheet=truncation draws several thresholds; give them by --thresholds instead of --truncation"
@@ -170,7 +157,7 @@ def draw_truncation(trained: TrainedGenerator, columns: int) -> Grid:
     classes = chosen_classes(trained, 2)
     check_count(len(classes) * len(thresholds), columns)
     for t in thresholds:  # Refuse a bad one before any slow work.
-        check_statistics(trained, sampling_flags.truncation_of(trained, t), sampling_flags.STATISTICS.value)
+        resolve(trained, sampling_flags.truncation_of(trained, t), sampling_flags.STATISTICS.value)
     names = labels_of(trained, DATA_DIR.value)
     # A generator: each sampler measures its statistics when its turn comes.
     samplers = (sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained, t)) for t in thresholds)
