@@ -106,7 +106,7 @@ def test_a_reference_is_computed_once(digits, tmp_path, monkeypatch):
     _, held_out, evaluator = digits
     few = lambda: reference_of(held_out, evaluator.reference_content, evaluator.network, count=50)
     first = few()
-    monkeypatch.setattr(features, "seen", lambda *_: pytest.fail("computed again"))
+    monkeypatch.setattr(features, "extract", lambda *_: pytest.fail("computed again"))
     again = few()
     assert first.moments.count == again.moments.count == 50
     np.testing.assert_array_equal(first.moments.covariance, again.moments.covariance)
