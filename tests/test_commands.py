@@ -108,7 +108,7 @@ def test_latents_remember_with_which_truncation_they_were_drawn(workdir, tmp_pat
         (["--truncation=nan"], "--truncation=nan must be greater than 0"),
         (["--latents=nothing.npz"], "nothing.npz is not an .npz of arrays: [Errno 2]"),
         (["--latents=setup.cfg"], "setup.cfg is not an .npz of arrays"),
-        (["--latents=setup.cfg", "--num=3"], "--num and --classes go without it"),
+        (["--latents=setup.cfg", "--num=3"], "--num and --classes have no meaning with it"),
         (["--checkpoint=setup.cfg"], "no checkpoint at"),
         (["--out=picture.gif"], "must end in .png or .npz"),
         (["--checkpoint=nowhere"], "no checkpoint at"),
@@ -159,6 +159,6 @@ def test_help_tells_what_a_command_does_and_of_all_its_flags_whichever_way_it_is
     """An installed command is a script whose own module says nothing."""
     done = subprocess.run([sys.executable, *call, "--help"], capture_output=True, text=True)
     assert done.returncode == 0
-    assert done.stdout.startswith("The sampling command: `python -m biggan_jax.sample"), done.stdout
+    assert done.stdout.startswith("Draw samples: `python -m biggan_jax.sample"), done.stdout
     for flag in ("--out:", "--checkpoint:", "--truncation:"):
         assert flag in done.stdout

@@ -52,7 +52,7 @@ def cached(kind: str, made_of: str, make: Callable[[], Arrays]) -> Arrays:
 
 
 def _broadcast(arrays: Arrays) -> Arrays:
-    """Broadcast the arrays of process 0, as bytes, because jax would round float64."""
+    """Broadcast the arrays of process 0, as bytes, because jax would convert float64 to float32."""
     as_bytes = {name: np.frombuffer(array.tobytes(), np.uint8) for name, array in arrays.items()}
     agreed = multihost_utils.broadcast_one_to_all(as_bytes)
     return {

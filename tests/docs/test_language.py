@@ -34,12 +34,15 @@ QUOTED = re.compile(r"`[^`\n]*`|\]\([^)]*\)|\"[^\"\n]*\"")
 
 CODE = [
     "biggan_jax/config",
+    "biggan_jax/evaluation",
+    "biggan_jax/tools",
     "biggan_jax/convert",
     "biggan_jax/data",
     "biggan_jax/plan",
     "biggan_jax/runtime",
     "configs",
     "docs",
+    "notebooks",
 ]
 
 
