@@ -1,5 +1,6 @@
 """Eight simulated devices, a compilation cache that outlives the run, and the tiny games that most tests share."""
 
+import functools
 import os
 import pathlib
 
@@ -39,11 +40,17 @@ def config():
     return tiny_config()
 
 
-@pytest.fixture(scope="session", params=["biggan", "biggan_deep"])
+@functools.cache
+def _fresh(family):
+    gan = build_gan(tiny_config(family))
+    return gan, with_attention(jax.jit(lambda seed: init_state(gan, seed))(0))
+
+
+# Not of scope "session": pytest then runs all files' tests of one family first, and sets up every module's fixtures twice.
+@pytest.fixture(scope="module", params=["biggan", "biggan_deep"])
 def game(request):
     """(gan, fresh state) of either family, without a mesh. Attention is switched on: with gamma 0 it gets no gradient."""
-    gan = build_gan(tiny_config(request.param))
-    return gan, with_attention(jax.jit(lambda seed: init_state(gan, seed))(0))
+    return _fresh(request.param)
 
 
 LOOP = (
