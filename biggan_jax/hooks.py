@@ -226,4 +226,4 @@ def log_setup(state: TrainState, mesh: jax.sharding.Mesh) -> None:
     if platform == "gpu" and "xla_gpu_deterministic_ops=true" not in os.environ.get("XLA_FLAGS", ""):
         logger.info("a resumed run is bitwise identical only with XLA_FLAGS=--xla_gpu_deterministic_ops=true")
     if step := int(state.step):
-        logger.info("going on from step %d", step)
+        logger.info("resuming from step %d", step)

@@ -73,7 +73,7 @@ def run_attempt(run: hooks.RunContext, attempt: int) -> tuple[int, Record | None
     state = state.replace(attempt=state.attempt + (attempt - int(state.attempt)))
     start = step = int(state.step)
     if start >= config.num_steps:
-        past = "" if start == config.num_steps else "; the run is past num_steps, set it higher to go on"
+        past = "" if start == config.num_steps else "; the run is past num_steps; raise it to train on"
         logger.info("step %d of %d: nothing left to do%s", start, config.num_steps, past)
         return config.num_steps, None
     hooks.log_setup(state, run.mesh)

@@ -1,4 +1,4 @@
-"""The commands as a user meets them: in a process of their own, with what they print and their exit status."""
+"""The commands as a user runs them: what they print, and their exit status."""
 
 import shutil
 import subprocess
@@ -45,23 +45,23 @@ def test_training_needs_a_config_and_a_workdir():
     refused(run("main"), "--config and --workdir are needed")
 
 
-def test_a_mistake_in_the_config_file_itself_is_located(tmp_path):
+def test_an_error_in_a_config_file_is_located(tmp_path):
     (tmp_path / "broken.py").write_text("import math\n\n\ndef get_config():\n    return math.sqroot(2)\n")
     result = run("main", f"--config={tmp_path / 'broken.py'}", f"--workdir={tmp_path / 'run'}")
     refused(result, "broken.py, line 5")
 
 
-def test_a_run_s_json_given_as_a_config_is_one_sentence(tmp_path):
+def test_json_given_as_a_python_config_is_refused(tmp_path):
     (tmp_path / "config.py").write_text('{"data": false}\n')
     result = run("main", f"--config={tmp_path / 'config.py'}", f"--workdir={tmp_path / 'run'}")
     refused(result, "the config file failed with NameError")
 
 
-def test_joining_hosts_without_saying_where_is_refused():
+def test_process_flags_without_multihost_are_refused():
     refused(run("main", "--config=digits", "--workdir=unused", "--process_id=1"), "need --multihost")
 
 
-def test_sampling_draws_a_grid_and_the_same_one_again(workdir, tmp_path):
+def test_sampling_is_reproducible(workdir, tmp_path):
     arguments = f"--checkpoint={workdir}", "--classes=0,1,7", "--num=6", "--passes=2", "--truncation=0.5"
     for name in ("a.png", "b.png"):
         result = run("sample", *arguments, f"--out={tmp_path / name}")
@@ -72,7 +72,7 @@ def test_sampling_draws_a_grid_and_the_same_one_again(workdir, tmp_path):
     assert height > width, "three rows, a class each, of two images"
 
 
-def test_given_latents_give_the_images_that_they_gave_before(workdir, tmp_path):
+def test_stored_latents_reproduce_their_images(workdir, tmp_path):
     first, again = tmp_path / "first.npz", tmp_path / "again.npz"
     shared = f"--checkpoint={workdir}", "--statistics=running", "--float"
     assert run("sample", *shared, "--num=5", f"--out={first}").returncode == 0
@@ -85,7 +85,7 @@ def test_given_latents_give_the_images_that_they_gave_before(workdir, tmp_path):
         np.testing.assert_array_equal(a[name], b[name])
 
 
-def test_latents_remember_with_which_truncation_they_were_drawn(workdir, tmp_path):
+def test_stored_latents_include_their_truncation(workdir, tmp_path):
     first, again = tmp_path / "first.npz", tmp_path / "again.npz"
     shared = f"--checkpoint={workdir}", "--passes=2"
     assert (
@@ -120,7 +120,7 @@ def test_sampling_refuses_a_mistake_in_one_sentence(workdir, tmp_path, arguments
     assert not (tmp_path / "out.png").exists()
 
 
-def test_a_run_whose_checkpoint_is_damaged_is_refused_and_left_as_it_is(workdir, tmp_path):
+def test_a_run_with_a_corrupted_checkpoint_is_left_unchanged(workdir, tmp_path):
     copy = shutil.copytree(workdir, tmp_path / "copy")
     for file in (copy / "checkpoints" / "0" / "state").rglob("d/*"):
         file.write_bytes(b"")
@@ -155,8 +155,8 @@ assert not any(name.startswith("tensorflow.") for name in sys.modules)
     [["-m", "biggan_jax.sample"], ["-c", "import biggan_jax.sample; biggan_jax.sample.run()"]],
     ids=["-m", "installed"],
 )
-def test_help_tells_what_a_command_does_and_of_all_its_flags_whichever_way_it_is_called(call):
-    """An installed command is a script whose own module says nothing."""
+def test_help_describes_the_command_and_all_its_flags(call):
+    """An installed command is a script without a docstring."""
     done = subprocess.run([sys.executable, *call, "--help"], capture_output=True, text=True)
     assert done.returncode == 0
     assert done.stdout.startswith("Draw samples: `python -m biggan_jax.sample"), done.stdout

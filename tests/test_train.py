@@ -1,3 +1,4 @@
+import errno
 import json
 import logging
 import os
@@ -12,10 +13,7 @@ import pytest
 from PIL import Image
 
 from biggan_jax import checkpoint, data, hooks
-from biggan_jax.checkpoint import Checkpoints
 from biggan_jax.checkpoint.workdir import claim_workdir
-from biggan_jax.models import build_gan
-from biggan_jax.state import init_state
 from biggan_jax.train import train
 from biggan_jax.types import UserError
 from tests.cli import Process
@@ -26,7 +24,7 @@ TINY = pathlib.Path(__file__).parent / "configs" / "tiny.py"
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
-    """A run of four rounds in one go."""
+    """A run of four steps in one go."""
     workdir = tmp_path_factory.mktemp("unbroken")
     c = tiny_config()
     c.sample_every = 4
@@ -34,7 +32,7 @@ def unbroken(tmp_path_factory):
     return workdir
 
 
-def test_stopped_and_started_again_it_ends_in_the_same_bits(unbroken, tmp_path):
+def test_a_resumed_run_is_bitwise_identical(unbroken, tmp_path):
     c = tiny_config()
     c.sample_every = 4
     c.num_steps = 2
@@ -46,7 +44,7 @@ def test_stopped_and_started_again_it_ends_in_the_same_bits(unbroken, tmp_path):
     assert checkpoint.compare(unbroken, tmp_path / "checkpoints" / "2") != []
 
 
-def test_a_run_leaves_metrics_config_samples_and_checkpoints(unbroken):
+def test_a_run_writes_metrics_config_samples_and_checkpoints(unbroken):
     lines = [json.loads(line) for line in (unbroken / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2, 3, 4]
     assert {"d_loss", "g_loss", "d_real", "d_fake", "images_per_second"} <= lines[0].keys()
@@ -66,7 +64,7 @@ def test_a_finished_run_has_nothing_left_to_do(unbroken):
     assert (unbroken / "metrics.jsonl").read_text() == before
 
 
-def test_a_workdir_of_another_config_is_refused_by_key(unbroken):
+def test_a_workdir_of_another_config_is_refused(unbroken):
     c = tiny_config()
     c.batch_size, c.model.ch = 32, 8
     with pytest.raises(UserError, match=r"batch_size 16 -> 32, model.ch 4 -> 8"):
@@ -101,7 +99,7 @@ def test_a_workdir_of_another_config_is_refused_by_key(unbroken):
         ("augment.policy", ("color",), "augment.policy 'color' is unknown; did you mean colour?"),
     ],
 )
-def test_a_bad_config_is_refused_before_anything_is_made(config, tmp_path, key, value, sentence):
+def test_a_bad_config_is_refused_before_anything_is_written(config, tmp_path, key, value, sentence):
     with config.unlocked(), config.ignore_type():
         config.update_from_flattened_dict({key: value})
     with pytest.raises(UserError, match=sentence):
@@ -115,16 +113,7 @@ def test_an_unwritable_workdir_is_refused(config, tmp_path):
         train(config, tmp_path / "file" / "run")
 
 
-def test_checkpoints_rotate_and_keep_each_multiple(config, tmp_path):
-    state = jax.jit(lambda: init_state(build_gan(config), 0))()
-    checkpoints = Checkpoints(tmp_path, keep=2, keep_every=4)
-    for step in range(1, 8):
-        checkpoints.save(state.replace(step=np.int32(step)), config)
-    checkpoints.close()
-    assert sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir()) == [4, 6, 7]
-
-
-def test_a_trace_is_written(config, tmp_path, compile_once):
+def test_a_profile_is_written(config, tmp_path, compile_once):
     config.num_steps, config.profile_steps = 3, "1:2"
     assert train(config, tmp_path)
     assert list((tmp_path / "profile").rglob("*.xplane.pb"))
@@ -149,19 +138,83 @@ def test_metrics_are_fetched_one_step_late(monkeypatch):
     assert Metric.fetched == 1
 
 
-def test_the_last_step_has_a_line_of_metrics_whatever_log_every_says(config, tmp_path, compile_once):
+def test_the_last_step_is_always_logged(config, tmp_path, compile_once):
     config.num_steps, config.log_every = 3, 2
     assert train(config, tmp_path)
-    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [2, 3]
+    assert metrics(tmp_path) == [2, 3]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_the_same_call_resumes(unbroken, tmp_path, compile_once, number):
+    config = tiny_config()
+    config.sample_every, config.checkpoint_every = 4, 100
+    log = hooks.MetricLogger.after_step
+
+    def log_and_signal(self, step, metrics, *, last=False):
+        log(self, step, metrics, last=last)
+        if step == 2:
+            signal.raise_signal(number)
+
+    handlers = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hooks.MetricLogger, "after_step", log_and_signal)
+        assert not train(config, tmp_path)
+    assert checkpoint.checkpoint_steps(tmp_path) == [2]
+    assert metrics(tmp_path) == [1, 2], "flushed before saving"
+    assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == handlers
+    assert train(config, tmp_path)
+    assert metrics(tmp_path) == [1, 2, 3, 4]
+    assert checkpoint.compare(unbroken, tmp_path) == []
+
+
+@pytest.mark.parametrize("error", [RuntimeError("crash"), OSError(errno.ENOSPC, "No space left on device")], ids=str)
+def test_a_crash_loses_only_the_steps_since_the_last_save(unbroken, tmp_path, compile_once, error):
+    config = tiny_config()
+    config.sample_every = 4
+    scalars = hooks.MetricWriter.scalars
+
+    def fail_after_3(self, step, values):
+        scalars(self, step, values)
+        if step == 3:
+            raise error
+
+    full = isinstance(error, OSError)
+    sentence = "no room is left .* the same command resumes from step 2" if full else "crash"
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(UserError if full else RuntimeError, match=sentence):
+        patch.setattr(hooks.MetricWriter, "scalars", fail_after_3)
+        train(config, tmp_path)
+    assert checkpoint.checkpoint_steps(tmp_path) == [2] and metrics(tmp_path) == [1, 2, 3]
+    assert train(config, tmp_path)
+    assert metrics(tmp_path) == [1, 2, 3, 4], "neither missing nor repeated"
+    assert checkpoint.compare(unbroken, tmp_path) == []
+
+
+def test_a_corrupted_latest_checkpoint_names_the_step_to_resume(unbroken, tmp_path, compile_once):
+    workdir = shutil.copytree(unbroken, tmp_path / "run")
+    last = workdir / "checkpoints" / "4"
+    for file in (last / "state").rglob("d/*"):
+        file.write_bytes(file.read_bytes()[:-1])
+    config = tiny_config()
+    config.sample_every, config.num_steps = 4, 5
+    with pytest.raises(UserError, match="checkpoints/4 is damaged or incomplete .* step 2 is whole"):
+        train(config, workdir)
+    shutil.rmtree(last)
+    config.num_steps = 4
+    assert train(config, workdir)
+    assert checkpoint.compare(unbroken, workdir) == []
+
+
+def metrics(workdir):
+    return [json.loads(line)["step"] for line in (workdir / "metrics.jsonl").read_text().splitlines()]
 
 
 def start(workdir, *overrides):
     return Process("main", f"--config={TINY}", f"--workdir={workdir}", *overrides)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
-def test_a_signal_saves_and_exits_75_and_the_same_command_goes_on(tmp_path, number):
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signalled_command_exits_75_and_resumes(tmp_path, number):
     endless = "--config.num_steps=100000", "--config.checkpoint_every=100000"
     process = start(tmp_path, *endless)
     wait_for_metrics(tmp_path, process)
@@ -175,8 +228,7 @@ def test_a_signal_saves_and_exits_75_and_the_same_command_goes_on(tmp_path, numb
     stderr = process.communicate(timeout=120)[1]
     assert process.returncode == 0, stderr
     assert checkpoint.find(tmp_path).name == str(stopped + 1)
-    steps = [json.loads(line)["step"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert steps == list(range(1, stopped + 2))
+    assert metrics(tmp_path) == list(range(1, stopped + 2))
 
     c = tiny_config()
     c.num_steps = stopped + 1
@@ -193,7 +245,7 @@ def wait_for_metrics(workdir, process):
     raise AssertionError("no metrics after five minutes")
 
 
-def test_every_host_but_one_is_silent_about_progress(caplog):
+def test_only_process_0_logs_progress(caplog):
     from biggan_jax.runtime.progress import ProgressLine
 
     with caplog.at_level(logging.INFO):
@@ -204,8 +256,8 @@ def test_every_host_but_one_is_silent_about_progress(caplog):
             assert len(caplog.records) == lines
 
 
-def test_the_config_of_a_run_is_its_checkpoints(unbroken, tmp_path):
-    """Without config.json, too, another config is refused, and nothing is written."""
+def test_the_config_in_the_checkpoint_counts(unbroken, tmp_path):
+    """Without config.json, another config is refused, too, and nothing is written."""
     shutil.copytree(unbroken / "checkpoints", tmp_path / "checkpoints")
     c = tiny_config()
     c.model.ch = 8
@@ -214,7 +266,7 @@ def test_the_config_of_a_run_is_its_checkpoints(unbroken, tmp_path):
     assert not (tmp_path / "config.json").exists()
 
 
-def test_a_config_whose_run_made_no_checkpoint_may_be_changed(config, tmp_path):
+def test_a_config_without_checkpoints_may_be_changed(config, tmp_path):
     claim_workdir(tmp_path, config)
     config.batch_size = 32
     claim_workdir(tmp_path, config)

@@ -129,7 +129,7 @@ def signals_figure(run: Run) -> Figure:
         broken = [event for event in run.events if rule and event.get("signal") == rule.signal]
         if rule:
             axes.axhline(rule.threshold, color="tab:red", linestyle="--", linewidth=0.9)
-        tripped = f" (tripped at step {', '.join(str(event['step']) for event in broken)})" if broken else ""
+        tripped = f" (verdict at step {', '.join(str(event['step']) for event in broken)})" if broken else ""
         axes.set_title(title + tripped, fontsize=8, color="tab:red" if broken else "black", pad=3)
         positive = figures[np.isfinite(figures)]
         if len(positive) and positive.min() > 0 and positive.max() > 30 * positive.min():

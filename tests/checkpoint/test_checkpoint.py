@@ -1,3 +1,4 @@
+import functools
 import hashlib
 import json
 import os
@@ -25,12 +26,17 @@ from tests.cli import run
 from tests.conftest import assert_identical, tiny_config
 
 
+@functools.cache
+def fresh_state():
+    return jax.jit(lambda: init_state(build_gan(tiny_config()), 0))()
+
+
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """(workdir with steps 1 and 2, state of step 2)."""
     c = tiny_config()
     workdir = tmp_path_factory.mktemp("saved")
-    state = jax.jit(lambda: init_state(build_gan(c), 0))()
+    state = fresh_state()
     checkpoints = Checkpoints(workdir, keep=3)
     checkpoints.save(state.replace(step=np.int32(1)), c)
     state = state.replace(step=np.int32(2), ema_params=jax.tree.map(lambda x: x + 0.5, state.ema_params))
@@ -49,7 +55,7 @@ def on_one_device(state):
     return jax.tree.map(lambda x: jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=device), state)
 
 
-def test_what_is_restored_is_what_was_saved(saved):
+def test_a_restored_state_is_bitwise_identical(saved):
     workdir, state = saved
     restored = Checkpoints(workdir, keep=3).restore(on_one_device(state))
     assert jax.tree.structure(restored) == jax.tree.structure(state)
@@ -70,7 +76,7 @@ def test_saving_replicated_arrays_compiles_no_programs(tmp_path, saved):
     assert_identical(Checkpoints(tmp_path, keep=1).restore(on_one_device(saved[1])), saved[1])
 
 
-def test_a_generator_is_loaded_from_a_workdir_its_folder_or_a_step(saved):
+def test_a_generator_loads_from_a_workdir_its_folder_or_a_step(saved):
     workdir, state = saved
     for path in (workdir, workdir / "checkpoints", workdir / "checkpoints" / "2"):
         trained = checkpoint.load_generator(path)
@@ -89,9 +95,9 @@ def test_compare_names_what_differs_and_by_how_much(saved):
     assert not any(line.startswith("generator") for line in lines)
 
 
-def test_the_compare_command_exits_with_0_for_equal_and_1_for_different(saved):
+def test_the_compare_command_exits_0_or_1(saved):
     workdir, _ = saved
-    compare = lambda a, b: run("checkpoint", "compare", a, b)
+    compare = functools.partial(run, "checkpoint", "compare")
     same, different = compare(workdir, workdir), compare(workdir, workdir / "checkpoints" / "1")
     assert same.returncode == 0 and "bit-identical" in same.stdout, same.stderr
     assert different.returncode == 1 and "ema_params.conv_out.bias" in different.stdout
@@ -99,12 +105,12 @@ def test_the_compare_command_exits_with_0_for_equal_and_1_for_different(saved):
     assert missing.returncode == 2 and "no checkpoint at" in missing.stderr and "Traceback" not in missing.stderr
 
 
-def test_a_missing_checkpoint_is_said_to_be_missing(tmp_path):
+def test_a_missing_checkpoint_is_reported(tmp_path):
     with pytest.raises(UserError, match="no checkpoint at .*give a workdir"):
         checkpoint.load_generator(tmp_path)
 
 
-def test_a_truncated_checkpoint_is_refused_by_name_and_the_others_are_offered(copy):
+def test_a_truncated_checkpoint_is_refused_and_another_suggested(copy):
     step = copy / "checkpoints" / "2"
     for file in (step / "state").rglob("d/*"):
         file.write_bytes(file.read_bytes()[:100])
@@ -124,15 +130,21 @@ def test_a_checkpoint_without_its_config_is_refused(copy):
 
 
 def keeping(workdir, config, scores, *, keep=1, keep_every=0):
-    """Checkpoints of a run that saved steps 1, 2, ... with these scores."""
-    state = jax.jit(lambda: init_state(build_gan(config), 0))()
+    """(checkpoints, state) of a run that saved steps 1, 2, ... with these scores."""
+    state = fresh_state()
     checkpoints = Checkpoints(workdir, keep=keep, keep_every=keep_every)
     for step, score in enumerate(scores, start=1):
         checkpoints.save(state.replace(step=np.int32(step)), config, score=score)
     return checkpoints, state
 
 
-def test_the_best_outlives_rotation_and_restarts(config, tmp_path):
+def test_checkpoints_rotate_and_keep_each_multiple(config, tmp_path):
+    checkpoints, _ = keeping(tmp_path, config, [None] * 7, keep=2, keep_every=4)
+    checkpoints.close()
+    assert sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir()) == [4, 6, 7]
+
+
+def test_the_best_step_outlives_rotation_and_restarts(config, tmp_path):
     checkpoints, state = keeping(tmp_path, config, [3.0, 1.0, float("nan"), 2.0])
     assert (checkpoints.steps(), checkpoints.best_step()) == ([2, 4], 2)
     checkpoints.close()
@@ -143,7 +155,7 @@ def test_the_best_outlives_rotation_and_restarts(config, tmp_path):
     checkpoints.close()
 
 
-def test_pinned_ones_outlive_rotation_and_restarts_and_say_why(config, tmp_path):
+def test_pinned_steps_outlive_rotation_and_restarts(config, tmp_path):
     checkpoints, state = keeping(tmp_path, config, [None, None])
     checkpoints.pin(2, "before the collapse seen at step 3")
     with pytest.raises(ValueError, match="no complete checkpoint of step 7"):
@@ -160,14 +172,14 @@ def test_pinned_ones_outlive_rotation_and_restarts_and_say_why(config, tmp_path)
     checkpoints.close()
 
 
-def test_what_is_pinned_is_not_guessed(config, tmp_path):
+def test_invalid_pins_are_refused_before_anything_is_deleted(config, tmp_path):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "kept.json").write_text('{"2": ')
     with pytest.raises(UserError, match="kept.json is not JSON such as"):
         Checkpoints(tmp_path, keep=1)
 
 
-def test_the_newest_from_when_the_run_was_well_outlives_rotation(config, tmp_path):
+def test_the_last_healthy_checkpoint_outlives_rotation(config, tmp_path):
     checkpoints, state = keeping(tmp_path, config, [], keep=1)
     for step, last_healthy_step in ((1, None), (2, 2), (3, 2), (4, 3), (5, 3)):
         checkpoints.save(state.replace(step=np.int32(step)), config, last_healthy_step=last_healthy_step)
@@ -175,14 +187,12 @@ def test_the_newest_from_when_the_run_was_well_outlives_rotation(config, tmp_pat
     checkpoints.close()
 
 
-def test_what_came_after_a_step_is_discarded_and_may_be_saved_anew(config, tmp_path):
+def test_discarded_steps_may_be_saved_again(config, tmp_path):
     checkpoints, state = keeping(tmp_path, config, [3.0, 2.0, 1.0], keep=3)
-    checkpoints.pin(3, "soon gone")
+    checkpoints.pin(3, "why")
     checkpoints.discard_after(1, "aside")
     assert (checkpoints.steps(), checkpoints.best_step(), checkpoints.pinned()) == ([1], 1, {})
-    assert [path.name for path in (tmp_path / "aside").iterdir()] == ["3"], (
-        "the best, and pinned, is moved, not deleted"
-    )
+    assert [path.name for path in (tmp_path / "aside").iterdir()] == ["3"], "the best and pinned one is moved"
     assert checkpoint.load_state(tmp_path / "aside" / "3")[0].step == 3
     checkpoints.save(state.replace(step=np.int32(3), attempt=np.int32(1)), config)
     assert checkpoints.attempts() == {1: 0, 3: 1}
@@ -193,7 +203,7 @@ def test_what_came_after_a_step_is_discarded_and_may_be_saved_anew(config, tmp_p
     checkpoints.close()
 
 
-def test_a_step_before_the_latest_is_not_dropped_in_silence(config, tmp_path):
+def test_saving_a_step_before_the_latest_is_refused(config, tmp_path):
     checkpoints, state = keeping(tmp_path, config, [None, None], keep=3)
     with pytest.raises(UserError, match="step 1 cannot be saved in .* a later one, 2"):
         checkpoints.save(state.replace(step=np.int32(1)), config)
@@ -209,15 +219,15 @@ def test_an_earlier_step_is_restored_on_demand(saved):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int32", "uint8", "bool", "float64", "int64"])
 @pytest.mark.parametrize("shape", [(), (1,), (5, 3), (2, 3, 4, 5)])
-def test_each_bit_counts_in_a_checksum(dtype, shape):
+def test_each_bit_changes_a_checksum(dtype, shape):
     rng = np.random.default_rng(0)
     x = np.asarray(rng.normal(size=shape) > 0 if dtype == "bool" else rng.normal(size=shape) * 99).astype(dtype)
     sums = [checksums.of_arrays(x)]
-    for place in range(x.nbytes * 8):
-        if dtype == "bool" and place % 8:
+    for bit in range(x.nbytes * 8):
+        if dtype == "bool" and bit % 8:
             continue
         flipped = bytearray(x.tobytes())
-        flipped[place // 8] ^= 1 << place % 8
+        flipped[bit // 8] ^= 1 << bit % 8
         sums.append(checksums.of_arrays(np.frombuffer(flipped, x.dtype).reshape(x.shape)))
     assert len({str(s) for s in sums}) == len(sums)
 
@@ -229,7 +239,7 @@ def test_swapped_or_pairwise_flipped_values_change_a_checksum():
 
 
 @pytest.mark.parametrize("devices", [(1, 1), (8, 1), (4, 2)])
-def test_a_checksum_is_the_same_on_the_host_and_on_any_mesh(devices):
+def test_a_checksum_does_not_depend_on_sharding(devices):
     from jax.sharding import NamedSharding, PartitionSpec
 
     x = np.random.default_rng(0).normal(size=(16, 3, 8)).astype(np.float32)
@@ -240,24 +250,24 @@ def test_a_checksum_is_the_same_on_the_host_and_on_any_mesh(devices):
 
 
 def flips(data, count, seed):
-    """The bytes with one bit flipped, `count` times, or once a byte if there are fewer."""
+    """`count` copies of the data with one bit flipped each, in different bytes; fewer if there are fewer bytes."""
     rng = random.Random(seed)
-    for place in rng.sample(range(len(data)), min(count, len(data))):
+    for byte in rng.sample(range(len(data)), min(count, len(data))):
         flipped = bytearray(data)
-        flipped[place] ^= 1 << rng.randrange(8)
+        flipped[byte] ^= 1 << rng.randrange(8)
         yield bytes(flipped)
 
 
 @pytest.mark.parametrize("count", [2, pytest.param(60, marks=pytest.mark.slow)])
-def test_a_flipped_bit_in_whatever_file_is_refused_or_harms_nothing(copy, monkeypatch, count):
+def test_a_flipped_bit_in_any_file_is_refused_or_harmless(copy, monkeypatch, count):
     monkeypatch.setattr(restore.time, "sleep", lambda seconds: None)
     monkeypatch.setattr(restore, "_suggest_intact_step", lambda path: "")
     step = copy / "checkpoints" / "2"
     arrays, config = checkpoint.load_arrays(step), checkpoint.load_config(step)
     refused = set()
     for seed, file in enumerate(sorted(path for path in step.rglob("*") if path.is_file())):
-        whole = file.read_bytes()
-        for damaged in flips(whole, count, seed):
+        intact = file.read_bytes()
+        for damaged in flips(intact, count, seed):
             file.write_bytes(damaged)
             try:
                 assert_identical(checkpoint.load_arrays(step), arrays)
@@ -265,17 +275,17 @@ def test_a_flipped_bit_in_whatever_file_is_refused_or_harms_nothing(copy, monkey
             except UserError as error:
                 assert "checkpoints/2 is damaged or incomplete (" in str(error)
                 refused.add(file.parent.name)
-        file.write_bytes(whole)
+        file.write_bytes(intact)
     assert {"config", "state", "d"} <= refused
 
 
-def test_a_flipped_weight_is_named_and_the_other_checkpoint_offered(copy):
-    """Orbax alone reads such a checkpoint without a word."""
+def test_a_corrupted_weight_is_named_and_another_step_suggested(copy):
+    """Orbax alone reads such a checkpoint without an error."""
     step = copy / "checkpoints" / "2"
     file = max((path for path in step.rglob("d/*")), key=lambda path: path.stat().st_size)
     data = bytearray(file.read_bytes())
-    for place in range(len(data) // 4, len(data), len(data) // 4):
-        data[place] ^= 1
+    for byte in range(len(data) // 4, len(data), len(data) // 4):
+        data[byte] ^= 1
     file.write_bytes(data)
     sentence = r"checkpoints/2 is damaged or incomplete \(state: \S+ .* not what was saved\); step 1 is whole: name it"
     for load in (checkpoint.load_state, checkpoint.load_arrays):
@@ -283,23 +293,23 @@ def test_a_flipped_weight_is_named_and_the_other_checkpoint_offered(copy):
             load(copy)
 
 
-def test_each_missing_file_is_refused_or_harms_nothing(copy, monkeypatch):
+def test_a_missing_file_is_refused_or_harmless(copy, monkeypatch):
     monkeypatch.setattr(restore.time, "sleep", lambda seconds: None)
     step = copy / "checkpoints" / "2"
     arrays = checkpoint.load_arrays(step)
     for file in sorted(path for path in step.rglob("*") if path.is_file()):
-        whole = file.read_bytes()
+        intact = file.read_bytes()
         file.unlink()
         try:
             assert_identical(checkpoint.load_arrays(step), arrays)
             checkpoint.load_config(step)
         except UserError as error:
             assert "checkpoints/2 is damaged or incomplete" in str(error) and "step 1 is whole" in str(error)
-        file.write_bytes(whole)
+        file.write_bytes(intact)
 
 
 @pytest.mark.parametrize("damage", [{"score": 0.1}, {"config": {"seed": 7}}, {"format": 2}, {"format": 9}])
-def test_what_a_checkpoint_says_of_itself_does_not_change_silently(copy, damage):
+def test_changed_metadata_are_refused(copy, damage):
     file = copy / "checkpoints" / "2" / "config" / "metadata"
     file.write_text(json.dumps(json.loads(file.read_text()) | damage))
     with pytest.raises(UserError, match="config/metadata is not what was saved.*step 1 is whole"):
@@ -308,26 +318,29 @@ def test_what_a_checkpoint_says_of_itself_does_not_change_silently(copy, damage)
 
 @pytest.mark.parametrize(
     ("written", "sentence"),
-    [(1, "format 1, which this version no longer reads; go on with"), (4, "format 4, newer than .* update biggan_jax")],
+    [
+        (1, "format 1, which this version no longer reads; resume with"),
+        (4, "format 4, newer than .* update biggan_jax"),
+    ],
 )
-def test_other_formats_are_refused_with_what_to_do(copy, written, sentence):
+def test_other_formats_are_refused_with_a_remedy(copy, written, sentence):
     file = copy / "checkpoints" / "2" / "config" / "metadata"
-    said = json.loads(file.read_text()) | {"format": written}
-    del said["digest"]
-    file.write_text(json.dumps(said | ({"digest": checksums.of_json(said)} if written > 1 else {})))
+    stored = json.loads(file.read_text()) | {"format": written}
+    del stored["digest"]
+    file.write_text(json.dumps(stored | ({"digest": checksums.of_json(stored)} if written > 1 else {})))
     with pytest.raises(UserError, match=sentence):
         checkpoint.load_generator(copy)
 
 
 @pytest.fixture
 def format_2(tmp_path):
-    """A run of one round, as the version before checksums left it."""
+    """A run of one step, saved by the version before checksums."""
     with tarfile.open(pathlib.Path(__file__).parents[1] / "data" / "checkpoints" / "format_2.tar.xz") as archive:
         archive.extractall(tmp_path / "run", filter="data")
     return tmp_path / "run"
 
 
-def test_format_2_is_read_as_it_was_written(format_2):
+def test_format_2_is_read_bit_for_bit(format_2):
     digest = hashlib.sha256()
     for name, array in sorted(checkpoint.load_arrays(format_2).items()):
         digest.update(name.encode() + array.tobytes())
@@ -336,12 +349,12 @@ def test_format_2_is_read_as_it_was_written(format_2):
     assert (trained.step, trained.config.model.dim_z) == (1, 3)
 
 
-def test_format_2_is_resumed_from_and_goes_on_in_the_present_format(format_2):
+def test_format_2_is_resumed_and_saved_as_format_3(format_2):
     config = checkpoint.load_config(checkpoint.find(format_2))
     config.num_steps = 2
     assert train(config, format_2)
-    said = checkpoint.load_metadata(checkpoint.find(format_2))
-    assert (said["format"], said["step"], said["attempt"]) == (3, 2, 0)
+    metadata = checkpoint.load_metadata(checkpoint.find(format_2))
+    assert (metadata["format"], metadata["step"], metadata["attempt"]) == (3, 2, 0)
 
 
 def test_format_2_is_sampled(format_2):
@@ -353,7 +366,7 @@ def test_format_2_is_sampled(format_2):
     assert np.isfinite(images).all() and images.shape == (2, 16, 16, 3)
 
 
-def test_other_device_counts_read_the_same_bits(saved):
+def test_other_device_counts_restore_the_same_bits(saved):
     workdir, state = saved
     config = checkpoint.load_config(checkpoint.find(workdir))
     for data, fsdp in ((1, 1), (4, 2), (8, 1)):
@@ -366,7 +379,7 @@ def test_other_device_counts_read_the_same_bits(saved):
         checkpoints.close()
 
 
-def test_what_a_dying_process_left_is_cleared_away_and_what_is_not_ours_stays(copy):
+def test_remains_of_a_killed_save_are_deleted_and_foreign_files_stay(copy):
     folder = copy / "checkpoints"
     (folder / "README.txt").write_text("mine")
     (folder / "notes").mkdir()
@@ -377,13 +390,13 @@ def test_what_a_dying_process_left_is_cleared_away_and_what_is_not_ours_stays(co
     checkpoints = Checkpoints(copy, keep=3)
     assert checkpoints.steps() == [1, 2]
     checkpoints.close()
-    deadline = time.monotonic() + 60  # Orbax clears away in a thread of its own.
+    deadline = time.monotonic() + 60  # Orbax deletes in a thread.
     while (folder / "7.orbax-checkpoint-tmp").exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert {path.name for path in folder.iterdir()} == {"1", "2", "9", "README.txt", "notes"}
 
 
-def test_an_empty_folder_of_a_step_is_refused_and_the_last_whole_one_offered(copy, saved):
+def test_an_empty_step_folder_is_refused_and_another_step_suggested(copy, saved):
     (copy / "checkpoints" / "9").mkdir()
     with pytest.raises(UserError, match=r"checkpoints/9 is damaged or incomplete .*; step 2 is whole: name it"):
         checkpoint.load_generator(copy)
@@ -393,7 +406,7 @@ def test_an_empty_folder_of_a_step_is_refused_and_the_last_whole_one_offered(cop
     checkpoints.close()
 
 
-def test_an_empty_checkpoints_folder_is_a_run_that_saved_nothing(tmp_path):
+def test_an_empty_checkpoints_folder_has_no_checkpoints(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     checkpoints = Checkpoints(tmp_path, keep=3)
     assert (checkpoints.latest_step(), checkpoints.best_step(), checkpoints.attempts()) == (None, None, {})
@@ -436,28 +449,37 @@ checkpoints.close()
 
 
 @pytest.mark.slow
-def test_two_processes_agree_on_what_is_kept_and_on_checksums(tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        address = f"localhost:{probe.getsockname()[1]}"
+def test_two_processes_agree_on_retention_and_checksums(tmp_path):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
     environment = os.environ | {"XLA_FLAGS": os.environ["XLA_FLAGS"].replace("device_count=8", "device_count=2")}
     command = lambda i: [sys.executable, "-c", TWO_PROCESSES, address, str(i), str(tmp_path)]
     two = [subprocess.Popen(command(i), stderr=subprocess.PIPE, text=True, env=environment) for i in range(2)]
     try:
-        said = [process.communicate(timeout=300)[1] for process in two]
+        printed = [process.communicate(timeout=300)[1] for process in two]
     finally:
         for process in two:
             process.kill()
-    assert [process.returncode for process in two] == [0, 0], said
+    assert [process.returncode for process in two] == [0, 0], printed
     assert checkpoint_steps(tmp_path) == [2, 4, 6]
     state = checkpoint.load_state(tmp_path)[0]
     assert int(state.step) == 6
 
 
-def test_the_check_command_names_the_damaged_and_exits_with_1(copy):
-    whole = run("checkpoint", "check", copy)
-    assert whole.returncode == 0 and whole.stdout.count("arrays, all as they were saved") == 2, whole.stderr
+def test_the_check_command_names_corrupted_steps_and_exits_1(copy):
+    intact = run("checkpoint", "check", copy)
+    assert intact.returncode == 0 and intact.stdout.count("arrays, all as they were saved") == 2, intact.stderr
     (copy / "checkpoints" / "2" / "state" / "manifest.ocdbt").unlink()
     damaged = run("checkpoint", "check", copy)
     assert damaged.returncode == 1 and "Traceback" not in damaged.stderr
     assert "checkpoints/1: " in damaged.stdout and "checkpoints/2 is damaged or incomplete" in damaged.stdout
+
+
+def test_help_exits_0_and_a_wrong_command_exits_2():
+    for flag in ("--help", "-h"):
+        shown = run("checkpoint", flag)
+        assert shown.returncode == 0 and "compare A B" in shown.stdout and "check PATH" in shown.stdout
+    for wrong in ([], ["compare", "a"], ["check"], ["chekc", "a"]):
+        refused = run("checkpoint", *wrong)
+        assert refused.returncode == 2 and "usage: python -m biggan_jax.checkpoint" in refused.stderr

@@ -14,7 +14,7 @@ from tests.conftest import assert_identical, tiny_config
 
 @pytest.fixture(scope="module")
 def stored(tmp_path_factory):
-    """(folder, state) of a run at step 7 whose every array is something of its own."""
+    """(folder, state) of a run at step 7 with random arrays."""
     config = tiny_config()
     shapes = jax.eval_shape(lambda: init_state(build_gan(config), 0))
     rng = np.random.default_rng(0)
@@ -40,7 +40,7 @@ def begin(config, folder, fresh):
     return fresh, init_from.begin(fresh, init_from.load(gan, folder))
 
 
-def test_players_slots_and_average_come_along_and_the_count_of_rounds_does_not(config, stored, fresh):
+def test_networks_optimizers_and_averages_are_taken_over(config, stored, fresh):
     folder, state = stored
     fresh, ours = begin(config, folder, fresh)
     assert_identical(ours.generator, state.generator)
@@ -49,7 +49,7 @@ def test_players_slots_and_average_come_along_and_the_count_of_rounds_does_not(c
     assert int(ours.step) == 0 and int(ours.seed) == 3
 
 
-def test_another_optimiser_starts_anew(config, stored, fresh):
+def test_an_optimizer_that_does_not_fit_starts_anew(config, stored, fresh):
     folder, state = stored
     config.optimizer.b1 = 0.5
     fresh, ours = begin(config, folder, fresh)
@@ -57,7 +57,7 @@ def test_another_optimiser_starts_anew(config, stored, fresh):
     assert_identical(ours.generator.opt_state, fresh.generator.opt_state)
 
 
-def test_the_average_goes_on_from_the_one_that_came_along():
+def test_the_average_continues_from_the_loaded_one():
     import runpy
 
     from biggan_jax.config import config_path
@@ -74,7 +74,7 @@ def test_the_average_goes_on_from_the_one_that_came_along():
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"ch": 8}, "in this config .*; take the networks of that run with --config=finetune:DIR"),
+        ({"ch": 8}, "in this config .*; use the networks of that run with --config=finetune:DIR"),
         (
             {"num_classes": 12},
             r"is \[10, .*\], in this config \[12, .*change its classes first: python -m biggan_jax.convert",
@@ -82,7 +82,7 @@ def test_the_average_goes_on_from_the_one_that_came_along():
         ({"spectral_eval": "stored"}, "is missing, in this config"),
     ],
 )
-def test_other_networks_are_refused_with_what_would_work(config, stored, changes, sentence):
+def test_other_networks_are_refused_with_a_remedy(config, stored, changes, sentence):
     config.model.update(changes)
     with pytest.raises(UserError, match=sentence):
         init_from.load(build_gan(config), stored[0])

@@ -1,4 +1,4 @@
-"""Files of strangers run nothing: no line of the package could, and real attacks do not. What is said of it: docs/safety.md."""
+"""Untrusted files execute nothing: no source line of the package could, and real attacks fail. See docs/safety.md."""
 
 import ast
 import contextlib
@@ -6,7 +6,6 @@ import io
 import json
 import pathlib
 import pickle
-import subprocess
 import sys
 import zipfile
 
@@ -25,15 +24,16 @@ from biggan_jax.runtime import files
 from biggan_jax.tools.edit.expressions import terms
 from biggan_jax.tools.export.real import folder_names
 from biggan_jax.types import UserError
+from tests import cli
 from tests.conftest import ROOT, untrained_run
 from tests.properties import damaged
 
-# --- No line that could ---
+# --- Source lines ---
 
 MAY_RUN = {
-    "biggan_jax/config/loading.py": {"runpy.run_path"},  # A config file is Python, and is said to be.
+    "biggan_jax/config/loading.py": {"runpy.run_path"},  # A config file is Python; --help says so.
     "biggan_jax/runtime/process.py": {"subprocess"},  # The command itself, once for each process.
-    "biggan_jax/tools/notebook.py": {"subprocess"},  # A command of this package, on the flags of a cell.
+    "biggan_jax/tools/notebook.py": {"subprocess"},  # A command of this package, with the flags in a cell.
     "biggan_jax/tools/grids/animation.py": {"subprocess"},  # ffmpeg, with pixels as its input.
 }
 MODULES = {
@@ -75,7 +75,7 @@ def constant(call, keyword):
 
 
 def offences(text):
-    """What in a module could run what a file holds."""
+    """The names in a module that could execute the contents of a file."""
     found = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
@@ -90,7 +90,7 @@ def offences(text):
             found.add("shell")
         elif isinstance(node, ast.Call):
             name = name_of(node.func)
-            # re.compile and jax's compile programs, which files do not hold.
+            # re.compile and the compile methods of JAX do not execute files.
             if name.rpartition(".")[2] in CALLS and not (name != "compile" and name.endswith(".compile")):
                 found.add(name)
             if name == "torch.load" and constant(node, "weights_only") is not True:
@@ -105,46 +105,46 @@ def offences(text):
 SOURCES = sorted(path for folder in ("biggan_jax", "configs") for path in (ROOT / folder).rglob("*.py"))
 
 
-@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_line_could_run_what_a_file_holds(path):
-    assert offences(path.read_text()) <= MAY_RUN.get(str(path.relative_to(ROOT)), set())
+def test_no_source_line_executes_file_contents():
+    found = {str(path.relative_to(ROOT)): offences(path.read_text()) for path in SOURCES}
+    allowed = {path: names - MAY_RUN.get(path, set()) for path, names in found.items()}
+    assert not {path: names for path, names in allowed.items() if names}
 
 
-@pytest.mark.parametrize(
-    "planted",
-    [
-        "import pickle",
-        "import pickle as harmless",
-        "from pickle import loads",
-        "import yaml",
-        "import subprocess",
-        "from joblib import load",
-        "from os import system",
-        "x = eval(text)",
-        "exec(text)",
-        "exec(compile(text, 'x', 'exec'))",
-        "__import__(name)",
-        "importlib.import_module(name)",
-        "from importlib import import_module",
-        "runpy.run_path(path)",
-        "os.system(text)",
-        "np.load(path, allow_pickle=True)",
-        "np.load(path, allow_pickle=flag)",
-        "np.load(path, None, True)",
-        "torch.load(path)",
-        "torch.load(path, weights_only=False)",
-        "pandas.read_pickle(path)",
-        "archive.extractall(out)",
-        "shutil.unpack_archive(path)",
-        "Image.open(path)",
-        "run(text, shell=True)",
-    ],
-)
-def test_such_a_line_would_be_seen(planted):
-    assert offences(planted)
+PLANTED = [
+    "import pickle",
+    "import pickle as harmless",
+    "from pickle import loads",
+    "import yaml",
+    "import subprocess",
+    "from joblib import load",
+    "from os import system",
+    "x = eval(text)",
+    "exec(text)",
+    "exec(compile(text, 'x', 'exec'))",
+    "__import__(name)",
+    "importlib.import_module(name)",
+    "from importlib import import_module",
+    "runpy.run_path(path)",
+    "os.system(text)",
+    "np.load(path, allow_pickle=True)",
+    "np.load(path, allow_pickle=flag)",
+    "np.load(path, None, True)",
+    "torch.load(path)",
+    "torch.load(path, weights_only=False)",
+    "pandas.read_pickle(path)",
+    "archive.extractall(out)",
+    "shutil.unpack_archive(path)",
+    "Image.open(path)",
+    "run(text, shell=True)",
+]
 
 
-def test_lines_that_run_nothing_are_not_mistaken_for_it():
+def test_a_planted_line_is_found():
+    assert not [line for line in PLANTED if not offences(line)]
+
+
+def test_harmless_lines_are_not_reported():
     assert not offences(
         "re.compile(x)\nlowered.compile()\nnp.load(f)\nnp.load(f, allow_pickle=False)\nfrom biggan_jax.plan import program\n"
         "torch.load(f, weights_only=True)\nImage.open(f, formats=FORMATS)\njson.loads(text)\nprogram.compile(lowered, name)"
@@ -155,7 +155,7 @@ def test_lines_that_run_nothing_are_not_mistaken_for_it():
 
 
 class Bomb:
-    """Unpickled, it leaves a file."""
+    """Creates a file when it is unpickled."""
 
     def __init__(self, marker):
         self.marker = str(marker)
@@ -168,12 +168,12 @@ class Bomb:
 def marker(tmp_path):
     path = tmp_path / "marker"
     yield path
-    assert not path.exists(), "code of a stranger was run"
+    assert not path.exists(), "untrusted code was executed"
 
 
-def test_the_bomb_goes_off_where_nobody_takes_care(tmp_path):
-    pickle.loads(pickle.dumps(Bomb(tmp_path / "gone off")))
-    assert (tmp_path / "gone off").exists()
+def test_the_malicious_pickle_works(tmp_path):
+    pickle.loads(pickle.dumps(Bomb(tmp_path / "executed")))
+    assert (tmp_path / "executed").exists()
 
 
 def malicious_npz(path, bomb):
@@ -198,7 +198,7 @@ MALICIOUS = [malicious_npz, malicious_member, bare_pickle, an_npy_of_objects]
 
 
 @pytest.mark.parametrize("make", MALICIOUS)
-def test_pickles_in_whatever_guise_are_refused_as_arrays(tmp_path, marker, make):
+def test_pickles_are_refused_as_arrays(tmp_path, marker, make):
     path = tmp_path / "latents.npz"
     make(path, Bomb(marker))
     with pytest.raises(UserError) as refusal:
@@ -227,38 +227,23 @@ def test_pickles_are_refused_as_weights_of_pytorch(tmp_path, marker, make):
         torch_files.read_arrays(path)
 
 
-def refused(*command, cwd=None):
-    environment = {"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "JAX_PLATFORMS": "cpu"}
-    result = subprocess.run(
-        [sys.executable, "-m", *map(str, command)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env=environment,
-        cwd=cwd,
-    )
-    assert result.returncode == 2 and "Traceback" not in result.stderr, result.stderr
-    [line] = [line for line in result.stderr.splitlines() if "error:" in line]
-    return line
-
-
-def test_the_commands_themselves_refuse_in_one_sentence(tmp_path, marker):
+def test_commands_refuse_malicious_files_in_one_sentence(tmp_path, marker):
     malicious_npz(tmp_path / "G.npz", Bomb(marker))
     out = tmp_path / "out"
-    said = refused("biggan_jax.convert", "--from=biggan-pytorch", f"--in={tmp_path / 'G.npz'}", f"--out={out}")
-    assert "is not an .npz of arrays" in said
+    result = cli.run("convert", "--from=biggan-pytorch", f"--in={tmp_path / 'G.npz'}", f"--out={out}")
+    cli.refused(result, "is not an .npz of arrays")
     (tmp_path / "config.json").write_text(f"open({str(marker)!r}, 'w')\n")
-    said = refused("biggan_jax.main", f"--config_json={tmp_path / 'config.json'}", f"--workdir={out}")
-    assert "config.json is not JSON" in said
+    result = cli.run("main", f"--config_json={tmp_path / 'config.json'}", f"--workdir={out}")
+    cli.refused(result, "config.json is not JSON")
     assert not out.exists()
 
 
-# --- Prepared sets ---
+# --- Prepared data sets ---
 
 
 @pytest.fixture
 def prepared(tmp_path):
-    """A set of six pictures in two classes."""
+    """A data set of six pictures in two classes."""
     for name in ("a", "b"):
         (tmp_path / "pictures" / name).mkdir(parents=True)
         for i in range(3):
@@ -284,9 +269,9 @@ def as_json_in_json(features):
 
 
 @pytest.mark.parametrize("change", [as_feature, as_top, as_json_in_json])
-def test_a_set_whose_files_name_a_module_does_not_have_it_imported(prepared, marker, monkeypatch, change):
+def test_a_data_set_cannot_import_a_module(prepared, marker, monkeypatch, change):
     (prepared.parent / "evil_module.py").write_text(f"open({str(marker)!r}, 'w')\n")
-    monkeypatch.syspath_prepend(str(prepared.parent))  # As where a command is started.
+    monkeypatch.syspath_prepend(str(prepared.parent))  # As if a command ran there.
     features = json.loads((prepared / "features.json").read_text())
     change(features)
     (prepared / "features.json").write_text(json.dumps(features))
@@ -298,12 +283,12 @@ def test_a_set_whose_files_name_a_module_does_not_have_it_imported(prepared, mar
 @pytest.mark.parametrize(
     "name", ["huggingface:mnist", "kaggle:mnist", "mnist/data_dir=/etc", "../mnist", "/etc/passwd"]
 )
-def test_a_sets_name_fetches_no_code(name, tmp_path):
+def test_a_data_set_name_fetches_no_code(name, tmp_path):
     with pytest.raises(UserError, match="only NAME, NAME/CONFIG and NAME:VERSION|Parsing builder name"):
         tfds.find(name, str(tmp_path))
 
 
-def test_a_set_reads_no_shard_outside_its_folder(prepared):
+def test_a_data_set_reads_no_shard_outside_its_folder(prepared):
     from tests.data.test_prepare import opened
 
     assert len(opened(prepared)) == 6
@@ -317,8 +302,8 @@ def test_a_set_reads_no_shard_outside_its_folder(prepared):
 EVIL_NAMES = ["../escaped", "/tmp/escaped", "..", "a/../../escaped", "\x1b[2J"]
 
 
-def test_names_in_a_corpus_are_no_paths(tmp_path):
-    """Of classes, and of pictures as their examples call them."""
+def test_names_in_a_data_set_are_not_used_as_paths(tmp_path):
+    """Neither names of classes nor file names in examples."""
     from array_record.python import array_record_module
 
     writer = array_record_module.ArrayRecordWriter(str(tmp_path / "corpus"), "group_size:1")
@@ -338,7 +323,7 @@ def test_names_in_a_corpus_are_no_paths(tmp_path):
     new = {*tmp_path.rglob("*")} - before
     assert new and all(path.is_relative_to(tmp_path / "within") for path in new)
     assert not pathlib.Path("/tmp/escaped").exists()
-    assert folder_names(EVIL_NAMES, len(EVIL_NAMES)) == ["0", "1", "2", "3", "4"], "what export makes folders of"
+    assert folder_names(EVIL_NAMES, len(EVIL_NAMES)) == ["0", "1", "2", "3", "4"], "the folders of export"
 
 
 # --- Checkpoints ---
@@ -362,8 +347,8 @@ def run(tmp_path_factory):
     ],
     ids=str,
 )
-def test_a_checkpoints_config_is_plain_data_and_checked(run, what, sentence, monkeypatch):
-    """By one who knows how to make the digest right."""
+def test_the_config_in_a_checkpoint_is_validated(run, what, sentence, monkeypatch):
+    """Even if its digest is right."""
     step = checkpoint.find(run)
     stored = json.loads((step / "config" / "metadata").read_text())
     stored.pop("digest")
@@ -441,6 +426,6 @@ def test_any_bytes_are_an_example_or_unreadable(raw, shape):
 
 
 @given(st.text())
-def test_any_text_is_a_sum_or_refused(text):
+def test_any_text_is_an_expression_or_refused(text):
     with contextlib.suppress(UserError):
         assert all(isinstance(factor, float) and name for factor, name in terms(text))

@@ -111,7 +111,7 @@ def test_a_run_that_is_stopped_before_its_time_limit_and_requeued_ends_in_the_bi
     said(slurm, "scontrol", "requeue", job)
     assert end(slurm, job) == ("COMPLETED", 0, 2), log.read_text()
     text = log.read_text()
-    assert text.count("2 cpu device(s)") == 3 and f"going on from step {first}" in text, text
+    assert text.count("2 cpu device(s)") == 3 and f"resuming from step {first}" in text, text
     compared = subprocess.run(
         [sys.executable, "-m", "biggan_jax.checkpoint", "compare", workdir, unbroken], capture_output=True, text=True
     )

@@ -35,7 +35,7 @@ def test_a_run_that_is_preempted_ends_in_the_bits_of_an_unbroken_one(rig):
     assert done.returncode == 0, done.stderr
     assert "the slice is gone, or a worker of it; again (1 of at most 100)" in done.stderr
     assert len(r.calls("queued-resources create")) == 2
-    assert re.search("going on from step [2468]0", r.logs()["0.log"]) and r.slice is None
+    assert re.search("resuming from step [2468]0", r.logs()["0.log"]) and r.slice is None
 
     unbroken = r.folder / "unbroken"
     environment = r.environment | {"PYTHON": sys.executable}

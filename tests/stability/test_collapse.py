@@ -1,4 +1,4 @@
-"""What train() does when its guard trips."""
+"""What train() does when the collapse monitor gives a verdict."""
 
 import json
 import re
@@ -21,8 +21,8 @@ from tests.test_train import TINY
 
 
 @pytest.fixture
-def looked_at(monkeypatch, compile_once):
-    """A tiny config of six rounds, with a look, though not a real one, at each, and a checkpoint every second."""
+def probed(monkeypatch, compile_once):
+    """A tiny config of six steps with a fake probe at each, and a checkpoint every second step."""
     monkeypatch.setattr(schedule, "probe", lambda gan, state, images: Probe({"attempt": state.attempt}, {}))
     c = tiny_config()
     c.num_steps, c.stability.every, c.checkpoint_keep = 6, 1, 9
@@ -31,7 +31,7 @@ def looked_at(monkeypatch, compile_once):
 
 @pytest.fixture
 def collapses_at_5(monkeypatch):
-    """The guard trips at step 5 of attempt 0, and never again."""
+    """The monitor gives a verdict at step 5 of attempt 0 only."""
 
     def evaluate(records, expected, ignored, rules):
         last = records[-1]
@@ -47,25 +47,25 @@ def events(workdir):
     return [json.loads(line) for line in (workdir / "guard.jsonl").read_text().splitlines()]
 
 
-def test_a_collapse_stops_the_run_and_says_what_is_kept(looked_at, collapses_at_5, tmp_path):
+def test_a_collapse_stops_the_run_and_names_the_kept_checkpoint(probed, collapses_at_5, tmp_path):
     with pytest.raises(CollapseError, match="all samples are one; step 2 is kept from before"):
-        train(looked_at, tmp_path)
+        train(probed, tmp_path)
     assert events(tmp_path)[0]["action"] == "stop"
     assert checkpoint.checkpoint_steps(tmp_path)[0] == 2
     with pytest.raises(CollapseError, match="all samples are one"):
-        train(looked_at, tmp_path)
+        train(probed, tmp_path)
 
 
-def test_an_ignored_collapse_is_told_once(looked_at, collapses_at_5, tmp_path):
-    looked_at.stability.on_collapse = "ignore"
-    assert train(looked_at, tmp_path)
+def test_an_ignored_collapse_is_reported_once(probed, collapses_at_5, tmp_path):
+    probed.stability.on_collapse = "ignore"
+    assert train(probed, tmp_path)
     assert [event["action"] for event in events(tmp_path)] == ["ignored"]
     assert checkpoint.find(tmp_path).name == "6"
 
 
-def test_a_rollback_goes_on_with_other_latents_and_data(looked_at, collapses_at_5, tmp_path):
-    looked_at.stability.on_collapse = "rollback"
-    assert train(looked_at, tmp_path)
+def test_a_rollback_resumes_with_other_latents_and_data(probed, collapses_at_5, tmp_path):
+    probed.stability.on_collapse = "rollback"
+    assert train(probed, tmp_path)
     assert [(e["action"], e["checkpoint"]) for e in events(tmp_path)] == [("rollback", 2)]
     lines = jsonl.read(tmp_path, "metrics")
     assert [(r.get("attempt", 0), r["step"]) for r in lines] == [(0, s) for s in range(1, 6)] + [
@@ -76,26 +76,26 @@ def test_a_rollback_goes_on_with_other_latents_and_data(looked_at, collapses_at_
 
 
 @pytest.mark.slow
-def test_a_rollback_ends_in_the_same_bits_wherever_it_is_broken_off(looked_at, collapses_at_5, tmp_path):
-    looked_at.stability.on_collapse = "rollback"
-    assert train(looked_at, tmp_path / "unbroken")
-    looked_at.num_steps = 4  # Before the collapse.
-    assert train(looked_at, tmp_path / "broken")
-    looked_at.num_steps = 6
-    assert train(looked_at, tmp_path / "broken")
+def test_an_interrupted_rollback_is_bitwise_identical(probed, collapses_at_5, tmp_path):
+    probed.stability.on_collapse = "rollback"
+    assert train(probed, tmp_path / "unbroken")
+    probed.num_steps = 4  # Before the collapse.
+    assert train(probed, tmp_path / "broken")
+    probed.num_steps = 6
+    assert train(probed, tmp_path / "broken")
     assert checkpoint.compare(tmp_path / "unbroken", tmp_path / "broken") == []
     shutil.rmtree(tmp_path / "broken" / "checkpoints" / "6")  # After it.
-    assert train(looked_at, tmp_path / "broken")
+    assert train(probed, tmp_path / "broken")
     assert checkpoint.compare(tmp_path / "unbroken", tmp_path / "broken") == []
     assert len(events(tmp_path / "broken")) == 1
     shutil.rmtree(tmp_path / "broken" / "checkpoints" / "6")  # Before its first checkpoint.
     shutil.rmtree(tmp_path / "broken" / "checkpoints" / "4")
-    assert train(looked_at, tmp_path / "broken")
+    assert train(probed, tmp_path / "broken")
     assert checkpoint.compare(tmp_path / "unbroken", tmp_path / "broken") == []
 
 
 @pytest.mark.slow
-def test_rounds_that_are_not_finite_end_the_run_with_status_3_and_name_the_weights(tmp_path):
+def test_non_finite_steps_exit_3_and_name_the_weights(tmp_path):
     command = [sys.executable, "-m", "biggan_jax.main", f"--config={TINY}", f"--workdir={tmp_path}"]
     command += ["--config.optimizer.d_lr=1e38", "--config.num_steps=1000", "--config.stability.nonfinite_limit=3"]
     done = subprocess.run(command, capture_output=True, text=True)
@@ -106,8 +106,8 @@ def test_rounds_that_are_not_finite_end_the_run_with_status_3_and_name_the_weigh
 
 
 @pytest.mark.slow
-def test_the_demo_s_recipe_with_a_rate_of_50_times_ends_with_status_3_and_keeps_what_was_before(tmp_path):
-    """The true looks and rules, of a run that is good, and then is not."""
+def test_a_d_lr_50_times_too_high_exits_3(tmp_path):
+    """Real probes and rules, of a healthy run that then collapses."""
     good, bad = tmp_path / "good", tmp_path / "bad"
     options = [
         "--config=quickstart",
@@ -126,16 +126,16 @@ def test_the_demo_s_recipe_with_a_rate_of_50_times_ends_with_status_3_and_keeps_
 
 
 @pytest.mark.slow
-def test_true_looks_and_scores_are_recorded_before_what_they_saw_is_saved_and_the_best_is_kept(config, tmp_path):
+def test_probes_and_scores_are_recorded_and_the_best_is_kept(config, tmp_path):
     config.num_steps, config.checkpoint_keep = 8, 1
     config.stability.every, config.score.every, config.score.num = 1, 2, 64
     assert train(config, tmp_path)
-    looks = jsonl.read(tmp_path, "stability")
-    assert [look["step"] for look in looks] == list(range(9))
-    scores = {look["step"]: look["signals"]["score"] for look in looks if "score" in look["signals"]}
+    probes = jsonl.read(tmp_path, "stability")
+    assert [record["step"] for record in probes] == list(range(9))
+    scores = {record["step"]: record["signals"]["score"] for record in probes if "score" in record["signals"]}
     assert scores.keys() == {2, 4, 6, 8}
     best = min(scores, key=lambda step: (scores[step], -step))
     kept = checkpoint.checkpoint_steps(tmp_path)
     assert {best, 8} <= set(kept) and len(kept) <= 3
-    assert {"d_held_out", "pixel_diversity", "d_sigma"} <= looks[0]["signals"].keys()
-    assert len(looks[0]["singular"]["generator"]) == len(looks[8]["singular"]["generator"]) > 5
+    assert {"d_held_out", "pixel_diversity", "d_sigma"} <= probes[0]["signals"].keys()
+    assert len(probes[0]["singular"]["generator"]) == len(probes[8]["singular"]["generator"]) > 5

@@ -9,39 +9,39 @@ PARAMS = {"block_0": {"kernel": np.zeros(2)}, "linear": {"bias": np.zeros(1), "k
 
 
 @pytest.fixture
-def watched():
-    player = types.SimpleNamespace(params=PARAMS)
-    return NonFinite(2, types.SimpleNamespace(generator=player, discriminator=player))
+def counter():
+    network = types.SimpleNamespace(params=PARAMS)
+    return NonFinite(2, types.SimpleNamespace(generator=network, discriminator=network))
 
 
 def faults(d=(), g=()):
-    """Of a round of two updates of D and one of G; the numbers of what was at fault."""
+    """The metrics of a step with two updates of D and one of G. d, g: indices of what is at fault."""
     marked = lambda which: np.isin(np.arange(4), which)
     return {"d_faults": np.stack([marked(()), marked(d)]), "g_faults": marked(g), "d_loss": 0.0}
 
 
-def test_rounds_that_are_not_finite_count_and_those_that_are_count_back(watched):
+def test_non_finite_steps_count_up_and_finite_ones_down(counter):
     for step, bad in enumerate([(0,), (), (1,), (3,), (2,)], start=1):
-        watched.after_step(step, faults(d=bad))
-    watched.fetch()
-    assert watched.excess == 3
+        counter.after_step(step, faults(d=bad))
+    counter.fetch()
+    assert counter.excess == 3
     for step in (6, 7, 8, 9):
-        watched.after_step(step, faults())
-    watched.fetch()
-    assert watched.excess == 0
+        counter.after_step(step, faults())
+    counter.fetch()
+    assert counter.excess == 0
 
 
-def test_what_was_at_fault_is_named_in_order_and_the_rest_counted(watched, caplog):
-    watched.after_step(2, faults(d=(0, 3), g=(1, 2)))
-    watched.fetch()
-    assert watched.what == "D's block_0.kernel, D's loss, G's linear.bias and 1 more"
+def test_weights_at_fault_are_named_in_order_and_the_rest_counted(counter, caplog):
+    counter.after_step(2, faults(d=(0, 3), g=(1, 2)))
+    counter.fetch()
+    assert counter.what == "D's block_0.kernel, D's loss, G's linear.bias and 1 more"
     assert "step 2: an update was not finite, so not applied: D's block_0.kernel" in caplog.text
 
 
-def test_faults_are_fetched_every_so_many_rounds_only_and_never_those_of_the_round_under_way(watched):
-    watched.after_step(1, faults(d=(0,)))
-    assert watched.excess == 0
-    watched.after_step(2, faults(d=(0,)))
-    assert watched.excess == 1
-    watched.fetch()
-    assert watched.excess == 2
+def test_faults_are_fetched_without_the_step_in_progress(counter):
+    counter.after_step(1, faults(d=(0,)))
+    assert counter.excess == 0
+    counter.after_step(2, faults(d=(0,)))
+    assert counter.excess == 1
+    counter.fetch()
+    assert counter.excess == 2

@@ -35,7 +35,7 @@ def handle(run, attempt=0):
     return recovery.handle(VERDICT, attempt, *run, write=True)
 
 
-def settle(run):
+def recover(run):
     return recovery.recover(*run, write=True)
 
 
@@ -43,7 +43,7 @@ def events(workdir):
     return [json.loads(line) for line in (workdir / "guard.jsonl").read_text().splitlines()]
 
 
-def test_the_checkpoint_before_the_onset_and_the_best_outlive_rotation(run, state):
+def test_the_last_checkpoint_before_the_onset_and_the_best_are_kept(run, state):
     config, checkpoints, workdir = run
     event = handle(run)
     assert (event["action"], event["checkpoint"], event["best"]) == ("stop", 4, 2)
@@ -53,45 +53,45 @@ def test_the_checkpoint_before_the_onset_and_the_best_outlive_rotation(run, stat
     assert events(workdir) == [json.loads(json.dumps(event))]
 
 
-def test_a_run_that_was_stopped_is_stopped_again_and_says_how_to_go_on(run):
+def test_a_stopped_run_stops_again_and_says_how_to_resume(run):
     handle(run)
     with pytest.raises(
         CollapseError, match=r"collapsed: samples of one class .* step 4 is kept .*on_collapse=rollback"
     ):
-        settle(run)
+        recover(run)
     assert CollapseError.status == 3
 
 
-def test_a_run_that_was_stopped_goes_back_once_the_config_says_so(run):
+def test_a_stopped_run_rolls_back_once_the_config_says_so(run):
     config, checkpoints, workdir = run
     handle(run)
     config.stability.on_collapse = "rollback"
-    assert settle(run) == 1
+    assert recover(run) == 1
     assert checkpoints.steps() == [2, 4]
     assert [event["action"] for event in events(workdir)] == ["stop", "rollback"]
-    assert settle(run) == 1, "once is enough"
+    assert recover(run) == 1, "once is enough"
 
 
-def test_a_run_that_was_stopped_goes_on_where_it_is_once_the_config_says_so(run):
+def test_a_stopped_run_resumes_once_the_config_says_ignore(run):
     config, checkpoints, _ = run
     handle(run)
     config.stability.on_collapse = "ignore"
-    assert settle(run) == 0 and checkpoints.steps() == [2, 4, 6]
+    assert recover(run) == 0 and checkpoints.steps() == [2, 4, 6]
     assert recovery.ignored(run[2]) == set()
     config.stability.on_collapse = "stop"
-    assert settle(run) == 0, "the verdict has had its effect"
+    assert recover(run) == 0, "the verdict has had its effect"
 
 
-def test_a_rollback_that_was_broken_off_is_completed_and_what_came_after_it_stays(run, state):
+def test_an_interrupted_rollback_is_completed_once(run, state):
     config, checkpoints, _ = run
     config.stability.on_collapse = "rollback"
     assert handle(run)["action"] == "rollback"
-    assert settle(run) == 1 and checkpoints.latest_step() == 4
+    assert recover(run) == 1 and checkpoints.latest_step() == 4
     checkpoints.save(state.replace(step=np.int32(6), attempt=np.int32(1)), config)
-    assert settle(run) == 1 and checkpoints.latest_step() == 6
+    assert recover(run) == 1 and checkpoints.latest_step() == 6
 
 
-def test_where_no_checkpoint_is_from_before_a_run_stops_and_loses_nothing(run):
+def test_without_a_checkpoint_from_before_a_run_stops(run):
     config, checkpoints, _ = run
     config.stability.on_collapse = "rollback"
     event = recovery.handle(VERDICT._replace(onset=1), 0, config, checkpoints, run[2], write=True)
@@ -99,11 +99,11 @@ def test_where_no_checkpoint_is_from_before_a_run_stops_and_loses_nothing(run):
     with pytest.raises(
         CollapseError, match="step 2 has the best score, in checkpoints/2; .*on_collapse=ignore from the latest"
     ):
-        settle(run)
+        recover(run)
     assert checkpoints.steps() == [2, 4, 6]
 
 
-def test_where_no_checkpoint_is_at_all_the_run_starts_anew(config, tmp_path):
+def test_without_any_checkpoint_a_rollback_starts_anew(config, tmp_path):
     checkpoints = Checkpoints(tmp_path, keep=2)
     config.stability.on_collapse = "rollback"
     event = recovery.handle(VERDICT, 0, config, checkpoints, tmp_path, write=True)
@@ -112,14 +112,14 @@ def test_where_no_checkpoint_is_at_all_the_run_starts_anew(config, tmp_path):
     checkpoints.close()
 
 
-def test_a_stop_that_was_cured_is_not_heard_again(run, state):
-    """The checkpoints that had collapsed were deleted by hand; the run goes past where it had collapsed."""
+def test_a_stop_has_no_effect_after_its_checkpoints_are_deleted(run, state):
+    """The user deleted the collapsed checkpoints; the run passes the step of the collapse."""
     config, checkpoints, workdir = run
     handle(run)
     checkpoints.discard_after(2, "aside")
-    assert settle(run) == 0
+    assert recover(run) == 0
     checkpoints.save(state.replace(step=np.int32(8)), config)
-    assert settle(run) == 0
+    assert recover(run) == 0
     assert [event["action"] for event in events(workdir)] == ["stop", "resumed"]
 
 
@@ -129,15 +129,15 @@ def test_no_more_rollbacks_than_allowed(run):
     assert [handle(run, attempt)["action"] for attempt in (0, 1, 2)] == ["rollback", "rollback", "stop"]
 
 
-def test_an_ignored_verdict_is_recorded_but_one_that_nothing_can_be_learnt_after_stops(run):
+def test_a_nonfinite_verdict_stops_where_others_are_ignored(run):
     config, _, workdir = run
     config.stability.on_collapse = "ignore"
-    assert handle(run)["action"] == "ignored" and settle(run) == 0 and recovery.ignored(workdir) == {"diversity"}
+    assert handle(run)["action"] == "ignored" and recover(run) == 0 and recovery.ignored(workdir) == {"diversity"}
     nonfinite = VERDICT._replace(signal="nonfinite")
     assert recovery.handle(nonfinite, 0, *run, write=True)["action"] == "stop"
 
 
-def test_an_attempt_changes_d_as_the_config_says_and_only_in_force(config):
+def test_an_attempt_changes_only_a_copy_of_the_config(config):
     config.stability.rollback_d_lr, config.stability.rollback_d_steps = 0.5, 1
     rate, steps = config.optimizer.d_lr, config.d_steps
     in_force = recovery.config_of_attempt(config, 2)

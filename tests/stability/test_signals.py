@@ -21,47 +21,46 @@ def images(seed, count=16):
 
 
 @pytest.fixture(scope="module")
-def looking():
-    """(gan, fresh state, the jitted look)"""
+def probing():
+    """(gan, fresh state, the jitted probe)"""
     gan = build_gan(tiny_config())
     return gan, jax.jit(lambda: init_state(gan, 0))(), jax.jit(functools.partial(signals.probe, gan))
 
 
-def test_what_d_has_never_seen_is_compared_with_what_it_is_trained_on(looking):
-    _, state, look = looking
-    same = look(state, {"real": images(0), "held_out": images(0)}).signals
-    other = look(state, {"real": images(0), "held_out": images(1)}).signals
+def test_d_gap_compares_training_and_held_out_images(probing):
+    _, state, probe = probing
+    same = probe(state, {"real": images(0), "held_out": images(0)}).signals
+    other = probe(state, {"real": images(0), "held_out": images(1)}).signals
     assert float(same["d_gap"]) == 0 != float(other["d_gap"])
     assert float(other["d_gap"]) == pytest.approx(float(other["d_real"] - other["d_held_out"]))
 
 
-def test_a_g_whose_samples_are_all_one_has_neither_spread_nor_diversity(looking):
-    _, state, look = looking
-    # Spectral norm would make a number of 0 / 0: nothing passes batch norm instead.
+def test_equal_samples_have_neither_spread_nor_diversity(probing):
+    _, state, probe = probing
+    # Weights of 0 would make spectral norm divide 0 by 0: let batch norm output 0 instead.
     G = state.generator
     silent = G.params | {"bn_out": jax.tree.map(jnp.zeros_like, G.params["bn_out"])}
-    dead = look(state.replace(generator=G.replace(params=silent)), {"real": images(0), "held_out": images(1)}).signals
-    well = look(state, {"real": images(0), "held_out": images(1)}).signals
+    dead = probe(state.replace(generator=G.replace(params=silent)), {"real": images(0), "held_out": images(1)}).signals
+    healthy = probe(state, {"real": images(0), "held_out": images(1)}).signals
     for name in ("pixel_spread", "pixel_diversity", "feature_spread", "feature_diversity"):
-        assert float(dead[name]) < 1e-5 < 0.05 < float(well[name])
+        assert float(dead[name]) < 1e-5 < 0.05 < float(healthy[name])
 
 
-def test_classes_may_differ_where_samples_of_one_do_not(looking):
-    """A G that hears only the class has spread, but no diversity."""
-    gan, state, _ = looking
+def test_a_g_that_ignores_z_has_spread_but_no_diversity(probing):
+    gan, state, _ = probing
 
-    class Deaf(GAN):
+    class ClassOnly(GAN):
         def latents(self, key, batch_size):
             z, y = super().latents(key, batch_size)
             return jnp.zeros_like(z), y
 
-    deaf = Deaf(**{field.name: getattr(gan, field.name) for field in dataclasses.fields(GAN)})
-    seen = jax.jit(functools.partial(signals.probe, deaf))(state, {"real": images(0)}).signals
+    class_only = ClassOnly(**{field.name: getattr(gan, field.name) for field in dataclasses.fields(GAN)})
+    seen = jax.jit(functools.partial(signals.probe, class_only))(state, {"real": images(0)}).signals
     assert "d_gap" not in seen
     assert float(seen["pixel_diversity"]) < 1e-5 < 1e-3 < float(seen["pixel_spread"])
 
 
-def test_distances_are_roots_of_mean_squares_between_two():
+def test_distances_are_root_mean_squares():
     x = np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
     squared = np.square(x[:, None] - x[None]).sum(-1)
     assert float(signals.distance(x)) == pytest.approx(np.sqrt(squared.mean()), rel=1e-5)
@@ -70,8 +69,8 @@ def test_distances_are_roots_of_mean_squares_between_two():
     assert signals.paired(jnp.array([3, 1, 4, 1])).tolist() == [3, 3, 4, 4]
 
 
-def test_features_are_what_the_last_layer_is_given(looking):
-    gan, state, _ = looking
+def test_features_are_the_inputs_of_the_last_layer(probing):
+    gan, state, _ = probing
     params = state.discriminator.params
     logits, features = signals.logits_and_features(gan, params, jnp.ones((2, 16, 16, 3)), jnp.array([0, 1]))
     assert logits.shape == (2,) and features.shape == (2, params["linear"]["kernel"].shape[0])
@@ -81,8 +80,8 @@ def test_features_are_what_the_last_layer_is_given(looking):
 
 
 @pytest.mark.slow
-def test_eight_devices_see_what_one_sees(looking):
-    _, state, look = looking
+def test_eight_devices_compute_the_signals_of_one(probing):
+    _, state, probe = probing
     mesh = sharding.make_mesh()
     gan = build_gan(tiny_config(), mesh)
     placed = jax.device_put(state, state_layout(gan))
@@ -92,5 +91,5 @@ def test_eight_devices_see_what_one_sees(looking):
         for seed, name in enumerate(("real", "held_out"))
     }
     seen = leaves(many(placed, batch))
-    for name, value in leaves(look(state, {"real": images(0), "held_out": images(1)})).items():
+    for name, value in leaves(probe(state, {"real": images(0), "held_out": images(1)})).items():
         np.testing.assert_allclose(seen[name], value, rtol=1e-3, atol=1e-4, err_msg=name)

@@ -10,20 +10,20 @@ from biggan_jax.stability.spectra import top_singular_values
 from tests.conftest import leaves
 
 ROUNDING = 1e-5
-"""Of the largest singular value: what float32 sums of a thousand terms, several one after the other, may lose."""
+"""Relative to the largest singular value: the error of several consecutive float32 sums of a thousand terms."""
 DENSE = 1e-3
-"""Where many values lie within a thousandth of each other, which of them are the first three is not told any closer."""
+"""The error if many values differ by less than a thousandth: the method does not separate them."""
 
 
 def with_values(values, rows, columns, seed=0):
-    """A float64 matrix [rows, columns] of these singular values, and zeros."""
+    """A float64 matrix [rows, columns] with these singular values, the rest 0."""
     rng = np.random.default_rng(seed)
     left, right = (np.linalg.qr(rng.standard_normal((n, len(values))))[0] for n in (rows, columns))
     return left * values @ right.T
 
 
 def matrices():
-    """Name to (weight, tolerance as a share of its largest value)."""
+    """{name: (weight, tolerance relative to its largest value)}."""
     rng = np.random.default_rng(0)
     normal = lambda *shape: rng.standard_normal(shape)
     dense = normal(1152, 128)
@@ -64,22 +64,22 @@ def tree(name="kernel"):
 
 @pytest.fixture(scope="module")
 def found():
-    """All cases at once, with one more that is no number."""
+    """The values of all cases, computed at once, and of a weight with a NaN."""
     params, vectors = tree()
-    params["no_number"] = {"kernel": params["random_square"]["kernel"].at[3, 5].set(jnp.nan)}
-    vectors["u"]["no_number"] = {"kernel": 0}
+    params["nan"] = {"kernel": params["random_square"]["kernel"].at[3, 5].set(jnp.nan)}
+    vectors["u"]["nan"] = {"kernel": 0}
     return jax.jit(lambda params: top_singular_values(params, vectors))(params)
 
 
 def exact(weight, k=3):
-    """By LAPACK in float64, zeros beyond the smaller side."""
-    weight = np.asarray(weight, np.float32).astype(np.float64)  # The matrix that was given, not the one meant.
+    """The values by LAPACK in float64, 0 beyond the smaller side."""
+    weight = np.asarray(weight, np.float32).astype(np.float64)  # Of the rounded matrix.
     values = np.linalg.svd(weight.reshape(-1, weight.shape[-1]), compute_uv=False)
     return np.pad(values, (0, k))[:k]
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_values_are_those_of_numpy_in_float64(found, case):
+def test_the_values_match_numpy_in_float64(found, case):
     weight, tolerance = CASES[case]
     values, expected = found[f"{case}.kernel"], exact(weight)
     assert values.dtype == jnp.float32
@@ -87,50 +87,50 @@ def test_the_values_are_those_of_numpy_in_float64(found, case):
 
 
 @pytest.mark.parametrize("case", ["random", "random_square", "fewer_inputs", "all_equal", "twice_the_first"])
-def test_no_value_is_too_large_and_they_fall(found, case):
+def test_no_value_is_too_large_and_they_decrease(found, case):
     values = found[f"{case}.kernel"]
     assert np.all(values <= exact(CASES[case][0]) * (1 + ROUNDING))
     assert np.all(np.diff(values) <= 0)
 
 
-def test_beyond_the_smaller_side_are_zeros(found):
+def test_values_beyond_the_smaller_side_are_0(found):
     assert found["one_output.kernel"][1:].tolist() == [0, 0]
     assert found["two_outputs.kernel"][1] > 0 == found["two_outputs.kernel"][2]
 
 
-def test_a_weight_that_is_no_number_spoils_its_own_values_only(found):
-    assert np.isnan(found["no_number.kernel"]).all()
-    assert all(np.isfinite(values).all() for name, values in found.items() if name != "no_number.kernel")
+def test_a_nan_weight_affects_only_its_own_values(found):
+    assert np.isnan(found["nan.kernel"]).all()
+    assert all(np.isfinite(values).all() for name, values in found.items() if name != "nan.kernel")
 
 
-def test_both_players_fresh_and_later(game):
-    """Fresh weights are orthogonal, with all values equal; then as if an optimiser had moved them."""
+def test_both_networks_fresh_and_trained(game):
+    """Fresh weights are orthogonal, with equal values; trained ones are not."""
     _, state = game
-    for player in (state.generator, state.discriminator):
-        vectors = player.stats["spectral"]
-        moved = jax.tree.map(lambda w: w + 0.1 * jax.random.normal(jax.random.key(w.size), w.shape), player.params)
+    for network in (state.generator, state.discriminator):
+        vectors = network.stats["spectral"]
+        moved = jax.tree.map(lambda w: w + 0.1 * jax.random.normal(jax.random.key(w.size), w.shape), network.params)
         measure = jax.jit(top_singular_values)
-        for params in (player.params, moved):
+        for params in (network.params, moved):
             values, weights = measure(params, vectors), leaves(params)
-            assert values.keys() == leaves(vectors["u"]).keys(), "what has a u, and nothing else"
+            assert values.keys() == leaves(vectors["u"]).keys(), "exactly the weights with a u-vector"
             for name, of_one in values.items():
                 matrix = weights[name].T if name.endswith("embedding") else weights[name]
                 expected = exact(matrix)
                 np.testing.assert_allclose(of_one, expected, rtol=0, atol=ROUNDING * expected[0], err_msg=name)
 
 
-def test_as_many_as_are_asked_for():
+def test_k_sets_the_number_of_values():
     weight = jnp.asarray(with_values(np.arange(20.0, 0, -1), 60, 40), jnp.float32)
     for k in (1, 5):
         values = top_singular_values({"a": {"kernel": weight}}, {"u": {"a": {"kernel": 0}}}, k)["a.kernel"]
         np.testing.assert_allclose(values, np.arange(20.0, 20 - k, -1), rtol=ROUNDING)
 
 
-def test_a_network_without_spectral_norm_has_none():
+def test_a_network_without_spectral_norm_has_no_values():
     assert top_singular_values({"linear": {"kernel": jnp.ones((4, 4))}}, {"u": {}}) == {}
 
 
-def test_weights_in_parts_over_devices_have_the_same_values():
+def test_sharded_weights_have_the_same_values():
     rng = np.random.default_rng(1)
     shapes = {"in_first": (3, 3, 160, 128), "out_first": (128, 160), "few": (1000, 24), "whole": (30, 20)}
     params = {name: {"kernel": jnp.asarray(rng.standard_normal(shape), jnp.float32)} for name, shape in shapes.items()}
@@ -147,13 +147,13 @@ def test_weights_in_parts_over_devices_have_the_same_values():
         np.testing.assert_allclose(values[f"{name}.kernel"], expected, rtol=0, atol=DENSE * expected[0])
 
 
-def test_weights_of_lower_precision_are_taken_as_float32():
+def test_bfloat16_weights_are_read_as_float32():
     params, vectors = {"a": {"kernel": jnp.ones((200, 100), jnp.bfloat16)}}, {"u": {"a": {"kernel": 0}}}
     values = jax.eval_shape(top_singular_values, params, vectors)["a.kernel"]
     assert (values.shape, values.dtype) == ((3,), jnp.float32)
 
 
-def test_every_multiplication_asks_for_full_precision():
+def test_every_product_has_full_precision():
     params, vectors = tree()
     text = str(jax.make_jaxpr(lambda params: top_singular_values(params, vectors))(params))
     products = [line for line in text.replace("\n", " ").split("dot_general[")[1:]]
@@ -161,28 +161,28 @@ def test_every_multiplication_asks_for_full_precision():
     assert all("Precision.HIGHEST, Precision.HIGHEST" in line.split("]", 1)[0] + line[:400] for line in products)
 
 
-def test_no_product_is_made_with_more_columns_than_the_basis_needs():
-    """A weight of a thousand columns is multiplied with blocks of four: its Gram matrix would be a hundred times the work."""
+def test_products_are_no_wider_than_the_basis():
+    """A weight with 1,024 columns is multiplied with blocks of four; its Gram matrix would cost a hundred times as much."""
     params = {"a": {"kernel": jax.ShapeDtypeStruct((4096, 1024), jnp.float32)}}
     vectors = {"u": {"a": {"kernel": 0}}}
     flops = jax.jit(lambda p: top_singular_values(p, vectors)).lower(params).cost_analysis()["flops"]
     one_product = 2 * 4096 * 1024 * 4
-    # As the loop's body counts once: two products in it, one and a half after it for three vectors, and the basis.
+    # The loop's body counts once: two products in it, 1.5 after it for three vectors, and the basis.
     assert flops < 6 * one_product
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shape", [(3, 3, 1536, 1536), (1536, 1536)])
-def test_the_largest_weights_of_biggan(shape):
+def test_the_largest_weights_of_biggan_match_numpy(shape):
     weight = np.random.default_rng(2).standard_normal(shape).astype(np.float32)
     params, vectors = {"a": {"kernel": weight}}, {"u": {"a": {"kernel": 0}}}
     values, expected = jax.jit(top_singular_values)(params, vectors)["a.kernel"], exact(weight)
     np.testing.assert_allclose(values, expected, rtol=DENSE)
 
 
-def test_an_embedding_is_read_from_the_side_of_its_classes():
+def test_an_embedding_is_transposed():
     assert spectral.outputs_last(("embed", "embedding"), jnp.ones((10, 4))).shape == (4, 10)
     weight = np.random.default_rng(3).standard_normal((130, 110)).astype(np.float32)
     values = top_singular_values({"e": {"embedding": weight}}, {"u": {"e": {"embedding": 0}}})["e.embedding"]
     np.testing.assert_allclose(values, exact(weight), rtol=DENSE)
-    assert spectra.STEPS * 4 < 110, "by the basis, not as a whole"
+    assert spectra.STEPS * 4 < 110, "by the Krylov basis"
