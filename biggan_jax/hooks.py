@@ -211,7 +211,7 @@ def _score(run: RunContext, gan: GAN) -> Callable[[TrainState], float]:
     c = run.config.score
     options = {"network": c.network, "inception": c.inception, "num": c.num, "seed": run.config.seed}
     score = score_in_training(run.source, run.mesh, **options)
-    # The linear algebra of hosts may round differently, and all must reach the same verdict.
+    # Rounding may differ between hosts, and all must reach the same verdict.
     agreed = lambda value: distributed.broadcast(np.asarray(value, np.float32).view(np.int32)).view(np.float32)
     return lambda state: float(agreed(score(gan, state)))
 

@@ -157,7 +157,7 @@ def disk(tmp_path):
 def assert_reports_full_disk(printed, workdir):
     """One sentence without a traceback that names the step to resume from."""
     steps = checkpoint_steps(workdir)
-    resuming = f"resumes from step {steps[-1]}" if steps else "starts anew, since nothing was saved yet"
+    resuming = f"resumes from step {steps[-1]}" if steps else "starts from the beginning, since nothing was saved yet"
     assert f"no room is left to write in {workdir} (" in printed and f"the same command {resuming}" in printed, printed
     assert "Traceback" not in printed, printed
     assert all(is_intact(workdir / "checkpoints" / str(step)) for step in steps)

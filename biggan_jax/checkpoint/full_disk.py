@@ -24,7 +24,9 @@ def explained(workdir: epath.PathLike) -> Iterator[None]:
         if isinstance(error, UserError) or not is_full(error):
             raise
         steps = checkpoint_steps(workdir)
-        resuming = f"resumes from step {steps[-1]}" if steps else "starts anew, since nothing was saved yet"
+        resuming = (
+            f"resumes from step {steps[-1]}" if steps else "starts from the beginning, since nothing was saved yet"
+        )
         raise UserError(
             f"no room is left to write in {workdir}{_free_space(workdir)}; free some, and the same command {resuming}"
         ) from error

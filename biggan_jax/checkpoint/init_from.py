@@ -42,7 +42,7 @@ def load(gan: GAN, path: str) -> Weights:
         ours, theirs = getattr(fresh, name), getattr(stored, name)
         _refuse_other_shapes((ours.params, ours.stats), (theirs.params, theirs.stats), f"{path}: {name}")
         if _shapes(theirs.opt_state) != _shapes(ours.opt_state):
-            logger.info("the %s's optimizer differs from that of %s: its state starts anew", name, path)
+            logger.info("the %s's optimizer differs from that of %s: it starts with a new state", name, path)
             theirs = theirs.replace(opt_state=None)
         start[name] = theirs
     logger.info("starting from the weights of %s, step %d", path, int(stored.step))

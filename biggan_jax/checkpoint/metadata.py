@@ -64,7 +64,7 @@ def read(step_path: epath.Path) -> Metadata:
     if isinstance(written, int) and written < WITHOUT_CHECKSUMS:
         raise UserError(
             f"the checkpoint {step_path} has format {written}, which this version no longer reads; "
-            "resume with version 0.1.0 of biggan_jax, which wrote it, or train anew"
+            "resume with version 0.1.0 of biggan_jax, which wrote it, or train again"
         )
     if isinstance(written, int) and written > FORMAT:
         raise UserError(

@@ -108,7 +108,7 @@ def _decide(
         if config.stability.on_collapse != "ignore" or last["signal"] == NonFinite.SIGNAL:
             return 0, 0, 1
     if last["action"] == "stop" or (past and latest is None):
-        # The user ignores the verdict, deleted the collapsed checkpoints or starts anew: the verdict has no effect any more.
+        # The user ignores the verdict, deleted the collapsed checkpoints or starts again: the verdict has no effect any more.
         _append(workdir, {"action": "resumed", "step": latest or 0, "attempt": attempt})
     return attempt, 2**31 - 1, 0
 

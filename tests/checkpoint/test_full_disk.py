@@ -26,7 +26,7 @@ def caused_by(cause):
 )
 def test_a_full_disk_is_a_user_error_with_the_step_to_resume(tmp_path, error):
     sentence = r"no room is left to write in .* \(.* MB of .* MB are free.*; free some, and the same command "
-    with pytest.raises(UserError, match=sentence + "starts anew"), full_disk.explained(tmp_path):
+    with pytest.raises(UserError, match=sentence + "starts from the beginning"), full_disk.explained(tmp_path):
         raise error
     (tmp_path / "checkpoints" / "40").mkdir(parents=True)
     with pytest.raises(UserError, match=sentence + "resumes from step 40"), full_disk.explained(tmp_path):
