@@ -32,8 +32,20 @@ QUOTED = re.compile(r"`[^`\n]*`|\]\([^)]*\)|\"[^\"\n]*\"")
 """Names of flags, files and keys, and quotations, may hold any word."""
 
 
-CODE = ["biggan_jax/config", "biggan_jax/plan", "biggan_jax/runtime", "biggan_jax/checkpoint", "biggan_jax/stability"]
-CODE += ["configs", "docs"]
+CODE = [
+    "biggan_jax/checkpoint",
+    "biggan_jax/config",
+    "biggan_jax/evaluation",
+    "biggan_jax/tools",
+    "biggan_jax/convert",
+    "biggan_jax/data",
+    "biggan_jax/plan",
+    "biggan_jax/runtime",
+    "biggan_jax/stability",
+    "configs",
+    "docs",
+    "notebooks",
+]
 
 
 def found_in(text):
