@@ -18,7 +18,7 @@ author = "The biggan_jax authors"
 copyright = author
 version = release = biggan_jax.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.viewcode"]
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = "biggan_jax"
@@ -37,6 +37,8 @@ nitpick_ignore_regex = [(".*", "(?!biggan_jax).*")]  # Inventories of other proj
 linkcheck_ignore = ["http://localhost.*", "http://127.*"]
 linkcheck_anchors = False  # Forges render anchors by script.
 
+ASTERISK = re.compile(r"\*(?=(?:[^`]*`[^`]*`)*[^`]*$)")
+"""An asterisk outside of backticks."""
 LINK = re.compile(r"(?<!!)\[([^\]]*)\]\((?!https?:|mailto:|#)([^)#\s]+)(#[^)\s]*)?\)")
 
 
@@ -56,5 +58,22 @@ def link_source(app, page, source):
     source[0] = LINK.sub(replacement, source[0])
 
 
+def plain_docstring(app, what, name, obj, options, lines):
+    """Join hanging indents and escape asterisks: docstrings are plain text with Google sections, not reStructuredText."""
+    joined = []
+    for line in lines:
+        previous = joined[-1] if joined else ""
+        if line.strip() and previous.strip() and indent(line) > indent(previous) and not previous.endswith(":"):
+            joined[-1] = f"{previous.rstrip()} {line.strip()}"
+        else:
+            joined.append(line)
+    lines[:] = [line if ">>>" in line else ASTERISK.sub(r"\\*", line) for line in joined]
+
+
+def indent(line):
+    return len(line) - len(line.lstrip())
+
+
 def setup(app):
     app.connect("source-read", link_source)
+    app.connect("autodoc-process-docstring", plain_docstring, priority=400)  # Before napoleon reads the sections.
