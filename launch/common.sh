@@ -1,23 +1,23 @@
 # shellcheck shell=bash disable=SC2034
-# What all launchers share: which Python, how a mistake is said, how commands are shown instead of run, and the question before
-# anything is created. Sourced, with `set -euo pipefail` in force; must not know where anything is launched. Runs in bash 3.2, macOS's, too.
+# Functions that all launchers share: errors, options, --dry-run and confirmation. Source it after `set -euo pipefail`.
+# Runs in bash 3.2, the version of macOS.
 
 dry_run='' yes=''
 python=${PYTHON:-python3}
 
-# A mistake of the user: one sentence, exit status 2.
+# Prints an error of the user in one sentence and exits with 2.
 die() {
   say "error: $*"
   exit 2
 }
 
-# Word to people, which a command's own output on stdout must not hold.
+# Prints a message on stderr, so that stdout holds only the output of commands.
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 
-# The comment at the head of the script that was called, which is its --help.
+# Prints the comment at the head of the script that was called, which is its --help.
 usage() { sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"; }
 
-# Takes an option that all launchers have; false if it is none of them.
+# Handles an option that all launchers have; returns false for any other.
 shared_option() {
   case $1 in
     --dry-run) dry_run=1 ;;
@@ -30,30 +30,30 @@ shared_option() {
   esac
 }
 
-# The value of an option --NAME=VALUE that is a number.
+# Prints the value of an option --NAME=NUMBER.
 number() {
   [[ ${1#*=} =~ ^[0-9]+$ ]] || die "$1 is not a number"
   echo "${1#*=}"
 }
 
-# The words as one line that a shell reads back as the same words.
+# Prints the words as one line, quoted for a shell.
 quoted() {
   local line
   line=$(printf ' %q' "$@")
   printf '%s\n' "${line# }"
 }
 
-# Runs the command; with --dry-run prints it, as it would be run.
+# Runs the command; with --dry-run, prints it instead.
 run() {
   if [[ $dry_run ]]; then quoted "$@"; else "$@"; fi
 }
 
-# Says what it costs, and goes on if that is agreed to: by --yes, or by a yes on a terminal. Nothing is asked with --dry-run.
+# Prints the cost and asks for confirmation on the terminal, unless --yes or --dry-run is given.
 agree() {
   local answer=''
   printf '%s\n' "$@" >&2
   [[ $dry_run || $yes ]] && return
-  [[ -t 0 ]] || die 'nothing was created: there is no terminal to ask on; --yes agrees beforehand, --dry-run shows the commands'
+  [[ -t 0 ]] || die 'nothing was created: there is no terminal to confirm on; use --yes to skip the confirmation, or --dry-run to print the commands'
   read -r -p 'Go on? [y/N] ' answer || true
   case $answer in
     [yY] | [yY][eE][sS]) ;;

@@ -3,8 +3,8 @@
 #
 #   launch/local.sh [--dry-run] N --config=CONFIG --workdir=DIR [--config.KEY=VALUE ...]
 #
-# Asks nothing: it rents nothing. Ends with 0 done, 75 run me again, 3 the run collapsed, 2 a mistake; 137 if one was killed: the
-# others end with 75 then, and the same command goes on. Whichever fails, the 75 of the others only follows from it.
+# Exits with 0 (done), 75 (interrupted; rerun the same command to resume), 3 (collapse), 2 (user error), or 137 if a process was killed.
+# When one process fails, the others exit with 75, so the status of the failed process is reported.
 set -euo pipefail
 # shellcheck source=launch/common.sh
 . "$(dirname "$0")/common.sh"
@@ -13,7 +13,7 @@ while shared_option "${1-}"; do shift; done
 [[ ${1-} =~ ^[1-9][0-9]*$ ]] || die "how many processes? Such as: $0 2 --config=quickstart --workdir=runs/two"
 processes=$1
 shift
-command -v "$python" >/dev/null || die "there is no $python; activate the environment that biggan_jax is in, or set PYTHON"
+command -v "$python" >/dev/null || die "$python is missing; activate the environment of biggan_jax, or set PYTHON"
 port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("localhost", 0)); print(s.getsockname()[1])')
 
 pids=()
@@ -28,20 +28,20 @@ for ((i = 0; i < processes; i++)); do
   fi
 done
 [[ $dry_run ]] && exit
-say "$processes processes; metrics.jsonl in the workdir grows as it trains; Ctrl-C, or kill $$, saves and ends it with 75"
+say "$processes processes; progress is in metrics.jsonl in the workdir; Ctrl-C, or kill $$, saves and exits with 75"
 
 worst=0 again=0
 for pid in "${pids[@]}"; do
   told=1
-  while [[ $told ]]; do # Waited for again when it was a signal that ended the wait, whose status is then the signal's.
+  while [[ $told ]]; do # A signal ends `wait` early, with the signal's status; wait again.
     told=''
     wait "$pid" && status=0 || status=$?
   done
-  if ((status == 75 || status == 143)); then # 143 is 75 of one that was told to end before it could listen.
+  if ((status == 75 || status == 143)); then # 143: terminated before its signal handler was installed.
     again=75
   elif ((status > worst)); then
     worst=$status
   fi
 done
-((worst || !again)) || say 'stopped before its end; the same command goes on'
+((worst || !again)) || say 'interrupted; rerun the same command to resume'
 exit "$((worst ? worst : again))"

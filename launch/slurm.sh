@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Trains on the GPUs of a Slurm cluster, one process a GPU; from a machine that has sbatch:
+# Trains on the GPUs of a Slurm cluster, one process per GPU. Run it on a machine that has sbatch:
 #
 #   launch/slurm.sh --nodes=2 --gpus-per-node=8 --time=12:00:00 --partition=gpu -- \
 #       --config=biggan_imagenet128 --workdir=/shared/run --config.data.dir=/shared/data
 #
-# says what it will cost, asks, and submits launch/slurm.sbatch, which saves before the time limit and queues itself again until all
-# steps are done. A run that is queued already is left alone.
+# prints the cost, asks for confirmation, and submits launch/slurm.sbatch. The job saves before the time limit and requeues itself until
+# all steps are done. If a run in the same workdir is queued already, nothing is submitted.
 #
 # Before the --: --nodes, --gpus-per-node and --time, any other options of sbatch, and
-#   --max-restarts=N      100: so often it queues itself again
-#   --yes                 asks nothing                          --dry-run            prints the command instead
-# After it: what biggan_jax.main takes, as --name=value. All nodes must see the workdir, the data, and this shell's Python.
+#   --max-restarts=N      how often the job may requeue itself; default 100
+#   --yes                 skip the confirmation                 --dry-run            print the command instead of running it
+# After the --: options of biggan_jax.main, as --name=value. All nodes must see the workdir, the data, and this shell's Python.
 set -euo pipefail
 # shellcheck source=launch/common.sh
 . "$(dirname "$0")/common.sh"
@@ -22,13 +22,13 @@ options=(--parsable) planned=() job=("$root/launch/slurm.sbatch")
 main() {
   read_options "$@"
   limit=$(seconds "$time")
-  ((limit >= 600)) || die "--time=$time is too short: five minutes before its end a job saves, and it takes minutes to begin"
-  [[ $dry_run ]] || command -v sbatch >/dev/null || die 'there is no sbatch here; --dry-run shows what it would be given'
+  ((limit >= 600)) || die "--time=$time is too short: a job saves five minutes before its end, and takes minutes to start; use 10 minutes or more"
+  [[ $dry_run ]] || command -v sbatch >/dev/null || die 'sbatch is missing; run this where Slurm is installed, or use --dry-run to print the command'
   name=biggan_jax:$workdir
   [[ $dry_run ]] || leave_alone
   steps=$(steps)
   agree "nodes x GPUs x time: $nodes x $gpus x $time, at most $((nodes * gpus * limit / 3600)) GPU-hours until the time limit," \
-    "and again as many until its $steps steps are done; how fast they are, metrics.jsonl in the workdir will tell"
+    "and as many again until its $steps steps are done; metrics.jsonl in the workdir shows the speed"
   submit=(sbatch "${options[@]}" --ntasks-per-node="$gpus" --job-name="$name" "${job[@]}" "${training[@]}")
   if [[ $dry_run ]]; then
     run "${submit[@]}"
@@ -46,7 +46,7 @@ read_options() {
         break
         ;;
       --nodes=*) nodes=${1#*=} ;;
-      --gpus-per-node=*) gpus=${1##*[=:]} ;; # Or TYPE:NUMBER.
+      --gpus-per-node=*) gpus=${1##*[=:]} ;; # NUMBER or TYPE:NUMBER.
       --time=*) time=${1#*=} ;;
       --max-restarts=*)
         number "$1" >/dev/null
@@ -68,11 +68,11 @@ read_options() {
       --workdir=?*) workdir=${argument#*=} ;;
     esac
   done
-  [[ ${planned[*]-} && $workdir ]] || die 'what is trained is said after --, such as -- --config=quickstart --workdir=/shared/run'
+  [[ ${planned[*]-} && $workdir ]] || die 'the options of training go after --, such as -- --config=quickstart --workdir=/shared/run'
   [[ $workdir == /* || $workdir == *://* ]] || workdir=$PWD/$workdir
 }
 
-# Of a time as sbatch reads it: MINUTES[:SECONDS], HOURS:MINUTES:SECONDS or DAYS-HOURS[:MINUTES[:SECONDS]].
+# Converts a time of sbatch to seconds: MINUTES[:SECONDS], HOURS:MINUTES:SECONDS or DAYS-HOURS[:MINUTES[:SECONDS]].
 seconds() {
   local days=0 h=0 m=0 s=0
   [[ $1 =~ ^([0-9]+-)?[0-9]+(:[0-9]+){0,2}$ ]] || die "--time=$1 is not a time such as 12:00:00, or 2-00:00:00 for two days"
@@ -84,21 +84,21 @@ seconds() {
   echo $((((10#$days * 24 + 10#$h) * 60 + 10#${m:-0}) * 60 + 10#${s:-0}))
 }
 
-# How many, and whether the config can be trained on so many GPUs: rather now than after hours in a queue.
+# Prints the number of steps. Fails now, not after hours in a queue, if the config cannot be trained on so many GPUs.
 steps() {
   plan=$(mktemp)
-  trap 'rm "$plan"' EXIT # Of the subshell that this runs in.
+  trap 'rm "$plan"' EXIT # Runs at the end of this subshell.
   JAX_PLATFORMS=cpu "$python" -m biggan_jax.plan --no-compile --devices="cpu:$((nodes * gpus))" --json="$plan" "${planned[@]}" >/dev/null || exit 2
   "$python" -c 'import json, sys; print(json.load(sys.stdin)["num_steps"])' <"$plan"
 }
 
-# Ends if the run is queued, or runs.
+# Exits if the run is queued or running.
 leave_alone() {
   local job named queued
-  queued=$(squeue --me --noheader --format='%i %j') || die 'Slurm does not answer, as it says above'
+  queued=$(squeue --me --noheader --format='%i %j') || die 'squeue failed; its error is above'
   while read -r job named; do
     if [[ $named == "$name" ]]; then
-      say "job $job trains in $workdir already"
+      say "job $job trains in $workdir already; nothing was submitted"
       say_how_to_watch "$job"
       exit
     fi
@@ -107,7 +107,7 @@ leave_alone() {
 
 say_how_to_watch() {
   say "watch it: squeue --jobs=$1; tail -F $(quoted "$(scontrol show job "$1" | sed -n 's/^ *StdOut=//p')")"
-  say "delete it: scancel $1; what was saved stays in $workdir, and this same command goes on from there"
+  say "delete it: scancel $1; checkpoints stay in $workdir; rerun the same command to resume"
 }
 
 main "$@"

@@ -1,12 +1,11 @@
 # shellcheck shell=bash disable=SC2034,SC2154
-# What the launchers for TPUs share: what is trained, on which slice, and what that costs by the planner's word. Sourced, after
-# common.sh; must not know who rents the slice out.
+# Functions that the TPU launchers share: training options, slices by name, and the planner's cost. Source it after common.sh.
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 training=() planned=() config_file=''
 
-# Reads the arguments of biggan_jax.main: into `training`, as the workers are given them; of them, into `planned`, those of which the
-# planner needs to know. A file of this machine that one of them names is `config_file`, which workers find by its name alone.
+# Reads the options of biggan_jax.main. Sets `training` (the workers' options), `planned` (those that the planner needs) and
+# `config_file` (a local config file, which workers find by its name without folders).
 read_training() {
   local argument workdir='' config='' file
   training=(--multihost)
@@ -18,7 +17,7 @@ read_training() {
         config=${argument#*=}
         planned+=("$argument")
         file=$config
-        [[ $argument == --config_json=* ]] || file=${config%%:*} # Of NAME:ARGUMENT.
+        [[ $argument == --config_json=* ]] || file=${config%%:*} # NAME:ARGUMENT without the argument.
         if [[ -f $file ]]; then
           config_file=$file
           argument=${argument%%=*}=${file##*/}${config#"$file"}
@@ -30,28 +29,28 @@ read_training() {
     esac
     training+=("$argument")
   done
-  [[ $config ]] || die 'what is trained is said after --, such as -- --config=quickstart --workdir=gs://BUCKET/run'
-  [[ $workdir == gs://?* ]] || die "--workdir is in a bucket, such as gs://BUCKET/run, not '$workdir': workers share no disk, and slices go"
+  [[ $config ]] || die 'the options of training go after --, such as -- --config=quickstart --workdir=gs://BUCKET/run'
+  [[ $workdir == gs://?* ]] || die "--workdir must be in a bucket, such as gs://BUCKET/run, not '$workdir': workers share no disk, and a slice may be preempted"
 }
 
-# Sets `type`, which is what Cloud TPU calls the slice, `shape`, `hosts`, `chips_per_host`, `accelerator` and `runtime` of a slice by that
-# name or the planner's. Dies where there is no such slice.
+# Looks a slice up by Cloud TPU's or the planner's name. Sets `type` (Cloud TPU's name), `shape`, `hosts`, `chips_per_host`,
+# `accelerator` and `runtime`. Dies if there is no such slice.
 look_up() {
   local fields chips status=0
   [[ $1 ]] || die '--type is needed, such as --type=v5litepod-256'
   fields=$("$python" -m biggan_jax.plan.slices "$1") || status=$?
-  ((status != 2)) || exit 2 # It has said which slices there are.
-  ((status == 0)) || die "$python has no planner; PYTHON=... names a Python in which there is one: pip install -e '${root}[plan]'"
+  ((status != 2)) || exit 2 # It has listed the known slices.
+  ((status == 0)) || die "$python cannot run the planner; set PYTHON to a Python that has it: pip install -e '${root}[plan]'"
   read -r type _ shape chips hosts accelerator runtime <<<"$fields"
   chips_per_host=$((chips / hosts))
 }
 
-# Says what training costs on a slice by its name, and asks; with `anyway`, even where it does not fit.
+# Prints the cost of training on the slice and asks for confirmation. Dies if the model does not fit, unless `anyway` is set.
 agree_to() {
   local line status=0
   line=$(JAX_PLATFORMS=cpu "$python" -m biggan_jax.plan --brief --topology="$1" "${planned[@]}") || status=$?
-  ((status != 2)) || exit 2 # The planner has said why.
-  [[ $status -le 1 && $line ]] || die "nothing was created: the planner broke off with status $status and without an answer"
-  ((status == 0)) || [[ $anyway ]] || die "$line; --anyway creates it all the same"
+  ((status != 2)) || exit 2 # The planner has printed the reason.
+  [[ $status -le 1 && $line ]] || die "nothing was created: the planner failed with status $status"
+  ((status == 0)) || [[ $anyway ]] || die "$line; use --anyway to create it nevertheless"
   agree "$line"
 }

@@ -1,32 +1,32 @@
 #!/usr/bin/env bash
-# Trains on a slice of Cloud TPUs (v4, v5e, v5p, v6e), which is asked for as a queued resource:
+# Trains on a slice of Cloud TPUs (v4, v5e, v5p, v6e), requested as a queued resource:
 #
 #   launch/tpu_pod.sh train NAME --zone=ZONE --type=v5litepod-256 --spot -- \
 #       --config=biggan_deep_imagenet128 --workdir=gs://BUCKET/deep128
 #
-# does all of it: says what it will cost and asks, creates the slice, waits for it, installs this package on all its workers, trains,
-# and begins anew, with another slice if need be, after preemptions and whatever else can be gone on from. When the run has ended it
-# fetches the logs into logs/NAME and deletes the slice. Training does not hang on this command: given again, it goes on watching.
+# prints the cost and asks for confirmation, creates the slice, waits for it, installs this package on all workers, and trains.
+# After a preemption or another recoverable failure it resumes, on a new slice if necessary. At the end it fetches the logs into
+# logs/NAME and deletes the slice. Training continues if this command is interrupted; rerun it to watch again.
 #
-#   create NAME    creates the slice, and waits until it is there   setup NAME    installs the package on its workers
-#   run NAME       starts training on all of them, and returns      attach NAME   shows worker 0's log as it grows
-#   status NAME    of the slice and its workers                     logs NAME     fetches the workers' logs into logs/NAME
-#   stop NAME      lets it save and end, and `train`, too                   delete NAME   deletes the slice, and what runs on it
+#   create NAME    creates the slice and waits until it is ready    setup NAME    installs the package on its workers
+#   run NAME       starts training on all workers and returns       attach NAME   follows the log of worker 0
+#   status NAME    shows the slice and its workers                  logs NAME     fetches the workers' logs into logs/NAME
+#   stop NAME      lets training save and ends it, and `train`      delete NAME   deletes the slice and everything on it
 #
 # Options, before the --:
-#   --zone=ZONE           of Google Cloud; always needed        --project=PROJECT    gcloud's default otherwise
-#   --type=TYPE           the slice, as Cloud TPU calls it, such as v4-128, v5litepod-256, v5p-128, v6e-256
-#   --spot | --reserved   what kind of capacity                 --create=--FLAG=X    one more flag of gcloud's create; repeatable
-#   --ssh=--FLAG          one more flag of gcloud's ssh and scp, such as --ssh=--internal-ip; repeatable
-#   --package=WHEEL|URL   what is installed, such as git+https://HOST/REPOSITORY@COMMIT; a wheel of this checkout otherwise
-#   --max-restarts=N      100: then it ends with 75             --keep               the slice, when the run has ended
-#   --poll=SECONDS        60: between two looks                 --anyway             although it will not fit
-#   --yes                 asks nothing                          --dry-run            prints the commands instead
-# After the --: what biggan_jax.main takes, as --name=value. Files that --config and --config_json name are sent along.
+#   --zone=ZONE           Google Cloud zone; required           --project=PROJECT    default: gcloud's
+#   --type=TYPE           Cloud TPU's name of the slice, such as v4-128, v5litepod-256, v5p-128, v6e-256
+#   --spot | --reserved   kind of capacity                      --create=--FLAG=X    extra flag of gcloud's create; repeatable
+#   --ssh=--FLAG          extra flag of gcloud's ssh and scp, such as --ssh=--internal-ip; repeatable
+#   --package=WHEEL|URL   package to install, such as git+https://HOST/REPOSITORY@COMMIT; default: a wheel of this checkout
+#   --max-restarts=N      default 100; then exit with 75        --keep               keep the slice at the end
+#   --poll=SECONDS        between two checks; default 60        --anyway             create it although the model does not fit
+#   --yes                 skip the confirmation                 --dry-run            print the commands instead of running them
+# After the --: options of biggan_jax.main, as --name=value. Files that --config and --config_json name are copied to the workers.
 #
-# Exit statuses: 0 done; 2 your mistake, or what gcloud refuses; 3 the run collapsed; 1 it crashed three times, never after an hour;
-# 75 --max-restarts are used up, or it was told to stop: the same command goes on; 1, too, if the slice could not be deleted, and costs.
-# Several workers are reached by ssh's agent: ssh-add ~/.ssh/google_compute_engine
+# Exit statuses: 0 done; 2 user error, or gcloud refused; 3 collapse; 1 three crashes in a row, each within an hour, or the slice could
+# not be deleted and still costs; 75 --max-restarts used up, or stopped: rerun the same command to resume.
+# gcloud reaches several workers through ssh-agent: ssh-add ~/.ssh/google_compute_engine
 set -euo pipefail
 # shellcheck source=launch/common.sh
 . "$(dirname "$0")/common.sh"
@@ -36,7 +36,7 @@ set -euo pipefail
 . "$(dirname "$0")/tpu_slice.sh"
 
 name='' zone='' project='' type='' capacity='' package='' ours='' max_restarts=100 poll=60 keep='' anyway='' access=()
-create_flags=(--quiet) ssh_flags=(--quiet) # Never empty, which an older bash would take for unset.
+create_flags=(--quiet) ssh_flags=(--quiet) # Never empty: bash 3.2 treats an empty array as unset.
 sent=("$root/launch/tpu_worker.sh")
 
 main() {
@@ -56,9 +56,9 @@ main() {
     create)
       ask
       acquire
-      [[ $dry_run ]] || say "$name is there; what comes next: $(command_line setup); $(how_to_delete)"
+      [[ $dry_run ]] || say "$name is ready; next: $(command_line setup); $(how_to_delete)"
       ;;
-    setup) patiently setup || die "it could not be installed on all workers of $name" ;;
+    setup) patiently setup || die "the package could not be installed on all workers of $name" ;;
     run)
       patiently start || die "training could not be started on all workers of $name"
       say_how_to_watch
@@ -100,7 +100,7 @@ read_options() {
         read_training "$@"
         break
         ;;
-      -*) shared_option "$1" || die "$1 is no option of this command; --help tells of all" ;;
+      -*) shared_option "$1" || die "$1 is not an option of this command; see --help" ;;
       *)
         [[ -z $name ]] || die "one slice has one name, not both $name and $1"
         name=$1
@@ -108,7 +108,7 @@ read_options() {
     esac
     shift
   done
-  [[ $name =~ ^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$ ]] || die "a name is needed, of small letters, digits and hyphens, not '$name'"
+  [[ $name =~ ^[a-z]([-a-z0-9]{0,61}[a-z0-9])?$ ]] || die "a name is needed, of lower-case letters, digits and hyphens, not '$name'"
   [[ $zone ]] || die '--zone is needed, such as --zone=us-central2-b'
   where=(--zone="$zone")
   [[ -z $project ]] || where+=(--project="$project")
@@ -126,7 +126,7 @@ read_options() {
   [[ $package != *.whl ]] || sent+=("$package")
 }
 
-# This command with another verb, as a shell reads it.
+# Prints this command with another verb, quoted for a shell.
 command_line() { quoted "$0" "$1" "$name" "${access[@]}"; }
 
 # --- Its workers ---------------------------------------------------------------------------------------------------------------
@@ -137,7 +137,7 @@ on_all() { tpus tpu-vm ssh "$name" --worker=all "${ssh_flags[@]}" "$@"; }
 
 on_workers() { on_all --command="$(on_worker "$@")"; }
 
-# Tries again what a lost connection may have made fail.
+# Retries a command that may have failed because of a lost connection.
 patiently() {
   local i status=0
   for i in 1 2 3; do
@@ -150,8 +150,8 @@ patiently() {
 
 setup() {
   if [[ $ours ]]; then
-    # A wheel of the same files is the same file, so that it is not installed again.
-    run rm -rf "$root/build/lib" || return # Modules that are no more would travel along.
+    # Reproducible: an unchanged wheel is not installed again.
+    run rm -rf "$root/build/lib" || return # It may hold deleted modules.
     run env SOURCE_DATE_EPOCH=1600000000 "$python" -m pip wheel --quiet --no-deps --wheel-dir="${package%/*}" "$root" || return
   fi
   on_all --command='mkdir -p biggan_jax' || return
@@ -161,8 +161,8 @@ setup() {
 
 start() { on_workers run "${training[@]}"; }
 
-# A word from each that answers: idle, running, lost, stopped, or the exit status of its training. Fails if one does not answer: of
-# gcloud's exit status, which depends on how many there are, only that is taken.
+# Prints one word per worker that answers: idle, running, lost, stopped, or the exit status of its training. Fails if a worker does
+# not answer.
 workers_say() {
   local folder status=0
   folder=$(mktemp -d)
@@ -177,7 +177,7 @@ fetch_logs() {
   run mkdir -p "logs/$name"
   on_all --output-directory="logs/$name" --command="$(on_worker log)" ||
     say 'not all logs could be fetched'
-  say "what could be had of the logs is in logs/$name, a file a worker"
+  say "the logs that could be fetched are in logs/$name, one file per worker"
 }
 
 status() {
@@ -186,7 +186,7 @@ status() {
     field tpu-vm state
     on_workers state
   else
-    say "$name is $(slice_state); its workers: $(workers_say || echo '(not all of them answer)')"
+    say "$name is $(slice_state); its workers: $(workers_say || echo '(not all answer)')"
   fi
 }
 
@@ -199,15 +199,15 @@ seen='' reached='' restarts=0
 ask() {
   local state=absent
   look_up "$type"
-  [[ $runtime != - ]] || die "$type is had from GKE alone: launch/gke_jobset.sh"
-  [[ $dry_run ]] || state=$(slice_state) || die 'gcloud cannot tell what there is, as it says above'
+  [[ $runtime != - ]] || die "$type is available only through GKE; use launch/gke_jobset.sh"
+  [[ $dry_run ]] || state=$(slice_state) || die 'gcloud failed; its error is above'
   case $state in
-    ready | waiting) want_its_type ;; # It was agreed to when it was created.
+    ready | waiting) want_its_type ;; # Confirmed when it was created.
     *) agree_to "$type" ;;
   esac
 }
 
-# Until the slice is ready: one that is there is used, one that is gone is replaced.
+# Waits until the slice is ready; creates it if it is absent, and replaces it if it is gone.
 acquire() {
   local state=''
   if [[ $dry_run ]]; then
@@ -218,7 +218,7 @@ acquire() {
     state=$(slice_state) || state=unknown
     case $state in
       ready) break ;;
-      absent) create || refused 'gcloud refuses to create it, as it says above' ;;
+      absent) create || refused 'gcloud refuses to create the slice; its error is above' ;;
       failed) refused "the queued resource failed: $(field queued-resources state.failedData.error.message)" ;;
       gone) replace 'the slice is gone' ;;
       *)
@@ -230,7 +230,7 @@ acquire() {
   seen=1
 }
 
-# What may be a mistake is one until there was a slice; later it is a lack of capacity.
+# A refusal is a user error before there was a slice, and a lack of capacity afterwards.
 refused() {
   [[ $seen ]] || die "$1; $(how_to_delete)"
   replace "$1"
@@ -238,7 +238,7 @@ refused() {
 
 train() {
   local crashes=0 began outcome
-  trap 'say "the slice stays, and what runs on it goes on; the same command watches it again"; say_how_to_watch; exit 130' INT TERM
+  trap 'say "the slice stays and training on it continues; rerun the same command to watch it"; say_how_to_watch; exit 130' INT TERM
   while :; do
     acquire
     began=$SECONDS
@@ -252,46 +252,47 @@ train() {
     ((SECONDS - began < 3600)) || crashes=0
     case $outcome in
       0) finish 0 'done' ;;
-      2) finish 2 'the training says that there is a mistake: see its logs' ;;
+      2) finish 2 'training reported a user error; see its logs' ;;
       3) finish 3 'the run collapsed: see its logs' ;;
-      stopped) finish 75 'the training was told to stop; the same command goes on from the last checkpoint' ;;
-      75) restart 'the training was stopped, or lost a worker' ;;
-      gone) replace 'the slice is gone, or a worker of it' ;;
+      stopped) finish 75 'training was stopped; rerun the same command to resume from the last checkpoint' ;;
+      75) restart 'training was interrupted, or lost a worker' ;;
+      gone) replace 'the slice or one of its workers is gone' ;;
       unreached) sleep "$poll" ;;
       *)
-        ((++crashes < 3)) || finish 1 "the training crashed three times (exit status $outcome): see its logs"
-        restart "the training crashed (exit status $outcome)"
+        ((++crashes < 3)) || finish 1 "training crashed three times (exit status $outcome): see its logs"
+        restart "training crashed (exit status $outcome)"
         ;;
     esac
   done
 }
 
-# Why the workers could not be made to train. Sets `outcome` to "gone" if only some of them answer, to "unreached" if none does or
-# the slice is not there now. Dies, and deletes nothing, if all answer: another training may be why.
+# Finds out why training did not start. Sets `outcome` to "gone" if only some workers answer, or to "unreached" if none answers or
+# the slice is not ready. Dies, and deletes nothing, if all answer: another training run may be the cause.
 judge() {
   local words status=0
   outcome=unreached
   [[ $(slice_state) == ready ]] || return 0
   words=$(workers_say) || status=$?
   if ((!status)); then
-    die "the workers could not be made to train, as they say above; $(how_to_delete)"
+    die "training could not be started; the workers' errors are above; $(how_to_delete)"
   elif [[ $words ]]; then
     outcome=gone
   elif [[ $reached ]]; then
-    say "no worker of $name answers, though the slice is ready; it is left alone, and waited for"
+    say "no worker of $name answers, though the slice is ready; waiting, nothing is deleted"
   else
-    die "no worker of $name answers, though the slice is ready: a firewall may be why, or a network without external addresses, for which" \
-      "there is --ssh=--internal-ip; what runs there goes on; $(how_to_delete)"
+    die "no worker of $name answers, though the slice is ready: the cause may be a firewall, or a network without external addresses, for which" \
+      "there is --ssh=--internal-ip; training there continues; $(how_to_delete)"
   fi
 }
 
-# Sets `outcome` to the training's exit status once it has ended on all workers, to "stopped" if it was told to, or to "gone" if
-# the slice is, or three times some of its workers did not answer. If none does, the way there is at fault. Not in a subshell, in which signals would not be heard.
+# Waits until training has ended on all workers. Sets `outcome` to its exit status, to "stopped", or to "gone" if the slice is gone or
+# some workers did not answer three times. If no worker answers, the connection is at fault. Do not call it in a subshell, where
+# traps do not run.
 follow() {
   local silent=0 state words word
   while :; do
     sleep "$poll"
-    state=$(slice_state) || continue # No network here; the training does not need this machine.
+    state=$(slice_state) || continue # No network here; training does not need this machine.
     case $state in
       ready) ;;
       waiting) continue ;;
@@ -302,7 +303,7 @@ follow() {
     esac
     if ! words=$(workers_say); then
       if [[ ! $words ]]; then
-        say "no worker of $name answers, though the slice is ready; it is left alone, and waited for"
+        say "no worker of $name answers, though the slice is ready; waiting, nothing is deleted"
         silent=0
       elif ((++silent == 3)); then
         outcome=gone
@@ -313,7 +314,7 @@ follow() {
     silent=0
     [[ $words == *running* ]] || break
   done
-  # A mistake and a collapse are the same on the next slice; a crash is worse than what follows from it, an end with 75.
+  # User errors and collapses take precedence, since a new slice would not help; then crashes; 75 only follows from them.
   outcome=0
   for word in $words; do
     case $word in
@@ -332,7 +333,7 @@ restart() {
   say "$1; again ($restarts of at most $max_restarts)"
 }
 
-# What could not be deleted is tried again, and is no restart.
+# If deleting fails, it is tried again; that does not count as a restart.
 replace() {
   within_restarts "$1"
   ! delete || restart "$1"
@@ -340,7 +341,7 @@ replace() {
 }
 
 within_restarts() {
-  ((restarts < max_restarts)) || finish 75 "$1, and --max-restarts=$max_restarts are used up; the same command goes on from the last checkpoint"
+  ((restarts < max_restarts)) || finish 75 "$1, and --max-restarts=$max_restarts are used up; rerun the same command to resume from the last checkpoint"
 }
 
 finish() {

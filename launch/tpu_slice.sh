@@ -1,14 +1,13 @@
 # shellcheck shell=bash disable=SC2154
-# One slice of Cloud TPUs, as a queued resource: what there is of it, its beginning and its end. Sourced by tpu_pod.sh, after it has
-# read its options; must not know what is trained on it, nor what is tried again.
+# State, creation and deletion of one slice of Cloud TPUs, as a queued resource. Sourced by tpu_pod.sh after it has read its options.
 
 tpus() { run gcloud compute tpus "$1" "$2" "${@:3}" "${where[@]}"; }
 
-# One field of the slice, of `queued-resources` or `tpu-vm`; nothing where there is none. Unlike `describe`, `list` fails only if it
-# cannot know.
+# Prints one field of the slice, from `queued-resources` or `tpu-vm`; nothing if there is no slice. Unlike `describe`, `list` fails
+# only if the cloud cannot be asked.
 field() { tpus "$1" list --filter="name~\"/$name\$\"" --format="value($2)"; }
 
-# absent, waiting, ready, gone (there was one, or will not be) or failed (never will be); false if that cannot be known now.
+# Prints absent, waiting, ready, gone (preempted or suspended) or failed; returns false if the cloud cannot be asked.
 slice_state() {
   local state
   state=$(field queued-resources state.state) || return
@@ -19,7 +18,7 @@ slice_state() {
       case $state in
         READY) echo ready ;;
         '' | PREEMPTED | TERMINATED | STOPPED | HIDDEN) echo gone ;;
-        *) echo waiting ;; # UNKNOWN, too: what nobody knows is not deleted.
+        *) echo waiting ;; # UNKNOWN too: never delete a slice in an unknown state.
       esac
       ;;
     SUSPENDED) echo gone ;;
@@ -28,25 +27,25 @@ slice_state() {
   esac
 }
 
-# Dies if the slice that is there is not what --type says: the next one would be, at a cost that nobody has agreed to.
+# Dies if the slice is not of the type that --type names: a replacement would be, at a cost that was not confirmed.
 want_its_type() {
   local there
-  there=$(field queued-resources 'tpu.nodeSpec[0].node.acceleratorType.basename()') || die 'gcloud cannot tell what there is, as it says above'
-  [[ ! $there || $there == "$type" ]] || die "$name is there, and is a $there, not the $type of --type; $(how_to_delete)"
+  there=$(field queued-resources 'tpu.nodeSpec[0].node.acceleratorType.basename()') || die 'gcloud failed; its error is above'
+  [[ ! $there || $there == "$type" ]] || die "$name exists as $there, not as the $type of --type; $(how_to_delete)"
 }
 
 create() {
   tpus queued-resources create "$name" --node-id="$name" --accelerator-type="$type" --runtime-version="$runtime" "${create_flags[@]}"
 }
 
-# False if it is still there, and costs.
+# Returns false if the slice still exists and costs.
 delete() {
   if [[ ! $dry_run && $(slice_state) == absent ]]; then
     say "there is no $name in $zone"
     return
   fi
   tpus queued-resources delete "$name" --force --quiet && return
-  say "deleting failed, as gcloud says above; $(how_to_delete)"
+  say "deleting failed; gcloud's error is above; $(how_to_delete)"
   return 1
 }
 

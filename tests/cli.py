@@ -1,7 +1,7 @@
-"""Run the package's commands as processes of their own, forked from one that has imported the libraries.
+"""Run the package's commands as processes, forked from a process that has imported the libraries.
 
-A command started by `python -m` spends two seconds of CPU on imports; a fork has them already. In all else it is such a
-process: flags, environment, folder, standard streams, signals, threads and exit status are its own.
+A command started by `python -m` spends two seconds of CPU on imports; a fork has them already. Otherwise it is such a
+process, with its own flags, environment, working folder, standard streams, signals, threads and exit status.
 """
 
 import atexit
@@ -20,14 +20,17 @@ _SERVER.set_forkserver_preload([__name__, "biggan_jax.train", "biggan_jax.evalua
 
 
 class Process:
-    """A command that runs: the part of subprocess.Popen that tests use. `stdout` and `stderr` are text streams."""
+    """A running command, with the part of subprocess.Popen that tests use. `stdout` and `stderr` are text streams.
+
+    module: of biggan_jax, or the path of a script.
+    """
 
     def __init__(self, module, *arguments, new_session=False, **environment):
         out, stdout = _SERVER.Pipe(duplex=False)
         err, stderr = _SERVER.Pipe(duplex=False)
-        target = f"biggan_jax.{module}", [*map(str, arguments)], dict(os.environ) | environment, os.getcwd()
+        target = _name(module), [*map(str, arguments)], dict(os.environ) | environment, os.getcwd()
         self._process = _SERVER.Process(target=_run, args=(*target, stdout, stderr, new_session))
-        # The server itself finds the package wherever pytest has found it.
+        # The server finds the package where pytest has found it.
         with mock.patch.dict(os.environ, PYTHONPATH=os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])):
             self._process.start()
         self.pid = self._process.pid
@@ -73,8 +76,8 @@ class Process:
 
 
 def run(module, *arguments, limit=300, **environment):
-    """The finished `python -m biggan_jax.MODULE ARGUMENTS`: its returncode, stdout and stderr."""
-    # These are read as jax is imported, so the server's are in force.
+    """Run `python -m biggan_jax.MODULE ARGUMENTS`, or a script; return its returncode, stdout and stderr."""
+    # JAX reads these on import, so a fork has the server's.
     if any(name.startswith("JAX_") and environment[name] != os.environ.get(name) for name in environment):
         return run_alone(module, *arguments, limit=limit, **environment)
     with Process(module, *arguments, **environment) as process:
@@ -83,21 +86,26 @@ def run(module, *arguments, limit=300, **environment):
 
 
 def run_alone(module, *arguments, limit=300, **environment):
-    """`run` by an interpreter of its own, as a user would: slow, for what imports, interpreters or other JAX settings do."""
-    command = [sys.executable, "-m", f"biggan_jax.{module}", *map(str, arguments)]
+    """Like `run`, in an interpreter of its own, as a user does: slow, for tests of imports and of JAX's settings."""
+    name = _name(module)
+    command = [sys.executable, *([name] if name.endswith(".py") else ["-m", name]), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=limit, env=os.environ | environment)
 
 
 def refused(result, sentence):
-    """Asserts that the command ended as a user's mistake does: status 2 and one line, with the sentence in it."""
+    """Assert that the command reported a user error: status 2, and one line that contains the sentence."""
     assert result.returncode == 2, result.stderr
     errors = [line for line in result.stderr.splitlines() if "error:" in line]
     assert len(errors) == 1 and sentence in errors[0], result.stderr
     assert "Traceback" not in result.stderr
 
 
+def _name(module):
+    return str(module) if str(module).endswith(".py") else f"biggan_jax.{module}"
+
+
 def _run(module, arguments, environment, folder, stdout, stderr, new_session):
-    """The command, in the fork."""
+    """Run the command in the fork."""
     if new_session:
         os.setsid()
     os.chdir(folder)
@@ -108,6 +116,10 @@ def _run(module, arguments, environment, folder, stdout, stderr, new_session):
     stdout.close(), stderr.close()
     sys.argv = [module, *arguments]
     try:
-        runpy.run_module(module, run_name="__main__", alter_sys=True)
+        if module.endswith(".py"):
+            sys.path.insert(0, os.path.dirname(module))
+            runpy.run_path(module, run_name="__main__")
+        else:
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
     finally:
         atexit._run_exitfuncs()

@@ -1,14 +1,12 @@
-"""The benchmark as its user meets it. What a step costs is never asserted, only how its figures hang together."""
+"""The benchmark commands: their figures must be consistent; no speed is asserted."""
 
 import importlib.util
 import json
-import os
 import pathlib
-import subprocess
-import sys
 
 import pytest
 
+from tests import cli
 from tests.cli import refused
 from tests.test_train import TINY
 
@@ -18,8 +16,7 @@ QUICK = f"--config={TINY}", "--config.data.name=fake", "--warmup=1", "--steps=3"
 
 
 def run(*arguments, script=SCRIPT):
-    command = [sys.executable, str(script), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=600, env=dict(os.environ))
+    return cli.run(script, *arguments, limit=600)
 
 
 def measured(tmp_path, *arguments):
@@ -34,7 +31,7 @@ def tiny(tmp_path_factory):
     return measured(tmp_path_factory.mktemp("tiny"), "--peak=1e12")
 
 
-def test_it_says_what_was_measured_and_on_what(tiny):
+def test_the_report_names_measurements_and_hardware(tiny):
     report, printed = tiny
     assert report["config"] == "tiny" and report["overrides"] == {"data.name": "fake"}
     assert report["device_kind"] == "cpu" and report["devices"] == 8
@@ -46,7 +43,7 @@ def test_it_says_what_was_measured_and_on_what(tiny):
         assert f"{name} " in printed
 
 
-def test_its_figures_agree_with_each_other(tiny):
+def test_the_figures_are_consistent(tiny):
     report, _ = tiny
     assert report["step_seconds_fastest"] <= report["step_seconds"] <= report["step_seconds_slowest"]
     assert report["images_per_second"] == pytest.approx(2 * 16 / report["step_seconds"])
@@ -56,7 +53,7 @@ def test_its_figures_agree_with_each_other(tiny):
 
 
 @pytest.mark.slow
-def test_work_does_not_depend_on_the_mesh_and_without_a_peak_there_is_no_mfu(tiny, tmp_path):
+def test_flops_do_not_depend_on_the_mesh_and_mfu_needs_a_peak(tiny, tmp_path):
     report, printed = measured(tmp_path, "--config.mesh.data=4", "--config.mesh.fsdp=2")
     assert report["useful_flops"] == tiny[0]["useful_flops"]
     assert report["mfu"] is None and "unknown for cpu: give --peak" in printed
@@ -79,7 +76,7 @@ def test_a_sweep_fits_a_line_to_time_against_work(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_sweep_of_resolutions_keeps_what_else_is_asked_for(tmp_path):
+def test_a_sweep_of_resolutions_keeps_other_options(tmp_path):
     no_attention = "--config.model.g_attention=()", "--config.model.d_attention=()"
     report, _ = measured(tmp_path, "--sweep=resolution:16,32,64", "--config.model.ch=1", *no_attention)
     rows = report["rows"]
@@ -101,17 +98,17 @@ def test_a_sweep_of_resolutions_keeps_what_else_is_asked_for(tmp_path):
         (["--sweep=resolution:16,32,48"], "model.resolution 48 is unknown"),
     ],
 )
-def test_a_mistake_is_refused_in_one_sentence(arguments, sentence):
+def test_a_user_error_is_one_sentence(arguments, sentence):
     refused(run(*QUICK, *arguments), sentence)
 
 
-def test_it_needs_a_config():
+def test_a_config_is_required():
     refused(run(), "--config is needed")
 
 
 @pytest.mark.plan
 @pytest.mark.skipif(not importlib.util.find_spec("libtpu"), reason="libtpu is not installed")
-def test_a_sweep_on_a_tpu_that_is_not_there_fits_the_compilers_cycles(tmp_path):
+def test_a_sweep_for_an_absent_tpu_fits_compiled_cycles(tmp_path):
     report, _ = measured(tmp_path, "--sweep=batch:8,16,32", "--topology=v5e:1x1")
     assert report["device_kind"] == "TPU v5 lite" and "libtpu" in report["compiler"]
     cycles = [row["step_cycles"] for row in report["rows"]]
@@ -119,7 +116,7 @@ def test_a_sweep_on_a_tpu_that_is_not_there_fits_the_compilers_cycles(tmp_path):
     refused(run(*QUICK, "--sweep=batch:8,16,32", "--topology=v5e:2x2"), "has 4 devices; a sweep needs one")
 
 
-def test_sampling_and_looking_are_measured(tmp_path):
+def test_sampling_and_evaluation_are_measured(tmp_path):
     options = "--config=digits", "--network=efficientnet-lite0", "--batch_size=1", "--batches=1"
     result = run(*options, f"--json={tmp_path / 'f.json'}", script=FOLDER / "sampling.py")
     assert result.returncode == 0, result.stderr

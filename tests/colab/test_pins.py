@@ -1,4 +1,4 @@
-"""Colab's environment after the notebook has installed what it needs: `make test-colab`. Elsewhere there is nothing to ask."""
+"""Colab's environment after the notebook has installed its packages: `make test-colab`. Skipped elsewhere."""
 
 import importlib.metadata
 import importlib.util
@@ -8,12 +8,14 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.skipif(not sys.prefix.endswith(".venv-colab"), reason="this is not Colab's environment")
+pytestmark = pytest.mark.skipif(
+    not sys.prefix.endswith(".venv-colab"), reason="this is not Colab's environment: make test-colab"
+)
 
 PINS = re.findall(r"^([\w-]+)==(.+)$", (pathlib.Path(__file__).parent / "requirements.txt").read_text(), re.M)
 
 
-def test_nothing_that_was_there_has_moved():
+def test_installed_packages_keep_their_versions():
     assert {"jax", "jaxlib", "numpy", "flax"} <= dict(PINS).keys()
     assert {name: importlib.metadata.version(name) for name, _ in PINS} == dict(PINS)
 

@@ -1,9 +1,9 @@
-"""A stand-in for `gcloud compute tpus`, as a program: what it is asked for it checks against the real one's surface, and does.
+"""A simulated `gcloud compute tpus`: it checks each command against the real one's flags, and executes it.
 
-A slice is a folder a worker, in which `ssh --command` really runs; what is to happen to it is a script of states, a step at each
-look. The cloud's own folder is $CLOUD: cloud.json is its state, calls.jsonl what it was asked for.
+Each worker of a slice is a folder, in which `ssh --command` runs for real. The life of a slice is a list of states; each
+`list` advances it by one. $CLOUD is the folder of the cloud: cloud.json is its state, calls.jsonl the commands so far.
 
-Surfaces are those of the Google Cloud CLI's general release (528): required, optional, and flags that take no value.
+SURFACE lists the flags of the Google Cloud CLI, release 528: required, optional, and flags without a value.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ def main(words: list[str]) -> int:
     with open(folder / "calls.jsonl", "a") as calls:
         calls.write(json.dumps(words) + "\n")
     if words[:2] != ["compute", "tpus"]:
-        return refuse(f"gcloud {' '.join(words[:2])} is not stood in for", 2)
+        return refuse(f"gcloud {' '.join(words[:2])} is not simulated", 2)
     command, positionals, flags, problem = parsed(words[2:])
     if problem:
         return refuse(problem, 2)
@@ -55,7 +55,7 @@ def main(words: list[str]) -> int:
 
 
 def parsed(words: list[str]) -> tuple[str, list[str], dict[str, str], str]:
-    """(command, positionals, flags, what gcloud would complain of)."""
+    """Return (command, positionals, flags, the error that gcloud would print)."""
     command, rest = " ".join(words[:2]), words[2:]
     if command not in SURFACE:
         return command, [], {}, f"Invalid choice: '{command}'"
@@ -88,11 +88,17 @@ def refuse(why: str, status: int = 1) -> int:
 
 
 class Cloud:
-    """cloud.json: lives, a list of states for each slice to come, or a sentence, with which its creation is refused. workers: how
-    many each has. slice: the one there is, with the states before it. active_until: slices stay active until there is such a
-    file in the cloud's folder. silent: as many times as each number, that worker cannot be reached, once silent_after calls of
-    ssh are over. preempted_at: the slice is, just at that call of ssh. undeletable: as many deletions are refused. blind: the looks,
-    by number, that fail, as without a network."""
+    """The state of the cloud, in cloud.json.
+
+    lives: for each future slice, a list of states, or the error with which its creation is refused.
+    workers: how many workers a slice has.
+    slice: the current slice, with its remaining states.
+    active_until: slices stay active until this file exists in the cloud's folder.
+    silent: worker numbers; each entry makes that worker unreachable once, after `silent_after` calls of ssh.
+    preempted_at: the number of the ssh call at which the slice is preempted.
+    undeletable: how many deletions are refused.
+    blind: the numbers of the `list` calls that fail, as without a network.
+    """
 
     def __init__(self, folder: pathlib.Path):
         self.folder = folder
@@ -130,7 +136,7 @@ class Cloud:
         return 0
 
     def show(self, what, flags) -> int:
-        """One field; and for queued resources, time goes on: the next state of the slice's life, of which the last one stays."""
+        """Print one field. For queued resources, advance the slice to its next state; the last state stays."""
         if (self.folder / "calls.jsonl").read_text().count('"list"') in self.state.get("blind", []):
             return refuse("there was a problem refreshing your current auth tokens: no network")
         found = self.slice
@@ -146,7 +152,7 @@ class Cloud:
                 end(found)
         state = found["life"][0]
         if what == "queued-resources":
-            # A preempted node may lie in a queued resource that is still active.
+            # A preempted node may belong to a queued resource that is still active.
             state = "ACTIVE" if state in ("PREEMPTED", "REPAIRING", "UNKNOWN") else state
             fields = {"state.state": state, "state.failedData.error.message": "the zone has no such TPUs"}
             fields["tpu.nodeSpec[0].node.acceleratorType.basename()"] = found["type"]
@@ -171,7 +177,7 @@ class Cloud:
         return 0
 
     def reached(self, name: str, flags) -> list[int] | None:
-        """The workers that are meant, by number; None if the slice cannot be spoken to."""
+        """Return the numbers of the selected workers; None if the slice cannot be reached."""
         if not self.slice or self.slice["node"] != name or self.slice["life"][0] != "ACTIVE":
             return None
         which = flags.get("--worker", "0")
@@ -211,7 +217,7 @@ class Cloud:
             environment = os.environ | {"HOME": home, "WORKER": str(number), "WORKERS": str(len(self.slice["workers"]))}
             environment["PATH"] = f"{self.folder}/worker_bin:{os.environ['PATH']}"
             command = ["bash", "-c", flags["--command"]]
-            # As ssh does: it waits for the command, not for what that has left behind.
+            # Like ssh, wait for the command, not for its background processes.
             running[number] = subprocess.Popen(
                 command, cwd=home, env=environment, stdin=-3, stdout=log, stderr=log and -2
             )
@@ -233,7 +239,7 @@ class Cloud:
 
 
 def end(slice_: dict) -> None:
-    """What runs on it, as a machine that is taken away."""
+    """Kill everything that runs on the slice."""
     for worker in slice_["workers"]:
         with contextlib.suppress(OSError, ValueError):
             group = os.getpgid(int((pathlib.Path(worker) / "biggan_jax" / "pid").read_text()))

@@ -5,8 +5,8 @@ from tests.launch.rig import Rig
 
 @pytest.fixture
 def rig(tmp_path):
-    """rig(**how) is a Rig; what its cloud is still left with is ended afterwards."""
+    """rig(**options) makes a Rig; its slice is deleted at the end of the test."""
     rigs = []
-    yield lambda **how: rigs.append(Rig(tmp_path, **how)) or rigs[0]
+    yield lambda **options: rigs.append(Rig(tmp_path, **options)) or rigs[0]
     for left in rigs:
         left.run("delete")

@@ -1,4 +1,4 @@
-"""A machine to launch from, with stand-ins for the cloud, for the planner and for what its workers would install and train."""
+"""A launching machine with a simulated cloud, planner, package installation and training."""
 
 import json
 import os
@@ -12,7 +12,7 @@ SCRIPT = ROOT / "launch" / "tpu_pod.sh"
 LINE = "v5e:2x4: 8 chips x 2.0 h = 16 chip-hours"
 CLOUD_PY = pathlib.Path(__file__).with_name("cloud.py")
 
-# The launching machine's Python: its planner is quick, and can be told not to fit; its wheel is empty.
+# Python of the launching machine: its planner is fast and can report that nothing fits; its wheel is empty.
 PYTHON = f"""#!/bin/bash
 case "$*" in
   "-m biggan_jax.plan.slices "*) cd {ROOT} && exec {sys.executable} "$@" ;;
@@ -20,17 +20,17 @@ case "$*" in
   "-m biggan_jax.plan "*) printf '%s\\n' "${{@:3}}" >>"$CLOUD/planned"; echo "{LINE}"; exit "$(cat "$CLOUD/plan_status")" ;;
   "-m pip wheel "*) mkdir -p "$BIGGAN_WHEELS" && echo wheel >"$BIGGAN_WHEELS/$(cd {ROOT} && {sys.executable} -c \
 'import biggan_jax; print(f"biggan_jax-{{biggan_jax.__version__}}-py3-none-any.whl")')" ;;
-  *) echo "not stood in for: $*" >&2; exit 1 ;;
+  *) echo "not simulated: $*" >&2; exit 1 ;;
 esac
 """
-# A worker's: installs nothing, and trains as the next line of endings/WORKER says.
+# Python of a worker: it installs nothing, and exits as the next line of endings/WORKER says.
 WORKERS_PYTHON = """#!/bin/bash
 echo "$WORKER: $*" >>"$CLOUD/installed"
 case "$*" in
   "-m pip install --quiet --user uv") ;;
   "-m uv venv --quiet --python 3.12 venv") mkdir -p venv/bin && cp "$CLOUD/trainer" venv/bin/python ;;
   "-m uv pip install --quiet --python venv/bin/python --reinstall-package biggan-jax "*) exit "$(cat "$CLOUD/install_status")" ;;
-  *) echo "not stood in for: $*" >&2; exit 1 ;;
+  *) echo "not simulated: $*" >&2; exit 1 ;;
 esac
 """
 TRAINER = """#!/bin/bash
@@ -54,7 +54,10 @@ def executable(path, text):
 
 
 class Rig:
-    """A launching machine and a cloud. lives: of the slices to come; endings: of the trainings, on every worker or on each."""
+    """A launching machine and a cloud.
+
+    lives: the states of each future slice. endings: the exit statuses of training, for all workers or by worker.
+    """
 
     def __init__(self, folder, lives=(ACTIVE,), endings=("0",), workers=2, **state):
         self.folder, self.cloud = folder, folder / "cloud"

@@ -1,6 +1,6 @@
-"""Owns a real Slurm cluster for tests: munged, slurmctld and two slurmd on this machine. Must not know what runs on it.
+"""A real Slurm cluster for tests: munged, slurmctld and two slurmd on this machine.
 
-Both nodes are this machine, so the first has its name, which JAX looks up; the second one's name means nothing to anybody but Slurm.
+Both nodes are this machine. The first has its host name, which JAX looks up; only Slurm uses the name of the second.
 """
 
 import contextlib
@@ -54,8 +54,8 @@ def free_ports(count: int) -> list[int]:
 
 @contextlib.contextmanager
 def cluster(folder: pathlib.Path):
-    """Two nodes of two processors-called-GPUs each; yields the environment in which Slurm's commands reach them."""
-    folder.chmod(0o700)  # munged is particular.
+    """Start two nodes with two simulated GPUs each; yield the environment for Slurm's commands."""
+    folder.chmod(0o700)  # munged requires it.
     (folder / "state").mkdir()
     host = socket.gethostname()
     nodes = host, f"{host}-b"
@@ -63,7 +63,7 @@ def cluster(folder: pathlib.Path):
     user = subprocess.run(["id", "-un"], capture_output=True, text=True, check=True).stdout.strip()
     text = CONFIG.format(host=host, nodes=nodes, controller=controller, ports=ports, folder=folder, user=user)
     (folder / "slurm.conf").write_text(text)
-    for device in ("gpu0", "gpu1"):  # Slurm wants files, and opens none.
+    for device in ("gpu0", "gpu1"):  # Slurm requires these files but never opens them.
         (folder / device).touch()
     (folder / "gres.conf").write_text(f"Name=gpu File={folder}/gpu[0-1]\n")
     key = folder / "munge.key"

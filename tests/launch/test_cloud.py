@@ -1,4 +1,4 @@
-"""Whether the stand-in for gcloud, and the launcher, speak as the real gcloud does, where there is one: its parser needs no network."""
+"""The simulated gcloud and the launcher against the parser of the real gcloud, if installed; it needs no network."""
 
 import json
 import os
@@ -14,7 +14,7 @@ REAL = shutil.which("gcloud")
 
 
 def lint(commands):
-    """What the real gcloud's own parser says of each."""
+    """Return the verdict of gcloud's parser on each command."""
     said = []
     environment = os.environ | {"CLOUDSDK_CORE_DISABLE_PROMPTS": "1"}
     for command in commands:
@@ -26,7 +26,7 @@ def lint(commands):
 
 
 @pytest.mark.skipif(not REAL, reason="the Google Cloud CLI is not installed")
-def test_the_real_gcloud_takes_what_it_is_given(rig):
+def test_gcloud_accepts_the_launchers_commands(rig):
     r = rig(endings=["0"])
     assert r.run("train", "--spot", "--project=p", "--create=--network=n").returncode == 0
     calls = {" ".join(call[:4]) + (call[6] if "ssh" in call else ""): call for call in r.calls()}
@@ -50,13 +50,13 @@ WRONG = [
 
 
 @pytest.mark.parametrize("command", WRONG)
-def test_the_stand_in_refuses_what_is_wrong(rig, command):
+def test_the_simulated_gcloud_refuses_wrong_commands(rig, command):
     done = rig().execute(["gcloud", "compute", "tpus", *command.split()])
     assert done.returncode == 2 and "ERROR" in done.stderr
 
 
 @pytest.mark.skipif(not REAL, reason="the Google Cloud CLI is not installed")
 @pytest.mark.parametrize("command", WRONG)
-def test_the_real_gcloud_refuses_it_too(command):
+def test_gcloud_refuses_wrong_commands(command):
     ((fine, why),) = lint([["compute", "tpus", *command.split()]])
     assert not fine and why

@@ -1,4 +1,4 @@
-"""What launch/Dockerfile says, against the checkout that it builds; the engine that would build it is not everywhere."""
+"""launch/Dockerfile against the checkout; building it needs Docker, which may be missing."""
 
 import configparser
 import re
@@ -9,7 +9,7 @@ TEXT = (ROOT / "launch" / "Dockerfile").read_text()
 STEPS = [line.split(maxsplit=1) for line in TEXT.splitlines() if line and not line.startswith("#")]
 
 
-def test_what_it_copies_is_there_and_makes_the_whole_package():
+def test_it_copies_existing_files_and_the_whole_package():
     copied = [word for step, words in STEPS if step == "COPY" for word in words.split()[:-1]]
     assert all((ROOT / word).exists() for word in copied)
     setup = configparser.ConfigParser()
@@ -20,7 +20,7 @@ def test_what_it_copies_is_there_and_makes_the_whole_package():
     assert setup["metadata"]["license_files"] in copied
 
 
-def test_the_extras_that_it_names_exist():
+def test_its_extras_exist():
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
     named = re.findall(r"EXTRA=([a-z,]+)", TEXT) + re.findall(r"or ([a-z,]+)$", TEXT, re.MULTILINE)

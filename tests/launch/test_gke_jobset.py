@@ -1,4 +1,4 @@
-"""launch/gke_jobset.sh: what it hands to kubectl and to xpk, by Kubernetes' schemas and beside what xpk makes itself."""
+"""launch/gke_jobset.sh: its calls of kubectl and xpk, validated by Kubernetes' schemas and compared with xpk's JobSets."""
 
 import os
 import pathlib
@@ -45,7 +45,7 @@ def pod_of(jobset):
     return job["template"]["spec"], job["template"]["spec"]["template"]["spec"]
 
 
-def test_it_says_what_it_costs_and_hands_the_jobset_to_kubectl(gke):
+def test_create_prints_the_cost_and_passes_the_jobset_to_kubectl(gke):
     create = ["create", "deep", "--type=v5litepod-16", "--image=europe/p/biggan:1", "--context=mine"]
     done = gke.gke(*create, *TRAINING)
     assert done.returncode == 2 and LINE in done.stderr and "--yes" in done.stderr
@@ -62,14 +62,14 @@ def test_it_says_what_it_costs_and_hands_the_jobset_to_kubectl(gke):
 @pytest.mark.parametrize(
     "there, status, sentence",
     [
-        ("deep", 0, "deep is there already; nothing was created"),
-        ("deep StartupPolicyCompleted", 0, "deep is there already; nothing was created"),
+        ("deep", 0, "deep exists already; nothing was created"),
+        ("deep StartupPolicyCompleted", 0, "deep exists already; nothing was created"),
         ("deep StartupPolicyCompleted Completed", 2, "deep has ended (StartupPolicyCompleted Completed)"),
-        ("deep Failed", 2, f"before it is created anew, delete it: {SCRIPT} delete deep --namespace=ours"),
-        (None, 2, "kubectl cannot tell what there is"),
+        ("deep Failed", 2, f"delete it first: {SCRIPT} delete deep --namespace=ours"),
+        (None, 2, "kubectl failed"),
     ],
 )
-def test_what_is_there_is_left_alone_and_what_has_ended_is_to_be_deleted_first(gke, there, status, sentence):
+def test_an_existing_jobset_is_left_alone_an_ended_one_refused(gke, there, status, sentence):
     (gke.cloud / "there").unlink() if there is None else (gke.cloud / "there").write_text(there)
     done = gke.gke("create", "deep", "--type=v4-8", "--image=i", "--namespace=ours", "--yes", *TRAINING)
     assert done.returncode == status and sentence in done.stderr and LINE not in done.stderr
@@ -77,7 +77,7 @@ def test_what_is_there_is_left_alone_and_what_has_ended_is_to_be_deleted_first(g
     assert not (gke.cloud / "kubectl").exists()
 
 
-def test_names_that_yaml_would_take_for_other_things_stay_names(gke):
+def test_names_that_look_like_yaml_values_stay_strings(gke):
     done = gke.gke(
         "manifest", "true", "--type=v4-8", "--image=5", "--service-account=1", "--", "--config=a", "--workdir=gs://b/r"
     )
@@ -86,7 +86,7 @@ def test_names_that_yaml_would_take_for_other_things_stay_names(gke):
     assert (jobset["metadata"]["name"], pod["serviceAccountName"], pod["containers"][0]["image"]) == ("true", "1", "5")
 
 
-def test_xpk_is_handed_every_word_whole(gke):
+def test_xpk_gets_every_argument_unchanged(gke):
     options = ["--xpk=cluster", "--zone=z", "--type=v4-8", "--image=i", "--yes"]
     done = gke.gke("create", "deep", *options, *TRAINING)
     assert done.returncode == 0, done.stderr
@@ -101,7 +101,7 @@ def words_of(command):
     return ran.stdout.decode().split("\0")[:-1]
 
 
-def test_arguments_arrive_whole_past_yaml_and_past_kubernetes_own_variables(gke):
+def test_arguments_survive_yaml_and_kubernetes_variables(gke):
     _, pod = pod_of(manifest(gke))
     # As Kubernetes expands: $$ is $, and $(NAME) a variable of the container.
     given = [
@@ -120,7 +120,7 @@ def test_a_dry_run_can_be_run(gke):
     assert pod["containers"][0]["image"] == "i" and len(pod["containers"][0]["args"]) == 4
 
 
-def test_what_is_hopeless_is_not_begun_again_and_all_else_is(gke):
+def test_only_recoverable_failures_are_restarted(gke):
     jobset = manifest(gke, "v5litepod-16", "--max-restarts=7")
     job, pod = pod_of(jobset)
     assert jobset["spec"]["failurePolicy"]["maxRestarts"] == 7
@@ -135,7 +135,7 @@ def test_what_is_hopeless_is_not_begun_again_and_all_else_is(gke):
     assert job["backoffLimit"] == 0 and pod["restartPolicy"] == "Never"
 
 
-def test_spot_is_asked_for_only_if_it_is(gke):
+def test_spot_nodes_are_selected_only_with_spot(gke):
     assert pod_of(manifest(gke))[1]["nodeSelector"].keys() == {
         "cloud.google.com/gke-tpu-accelerator",
         "cloud.google.com/gke-tpu-topology",
@@ -148,12 +148,12 @@ def test_spot_is_asked_for_only_if_it_is(gke):
     [
         (["create", "deep", "--image=i", *TRAINING], "--type is needed"),
         (["create", "deep", "--type=v4-8", *TRAINING], "--image is needed"),
-        (["create", "deep", "--type=v4-8", "--image=i"], "what is trained is said after --"),
+        (["create", "deep", "--type=v4-8", "--image=i"], "the options of training go after --"),
         (["create", "Deep", "--type=v4-8", "--image=i", *TRAINING], "not 'Deep'"),
         (["create", "deep", "--type=v4-8", "--image=i", "--xpk=c", *TRAINING], "--xpk and --zone are given together"),
         (
             ["create", "deep", "--type=v3-8", "--image=i", *TRAINING],
-            "what GKE calls the nodes of v3-8 is not known here",
+            "GKE's name for the nodes of v3-8 is unknown",
         ),
         (
             ["create", "deep", "--type=v4-8", "--image=i", "--max-restarts=x", *TRAINING],
@@ -165,7 +165,7 @@ def test_spot_is_asked_for_only_if_it_is(gke):
         ),
         (
             ["create", "deep", "--type=v4-8", "--image=i", "--", f"--config={__file__}:256", "--workdir=gs://b/r"],
-            "test_gke_jobset.py is a file of this machine, which containers do not see",
+            "test_gke_jobset.py is a local file, which containers do not see",
         ),
         (
             ["create", "deep", "--type=v4-8", "--image=i", *TRAINING, "--config_json=c.json"],
@@ -179,7 +179,7 @@ def test_spot_is_asked_for_only_if_it_is(gke):
         *(
             (
                 ["create", "deep", "--type=v4-8", "--image=i", "--xpk=c", "--zone=z", option, *TRAINING],
-                "cannot be handed to xpk",
+                "do not work with --xpk",
             )
             for option in ("--service-account=writer", "--namespace=ours", "--context=mine")
         ),
@@ -187,33 +187,35 @@ def test_spot_is_asked_for_only_if_it_is(gke):
         (["manifets", "deep"], "manifets is not create"),
     ],
 )
-def test_a_mistake_is_one_sentence(gke, words, sentence):
+def test_a_user_error_is_one_sentence(gke, words, sentence):
     done = gke.gke(*words)
     assert done.returncode == 2 and sentence in done.stderr and done.stderr.count("\n") == 1
     assert not (gke.cloud / "kubectl").exists()
 
 
 @pytest.mark.parametrize("status", [0, 1, 137])
-def test_a_planner_that_breaks_off_without_an_answer_agrees_to_nothing(gke, status):
+def test_nothing_is_created_when_the_planner_fails(gke, status):
     python = gke.folder / "bin" / "python"
     python.write_text(
         python.read_text().replace(f'echo "{LINE}"; exit "$(cat "$CLOUD/plan_status")"', f"exit {status}")
     )
     done = gke.gke("create", "deep", "--type=v4-8", "--image=i", "--anyway", "--yes", *TRAINING)
-    assert done.returncode == 2 and f"the planner broke off with status {status}" in done.stderr
+    assert done.returncode == 2 and f"the planner failed with status {status}" in done.stderr
     assert not (gke.cloud / "kubectl").exists()
 
 
-def test_a_python_without_a_planner_is_named(gke):
+def test_a_python_without_the_planner_is_named(gke):
     python = gke.folder / "bin" / "python"
     python.write_text("#!/bin/sh\nexit 1\n")
     done = gke.gke("create", "deep", "--type=v4-8", "--image=i", *TRAINING)
     assert (
-        done.returncode == 2 and f"{python} has no planner; PYTHON=..." in done.stderr and done.stderr.count("\n") == 1
+        done.returncode == 2
+        and f"{python} cannot run the planner; set PYTHON" in done.stderr
+        and done.stderr.count("\n") == 1
     )
 
 
-def test_watching_and_deleting_are_kubectls(gke):
+def test_status_attach_and_delete_call_kubectl(gke):
     for verb, words in [
         ("status", "get jobset/deep pods"),
         ("attach", "logs --follow"),
@@ -267,7 +269,7 @@ def test_the_jobset_is_valid(gke, type_, options):
         ("PodFailurePolicy", "PodFailure"),
     ],
 )
-def test_what_is_mistyped_is_not_valid(gke, right, wrong):
+def test_a_mistyped_field_is_invalid(gke, right, wrong):
     text = yaml.safe_dump(manifest(gke, "v5litepod-16", "--spot"))
     assert text.count(right) >= 1 and not valid(text.replace(right, wrong))[0]
 
@@ -275,7 +277,7 @@ def test_what_is_mistyped_is_not_valid(gke, right, wrong):
 @pytest.mark.gke
 @needs_xpk
 @pytest.mark.parametrize("type_", ["v4-128", "v5litepod-16", "v6e-1", "tpu7x-128"])
-def test_it_is_what_xpk_makes_of_the_same(gke, type_):
+def test_the_jobset_equals_xpks(gke, type_):
     options = ["--xpk=cluster", "--zone=us-west4-a", "--project=p", f"--type={type_}", "--image=europe/p/biggan:1"]
     done = gke.gke("create", "deep", *options, "--yes", *TRAINING)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""launch/local.sh: what it would run, and what it refuses; tests/runtime/test_distributed.py has what it does."""
+"""launch/local.sh: dry runs, refusals and exit statuses; tests/runtime/test_distributed.py runs it."""
 
 import os
 import shlex
@@ -17,7 +17,7 @@ def local(*arguments, python=sys.executable):
     return subprocess.run(command, env={"PATH": "/usr/bin:/bin", "PYTHON": python}, capture_output=True, text=True)
 
 
-def test_a_dry_run_prints_each_process_s_command_with_every_word_whole():
+def test_a_dry_run_prints_the_quoted_command_of_each_process():
     done = local("--dry-run", "2", "--config=quickstart", '--workdir=it\'s "mine", $HOME', "--config.seed=1")
     assert done.returncode == 0, done.stderr
     first, second = map(shlex.split, done.stdout.splitlines())
@@ -36,7 +36,7 @@ def test_a_dry_run_prints_each_process_s_command_with_every_word_whole():
         (["2", "--config=quickstart"], "nowhere/python", "there is no nowhere/python; activate the environment"),
     ],
 )
-def test_a_mistake_is_one_sentence(arguments, python, sentence):
+def test_a_user_error_is_one_sentence(arguments, python, sentence):
     done = local(*arguments, python=python)
     assert done.returncode == 2 and not done.stdout
     assert done.stderr.startswith(f"local.sh: error: {sentence}") and done.stderr.count("\n") == 1, done.stderr
@@ -66,9 +66,9 @@ def stopped(tmp_path, program, signal_):
 
 
 @pytest.mark.parametrize("signal_", [signal.SIGTERM, signal.SIGINT])
-def test_who_is_stopped_before_its_processes_listen_is_told_to_come_again(tmp_path, signal_):
+def test_a_stop_before_signal_handlers_exist_exits_with_75(tmp_path, signal_):
     status, text = stopped(tmp_path, "time.sleep(60)", signal_)
-    assert status == 75 and text.endswith("local.sh: stopped before its end; the same command goes on\n"), text
+    assert status == 75 and text.endswith("local.sh: interrupted; rerun the same command to resume\n"), text
 
 
 def test_a_process_that_fails_beside_a_stopped_one_counts(tmp_path):
@@ -76,7 +76,7 @@ def test_a_process_that_fails_beside_a_stopped_one_counts(tmp_path):
     assert status == 2 and "goes on\n" not in text, text
 
 
-def test_help_is_the_script_s_head():
+def test_help_is_the_comment_at_the_head():
     done = local("--help")
     assert done.returncode == 0 and "launch/local.sh [--dry-run] N --config=CONFIG" in done.stdout
 

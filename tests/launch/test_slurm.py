@@ -1,4 +1,4 @@
-"""launch/slurm.sh and its job on a real Slurm: what is submitted, what ends it, and what queues it again."""
+"""launch/slurm.sh and its job on a real Slurm: submission, ends and requeues."""
 
 import os
 import pathlib
@@ -94,9 +94,7 @@ def unbroken(slurm, tmp_path_factory):
     return workdir
 
 
-def test_a_run_that_is_stopped_before_its_time_limit_and_requeued_ends_in_the_bits_of_an_unbroken_one(
-    slurm, shared, unbroken
-):
+def test_a_requeued_run_ends_bit_identical_to_an_unbroken_one(slurm, shared, unbroken):
     workdir = shared / "run"
     job, log = submitted(slurm, TWO_NODES, DEMO, workdir)
     wait_for_step(workdir, 20, log)
@@ -119,7 +117,7 @@ def test_a_run_that_is_stopped_before_its_time_limit_and_requeued_ends_in_the_bi
     assert checkpoint.find(workdir).name == "400"
 
 
-def test_a_run_that_is_cancelled_saves_and_is_not_queued_again(slurm, shared):
+def test_a_cancelled_run_saves_and_is_not_requeued(slurm, shared):
     workdir = shared / "run"
     job, log = submitted(slurm, ("--nodes=1", "--gpus-per-node=2", "--time=10"), ENDLESS, workdir)
     wait_for_step(workdir, 20, log)
@@ -132,7 +130,7 @@ def test_a_run_that_is_cancelled_saves_and_is_not_queued_again(slurm, shared):
     assert f"step {saved} of 100000: saved in" in log.read_text(), log.read_text()
 
 
-def test_a_job_that_was_queued_again_as_often_as_it_may_ends(slurm, shared):
+def test_a_job_ends_after_max_restarts(slurm, shared):
     job, log = submitted(slurm, (*TWO_NODES, "--max-restarts=0"), ENDLESS, shared / "run")
     wait_for_step(shared / "run", 20, log)
     said(slurm, "scancel", "--signal=TERM", job)
@@ -140,21 +138,21 @@ def test_a_job_that_was_queued_again_as_often_as_it_may_ends(slurm, shared):
     assert "queued again 0 times, which is all of --max-restarts" in log.read_text()
 
 
-def test_a_collapse_ends_the_job_for_good(slurm, shared):
+def test_a_collapse_ends_the_job(slurm, shared):
     diverges = "--config.optimizer.d_lr=1e38", "--config.stability.nonfinite_limit=3"
     job, log = submitted(slurm, TWO_NODES, (*ENDLESS, *diverges), shared / "run")
     assert end(slurm, job) == ("FAILED", 3, 0), log.read_text()
     assert f"job {job}: ended with 3" in log.read_text()
 
 
-def test_a_mistake_ends_the_job_for_good_and_its_sentence_is_in_the_log(slurm, shared):
+def test_a_user_error_ends_the_job_and_is_in_the_log(slurm, shared):
     training = "--config=biggan_cifar10", "--config.data.dir=nowhere", "--config.model.ch=8"
     job, log = submitted(slurm, TWO_NODES, training, shared / "run")
     assert end(slurm, job) == ("FAILED", 2, 0), log.read_text()
     assert len(re.findall(r"^main.py: error: .*nowhere", log.read_text(), re.M)) == 2, log.read_text()
 
 
-def test_the_status_of_the_one_that_failed_counts_not_the_75_of_the_one_it_left(slurm, shared):
+def test_the_failed_process_decides_the_status_not_its_peers_75(slurm, shared):
     python = shared / "python"
     python.write_text(
         f'#!/bin/bash\n[[ $SLURM_PROCID != 1 ]] || set -- "$@" --config.loss=none\nexec {sys.executable} "$@"\n'

@@ -1,4 +1,4 @@
-"""launch/slurm.sh where there is no Slurm: what it would submit, what it says that costs, and what it refuses."""
+"""launch/slurm.sh without Slurm: the submission, its cost, and refusals."""
 
 import shlex
 import shutil
@@ -24,7 +24,7 @@ def launch(tmp_path):
     )
 
 
-def test_a_dry_run_says_what_it_costs_and_prints_the_submission_with_every_word_whole(launch):
+def test_a_dry_run_prints_the_cost_and_the_quoted_submission(launch):
     cluster = "--nodes=2", "--gpus-per-node=h100:4", "--time=1-12", "--partition=a b"
     done = launch(*cluster, "--dry-run", "--", *TRAINING)
     assert done.returncode == 0, done.stderr
@@ -36,7 +36,7 @@ def test_a_dry_run_says_what_it_costs_and_prints_the_submission_with_every_word_
     assert shlex.split(done.stdout)[-5:] == [job, "--max-restarts=7", *TRAINING]
 
 
-def test_nothing_is_left_behind_by_a_plan_that_fails(launch, tmp_path):
+def test_a_failed_plan_leaves_no_files(launch, tmp_path):
     cluster = "--gpus-per-node=1", "--time=60", "--dry-run"
     for nodes, status in ((2, 0), (3, 2)):
         assert launch(f"--nodes={nodes}", *cluster, "--", *TRAINING, TMPDIR=str(tmp_path)).returncode == status
@@ -71,7 +71,7 @@ STOPPED = 1
 """What 75 is on its way through srun."""
 
 
-def test_a_job_queues_itself_again_so_often_and_no_more(job):
+def test_a_job_requeues_itself_at_most_max_restarts_times(job):
     assert job(STOPPED) == (75, "requeue 5\n", "job 5: ended with 75\n")
     assert job(STOPPED, "--max-restarts=7", SLURM_RESTART_COUNT="6")[:2] == (75, "requeue 5\n")
     status, asked, text = job(STOPPED, "--max-restarts=7", SLURM_RESTART_COUNT="7")
@@ -80,7 +80,7 @@ def test_a_job_queues_itself_again_so_often_and_no_more(job):
     assert job(3) == (3, "", "job 5: ended with 3\n")
 
 
-def test_a_job_that_slurm_does_not_queue_again_says_so(job):
+def test_a_refused_requeue_is_reported(job):
     status, asked, text = job(STOPPED, REFUSED="1")
     assert (status, asked) == (75, "requeue 5\n") and "job 5: Slurm refuses to queue it again" in text
 
@@ -105,10 +105,10 @@ def test_a_job_that_slurm_does_not_queue_again_says_so(job):
             TRAINING,
             "plan: error: batch_size 32 is not divisible by 3 devices; nearest are 30 and 33",
         ),
-        (["--nodes=2", "--gpus-per-node=1", "--time=60"], TRAINING, "slurm.sh: error: there is no sbatch here"),
+        (["--nodes=2", "--gpus-per-node=1", "--time=60"], TRAINING, "slurm.sh: error: sbatch is missing"),
     ],
 )
-def test_a_mistake_is_one_sentence(launch, options, training, sentence):
+def test_a_user_error_is_one_sentence(launch, options, training, sentence):
     done = launch(*options, "--", *training)
     assert done.returncode == 2 and not done.stdout
     assert done.stderr.startswith(sentence) and done.stderr.count("\n") == 1, done.stderr

@@ -1,4 +1,4 @@
-"""launch/tpu.sh: what it makes of a training's arguments, for whichever launcher."""
+"""launch/tpu.sh: the options of training, and slices by name."""
 
 import os
 import subprocess
@@ -26,7 +26,7 @@ printf '%s\\n' "$config_file" "${{planned[*]}}" "${{training[2]}}"
         ("--config_json=my/at_12:30.json", "my/at_12:30.json", "--config_json=at_12:30.json"),
     ],
 )
-def test_a_config_s_file_is_sent_and_found_by_its_name_whatever_its_argument(tmp_path, given, file, workers):
+def test_a_config_file_is_copied_and_found_by_its_name(tmp_path, given, file, workers):
     (tmp_path / "my").mkdir()
     for name in ("mine.py", "at_12:30.json"):
         (tmp_path / "my" / name).touch()
@@ -35,7 +35,7 @@ def test_a_config_s_file_is_sent_and_found_by_its_name_whatever_its_argument(tmp
 
 
 @pytest.mark.parametrize("name", ["v5litepod-8", "v5e:2x4"])
-def test_a_slice_is_asked_for_by_the_name_that_cloud_tpu_has_for_it(name):
+def test_a_slice_is_requested_by_cloud_tpus_name(name):
     script = f'. {ROOT}/launch/common.sh; . {ROOT}/launch/tpu.sh; look_up "$1"; echo "$type $shape $hosts"'
     environment = os.environ | {"PYTHON": sys.executable}
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""launch/tpu_pod.sh against tests/launch/cloud.py: what it asks for, and what it refuses. Whole runs: test_tpu_pod_runs.py."""
+"""launch/tpu_pod.sh against tests/launch/cloud.py: its commands and refusals. Whole runs: test_tpu_pod_runs.py."""
 
 import os
 import pathlib
@@ -10,7 +10,7 @@ import pytest
 from tests.launch.rig import LINE, ROOT, SCRIPT, wait_until
 
 
-def test_train_does_all_of_it_and_leaves_nothing(rig):
+def test_train_runs_all_stages_and_leaves_nothing(rig):
     r = rig(lives=[["WAITING_FOR_RESOURCES", "PROVISIONING", "ACTIVE"]])
     awkward = "--config.data.dir=a b'c\"d$HOME;*"
     done = r.run("train", "--spot", training=["--config=quickstart", "--workdir=gs://bucket/run", awkward])
@@ -38,7 +38,7 @@ def test_train_does_all_of_it_and_leaves_nothing(rig):
     assert r.slice is None and len(r.calls("queued-resources delete", "--force")) == 1
 
 
-def test_nothing_is_created_without_an_answer(rig):
+def test_nothing_is_created_without_confirmation(rig):
     r = rig()
     done = r.execute([word for word in r.command("train") if word != "--yes"])
     assert done.returncode == 2 and LINE in done.stderr and "--yes" in done.stderr and "Traceback" not in done.stderr
@@ -46,7 +46,7 @@ def test_nothing_is_created_without_an_answer(rig):
 
 
 @pytest.mark.parametrize("answer, status", [("n\n", 2), ("\n", 2), ("yes\n", 0)])
-def test_an_answer_on_a_terminal_decides(rig, answer, status):
+def test_the_answer_on_the_terminal_decides(rig, answer, status):
     r = rig()
     ours, theirs = pty.openpty()
     os.write(ours, answer.encode())
@@ -58,7 +58,7 @@ def test_an_answer_on_a_terminal_decides(rig, answer, status):
     assert len(r.calls("create")) == (status == 0)
 
 
-def test_what_does_not_fit_is_not_created_unless_it_is_asked_for(rig):
+def test_a_model_that_does_not_fit_needs_anyway(rig):
     r = rig()
     (r.cloud / "plan_status").write_text("1")
     done = r.run("create")
@@ -72,11 +72,11 @@ def test_what_does_not_fit_is_not_created_unless_it_is_asked_for(rig):
         (["train", "my-run", "--type=v4-8"], "--zone is needed"),
         (["train", "my-run", "--zone=z", "--", "--config=x", "--workdir=gs://x/y"], "--type is needed"),
         (["train", "My Run", "--zone=z", "--type=v4-8"], "not 'My Run'"),
-        (["train", "my-run", "--zone=z", "--type=v4-8"], "what is trained is said after --"),
+        (["train", "my-run", "--zone=z", "--type=v4-8"], "the options of training go after --"),
         (["train", "my-run", "--zone=z", "--type=v4-8", "--", "--config=x", "--workdir=runs/x"], "not 'runs/x'"),
         (
             ["train", "my-run", "--zone=z", "--type=v4-8", "--", "--workdir=gs://x/y"],
-            "what is trained is said after --",
+            "the options of training go after --",
         ),
         (["train", "my-run", "--zone=z", "--type=v4-8", "--", "--config", "x"], "--name=value, not 'x'"),
         (["train", "my-run", "--zone=z", "--spot", "--reserved"], "one of --spot and --reserved"),
@@ -86,14 +86,14 @@ def test_what_does_not_fit_is_not_created_unless_it_is_asked_for(rig):
         (["traiin", "my-run"], "traiin is not train,"),
     ],
 )
-def test_a_mistake_is_one_sentence_and_asks_the_cloud_nothing(rig, words, sentence):
+def test_a_user_error_is_one_sentence_and_calls_no_cloud(rig, words, sentence):
     r = rig()
     done = r.execute([SCRIPT, *words])
     assert done.returncode == 2 and sentence in done.stderr and done.stderr.count("\n") == 1
     assert not r.calls()
 
 
-def test_slices_that_are_none_or_not_of_this_service_are_refused(rig):
+def test_unknown_and_gke_only_slices_are_refused(rig):
     r = rig()
     done = r.run("train", type_="v5litepod-9")
     assert done.returncode == 2 and "v5litepod-9 is not the name of a TPU slice; known are v5litepod-1" in done.stderr
@@ -102,7 +102,7 @@ def test_slices_that_are_none_or_not_of_this_service_are_refused(rig):
     assert not r.calls("create")
 
 
-def test_a_config_file_is_sent_along(rig):
+def test_a_config_file_is_copied_to_the_workers(rig):
     r = rig(endings=["never"])
     mine = r.folder / "some where" / "my config.py"
     mine.parent.mkdir()
@@ -136,7 +136,7 @@ def test_a_dry_run_prints_commands_that_do_the_same(rig):
     assert r.slice is None
 
 
-def test_a_wheel_is_built_without_what_an_earlier_build_has_left(rig):
+def test_a_wheel_is_built_without_files_of_an_earlier_build(rig):
     lines = rig().run("setup", "--dry-run").stdout.splitlines()
     (built,) = (i for i, line in enumerate(lines) if " pip wheel " in line)
     assert f"rm -rf {ROOT}/build/lib" in lines[:built]

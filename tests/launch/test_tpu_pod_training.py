@@ -1,4 +1,4 @@
-"""launch/tpu_pod.sh with true trainings on its workers: two processes that meet, are preempted, and go on in another slice."""
+"""launch/tpu_pod.sh with real training on its workers: two processes are preempted and resume on another slice."""
 
 import os
 import re
@@ -26,14 +26,14 @@ def free_port():
         return s.getsockname()[1]
 
 
-def test_a_run_that_is_preempted_ends_in_the_bits_of_an_unbroken_one(rig):
+def test_a_preempted_run_ends_bit_identical_to_an_unbroken_one(rig):
     r = rig(lives=[PREEMPTED, ["ACTIVE"]], active_until="bucket/run/checkpoints/20")
     executable(r.cloud / "trainer", WORKERS_TRAINER.format(port=free_port(), python=sys.executable))
     r.environment["XLA_FLAGS"] = os.environ["XLA_FLAGS"].replace("device_count=8", "device_count=1")
     command = r.command("train", "--poll=2", training=[*TRAINING, "--workdir=gs://bucket/run"])
     done = subprocess.run(command, cwd=r.folder, env=r.environment, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
-    assert "the slice is gone, or a worker of it; again (1 of at most 100)" in done.stderr
+    assert "the slice or one of its workers is gone; again (1 of at most 100)" in done.stderr
     assert len(r.calls("queued-resources create")) == 2
     assert re.search("resuming from step [2468]0", r.logs()["0.log"]) and r.slice is None
 

@@ -1,4 +1,4 @@
-"""launch/tpu_worker.sh by itself: the moment between `run` and the training's first words."""
+"""launch/tpu_worker.sh alone: the moment between `run` and the start of training."""
 
 import fcntl
 import os
@@ -16,14 +16,14 @@ def worker(folder, *words):
     return subprocess.Popen(["bash", folder / "tpu_worker.sh", *words], env=environment)
 
 
-def test_run_forgets_the_last_trainings_process(tmp_path):
+def test_run_forgets_the_process_id_of_the_last_training(tmp_path):
     executable(tmp_path / "bin" / "setsid", "#!/bin/sh\n")  # Nothing is begun, so that the moment lasts.
     (tmp_path / "pid").write_text("1")
     assert worker(tmp_path, "run", "--config=x").wait(20) == 0
     assert not (tmp_path / "pid").exists()
 
 
-def test_stop_waits_for_the_process_that_it_is_to_stop(tmp_path):
+def test_stop_waits_for_the_process_id(tmp_path):
     training = subprocess.Popen(["sleep", "60"])
     with open(tmp_path / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
