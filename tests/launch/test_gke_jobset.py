@@ -24,7 +24,7 @@ printf '%s\\n' "$@" >"$CLOUD/{0}"
 
 @pytest.fixture
 def gke(rig):
-    """The rig, with a kubectl and an xpk that record; gke.gke(verb, ...) launches."""
+    """The rig with a recording kubectl and xpk; gke.gke(verb, ...) runs the launcher."""
     r = rig()
     for name in ("kubectl", "xpk"):
         (r.folder / "bin" / name).write_text(RECORDER.format(name))
@@ -95,7 +95,7 @@ def test_xpk_gets_every_argument_unchanged(gke):
 
 
 def words_of(command):
-    """What bash makes of a line's words after `python`."""
+    """Return the arguments of `python` as bash splits the line."""
     script = "python() { printf '%s\\0' \"$@\"; }; " + command
     ran = subprocess.run(["bash", "-c", script], capture_output=True)
     return ran.stdout.decode().split("\0")[:-1]
@@ -174,7 +174,7 @@ def test_spot_nodes_are_selected_only_with_spot(gke):
         (["create", "deep", "--type=v4-7", "--image=i", *TRAINING], "v4-7 is not the name of a TPU slice"),
         (
             ["create", "deep", "--type=v4-8", "--image=i", "--service-account=x: [", *TRAINING],
-            "--service-account=x: [ is no name",
+            "--service-account=x: [ is not a valid Kubernetes name",
         ),
         *(
             (

@@ -33,7 +33,7 @@ def test_a_dry_run_prints_the_quoted_command_of_each_process():
     [
         ([], sys.executable, "how many processes? Such as: "),
         (["0", "--config=quickstart"], sys.executable, "how many processes? Such as: "),
-        (["2", "--config=quickstart"], "nowhere/python", "there is no nowhere/python; activate the environment"),
+        (["2", "--config=quickstart"], "nowhere/python", "nowhere/python is missing; activate the environment"),
     ],
 )
 def test_a_user_error_is_one_sentence(arguments, python, sentence):
@@ -49,7 +49,7 @@ exec {python} -c "{program}" "$@"
 
 
 def stopped(tmp_path, program, signal_):
-    """The launcher, sent the signal once both of its processes have begun the program, which is then what they run."""
+    """Run the launcher with a Python that runs `program`; send it the signal when both processes have started."""
     python = tmp_path / "python"
     begun = f"import pathlib, os, sys, time; pathlib.Path('{tmp_path}', str(os.getpid())).touch(); "
     python.write_text(STAND_IN.format(python=sys.executable, program=begun + program))
@@ -73,7 +73,7 @@ def test_a_stop_before_signal_handlers_exist_exits_with_75(tmp_path, signal_):
 
 def test_a_process_that_fails_beside_a_stopped_one_counts(tmp_path):
     status, text = stopped(tmp_path, "time.sleep(60) if '--process_id=0' in sys.argv else os._exit(2)", signal.SIGTERM)
-    assert status == 2 and "goes on\n" not in text, text
+    assert status == 2 and "rerun the same command" not in text, text
 
 
 def test_help_is_the_comment_at_the_head():

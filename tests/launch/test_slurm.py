@@ -20,7 +20,7 @@ pytestmark = [
 ]
 
 LIMIT = 900
-"""Seconds after which a job that should have ended is a failed test."""
+"""Seconds within which a job must end."""
 
 DEMO = (
     "--config=quickstart",
@@ -29,7 +29,7 @@ DEMO = (
     "--config.score.every=0",
     "--config.sample_every=0",
 )
-"""The demo's recipe, long enough that it is not over while Slurm, which looks every 30 s, notices a time limit."""
+"""The demo's recipe with more steps, so that it outlasts Slurm's check of time limits, every 30 s."""
 
 ENDLESS = f"--config={TINY}", "--config.num_steps=100000", "--config.checkpoint_every=20"
 
@@ -38,7 +38,7 @@ TWO_NODES = "--nodes=2", "--gpus-per-node=1", "--time=10"
 
 @pytest.fixture(scope="module")
 def slurm(tmp_path_factory):
-    """The environment of a user of the cluster: one device a process."""
+    """The environment of a user of the cluster: one device per process."""
     compilation = os.environ["XLA_FLAGS"].replace("--xla_force_host_platform_device_count=8", "")
     with cluster(tmp_path_factory.mktemp("slurm")) as env:
         yield env | {"PYTHON": sys.executable, "XLA_FLAGS": compilation}
@@ -46,7 +46,7 @@ def slurm(tmp_path_factory):
 
 @pytest.fixture
 def shared(tmp_path, monkeypatch):
-    """A folder that all nodes see, with a name that only careful shell scripts survive; and the current one."""
+    """A folder that all nodes share, with a name that needs quoting; it is also the working folder."""
     folder = tmp_path / 'it\'s "mine", $HOME'
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -58,11 +58,11 @@ def launch(env, *arguments):
 
 
 def submitted(env, options, training, workdir) -> tuple[str, pathlib.Path]:
-    """(job, its log), as the launcher names them."""
+    """Return (job, its log), as printed by the launcher."""
     done = launch(env, *options, "--yes", "--", *training, f"--workdir={workdir}")
     assert done.returncode == 0, done.stderr
     job, log = re.search(r"watch it: squeue --jobs=(\d+); tail -F (.*)", done.stderr).groups()
-    assert f"delete it: scancel {job}; what was saved stays in {workdir}" in done.stderr
+    assert f"delete it: scancel {job}; checkpoints stay in {workdir}" in done.stderr
     return job, pathlib.Path(subprocess.run(["bash", "-c", f"echo -n {log}"], capture_output=True, text=True).stdout)
 
 
@@ -71,7 +71,7 @@ def field(env, job, name) -> str:
 
 
 def end(env, job) -> tuple[str, int, int]:
-    """(its last state, its status, how often it was queued again), once it has ended."""
+    """Wait for the end of the job; return (its last state, its exit status, its number of requeues)."""
     ended = lambda: field(env, job, "JobState") in ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
     wait_for(ended, f"the end of job {job}", LIMIT)
     status = int(field(env, job, "ExitCode").partition(":")[0])
@@ -135,7 +135,7 @@ def test_a_job_ends_after_max_restarts(slurm, shared):
     wait_for_step(shared / "run", 20, log)
     said(slurm, "scancel", "--signal=TERM", job)
     assert end(slurm, job) == ("FAILED", 75, 0), log.read_text()
-    assert "queued again 0 times, which is all of --max-restarts" in log.read_text()
+    assert "requeued 0 times, the limit of --max-restarts" in log.read_text()
 
 
 def test_a_collapse_ends_the_job(slurm, shared):

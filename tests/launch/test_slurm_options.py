@@ -14,7 +14,7 @@ TRAINING = "--config=quickstart", '--workdir=/shared/it\'s "mine", $HOME', "--co
 
 @pytest.fixture
 def launch(tmp_path):
-    """The launcher, with the programs that any machine has, and no others."""
+    """Return a function that runs the launcher with basic programs alone on the PATH."""
     for name in ("bash", "dirname", "mktemp", "rm", "sed"):
         (tmp_path / name).symlink_to(shutil.which(name))
     env = {"PATH": str(tmp_path), "PYTHON": sys.executable}
@@ -45,7 +45,7 @@ def test_a_failed_plan_leaves_no_files(launch, tmp_path):
 
 @pytest.fixture
 def job(tmp_path):
-    """job(status, ...) runs launch/slurm.sbatch where srun ends with that status, as its tasks have it, and scontrol records."""
+    """job(status, ...) runs launch/slurm.sbatch with an srun that exits with that status and a scontrol that records its calls."""
     (tmp_path / "srun").write_text('#!/bin/bash\nprintf "%s\\n" "${@: -2}" >"$FOLDER/trained"\nexit "$STATUS"\n')
     (tmp_path / "scontrol").write_text('#!/bin/bash\necho "$@" >"$FOLDER/asked"\nexit "${REFUSED:-0}"\n')
     for name in ("srun", "scontrol"):
@@ -68,21 +68,21 @@ def job(tmp_path):
 
 
 STOPPED = 1
-"""What 75 is on its way through srun."""
+"""75, as swapped on the way through srun."""
 
 
 def test_a_job_requeues_itself_at_most_max_restarts_times(job):
     assert job(STOPPED) == (75, "requeue 5\n", "job 5: ended with 75\n")
     assert job(STOPPED, "--max-restarts=7", SLURM_RESTART_COUNT="6")[:2] == (75, "requeue 5\n")
     status, asked, text = job(STOPPED, "--max-restarts=7", SLURM_RESTART_COUNT="7")
-    assert (status, asked) == (75, "") and "was queued again 7 times, which is all of --max-restarts" in text
+    assert (status, asked) == (75, "") and "was requeued 7 times, the limit of --max-restarts" in text
     assert job(STOPPED, SLURM_RESTART_COUNT="99")[1] and not job(STOPPED, SLURM_RESTART_COUNT="100")[1]
     assert job(3) == (3, "", "job 5: ended with 3\n")
 
 
 def test_a_refused_requeue_is_reported(job):
     status, asked, text = job(STOPPED, REFUSED="1")
-    assert (status, asked) == (75, "requeue 5\n") and "job 5: Slurm refuses to queue it again" in text
+    assert (status, asked) == (75, "requeue 5\n") and "job 5: Slurm refuses to requeue it" in text
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_a_refused_requeue_is_reported(job):
         (
             ["--nodes=2", "--gpus-per-node=1", "--time=60"],
             TRAINING[:1],
-            "slurm.sh: error: what is trained is said after",
+            "slurm.sh: error: the options of training go after",
         ),
         (
             ["--nodes=3", "--gpus-per-node=1", "--time=60", "--dry-run"],

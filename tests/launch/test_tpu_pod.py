@@ -62,7 +62,7 @@ def test_a_model_that_does_not_fit_needs_anyway(rig):
     r = rig()
     (r.cloud / "plan_status").write_text("1")
     done = r.run("create")
-    assert done.returncode == 2 and f"{LINE}; --anyway creates it" in done.stderr and not r.calls("create")
+    assert done.returncode == 2 and f"{LINE}; use --anyway to create it" in done.stderr and not r.calls("create")
     assert r.run("create", "--anyway").returncode == 0 and len(r.calls("create")) == 1
 
 
@@ -82,7 +82,7 @@ def test_a_model_that_does_not_fit_needs_anyway(rig):
         (["train", "my-run", "--zone=z", "--spot", "--reserved"], "one of --spot and --reserved"),
         (["train", "my-run", "--zone=z", "--poll=soon"], "--poll=soon is not a number"),
         (["setup", "my-run", "--zone=z", "--package=mine.whl"], "--package=mine.whl is not there"),
-        (["train", "my-run", "--zone=z", "--sppot"], "--sppot is no option"),
+        (["train", "my-run", "--zone=z", "--sppot"], "--sppot is not an option"),
         (["traiin", "my-run"], "traiin is not train,"),
     ],
 )

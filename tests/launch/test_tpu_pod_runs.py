@@ -37,7 +37,7 @@ def test_preempted_while_waiting(rig):
 
 @pytest.mark.parametrize("life", [PREEMPTED, [*ACTIVE, "ACTIVE", "ACTIVE", "PREEMPTED"]])
 def test_preempted_while_training(rig, life):
-    """Once as the whole request, once as the machines alone, which lie in a request that is still active."""
+    """Preempt the queued resource, or only its machines while the request stays active."""
     r = rig(lives=[life, ACTIVE], endings=["never", "0"])
     done = r.run("train")
     assert done.returncode == 0, done.stderr
