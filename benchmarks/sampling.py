@@ -55,9 +55,9 @@ def stages(gan, shapes, size: int):
     """Name to (jitted function, arguments as shapes): one batch of samples, a look at them, and one pass of standing statistics."""
     network = Inception() if NETWORK.value == "inception-2015" else EfficientNetLite0()
     z, y = jax.ShapeDtypeStruct((size, gan.dim_z), jnp.float32), jax.ShapeDtypeStruct((size,), jnp.int32)
-    resolution = gan.generator.resolution
+    resolution = gan.image_shape[0]
     images = jax.ShapeDtypeStruct((size, resolution, resolution, 3), jnp.uint8)
-    draw = functools.partial(generate.images, gan)
+    draw = functools.partial(generate.generate_batch, gan)
 
     def look(params, images):
         return network.apply(params, sharding.constrain_batch(images, gan.mesh))
@@ -129,8 +129,8 @@ def estimate(config) -> dict:
 def game(config, mesh):
     """The GAN, and (weights, moments) as shapes."""
     gan = build_gan(config, mesh)
-    G = jax.eval_shape(functools.partial(init_state, gan), 0).generator
-    return gan, (G.params, G.stats["batch_stats"])
+    G = jax.eval_shape(functools.partial(init_state, gan), 0).networks["G"]
+    return gan, (G.params, G.variables["batch_stats"])
 
 
 def values(rng: np.random.Generator, shape) -> np.ndarray:

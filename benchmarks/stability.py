@@ -43,8 +43,8 @@ def main() -> None:
 
 def look(mesh):
     """Both players' leading singular values, jitted: of a state."""
-    players = lambda state: (state.generator, state.discriminator)
-    one = lambda player: top_singular_values(player.params, player.stats["spectral"], mesh=mesh)
+    players = lambda state: (state.networks["G"], state.networks["D"])
+    one = lambda player: top_singular_values(player.params, player.spectral, mesh=mesh)
     return jax.jit(lambda state: [*map(one, players(state))], out_shardings=sharding.replicated(mesh))
 
 

@@ -53,7 +53,7 @@ def main() -> int:
     images = sampler.images(sampler.latents(100, config.seed), y)
     pictures.save_png(out / "samples.png", pictures.grid(images, columns=10))
 
-    fresh = init_state(trained.gan, config.seed).generator
+    fresh = init_state(trained.gan, config.seed).networks["G"]
     untrained = dataclasses.replace(trained, params=fresh.params, stats=fresh.stats)
     real, held_out = data.make_source(config, "train"), data.make_source(config, "test")
     classifier = open_network("classifier", training=Training(real, fingerprint.of_source(real)))

@@ -124,7 +124,7 @@ def load(path: epath.Path, mesh) -> TrainedGenerator:
 
 
 def make_evaluator(trained: TrainedGenerator, mesh, names: tuple[str, ...] | None = None) -> Evaluator:
-    return evaluation_flags.make_evaluator(trained.config, sampler.image_shape_of(trained.gan), mesh, names=names)
+    return evaluation_flags.make_evaluator(trained.config, trained.gan.image_shape, mesh, names=names)
 
 
 def evaluate_checkpoint(trained: TrainedGenerator, evaluator: Evaluator, folder: epath.Path) -> None:

@@ -1,122 +1,166 @@
-"""Owns GAN, the static description of one game: two networks, their latents, loss and optimisers. Must not know the order of play."""
+"""The adversarial family: a generator against a discriminator (Goodfellow et al. 2014; Brock et al. 2019, App. C)."""
 
 import dataclasses
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import optax
-from jax.sharding import Mesh
 
-from biggan_jax import augment, penalties
-from biggan_jax.latents import draw
-from biggan_jax.layers import spectral
-from biggan_jax.losses import Loss
-from biggan_jax.sharding import constrain_batch, gather, scatter
-from biggan_jax.types import Image, Label, Latent, Logit, Params, Tree
+from biggan_jax import augment, gradients, penalties
+from biggan_jax.family import Family, Moving, Nets, Trees, Update
+from biggan_jax.gradients import interleave
+from biggan_jax.losses import Loss, accuracy, hinge_active
+from biggan_jax.types import Batch, Image, Label, Logit, Metrics, UserError
 
 
-@dataclasses.dataclass(frozen=True)
-class GAN:
-    """What stays the same through training; jitted functions close over it."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class GAN(Family):
+    """Networks G(z, y) and D(x, y). A step is d_steps updates of D, one of G, one moving average of G.
 
-    generator: nn.Module
-    discriminator: nn.Module
-    dim_z: int
-    num_classes: int
+    A family whose losses are of another form overrides `discriminator_loss` and `generator_loss`, or `updates`.
+
+    loss: see losses.LOSSES. g_ortho, d_ortho: strength of orthogonal regularization. r1: strength of the gradient penalty.
+    d_chunks: parts in which D works through a batch, to save memory. mixed: whether D sees real and fake images in one
+    batch; a D with batch statistics, whose variables say so, never does.
+    """
+
     loss: Loss
-    g_optimizer: optax.GradientTransformation
-    d_optimizer: optax.GradientTransformation
     d_steps: int = 1
-    ema_decay: float = 0.9999
-    ema_start: int = 0
-    prior: str = "normal"
-    init: str = "orthogonal"
-    microbatches: int = 1
     d_chunks: int = 1
-    spectral_advance: str = "update"
-    spectral_eval: str = "step"
-    spectral_eps: float = 1e-4
-    spectral_iterations: int = 1
-    g_spectral_norm: bool = True
-    d_spectral_norm: bool = True
+    mixed: bool = True
     g_ortho: float = 0.0
     d_ortho: float = 0.0
     ortho_factor: float = 4.0
     r1: float = 0.0
     augment_policy: tuple[str, ...] = ()
-    mesh: Mesh | None = None
-    remat: bool = False
-    shard_update: bool = True
-    loops: bool = False
 
     @property
-    def spectral_advances(self) -> int:
-        """Power steps an update: one, or one for each microbatch."""
-        return self.microbatches if self.spectral_advance == "microbatch" else 1
+    def generator(self) -> nn.Module:
+        return self.networks["G"].module
 
     @property
-    def g_chunks(self) -> int:
-        """Parts in which D works through G's images as G is updated: half as many, since there are no real ones, if that is whole."""
-        return self.d_chunks if self.d_chunks % 2 else self.d_chunks // 2
+    def discriminator(self) -> nn.Module:
+        return self.networks["D"].module
 
-    def normalize(self, params: Params, vectors: spectral.Vectors) -> tuple[Params, spectral.Vectors]:
-        """Spectral normalisation in training, with this game's settings: (params / sigma, new vectors)."""
-        with jax.named_scope("spectral_norm"):
-            return spectral.normalize(params, vectors, eps=self.spectral_eps, iterations=self.spectral_iterations)
+    @property
+    def minibatches(self) -> int:
+        return self.d_steps
 
-    def evaluation_weights(self, params: Params, vectors: spectral.Vectors) -> Params:
-        """params / sigma in evaluation: by one power step whose vectors are discarded, or by the stored vectors."""
-        if self.spectral_eval == "stored":
-            return spectral.normalize_stored(params, vectors)
-        return self.evaluation_step(params, vectors)[0]
+    def updates(self) -> tuple[Update, ...]:
+        """d_steps of D, each on a minibatch of its own, then one of G."""
+        chunked = self.d_chunks > 1
+        D = Update(("D",), self.discriminator_loss, "d", self.draw, gradient=self._d_in_chunks if chunked else None)
+        G = Update(("G",), self.generator_loss, "g", self.draw, gradient=self._g_in_chunks if chunked else None)
+        if self.d_ortho:
+            D = dataclasses.replace(D, penalty=lambda params: self._orthogonal(params["D"], self.d_ortho, "d_ortho"))
+        if self.g_ortho:
+            G = dataclasses.replace(G, penalty=lambda params: self._orthogonal(params["G"], self.g_ortho, "g_ortho"))
+        return *(dataclasses.replace(D, minibatch=i) for i in range(self.d_steps)), G
 
-    def evaluation_step(self, params: Params, vectors: spectral.Vectors) -> tuple[Params, spectral.Vectors]:
-        """The one power step of evaluation: (params / sigma, the vectors that gave it)."""
-        return spectral.normalize(params, vectors, eps=self.spectral_eps)
+    def draw(self, key: jax.Array, batch_size: int) -> Batch:
+        """What an update draws for its whole batch: latents and the labels of fake images."""
+        z, y = self.latents(key, batch_size)
+        return {"z": z, "fake_label": y}
 
-    def gather(self, weights: Tree) -> Tree:
-        """Normalised weights, whole on every device of the mesh: what the networks are applied with."""
-        return gather(weights, self.mesh)
+    def discriminator_loss(self, nets: Nets, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
+        """D's loss on real images and on G's, with its penalty. Batch: image, label, z, fake_label. key: augmentation."""
+        fake = nets("G", batch["z"], batch["fake_label"])
+        real_and_fake = batch["image"], batch["label"], fake, batch["fake_label"]
+        return self.loss_of_images(nets, real_and_fake, jax.random.fold_in(key, 0))
 
-    def scatter(self, grads: Params) -> Params:
-        """Gradients in the parts in which their weights are kept and updated."""
-        return scatter(grads, self.mesh, split_over_data=self.shard_update)
+    def loss_of_images(self, nets: Nets, batch: tuple, key: jax.Array) -> tuple[jax.Array, Metrics]:
+        """The mean of D's loss over (real, label, fake, fake label), with R1 on real images."""
+        x, y, fake, fake_y = batch
+        key, r1_key = jax.random.split(key)
+        real_logits, fake_logits = self.discriminate_both(nets, x, y, fake, fake_y, key)
+        real_loss, fake_loss = self.loss.discriminator(real_logits, fake_logits)
+        metrics = {
+            "d_loss": real_loss + fake_loss,
+            "d_loss_real": real_loss,
+            "d_loss_fake": fake_loss,
+            "d_real": real_logits.mean(),
+            "d_fake": fake_logits.mean(),
+            "d_accuracy": accuracy(real_logits, fake_logits),
+            "d_active": hinge_active(real_logits, fake_logits),
+        }
+        penalty = 0.0
+        if self.r1:
+            metrics["d_r1"] = penalties.gradient_penalty(lambda x: self.discriminate(nets, x, y, r1_key, keep=False), x)
+            penalty = self.r1 * metrics["d_r1"]
+        return real_loss + fake_loss + penalty, metrics
 
-    def latents(self, key: jax.Array, batch_size: int) -> tuple[Latent, Label]:
-        """z [B, dim_z] of the game's prior, and y uniform over the classes, [B]; both split over the mesh."""
-        z_key, y_key = jax.random.split(key)
-        z = draw(self.prior, z_key, batch_size, self.dim_z)
-        y = jax.random.randint(y_key, (batch_size,), 0, max(self.num_classes, 1))
-        return constrain_batch(z, self.mesh), constrain_batch(y, self.mesh)
+    def generator_loss(self, nets: Nets, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
+        """G's loss, scored by D as it now is. Batch: z, fake_label; image and label for a loss that compares with real ones."""
+        fake, y, key = nets("G", batch["z"], batch["fake_label"]), batch["fake_label"], jax.random.fold_in(key, 0)
+        if not self.loss.relative:
+            return self.loss.generator(self.discriminate(nets, fake, y, key)), {}
+        real, fake = self.discriminate_both(nets, batch["image"], batch["label"], fake, y, key)
+        return self.loss.generator(real, fake), {}
 
-    def generate(self, weights: Params, batch_stats: Params, z: Latent, y: Label) -> tuple[Image, Params]:
-        """G in training mode with normalised weights: images of batch statistics, and the moved `batch_stats`."""
+    def discriminate(self, nets: Nets, x: Image, y: Label, key: jax.Array, *, keep: bool = True) -> Any:
+        """D's output for images augmented by the policy."""
+        return nets("D", augment.apply(x, key, self.augment_policy), y, keep=keep)
 
-        def generate(weights, batch_stats, z, y):
-            variables = {"params": weights, "batch_stats": batch_stats}
-            images, moved = self.generator.apply(variables, z, y, train=True, mutable=["batch_stats"])
-            return images, moved["batch_stats"]
+    def discriminate_both(self, nets: Nets, x: Image, y: Label, fake: Image, fake_y: Label, key: jax.Array) -> Any:
+        """D's outputs for real and for fake images: in one interleaved batch, or one after the other; see `mixed`."""
+        if not self.mixed or nets.moving.variables["D"]:
+            real_key, fake_key = jax.random.split(key)
+            return self.discriminate(nets, x, y, real_key), self.discriminate(nets, fake, fake_y, fake_key)
+        out = self.discriminate(nets, interleave(x, fake), interleave(y, fake_y), key)
+        pairs = jax.tree.map(lambda o: jnp.moveaxis(o.reshape(-1, 2, *o.shape[1:]), 1, 0), out)
+        return jax.tree.map(lambda o: o[0], pairs), jax.tree.map(lambda o: o[1], pairs)
 
-        return self._forget(generate)(weights, batch_stats, z, y)
+    def logit_of(self, output: Any) -> Logit:
+        """D's logit in its output, for diagnostics. A family whose D returns more overrides this."""
+        return output
 
-    def discriminate(self, weights: Params, x: Image, y: Label, key: jax.Array) -> Logit:
-        """D with normalised weights, on images augmented by the game's policy."""
+    def check_chunks(self, d_variables: Any) -> None:
+        """Raise UserError if D cannot work in chunks, as its examples affect each other. d_variables: those of its state."""
+        if self.d_chunks == 1:
+            return
+        if d_variables:
+            what = f"D has statistics of its batch ({', '.join(sorted(d_variables))})"
+        elif not self.mixed:
+            what = "D compares the images of its batch"
+        elif self.loss.relative:
+            what = "the loss compares real with fake images"
+        else:
+            return
+        raise UserError(f"d_chunks={self.d_chunks}: {what}, so its chunks are not its batch; use d_chunks=1")
 
-        def discriminate(weights, x, y, key):
-            return self.discriminator.apply({"params": weights}, augment.apply(x, key, self.augment_policy), y)
+    def _d_in_chunks(self, family, update, weights: Trees, moving: Moving, batch: Batch, key: jax.Array):
+        """D's gradient chunk by chunk; G's images are made at once, since G has batch statistics."""
+        nets = Nets(self, weights, moving, key)
+        fake = nets("G", batch["z"], batch["fake_label"])
 
-        return self._forget(discriminate)(weights, x, y, key)
+        def of_chunk(chunk, key):
+            loss = lambda d_weights: self.loss_of_images(nets.with_weights({"D": d_weights}, key), chunk, key)
+            return jax.grad(loss, has_aux=True)(weights["D"])
 
-    def _forget(self, network):
-        """The network's function, of whose activations, with `remat`, none outlives the forward pass."""
-        return jax.checkpoint(network) if self.remat else network
+        real_and_fake = batch["image"], batch["label"], fake, batch["fake_label"]
+        grads, metrics = gradients.mean_over_chunks(self, self.d_chunks, of_chunk, real_and_fake, key)
+        return {"D": grads}, (nets.moving, metrics)
 
-    def weight_penalty(self, params: Params, strength: float) -> jax.Array:
-        """The orthogonal penalty on raw weights. Its gradient is `ortho_factor` (W W^T o (1 - I)) W: 4 is the paper's."""
+    def _g_in_chunks(self, family, update, weights: Trees, moving: Moving, batch: Batch, key: jax.Array):
+        """G's gradient: that with respect to its images, taken through D chunk by chunk, is pulled back through G once.
+
+        There are half as many images as in D's update, so half as many chunks, if that is whole.
+        """
+        nets = Nets(self, weights, moving, key)
+
+        def generate(g_weights):
+            inner = nets.with_weights({"G": g_weights})
+            return inner("G", batch["z"], batch["fake_label"]), inner.moving
+
+        fake, pullback, moving = jax.vjp(generate, weights["G"], has_aux=True)
+        chunks = self.d_chunks if self.d_chunks % 2 else self.d_chunks // 2
+        score = lambda x, y, key: self.loss.generator(self.discriminate(nets, x, y, key))
+        loss, to_fake = gradients.value_and_gradient_in_chunks(self, chunks, score, fake, batch["fake_label"], key)
+        return {"G": pullback(to_fake)[0]}, (moving, {"g_loss": loss})
+
+    def _orthogonal(self, params, strength: float, name: str) -> tuple[jax.Array, Metrics]:
+        """Orthogonal regularization of raw weights; its gradient is `ortho_factor` (W W^T o (1 - I)) W: 4 is the paper's."""
         with jax.named_scope("penalty"):
-            return strength * (self.ortho_factor / 4) * penalties.orthogonal(params)
-
-    def ema_decay_at(self, step: jax.Array) -> jax.Array:
-        """The decay in the round that starts at `step`: 0, so that the average is a copy, before round `ema_start`."""
-        return jnp.where(step + 1 < self.ema_start, 0.0, self.ema_decay)
+            value = strength * (self.ortho_factor / 4) * penalties.orthogonal(params)
+            return value, {name: value}

@@ -3,12 +3,14 @@
 import contextlib
 import dataclasses
 import logging
+import math
 import os
 from collections.abc import Callable, Iterator
 
 import jax
 import ml_collections
 import numpy as np
+from clu import parameter_overview
 from etils import epath
 
 from biggan_jax import config as configs
@@ -17,7 +19,7 @@ from biggan_jax.checkpoint import Checkpoints
 from biggan_jax.checkpoint.init_from import Weights
 from biggan_jax.data.dataset import Source
 from biggan_jax.evaluation.online import score_in_training
-from biggan_jax.gan import GAN
+from biggan_jax.family import Family
 from biggan_jax.runtime import distributed, jsonl, memory
 from biggan_jax.runtime.jsonl import Record
 from biggan_jax.runtime.metric_writer import PROBES, MetricWriter
@@ -55,7 +57,7 @@ class Hooks:
     """
 
     run: RunContext
-    gan: GAN
+    gan: Family
     attempt: int
     writer: "MetricWriter | None"
     metrics: "MetricLogger"
@@ -96,7 +98,7 @@ class Hooks:
 
 
 @contextlib.contextmanager
-def of_attempt(run: RunContext, gan: GAN, state: TrainState, attempt: int) -> Iterator[Hooks]:
+def of_attempt(run: RunContext, gan: Family, state: TrainState, attempt: int) -> Iterator[Hooks]:
     """Make the hooks of an attempt that starts from `state`; close them on exit."""
     config, start, writes = run.config, int(state.step), jax.process_index() == 0
     with contextlib.ExitStack() as cleanup:
@@ -106,7 +108,7 @@ def of_attempt(run: RunContext, gan: GAN, state: TrainState, attempt: int) -> It
             wandb = {"wandb_project": config.wandb_project, "config": config.to_dict()}
             writer = MetricWriter(run.workdir, start=start, attempt=attempt, **wandb)
             cleanup.callback(writer.close)
-        progress = ProgressLine(start, config.num_steps, gan.d_steps * config.batch_size, shown=writes)
+        progress = ProgressLine(start, config.num_steps, gan.minibatches * config.batch_size, shown=writes)
         cleanup.callback(progress.close)
         profiler = Profiler(configs.profile_range(config), str(run.workdir / "profile"))
         cleanup.callback(profiler.stop)
@@ -138,6 +140,9 @@ class MetricLogger:
             return
         (step, metrics), self._pending = self._pending, None
         scalars = {name: float(value) for name, value in metrics.items() if not name.endswith("_faults")}
+        if not any(np.any(value) for name, value in metrics.items() if name.endswith("_faults")):
+            # Without a fault, NaN marks a lazy update that did not run in this step.
+            scalars = {name: value for name, value in scalars.items() if not math.isnan(value)}
         values = self._progress.metrics(step, scalars) | memory.usage()
         if self._writer:
             self._writer.scalars(step, values)
@@ -165,20 +170,22 @@ class Profiler:
             self._on = False
 
 
-def write_samples(gan: GAN, state: TrainState, step: int, writer: MetricWriter | None, columns: int = 8) -> None:
+def write_samples(gan: Family, state: TrainState, step: int, writer: MetricWriter | None, columns: int = 8) -> None:
     """Write two grids of the same latents, one row per class: from the live weights and from their average."""
     classes = pictures.rows_of_classes(gan.num_classes)
     y = classes.repeat(columns)
     z = generate.draw_latents(gan, jax.random.key(0), len(y))
-    for name, params in (("live", state.generator.params), ("ema", state.ema_params)):
-        weights = generate.evaluation_weights(gan, params, state.generator.stats["spectral"])
-        moments = statistics.standing_statistics(gan, weights, seed=0, passes=16)
-        images = generate.generate(gan, weights, moments, z, y, batch_size=len(z))
-        if writer:
+    network = state.networks[gan.sampled]
+    average = {"ema": state.averages[gan.sampled]} if gan.sampled in state.averages else {}
+    for name, params in ({"live": network.params} | average).items():
+        weights = generate.evaluation_weights(gan, params, network.spectral)
+        variables = statistics.variables_for_sampling(gan, weights, network.variables, seed=0, passes=16)
+        images = generate.generate(gan, weights, variables, z, y, batch_size=len(z))
+        if writer and len(gan.image_shape) == 3:
             writer.picture(step, name, pictures.grid(pictures.to_uint8(images), columns))
 
 
-def make_monitor(run: RunContext, gan: GAN, state: TrainState, writer: MetricWriter | None) -> CollapseMonitor:
+def make_monitor(run: RunContext, gan: Family, state: TrainState, writer: MetricWriter | None) -> CollapseMonitor:
     """Make the collapse monitor of an attempt that starts from `state`, with the records of all probes before."""
     config, start = run.config, int(state.step)
     images = {}
@@ -188,7 +195,7 @@ def make_monitor(run: RunContext, gan: GAN, state: TrainState, writer: MetricWri
         images = images_for_probes(_probe_sources(run), config.seed, size, run.mesh, host)
     return CollapseMonitor(
         ProbeSchedule(gan, config.stability.every, images, writer),
-        NonFinite(min(config.log_every, config.stability.nonfinite_limit), state),
+        NonFinite(min(config.log_every, config.stability.nonfinite_limit), gan, state),
         config.stability.nonfinite_limit,
         _score(run, gan) if config.score.every else None,
         config.score.every,
@@ -207,7 +214,7 @@ def _probe_sources(run: RunContext) -> dict[str, Source]:
         return {"real": run.source}
 
 
-def _score(run: RunContext, gan: GAN) -> Callable[[TrainState], float]:
+def _score(run: RunContext, gan: Family) -> Callable[[TrainState], float]:
     c = run.config.score
     options = {"network": c.network, "inception": c.inception, "num": c.num, "seed": run.config.seed}
     score = score_in_training(run.source, run.mesh, **options)
@@ -218,8 +225,8 @@ def _score(run: RunContext, gan: GAN) -> Callable[[TrainState], float]:
 
 def log_setup(state: TrainState, mesh: jax.sharding.Mesh) -> None:
     """Log the size of the networks, the devices and the step to resume from."""
-    for name, network in (("G", state.generator), ("D", state.discriminator)):
-        logger.info("%s: %s parameters", name, f"{sum(x.size for x in jax.tree.leaves(network.params)):,}")
+    for name, network in sorted(state.networks.items(), reverse=True):
+        logger.info("%s: %s parameters", name, f"{parameter_overview.count_parameters(network.params):,}")
     platform = jax.devices()[0].platform
     sizes = " x ".join(f"{axis} {size}" for axis, size in mesh.shape.items())
     logger.info("%d %s device(s), mesh %s; the first step compiles", jax.device_count(), platform, sizes)

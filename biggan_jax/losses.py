@@ -1,4 +1,4 @@
-"""Owns the losses, pure functions of logits; must not know networks, batches or gradients."""
+"""Adversarial losses: pure functions of logits."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,10 +10,15 @@ from biggan_jax.types import Logit
 
 
 class Loss(NamedTuple):
-    """The two players' losses. `discriminator(real, fake)` returns its real and its fake term, to be added."""
+    """The losses of D and G.
+
+    discriminator(real, fake) returns its real and its fake term, to be added. generator(fake), or, where the loss is
+    `relative`, generator(real, fake): it compares fake images with real ones.
+    """
 
     discriminator: Callable[[Logit, Logit], tuple[jax.Array, jax.Array]]
-    generator: Callable[[Logit], jax.Array]
+    generator: Callable[..., jax.Array]
+    relative: bool = False
 
 
 def _hinge_discriminator(real: Logit, fake: Logit) -> tuple[jax.Array, jax.Array]:
@@ -45,14 +50,14 @@ def _least_squares_generator(fake: Logit) -> jax.Array:
 
 
 def accuracy(real: Logit, fake: Logit) -> jax.Array:
-    """The share of images on the right side of 0, real and fake counting alike."""
+    """The share of images that D classifies correctly at threshold 0, real and fake counting alike."""
     return (jnp.mean(real > 0) + jnp.mean(fake < 0)) / 2
 
 
 def hinge_active(real: Logit, fake: Logit) -> jax.Array:
-    """The share of images that D's hinge loss still learns from, real and fake counting alike.
+    """The share of images with a nonzero gradient in D's hinge loss, real and fake counting alike.
 
-    >>> real, fake = jnp.array([0.5, 3.0]), jnp.array([-0.5, 0.2])  # Of the second real one D is sure.
+    >>> real, fake = jnp.array([0.5, 3.0]), jnp.array([-0.5, 0.2])  # The second real one is beyond the margin.
     >>> float(hinge_active(real, fake))
     0.75
     """

@@ -1,4 +1,4 @@
-"""Owns penalties: functions of a network's raw weights, or of how its output varies with its input. Must not know optimisers."""
+"""Regularization terms: of a network's raw weights, or of its gradient with respect to its input."""
 
 from collections.abc import Callable
 
@@ -24,7 +24,7 @@ def gradient_penalty(discriminate: Callable[[Image], Logit], x: Image) -> jax.Ar
     """E ||grad_x D(x)||^2 / 2: R1, the zero-centred gradient penalty, where x are real images (Mescheder et al. 2018)."""
     # An image's logit depends on that image alone, so the gradient of the sum holds the gradient of each.
     grads = jax.grad(lambda x: discriminate(x).sum())(x)
-    return jnp.mean(jnp.sum(jnp.square(grads), (1, 2, 3))) / 2
+    return jnp.mean(jnp.sum(jnp.square(grads), tuple(range(1, x.ndim)))) / 2
 
 
 def _squared_products(weight: jax.Array) -> jax.Array:

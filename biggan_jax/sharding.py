@@ -13,8 +13,8 @@ AXES = ("data", "fsdp")
 """The batch is split over both. Large arrays of the state lie in parts over fsdp; see `state_sharding`."""
 
 SPLIT = (
-    # Moving averages and singular vectors are used whole, and tiny.
-    (r"\.stats\b", False),
+    # Statistics and singular vectors are used whole, and tiny. What a family keeps itself has no weight's layout.
+    (r"\.(variables|spectral|extra)\b", False),
     (r"(kernel|embedding)'\]$", True),
     (r"", False),
 )

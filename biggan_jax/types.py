@@ -1,18 +1,15 @@
-"""Owns the words that every room shares: what an image, a label, a latent and a batch are, and a user's mistake.
+"""Types that every module shares: images, labels, latents, batches, conditions, and a user's error."""
 
-It must not know any other room.
-"""
-
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import jax
 import numpy as np
 
 Array: TypeAlias = jax.Array | np.ndarray
-"""On the devices, or on the host."""
+"""On the devices or on the host."""
 
 Image: TypeAlias = Array
-"""[B, H, W, 3]. float32 in [-1, 1] inside the networks, uint8 in [0, 255] everywhere else."""
+"""[B, H, W, C]: float32 in [-1, 1] inside the networks, uint8 in [0, 255] everywhere else. Vectors: float32 [B, n]."""
 
 Label: TypeAlias = Array
 """int32 [B] in [0, num_classes), or float32 [B, num_classes]: a mixture of classes, rows summing to one."""
@@ -21,29 +18,43 @@ Latent: TypeAlias = Array
 """z, float32 [B, dim_z]."""
 
 Logit: TypeAlias = jax.Array
-"""float32 [B]. Large where D believes that an image is real."""
+"""float32 [B]. The higher, the more real."""
 
-Batch: TypeAlias = dict[str, jax.Array]
-"""One round's real data: image uint8 [d_steps, B, H, W, 3] and label int32 [d_steps, B], B global."""
+Batch: TypeAlias = dict[str, Array]
+"""Arrays by name. One step's real data: image uint8 [minibatches, B, H, W, C], label int32 [minibatches, B], B global."""
 
 Metrics: TypeAlias = dict[str, jax.Array]
-"""Names to float32 scalars. But d_faults and g_faults: bool [..., weights + 1], what of an update was not finite: the
-player's weights or their gradients, in order, and last the loss. An update with any is not applied."""
+"""Names to float32 scalars, except *_faults: bool [..., weights + 1], what in an update was not finite: the trained
+weights or their gradients, in order, and last the loss. Such an update is not applied."""
 
 Params: TypeAlias = dict[str, Any]
-"""A nested dict of arrays, as Linen makes it."""
+"""A nested dict of arrays, as Flax Linen makes it."""
+
+Key: TypeAlias = jax.Array
+"""A JAX random key."""
+
+
+class Condition(NamedTuple):
+    """What images are conditioned on. kind: none; classes, `size` of them; or vector, of `size` real numbers."""
+
+    kind: str = "none"
+    size: int = 0
+
+
+UNCONDITIONAL = Condition()
+
 
 Arrays = TypeVar("Arrays", jax.Array, np.ndarray)
-"""What comes back lies where what was given lies."""
+"""Results stay where the arguments are: on the host or on the devices."""
 
 Tree = TypeVar("Tree")
-"""Arrays in whatever structure: what comes back has the same."""
+"""A pytree; results have the same structure."""
 
 
 class UserError(Exception):
-    """A mistake that its user can mend. The message is one sentence: what is wrong, where, and what would work.
+    """An error that the user can fix. The message is one sentence: what is wrong, where, and what would work.
 
-    Command lines print it without a traceback and exit with its `status`; IPython, and so a notebook, prints it likewise.
+    Commands print it without a traceback and exit with its `status`; IPython prints it likewise.
     """
 
     status = 2

@@ -21,10 +21,12 @@ import pytest
 
 from biggan_jax import train as training
 from biggan_jax.checkpoint import Checkpoints, init_from, load_generator
+from biggan_jax.family import Moving, Nets
 from biggan_jax.models import build_gan
 from biggan_jax.partitioning import compile_step, sharded_init_state
 from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.state import init_state
+from biggan_jax.train_step import apply_update
 from tests.configs import tiny
 
 
@@ -135,21 +137,41 @@ def with_attention(state, gamma=0.5):
         return jax.numpy.full_like(leaf, gamma) if path[-1].key == "gamma" else leaf
 
     change = lambda params: jax.tree_util.tree_map_with_path(set_gamma, params)
-    return state.replace(
-        generator=state.generator.replace(params=change(state.generator.params)),
-        discriminator=state.discriminator.replace(params=change(state.discriminator.params)),
-        ema_params=change(state.ema_params),
-    )
+    networks = {name: network.replace(params=change(network.params)) for name, network in state.networks.items()}
+    return state.replace(networks=networks, averages={name: change(a) for name, a in state.averages.items()})
 
 
 def random_batch(gan, batch_size=16, seed=0):
-    """Noise with labels, as the data room would hand it over: host arrays."""
+    """Noise with labels, as the data loader would give: host arrays."""
     rng = np.random.default_rng(seed)
-    r = gan.generator.resolution
     return {
-        "image": rng.integers(0, 256, (gan.d_steps, batch_size, r, r, 3), dtype=np.uint8),
-        "label": rng.integers(0, max(gan.num_classes, 1), (gan.d_steps, batch_size), dtype=np.int32),
+        "image": rng.integers(0, 256, (gan.minibatches, batch_size, *gan.image_shape), dtype=np.uint8),
+        "label": rng.integers(0, max(gan.num_classes, 1), (gan.minibatches, batch_size), dtype=np.int32),
     }
+
+
+def nets_of(gan, key=None, **networks):
+    """Nets of a part of the networks: {name: (weights, variables)}."""
+    weights = {name: weights for name, (weights, _) in networks.items()}
+    variables = {name: variables for name, (_, variables) in networks.items()}
+    return Nets(gan, weights, Moving(variables, {}), jax.random.key(0) if key is None else key)
+
+
+def generate(gan, weights, batch_stats, z, y):
+    """(images of G in training mode, its moved batch_stats)."""
+    nets = nets_of(gan, G=(weights, {"batch_stats": batch_stats}))
+    return nets("G", z, y), nets.moving.variables["G"]["batch_stats"]
+
+
+def discriminate(gan, weights, x, y, key):
+    """D's logits for augmented images."""
+    return gan.discriminate(nets_of(gan, D=(weights, {})), x, y, key)
+
+
+def update(gan, state, network, batch, key):
+    """(state, metrics) after the first update that trains `network`; batch: image, label, z, fake_label, as it needs."""
+    chosen = next(u for u in gan.updates() if u.trains == (network,))
+    return apply_update(gan, chosen, state, batch, key)
 
 
 def leaves(tree):

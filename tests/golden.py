@@ -14,6 +14,7 @@ from tests.conftest import leaves, random_batch, tiny_config, with_attention  # 
 import jax
 import numpy as np
 
+from biggan_jax.checkpoint.tree import to_tree
 from biggan_jax.models import build_gan
 from biggan_jax.state import init_state
 from biggan_jax.train_step import train_step
@@ -38,7 +39,7 @@ def play(state, run_round, batches):
     for batch in batches:
         state, metrics = run_round(state, batch)
         history.append({name: float(value) for name, value in metrics.items() if not name.endswith("_faults")})
-    arrays = leaves(state)
+    arrays = leaves(to_tree(state))
     digest = hashlib.sha256()
     for name in sorted(arrays):
         digest.update(name.encode() + arrays[name].tobytes())

@@ -141,8 +141,8 @@ c = get_config()
 c.num_steps = 1
 assert train(c, {str(tmp_path)!r})
 t = checkpoint.load_generator({str(tmp_path)!r})
-w = generate.evaluation_weights(t.gan, t.params, t.stats["spectral"])
-images = generate.generate(t.gan, w, t.stats["batch_stats"], np.zeros((1, 12)), np.zeros(1, np.int32), batch_size=1)
+w = generate.evaluation_weights(t.gan, t.params, t.spectral)
+images = generate.generate(t.gan, w, t.variables, np.zeros((1, 12)), np.zeros(1, np.int32), batch_size=1)
 assert images.shape == (1, 16, 16, 3) and np.isfinite(images).all()
 assert not any(name.startswith("tensorflow.") for name in sys.modules)
 """

@@ -31,28 +31,28 @@ def test_an_update_of_g_that_is_not_finite_leaves_all_that_d_s_update_left(game)
     after, metrics = run_round(state, batch)
     assert not metrics["d_faults"].any()
     assert metrics["g_faults"][-1] and not metrics["g_faults"][:-1].any()
-    assert_identical(after.generator.params, state.generator.params)
-    assert_identical(after.generator.opt_state, state.generator.opt_state)
+    assert_identical(after.networks["G"].params, state.networks["G"].params)
+    assert_identical(after.networks["G"].opt_state, state.networks["G"].opt_state)
     assert int(after.step) == 1
-    before, now = leaves(state.discriminator.params), leaves(after.discriminator.params)
+    before, now = leaves(state.networks["D"].params), leaves(after.networks["D"].params)
     assert any((before[name] != now[name]).any() for name in before), "D's own update is applied"
 
 
 def test_nothing_moves_where_a_weight_of_d_is_not_finite_and_it_is_named(game):
     state, batch, run_round = game
-    D = state.discriminator
+    D = state.networks["D"]
     poisoned = jax.tree.map(lambda x: x, D.params)
     poisoned["block_0"]["conv_1"]["bias"] = jnp.full_like(poisoned["block_0"]["conv_1"]["bias"], jnp.nan)
-    before = state.replace(discriminator=D.replace(params=poisoned))
+    before = state.with_networks(D=D.replace(params=poisoned))
     after, metrics = run_round(before, batch)
     assert metrics["d_faults"].shape == (1, len(jax.tree.leaves(D.params)) + 1)
     # On CPU a ReLU turns it into 0: the weight alone tells.
     poisoned_one = list(leaves(D.params)).index("block_0.conv_1.bias")
     assert metrics["d_faults"][0, poisoned_one]
-    assert_identical(after.generator, before.generator)
-    assert_identical(after.discriminator, before.discriminator)
-    for name, average in leaves(after.ema_params).items():
-        np.testing.assert_allclose(average, leaves(before.ema_params)[name], rtol=1e-6, atol=1e-12)
+    assert_identical(after.networks["G"], before.networks["G"])
+    assert_identical(after.networks["D"], before.networks["D"])
+    for name, average in leaves(after.averages["G"]).items():
+        np.testing.assert_allclose(average, leaves(before.averages["G"])[name], rtol=1e-6, atol=1e-12)
 
 
 def test_the_weight_that_is_not_finite_or_whose_gradient_is_not_is_told_apart():

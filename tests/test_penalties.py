@@ -6,6 +6,7 @@ import pytest
 from biggan_jax import penalties
 from biggan_jax.gan import GAN
 from biggan_jax.losses import LOSSES
+from tests.conftest import discriminate
 
 RNG = np.random.default_rng(0)
 normal = lambda *shape: RNG.standard_normal(shape).astype(np.float32)
@@ -40,8 +41,9 @@ def test_orthogonal_filters_of_any_length_cost_nothing():
 
 @pytest.mark.parametrize("factor", [4.0, 2.0])
 def test_its_gradient_is_the_factor_times_the_product_with_the_weights(params, factor):
-    gan = GAN(None, None, 4, 10, LOSSES["hinge"], None, None, ortho_factor=factor)
-    grads = jax.grad(gan.weight_penalty)(params, 0.1)
+    gan = GAN(networks={}, image_shape=(), loss=LOSSES["hinge"], d_ortho=0.1, ortho_factor=factor)
+    penalty = lambda params: gan.updates()[0].penalty({"D": params})[0]
+    grads = jax.grad(penalty)(params)
     rows = params["conv"]["kernel"].reshape(-1, 5).T
     expected = 0.1 * factor * off_diagonal(rows) @ rows
     np.testing.assert_allclose(grads["conv"]["kernel"].reshape(-1, 5).T, expected, rtol=1e-4, atol=1e-4)
@@ -69,7 +71,7 @@ def test_it_has_a_gradient_with_respect_to_the_network_through_attention_and_poo
     gan, state = game
     x = jnp.asarray(normal(2, 16, 16, 3))
     y, key = jnp.array([0, 1]), jax.random.key(0)
-    penalty = lambda p: penalties.gradient_penalty(lambda x: gan.discriminate(p, x, y, key), x)
-    grads = jax.jit(jax.grad(penalty))(state.discriminator.params)
+    penalty = lambda p: penalties.gradient_penalty(lambda x: discriminate(gan, p, x, y, key), x)
+    grads = jax.jit(jax.grad(penalty))(state.networks["D"].params)
     assert np.isfinite(jax.tree.leaves(jax.tree.map(jnp.sum, grads))).all()
     assert float(jnp.abs(grads["linear"]["kernel"]).max()) > 0

@@ -78,19 +78,19 @@ def test_one_device_and_any_mesh_compute_the_same(family, mesh):
 
 def assert_same_training(config, one, many):
     """D, G, average, moments and u after ROUNDS rounds differ by float32 rounding alone."""
-    rates = {"generator": config.optimizer.g_lr, "discriminator": config.optimizer.d_lr}
-    updates = {"generator": ROUNDS, "discriminator": ROUNDS * config.d_steps}
-    pairs = [(player, getattr(one, player).params, getattr(many, player).params) for player in rates]
-    for player, a, b in [*pairs, ("generator", one.ema_params, many.ema_params)]:
+    rates = {"G": config.optimizer.g_lr, "D": config.optimizer.d_lr}
+    updates = {"G": ROUNDS, "D": ROUNDS * config.d_steps}
+    pairs = [(network, one.networks[network].params, many.networks[network].params) for network in rates]
+    for player, a, b in [*pairs, ("G", one.averages["G"], many.averages["G"])]:
         a, b = leaves(a), leaves(b)
         for name in a:
             difference = np.abs(a[name] - b[name])
             # Adam divides a gradient by its own size: one that is all rounding moves by up to lr either way.
             assert difference.max() <= 2 * rates[player] * updates[player], name
-            if player == "discriminator" or name not in biases_that_feed_only_batch_norm(config.model.family):
+            if player == "D" or name not in biases_that_feed_only_batch_norm(config.model.family):
                 assert difference.mean() <= 2e-6, name
     for player in rates:
-        a, b = leaves(getattr(one, player).stats), leaves(getattr(many, player).stats)
+        a, b = leaves(one.networks[player].stats), leaves(many.networks[player].stats)
         for name in a:
             np.testing.assert_allclose(a[name], b[name], atol=1e-3, err_msg=name)
 
@@ -114,10 +114,10 @@ def test_devices_talk_in_sums_and_gathers_only(family, mesh):
 
 def test_weights_moments_and_average_lie_in_parts():
     _, (state, *_) = game_on("biggan", CHUNKS)
-    for tree in (state.generator.params, state.generator.opt_state[0].nu, state.ema_params):
+    for tree in (state.networks["G"].params, state.networks["G"].opt_state[0].nu, state.averages["G"]):
         whole = tree["block_0"]["conv_2"]["kernel"]
         assert whole.addressable_shards[0].data.size * 2 == whole.size
-    assert all(u.sharding.is_fully_replicated for u in jax.tree.leaves(state.generator.stats))
+    assert all(u.sharding.is_fully_replicated for u in jax.tree.leaves(state.networks["G"].stats))
 
 
 def test_each_device_holds_its_part_of_the_batch():

@@ -9,19 +9,21 @@ import numpy as np
 from biggan_jax import sharding
 from biggan_jax.checkpoint.manager import Checkpoints
 from biggan_jax.checkpoint.restore import load_state
-from biggan_jax.gan import GAN
+from biggan_jax.family import Family
 from biggan_jax.partitioning import sharded_init_state, state_layout
-from biggan_jax.state import Player, TrainState, init_state
-from biggan_jax.types import Params, UserError
+from biggan_jax.state import TrainState, init_state
+from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
 
-Weights = dict[str, Player | Params]
-"""{generator, discriminator, ema_params}, on the host; optimizer states that do not fit are None."""
+Weights = dict[str, dict]
+"""{"networks": ..., "averages": ...} of a state, on the host; optimizer states that do not fit are None."""
 
 
-def restore_or_init(gan: GAN, seed: int, checkpoints: Checkpoints, weights: Callable[[], Weights | None]) -> TrainState:
-    """Return the latest checkpoint's state, else a fresh one with `weights()`, if any; laid out on the GAN's mesh."""
+def restore_or_init(
+    gan: Family, seed: int, checkpoints: Checkpoints, weights: Callable[[], Weights | None]
+) -> TrainState:
+    """Return the latest checkpoint's state, else a fresh one with `weights()`, if any; laid out on the model's mesh."""
     if checkpoints.latest_step() is None:
         state = sharded_init_state(gan, seed)
         return begin(state, start) if (start := weights()) else state
@@ -29,7 +31,7 @@ def restore_or_init(gan: GAN, seed: int, checkpoints: Checkpoints, weights: Call
     return checkpoints.restore(sharding.with_sharding(shapes, state_layout(gan)))
 
 
-def load(gan: GAN, path: str) -> Weights:
+def load(gan: Family, path: str) -> Weights:
     """Load a checkpoint's networks to the host, with optimizer states where they fit.
 
     Raises:
@@ -37,16 +39,19 @@ def load(gan: GAN, path: str) -> Weights:
     """
     stored, _, _ = load_state(path)
     fresh = jax.eval_shape(lambda: init_state(gan, 0))
-    start = {"ema_params": stored.ema_params}
-    for name in ("generator", "discriminator"):
-        ours, theirs = getattr(fresh, name), getattr(stored, name)
+    if fresh.networks.keys() != stored.networks.keys():
+        theirs, ours = (", ".join(sorted(state.networks)) for state in (stored, fresh))
+        raise UserError(f"{path} has the networks {theirs}, this model has {ours}; start from a run of the same family")
+    networks = {}
+    for name, ours in fresh.networks.items():
+        theirs = stored.networks[name]
         _refuse_other_shapes((ours.params, ours.stats), (theirs.params, theirs.stats), f"{path}: {name}")
         if _shapes(theirs.opt_state) != _shapes(ours.opt_state):
-            logger.info("the %s's optimizer differs from that of %s: it starts with a new state", name, path)
+            logger.info("%s's optimizer differs from that of %s: it starts with a new state", name, path)
             theirs = theirs.replace(opt_state=None)
-        start[name] = theirs
+        networks[name] = theirs
     logger.info("starting from the weights of %s, step %d", path, int(stored.step))
-    return jax.tree.map(np.asarray, start)
+    return jax.tree.map(np.asarray, {"networks": networks, "averages": stored.averages})
 
 
 def begin(fresh: TrainState, start: Weights) -> TrainState:

@@ -14,6 +14,7 @@ from jax.experimental import multihost_utils
 from biggan_jax.checkpoint import checksums, full_disk, restore, retention
 from biggan_jax.checkpoint.metadata import Metadata, create, read
 from biggan_jax.checkpoint.paths import FOLDER
+from biggan_jax.checkpoint.tree import from_tree, to_tree
 from biggan_jax.runtime.files import is_remote
 from biggan_jax.state import TrainState
 from biggan_jax.types import UserError
@@ -95,7 +96,7 @@ class Checkpoints:
         self._wait()
         self._empty_deleted()
         self._retention.last_healthy_step = last_healthy_step
-        items = {"state": restore.to_tree(state)} | ({"extras": extras} if extras else {})
+        items = {"state": to_tree(state)} | ({"extras": extras} if extras else {})
         sums = {item: checksums.of_arrays(tree) for item, tree in items.items()}
         metadata = create(config, step=step, attempt=int(state.attempt), score=score, sums=sums)
         if metadata["score"] is not None:
@@ -111,7 +112,7 @@ class Checkpoints:
             UserError: the checkpoint is corrupted.
         """
         path = self._folder / str(self.latest_step() if step is None else step)
-        return restore.from_tree(restore.restore(path, restore.to_tree(like)), like)
+        return from_tree(restore.restore(path, to_tree(like)), like)
 
     def pin(self, step: int, reason: str) -> None:
         """Keep the step's checkpoint for good and record the reason in checkpoints/kept.json."""

@@ -25,7 +25,8 @@ from biggan_jax import config as configs
 from biggan_jax.checkpoint import metadata
 from biggan_jax.checkpoint.checksums import named_arrays
 from biggan_jax.checkpoint.paths import find, steps_in
-from biggan_jax.gan import GAN
+from biggan_jax.checkpoint.tree import average_in, from_tree, network_in, part_of, to_tree
+from biggan_jax.family import Family
 from biggan_jax.models import build_gan
 from biggan_jax.sharding import replicated
 from biggan_jax.state import TrainState, init_state
@@ -48,7 +49,7 @@ class TrainedGenerator:
     truncation, if the checkpoint has them. path: the folder of its step.
     """
 
-    gan: GAN
+    gan: Family
     config: ml_collections.ConfigDict
     step: int
     params: Params
@@ -56,6 +57,15 @@ class TrainedGenerator:
     binned: Params | None
     live: bool
     path: epath.Path
+
+    @property
+    def spectral(self) -> Params:
+        return self.stats["spectral"]
+
+    @property
+    def variables(self) -> dict[str, Params]:
+        """The network's Flax collections besides its parameters."""
+        return {name: tree for name, tree in self.stats.items() if name != "spectral"}
 
 
 def load_generator(path: epath.PathLike, mesh: Mesh | None = None, *, live: bool = False) -> TrainedGenerator:
@@ -72,14 +82,12 @@ def load_generator(path: epath.PathLike, mesh: Mesh | None = None, *, live: bool
     step_path = find(path)
     config = load_config(step_path)
     gan = build_gan(config, mesh)
-    state = jax.eval_shape(lambda: init_state(gan, 0))
-    G = state.generator
-    wanted = {"step": state.step, "generator": {"stats": G.stats}}
-    wanted |= {"generator": {"stats": G.stats, "params": G.params}} if live else {"ema_params": state.ema_params}
-    tree = restore(step_path, _replicated(wanted, mesh), partial=True)
+    like = to_tree(jax.eval_shape(lambda: init_state(gan, 0)))
+    tree = restore(step_path, _replicated(part_of(like, gan.sampled, live=live), mesh), partial=True)
     extras = load_extras(step_path)
-    params, stats = (tree["generator"]["params"] if live else tree["ema_params"]), tree["generator"]["stats"]
-    stats = stats if live else extras.get("ema_stats", stats)
+    network = network_in(tree, gan.sampled)
+    params = network["params"] if live else average_in(tree, gan.sampled)
+    stats = network["stats"] if live else extras.get("ema_stats", network["stats"])
     return TrainedGenerator(gan, config, int(tree["step"]), params, stats, extras.get("binned"), live, step_path)
 
 
@@ -174,23 +182,6 @@ def _read_all(step_path: epath.Path) -> str:
     sums = metadata.read(step_path)["checksums"]
     count = sum(len(named_arrays(_read_item(step_path, item))) for item in sums or ["state"])
     return f"{count} arrays, all as they were saved" if sums else f"{count} arrays that can be read, without checksums"
-
-
-def to_tree(state: Any) -> dict:
-    """Convert the state to nested dicts, so that files name arrays by field and parts can be read alone."""
-    return {
-        field.name: to_tree(value) if dataclasses.is_dataclass(value := getattr(state, field.name)) else value
-        for field in dataclasses.fields(state)
-    }
-
-
-def from_tree(tree: dict, like):
-    """Invert `to_tree`."""
-    parts = {}
-    for field in dataclasses.fields(like):
-        part = getattr(like, field.name)
-        parts[field.name] = from_tree(tree[field.name], part) if dataclasses.is_dataclass(part) else tree[field.name]
-    return like.replace(**parts)
 
 
 def _replicated(tree, mesh: Mesh | None = None):

@@ -80,13 +80,13 @@ def write(state: TrainState, config: ml_collections.ConfigDict, extras: Extras, 
         logger.warning("BigGAN-PyTorch has no D of 512 pixels: D.pth follows its naming, but it can load only G")
     if (model.bn_out_eps or model.bn_eps) != BN_OUT_EPS:
         logger.warning("BigGAN-PyTorch's last batch norm has eps 1e-5, this model's another: images differ slightly")
-    G, D = imported.network_of(state.generator), imported.network_of(state.discriminator)
-    networks = {"G": G, "D": D, "G_ema": {**G, **extras.get("ema_stats", {}), "params": state.ema_params}}
+    G, D = imported.network_of(state.networks["G"]), imported.network_of(state.networks["D"])
+    networks = {"G": G, "D": D, "G_ema": {**G, **extras.get("ema_stats", {}), "params": state.averages["G"]}}
     foreign = extras.get("foreign", {})
     out.mkdir(parents=True, exist_ok=True)
     for name, network in networks.items():
         files.write_torch(out / f"{name}.pth", state_dict(network, gan, config, name, foreign.get(name)))
-    for name, player in (("G", state.generator), ("D", state.discriminator)):
+    for name, player in (("G", state.networks["G"]), ("D", state.networks["D"])):
         optimizer = _optimizer(imported.moments_of(player), config, name, foreign.get(f"{name}_optim"))
         files.write_torch(out / f"{name}_optim.pth", optimizer)
     counters = {key: np.asarray(value).item() for key, value in {**COUNTERS, **foreign.get("counters", {})}.items()}

@@ -7,7 +7,7 @@ import optax
 
 from biggan_jax.checkpoint import Extras
 from biggan_jax.layers.initializers import INITIALIZERS
-from biggan_jax.state import Player, TrainState
+from biggan_jax.state import NetworkState, TrainState
 from biggan_jax.types import Params, UserError
 
 
@@ -41,16 +41,16 @@ def change_classes(
     zero, so their first updates are up to 1 / sqrt(1 - b2) learning rates long; everything else is kept.
     """
     key = jax.random.key(seed)
-    G = _change_player(state.generator, wanted, key)
-    D = _change_player(state.discriminator, wanted, jax.random.fold_in(key, 1))
-    ema_params = _change_tables(state.ema_params, wanted, key)  # The live G's key: both start from the same tables.
-    state = state.replace(generator=G, discriminator=D, ema_params=ema_params)
+    G = _change_player(state.networks["G"], wanted, key)
+    D = _change_player(state.networks["D"], wanted, jax.random.fold_in(key, 1))
+    ema_params = _change_tables(state.averages["G"], wanted, key)  # The live G's key: both start from the same tables.
+    state = state.with_networks(G=G, D=D).replace(averages={"G": ema_params})
     return jax.tree.map(jnp.array, state), {name: value for name, value in extras.items() if name != "foreign"}
 
 
-def _change_player(player: Player, wanted: list[int] | int, key: jax.Array) -> Player:
+def _change_player(player: NetworkState, wanted: list[int] | int, key: jax.Array) -> NetworkState:
     params = _change_tables(player.params, wanted, key)
-    vectors = dict(player.stats["spectral"])
+    vectors = dict(player.spectral)
     vectors["u"] = jax.tree_util.tree_map_with_path(
         lambda path, u: _change_u(u, wanted, key) if path[-1].key == "embedding" else u, vectors["u"]
     )
@@ -62,7 +62,7 @@ def _change_player(player: Player, wanted: list[int] | int, key: jax.Array) -> P
                 lambda path, m, p: jnp.zeros_like(p) if path[-1].key == "embedding" else m, moments, params
             )
             opt_state = optax.tree_utils.tree_set(opt_state, **{slot: fresh})
-    return player.replace(params=params, stats=player.stats | {"spectral": vectors}, opt_state=opt_state)
+    return player.replace(params=params, spectral=vectors, opt_state=opt_state)
 
 
 def _change_tables(params: Params, wanted: list[int] | int, key: jax.Array) -> Params:

@@ -93,14 +93,16 @@ def write(
     if model.bn_out_eps not in (0.0, model.bn_eps):
         raise UserError(f"Hugging Face's BigGAN-deep has one eps; this model has {model.bn_eps} and {model.bn_out_eps}")
     files.import_torch()  # Missing, it should be missed before statistics are measured.
-    params, vectors = state.ema_params, extras.get("ema_stats", state.generator.stats)["spectral"]
+    params, vectors = state.averages["G"], extras.get("ema_stats", state.networks["G"].stats)["spectral"]
     if gan.spectral_eval != "stored":
         # Its sampling makes no power iteration: export the vectors after ours, so that sigma is the same.
         with_v = {"u": vectors["u"], "v": {}}
         _, vectors = jax.jit(gan.evaluation_step)(params, with_v)
     binned = extras.get("binned")
     if binned is None:
-        weights = generate.evaluation_weights(gan, params, extras.get("ema_stats", state.generator.stats)["spectral"])
+        weights = generate.evaluation_weights(
+            gan, params, extras.get("ema_stats", state.networks["G"].stats)["spectral"]
+        )
         binned = measure_bins(gan, weights, passes=passes)
     network = {"params": params, "spectral": vectors, "binned": binned}
     if not model.pad_rgb:

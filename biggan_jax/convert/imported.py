@@ -13,10 +13,10 @@ from biggan_jax import config as configs
 from biggan_jax.checkpoint import Extras
 from biggan_jax.convert import tables
 from biggan_jax.convert.tables import Arrays, Entry, Network
-from biggan_jax.gan import GAN
+from biggan_jax.family import Family
 from biggan_jax.models import build_gan
 from biggan_jax.models.tables import WIDTHS, discriminator_sizes, generator_sizes
-from biggan_jax.state import Player, TrainState, init_state
+from biggan_jax.state import NetworkState, TrainState, init_state
 from biggan_jax.types import Params, UserError
 
 
@@ -46,15 +46,18 @@ def to_state(imported: Imported, seed: int = 0) -> TrainState:
     networks = imported.networks
     network = networks.get("G", networks.get("G_ema"))
     # Each by itself: only what is missing is compiled, and drawn.
-    G = _player(network, gan.g_optimizer) or jax.jit(lambda: init_state(gan, seed).generator)()
-    D = _player(networks.get("D"), gan.d_optimizer) or jax.jit(lambda: init_state(gan, seed).discriminator)()
+    G = _player(network, gan.networks["G"].optimizer) or jax.jit(lambda: init_state(gan, seed).networks["G"])()
+    D = (
+        _player(networks.get("D"), gan.networks["D"].optimizer)
+        or jax.jit(lambda: init_state(gan, seed).networks["D"])()
+    )
     state = TrainState(
         step=jnp.int32(imported.step),
         seed=jnp.uint32(seed),
         attempt=jnp.int32(0),
-        generator=_with_moments(G, imported.moments.get("G")),
-        discriminator=_with_moments(D, imported.moments.get("D")),
-        ema_params=networks.get("G_ema", {"params": G.params})["params"],
+        networks={"G": _with_moments(G, imported.moments.get("G")), "D": _with_moments(D, imported.moments.get("D"))},
+        averages={"G": networks.get("G_ema", {"params": G.params})["params"]},
+        extra={},
     )
     return jax.tree.map(jnp.array, state)
 
@@ -66,14 +69,14 @@ def base_config() -> ml_collections.ConfigDict:
     return config
 
 
-def network_of(player: Player) -> Network:
+def network_of(player: NetworkState) -> Network:
     return {"params": player.params, **player.stats}
 
 
-def shapes_of(gan: GAN) -> dict[str, Network]:
+def shapes_of(gan: Family) -> dict[str, Network]:
     """The shapes of G's and D's networks."""
     state = jax.eval_shape(lambda: init_state(gan, 0))
-    return {"G": network_of(state.generator), "D": network_of(state.discriminator)}
+    return {"G": network_of(state.networks["G"]), "D": network_of(state.networks["D"])}
 
 
 def read_network(
@@ -110,7 +113,7 @@ def merge(found: dict[str, dict]) -> dict:
     return merged
 
 
-def moments_of(player: Player) -> Moments:
+def moments_of(player: NetworkState) -> Moments:
     return Moments(
         nu=optax.tree_utils.tree_get(player.opt_state, "nu"),
         mu=optax.tree_utils.tree_get(player.opt_state, "mu"),
@@ -118,14 +121,14 @@ def moments_of(player: Player) -> Moments:
     )
 
 
-def _player(network: Network | None, optimizer: optax.GradientTransformation) -> Player | None:
+def _player(network: Network | None, optimizer: optax.GradientTransformation) -> NetworkState | None:
     if network is None:
         return None
-    stats = {name: network[name] for name in ("spectral", "batch_stats") if name in network}
-    return Player(network["params"], stats, optimizer.init(network["params"]))
+    variables = {name: network[name] for name in ("batch_stats",) if name in network}
+    return NetworkState(network["params"], variables, network["spectral"], optimizer.init(network["params"]))
 
 
-def _with_moments(player: Player, moments: Moments | None) -> Player:
+def _with_moments(player: NetworkState, moments: Moments | None) -> NetworkState:
     if moments is None:
         return player
     values = {"nu": moments.nu, "count": jnp.int32(moments.count)}

@@ -10,7 +10,7 @@ from biggan_jax.evaluation import fingerprint
 from biggan_jax.evaluation.evaluator import Evaluator
 from biggan_jax.evaluation.networks import Training, open_network
 from biggan_jax.evaluation.reference import reference_of
-from biggan_jax.gan import GAN
+from biggan_jax.family import Family
 from biggan_jax.sampling import generate, statistics
 from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.state import TrainState
@@ -24,7 +24,7 @@ PASSES = 16
 
 def score_in_training(
     source: Source, mesh: Mesh, *, network: str, inception: str, num: int, seed: int
-) -> Callable[[GAN, TrainState], float]:
+) -> Callable[[Family, TrainState], float]:
     """Return a function from a state to the Frechet distance of `num` samples of the averaged G to the source's images.
 
     It uses fewer samples, and fewer passes of standing statistics, than a published result should. Raises UserError if the
@@ -39,10 +39,11 @@ def score_in_training(
         feature_network, reference, "training images", content, ("fid",), num, seed, batch_size=batch_size, mesh=mesh
     )
 
-    def score(gan: GAN, state: TrainState) -> float:
-        weights = generate.evaluation_weights(gan, state.ema_params, state.generator.stats["spectral"])
-        batch_stats = statistics.standing_statistics(gan, weights, seed, passes=PASSES)
-        sampler = Sampler(gan, weights, {"batch_stats": batch_stats}, None, f"standing, {PASSES} batches")
+    def score(gan: Family, state: TrainState) -> float:
+        weights = generate.evaluation_weights(gan, state.averages[gan.sampled], state.networks[gan.sampled].spectral)
+        variables = state.networks[gan.sampled].variables
+        variables = statistics.variables_for_sampling(gan, weights, variables, seed, passes=PASSES)
+        sampler = Sampler(gan, weights, variables, None, f"standing, {PASSES} batches")
         return float(evaluator.evaluate(sampler).overall["frechet_distance"])
 
     return score

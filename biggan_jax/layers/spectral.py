@@ -1,6 +1,6 @@
-"""Owns spectral normalisation, a pure function over a parameter tree (Miyato et al. 2018; Brock et al. 2019, sec. 3).
+"""Spectral normalisation as a pure function over a parameter tree (Miyato et al. 2018; Brock et al. 2019, sec. 3).
 
-It must not know modules: the trees of singular vectors say which parameters are normalised, and nothing else does.
+The trees of singular vectors say which parameters are normalised, and nothing else does.
 """
 
 import functools
@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from biggan_jax.types import Params
 
@@ -44,18 +45,17 @@ def init(params: Params, rule: Rule, key: jax.Array, *, keep_v: bool = False) ->
     u lies on the output-features side of a kernel [..., in, out], shape [out], and on the class side of an
     embedding [classes, features], shape [classes]: the sides that the reference implementations use. v lies on the other.
     """
-    sizes = {path: as_matrix(path, weight).shape[1] for path, weight in _leaves(params) if rule(path)}
+    weights = {path: weight for path, weight in sorted(flatten_dict(params).items()) if rule(path)}
+    sizes = {path: as_matrix(path, weight).shape[1] for path, weight in weights.items()}
     # One draw for all: XLA compiles each draw anew, and there are dozens of u-vectors.
     numbers = jax.random.normal(key, (sum(sizes.values()),))
-    vectors: Vectors = {"u": {}, "v": {}} if keep_v else {"u": {}}
-    start = 0
+    us, vs, start = {}, {}, 0
     for path, size in sizes.items():
-        u = _unit(numbers[start : start + size], 1e-12)
-        _set(vectors["u"], path, u)
+        us[path] = _unit(numbers[start : start + size], 1e-12)
         if keep_v:
-            _set(vectors["v"], path, _unit(_dot(as_matrix(path, _get(params, path)), u, axes=1), 1e-12))
+            vs[path] = _unit(_dot(as_matrix(path, weights[path]), us[path], axes=1), 1e-12)
         start += size
-    return vectors
+    return {"u": unflatten_dict(us)} | ({"v": unflatten_dict(vs)} if keep_v else {})
 
 
 def normalize(params: Params, vectors: Vectors, *, eps: float = 1e-4, iterations: int = 1) -> tuple[Params, Vectors]:
@@ -65,19 +65,18 @@ def normalize(params: Params, vectors: Vectors, *, eps: float = 1e-4, iterations
     otherwise multiply in bfloat16. Gradients flow through sigma = v W u' but not through u' and v. `eps` bounds from
     below the norm by which a vector is divided; 1e-4 is the paper's, for low precision (App. B).
     """
-    weights = jax.tree.map(lambda w: w, params)
-    new: Vectors = {name: {} for name in vectors}
+    weights = flatten_dict(params)
+    old_us, new_us, new_vs = flatten_dict(vectors["u"]), {}, {}
     power_steps = jax.vmap(functools.partial(_power_steps, eps=eps, iterations=iterations))
-    for paths in group_by_shape({path: _get(params, path) for path, _ in _leaves(vectors["u"])}):
-        stacked = jnp.stack([outputs_last(path, _get(params, path)) for path in paths])
-        us = jnp.stack([_get(vectors["u"], path) for path in paths])
+    for paths in group_by_shape({path: weights[path] for path in sorted(old_us)}):
+        stacked = jnp.stack([outputs_last(path, weights[path]) for path in paths])
+        us = jnp.stack([old_us[path] for path in paths])
         us, vs, sigmas = power_steps(jax.lax.stop_gradient(stacked), us)
         for path, weight, u, v in zip(paths, jax.vmap(_over_sigma)(stacked, sigmas, us, vs), us, vs, strict=True):
-            _set(weights, path, outputs_last(path, weight).astype(_get(params, path).dtype))
-            _set(new["u"], path, u)
-            if "v" in new:
-                _set(new["v"], path, v.reshape(-1))
-    return weights, new
+            weights[path] = outputs_last(path, weight).astype(weights[path].dtype)
+            new_us[path], new_vs[path] = u, v.reshape(-1)
+    new = {"u": unflatten_dict(new_us)} | ({"v": unflatten_dict(new_vs)} if "v" in vectors else {})
+    return unflatten_dict(weights), new
 
 
 def group_by_shape(weights: dict[tuple[str, ...], jax.Array]) -> list[list[tuple[str, ...]]]:
@@ -91,14 +90,13 @@ def group_by_shape(weights: dict[tuple[str, ...], jax.Array]) -> list[list[tuple
 
 def normalize_stored(params: Params, vectors: Vectors) -> Params:
     """params / sigma, with sigma = v W u of the vectors as they are, no power step: PyTorch's own spectral norm in evaluation."""
-    weights = jax.tree.map(lambda w: w, params)
-    for path, u in _leaves(vectors["u"]):
-        weight = _get(params, path)
-        last = outputs_last(path, weight)
-        v = _get(vectors["v"], path).reshape(last.shape[:-1])
+    weights, vs = flatten_dict(params), flatten_dict(vectors["v"])
+    for path, u in flatten_dict(vectors["u"]).items():
+        last = outputs_last(path, weights[path])
+        v = vs[path].reshape(last.shape[:-1])
         sigma = _dot(_dot(v, last, axes=v.ndim), u, axes=1)
-        _set(weights, path, outputs_last(path, _over_sigma(last, sigma, u, v)).astype(weight.dtype))
-    return weights
+        weights[path] = outputs_last(path, _over_sigma(last, sigma, u, v)).astype(weights[path].dtype)
+    return unflatten_dict(weights)
 
 
 def _power_steps(
@@ -157,23 +155,3 @@ def outputs_last(path: tuple[str, ...], weight: jax.Array) -> jax.Array:
     """float32, with the side of u as its last axis: an embedding, and no other, is transposed."""
     weight = weight.astype(jnp.float32)
     return weight.T if path[-1] == "embedding" else weight
-
-
-def _leaves(tree: Params, prefix: tuple[str, ...] = ()):
-    for name in sorted(tree):
-        if isinstance(tree[name], dict):
-            yield from _leaves(tree[name], (*prefix, name))
-        else:
-            yield (*prefix, name), tree[name]
-
-
-def _get(tree: Params, path: tuple[str, ...]):
-    for name in path:
-        tree = tree[name]
-    return tree
-
-
-def _set(tree: Params, path: tuple[str, ...], value) -> None:
-    for name in path[:-1]:
-        tree = tree.setdefault(name, {})
-    tree[path[-1]] = value

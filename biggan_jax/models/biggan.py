@@ -1,4 +1,4 @@
-"""Owns BigGAN's generator and discriminator (Brock et al. 2019, App. B, Tables 4-6). Must not know spectral norm, losses or devices.
+"""BigGAN's generator and discriminator (Brock et al. 2019, App. B, Tables 4-6).
 
 SA-GAN is this family with embeddings per layer and without skip-z; SN-GAN, besides, with a thin D and no attention.
 """
@@ -7,11 +7,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import ml_collections
+from jax.sharding import Mesh
 
+from biggan_jax.gan import GAN
 from biggan_jax.layers.attention import Attend, SelfAttention, attend
 from biggan_jax.layers.linear import ClassEmbedding, Conv1x1, Conv3x3, Dense
 from biggan_jax.layers.norm import BatchNorm
 from biggan_jax.layers.resample import Conv3x3Pool, UpConv3x3, average_pool, upsample
+from biggan_jax.models import adversarial
+from biggan_jax.models.attention import attention_on
 from biggan_jax.models.heads import projection, rematerialised, to_image
 from biggan_jax.models.tables import WIDTHS, check_widths, smallest_size
 from biggan_jax.types import Image, Label, Latent, Logit, UserError
@@ -150,8 +154,8 @@ class Discriminator(nn.Module):
         return projection(x, y, num_classes=self.num_classes)
 
 
-def build(config: ml_collections.ConfigDict) -> tuple[Generator, Discriminator]:
-    """The two networks that `config` describes."""
+def build(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GAN:
+    """The GAN that `config` describes. Raises UserError."""
     model = config.model
     widths = check_widths(model, least=1)
     dtype = jnp.dtype(config.dtype)
@@ -178,6 +182,7 @@ def build(config: ml_collections.ConfigDict) -> tuple[Generator, Discriminator]:
         bn_momentum=model.bn_momentum,
         dtype=dtype,
         remat=config.remat != "none",
+        attend=attention_on(mesh, config),
     )
     discriminator = Discriminator(
         resolution=model.resolution,
@@ -187,5 +192,7 @@ def build(config: ml_collections.ConfigDict) -> tuple[Generator, Discriminator]:
         attention=tuple(model.d_attention),
         dtype=dtype,
         remat=config.remat != "none",
+        attend=attention_on(mesh, config, twice=bool(config.regularizer.r1)),
     )
-    return generator, discriminator
+    image_shape = (model.resolution, model.resolution, 3)
+    return adversarial.build(config, mesh, generator, discriminator, image_shape=image_shape)

@@ -76,8 +76,8 @@ def parameters(config: ml_collections.ConfigDict) -> dict[str, int]:
     state = jax.eval_shape(lambda: program.init_state(gan, 0))
     count = lambda player: sum(leaf.size for leaf in jax.tree.leaves(player.params))
     return {
-        "generator_parameters": count(state.generator),
-        "discriminator_parameters": count(state.discriminator),
+        "generator_parameters": count(state.networks["G"]),
+        "discriminator_parameters": count(state.networks["D"]),
     }
 
 

@@ -1,41 +1,40 @@
-"""Owns drawing pictures from a trained G: latents, batch-norm moments for sampling, images, grids. Must not know training."""
+"""Images from trained networks, a batch at a time."""
 
 import functools
 from collections.abc import Iterator
-from typing import cast
 
 import jax
 import numpy as np
 
 from biggan_jax import sharding
-from biggan_jax.gan import GAN
+from biggan_jax.family import Family
 from biggan_jax.latents import Truncation, draw
 from biggan_jax.layers.spectral import Vectors
 from biggan_jax.sharding import constrain_batch
 from biggan_jax.types import Image, Label, Latent, Params
 
 
-def draw_latents(gan: GAN, key: jax.Array, num: int, truncation: Truncation | None = None) -> Latent:
-    """z [num, dim_z] of the game's prior, truncated if asked for."""
+def draw_latents(gan: Family, key: jax.Array, num: int, truncation: Truncation | None = None) -> Latent:
+    """z [num, dim_z] of the model's prior, truncated if asked for."""
     return draw(gan.prior, key, num, gan.dim_z, truncation)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def evaluation_weights(gan: GAN, params: Params, vectors: Vectors) -> Params:
-    """G's weights ready for sampling, normalised as the game's `spectral_eval` says; whole on every device of its mesh."""
+def evaluation_weights(gan: Family, params: Params, vectors: Vectors) -> Params:
+    """Weights for sampling, normalised as `spectral_eval` says; whole on every device of the model's mesh."""
     return gan.gather(gan.evaluation_weights(params, vectors))
 
 
-def generate(gan: GAN, weights: Params, batch_stats: Params, z: Latent, y: Label, batch_size: int = 64) -> np.ndarray:
-    """Images float32 [N, H, W, 3] in [-1, 1] for z [N, dim_z] and y [N], made `batch_size` at a time: one compilation."""
+def generate(gan: Family, weights: Params, variables: Params, z: Latent, y: Label, batch_size: int = 64) -> np.ndarray:
+    """Images float32 [N, H, W, C] in [-1, 1] for z [N, dim_z] and y [N], made `batch_size` at a time: one compilation."""
     batches = batches_of(gan, z, y, batch_size)
-    return np.concatenate([np.asarray(images(gan, weights, batch_stats, *batch))[:n] for *batch, n in batches])
+    return np.concatenate([np.asarray(generate_batch(gan, weights, variables, *batch))[:n] for *batch, n in batches])
 
 
-def batches_of(gan: GAN, z: Latent, y: Label, batch_size: int = 64) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-    """z and y in batches of one size, the last filled up by repetition, each with how many of it count.
+def batches_of(gan: Family, z: Latent, y: Label, batch_size: int = 64) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+    """z and y in batches of one size, the last padded by repetition, each with the number of rows that count.
 
-    The size is `batch_size`, rounded up to a multiple of the devices of the game's mesh.
+    The size is `batch_size`, rounded up to a multiple of the devices of the model's mesh.
     """
     z, y = np.asarray(z), np.asarray(y)
     size = divisible(gan, batch_size)
@@ -45,13 +44,16 @@ def batches_of(gan: GAN, z: Latent, y: Label, batch_size: int = 64) -> Iterator[
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def images(gan: GAN, weights: Params, batch_stats: Params, z: Latent, y: Label) -> Image:
-    """G's images of one batch, float32 in [-1, 1]: made in parts over the game's mesh, then whole on every device, hence host."""
+def generate_batch(gan: Family, weights: Params, variables: Params, z: Latent, y: Label) -> Image:
+    """Images of one batch, float32 in [-1, 1]: computed in shards over the model's mesh, then whole on every device.
+
+    Args:
+        weights: normalised, as `evaluation_weights` returns them. variables: such as {"batch_stats": ...}.
+    """
     z, y = constrain_batch(z, gan.mesh), constrain_batch(y, gan.mesh)
-    made = gan.generator.apply({"params": weights, "batch_stats": batch_stats}, z, y, train=False)
-    return gan.gather(cast(Image, made))
+    return gan.gather(gan.sample(weights, variables, z, y))
 
 
-def divisible(gan: GAN, batch_size: int) -> int:
-    """`batch_size`, rounded up to a multiple of the devices of the game's mesh."""
+def divisible(gan: Family, batch_size: int) -> int:
+    """`batch_size`, rounded up to a multiple of the devices of the model's mesh."""
     return sharding.divisible(batch_size, gan.mesh)

@@ -5,7 +5,7 @@ from etils import epath
 from numpy.typing import ArrayLike
 
 from biggan_jax.config import choose
-from biggan_jax.gan import GAN
+from biggan_jax.family import Family
 from biggan_jax.latents import TRUNCATIONS
 from biggan_jax.runtime.files import atomic_write, read_npz
 from biggan_jax.sampling.pictures import to_uint8
@@ -13,7 +13,7 @@ from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.types import UserError
 
 
-def read_latents(path: epath.PathLike, gan: GAN) -> tuple[np.ndarray, np.ndarray, tuple[float, str | None] | None]:
+def read_latents(path: epath.PathLike, gan: Family) -> tuple[np.ndarray, np.ndarray, tuple[float, str | None] | None]:
     """Read z float32 [N, dim_z], y int32 [N] or float32 [N, num_classes], and their truncation (threshold, kind), if any.
 
     Raises UserError if arrays are missing or do not fit the model.

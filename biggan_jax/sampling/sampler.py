@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from biggan_jax.checkpoint import TrainedGenerator
-from biggan_jax.gan import GAN
+from biggan_jax.family import Family
 from biggan_jax.latents import Truncation
 from biggan_jax.runtime.progress import track
 from biggan_jax.sampling import generate, pictures
@@ -28,7 +28,7 @@ class Sampler:
     that the statistics were measured with. statistics: describes the batch-norm statistics, for protocols and file headers.
     """
 
-    gan: GAN
+    gan: Family
     weights: Params
     variables: dict[str, Params]
     truncation: Truncation | None
@@ -50,7 +50,7 @@ class Sampler:
         """
         gan = trained.gan
         statistics, truncation, description = resolve(trained, truncation, statistics, passes)
-        weights = generate.evaluation_weights(gan, trained.params, trained.stats["spectral"])
+        weights = generate.evaluation_weights(gan, trained.params, trained.spectral)
         variables = {name: tree for name, tree in trained.stats.items() if name != "spectral"}
         if statistics == "standing":
             show = lambda passes: track(passes, "standing statistics")
@@ -68,7 +68,7 @@ class Sampler:
     @property
     def image_shape(self) -> tuple[int, ...]:
         """(height, width, channels) of an image, or (n,) of a vector."""
-        return image_shape_of(self.gan)
+        return self.gan.image_shape
 
     def latents(self, num: int, seed: int = 0) -> np.ndarray:
         """Draw z, float32 [num, dim_z], with the sampler's truncation."""
@@ -76,7 +76,7 @@ class Sampler:
 
     def generate_batch(self, z: Latent, y: Label) -> jax.Array:
         """Generate one batch, float32 [B, *image_shape] in [-1, 1]. Can be differentiated with respect to z and y."""
-        return generate.images(self.gan, self.weights, self.variables["batch_stats"], z, y)
+        return generate.generate_batch(self.gan, self.weights, self.variables, z, y)
 
     def batches(self, z: Latent, y: Label, batch_size: int = 64) -> Iterator[tuple[jax.Array, int]]:
         """Generate float32 [B, *image_shape] batch by batch, each with the number of samples that are not padding."""
@@ -93,17 +93,11 @@ class Sampler:
         return np.concatenate([pictures.to_uint8(np.asarray(images)[:count]) for images, count in batches])
 
 
-def image_shape_of(gan: GAN) -> tuple[int, ...]:
-    """Return (height, width, channels) of the model's images, or (n,) of its vectors."""
-    resolution = gan.generator.resolution
-    return resolution, resolution, 3
-
-
 def default_statistics(trained: TrainedGenerator) -> str:
-    """Return "binned" if the checkpoint has binned statistics; "standing", or "running" for a model without batch norm."""
+    """Return "binned" if the checkpoint has binned statistics; "standing", or "running" where they cannot be measured."""
     if trained.binned:
         return "binned"
-    return "standing" if "batch_stats" in trained.stats else "running"
+    return "standing" if bn_statistics.has_standing_statistics(trained.gan, trained.variables) else "running"
 
 
 def resolve(
@@ -123,8 +117,8 @@ def resolve(
     if statistics == "running":
         return statistics, truncation, statistics if "batch_stats" in trained.stats else "none"
     if statistics == "standing":
-        if "batch_stats" not in trained.stats:
-            raise UserError("statistics standing: this model has no batch norm; use running")
+        if not bn_statistics.has_standing_statistics(trained.gan, trained.variables):
+            raise UserError("statistics standing: this model has no batch norm that can be measured; use running")
         size = generate.divisible(trained.gan, bn_statistics.STANDING_BATCH)
         return statistics, truncation, f"standing, {passes} batches of {size}"
     if trained.binned is None:

@@ -67,12 +67,13 @@ def verdict(run: history.Run) -> str:
 def show_checkpoint() -> None:
     state, *_ = load_state(CHECKPOINT.value)
     print(f"step {int(state.step)} of {find(CHECKPOINT.value)}")
-    networks = {name: getattr(state, name) for name in history.NETWORKS}
-    measure = lambda networks: {n: top_singular_values(p.params, p.stats["spectral"]) for n, p in networks.items()}
+    networks = {name: state.networks[letter] for name, letter in history.NETWORKS.items() if letter in state.networks}
+    measure = lambda networks: {n: top_singular_values(p.params, p.spectral) for n, p in networks.items()}
     measured = jax.device_get(jax.jit(measure)(networks))
-    for network, letter in history.NETWORKS.items():
-        singular = measured[network]
-        print(f"\n{letter}\n{tables.checkpoint_table(singular, network) if singular else 'no weight is normalised'}")
+    for network, singular in measured.items():
+        print(
+            f"\n{history.NETWORKS[network]}\n{tables.checkpoint_table(singular, network) if singular else 'no weight is normalised'}"
+        )
 
 
 def run() -> None:

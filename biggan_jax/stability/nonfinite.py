@@ -5,6 +5,7 @@ import logging
 import jax
 import numpy as np
 
+from biggan_jax.family import Family
 from biggan_jax.state import TrainState
 from biggan_jax.types import Metrics
 
@@ -23,11 +24,14 @@ class NonFinite:
     SIGNAL = "nonfinite"
     """The signal of its verdict."""
 
-    def __init__(self, every: int, state: TrainState):
+    def __init__(self, every: int, family: Family, state: TrainState):
         self._every = every
         self._names = {
-            "d_faults": [*_paths(state.discriminator.params, "D"), "D's loss"],
-            "g_faults": [*_paths(state.generator.params, "G"), "G's loss"],
+            f"{update.prefix}_faults": [
+                *(path for name in sorted(update.trains) for path in _paths(state.networks[name].params, name)),
+                f"{'_'.join(update.trains)}'s loss",
+            ]
+            for update in family.updates()
         }
         self._pending: list[tuple[int, dict[str, jax.Array]]] = []
         self.excess = 0

@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 from biggan_jax import sharding
 from biggan_jax.data.dataset import Source
 from biggan_jax.data.loader import HostBatches
-from biggan_jax.gan import GAN
+from biggan_jax.family import Family
 from biggan_jax.runtime.jsonl import Record
 from biggan_jax.runtime.metric_writer import MetricWriter
 from biggan_jax.stability.signals import Probe, probe
@@ -31,7 +31,7 @@ class ProbeSchedule:
     images: the images of signals.probe. writer: receives the records; None except in process 0.
     """
 
-    def __init__(self, gan: GAN, every: int, images: dict, writer: MetricWriter | None):
+    def __init__(self, gan: Family, every: int, images: dict, writer: MetricWriter | None):
         self.every, self._images, self._writer = every, images, writer
         self._probe = jax.jit(functools.partial(probe, gan), out_shardings=gan.mesh and sharding.replicated(gan.mesh))
         self._pending: tuple[int, Probe, dict[str, jax.Array | float]] | None = None

@@ -1,12 +1,13 @@
 """Probe a training state: the signals that distinguish a healthy run from a collapsing one."""
 
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
+from biggan_jax.family import Family, Moving, Nets
 from biggan_jax.gan import GAN
 from biggan_jax.losses import LOSSES, accuracy, hinge_active
 from biggan_jax.stability.spectra import top_singular_values
@@ -18,6 +19,10 @@ LATENTS = 0x100C
 """Folded into the key of probes' latents, which differ from those of training and are the same in every probe."""
 
 
+SINGULAR_NAMES = {"G": "generator", "D": "discriminator"}
+"""The names of these networks in files of diagnostics."""
+
+
 class Probe(NamedTuple):
     """signals: {name: float32 scalar}; singular: {network: {dotted path of a weight: its three largest singular values}}."""
 
@@ -25,13 +30,13 @@ class Probe(NamedTuple):
     singular: dict[str, dict[str, jax.Array]]
 
 
-def probe(gan: GAN, state: TrainState, images: dict[str, tuple[Image, Label]]) -> Probe:
+def probe(gan: Family, state: TrainState, images: dict[str, tuple[Image, Label]]) -> Probe:
     """Compute all signals of a state. Pure; cheaper than one training step.
 
     Args:
-        gan: the model.
+        gan: the model. Signals of logits and features exist for a generator against a discriminator alone.
         state: the training state. Samples are drawn from the live G in training mode.
-        images: uint8 [B, H, W, 3] with labels [B]: `real`, which D is trained on, and optionally `held_out`, which it never sees.
+        images: uint8 [B, H, W, C] with labels [B]: `real`, which D is trained on, and optionally `held_out`, which it never sees.
 
     Returns:
         The singular values of all normalised weights and these signals. Distances are root mean squares, divided by those
@@ -44,46 +49,51 @@ def probe(gan: GAN, state: TrainState, images: dict[str, tuple[Image, Label]]) -
         - g_norm, d_norm: Euclidean norm of all weights; ema_distance: norm of averaged minus live weights, divided by g_norm
         - g_sigma, d_sigma: the largest singular value of any normalised weight
     """
-    G, D = state.generator, state.discriminator
     singular = {
-        name: top_singular_values(network.params, network.stats["spectral"], mesh=gan.mesh)
-        for name, network in (("generator", G), ("discriminator", D))
+        SINGULAR_NAMES.get(name, name): top_singular_values(network.params, network.spectral, mesh=gan.mesh)
+        for name, network in state.networks.items()
     }
-    g_weights, d_weights = gan.gather(tuple(gan.evaluation_weights(p.params, p.stats["spectral"]) for p in (G, D)))
+    weights = gan.gather({n: gan.evaluation_weights(s.params, s.spectral) for n, s in state.networks.items()})
+    variables = {name: network.variables for name, network in state.networks.items()}
 
     key = jax.random.fold_in(jax.random.key(state.seed), LATENTS)
     z, y = gan.latents(key, images["real"][1].shape[0])
     y = paired(y)
-    samples, _ = gan.generate(g_weights, G.stats["batch_stats"], z, y)
+    samples = Nets(gan, weights, Moving(variables, state.extra), key)(gan.sampled, z, y)
     inputs = {name: (to_float(x), labels) for name, (x, labels) in images.items()} | {"fake": (samples, y)}
     logits, features, pixels = {}, {}, {}
     for name, (x, labels) in inputs.items():
-        logits[name], features[name] = logits_and_features(gan, d_weights, x, labels)
         pixels[name] = thumbnails(x)
+        if isinstance(gan, GAN):
+            logits[name], features[name] = logits_and_features(gan, weights["D"], variables["D"], x, labels)
 
     signals = {f"d_{name}": values.mean() for name, values in logits.items()}
-    if "held_out" in images:
+    if "held_out" in logits:
         signals["d_gap"] = signals["d_real"] - signals["d_held_out"]
-    real, fake = logits["real"], logits["fake"]
-    signals["d_accuracy"] = accuracy(real, fake)
-    if gan.loss == LOSSES["hinge"]:
-        signals["d_active"] = hinge_active(real, fake)
+    if isinstance(gan, GAN):
+        signals["d_accuracy"] = accuracy(logits["real"], logits["fake"])
+        if gan.loss == LOSSES["hinge"]:
+            signals["d_active"] = hinge_active(logits["real"], logits["fake"])
     for space, seen in (("pixel", pixels), ("feature", features)):
+        if not seen:
+            continue
         among, within = distance(seen["real"]), distance_within_classes(seen["real"], images["real"][1])
         signals[f"{space}_spread"] = distance(seen["fake"]) / jnp.maximum(among, 1e-12)
         signals[f"{space}_diversity"] = distance_of_pairs(seen["fake"]) / jnp.maximum(within, 1e-12)
-    live = optax.global_norm(G.params)
-    signals["g_norm"], signals["d_norm"] = live, optax.global_norm(D.params)
-    signals["ema_distance"] = optax.global_norm(jax.tree.map(jnp.subtract, state.ema_params, G.params)) / live
-    for name, values in singular.items():
-        if values:
-            signals[f"{name[0]}_sigma"] = jnp.max(jnp.stack([s[0] for s in values.values()]))
+    for name, network in state.networks.items():
+        signals[f"{name.lower()}_norm"] = optax.global_norm(network.params)
+        if values := singular[SINGULAR_NAMES.get(name, name)]:
+            signals[f"{name.lower()}_sigma"] = jnp.max(jnp.stack([s[0] for s in values.values()]))
+    if gan.sampled in state.averages:
+        live, average = state.networks[gan.sampled].params, state.averages[gan.sampled]
+        difference = optax.global_norm(jax.tree.map(jnp.subtract, average, live))
+        signals["ema_distance"] = difference / optax.global_norm(live)
     return Probe(signals, singular)
 
 
-def logits_and_features(gan: GAN, weights: Params, x: Image, y: Label) -> tuple[Logit, jax.Array]:
-    """Return D's logits and the inputs [B, C] of its last layer."""
-    kept = []
+def logits_and_features(gan: GAN, weights: Params, variables: dict, x: Image, y: Label) -> tuple[Logit, jax.Array]:
+    """Return D's logits in evaluation mode, and the inputs [B, C] of its layer `linear` (without one, its logits)."""
+    network, kept = gan.networks["D"], []
 
     def keep(method, args, kwargs, context):
         if context.module.name == "linear":
@@ -91,14 +101,18 @@ def logits_and_features(gan: GAN, weights: Params, x: Image, y: Label) -> tuple[
         return method(*args, **kwargs)
 
     with nn.intercept_methods(keep):
-        logits = cast(Logit, gan.discriminator.apply({"params": weights}, x, y))
-    return logits, kept[0]
+        out = network.module.apply(
+            {"params": weights, **variables}, x, y, rngs={"params": jax.random.key(0)}, **network.mode(False)
+        )
+    logits = gan.logit_of(out)
+    return logits, kept[0] if kept else logits[:, None]
 
 
 def thumbnails(x: Image) -> jax.Array:
-    """Average images to 16 x 16 pixels, if they are larger; returns [B, pixels]."""
-    size = min(16, x.shape[1])
-    window = (x.shape[1] // size,) * 2
+    """Average images to about 16 x 16 pixels, if they are larger; returns [B, pixels]. Vectors stay."""
+    if x.ndim == 2:
+        return jnp.asarray(x)
+    window = tuple(max(size // 16, 1) for size in x.shape[1:3])
     return nn.avg_pool(x, window, strides=window).reshape(len(x), -1)
 
 

@@ -39,7 +39,7 @@ def saved(tmp_path_factory):
     state = fresh_state()
     checkpoints = Checkpoints(workdir, keep=3)
     checkpoints.save(state.replace(step=np.int32(1)), c)
-    state = state.replace(step=np.int32(2), ema_params=jax.tree.map(lambda x: x + 0.5, state.ema_params))
+    state = state.replace(step=np.int32(2), averages={"G": jax.tree.map(lambda x: x + 0.5, state.averages["G"])})
     checkpoints.save(state, c)
     checkpoints.close()
     return workdir, state
@@ -81,8 +81,8 @@ def test_a_generator_loads_from_a_workdir_its_folder_or_a_step(saved):
     for path in (workdir, workdir / "checkpoints", workdir / "checkpoints" / "2"):
         trained = checkpoint.load_generator(path)
         assert trained.step == 2 and trained.config.model.dim_z == 12
-        assert_identical(trained.params, state.ema_params)
-        assert_identical(trained.stats, state.generator.stats)
+        assert_identical(trained.params, state.averages["G"])
+        assert_identical(trained.stats, state.networks["G"].stats)
     assert checkpoint.load_generator(workdir / "checkpoints" / "1").step == 1
 
 
@@ -360,9 +360,9 @@ def test_format_2_is_resumed_and_saved_as_format_3(format_2):
 def test_format_2_is_sampled(format_2):
     trained = checkpoint.load_generator(format_2)
     gan = trained.gan
-    weights = generate.evaluation_weights(gan, trained.params, trained.stats["spectral"])
+    weights = generate.evaluation_weights(gan, trained.params, trained.spectral)
     z, y = generate.draw_latents(gan, jax.random.key(0), 2), np.arange(2)
-    images = generate.generate(gan, weights, trained.stats["batch_stats"], z, y, batch_size=2)
+    images = generate.generate(gan, weights, trained.variables, z, y, batch_size=2)
     assert np.isfinite(images).all() and images.shape == (2, 16, 16, 3)
 
 
@@ -443,7 +443,7 @@ assert checkpoints.attempts() == {2: 0, 4: 0, 6: 1}, checkpoints.attempts()
 checkpoints.close()
 checkpoints = Checkpoints(sys.argv[3], keep=1)
 restored = checkpoints.restore(sharding.with_sharding(shapes, layout), 2)
-assert checksums.of_arrays(restored.ema_params) == checksums.of_arrays(state.ema_params)
+assert checksums.of_arrays(restored.averages["G"]) == checksums.of_arrays(state.averages["G"])
 checkpoints.close()
 """
 

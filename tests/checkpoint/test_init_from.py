@@ -7,7 +7,7 @@ import pytest
 from biggan_jax.checkpoint import Checkpoints, init_from
 from biggan_jax.models import build_gan
 from biggan_jax.state import init_state
-from biggan_jax.train_step import polyak_average
+from biggan_jax.train_step import moving_average
 from biggan_jax.types import UserError
 from tests.conftest import assert_identical, tiny_config
 
@@ -33,19 +33,20 @@ def fresh():
 
 def begin(config, folder, fresh):
     gan = build_gan(config)
-    fresh = fresh.replace(
-        generator=fresh.generator.replace(opt_state=gan.g_optimizer.init(fresh.generator.params)),
-        discriminator=fresh.discriminator.replace(opt_state=gan.d_optimizer.init(fresh.discriminator.params)),
-    )
+    restarted = {
+        name: network.replace(opt_state=gan.networks[name].optimizer.init(network.params))
+        for name, network in fresh.networks.items()
+    }
+    fresh = fresh.replace(networks=restarted)
     return fresh, init_from.begin(fresh, init_from.load(gan, folder))
 
 
 def test_networks_optimizers_and_averages_are_taken_over(config, stored, fresh):
     folder, state = stored
     fresh, ours = begin(config, folder, fresh)
-    assert_identical(ours.generator, state.generator)
-    assert_identical(ours.discriminator, state.discriminator)
-    assert_identical(ours.ema_params, state.ema_params)
+    assert_identical(ours.networks["G"], state.networks["G"])
+    assert_identical(ours.networks["D"], state.networks["D"])
+    assert_identical(ours.averages["G"], state.averages["G"])
     assert int(ours.step) == 0 and int(ours.seed) == 3
 
 
@@ -53,8 +54,8 @@ def test_an_optimizer_that_does_not_fit_starts_anew(config, stored, fresh):
     folder, state = stored
     config.optimizer.b1 = 0.5
     fresh, ours = begin(config, folder, fresh)
-    assert_identical(ours.generator.params, state.generator.params)
-    assert_identical(ours.generator.opt_state, fresh.generator.opt_state)
+    assert_identical(ours.networks["G"].params, state.networks["G"].params)
+    assert_identical(ours.networks["G"].opt_state, fresh.networks["G"].opt_state)
 
 
 def test_the_average_continues_from_the_loaded_one():
@@ -67,7 +68,7 @@ def test_the_average_continues_from_the_loaded_one():
     c.ema.start = 20_000
     get_config.__globals__["of_run"] = lambda workdir: c.copy_and_resolve_references()
     gan = dataclasses.replace(build_gan(get_config("anywhere")), ema_decay=0.9)
-    average = polyak_average(gan, np.int32(0), {"w": np.float32(10)}, {"w": np.float32(0)})
+    average = moving_average(gan, np.int32(0), {"w": np.float32(10)}, {"w": np.float32(0)})
     assert float(average["w"]) == pytest.approx(9)
 
 

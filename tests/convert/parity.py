@@ -5,7 +5,6 @@ the folder PARITY_FIXTURES.
 """
 
 import dataclasses
-import functools
 import json
 import os
 import pathlib
@@ -19,7 +18,9 @@ from biggan_jax import config as configs
 from biggan_jax.convert import biggan_pytorch, biggan_pytorch_files, hf_biggan_deep, imported, tables
 from biggan_jax.models import build_gan
 from biggan_jax.sampling import generate, statistics
-from biggan_jax.train_step import polyak_average, update_discriminator, update_generator
+from biggan_jax.train_step import moving_average
+from tests.conftest import generate as in_training
+from tests.conftest import update
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 FOLDERS = [
@@ -99,7 +100,9 @@ def model_errors(path):
     if role == "G":
         variables = {"params": evaluation, "batch_stats": network["batch_stats"]}
         images = jax.jit(gan.generator.apply)(variables, arrays["z"], y)
-        trained, batch_stats = jax.jit(gan.generate)(training, network["batch_stats"], arrays["z"], y)
+        trained, batch_stats = jax.jit(lambda *a: in_training(gan, *a))(
+            training, network["batch_stats"], arrays["z"], y
+        )
         after = {"spectral": spectral, "batch_stats": batch_stats}
         errors = {
             "evaluation": distance(images, to_nhwc(arrays["out_eval"])),
@@ -176,12 +179,14 @@ def training_errors(name):
     inits = fixtures(f"{name}_init.npz") or fixtures(f"{name.rpartition('_')[0]}_init.npz")
     config, gan, networks = recorded_game(meta, load(inits[0])[0])
     state = imported.to_state(imported.Imported(config, networks))
-    G = state.generator.replace(opt_state=gan.g_optimizer.init(state.generator.params))
-    D = state.discriminator.replace(opt_state=gan.d_optimizer.init(state.discriminator.params))
-    ema_params, ema_stats = G.params, G.stats
-    update_d = jax.jit(functools.partial(update_discriminator, gan))
-    update_g = jax.jit(functools.partial(update_generator, gan))
-    key = jax.random.key(0)
+    restart = lambda name: state.networks[name].replace(
+        opt_state=gan.networks[name].optimizer.init(state.networks[name].params)
+    )
+    state = state.with_networks(G=restart("G"), D=restart("D"))
+    ema_params, ema_stats = state.networks["G"].params, state.networks["G"].stats
+    update_d, update_g = (
+        jax.jit(lambda state, data, name=name: update(gan, state, name, data, jax.random.key(0))) for name in "DG"
+    )
     m = gan.microbatches
     worst_of = Worst({}, {})
 
@@ -196,29 +201,30 @@ def training_errors(name):
     for it in range(meta["iters"]):
         for step in range(gan.d_steps):
             first = step * m
-            real = examples("x", it, first), examples("y", it, first)
-            latents = examples("z", it, first), examples("gy", it, first)
-            G, D, metrics = update_d(G, D, real, latents, key)
+            names = {"image": "x", "label": "y", "z": "z", "fake_label": "gy"}
+            data = {ours: examples(theirs, it, first) for ours, theirs in names.items()}
+            state, metrics = update_d(state, data)
             theirs = batches["d_losses_each"][it, first : first + m].mean(0)
             for ours, value in zip((metrics["d_loss_real"], metrics["d_loss_fake"]), theirs, strict=True):
                 worst_of.share("D loss", abs(ours - value), 1e-4 * max(abs(value), 1))
             if it == 0:
-                grads[f"D_step{step}"] = named({"params": D.opt_state[0].trace}, config, "D")
+                grads[f"D_step{step}"] = named({"params": state.networks["D"].opt_state[0].trace}, config, "D")
         first = gan.d_steps * m
-        before = G, D
-        G, D, metrics = update_g(G, D, (examples("z", it, first), examples("gy", it, first)), key)
+        before = state
+        state, metrics = update_g(state, {"z": examples("z", it, first), "fake_label": examples("gy", it, first)})
+        G, D = state.networks["G"], state.networks["D"]
         # The recorded loss is the last microbatch's, divided by their number.
-        ours = metrics["g_loss"] if m == 1 else last_g_loss(gan, *before, batches, it, first)
+        ours = metrics["g_loss"] if m == 1 else last_g_loss(gan, before, batches, it, first)
         value = batches["losses"][it, 2]
         worst_of.share("G loss", abs(ours - value), 1e-4 * max(abs(value), 1))
-        ema_params = polyak_average(gan, np.int32(it), ema_params, G.params)
+        ema_params = moving_average(gan, np.int32(it), ema_params, G.params)
         ema_stats = biggan_pytorch_files.average_buffers(ema_stats, G.stats, float(gan.ema_decay_at(np.int32(it))))
         if it == 0:
             grads["G_step0"] = named({"params": G.opt_state[0].trace}, config, "G")
             if fixtures(f"{name}_grads_it1.npz"):
                 compare_gradients(grads, under("grad_it1/", part("grads_it1")), worst_of)
         if fixtures(f"{name}_after{it + 1}.npz"):
-            players = {"G": G, "D": D, "G_ema": G.replace(params=ema_params, stats=ema_stats)}
+            players = {"G": G, "D": D, "G_ema": averaged(G, ema_params, ema_stats)}
             compare_players(players, part(f"after{it + 1}"), config, it + 1, worst_of)
     return worst_of
 
@@ -239,8 +245,8 @@ def recorded_game(meta, init):
     config.regularizer.update(g_ortho=run["G_ortho"], d_ortho=run["D_ortho"], ortho_factor=2.0)
     config.ema.update(decay=meta["ema_decay"], start=meta["ema_start"])
     gan = build_gan(config)
-    remember = lambda optimizer: optax.chain(optax.trace(decay=0.0), optimizer)
-    gan = dataclasses.replace(gan, g_optimizer=remember(gan.g_optimizer), d_optimizer=remember(gan.d_optimizer))
+    remember = lambda name: optax.chain(optax.trace(decay=0.0), gan.networks[name].optimizer)
+    gan = gan.with_optimizers(G=remember("G"), D=remember("D"))
     return config, gan, networks
 
 
@@ -280,14 +286,21 @@ def compare_players(players, after, config, rounds, worst_of):
                 worst_of.distance(f"after{rounds}:adam_v/", difference)
 
 
-def last_g_loss(gan, G, D, batches, iteration, first):
+def averaged(G, params, stats):
+    """The averaged G: its weights, and the statistics that belong to it."""
+    variables = {name: tree for name, tree in stats.items() if name != "spectral"}
+    return G.replace(params=params, spectral=stats["spectral"], variables=variables)
+
+
+def last_g_loss(gan, state, batches, iteration, first):
     """The loss of G's last microbatch over their number: the update, with one microbatch and weights held still, so often."""
-    still = dataclasses.replace(gan, microbatches=1, g_optimizer=optax.sgd(0.0), g_ortho=0.0)
-    G = G.replace(opt_state=still.g_optimizer.init(G.params))
-    update = jax.jit(functools.partial(update_generator, still))
+    still = dataclasses.replace(gan, microbatches=1, g_ortho=0.0).with_optimizers(G=optax.sgd(0.0))
+    G = state.networks["G"]
+    state = state.with_networks(G=G.replace(opt_state=still.networks["G"].optimizer.init(G.params)))
+    update_g = jax.jit(lambda state, data: update(still, state, "G", data, jax.random.key(0)))
     for i in range(first, first + gan.microbatches):
-        latents = batches["z"][iteration, i], batches["gy"][iteration, i].astype(np.int32)
-        G, D, metrics = update(G, D, latents, jax.random.key(0))
+        data = {"z": batches["z"][iteration, i], "fake_label": batches["gy"][iteration, i].astype(np.int32)}
+        state, metrics = update_g(state, data)
     return metrics["g_loss"] / gan.microbatches
 
 

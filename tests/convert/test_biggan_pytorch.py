@@ -84,18 +84,18 @@ def test_a_g_alone_is_also_the_average_beside_a_new_d(small):
         1e-8,
     )
     state = imported.to_state(came)
-    assert_identical(state.generator.params, state.ema_params)
-    assert_identical(state.generator.params, came.networks["G"]["params"])
-    assert_identical(state.generator.stats["batch_stats"], came.networks["G"]["batch_stats"])
-    assert state.discriminator.params["embed"]["embedding"].shape == (10, 32)
+    assert_identical(state.networks["G"].params, state.averages["G"])
+    assert_identical(state.networks["G"].params, came.networks["G"]["params"])
+    assert_identical(state.networks["G"].variables["batch_stats"], came.networks["G"]["batch_stats"])
+    assert state.networks["D"].params["embed"]["embedding"].shape == (10, 32)
 
 
 def test_a_d_alone_comes_with_a_new_g_that_fits(small):
     came = biggan_pytorch_files.read(epath(small / "D.npz"))
     state = imported.to_state(came, seed=1)
-    assert_identical(state.discriminator.params, came.networks["D"]["params"])
+    assert_identical(state.networks["D"].params, came.networks["D"]["params"])
     assert came.config.model.resolution == 32 and came.config.model.d_attention == (16, 8)
-    assert_identical(state.generator.params, state.ema_params)
+    assert_identical(state.networks["G"].params, state.averages["G"])
 
 
 def test_arrays_that_do_not_fit_are_refused_by_name(tmp_path):
@@ -159,10 +159,10 @@ def test_a_checkpoint_has_step_moments_and_the_averages_buffers(trained):
     assert int(again.step) == 42 and config.model.family == "biggan"
     assert_identical(again, state)
     assert_identical(extras["ema_stats"], came.extras["ema_stats"])
-    found = imported.moments_of(again.discriminator)
+    found = imported.moments_of(again.networks["D"])
     assert found.count == 6 and set(np.unique(leaves(found.nu)["linear.kernel"])) == {2.0}
     sampled = load_generator(folder)
-    assert_identical(sampled.stats["batch_stats"], came.networks["G_ema"]["batch_stats"])
+    assert_identical(sampled.variables["batch_stats"], came.networks["G_ema"]["batch_stats"])
     assert_identical(sampled.params, came.networks["G_ema"]["params"])
 
 
@@ -186,13 +186,13 @@ def test_kept_classes_keep_their_rows_and_everything_else(trained):
 def test_new_classes_are_equal_in_g_and_its_average(trained):
     _, came, state = trained
     after, _ = classes.change_classes(state, came.extras, 13, seed=3)
-    table = np.asarray(after.generator.params["shared"]["embedding"])
-    assert table.shape == (13, 64) and after.discriminator.params["embed"]["embedding"].shape == (13, 32)
-    np.testing.assert_array_equal(table, after.ema_params["shared"]["embedding"])
-    u = after.discriminator.stats["spectral"]["u"]["embed"]["embedding"]
+    table = np.asarray(after.networks["G"].params["shared"]["embedding"])
+    assert table.shape == (13, 64) and after.networks["D"].params["embed"]["embedding"].shape == (13, 32)
+    np.testing.assert_array_equal(table, after.averages["G"]["shared"]["embedding"])
+    u = after.networks["D"].spectral["u"]["embed"]["embedding"]
     assert u.shape == (13,) and np.linalg.norm(u) == pytest.approx(1, abs=1e-5)
     np.testing.assert_array_equal(
-        after.generator.params["linear"]["kernel"], state.generator.params["linear"]["kernel"]
+        after.networks["G"].params["linear"]["kernel"], state.networks["G"].params["linear"]["kernel"]
     )
 
 

@@ -131,7 +131,7 @@ def test_a_config_beside_the_weights_gives_eps_and_must_agree(made, tmp_path):
 @pytest.mark.parametrize("game", ["biggan"], indirect=True)
 def test_statistics_of_a_truncation_are_standing_statistics(game):
     gan, state = game
-    weights = generate.evaluation_weights(gan, state.ema_params, state.generator.stats["spectral"])
+    weights = generate.evaluation_weights(gan, state.averages["G"], state.networks["G"].spectral)
     bins = hf_biggan_deep.measure_bins(gan, weights, bins=3, passes=2)
     half = statistics.standing_statistics(gan, weights, 0, truncation=Truncation(0.5, "scale"), passes=2)
     for a, b in zip(jax.tree.leaves(bins), jax.tree.leaves(half), strict=True):
@@ -155,9 +155,9 @@ def test_an_exported_g_gives_the_same_images(settings, tmp_path):
     def images(config, params, vectors):
         gan = build_gan(config)
         weights = generate.evaluation_weights(gan, params, vectors)
-        return generate.generate(gan, weights, moments, z, y, batch_size=3)
+        return generate.generate(gan, weights, {"batch_stats": moments}, z, y, batch_size=3)
 
-    ours = images(config, state.ema_params, state.generator.stats["spectral"])
+    ours = images(config, state.averages["G"], state.networks["G"].spectral)
     np.testing.assert_allclose(images(came.config, theirs["params"], theirs["spectral"]), ours, atol=1e-5)
 
 

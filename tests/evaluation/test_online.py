@@ -38,6 +38,6 @@ def test_the_score_is_that_of_the_averaged_generator_and_repeats(scored):
     gan, state, score = scored
     first = score(gan, state)
     assert np.isfinite(first) and first > 0 and score(gan, state) == first
-    live = state.replace(generator=state.generator.replace(params=shifted(state.generator.params)))
+    live = state.with_networks(G=state.networks["G"].replace(params=shifted(state.networks["G"].params)))
     assert score(gan, live) == first
-    assert score(gan, state.replace(ema_params=shifted(state.ema_params))) > 1.2 * first
+    assert score(gan, state.replace(averages={"G": shifted(state.averages["G"])})) > 1.2 * first

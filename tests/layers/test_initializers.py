@@ -34,5 +34,5 @@ def test_a_config_decides(config):
 
     config.model.init = "normal"
     state = jax.jit(lambda: init_state(build_gan(config), 0))()
-    for params in (state.generator.params, state.discriminator.params):
+    for params in (state.networks["G"].params, state.networks["D"].params):
         assert np.std(params["block_0"]["conv_2"]["kernel"]) == pytest.approx(0.02, rel=0.1)

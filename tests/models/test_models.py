@@ -9,7 +9,7 @@ from biggan_jax.models import FAMILIES, adam, build_gan
 from biggan_jax.models.tables import WIDTHS
 from biggan_jax.state import init_state
 from biggan_jax.types import UserError
-from tests.conftest import family_of, leaves, tiny_config
+from tests.conftest import family_of, generate, leaves, tiny_config
 
 
 def shapes(config):
@@ -46,7 +46,7 @@ def test_parameter_counts_are_the_published_ones(family, resolution, ch, dim_z, 
     c.model.update(family=family, resolution=resolution, ch=ch, dim_z=dim_z)
     c.model.g_attention, c.model.d_attention = attention
     _, state = shapes(c)
-    assert (count(state.generator.params), count(state.discriminator.params)) == expected
+    assert (count(state.networks["G"].params), count(state.networks["D"].params)) == expected
 
 
 @pytest.mark.parametrize(("resolution", "expected"), [(128, 50_388_609), (256, 55_880_833), (512, 56_163_905)])
@@ -54,8 +54,8 @@ def test_with_its_padded_rgb_convolution_biggan_deep_has_the_papers_parameters(r
     c = base()
     c.model.update(family="biggan_deep", resolution=resolution, ch=128, dim_z=128, pad_rgb=True)
     _, state = shapes(c)
-    assert count(state.generator.params) == expected
-    assert state.generator.stats["spectral"]["u"]["conv_out"]["kernel"].shape == (128,), "sigma is of all filters"
+    assert count(state.networks["G"].params) == expected
+    assert state.networks["G"].spectral["u"]["conv_out"]["kernel"].shape == (128,), "sigma is of all filters"
 
 
 @pytest.mark.parametrize(("family", "resolution", "num_classes"), list(itertools.product(FAMILIES, WIDTHS, (0, 7))))
@@ -65,10 +65,10 @@ def test_every_table_maps_latents_to_images_and_images_to_logits(family, resolut
     c.model.g_attention = c.model.d_attention = (8,)
     gan, state = shapes(c)
     z, y = jax.ShapeDtypeStruct((2, 840), np.float32), jax.ShapeDtypeStruct((2,), np.int32)
-    player = state.generator
-    images = jax.eval_shape(lambda *a: gan.generate(*a)[0], player.params, player.stats["batch_stats"], z, y)
+    player = state.networks["G"]
+    images = jax.eval_shape(lambda *a: generate(gan, *a)[0], player.params, player.variables["batch_stats"], z, y)
     logits = jax.eval_shape(
-        lambda p, x, y: gan.discriminator.apply({"params": p}, x, y), state.discriminator.params, images, y
+        lambda p, x, y: gan.discriminator.apply({"params": p}, x, y), state.networks["D"].params, images, y
     )
     assert images.shape == (2, resolution, resolution, 3) and images.dtype == np.float32
     assert logits.shape == (2,) and logits.dtype == np.float32
@@ -77,7 +77,7 @@ def test_every_table_maps_latents_to_images_and_images_to_logits(family, resolut
 
 
 def leaves_of(state):
-    trees = {"G": state.generator.params, "D": state.discriminator.params}
+    trees = {"G": state.networks["G"].params, "D": state.networks["D"].params}
     return [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(trees)]
 
 
@@ -86,22 +86,22 @@ def test_attention_stands_after_the_sizes_that_are_named():
     c.model.g_attention = (32, 64)
     _, state = shapes(c)
     # 128 pixels: G's blocks make 8, 16, 32, 64, 128; D's make 64, 32, ...
-    assert {n for n in state.generator.params if "attention" in n} == {"attention_2", "attention_3"}
-    assert {n for n in state.discriminator.params if "attention" in n} == {"attention_0"}
+    assert {n for n in state.networks["G"].params if "attention" in n} == {"attention_2", "attention_3"}
+    assert {n for n in state.networks["D"].params if "attention" in n} == {"attention_0"}
 
 
 def test_without_skip_z_an_unconditional_generator_has_plain_batch_norm(config):
     config.model.num_classes, config.model.skip_z = 0, False
     _, state = shapes(config)
-    assert set(state.generator.params["block_0"]["bn_1"]) == {"gain", "offset"}
-    assert state.generator.params["block_0"]["bn_1"]["gain"].shape == (16,)
+    assert set(state.networks["G"].params["block_0"]["bn_1"]) == {"gain", "offset"}
+    assert state.networks["G"].params["block_0"]["bn_1"]["gain"].shape == (16,)
 
 
 def test_a_chunk_of_z_reaches_only_its_block_and_those_after(game):
     gan, state = game
     if family_of(gan) == "biggan_deep":
         pytest.skip("BigGAN-deep feeds all of z everywhere")
-    variables = {"params": state.generator.params, "batch_stats": state.generator.stats["batch_stats"]}
+    variables = {"params": state.networks["G"].params, "batch_stats": state.networks["G"].variables["batch_stats"]}
     z = np.zeros((1, 12), np.float32)
     capture = lambda z: gan.generator.apply(
         variables, z, np.array([1]), capture_intermediates=True, mutable=["intermediates"]
@@ -117,10 +117,12 @@ def test_bfloat16_computes_low_and_keeps_weights_and_outputs_high(config):
     config.dtype = "bfloat16"
     gan = build_gan(config)
     state = jax.jit(lambda: init_state(gan, 0))()
-    assert {leaf.dtype for leaf in leaves(state.generator).values()} <= {np.dtype(t) for t in (np.float32, np.int32)}
-    player = state.generator
+    assert {leaf.dtype for leaf in leaves(state.networks["G"]).values()} <= {
+        np.dtype(t) for t in (np.float32, np.int32)
+    }
+    player = state.networks["G"]
     z, y = gan.latents(jax.random.key(0), 2)
-    images, stats = gan.generate(player.params, player.stats["batch_stats"], z, y)
+    images, stats = generate(gan, player.params, player.variables["batch_stats"], z, y)
     assert images.dtype == np.float32
     assert {leaf.dtype for leaf in leaves(stats).values()} == {np.dtype(np.float32)}
 
@@ -157,10 +159,10 @@ def test_models_that_cannot_be_are_refused_in_a_sentence(config, key, value, sen
 def test_embeddings_per_layer_are_tables_of_each_batch_norm_without_spectral_norm(config):
     config.model.shared_embedding, config.model.skip_z = False, False
     _, state = shapes(config)
-    G = state.generator
+    G = state.networks["G"]
     assert "shared" not in G.params
     assert G.params["block_0"]["bn_1"]["gain"]["embedding"].shape == (10, 16)
-    assert not any("embedding" in name for name in leaves_of_tree(G.stats["spectral"]))
+    assert not any("embedding" in name for name in leaves_of_tree(G.spectral))
 
 
 def leaves_of_tree(tree):
@@ -170,7 +172,7 @@ def leaves_of_tree(tree):
 def test_a_thin_discriminator_changes_channels_at_its_second_convolution(config):
     config.model.d_wide = False
     _, state = shapes(config)
-    block = state.discriminator.params["block_1"]
+    block = state.networks["D"].params["block_1"]
     assert block["conv_1"]["kernel"].shape == (3, 3, 8, 8)
     assert block["conv_2"]["kernel"].shape == (3, 3, 8, 16)
 
@@ -178,15 +180,17 @@ def test_a_thin_discriminator_changes_channels_at_its_second_convolution(config)
 def test_without_spectral_norm_in_g_only_d_is_normalised(config):
     config.model.g_spectral_norm = False
     _, state = shapes(config)
-    assert state.generator.stats["spectral"] == {"u": {}}
-    assert state.discriminator.stats["spectral"]["u"]
+    assert state.networks["G"].spectral == {"u": {}}
+    assert state.networks["D"].spectral["u"]
 
 
 def test_the_last_batch_norm_may_have_an_eps_of_its_own(config):
     for value, expected in ((0.0, 1e-4), (1e-5, 1e-5)):
         config.model.bn_out_eps = value
         gan, state = shapes(config)
-        zeros = jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), (state.generator.params, state.generator.stats))
+        zeros = jax.tree.map(
+            lambda s: np.zeros(s.shape, s.dtype), (state.networks["G"].params, state.networks["G"].stats)
+        )
         params, stats = zeros
         params["bn_out"]["gain"] += 1
         params["conv_out"]["kernel"][1, 1] = 1

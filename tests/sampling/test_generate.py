@@ -5,12 +5,13 @@ from PIL import Image
 
 from biggan_jax import latents
 from biggan_jax.sampling import generate, pictures, statistics
+from tests.conftest import generate as in_training
 
 
 @pytest.fixture(scope="module")
 def ready(game):
     gan, state = game
-    weights = generate.evaluation_weights(gan, state.ema_params, state.generator.stats["spectral"])
+    weights = generate.evaluation_weights(gan, state.averages["G"], state.networks["G"].spectral)
     return gan, weights, statistics.standing_statistics(gan, weights, 0, passes=3, batch_size=8)
 
 
@@ -33,9 +34,9 @@ def test_one_pass_of_standing_statistics_are_its_batchs_own_moments(ready):
     moments = statistics.standing_statistics(gan, weights, 0, passes=1, batch_size=8)
     z_key, y_key = jax.random.split(jax.random.fold_in(jax.random.key(0), 0))
     z, y = jax.random.normal(z_key, (8, gan.dim_z)), jax.random.randint(y_key, (8,), 0, 10)
-    by_batch, _ = gan.generate(weights, moments, z, y)
+    by_batch, _ = in_training(gan, weights, moments, z, y)
     # Running variances are unbiased, batches are normalised by biased ones: 1 / (8 * 4 * 4) apart in the first layers.
-    difference = np.abs(generate.generate(gan, weights, moments, z, y, batch_size=8) - by_batch)
+    difference = np.abs(generate.generate(gan, weights, {"batch_stats": moments}, z, y, batch_size=8) - by_batch)
     assert difference.mean() < 0.02
 
 
@@ -50,8 +51,8 @@ def test_an_image_does_not_depend_on_its_batch(ready):
     gan, weights, moments = ready
     z = np.random.default_rng(0).standard_normal((5, gan.dim_z), np.float32)
     y = np.arange(5, dtype=np.int32)
-    together = generate.generate(gan, weights, moments, z, y, batch_size=4)
-    alone = generate.generate(gan, weights, moments, z[3:4], y[3:4], batch_size=4)
+    together = generate.generate(gan, weights, {"batch_stats": moments}, z, y, batch_size=4)
+    alone = generate.generate(gan, weights, {"batch_stats": moments}, z[3:4], y[3:4], batch_size=4)
     assert together.shape == (5, 16, 16, 3)
     np.testing.assert_allclose(together[3:4], alone, atol=1e-5)
 
@@ -60,13 +61,15 @@ def test_a_mixture_of_one_class_is_the_class(ready):
     gan, weights, moments = ready
     z = np.random.default_rng(0).standard_normal((3, gan.dim_z), np.float32)
     y = np.array([1, 5, 9], np.int32)
-    mixed = generate.generate(gan, weights, moments, z, np.eye(10, dtype=np.float32)[y], batch_size=3)
-    np.testing.assert_allclose(mixed, generate.generate(gan, weights, moments, z, y, batch_size=3), atol=1e-5)
+    mixed = generate.generate(gan, weights, {"batch_stats": moments}, z, np.eye(10, dtype=np.float32)[y], batch_size=3)
+    np.testing.assert_allclose(
+        mixed, generate.generate(gan, weights, {"batch_stats": moments}, z, y, batch_size=3), atol=1e-5
+    )
 
 
 def test_evaluation_takes_one_power_step_from_the_stored_u(ready, game):
     gan, state = game
-    expected, _ = gan.normalize(state.ema_params, state.generator.stats["spectral"])
+    expected, _ = gan.normalize(state.averages["G"], state.networks["G"].spectral)
     for a, b in zip(jax.tree.leaves(ready[1]), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 

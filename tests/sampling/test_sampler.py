@@ -22,7 +22,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("run")
     state = jax.jit(lambda: init_state(build_gan(c), 0))()
     checkpoints = Checkpoints(folder, keep=1)
-    checkpoints.save(state.replace(ema_params=jax.tree.map(lambda x: x * 0.5, state.ema_params)), c)
+    checkpoints.save(state.replace(averages={"G": jax.tree.map(lambda x: x * 0.5, state.averages["G"])}), c)
     checkpoints.close()
     return folder
 
@@ -59,9 +59,9 @@ def test_a_mesh_divides_the_work_of_sampling(trained, folder):
     def flops(gan, function, *arguments):
         return function.lower(gan, *arguments).compile().cost_analysis()["flops"]
 
-    images = weights, jax.tree.map(np.asarray, trained.stats["batch_stats"]), z, y
+    images = weights, jax.tree.map(np.asarray, trained.variables["batch_stats"]), z, y
     moments = weights, np.uint32(0), np.uint32(0), 64, None
-    for function, arguments in ((generate.images, images), (statistics._batch_moments, moments)):
+    for function, arguments in ((generate.generate_batch, images), (statistics._batch_moments, moments)):
         assert flops(gan, function, *arguments) <= 1.15 * flops(one, function, *arguments) / 8
 
 
@@ -88,7 +88,7 @@ def test_missing_binned_statistics_are_refused(trained):
 
 
 def test_binned_statistics_refuse_other_truncations(trained):
-    binned = dataclasses.replace(trained, binned=trained.stats["batch_stats"])
+    binned = dataclasses.replace(trained, binned=trained.variables["batch_stats"])
     for truncation, sentence in (
         (Truncation(0.5), "of kind scale"),
         (Truncation(1.5, "scale"), "range of binned statistics, 0 to 1"),

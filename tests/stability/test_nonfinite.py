@@ -11,7 +11,9 @@ PARAMS = {"block_0": {"kernel": np.zeros(2)}, "linear": {"bias": np.zeros(1), "k
 @pytest.fixture
 def counter():
     network = types.SimpleNamespace(params=PARAMS)
-    return NonFinite(2, types.SimpleNamespace(generator=network, discriminator=network))
+    updates = [types.SimpleNamespace(trains=(n,), prefix=n.lower()) for n in "DDG"]
+    family = types.SimpleNamespace(updates=lambda: updates)
+    return NonFinite(2, family, types.SimpleNamespace(networks={"G": network, "D": network}))
 
 
 def faults(d=(), g=()):

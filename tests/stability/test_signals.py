@@ -38,9 +38,9 @@ def test_d_gap_compares_training_and_held_out_images(probing):
 def test_equal_samples_have_neither_spread_nor_diversity(probing):
     _, state, probe = probing
     # Weights of 0 would make spectral norm divide 0 by 0: let batch norm output 0 instead.
-    G = state.generator
+    G = state.networks["G"]
     silent = G.params | {"bn_out": jax.tree.map(jnp.zeros_like, G.params["bn_out"])}
-    dead = probe(state.replace(generator=G.replace(params=silent)), {"real": images(0), "held_out": images(1)}).signals
+    dead = probe(state.with_networks(G=G.replace(params=silent)), {"real": images(0), "held_out": images(1)}).signals
     healthy = probe(state, {"real": images(0), "held_out": images(1)}).signals
     for name in ("pixel_spread", "pixel_diversity", "feature_spread", "feature_diversity"):
         assert float(dead[name]) < 1e-5 < 0.05 < float(healthy[name])
@@ -71,7 +71,7 @@ def test_distances_are_root_mean_squares():
 
 def test_features_are_the_inputs_of_the_last_layer(probing):
     gan, state, _ = probing
-    params = state.discriminator.params
+    params = state.networks["D"].params
     logits, features = signals.logits_and_features(gan, params, jnp.ones((2, 16, 16, 3)), jnp.array([0, 1]))
     assert logits.shape == (2,) and features.shape == (2, params["linear"]["kernel"].shape[0])
     by_hand = features @ params["linear"]["kernel"][:, 0] + params["linear"]["bias"]

@@ -106,8 +106,8 @@ def test_a_nan_weight_affects_only_its_own_values(found):
 def test_both_networks_fresh_and_trained(game):
     """Fresh weights are orthogonal, with equal values; trained ones are not."""
     _, state = game
-    for network in (state.generator, state.discriminator):
-        vectors = network.stats["spectral"]
+    for network in (state.networks["G"], state.networks["D"]):
+        vectors = network.spectral
         moved = jax.tree.map(lambda w: w + 0.1 * jax.random.normal(jax.random.key(w.size), w.shape), network.params)
         measure = jax.jit(top_singular_values)
         for params in (network.params, moved):

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 
 from biggan_jax.checkpoint import TrainedGenerator
-from biggan_jax.gan import GAN
+from biggan_jax.family import Family
 from biggan_jax.latents import Truncation
 from biggan_jax.sampling import generate, pictures
 from biggan_jax.sampling.sampler import Sampler, resolve
@@ -25,7 +25,7 @@ takes 0.37 s for one image, 0.44 for two, 0.68 for four, 1.3 for eight."""
 class Studio:
     """weights: normalised. kind: of truncation. limit: its largest threshold; None if the prior of z is not normal."""
 
-    gan: GAN
+    gan: Family
     weights: Params
     batch_stats: Statistics
     statistics: str
@@ -37,7 +37,7 @@ class Studio:
         """Prepare a checkpoint; `passes`: see `statistics_of`. Raises UserError if statistics and kind do not fit."""
         gan = trained.gan
         statistics, _, _ = resolve(trained, Truncation(LIMITS[kind], kind), statistics)
-        weights = generate.evaluation_weights(gan, trained.params, trained.stats["spectral"])
+        weights = generate.evaluation_weights(gan, trained.params, trained.spectral)
         batch_stats = statistics_of(trained, weights, statistics, kind, passes)
         limit = LIMITS[kind] if gan.prior == "normal" else None
         studio = cls(gan, weights, batch_stats, statistics, kind, limit)

@@ -208,7 +208,7 @@ def strip(
 
 def invert(trained: TrainedGenerator, out: epath.Path) -> None:
     """Draw the picture beside the sample that each restart found."""
-    target = read_picture(PICTURE.value, trained.gan.generator.resolution)
+    target = read_picture(PICTURE.value, trained.gan.image_shape[0])
     label = class_id(trained, CLASS.value) if CLASS.value else None
     sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained))
     found = inversion.invert(

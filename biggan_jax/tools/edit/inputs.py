@@ -3,7 +3,7 @@
 import numpy as np
 from etils import epath
 
-from biggan_jax.gan import GAN
+from biggan_jax.family import Family
 from biggan_jax.runtime.files import read_npz
 from biggan_jax.types import UserError
 
@@ -36,7 +36,7 @@ def read_scores(path: str, count: int) -> np.ndarray:
     return scores
 
 
-def read_direction(path: str, gan: GAN) -> tuple[np.ndarray, str]:
+def read_direction(path: str, gan: Family) -> tuple[np.ndarray, str]:
     """Read a direction [dim_z], normalised to norm one, and the name of its attribute, or ""."""
     try:
         arrays = read_npz(path)

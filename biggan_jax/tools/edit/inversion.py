@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from biggan_jax.gan import GAN
+from biggan_jax.family import Family
 from biggan_jax.runtime.progress import track
 from biggan_jax.sampling import pictures
 from biggan_jax.sampling.sampler import Sampler
@@ -94,7 +94,7 @@ def _adam(steps: int) -> optax.GradientTransformation:
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _step(gan: GAN, optimizer, weights: Params, variables: dict[str, Params], wanted, prior, free, state, y: Label):
+def _step(gan: Family, optimizer, weights: Params, variables: dict[str, Params], wanted, prior, free, state, y: Label):
     sampler = Sampler(gan, weights, variables, None, "")
 
     def total(free):

@@ -13,7 +13,7 @@ from etils import epath
 
 from biggan_jax.data import shards
 from biggan_jax.data.raw import Corpus, Item
-from biggan_jax.gan import GAN
+from biggan_jax.family import Family
 from biggan_jax.latents import Truncation
 from biggan_jax.runtime.files import unique_suffix
 from biggan_jax.runtime.progress import track
@@ -41,7 +41,7 @@ def draw_pictures(
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _latents(gan: GAN, truncation: Truncation | None, seed: int, labels: jax.Array, numbers: jax.Array) -> Latent:
+def _latents(gan: Family, truncation: Truncation | None, seed: int, labels: jax.Array, numbers: jax.Array) -> Latent:
     def one(label, number):
         key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), label), number)
         return generate.draw_latents(gan, key, 1, truncation)[0]

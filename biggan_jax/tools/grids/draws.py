@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from biggan_jax.gan import GAN
+from biggan_jax.family import Family
 from biggan_jax.models.tables import generator_sizes
 from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.tools.layout import Grid, in_rows
@@ -67,13 +67,13 @@ def chunks(sampler: Sampler, classes: np.ndarray, columns: int, seed: int, names
     return Grid(images, rows, ["z", "redrawn", *[""] * (columns - 2)], row_breaks=breaks, column_breaks=[1])
 
 
-def chunks_of(gan: GAN) -> list[str]:
+def chunks_of(gan: Family) -> list[str]:
     """Name where each chunk of z enters G. Raises UserError if z is not split."""
-    if not getattr(gan.generator, "skip_z", False):
+    if not getattr(gan.networks[gan.sampled].module, "skip_z", False):
         raise UserError(
             "this model's generator does not split z into chunks; --sheet=chunks needs family biggan with model.skip_z"
         )
-    sizes = generator_sizes(gan.generator.resolution)
+    sizes = generator_sizes(gan.image_shape[0])
     return ["first layer, 4 px", *(f"block {i + 1}, {size} px" for i, size in enumerate(sizes))]
 
 

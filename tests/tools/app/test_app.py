@@ -94,7 +94,7 @@ def test_measured_statistics_are_cached(trained, studio, monkeypatch):
 
 
 def test_binned_statistics_of_the_checkpoint_are_used(trained):
-    rows = jax.tree.map(lambda x: np.stack([x, x + 1]), trained.stats["batch_stats"])
+    rows = jax.tree.map(lambda x: np.stack([x, x + 1]), trained.variables["batch_stats"])
     at = statistics_.statistics_of(dataclasses.replace(trained, binned=rows), None, "binned", "scale", 1).at
     for stored, half, none in zip(*map(jax.tree.leaves, (rows, at(0.5), at(None))), strict=True):
         np.testing.assert_allclose(half, stored[0] + 0.5, rtol=1e-6)

@@ -76,8 +76,8 @@ def test_interpolation_between_classes_needs_two():
 def test_the_ends_between_classes_are_the_pictures_of_those_classes(game):
     """Of a true model: a mixture that is all one class is that class, to a level of rounding."""
     gan, state = game
-    G = state.generator
-    sampler = Sampler(gan, G.params, {"batch_stats": G.stats["batch_stats"]}, None, "running")
+    G = state.networks["G"]
+    sampler = Sampler(gan, G.params, {"batch_stats": G.variables["batch_stats"]}, None, "running")
     grid = interpolation(sampler, CLASSES, 2, 3, between="both", spherical=False, seed=0, names=NAMES)
     z = sampler.latents(4, 0)
     ends = sampler.images(z, np.array([2, 5, 5, 7], np.int32))

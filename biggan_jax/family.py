@@ -1,0 +1,226 @@
+"""What a family of GANs is to the engine: networks, updates, and how they are computed."""
+
+import dataclasses
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Self, cast
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from flax.core import FrozenDict
+from jax.sharding import Mesh
+
+from biggan_jax import sharding
+from biggan_jax.latents import draw
+from biggan_jax.layers import spectral
+from biggan_jax.types import UNCONDITIONAL, Batch, Condition, Image, Label, Latent, Metrics, Params, Tree
+
+Trees = dict[str, Params]
+"""A tree for each network, by its name."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """One network of a GAN.
+
+    module: its __call__ may take `train`, which is True in training; random layers use any stream of `make_rng`.
+    example(key): the arguments, of a batch of one, that it is initialised with.
+    normalized: which weights spectral normalisation divides.
+    redraw(params, key): the initial weights, where the module's own initialisers are not used.
+    """
+
+    module: nn.Module
+    optimizer: optax.GradientTransformation
+    example: Callable[[jax.Array], tuple]
+    normalized: spectral.Rule = spectral.no_weights
+    redraw: Callable[[Params, jax.Array], Params] | None = None
+
+    def mode(self, train: bool) -> dict[str, Any]:
+        """{"train": train} for a module that takes it."""
+        return {"train": train} if "train" in inspect.signature(type(self.module).__call__).parameters else {}
+
+
+@dataclasses.dataclass(frozen=True)
+class Update:
+    """One optimizer step within a training step.
+
+    trains: the networks whose weights it changes.
+    loss(nets, batch, key): the mean loss of a batch, and metrics. The batch has what `draw` returns and the real data of
+        minibatch number `minibatch` of the step: image float32 in [-1, 1], label.
+    draw(key, batch_size): random arrays [B, ...] for a whole batch, by name, such as latents. What a loss draws from its
+        own key depends on the number of microbatches; what is drawn here does not.
+    every: the update runs in each `every`-th step, from step 0 on (lazy regularisation).
+    penalty(raw weights of the trained networks): added to the loss, outside of spectral normalisation.
+    gradient: takes the gradient in another way than jax.grad of the loss; see gradients.of_loss.
+    """
+
+    trains: tuple[str, ...]
+    loss: Callable[["Nets", Batch, jax.Array], tuple[jax.Array, Metrics]]
+    name: str = ""
+    draw: Callable[[jax.Array, int], Batch] = lambda key, batch_size: {}
+    minibatch: int = -1
+    every: int = 1
+    penalty: Callable[[Trees], tuple[jax.Array, Metrics]] | None = None
+    gradient: Callable[..., tuple[Trees, tuple["Moving", Metrics]]] | None = None
+
+    @property
+    def prefix(self) -> str:
+        """What its metrics' names begin with: its name, else those of its networks in lower case."""
+        return self.name or "_".join(self.trains).lower()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Family:
+    """The static description of one GAN. Jitted functions close over it; all of it stays the same through training.
+
+    networks: by name. averaged: those of which an exponential moving average is kept.
+    image_shape: (height, width, channels) of an image, or (n,) for vectors. condition: what images are conditioned on.
+    sampled: the network that draws images of z [B, dim_z], whose entries are drawn from `prior`, and of labels.
+    remaining fields: how steps are computed, the same for all families.
+    """
+
+    networks: Mapping[str, Network]
+    averaged: tuple[str, ...] = ("G",)
+    image_shape: tuple[int, ...]
+    condition: Condition = UNCONDITIONAL
+    sampled: str = "G"
+    dim_z: int = 0
+    prior: str = "normal"
+    ema_decay: float = 0.9999
+    ema_start: int = 0
+    spectral_advance: str = "update"
+    spectral_eval: str = "step"
+    spectral_eps: float = 1e-4
+    spectral_iterations: int = 1
+    microbatches: int = 1
+    mesh: Mesh | None = None
+    remat: bool = False
+    shard_update: bool = True
+    loops: bool = False
+
+    def __post_init__(self):
+        object.__setattr__(self, "networks", FrozenDict(self.networks))  # Hashable, for jit.
+
+    def updates(self) -> tuple[Update, ...]:
+        """The updates of one step, in order."""
+        raise NotImplementedError
+
+    def initial_extra(self) -> dict[str, Any]:
+        """Arrays that the family keeps besides networks, such as an image pool, as they are before training."""
+        return {}
+
+    def with_optimizers(self, **optimizers: optax.GradientTransformation) -> Self:
+        """The same family with other optimizers for the networks named."""
+        changed = {name: dataclasses.replace(self.networks[name], optimizer=o) for name, o in optimizers.items()}
+        return dataclasses.replace(self, networks={**self.networks, **changed})
+
+    @property
+    def minibatches(self) -> int:
+        """How many minibatches of real data a step reads."""
+        return 1
+
+    @property
+    def num_classes(self) -> int:
+        """Classes that images are conditioned on; 0 without."""
+        return self.condition.size if self.condition.kind == "classes" else 0
+
+    def latents(self, key: jax.Array, batch_size: int) -> tuple[Latent, Label]:
+        """z [B, dim_z] of the prior, and y uniform over the classes, [B]; both split over the mesh."""
+        z_key, y_key = jax.random.split(key)
+        z = draw(self.prior, z_key, batch_size, self.dim_z)
+        y = jax.random.randint(y_key, (batch_size,), 0, max(self.num_classes, 1))
+        return sharding.constrain_batch(z, self.mesh), sharding.constrain_batch(y, self.mesh)
+
+    def sample(self, weights: Params, variables: Trees, z: Latent, y: Label) -> Image:
+        """Images [B, *image_shape] by the sampled network in evaluation mode, with normalised weights."""
+        network = self.networks[self.sampled]
+        rngs = {"params": jax.random.key(0)}  # Random layers draw the same for every batch.
+        images = network.module.apply({"params": weights, **variables}, z, y, rngs=rngs, **network.mode(False))
+        return cast(Image, images)
+
+    @property
+    def spectral_advances(self) -> int:
+        """Power steps an update: one, or one for each microbatch."""
+        return self.microbatches if self.spectral_advance == "microbatch" else 1
+
+    def normalize(self, params: Params, vectors: spectral.Vectors) -> tuple[Params, spectral.Vectors]:
+        """Spectral normalisation in training, with this family's settings: (params / sigma, new vectors)."""
+        with jax.named_scope("spectral_norm"):
+            return spectral.normalize(params, vectors, eps=self.spectral_eps, iterations=self.spectral_iterations)
+
+    def evaluation_weights(self, params: Params, vectors: spectral.Vectors) -> Params:
+        """params / sigma in evaluation: by one power step whose vectors are discarded, or by the stored vectors."""
+        if self.spectral_eval == "stored":
+            return spectral.normalize_stored(params, vectors)
+        return self.evaluation_step(params, vectors)[0]
+
+    def evaluation_step(self, params: Params, vectors: spectral.Vectors) -> tuple[Params, spectral.Vectors]:
+        """The one power step of evaluation: (params / sigma, the vectors that gave it)."""
+        return spectral.normalize(params, vectors, eps=self.spectral_eps)
+
+    def gather(self, weights: Tree) -> Tree:
+        """Normalised weights, whole on every device of the mesh: what the networks are applied with."""
+        return sharding.gather(weights, self.mesh)
+
+    def scatter(self, grads: Tree) -> Tree:
+        """Gradients in the shards in which their weights are kept and updated."""
+        return sharding.scatter(grads, self.mesh, split_over_data=self.shard_update)
+
+    def ema_decay_at(self, step: jax.Array) -> jax.Array:
+        """The decay in the step that starts at `step`: 0, so that the average is a copy, before step `ema_start`."""
+        return jnp.where(step + 1 < self.ema_start, 0.0, self.ema_decay)
+
+
+@dataclasses.dataclass
+class Moving:
+    """What forward passes change: each network's variables (such as running statistics), and the family's extra state."""
+
+    variables: Trees
+    extra: dict[str, Any]
+
+
+jax.tree_util.register_dataclass(Moving, ["variables", "extra"], [])
+
+
+class Nets:
+    """The networks as a loss sees them: `nets("G", z, y)`.
+
+    Each call applies a module in training mode with its normalised weights, its variables and a random key of its own, and
+    keeps what the variables become. `nets.extra` is the family's extra state; assign to its items to change it.
+    """
+
+    def __init__(self, family: Family, weights: Trees, moving: Moving, key: jax.Array):
+        self._family, self._weights, self._key, self._calls = family, weights, key, 0
+        self._variables, self.extra = dict(moving.variables), dict(moving.extra)
+
+    def __call__(self, name: str, *args, keep: bool = True, **kwargs) -> Any:
+        """Apply the network `name`. keep=False discards what its variables become, as a penalty's inner gradient must."""
+        network, variables = self._family.networks[name], self._variables[name]
+        self._calls += 1
+        rngs = {
+            "params": jax.random.fold_in(self._key, self._calls)
+        }  # Every stream of make_rng falls back to this one.
+
+        def forward(weights, variables, *args):
+            apply = lambda **more: network.module.apply(
+                {"params": weights, **variables}, *args, rngs=rngs, **network.mode(True), **kwargs, **more
+            )
+            return apply(mutable=list(variables)) if variables else (apply(), {})
+
+        out, moved = (jax.checkpoint(forward) if self._family.remat else forward)(self._weights[name], variables, *args)
+        if keep and variables:
+            self._variables[name] = dict(moved)
+        return out
+
+    def with_weights(self, weights: Trees, key: jax.Array | None = None) -> "Nets":
+        """The same networks, with other weights for those named (the argument of a gradient), and another key if given."""
+        nets = Nets(self._family, self._weights | weights, self.moving, self._key if key is None else key)
+        nets._calls = self._calls
+        return nets
+
+    @property
+    def moving(self) -> Moving:
+        """The variables and the extra state as the calls so far have left them."""
+        return Moving(dict(self._variables), dict(self.extra))

@@ -1,0 +1,135 @@
+"""Gradients of an update's loss: one normalisation for all microbatches, and D in chunks."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+
+from biggan_jax.family import Family, Moving, Nets, Trees, Update
+from biggan_jax.state import TrainState
+from biggan_jax.types import Array, Batch, Image, Label, Metrics
+
+
+def of_loss(
+    family: Family, update: Update, weights: Trees, moving: Moving, batch: Batch, key: jax.Array
+) -> tuple[Trees, tuple[Moving, Metrics]]:
+    """The gradient of an update's loss with respect to the normalised weights of the networks that it trains."""
+    nets = Nets(family, weights, moving, key)
+
+    def loss(trained: Trees):
+        inner = nets.with_weights(trained)
+        value, metrics = update.loss(inner, batch, key)
+        return value, (inner.moving, {f"{update.prefix}_loss": value} | metrics)
+
+    return jax.grad(loss, has_aux=True)({name: weights[name] for name in update.trains})
+
+
+def accumulate(family: Family, update: Update, state: TrainState, batch: Batch, key: jax.Array):
+    """The gradient with respect to raw weights, averaged over microbatches of `batch`.
+
+    Batch norm sees one microbatch at a time. Normalised weights and their gradient are shared by all microbatches, or, with
+    `spectral_advance` microbatch, made anew for each.
+
+    Returns:
+        (gradients by trained network, singular vectors by network, variables and extra state, mean metrics).
+    """
+    raw = {name: network.params for name, network in state.networks.items()}
+    vectors = {name: network.spectral for name, network in state.networks.items()}
+    moving = Moving({name: network.variables for name, network in state.networks.items()}, state.extra)
+    trained = {name: raw[name] for name in update.trains}
+    others = {name: params for name, params in raw.items() if name not in trained}
+    grads, metrics = None, None
+    for i in range(family.spectral_advances):
+        weights, pullback, new = jax.vjp(functools.partial(normalize, family, vectors=vectors), trained, has_aux=True)
+        other_weights, other_new = normalize(family, others, vectors)
+        vectors = new | other_new
+        # The one place where weights, kept in shards, meet the batch; below, gradients go back to the shards.
+        weights = family.gather(weights | other_weights)
+        part, part_key = strided_slice(batch, family.spectral_advances, i), jax.random.fold_in(key, i)
+        moving, (part_grads, seen) = sum_over_microbatches(family, update, weights, moving, part, part_key)
+        grads, metrics = tree_add(grads, *pullback(family.scatter(part_grads))), tree_add(metrics, seen)
+    grads, metrics = jax.tree.map(lambda x: x / family.microbatches, (grads, metrics))
+    return grads, vectors, moving, metrics
+
+
+def normalize(family: Family, params: Trees, vectors: Trees) -> tuple[Trees, Trees]:
+    """(params / sigma, new singular vectors) of each network."""
+    both = {name: family.normalize(params[name], vectors[name]) for name in params}
+    return {name: weights for name, (weights, _) in both.items()}, {name: new for name, (_, new) in both.items()}
+
+
+def sum_over_microbatches(family: Family, update: Update, weights: Trees, moving: Moving, batch: Batch, key: jax.Array):
+    """(moving, (gradient, metrics) summed) of the microbatches between two power steps."""
+    parts = family.microbatches // family.spectral_advances
+    gradient = update.gradient or of_loss
+
+    def one(j, moving):
+        part, part_key = strided_slice(batch, parts, j), jax.random.fold_in(key, j)
+        grads, (moving, metrics) = gradient(family, update, weights, moving, part, part_key)
+        return moving, (grads, metrics)
+
+    return loop(family, parts, one, moving)
+
+
+def mean_over_chunks(family: Family, chunks: int, function, batch: tuple, key: jax.Array):
+    """The mean of function(chunk of `batch`, key) over chunks: that of the whole batch if examples do not affect each other."""
+
+    def one(i, _):
+        return None, function(strided_slice(batch, chunks, i), jax.random.fold_in(key, i))
+
+    _, total = loop(family, chunks, one, None)
+    return jax.tree.map(lambda x: x / chunks, total)
+
+
+def value_and_gradient_in_chunks(
+    family: Family, chunks: int, loss, x: Image, y: Label, key: jax.Array
+) -> tuple[jax.Array, Image]:
+    """Of loss(x, y, key), a mean over images: its value, and its gradient with respect to x, taken chunk after chunk."""
+
+    def one(i, gradient):
+        (chunk, chunk_y), chunk_key = strided_slice((x, y), chunks, i), jax.random.fold_in(key, i)
+        value, part = jax.value_and_grad(lambda chunk: loss(chunk, chunk_y, chunk_key) / chunks)(chunk)
+        return scatter_slice(gradient, jnp.moveaxis(part, -1, 1), chunks, i), value
+
+    # Channels first: where three of them are last, a TPU stores 128.
+    gradient, value = loop(family, chunks, one, jnp.zeros_like(jnp.moveaxis(x, -1, 1)))
+    return value, jnp.moveaxis(gradient, 1, -1)
+
+
+def loop(family: Family, times: int, one, carry):
+    """(last carry, sum of results) of one(i, carry) -> (carry, result) for i = 0 ... times - 1; lax.fori_loop where cheap."""
+
+    def step(i, carry_and_sums):
+        carry, sums = carry_and_sums
+        carry, result = one(i, carry)
+        return carry, tree_add(sums, result)
+
+    carried = carry, None
+    if family.loops and times > 1:
+        sums = jax.tree.map(jnp.zeros_like, jax.eval_shape(functools.partial(one, 0), carry)[1])
+        return jax.lax.fori_loop(0, times, step, (carry, sums))
+    for i in range(times):
+        carried = step(i, carried)
+    return carried
+
+
+def strided_slice(batch, step: int, start: int | jax.Array):
+    """Every step-th example from `start` on. Unlike a contiguous part of the batch it has examples of every device."""
+    pick = lambda x: jax.lax.dynamic_index_in_dim(x.reshape(-1, step, *x.shape[1:]), start, axis=1, keepdims=False)
+    return jax.tree.map(pick, batch)
+
+
+def scatter_slice(batch: jax.Array, part: jax.Array, step: int, start: int | jax.Array) -> jax.Array:
+    """The inverse: the batch, of which every step-th example from `start` on is `part`'s."""
+    whole = batch.reshape(-1, step, *batch.shape[1:])
+    return jax.lax.dynamic_update_index_in_dim(whole, part, start, axis=1).reshape(batch.shape)
+
+
+def interleave(real: Array, fake: Array) -> jax.Array:
+    """Real, fake, real, fake: [2 B, ...]. One after the other, half of a batch that is sharded would change its device."""
+    return jnp.stack([real, fake], axis=1).reshape(-1, *real.shape[1:])
+
+
+def tree_add(total, more):
+    """The sum of two trees; `more` alone where there is no total yet."""
+    return more if total is None else jax.tree.map(jnp.add, total, more)

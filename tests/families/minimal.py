@@ -1,0 +1,181 @@
+"""Minimal families, each of which needs one thing that BigGAN does not. They exist for tests alone."""
+
+import dataclasses
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from biggan_jax import losses
+from biggan_jax.family import Family, Network, Update
+from biggan_jax.gan import GAN
+from biggan_jax.models import adversarial
+from biggan_jax.types import Condition
+
+HINGE, SHAPE = losses.LOSSES["hinge"], (8, 8, 3)
+
+
+class G(nn.Module):
+    """z and a label to an image, by two dense layers; with batch norm, or noise added within, where asked for."""
+
+    shape: tuple[int, ...]
+    num_classes: int = 0
+    batch_norm: bool = False
+    noise: bool = False
+
+    @nn.compact
+    def __call__(self, z, y=None, *, train=False):
+        if self.num_classes:
+            z = jnp.concatenate([z, jax.nn.one_hot(y, self.num_classes) if y.ndim == 1 else y], axis=-1)
+        h = nn.Dense(16, name="hidden")(z)
+        if self.batch_norm:
+            h = nn.BatchNorm(use_running_average=not train, momentum=0.9, name="norm")(h)
+        if self.noise:
+            h = h + self.param("strength", nn.initializers.ones, ()) * jax.random.normal(
+                self.make_rng("noise"), h.shape
+            )
+        x = jnp.tanh(nn.Dense(int(jnp.prod(jnp.array(self.shape))), name="linear")(nn.relu(h)))
+        return x.reshape(-1, *self.shape)
+
+
+class D(nn.Module):
+    """An image and a label to a logit, and, with `outputs` above 1, to logits of classes."""
+
+    num_classes: int = 0
+    batch_norm: bool = False
+    outputs: int = 1
+
+    @nn.compact
+    def __call__(self, x, y=None, *, train=False):
+        h = x.reshape(x.shape[0], -1)
+        if self.num_classes:
+            h = jnp.concatenate([h, jax.nn.one_hot(y, self.num_classes) if y.ndim == 1 else y], axis=-1)
+        h = nn.Dense(16, name="hidden")(h)
+        if self.batch_norm:
+            h = nn.BatchNorm(use_running_average=not train, momentum=0.9, name="norm")(h)
+        out = nn.Dense(self.outputs, name="linear")(nn.leaky_relu(h))
+        return out[:, 0] if self.outputs == 1 else (out[:, 0], out[:, 1:])
+
+
+def pair(config, mesh, *, shape=SHAPE, g=None, d=None, **more):
+    """A GAN of the two modules above."""
+    classes = config.model.num_classes
+    generator, discriminator = G(shape, classes, **(g or {})), D(classes, **(d or {}))
+    return adversarial.build(config, mesh, generator, discriminator, image_shape=shape, **more)
+
+
+class TwoOutputs(GAN):
+    """D returns a logit and logits of classes (Odena et al. 2017)."""
+
+    def logit_of(self, output):
+        return output[0]
+
+    def discriminator_loss(self, nets, batch, key):
+        fake = nets("G", batch["z"], batch["fake_label"])
+        (real, real_class), (fake, _) = self.discriminate_both(
+            nets, batch["image"], batch["label"], fake, batch["fake_label"], key
+        )
+        classes = optax.softmax_cross_entropy_with_integer_labels(real_class, batch["label"]).mean()
+        return sum(HINGE.discriminator(real, fake)) + classes, {"d_classes": classes}
+
+    def generator_loss(self, nets, batch, key):
+        fake = nets("G", batch["z"], batch["fake_label"])
+        logits, classes = self.discriminate(nets, fake, batch["fake_label"], key)
+        classes = optax.softmax_cross_entropy_with_integer_labels(classes, batch["fake_label"]).mean()
+        return HINGE.generator(logits) + classes, {"g_classes": classes}
+
+
+PAIRS = losses.Loss(
+    lambda real, fake: (jax.nn.softplus(fake - real).mean(), jnp.zeros(())),
+    lambda real, fake: jax.nn.softplus(real - fake).mean(),
+    relative=True,
+)
+"""Relativistic pairing (Jolicoeur-Martineau 2018)."""
+
+
+class LazyPenalty(GAN):
+    """The gradient penalty of WGAN-GP (Gulrajani et al. 2017), in an update of its own, every 4th step."""
+
+    def updates(self):
+        *first, last = super().updates()
+        return *first, Update(("D",), self.penalty, "gp", self.draw, every=4), last
+
+    def penalty(self, nets, batch, key):
+        fake = nets("G", batch["z"], batch["fake_label"])
+        share = jax.random.uniform(key, (len(fake),) + (1,) * (fake.ndim - 1))
+        mixed = share * batch["image"] + (1 - share) * fake
+        of_mixed = lambda x: nets("D", x, batch["label"], keep=False).sum()
+        norm = jnp.sqrt(jnp.sum(jnp.square(jax.grad(of_mixed)(mixed)), axis=tuple(range(1, mixed.ndim))) + 1e-12)
+        return 10 * jnp.square(norm - 1).mean(), {}
+
+
+class OwnState(GAN):
+    """Keeps a running mean of D's logits of real images, as LeCam's anchors are."""
+
+    def initial_extra(self):
+        return {"anchor": jnp.zeros(())}
+
+    def discriminator_loss(self, nets, batch, key):
+        loss, metrics = super().discriminator_loss(nets, batch, key)
+        nets.extra["anchor"] = 0.9 * nets.extra["anchor"] + 0.1 * jax.lax.stop_gradient(metrics["d_real"])
+        return loss + 0.1 * jnp.square(metrics["d_real"] - nets.extra["anchor"]), metrics
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TwoPairs(Family):
+    """Two generators and two discriminators; the generators, trained together, also agree with each other."""
+
+    def updates(self):
+        of_d = lambda i: lambda nets, batch, key: self.d_loss(nets, batch, i)
+        return (
+            *(Update((f"D_{i}",), of_d(i), draw=self.draw) for i in "AB"),
+            Update(("G_A", "G_B"), self.g_loss, "g", self.draw),
+        )
+
+    def draw(self, key, batch_size):
+        return {"z": self.latents(key, batch_size)[0]}
+
+    def d_loss(self, nets, batch, i):
+        return sum(HINGE.discriminator(nets(f"D_{i}", batch["image"]), nets(f"D_{i}", nets(f"G_{i}", batch["z"])))), {}
+
+    def g_loss(self, nets, batch, key):
+        a, b = nets("G_A", batch["z"]), nets("G_B", batch["z"])
+        agree = jnp.abs(a - b).mean()
+        return HINGE.generator(nets("D_A", a)) + HINGE.generator(nets("D_B", b)) + agree, {"agreement": agree}
+
+
+def two_pairs(config, mesh):
+    adam = adversarial.adam(config.optimizer.g_lr, config.optimizer)
+    z, x = (lambda key: (jnp.zeros((1, config.model.dim_z)),)), (lambda key: (jnp.zeros((1, *SHAPE)),))
+    networks = {f"G_{i}": Network(G(SHAPE), adam, z) for i in "AB"} | {f"D_{i}": Network(D(), adam, x) for i in "AB"}
+    return TwoPairs(
+        networks=networks,
+        averaged=("G_A", "G_B"),
+        sampled="G_A",
+        image_shape=SHAPE,
+        dim_z=config.model.dim_z,
+        condition=Condition(),
+        **adversarial.execution(config, mesh),
+    )
+
+
+def section(shape=SHAPE, num_classes=0):
+    return lambda: {"image_shape": shape, "num_classes": num_classes, "dim_z": 4}
+
+
+FAMILIES = {
+    "batch_norm_in_d": (functools.partial(pair, d={"batch_norm": True}), section()),
+    "no_norm_in_g": (pair, section()),
+    "noise_inputs": (functools.partial(pair, g={"noise": True}), section()),
+    "one_channel_not_square": (functools.partial(pair, shape=(8, 12, 1)), section((8, 12, 1))),
+    "vectors": (functools.partial(pair, shape=(2,)), section((2,))),
+    "two_outputs": (functools.partial(pair, d={"outputs": 6}, family=TwoOutputs), section(num_classes=5)),
+    "loss_of_pairs": (functools.partial(pair, loss=PAIRS), section()),
+    "lazy_penalty": (functools.partial(pair, family=LazyPenalty), section()),
+    "own_state": (functools.partial(pair, family=OwnState), section()),
+    "two_pairs": (two_pairs, section()),
+    "batch_norm_in_g": (functools.partial(pair, g={"batch_norm": True}), section(num_classes=5)),
+}
+"""Name to (build, section of config keys)."""
