@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 
 import flax.linen as nn
 import jax
@@ -36,7 +37,7 @@ class G(nn.Module):
             h = h + self.param("strength", nn.initializers.ones, ()) * jax.random.normal(
                 self.make_rng("noise"), h.shape
             )
-        x = jnp.tanh(nn.Dense(int(jnp.prod(jnp.array(self.shape))), name="linear")(nn.relu(h)))
+        x = jnp.tanh(nn.Dense(math.prod(self.shape), name="linear")(nn.relu(h)))
         return x.reshape(-1, *self.shape)
 
 
