@@ -5,17 +5,20 @@ import functools
 import jax
 import numpy as np
 import pytest
+from absl import flags
+from absl.testing import flagsaver
 
 from biggan_jax import config as configs
-from biggan_jax import models, sharding
+from biggan_jax import models, sample, sharding
 from biggan_jax.checkpoint import load_arrays, load_state
 from biggan_jax.models import build_gan
 from biggan_jax.partitioning import compile_step, state_layout
 from biggan_jax.state import init_state
 from biggan_jax.train import train
+from biggan_jax.train_step import train_step
 from biggan_jax.types import UserError
 from tests.conftest import leaves, random_batch
-from tests.families.minimal import FAMILIES, pair, section
+from tests.families.minimal import FAMILIES
 
 STEPS = 3
 
@@ -51,7 +54,7 @@ def trained(request, tmp_path_factory):
 
 
 def test_every_network_moves_and_stays_finite(trained):
-    family, folder, _ = trained
+    _, folder, _ = trained
     after, config, _ = load_state(folder)
     before = jax.jit(lambda: init_state(build_gan(config), config.seed))()
     for name, network in after.networks.items():
@@ -93,11 +96,11 @@ def steps_on(family, devices):
 
 
 def test_samples_are_drawn_by_the_command(trained, tmp_path):
-    from tests.cli import run  # Forks: the families are registered in the parent alone, so the call is in-process.
-
-    del run
     family, folder, _ = trained
-    images = sampled(folder, tmp_path / "samples.npz")
+    with flagsaver.flagsaver():
+        flags.FLAGS(["biggan-sample", f"--checkpoint={folder}", f"--out={tmp_path / 'samples.npz'}", "--passes=2"])
+        sample.main()
+    images = np.load(tmp_path / "samples.npz")["arr_0"]
     gan = build_gan(config_of(family))
     assert images.shape == (8 * max(gan.num_classes, 1), *gan.image_shape)
     assert len(np.unique(images.reshape(len(images), -1), axis=0)) > 1
@@ -113,19 +116,13 @@ def test_a_lazy_update_runs_in_every_fourth_step_alone():
     c = config_of("lazy_penalty")
     gan = build_gan(c)
     state = jax.jit(lambda: init_state(gan, 0))()
-    step = jax.jit(functools.partial(models_step, gan))
+    step = jax.jit(functools.partial(train_step, gan))
     seen = []
     for seed in range(5):
         state, metrics = step(state, random_batch(gan, 8, seed))
         seen.append(bool(np.isfinite(metrics["gp_loss"])))
         assert not np.any(metrics["gp_faults"])
     assert seen == [True, False, False, False, True]
-
-
-def models_step(gan, state, batch):
-    from biggan_jax.train_step import train_step
-
-    return train_step(gan, state, batch)
 
 
 def test_chunks_of_a_d_with_batch_statistics_are_refused(monkeypatch):
@@ -136,6 +133,5 @@ def test_chunks_of_a_d_with_batch_statistics_are_refused(monkeypatch):
 
 
 def test_a_family_defined_elsewhere_refuses_unknown_keys():
-    assert pair and section
     with pytest.raises(UserError, match="model.dim_zz.*did you mean model.dim_z"):
         configs.from_plain({"model": {"family": "vectors", "dim_zz": 3}}, "the config")
