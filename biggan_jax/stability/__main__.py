@@ -70,10 +70,9 @@ def show_checkpoint() -> None:
     networks = {name: state.networks[letter] for name, letter in history.NETWORKS.items() if letter in state.networks}
     measure = lambda networks: {n: top_singular_values(p.params, p.spectral) for n, p in networks.items()}
     measured = jax.device_get(jax.jit(measure)(networks))
-    for network, singular in measured.items():
-        print(
-            f"\n{history.NETWORKS[network]}\n{tables.checkpoint_table(singular, network) if singular else 'no weight is normalised'}"
-        )
+    for network in networks:
+        table = tables.checkpoint_table(measured[network], network) if measured[network] else "no weight is normalised"
+        print(f"\n{history.NETWORKS[network]}\n{table}")
 
 
 def run() -> None:

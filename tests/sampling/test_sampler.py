@@ -59,7 +59,7 @@ def test_a_mesh_divides_the_work_of_sampling(trained, folder):
     def flops(gan, function, *arguments):
         return function.lower(gan, *arguments).compile().cost_analysis()["flops"]
 
-    images = weights, jax.tree.map(np.asarray, trained.variables["batch_stats"]), z, y
+    images = weights, jax.tree.map(np.asarray, trained.variables), z, y
     moments = weights, np.uint32(0), np.uint32(0), 64, None
     for function, arguments in ((generate.generate_batch, images), (statistics._batch_moments, moments)):
         assert flops(gan, function, *arguments) <= 1.15 * flops(one, function, *arguments) / 8
