@@ -74,7 +74,10 @@ class ProgressLine:
         rate = (step - self._last_step) / max(now - self._last_time, 1e-9)
         self._last_step, self._last_time = step, now
         values = values | {"steps_per_second": rate, "images_per_second": rate * self._images_per_step}
-        text = f"{values['images_per_second']:.0f} images/s  D {values['d_loss']:.3f}  G {values['g_loss']:.3f}"
+        losses = [
+            f"{name[:-5].upper()} {value:.3f}" for name, value in sorted(values.items()) if name.endswith("_loss")
+        ]
+        text = "  ".join([f"{values['images_per_second']:.0f} images/s", *losses])
         if self._bar:
             self._bar.update(self._task, text=text)
         elif self._shown:

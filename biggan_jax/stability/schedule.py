@@ -15,8 +15,8 @@ from biggan_jax.stability.signals import Probe, probe
 from biggan_jax.state import TrainState
 from biggan_jax.types import Metrics
 
-STEP_METRICS = ("d_loss", "g_loss", "d_grad_norm", "g_grad_norm")
-"""Metrics of the step that a probe's record repeats."""
+STEP_METRICS = ("_loss", "_grad_norm")
+"""Endings of the step's metrics that a probe's record repeats."""
 
 
 MIN_IMAGES = 64
@@ -48,7 +48,10 @@ class ProbeSchedule:
         record = self.flush()
         if score is not None or (self.every and step % self.every == 0):
             found = self._run(state)
-            repeated = {name: metrics[name] for name in STEP_METRICS} | ({} if score is None else {"score": score})
+            repeated: dict[str, jax.Array | float] = {
+                name: value for name, value in metrics.items() if name.endswith(STEP_METRICS)
+            }
+            repeated |= {} if score is None else {"score": score}
             self._pending = step, found, repeated
         return record
 

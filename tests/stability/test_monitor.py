@@ -14,7 +14,7 @@ from biggan_jax.stability.rules import Verdict
 from biggan_jax.stability.schedule import ProbeSchedule, images_for_probes
 from biggan_jax.stability.signals import Probe
 
-METRICS = {name: jnp.float32(1) for name in schedule.STEP_METRICS}
+METRICS = {f"{network}{metric}": jnp.float32(1) for network in "dg" for metric in schedule.STEP_METRICS}
 
 
 @pytest.fixture
