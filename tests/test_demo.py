@@ -26,7 +26,7 @@ def read(out):
     return report
 
 
-def test_a_demo_of_two_steps_leaves_all_that_the_real_one_does_and_a_second_call_repeats_it(tmp_path):
+def test_a_demo_of_two_steps_leaves_all_files_and_can_be_repeated(tmp_path):
     out = tmp_path / "demo"
     short = f"--out={out}", "--seed=3", "--config.num_steps=2", "--config.sample_every=0", "--config.model.ch=2"
     result = run("demo", *short, XLA_FLAGS="")

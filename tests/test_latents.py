@@ -29,7 +29,7 @@ def test_each_prior_has_its_moments_and_values(prior, mean, std, values):
     assert values is None or set(np.unique(z)) == values
 
 
-def test_a_censored_normal_is_zero_half_of_the_time_and_never_negative():
+def test_a_censored_normal_is_zero_half_the_time_never_negative():
     z = draw("censored_normal")
     assert z.min() == 0 and np.mean(z == 0) == pytest.approx(0.5, abs=0.02)
 

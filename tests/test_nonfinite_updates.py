@@ -26,7 +26,7 @@ def game():
     return state, random_batch(gan, 8), jax.jit(functools.partial(train_step, gan))
 
 
-def test_an_update_of_g_that_is_not_finite_leaves_all_that_d_s_update_left(game):
+def test_a_non_finite_update_of_g_keeps_the_result_of_ds_update(game):
     state, batch, run_round = game
     after, metrics = run_round(state, batch)
     assert not metrics["d_faults"].any()
@@ -38,7 +38,7 @@ def test_an_update_of_g_that_is_not_finite_leaves_all_that_d_s_update_left(game)
     assert any((before[name] != now[name]).any() for name in before), "D's own update is applied"
 
 
-def test_nothing_moves_where_a_weight_of_d_is_not_finite_and_it_is_named(game):
+def test_a_non_finite_weight_of_d_stops_both_and_is_named(game):
     state, batch, run_round = game
     D = state.networks["D"]
     poisoned = jax.tree.map(lambda x: x, D.params)
@@ -55,7 +55,7 @@ def test_nothing_moves_where_a_weight_of_d_is_not_finite_and_it_is_named(game):
         np.testing.assert_allclose(average, leaves(before.averages["G"])[name], rtol=1e-6, atol=1e-12)
 
 
-def test_the_weight_that_is_not_finite_or_whose_gradient_is_not_is_told_apart():
+def test_non_finite_weights_and_gradients_are_told_apart():
     grads = {"a": jnp.array([3.0, 4.0]), "b": {"c": jnp.array([12.0]), "d": jnp.zeros(2)}}
     well, nan, inf = jax.tree.map(jnp.ones_like, grads), jnp.float32(jnp.nan), jnp.array([jnp.inf])
     norm, faults = norm_and_faults(grads, well, jnp.float32(1))

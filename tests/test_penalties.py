@@ -40,7 +40,7 @@ def test_orthogonal_filters_of_any_length_cost_nothing():
 
 
 @pytest.mark.parametrize("factor", [4.0, 2.0])
-def test_its_gradient_is_the_factor_times_the_product_with_the_weights(params, factor):
+def test_the_gradient_of_the_orthogonal_penalty_is_closed_form(params, factor):
     gan = GAN(networks={}, image_shape=(), loss=LOSSES["hinge"], d_ortho=0.1, ortho_factor=factor)
     penalty = lambda params: gan.updates()[0].penalty({"D": params})[0]
     grads = jax.grad(penalty)(params)
@@ -58,7 +58,7 @@ def test_of_a_wide_matrix_only_the_small_product_is_made():
     assert "3000,3000" not in str(jaxpr) and "20,20" in str(jaxpr)
 
 
-def test_the_gradient_penalty_is_half_the_mean_squared_length_of_each_images_gradient():
+def test_r1_is_half_the_mean_squared_norm_of_image_gradients():
     a = jnp.asarray(normal(4, 4, 3))
     x = jnp.asarray(normal(2, 4, 4, 3))
     discriminate = lambda x: jnp.square(jnp.einsum("bhwc,hwc->b", x, a))
@@ -67,7 +67,7 @@ def test_the_gradient_penalty_is_half_the_mean_squared_length_of_each_images_gra
     assert float(penalties.gradient_penalty(discriminate, x)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_it_has_a_gradient_with_respect_to_the_network_through_attention_and_pooling(game):
+def test_r1_is_differentiable_through_attention_and_pooling(game):
     gan, state = game
     x = jnp.asarray(normal(2, 16, 16, 3))
     y, key = jnp.array([0, 1]), jax.random.key(0)

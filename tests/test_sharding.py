@@ -129,7 +129,7 @@ def test_each_device_holds_its_part_of_the_batch():
 
 
 @pytest.mark.parametrize(("size", "nearest"), [(100, "nearest are 96 and 104"), (3, "nearest is 8")])
-def test_a_batch_that_does_not_divide_is_refused_with_the_nearest_that_do(size, nearest):
+def test_an_indivisible_batch_size_is_refused_with_the_nearest(size, nearest):
     with pytest.raises(UserError, match=f"batch_size {size} is not divisible by 8 devices; {nearest}"):
         sharding.check_batch_size(size, 8)
 

@@ -108,7 +108,7 @@ def test_u_advances_once_for_every_update_in_which_its_player_plays(small):
             np.testing.assert_allclose(value, expected[name], atol=1e-5)
 
 
-def test_the_generator_is_scored_on_fresh_latents_by_the_discriminator_as_updated(game):
+def test_g_is_updated_on_fresh_latents_by_the_updated_d(game):
     gan, state = game
     # A discriminator whose update is sure to flip the score: its rate is 1.
     gan = dataclasses.replace(gan, d_steps=1).with_optimizers(D=optax.sgd(1.0))

@@ -120,7 +120,7 @@ def test_every_command_says_how_it_is_used(installed, away, command):
     assert "flags:" in said and "biggan_jax" in said, said
 
 
-def test_the_package_is_the_one_that_was_installed_and_needs_no_tensorflow(installed, away):
+def test_the_installed_package_is_used_and_needs_no_tensorflow(installed, away):
     script = "import biggan_jax, sys, biggan_jax.train; print(biggan_jax.__file__, 'tensorflow' in sys.modules)"
     path, with_tensorflow = run(installed / "python", "-c", script).split()
     assert pathlib.Path(path).is_relative_to(installed.parent) and with_tensorflow == "False"

@@ -7,7 +7,7 @@ from biggan_jax.layers.norm import BatchNorm
 X = np.random.default_rng(0).standard_normal((6, 4, 4, 3)).astype(np.float32) * 3 + 1
 
 
-def test_training_normalises_by_the_batch_and_keeps_unbiased_running_moments():
+def test_training_normalises_by_batch_and_keeps_running_statistics():
     norm = BatchNorm(eps=1e-5, momentum=0.9)
     variables = norm.init(jax.random.key(0), X, train=True)
     y, moved = norm.apply(variables, X, train=True, mutable=["batch_stats"])

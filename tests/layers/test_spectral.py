@@ -61,7 +61,7 @@ def test_more_iterations_are_more_power_steps(params):
     np.testing.assert_allclose(both["u"]["conv"]["kernel"], twice["u"]["conv"]["kernel"], atol=1e-6)
 
 
-def test_the_gradient_through_sigma_equals_finite_differences_at_fixed_u_and_v():
+def test_the_gradient_through_sigma_equals_finite_differences():
     rng = np.random.default_rng(1)
     w, r = rng.standard_normal((5, 4)), rng.standard_normal((5, 4))
     u0 = rng.standard_normal(4)

@@ -51,7 +51,7 @@ def test_parameter_counts_are_the_published_ones(family, resolution, ch, dim_z, 
 
 
 @pytest.mark.parametrize(("resolution", "expected"), [(128, 50_388_609), (256, 55_880_833), (512, 56_163_905)])
-def test_with_its_padded_rgb_convolution_biggan_deep_has_the_papers_parameters(resolution, expected):
+def test_biggan_deep_with_pad_rgb_has_the_papers_parameters(resolution, expected):
     c = base()
     c.model.update(family="biggan_deep", resolution=resolution, ch=128, dim_z=128, pad_rgb=True)
     _, state = shapes(c)
@@ -91,7 +91,7 @@ def test_attention_stands_after_the_sizes_that_are_named():
     assert {n for n in state.networks["D"].params if "attention" in n} == {"attention_0"}
 
 
-def test_without_skip_z_an_unconditional_generator_has_plain_batch_norm(config):
+def test_unconditional_without_skip_z_uses_plain_batch_norm(config):
     config.model.num_classes, config.model.skip_z = 0, False
     _, state = shapes(config)
     assert set(state.networks["G"].params["block_0"]["bn_1"]) == {"gain", "offset"}
@@ -157,7 +157,7 @@ def test_models_that_cannot_be_are_refused_in_a_sentence(config, key, value, sen
         build_gan(config)
 
 
-def test_embeddings_per_layer_are_tables_of_each_batch_norm_without_spectral_norm(config):
+def test_embeddings_per_layer_have_no_spectral_norm(config):
     config.model.shared_embedding, config.model.skip_z = False, False
     _, state = shapes(config)
     G = state.networks["G"]
@@ -170,7 +170,7 @@ def leaves_of_tree(tree):
     return [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
 
 
-def test_a_thin_discriminator_changes_channels_at_its_second_convolution(config):
+def test_a_thin_d_changes_channels_at_its_second_convolution(config):
     config.model.d_wide = False
     _, state = shapes(config)
     block = state.networks["D"].params["block_1"]

@@ -95,7 +95,7 @@ def test_start_instructions_do_not_count_operands():
     assert hlo.collectives(text)["all-gather"]["bytes"] == 8 * 8 * 4 + 24 * 4
 
 
-def test_collectives_in_pieces_count_once_and_those_in_loops_each_time():
+def test_split_collectives_count_once_and_looped_ones_each_time():
     assert hlo.collectives(TEXT) == {
         "all-gather": {"count": 1, "bytes": 8 * 8 * 4},
         "all-reduce": {"count": 3, "bytes": 3 * 4},
