@@ -32,7 +32,6 @@ def general() -> dict[str, Any]:
         "fused_attention": Key(True, safe=True),
         # Power iterations run once per update, or once per microbatch as with BigGAN-PyTorch's accumulation.
         "spectral_advance": choice("update", "microbatch"),
-        "model.family": "biggan",  # Family of GANs. It decides which other keys `model` has.
         "mesh.data": Key(-1, safe=True),  # Devices the batch is sharded over; -1: all that fsdp leaves.
         "mesh.fsdp": Key(1, safe=True),  # Devices that shard weights, optimizer moments and EMA besides the batch.
         # Also shard weights and their updates over data: less memory and compute, more communication.
@@ -89,6 +88,7 @@ def general() -> dict[str, Any]:
         "checkpoint_keep_every": non_negative(0, safe=True),  # Also keep checkpoints at multiples of this; 0: none.
         "profile_steps": Key("", safe=True),  # Steps to trace with jax.profiler, such as 100:105; empty: none.
         "wandb_project": Key("", safe=True),  # Weights & Biases project to log to, if wandb is installed.
+        "model.family": "biggan",  # Family of GANs. It decides which other keys `model` has.
     }
 
 
