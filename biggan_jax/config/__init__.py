@@ -2,7 +2,7 @@
 """Every setting: its default, meaning, unit, source and accepted values."""
 
 from biggan_jax.config.defaults import SAFE_TO_CHANGE, base, table
-from biggan_jax.config.families import SECTIONS, register
+from biggan_jax.config.families import SECTIONS, Section, register
 from biggan_jax.config.keys import Key, choice, choose, flatten, fraction, non_negative, positive
 from biggan_jax.config.loading import config_path, load, of_file, of_run
 from biggan_jax.config.strict_json import differences, from_plain, to_json

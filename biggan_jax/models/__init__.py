@@ -5,7 +5,7 @@ from collections.abc import Callable
 import ml_collections
 from jax.sharding import Mesh
 
-from biggan_jax.config import choose, to_json
+from biggan_jax import config as configs
 from biggan_jax.family import Family
 from biggan_jax.models import biggan, biggan_deep
 
@@ -15,12 +15,18 @@ FAMILIES: dict[str, Build] = {"biggan": biggan.build, "biggan_deep": biggan_deep
 """Name to build(config, mesh). A new family is a file, a section of defaults in config/families.py, and a line here."""
 
 
+def register(name: str, build: Build, section: configs.Section) -> None:
+    """Add a family: `build` makes the model, `section` returns the keys of config.model; see docs/adding_a_gan.md."""
+    FAMILIES[name] = build
+    configs.register(name, section)
+
+
 def build_gan(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> Family:
     """The model that `config` describes. mesh: the devices over which its steps are split. Raises UserError.
 
     Equal configs give the same object, and so share what jit has compiled for it.
     """
-    key = to_json(config), mesh, choose(FAMILIES, "model.family", config.model.family)
+    key = configs.to_json(config), mesh, configs.choose(FAMILIES, "model.family", config.model.family)
     if key not in _built:
         _built[key] = FAMILIES[config.model.family](config, mesh)
     return _built[key]

@@ -1,0 +1,32 @@
+"""The page docs/adding_a_gan.md: its family is short, trains and samples."""
+
+import re
+
+from PIL import Image
+
+from biggan_jax import config as configs
+from biggan_jax import models
+from tests.conftest import ROOT
+
+PAGE = ROOT / "docs" / "adding_a_gan.md"
+
+
+def test_the_page_s_family_trains_and_samples(tmp_path, monkeypatch):
+    source = re.search(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)[1]
+    assert source.count("\n") < 80
+    monkeypatch.chdir(tmp_path)
+    for registry in (models.FAMILIES, configs.SECTIONS):
+        monkeypatch.setitem(registry, "my_gan", None)  # The page registers it; the test's end forgets it.
+    few = source.replace("600, 1", "3, 1").replace("300, 300", "2, 2")
+    assert few != source
+    exec(compile(few, "my_gan.py", "exec"), {"__name__": "__main__"})
+    assert (tmp_path / "runs/my_gan/checkpoints/3").is_dir()
+    assert Image.open(tmp_path / "my_gan.png").size == (434, 434)
+
+
+def test_the_page_names_families_that_exist():
+    named = re.findall(
+        r"`(TwoOutputs|PAIRS|LazyPenalty|OwnState|TwoPairs|one_channel_not_square|vectors)`", PAGE.read_text()
+    )
+    text = (ROOT / "tests" / "families" / "minimal.py").read_text()
+    assert len(named) == 7 and all(name in text for name in named)
