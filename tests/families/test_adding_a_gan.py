@@ -21,7 +21,7 @@ def test_the_page_s_family_trains_and_samples(tmp_path, monkeypatch):
     assert few != source
     exec(compile(few, "my_gan.py", "exec"), {"__name__": "__main__"})
     assert (tmp_path / "runs/my_gan/checkpoints/3").is_dir()
-    assert Image.open(tmp_path / "my_gan.png").size == (434, 434)
+    assert Image.open(tmp_path / "my_gan.png").size == (438, 438)
 
 
 def test_the_page_names_families_that_exist():
