@@ -26,7 +26,7 @@ def restore_or_init(
     """Return the latest checkpoint's state, else a fresh one with `weights()`, if any; laid out on the model's mesh."""
     if checkpoints.latest_step() is None:
         state = sharded_init_state(gan, seed)
-        return begin(state, start) if (start := weights()) else state
+        return replace_weights(state, start) if (start := weights()) else state
     shapes = jax.eval_shape(lambda: init_state(gan, seed))
     return checkpoints.restore(sharding.with_sharding(shapes, state_layout(gan)))
 
@@ -54,7 +54,7 @@ def load(gan: Family, path: str) -> Weights:
     return jax.tree.map(np.asarray, {"networks": networks, "averages": stored.averages})
 
 
-def begin(fresh: TrainState, start: Weights) -> TrainState:
+def replace_weights(fresh: TrainState, start: Weights) -> TrainState:
     """Replace networks of the fresh state by those that `load` returned, with the fresh state's shardings."""
 
     def place(new, like):

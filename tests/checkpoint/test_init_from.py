@@ -31,19 +31,19 @@ def fresh():
     return jax.jit(lambda: init_state(build_gan(tiny_config()), 3))()
 
 
-def begin(config, folder, fresh):
+def started(config, folder, fresh):
     gan = build_gan(config)
     restarted = {
         name: network.replace(opt_state=gan.networks[name].optimizer.init(network.params))
         for name, network in fresh.networks.items()
     }
     fresh = fresh.replace(networks=restarted)
-    return fresh, init_from.begin(fresh, init_from.load(gan, folder))
+    return fresh, init_from.replace_weights(fresh, init_from.load(gan, folder))
 
 
 def test_networks_optimizers_and_averages_are_taken_over(config, stored, fresh):
     folder, state = stored
-    fresh, ours = begin(config, folder, fresh)
+    fresh, ours = started(config, folder, fresh)
     assert_identical(ours.networks["G"], state.networks["G"])
     assert_identical(ours.networks["D"], state.networks["D"])
     assert_identical(ours.averages["G"], state.averages["G"])
@@ -53,7 +53,7 @@ def test_networks_optimizers_and_averages_are_taken_over(config, stored, fresh):
 def test_an_optimizer_that_does_not_fit_starts_anew(config, stored, fresh):
     folder, state = stored
     config.optimizer.b1 = 0.5
-    fresh, ours = begin(config, folder, fresh)
+    fresh, ours = started(config, folder, fresh)
     assert_identical(ours.networks["G"].params, state.networks["G"].params)
     assert_identical(ours.networks["G"].opt_state, fresh.networks["G"].opt_state)
 
