@@ -52,23 +52,22 @@ def main() -> None:
 
 
 def stages(gan, shapes, size: int):
-    """Name to (jitted function, arguments as shapes): one batch of samples, a look at them, and one pass of standing statistics."""
+    """Return {stage: (jitted function, shapes of its arguments)}: sample, features and standing pass, one batch each."""
     network = Inception() if NETWORK.value == "inception-2015" else EfficientNetLite0()
     z, y = jax.ShapeDtypeStruct((size, gan.dim_z), jnp.float32), jax.ShapeDtypeStruct((size,), jnp.int32)
-    resolution = gan.image_shape[0]
-    images = jax.ShapeDtypeStruct((size, resolution, resolution, 3), jnp.uint8)
+    images = jax.ShapeDtypeStruct((size, *gan.image_shape), jnp.uint8)
     draw = functools.partial(generate.generate_batch, gan)
 
-    def look(params, images):
+    def features(params, images):
         return network.apply(params, sharding.constrain_batch(images, gan.mesh))
 
-    moments = functools.partial(statistics._batch_moments, gan, batch_size=size, truncation=None)
-    weights, batch_stats = shapes
+    standing_pass = functools.partial(statistics._batch_moments, gan, batch_size=size, truncation=None)
+    weights, variables = shapes
     number = jax.ShapeDtypeStruct((), jnp.uint32)
     return {
-        "sample": (jax.jit(draw), (weights, batch_stats, z, y)),
-        "look": (jax.jit(look), (shapes_of(network), images)),
-        "standing pass": (jax.jit(lambda w, seed, i: moments(w, seed, i)), (weights, number, number)),
+        "sample": (jax.jit(draw), (weights, variables, z, y)),
+        "features": (jax.jit(features), (shapes_of(network), images)),
+        "standing pass": (jax.jit(lambda w, seed, i: standing_pass(w, seed, i)), (weights, number, number)),
     }
 
 
@@ -77,7 +76,7 @@ def measure(config) -> dict:
     mesh = sharding.make_mesh()
     size = BATCH_SIZE.value * mesh.size
     report = {"config": config.model.to_dict(), "batch": size, "network": NETWORK.value, **environment()}
-    for name, (function, shapes) in stages(*game(config, mesh), size).items():
+    for name, (function, shapes) in stages(*gan_and_shapes(config, mesh), size).items():
         rng = np.random.default_rng(0)
         arguments = jax.tree.map(lambda s, rng=rng: values(rng, s), shapes)
         began = time.perf_counter()
@@ -111,7 +110,7 @@ def estimate(config) -> dict:
         "estimated": True,
         **program.versions(),
     }
-    for name, (function, shapes) in stages(*game(config, mesh), size).items():
+    for name, (function, shapes) in stages(*gan_and_shapes(config, mesh), size).items():
         laid_out = jax.tree.map(
             lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=sharding.replicated(mesh)), shapes
         )
@@ -121,20 +120,21 @@ def estimate(config) -> dict:
         report[name] = {"cycles_per_device": cycles, "seconds": cycles / chip.clock, "memory_bytes": compiled.memory}
     batches = -(-SAMPLES.value // size)
     seconds = (
-        batches * (report["sample"]["seconds"] + report["look"]["seconds"]) + 100 * report["standing pass"]["seconds"]
+        batches * (report["sample"]["seconds"] + report["features"]["seconds"])
+        + 100 * report["standing pass"]["seconds"]
     )
     return report | {"samples": SAMPLES.value, "seconds_on_devices": seconds}
 
 
-def game(config, mesh):
-    """The GAN, and (weights, moments) as shapes."""
+def gan_and_shapes(config, mesh):
+    """Return the GAN and the shapes of G's (weights, variables)."""
     gan = build_gan(config, mesh)
     G = jax.eval_shape(functools.partial(init_state, gan), 0).networks["G"]
-    return gan, (G.params, G.variables["batch_stats"])
+    return gan, (G.params, G.variables)
 
 
 def values(rng: np.random.Generator, shape) -> np.ndarray:
-    """Noise small enough that nothing overflows; positive, since some of it are variances."""
+    """Draw noise of a shape: small, so that nothing overflows, and positive, since some arrays are variances."""
     if shape.dtype == jnp.float32:
         return rng.uniform(0.01, 0.1, shape.shape).astype(np.float32)
     return rng.integers(0, 2, shape.shape).astype(shape.dtype)

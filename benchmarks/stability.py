@@ -41,21 +41,21 @@ def main() -> None:
         pathlib.Path(JSON.value).write_text(json.dumps(figures, indent=1) + "\n")
 
 
-def look(mesh):
-    """Both players' leading singular values, jitted: of a state."""
-    players = lambda state: (state.networks["G"], state.networks["D"])
-    one = lambda player: top_singular_values(player.params, player.spectral, mesh=mesh)
-    return jax.jit(lambda state: [*map(one, players(state))], out_shardings=sharding.replicated(mesh))
+def make_probe(mesh):
+    """Return the jitted function from a state to the leading singular values of its networks."""
+    measure = lambda network: top_singular_values(network.params, network.spectral, mesh=mesh)
+    networks = lambda state: [measure(network) for network in state.networks.values()]
+    return jax.jit(networks, out_shardings=sharding.replicated(mesh))
 
 
 def timed(config) -> dict:
     mesh = sharding.make_mesh(jax.local_devices(), data=config.mesh.data, fsdp=config.mesh.fsdp)
-    game = prepare(config, mesh)
-    state, probe, ratios, steps, probes = game.state, look(mesh), [], [], []
+    step = prepare(config, mesh)
+    state, probe, ratios, steps, probes = step.state, make_probe(mesh), [], [], []
     jax.block_until_ready(probe(state))
     for i in range(PAIRS.value + 2):
         began = time.perf_counter()
-        state, metrics = game.compiled(state, game.batch)
+        state, metrics = step.compiled(state, step.batch)
         jax.block_until_ready((state, metrics))
         middle = time.perf_counter()
         jax.block_until_ready(probe(state))
@@ -84,7 +84,7 @@ def estimated(config, topology: str) -> dict:
         cycles = hlo.breakdown(text, report.module_of, lambda kernel: report.kernel_cycles(kernel, chip))
         return sum(cycles.values()), hlo.collectives(text)
 
-    probe_cycles, collectives = compiled(look(mesh).lower(program.state_shapes(config, mesh)))
+    probe_cycles, collectives = compiled(make_probe(mesh).lower(program.state_shapes(config, mesh)))
     step_cycles, _ = compiled(program.lower(config, mesh))
     return {
         "topology": topology,

@@ -116,11 +116,11 @@ def test_a_sweep_for_an_absent_tpu_fits_compiled_cycles(tmp_path):
     refused(run(*QUICK, "--sweep=batch:8,16,32", "--topology=v5e:2x2"), "has 4 devices; a sweep needs one")
 
 
-def test_sampling_and_evaluation_are_measured(tmp_path):
+def test_samples_features_and_statistics_are_measured(tmp_path):
     options = "--config=digits", "--network=efficientnet-lite0", "--batch_size=1", "--batches=1"
     result = run(*options, f"--json={tmp_path / 'f.json'}", script=FOLDER / "sampling.py")
     assert result.returncode == 0, result.stderr
     report = json.loads((tmp_path / "f.json").read_text())
     assert report["batch"] == 8 and report["network"] == "efficientnet-lite0"
-    for name in ("sample", "look", "standing pass"):
+    for name in ("sample", "features", "standing pass"):
         assert report[name]["images_per_second"] > 0 and report[name]["images_per_cpu_second"] > 0

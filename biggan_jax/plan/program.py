@@ -66,11 +66,14 @@ NOT_COMPILED = Program(content=None, text="", memory=None, limit=None, flops=Non
 def batch_shapes(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh | None = None):
     """Return the shapes of a step's batch, sharded over the mesh."""
     layout = None if mesh is None else sharding.batch_sharding(mesh, leading=1)
-    leading, size = (config.d_steps, config.batch_size), config.model.resolution
-    return {
-        "image": jax.ShapeDtypeStruct((*leading, size, size, 3), jnp.uint8, sharding=layout),
-        "label": jax.ShapeDtypeStruct(leading, jnp.int32, sharding=layout),
+    gan = build_gan(config)
+    leading = gan.minibatches, config.batch_size
+    vector = gan.condition.kind == "vector"
+    arrays = {
+        "image": ((*leading, *gan.image_shape), jnp.float32 if len(gan.image_shape) == 1 else jnp.uint8),
+        "label": ((*leading, gan.condition.size), jnp.float32) if vector else (leading, jnp.int32),
     }
+    return {name: jax.ShapeDtypeStruct(*array, sharding=layout) for name, array in arrays.items()}
 
 
 def lower(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> jax.stages.Lowered:

@@ -1,6 +1,9 @@
 """A plan's figures, as data and as text, and the changes that may make it fit."""
 
+import functools
 import re
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import jax
 import ml_collections
@@ -18,6 +21,8 @@ KERNEL_SHARE = 0.8
 for 256 queries and 1,024 keys) and 0.83 for the gradient (about 3,100)."""
 MIN_IMAGES = 16
 """With fewer images, a pass of D leaves rows of a TPU's matrix units idle."""
+LONG_NAMES = {"G": "generator", "D": "discriminator"}
+"""The names that a plan has for networks, where they differ from the family's."""
 _FUNCTION = re.compile(r"jit\([^()]*\)")
 _NOT_MODULES = ("", "jvp", "transpose", "checkpoint", "rematted_computation")
 _SCOPES = ("spectral_norm", "optimizer", "penalty", "average")
@@ -32,7 +37,8 @@ def figures(
     cycles = seconds = mfu = None
     breakdown = {}
     if chip and compiled.text:
-        breakdown = hlo.breakdown(compiled.text, module_of, lambda kernel: kernel_cycles(kernel, chip))
+        modules = functools.partial(module_of, names=network_names(config))
+        breakdown = hlo.breakdown(compiled.text, modules, lambda kernel: kernel_cycles(kernel, chip))
         cycles = sum(breakdown.values())
         seconds, mfu = cycles / chip.clock, work / (cycles * chip.flops_per_cycle)
     return {
@@ -72,23 +78,32 @@ def fits(compiled: Program, chip: Chip | None, state_bytes: int = 0) -> bool | N
 
 
 def parameters(config: ml_collections.ConfigDict) -> dict[str, int]:
+    """Return {"NAME_parameters": number of weights} of the networks."""
     gan = program.build_gan(config)
     state = jax.eval_shape(lambda: program.init_state(gan, 0))
-    count = lambda player: sum(leaf.size for leaf in jax.tree.leaves(player.params))
-    return {
-        "generator_parameters": count(state.networks["G"]),
-        "discriminator_parameters": count(state.networks["D"]),
-    }
+    count = lambda name: sum(leaf.size for leaf in jax.tree.leaves(state.networks[name].params))
+    return {f"{LONG_NAMES.get(name, name)}_parameters": count(name) for name in gan.networks}
 
 
-def module_of(op_name: str) -> str:
+def network_names(config: ml_collections.ConfigDict) -> dict[str, str]:
+    """Return {name of a module's class: name of the network}, "A/B" for networks of one class."""
+    names: dict[str, str] = {}
+    for name, network in program.build_gan(config).networks.items():
+        kind = type(network.module).__name__
+        names[kind] = f"{names[kind]}/{name}" if kind in names else name
+    return names
+
+
+def module_of(
+    op_name: str, names: Mapping[str, str] = MappingProxyType({"Generator": "G", "Discriminator": "D"})
+) -> str:
     """Return the module and direction of an operation, such as "G block_4 backward", or else its part of the step."""
     direction = "backward" if "transpose(" in op_name else "forward"
     parts = [part for part in re.split(r"[/()]+", _FUNCTION.sub("", op_name)) if part not in _NOT_MODULES]
-    networks = [i for i, part in enumerate(parts) if part in ("Generator", "Discriminator")]
+    networks = [i for i, part in enumerate(parts) if part in names]
     if networks:
         network, *inside = parts[networks[-1] :]
-        return " ".join([network[0], *inside[:-1][:1], direction])  # The last part is the operation itself.
+        return " ".join([names[network], *inside[:-1][:1], direction])  # The last part is the operation itself.
     for scope in _SCOPES:
         if scope in op_name:
             return scope
@@ -162,7 +177,8 @@ def text(plan: dict, rows: int = 24) -> str:
     lines = [
         f"{plan['target']}: {plan['chips']} chip(s), {plan['devices']} device(s);"
         f" batch {plan['batch_size']}, {per_device:g} per device",
-        f"G {plan['generator_parameters']:,} parameters, D {plan['discriminator_parameters']:,}",
+        "parameters: "
+        + ", ".join(f"{k.removesuffix('_parameters')} {plan[k]:,}" for k in plan if k.endswith("_parameters")),
         _memory(plan),
     ]
     useful, compiled = plan["useful_flops_per_device"], plan["compiled_flops_per_device"]

@@ -4,6 +4,7 @@ import pytest
 
 from biggan_jax.plan import hlo, report
 from biggan_jax.plan.chips import Chip
+from tests.conftest import tiny_config
 
 # Shortened output of the TPU compiler: a loop of 3 iterations, a kernel, a collective in two pieces, and one in one piece.
 TEXT = """HloModule jit_train_step, is_scheduled=true
@@ -81,6 +82,14 @@ def test_a_kernels_cycles_follow_the_columns_it_keeps_busy():
 )
 def test_operations_are_attributed_to_modules(op_name, module):
     assert report.module_of(op_name) == module
+
+
+def test_modules_have_the_names_of_the_familys_networks():
+    names = report.network_names(tiny_config("biggan_deep"))
+    assert names == {"Generator": "G", "Discriminator": "D"}
+    assert (
+        report.module_of("jit(f)/transpose(jvp(Critic))/dense/dot", {"Critic": "D_A/D_B"}) == "D_A/D_B dense backward"
+    )
 
 
 def test_start_instructions_do_not_count_operands():

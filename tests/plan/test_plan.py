@@ -7,12 +7,14 @@ import types
 import jax
 import pytest
 
-from biggan_jax import sharding
+from biggan_jax import config as configs
+from biggan_jax import models, sharding
 from biggan_jax.plan import program, report, target
 from biggan_jax.plan.chips import CHIPS
 from biggan_jax.types import UserError
 from tests import cli
 from tests.conftest import tiny_config
+from tests.families import minimal
 
 TINY = pathlib.Path(__file__).parent.parent / "configs" / "tiny.py"
 KEYS = {"chips", "devices", "fits", "hbm_bytes_per_device", "hbm_capacity_bytes", "useful_flops_per_device"}
@@ -45,7 +47,7 @@ def test_a_plan_for_simulated_devices_has_all_known_figures(simulated):
     assert figures["hbm_bytes_per_device"] > 4 * 3 * figures["discriminator_parameters"]
     assert 0.9 < figures["compiled_flops_per_device"] / figures["useful_flops_per_device"] < 1.5
     assert figures["collectives"].keys() == {"all-reduce"}
-    assert "G 13,508 parameters, D 9,370" in done.stdout
+    assert "parameters: generator 13,508, discriminator 9,370" in done.stdout
 
 
 def test_no_compile_prints_what_shapes_tell(simulated):
@@ -142,6 +144,24 @@ def test_useful_flops_ignore_chunks_microbatches_and_remat():
     plain = program.useful_flops(config)
     config.update(remat="full", d_chunks=4, microbatches=2)
     assert program.useful_flops(config) == plain > 0
+
+
+def test_shapes_and_networks_are_the_familys(monkeypatch):
+    mesh = sharding.make_mesh(jax.devices()[:2])
+    for name in ("one_channel_not_square", "vectors", "two_pairs"):
+        build, keys = minimal.FAMILIES[name]
+        monkeypatch.setitem(models.FAMILIES, name, build)
+        monkeypatch.setitem(configs.SECTIONS, name, keys)
+        c = configs.base(name)
+        c.batch_size = 8
+        gan = models.build_gan(c)
+        assert program.batch_shapes(c)["image"].shape == (gan.minibatches, 8, *gan.image_shape)
+        assert program.lower(c, mesh) and program.state_bytes(c, mesh) > 0
+        figures = report.figures(c, mesh.devices.ravel().tolist(), "cpu:2", 0, program.NOT_COMPILED)
+        assert figures["useful_flops_per_device"] > 0
+        names = {f"{report.LONG_NAMES.get(network, network)}_parameters" for network in gan.networks}
+        assert {key for key in figures if key.endswith("_parameters")} == names
+    assert report.network_names(c) == {"G": "G_A/G_B", "D": "D_A/D_B"}
 
 
 def test_useful_flops_without_a_cpu_backend_are_refused(monkeypatch):
