@@ -88,9 +88,8 @@ def make_sets(folder: pathlib.Path) -> None:
             part.save(folder / "pictures" / name / f"{i:05}.jpg", quality=95)
     with prepare.workers(len(os.sched_getaffinity(0))) as parallel:
         found = raw.folder(folder / "pictures", held_out=0, per_part=500)
-        quiet = lambda done, of: None
-        shards.prepare(found, folder / "photos", "photos", shards.Form(), parallel, quiet)
-        shards.prepare(found, folder / "cropped", "photos", shards.Form(RESOLUTION), parallel, quiet)
+        shards.prepare(found, folder / "photos", "photos", shards.Form(), parallel)
+        shards.prepare(found, folder / "cropped", "photos", shards.Form(RESOLUTION), parallel)
     if has_tensorflow():
         as_tfrecord(folder / "photos", folder / "tfrecord")
 

@@ -8,6 +8,7 @@ import numpy as np
 from etils import epath
 
 from biggan_jax.checkpoint import Extras
+from biggan_jax.config import flatten
 from biggan_jax.convert import biggan_pytorch as project
 from biggan_jax.convert import files, imported, tables
 from biggan_jax.convert.imported import Imported, Moments
@@ -150,15 +151,29 @@ def _explained(name: str, path: epath.Path, function, arrays: Arrays):
         ) from error
 
 
+SETTINGS = {
+    "BN_eps": "model.bn_eps",
+    "SN_eps": "model.spectral_eps",
+    "num_D_SV_itrs": "model.spectral_iterations",
+    "num_D_steps": "d_steps",
+    "num_D_accumulations": "microbatches",
+    "G_ortho": "regularizer.g_ortho",
+    "D_ortho": "regularizer.d_ortho",
+    "ema_decay": "ema.decay",
+    "ema_start": "ema.start",
+}
+"""BigGAN-PyTorch's names of settings that mean the same here."""
+
+
 def settings_of(
     run: dict, bn_eps: float | None = None, sn_eps: float | None = None, where: str = ""
 ) -> ml_collections.ConfigDict:
     """Return our config with the training settings of a BigGAN-PyTorch run. The architecture comes from shapes alone."""
     config = imported.base_config()
-    config.model.bn_eps = bn_eps or run.get("BN_eps", BN_EPS)
-    config.model.spectral_eps = sn_eps or run.get("SN_eps", SN_EPS)
-    config.model.bn_out_eps = BN_OUT_EPS
-    config.regularizer.ortho_factor = 2.0
+    config.regularizer.update(ortho_factor=2.0, g_ortho=0.0, d_ortho=0.0)
+    config.model.update(bn_eps=BN_EPS, spectral_eps=SN_EPS, bn_out_eps=BN_OUT_EPS)
+    config.update_from_flattened_dict({ours: run[theirs] for theirs, ours in SETTINGS.items() if theirs in run})
+    config.model.update(bn_eps=bn_eps or config.model.bn_eps, spectral_eps=sn_eps or config.model.spectral_eps)
     for name in ("G_nl", "D_nl"):
         if run.get(name, "relu") not in ("relu", "inplace_relu"):
             raise UserError(f"{where} was trained with {name} {run[name]}; networks here support only ReLU")
@@ -169,13 +184,8 @@ def settings_of(
             )
     if run.get("z_var", 1.0) != 1.0:
         logger.warning("%s was trained with z_var %s; latents here have a standard deviation of 1", where, run["z_var"])
-    config.microbatches = run.get("num_D_accumulations", 1)
     config.batch_size = run.get("batch_size", config.batch_size) * config.microbatches
     config.spectral_advance = "microbatch" if config.microbatches > 1 else "update"
-    config.d_steps = run.get("num_D_steps", config.d_steps)
-    config.regularizer.g_ortho, config.regularizer.d_ortho = run.get("G_ortho", 0.0), run.get("D_ortho", 0.0)
-    config.ema.decay, config.ema.start = run.get("ema_decay", config.ema.decay), run.get("ema_start", config.ema.start)
-    config.model.spectral_iterations = run.get("num_D_SV_itrs", 1)
     groups = {
         who: {
             "lr": run.get(f"{who}_lr", config.optimizer[f"{who.lower()}_lr"]),
@@ -256,8 +266,9 @@ def _optimizer(moments: Moments, config, name: str, means: Arrays | None) -> dic
 
 def _their_config(config: ml_collections.ConfigDict) -> dict:
     """Return the run's settings under BigGAN-PyTorch's names."""
-    model = config.model
+    model, values = config.model, flatten(config.to_dict())
     return {
+        **{theirs: values[ours] for theirs, ours in SETTINGS.items()},
         "model": "BigGANdeep" if model.family == "biggan_deep" else "BigGAN",
         "resolution": model.resolution,
         "n_classes": model.num_classes,
@@ -274,21 +285,12 @@ def _their_config(config: ml_collections.ConfigDict) -> dict:
         "G_attn": "_".join(map(str, model.g_attention)) or "0",
         "D_attn": "_".join(map(str, model.d_attention)) or "0",
         "D_wide": model.d_wide,
-        "BN_eps": model.bn_eps,
-        "SN_eps": model.spectral_eps,
         "adam_eps": config.optimizer.eps,
         "G_lr": config.optimizer.g_lr,
         "D_lr": config.optimizer.d_lr,
         **{f"{who}_B{i}": config.optimizer[f"b{i}"] for who in "GD" for i in (1, 2)},
         "num_G_SV_itrs": model.spectral_iterations,
-        "num_D_SV_itrs": model.spectral_iterations,
-        "num_D_steps": config.d_steps,
-        "num_D_accumulations": config.microbatches,
         "num_G_accumulations": config.microbatches,
         "batch_size": config.batch_size // config.microbatches,
-        "G_ortho": config.regularizer.g_ortho,
-        "D_ortho": config.regularizer.d_ortho,
         "ema": True,
-        "ema_decay": config.ema.decay,
-        "ema_start": config.ema.start,
     }

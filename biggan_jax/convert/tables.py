@@ -1,10 +1,10 @@
 """Conversion by table: which array there is which array here."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import numpy as np
+from flax import traverse_util
 
 from biggan_jax.convert.layouts import Layout
 from biggan_jax.types import UserError
@@ -44,7 +44,7 @@ def to_here(
         has = f"has {_listed(extra)}, which this architecture does not have" if extra else ""
         raise UserError(f"{name} {' and '.join(filter(None, (lacks, has)))}")
     shapes = dict(leaves(network))
-    filled: Network = {}
+    filled: dict[Path, np.ndarray] = {}
     for there, entry in expected.items():
         like = entry.layout.to_there(np.empty(shapes[entry.here].shape, np.float32))
         array = arrays[there]
@@ -52,8 +52,8 @@ def to_here(
             raise UserError(f"{name}: {there} is {list(array.shape)}, where this architecture has {list(like.shape)}")
         if not np.issubdtype(array.dtype, np.floating):
             raise UserError(f"{name}: {there} is {array.dtype}, not floating point")
-        put(filled, entry.here, np.array(entry.layout.to_here(array.astype(np.float32)), order="C"))
-    return filled
+        filled[entry.here] = np.array(entry.layout.to_here(array.astype(np.float32)), order="C")
+    return traverse_util.unflatten_dict(filled)
 
 
 def to_there(entries: list[Entry], network: Network) -> Arrays:
@@ -62,15 +62,9 @@ def to_there(entries: list[Entry], network: Network) -> Arrays:
     return {e.there: np.array(e.layout.to_there(np.asarray(arrays[e.here])), order="C") for e in entries}
 
 
-def leaves(network: Network) -> Iterable[tuple[Path, np.ndarray]]:
-    for path, leaf in jax.tree_util.tree_leaves_with_path(network):
-        yield tuple(entry.key for entry in path), leaf
-
-
-def put(network: Network, path: Path, leaf: np.ndarray) -> None:
-    for key in path[:-1]:
-        network = network.setdefault(key, {})
-    network[path[-1]] = leaf
+def leaves(network: Network) -> list[tuple[Path, np.ndarray]]:
+    """List the network's leaves with their paths, sorted by path."""
+    return sorted(traverse_util.flatten_dict(network).items())
 
 
 def _listed(names: list[str]) -> str:

@@ -18,7 +18,6 @@ import os
 import re
 import shlex
 import signal
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -28,6 +27,7 @@ from etils import epath
 from biggan_jax.config import choose
 from biggan_jax.data import imagenet, picture, raw, shards, stats, tfds, worker
 from biggan_jax.runtime import cli
+from biggan_jax.runtime.progress import track_many
 from biggan_jax.types import UserError
 
 logger = logging.getLogger("biggan_jax.prepare")
@@ -105,7 +105,8 @@ def prepare(out: epath.Path) -> None:
         for note in found.notes:
             logger.info("%s", note)
         form = shards.Form(SIZE.value, RESIZE.value)
-        made = shards.prepare(found, out, name_of(out), form, parallel, Progress())
+        tracked = lambda function, items: track_many(parallel(function, items), "shards", len(items))
+        made = shards.prepare(found, out, name_of(out), form, tracked)
     for split, summary in made.items():
         for line in stats.lines(summary):
             logger.info("%s: %s", split, line)
@@ -164,20 +165,6 @@ def workers(count: int) -> Iterator[Any]:
         yield parallel
     finally:
         pool.shutdown(cancel_futures=True)  # After an error, only running jobs are finished.
-
-
-class Progress:
-    """Logs progress and the remaining time every ten seconds, and at the end."""
-
-    def __init__(self):
-        self._start = self._logged = time.monotonic()
-
-    def __call__(self, done: int, total: int) -> None:
-        now = time.monotonic()
-        if now - self._logged > 10 or done == total:
-            self._logged = now
-            left = (now - self._start) / done * (total - done)
-            logger.info("%d of %d shards, %s left", done, total, time.strftime("%H:%M:%S", time.gmtime(left)))
 
 
 def run() -> None:

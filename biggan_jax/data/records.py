@@ -203,6 +203,3 @@ class Records:
     def __getstate__(self) -> dict:
         # Open files and threads are not sent to other processes.
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-
-    def __setstate__(self, state: dict) -> None:
-        self.__dict__.update(state)

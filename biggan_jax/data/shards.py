@@ -51,17 +51,11 @@ class Form:
         return lossless.getvalue(), upright.size
 
 
-def prepare(
-    corpus: Corpus, out: epath.Path, name: str, form: Form, parallel: Callable, progress: Callable
-) -> dict[str, Any]:
+def prepare(corpus: Corpus, out: epath.Path, name: str, form: Form, parallel: Callable) -> dict[str, Any]:
     """Write the set, or its missing shards, and return a `stats.summary` for each split.
 
-    Args:
-        parallel: parallel(function, items) is like map, in any order.
-        progress: called as progress(done, total).
-
-    Raises:
-        UserError: `out` has another set, another command is writing it, or no picture can be read.
+    parallel(function, items) is like map, in any order. Raises UserError if `out` has another set, another command is writing
+    it, or no picture can be read.
     """
     out = epath.Path(out)
     plan = _fingerprint(corpus, name, form)
@@ -76,8 +70,8 @@ def prepare(
     }
     every = [job for split in jobs.values() for job in split]
     with _claimed(out, plan):
-        for done, _ in enumerate(parallel(Job.run, every), 1):
-            progress(done, len(every))
+        for _ in parallel(Job.run, every):
+            pass
         found = {split: _summary(made, corpus.class_names) for split, made in jobs.items()}
         if not any(summary["images"] for summary in found.values()):
             out.rmtree()

@@ -250,7 +250,7 @@ def prepared(tmp_path):
             pixels = np.random.default_rng(i).integers(0, 256, (20, 20, 3), np.uint8)
             Image.fromarray(pixels).save(tmp_path / "pictures" / name / f"{i}.png")
     found = raw.folder(tmp_path / "pictures", held_out=0, per_part=100)
-    shards.prepare(found, tmp_path / "set", "pictures", shards.Form(16), map, lambda done, of: None)
+    shards.prepare(found, tmp_path / "set", "pictures", shards.Form(16), map)
     return tmp_path / "set"
 
 
@@ -319,7 +319,7 @@ def test_names_in_a_data_set_are_not_used_as_paths(tmp_path):
     part = raw.Examples(str(tmp_path / "corpus"), "image", "label", "file_name")
     made = raw.Corpus(tuple(EVIL_NAMES), {"train": [part]})
     before = {*tmp_path.rglob("*")}
-    shards.prepare(made, tmp_path / "within" / "set", "pictures", shards.Form(16), map, lambda done, of: None)
+    shards.prepare(made, tmp_path / "within" / "set", "pictures", shards.Form(16), map)
     new = {*tmp_path.rglob("*")} - before
     assert new and all(path.is_relative_to(tmp_path / "within") for path in new)
     assert not pathlib.Path("/tmp/escaped").exists()

@@ -40,7 +40,7 @@ def test_a_folder_becomes_a_set_that_training_and_tfds_read(all_pictures, tmp_pa
     out = tmp_path / "out"
     flags = "--from=folder", f"--in={all_pictures}", f"--out={out}", "--held_out=4", "--per_shard=25"
     code, said, log = run(*flags, workers=2)
-    assert code == 0 and "4 of 4 shards" in log, log
+    assert code == 0, log
     assert f"--config.data.dir={out} --config.model.num_classes=3" in said
     assert "train: 60 images in 3 classes, 20 to 20 per class" in log
     assert "test: 12 images in 3 classes, 4 to 4 per class" in log
@@ -180,7 +180,7 @@ def test_interrupted_it_resumes_with_the_missing_shards(all_pictures, all_made, 
 
     with pytest.raises(KeyboardInterrupt):
         found = raw.folder(all_pictures, held_out=0, per_part=16)
-        shards.prepare(found, out, "pictures", shards.Form(), interrupted, lambda done, total: None)
+        shards.prepare(found, out, "pictures", shards.Form(), interrupted)
     finished = {path: path.stat().st_mtime_ns for path in out.glob("pictures-*")}
     assert len(finished) == 2
     prepared(all_pictures, out)
@@ -285,7 +285,7 @@ def test_of_several_labels_of_an_example_one_is_kept(form, options, names, expec
         pick=options.get("pick", "first"),
         keep=options.get("keep_classes", 0),
     )
-    shards.prepare(found, tmp_path / "out", "corpus", shards.Form(), map, lambda done, total: None)
+    shards.prepare(found, tmp_path / "out", "corpus", shards.Form(), map)
     source = opened(tmp_path / "out")
     assert source.class_names == names
     assert collections.Counter(read_all(source).labels.tolist()) == collections.Counter(expected)

@@ -90,7 +90,7 @@ def write_records(out: pathlib.Path, sampler: Sampler, seed: int, names: list[st
         for i in range(many)
     ]
     form = shards.Form(sampler.image_shape[0])
-    shards.prepare(Corpus(tuple(names), {"train": parts}), epath.Path(out), "samples", form, map, lambda done, of: None)
+    shards.prepare(Corpus(tuple(names), {"train": parts}), epath.Path(out), "samples", form, map)
 
 
 @contextlib.contextmanager
