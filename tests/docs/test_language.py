@@ -32,20 +32,9 @@ QUOTED = re.compile(r"`[^`\n]*`|\]\([^)]*\)|\"[^\"\n]*\"")
 """Names of flags, files and keys, and quotations, may hold any word."""
 
 
-CODE = [
-    "biggan_jax/checkpoint",
-    "biggan_jax/config",
-    "biggan_jax/evaluation",
-    "biggan_jax/tools",
-    "biggan_jax/convert",
-    "biggan_jax/data",
-    "biggan_jax/plan",
-    "biggan_jax/runtime",
-    "biggan_jax/stability",
-    "configs",
-    "docs",
-    "notebooks",
-]
+CODE = ["biggan_jax", "configs", "docs", "notebooks"]
+REMAINING = {"augment", "evaluate", "gradients", "latents", "sharding", "layers", "models", "sampling"}
+"""Modules of biggan_jax that still hold private words; remove a name once its module is rewritten."""
 
 
 def found_in(text):
@@ -86,6 +75,9 @@ def test_code_uses_the_words_of_the_field():
     wrong = []
     for folder in CODE:
         for path in sorted((ROOT / folder).rglob("*.py")):
+            part = path.relative_to(ROOT / folder).parts[0].removesuffix(".py")
+            if folder == "biggan_jax" and part in REMAINING:
+                continue
             wrong += report(path, prose_of_code(path.read_text()))
     assert not wrong, "\n".join(wrong)
 
