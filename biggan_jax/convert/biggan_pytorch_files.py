@@ -80,7 +80,9 @@ def write(state: TrainState, config: ml_collections.ConfigDict, extras: Extras, 
     if model.resolution == 512:
         logger.warning("BigGAN-PyTorch has no D of 512 pixels: D.pth follows its naming, but it can load only G")
     if (model.bn_out_eps or model.bn_eps) != BN_OUT_EPS:
-        logger.warning("BigGAN-PyTorch's last batch norm has eps 1e-5, this model's another: images differ slightly")
+        logger.warning(
+            "BigGAN-PyTorch's output batch norm has eps 1e-5, this model's has another: images differ slightly"
+        )
     G, D = imported.network_of(state.networks["G"]), imported.network_of(state.networks["D"])
     networks = {"G": G, "D": D, "G_ema": {**G, **extras.get("ema_stats", {}), "params": state.averages["G"]}}
     foreign = extras.get("foreign", {})

@@ -41,14 +41,16 @@ def change_classes(
     zero, so their first updates are up to 1 / sqrt(1 - b2) learning rates long; everything else is kept.
     """
     key = jax.random.key(seed)
-    G = _change_player(state.networks["G"], wanted, key)
-    D = _change_player(state.networks["D"], wanted, jax.random.fold_in(key, 1))
-    ema_params = _change_tables(state.averages["G"], wanted, key)  # The live G's key: both start from the same tables.
+    G = _change_network(state.networks["G"], wanted, key)
+    D = _change_network(state.networks["D"], wanted, jax.random.fold_in(key, 1))
+    ema_params = _change_tables(
+        state.averages["G"], wanted, key
+    )  # The same key as for G: both start from the same tables.
     state = state.with_networks(G=G, D=D).replace(averages={"G": ema_params})
     return jax.tree.map(jnp.array, state), {name: value for name, value in extras.items() if name != "foreign"}
 
 
-def _change_player(player: NetworkState, wanted: list[int] | int, key: jax.Array) -> NetworkState:
+def _change_network(player: NetworkState, wanted: list[int] | int, key: jax.Array) -> NetworkState:
     params = _change_tables(player.params, wanted, key)
     vectors = dict(player.spectral)
     vectors["u"] = jax.tree_util.tree_map_with_path(

@@ -92,7 +92,7 @@ def write(
         raise UserError("Hugging Face's BigGAN-deep has no place for attention after the last block")
     if model.bn_out_eps not in (0.0, model.bn_eps):
         raise UserError(f"Hugging Face's BigGAN-deep has one eps; this model has {model.bn_eps} and {model.bn_out_eps}")
-    files.import_torch()  # Missing, it should be missed before statistics are measured.
+    files.import_torch()  # If it is missing, fail before measuring statistics.
     params, vectors = state.averages["G"], extras.get("ema_stats", state.networks["G"].stats)["spectral"]
     if gan.spectral_eval != "stored":
         # Its sampling makes no power iteration: export the vectors after ours, so that sigma is the same.

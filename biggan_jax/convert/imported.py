@@ -45,10 +45,10 @@ def to_state(imported: Imported, seed: int = 0) -> TrainState:
     gan = build_gan(imported.config)
     networks = imported.networks
     network = networks.get("G", networks.get("G_ema"))
-    # Each by itself: only what is missing is compiled, and drawn.
-    G = _player(network, gan.networks["G"].optimizer) or jax.jit(lambda: init_state(gan, seed).networks["G"])()
+    # Separately, so that only a missing network is compiled and drawn.
+    G = _network_state(network, gan.networks["G"].optimizer) or jax.jit(lambda: init_state(gan, seed).networks["G"])()
     D = (
-        _player(networks.get("D"), gan.networks["D"].optimizer)
+        _network_state(networks.get("D"), gan.networks["D"].optimizer)
         or jax.jit(lambda: init_state(gan, seed).networks["D"])()
     )
     state = TrainState(
@@ -74,7 +74,7 @@ def network_of(player: NetworkState) -> Network:
 
 
 def shapes_of(gan: Family) -> dict[str, Network]:
-    """The shapes of G's and D's networks."""
+    """Return the shapes of the networks of G and D."""
     state = jax.eval_shape(lambda: init_state(gan, 0))
     return {"G": network_of(state.networks["G"]), "D": network_of(state.networks["D"])}
 
@@ -121,7 +121,7 @@ def moments_of(player: NetworkState) -> Moments:
     )
 
 
-def _player(network: Network | None, optimizer: optax.GradientTransformation) -> NetworkState | None:
+def _network_state(network: Network | None, optimizer: optax.GradientTransformation) -> NetworkState | None:
     if network is None:
         return None
     variables = {name: network[name] for name in ("batch_stats",) if name in network}
