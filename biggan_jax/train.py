@@ -10,7 +10,7 @@ from etils import epath
 from biggan_jax import config as configs
 from biggan_jax import data, hooks, sharding
 from biggan_jax.checkpoint import Checkpoints, checkpoint_steps, full_disk, init_from
-from biggan_jax.checkpoint.workdir import claim_workdir
+from biggan_jax.checkpoint.workdir import claim_workdir, keep_data_order
 from biggan_jax.models import build_gan
 from biggan_jax.partitioning import compile_step
 from biggan_jax.runtime.jsonl import Record
@@ -36,6 +36,7 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
     last_saved = lambda: max(checkpoint_steps(workdir), default=None)
     with supervised(workdir, last_saved, full_disk.explained(workdir)) as job:
         configs.validate(config)
+        config = keep_data_order(workdir, config)
         mesh = sharding.make_mesh(data=config.mesh.data, fsdp=config.mesh.fsdp)
         sharding.check_batch_size(config.batch_size, mesh.size, config.microbatches, config.d_chunks)
         gan = build_gan(config, mesh)

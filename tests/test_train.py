@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from biggan_jax import checkpoint, data, hooks
-from biggan_jax.checkpoint.workdir import claim_workdir
+from biggan_jax.checkpoint.workdir import claim_workdir, keep_data_order
 from biggan_jax.train import train
 from biggan_jax.types import UserError
 from tests.cli import Process
@@ -265,6 +265,13 @@ def test_the_config_in_the_checkpoint_counts(unbroken, tmp_path):
     with pytest.raises(UserError, match="model.ch 4 -> 8"):
         train(c, tmp_path)
     assert not (tmp_path / "config.json").exists()
+
+
+def test_a_run_keeps_the_data_order_it_began_with(workdir, tmp_path, config):
+    began = config.data.order
+    config.data.order = "feistel" if began == "grain" else "grain"
+    assert keep_data_order(workdir, config).data.order == began
+    assert keep_data_order(tmp_path, config).data.order == config.data.order != began
 
 
 def test_a_config_without_checkpoints_may_be_changed(config, tmp_path):

@@ -1,5 +1,7 @@
 """The config of a training run, in its workdir and in its checkpoints."""
 
+import logging
+
 import jax
 import ml_collections
 from etils import epath
@@ -10,6 +12,21 @@ from biggan_jax.checkpoint.paths import checkpoint_steps, find
 from biggan_jax.checkpoint.restore import load_config
 from biggan_jax.runtime.files import user_errors, write_text
 from biggan_jax.types import UserError
+
+logger = logging.getLogger(__name__)
+
+
+def keep_data_order(workdir: epath.PathLike, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+    """Return the config, with the data order of the run in the workdir, if there is one: an order is for a run's life."""
+    if not checkpoint_steps(workdir):
+        return config
+    stored = load_config(find(workdir)).data.order
+    if stored == config.data.order:
+        return config
+    logger.info("data.order stays %s, with which this run began", stored)
+    config = config.copy_and_resolve_references()
+    config.data.order = stored
+    return config
 
 
 def claim_workdir(workdir: epath.PathLike, config: ml_collections.ConfigDict) -> None:

@@ -1,7 +1,6 @@
 """What all commands share: flags, logging, error messages, exit statuses."""
 
 import contextlib
-import difflib
 import logging
 import os
 import pathlib
@@ -15,7 +14,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from biggan_jax.config import base, config_path, flatten
+from biggan_jax.config import SECTIONS, closest, config_path, table
 from biggan_jax.types import UserError
 
 SUCCESS, DIFFERENT, USER_ERROR, COLLAPSED, RUN_AGAIN = 0, 1, UserError.status, 3, 75
@@ -193,10 +192,9 @@ def _sentence(error: Exception) -> str:
 
 def _unknown_key(argv: Sequence[str]) -> str:
     """Name the first override of an unknown key and the nearest known key; empty if all keys are known."""
-    known = flatten(base().to_dict())
+    known = {key for family in SECTIONS for key in table(family)}
     for key in (argument.partition("=")[0].removeprefix("--config.") for argument in argv if "--config." in argument):
         if key not in known:
-            same_name = [k for k in known if k.rpartition(".")[2] == key.rpartition(".")[2]]
-            near = same_name or difflib.get_close_matches(key, known, 1)
-            return f"config key {key} is unknown" + (f"; did you mean {near[0]}?" if near else "")
+            near = closest(key, sorted(known))
+            return f"config key {key} is unknown" + (f"; did you mean {near}?" if near else "")
     return ""
