@@ -14,7 +14,8 @@ from tests.conftest import ROOT
 
 TINY = ROOT / "tests" / "configs" / "tiny.py"
 
-ENDLESS = "--config.num_steps=100000"
+ENDLESS = "--config.num_steps=100000", "--config.stability.every=0"
+"""Overrides of a run that does not end. Without probes, which take long to compile."""
 
 LIMIT = 240
 """Seconds in which a command must end."""

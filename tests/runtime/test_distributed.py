@@ -1,5 +1,6 @@
 """Two processes of four devices each, started as a user starts them, against one process of eight."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -30,23 +31,86 @@ from tests.runtime.commands import (
     free_port,
     two_hosts,
     wait_for_checkpoint,
+    wait_until,
 )
 from tests.test_sharding import ROUNDS, assert_same_training
 
 GONE = "gone, so this process ends too; rerun the same command on all processes to resume from the last checkpoint"
 
 
-def assert_one_sentence(text, sentence):
+def assert_one_sentence(text, sentence, command="recorded.py"):
     """`text` is the sentence and lines of progress."""
     others = [line for line in text.splitlines() if not distributed._LOG_LINE.match(line)]
-    assert others == [f"recorded.py: {sentence}"], text
+    assert others == [f"{command}: {sentence}"], text
 
 
-def test_two_processes_communicate_and_fail_alike():
+@contextlib.contextmanager
+def two_peers(workdir, *fail):
+    """Start tests.runtime.peer twice; kill what is left at the end."""
     command = [sys.executable, "-m", "tests.runtime.peer", str(free_port())]
-    pipes = {"stderr": subprocess.PIPE, "text": True, "cwd": ROOT}
-    peers = [subprocess.Popen([*command, str(i)], **pipes) for i in range(2)]
-    assert endings(peers) == [(2, "peer.py: error: both fail\n")] * 2
+    options = {"cwd": ROOT, "env": four_devices(), "stderr": subprocess.PIPE, "text": True}
+    peers = [subprocess.Popen([*command, str(i), str(workdir), *fail], **options) for i in range(2)]
+    try:
+        yield peers
+    finally:
+        for peer in peers:
+            peer.kill()
+            peer.communicate()
+
+
+def test_two_hosts_communicate_and_fail_alike(tmp_path):
+    with two_peers(tmp_path, "both:UserError") as peers:
+        assert endings(peers) == [(2, "peer.py: error: the disk is full of water\n")] * 2
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_when_a_host_is_killed_the_other_says_so(tmp_path, victim):
+    with two_peers(tmp_path) as peers:
+        wait_until((tmp_path / "running.json").exists, peers)
+        peers[victim].kill()
+        ends = endings(peers, BOUND)
+    status, text = ends[1 - victim]
+    assert ends[victim][0] == -signal.SIGKILL
+    assert status == 75, text
+    assert_one_sentence(text, f"process {victim} is {GONE}", "peer.py")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_when_a_host_fails_it_says_why_and_the_other_ends(tmp_path, victim):
+    with two_peers(tmp_path, f"{victim}:OSError") as peers:
+        ends = endings(peers)
+    status, text = ends[victim]
+    assert status == 1 and "OSError: the disk is full of water" in text, text
+    assert text.count("Traceback") == 1
+    status, text = ends[1 - victim]
+    assert status == 75, text
+    assert_one_sentence(text, f"process {victim} is {GONE}", "peer.py")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_user_error_on_one_host_ends_both(tmp_path, victim):
+    with two_peers(tmp_path, f"{victim}:UserError") as peers:
+        ends = endings(peers)
+    status, text = ends[victim]
+    assert status == 2, text
+    assert_one_sentence(text, "error: the disk is full of water", "peer.py")
+    status, text = ends[1 - victim]
+    assert status == 75, text
+    assert_one_sentence(text, f"process {victim} is {GONE}", "peer.py")
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_host_stops_both(tmp_path):
+    with two_peers(tmp_path) as peers:
+        wait_until((tmp_path / "running.json").exists, peers)
+        peers[1].terminate()
+        ends = endings(peers)
+    assert [status for status, _ in ends] == [75, 75], ends
+    assert not list(tmp_path.iterdir())
 
 
 LOST = f"F1125 00:00:00.0 1 client.h:80] Terminating process because the {distributed._LOST}. absl::Status: "
@@ -258,53 +322,31 @@ def test_process_0_alone_writes_and_logs(two):
 def assert_it_resumes(folder):
     """The same command trains one step more than what is saved."""
     saved = max(checkpoint_steps(folder))
-    printed, _ = train_on_two(folder, f"--config.num_steps={saved + 1}")
+    printed, _ = train_on_two(folder, f"--config.num_steps={saved + 1}", "--config.stability.every=0")
     assert f"from step {saved}" in printed
     assert checkpoint.find(folder).name == str(saved + 1)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("victim", [0, 1])
-def test_when_a_process_is_killed_the_other_says_so(tmp_path, victim):
-    with two_hosts(tmp_path, ENDLESS) as processes:
+def test_a_run_resumes_after_one_of_its_processes_was_killed(tmp_path):
+    with two_hosts(tmp_path, *ENDLESS) as processes:
         wait_for_checkpoint(tmp_path, 2, *processes)
-        processes[victim].kill()
+        processes[1].kill()
         ends = endings(processes, BOUND)
-    status, text = ends[1 - victim]
-    assert ends[victim][0] == -signal.SIGKILL
+    status, text = ends[0]
     assert status == 75, text
-    assert_one_sentence(text, f"process {victim} is {GONE}")
+    assert_one_sentence(text, f"process 1 is {GONE}")
     assert_it_resumes(tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("victim", [0, 1])
-def test_when_a_process_fails_it_says_why_and_the_other_ends(tmp_path, victim):
-    more = {"FAIL": f"{victim}:3", "ERROR": "OSError"}
-    with two_hosts(tmp_path, ENDLESS, **more) as processes:
-        wait_for_checkpoint(tmp_path, 2, *processes)
-        ends = endings(processes, BOUND)
-    status, text = ends[victim]
-    assert status == 1 and "OSError: the disk is full of water" in text, text
-    assert text.count("Traceback") == 1
-    status, text = ends[1 - victim]
-    assert status == 75, text
-    assert_one_sentence(text, f"process {victim} is {GONE}")
-    assert_it_resumes(tmp_path)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("victim", [0, 1])
-def test_a_user_error_on_one_host_ends_both(tmp_path, victim):
-    more = {"FAIL": f"{victim}:0", "ERROR": "UserError"}
-    with two_hosts(tmp_path, ENDLESS, **more) as processes:
+def test_a_failing_data_set_on_one_host_ends_both(tmp_path):
+    with two_hosts(tmp_path, *ENDLESS, FAIL="1:3", ERROR="OSError") as processes:
         ends = endings(processes)
-    status, text = ends[victim]
-    assert status == 2, text
-    assert_one_sentence(text, "error: the disk is full of water")
-    status, text = ends[1 - victim]
-    assert status == 75, text
-    assert_one_sentence(text, f"process {victim} is {GONE}")
+    assert [status for status, _ in ends] == [75, 1], ends
+    assert "OSError: the disk is full of water" in ends[1][1] and ends[1][1].count("Traceback") == 1
+    assert_one_sentence(ends[0][1], f"process 1 is {GONE}")
+    assert_it_resumes(tmp_path)
 
 
 @pytest.mark.slow
@@ -318,7 +360,7 @@ def test_a_user_error_on_all_hosts_is_printed_by_each(tmp_path):
 
 @pytest.mark.slow
 def test_a_signal_to_one_process_saves_and_ends_both(tmp_path):
-    with two_hosts(tmp_path, ENDLESS) as processes:
+    with two_hosts(tmp_path, *ENDLESS) as processes:
         wait_for_checkpoint(tmp_path, 2, *processes)
         processes[1].send_signal(signal.SIGTERM)
         ends = endings(processes)
@@ -340,7 +382,7 @@ def test_a_process_that_never_arrives_is_given_up(tmp_path, present):
 
 @pytest.mark.slow
 def test_local_launcher_ends_when_one_of_its_processes_is_killed(tmp_path):
-    command = ["launch/local.sh", "2", f"--config={TINY}", f"--workdir={tmp_path}", ENDLESS]
+    command = ["launch/local.sh", "2", f"--config={TINY}", f"--workdir={tmp_path}", *ENDLESS]
     environment = four_devices(PYTHON=sys.executable)
     with subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True) as launcher:
         try:

@@ -218,7 +218,7 @@ def test_second_ctrl_c_during_a_compilation_ends_at_once(tmp_path):
 
 @pytest.mark.slow
 def test_second_ctrl_c_during_a_save_loses_no_older_checkpoint(tmp_path):
-    process = train(tmp_path, ENDLESS, "--config.checkpoint_every=5", "--config.data.workers=2", before=SLOW_SAVING)
+    process = train(tmp_path, *ENDLESS, "--config.checkpoint_every=5", "--config.data.workers=2", before=SLOW_SAVING)
     assert process.stdout.readline() == process.stdout.readline() == "saving\n"
     assert len(children_of(process.pid)) >= 2
     saved = checkpoint_steps(tmp_path)
@@ -238,7 +238,7 @@ UNSAVED = "--config.checkpoint_every=100000"
 
 @pytest.mark.slow
 def test_second_sigterm_to_training_changes_nothing(tmp_path):
-    process = train(tmp_path, ENDLESS, UNSAVED, before=SLOW_SAVING)
+    process = train(tmp_path, *ENDLESS, UNSAVED, before=SLOW_SAVING)
     wait_for_metrics(tmp_path, process)
     process.terminate()
     assert process.stdout.readline() == "saving\n"
@@ -256,7 +256,7 @@ def test_second_sigterm_to_training_changes_nothing(tmp_path):
 def test_duplicate_sigint_of_one_ctrl_c_saves(tmp_path):
     """As through a wrapper that forwards signals, while the terminal sends them to all."""
     patient = "from biggan_jax.runtime import interrupt; interrupt.DEBOUNCE_SECONDS = 10"  # For a loaded machine.
-    process = train(tmp_path, ENDLESS, UNSAVED, before=patient)
+    process = train(tmp_path, *ENDLESS, UNSAVED, before=patient)
     wait_for_metrics(tmp_path, process)
     ctrl_c(process)
     time.sleep(0.05)  # The kernel merges two at once.
@@ -269,7 +269,7 @@ def test_duplicate_sigint_of_one_ctrl_c_saves(tmp_path):
 
 @pytest.mark.slow
 def test_second_ctrl_c_to_one_of_several_processes_ends_all(tmp_path):
-    with two_hosts(tmp_path, ENDLESS, UNSAVED) as processes:
+    with two_hosts(tmp_path, *ENDLESS, UNSAVED) as processes:
         wait_for_metrics(tmp_path, *processes)
         children = [child for process in processes for child in children_of(process.pid)]
         processes[1].send_signal(signal.SIGINT)

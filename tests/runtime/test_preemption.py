@@ -193,7 +193,7 @@ def test_missing_server_is_ignored_silently(monkeypatch, caplog, host):
 @pytest.mark.slow
 def test_notice_saves_and_exits_75_and_a_rerun_resumes_bit_exactly(metadata, tmp_path):
     unsaved = "--config.checkpoint_every=100000"
-    process = commands.train(tmp_path, commands.ENDLESS, unsaved)
+    process = commands.train(tmp_path, *commands.ENDLESS, unsaved)
     commands.wait_for_metrics(tmp_path, process)
     metadata.set("preempted", "TRUE")
     status, stderr = commands.end(process, 60)

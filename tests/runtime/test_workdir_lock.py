@@ -425,7 +425,7 @@ def test_suspended_process_that_lost_its_workdir_writes_no_more(hold, tmp_path, 
 
 @pytest.mark.slow
 def test_training_holds_the_lock_and_resumes_after_a_kill(tmp_path):
-    endless = commands.ENDLESS, "--config.checkpoint_every=5"
+    endless = *commands.ENDLESS, "--config.checkpoint_every=5"
     first = commands.train(tmp_path, *endless)
     try:
         commands.wait_for_metrics(tmp_path, first)
@@ -460,7 +460,7 @@ def test_training_that_is_refused_changes_nothing(hold, tmp_path):
 def test_training_that_lost_its_workdir_ends_without_writing(tmp_path):
     elsewhere = "import tempfile; tempfile.tempdir = {!r}\n"  # The OS locks of another machine.
     quick = "from biggan_jax.runtime import workdir_lock; workdir_lock.HEARTBEAT_SECONDS = 1\n"
-    first = commands.train(tmp_path / "run", commands.ENDLESS, "--config.checkpoint_every=5", before=quick)
+    first = commands.train(tmp_path / "run", *commands.ENDLESS, "--config.checkpoint_every=5", before=quick)
     try:
         commands.wait_for_metrics(tmp_path / "run", first)
         time.sleep(3)
