@@ -1,5 +1,7 @@
-"""Owns batch normalisation, plain and conditional (Brock et al. 2019, App. B). It must not know devices: under jit over a mesh,
-a mean over the batch axis is the mean over all devices, so cross-replica statistics need no word here."""
+"""Batch normalisation, plain and conditional (Brock et al. 2019, App. B).
+
+Statistics are cross-replica: under jit over a mesh, a mean over the batch axis is the mean over all devices.
+"""
 
 import flax.linen as nn
 import jax
@@ -9,13 +11,18 @@ from biggan_jax.layers.linear import ClassEmbedding, Dense
 
 
 class BatchNorm(nn.Module):
-    """Normalises x [B, H, W, C] by moments over B, H, W; then scales and shifts each channel.
+    """Normalise x [B, ..., C] by statistics over all axes but the last; then scale and shift each channel.
 
-    With a condition c [B, D], gain = 1 + W_g c and offset = W_b c; without, both are learned vectors. The leading 1 is
-    what makes BigGAN-deep trainable at all. With `num_classes`, c are labels, and gain - 1 and offset are looked up in
-    tables of this layer's own. Moments, and the running averages in `batch_stats`, are float32; the running
-    variance is the unbiased one. `momentum` is the share of the old average that a training pass keeps: with 0 the
-    running moments are exactly one batch's.
+    With a condition c [B, D], gain = 1 + W_g c and offset = W_b c; without, both are learned vectors. BigGAN-deep does
+    not train without the leading 1. With `num_classes`, c are labels, and gain - 1 and offset are rows of this layer's
+    own tables. Statistics, and their running averages in `batch_stats`, are float32. The running variance is unbiased.
+
+    Attributes:
+        eps: added to the variance.
+        momentum: the share of the running average that a training pass keeps; with 0 the running statistics are those
+            of the last batch.
+        dtype: of the output.
+        num_classes: 0 for a condition that is not a label.
     """
 
     eps: float = 1e-4
@@ -33,11 +40,12 @@ class BatchNorm(nn.Module):
             gain = self.param("gain", nn.initializers.ones, (channels,))
             offset = self.param("offset", nn.initializers.zeros, (channels,))
         else:
-            gain = 1.0 + self._from_condition("gain", channels)(c)[:, None, None, :]
-            offset = self._from_condition("offset", channels)(c)[:, None, None, :]
+            per_image = lambda v: jnp.expand_dims(v, tuple(range(1, x.ndim - 1)))
+            gain = 1.0 + per_image(self._from_condition("gain", channels)(c))
+            offset = per_image(self._from_condition("offset", channels)(c))
 
         if train:
-            mean, var = _moments(x)
+            mean, var = _statistics(x)
             if not self.is_initializing():
                 count = x.size // channels
                 unbiased = var * (count / max(count - 1, 1))
@@ -55,8 +63,9 @@ class BatchNorm(nn.Module):
         return Dense(channels, use_bias=False, name=name)
 
 
-def _moments(x: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Mean and biased variance over all axes but the last, in float32 and one pass over x."""
+def _statistics(x: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return the mean and biased variance over all axes but the last, in float32 and one pass over x."""
+    axes = tuple(range(x.ndim - 1))
     x = x.astype(jnp.float32)
-    mean = x.mean((0, 1, 2))
-    return mean, jnp.maximum(jnp.square(x).mean((0, 1, 2)) - jnp.square(mean), 0.0)
+    mean = x.mean(axes)
+    return mean, jnp.maximum(jnp.square(x).mean(axes) - jnp.square(mean), 0.0)

@@ -1,13 +1,14 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from biggan_jax.layers.norm import BatchNorm
 
 X = np.random.default_rng(0).standard_normal((6, 4, 4, 3)).astype(np.float32) * 3 + 1
 
 
-def test_training_normalises_by_batch_and_keeps_running_statistics():
+def test_training_normalises_by_the_batch_and_tracks_averages():
     norm = BatchNorm(eps=1e-5, momentum=0.9)
     variables = norm.init(jax.random.key(0), X, train=True)
     y, moved = norm.apply(variables, X, train=True, mutable=["batch_stats"])
@@ -17,7 +18,7 @@ def test_training_normalises_by_batch_and_keeps_running_statistics():
     np.testing.assert_allclose(moved["batch_stats"]["var"], 0.9 + 0.1 * X.var((0, 1, 2), ddof=1), rtol=1e-5)
 
 
-def test_initialisation_leaves_the_running_moments_at_their_start():
+def test_initialisation_does_not_move_running_statistics():
     variables = BatchNorm().init(jax.random.key(0), X, train=True)
     assert (variables["batch_stats"]["mean"] == 0).all() and (variables["batch_stats"]["var"] == 1).all()
 
@@ -33,28 +34,28 @@ def test_a_condition_scales_by_one_plus_its_projection():
     np.testing.assert_allclose(y, plain * gain[:, None, None] + offset[:, None, None], atol=2e-5)
 
 
-def test_evaluation_uses_the_running_moments():
+def test_evaluation_uses_the_running_statistics():
     norm = BatchNorm(eps=1e-5)
     variables = norm.init(jax.random.key(0), X, train=True)
     variables = {**variables, "batch_stats": {"mean": jnp.full(3, 2.0), "var": jnp.full(3, 4.0)}}
     np.testing.assert_allclose(norm.apply(variables, X, train=False), (X - 2) / np.sqrt(4 + 1e-5), atol=1e-6)
 
 
-def test_momentum_zero_leaves_one_batchs_moments():
+def test_momentum_zero_keeps_the_last_batchs_statistics():
     norm = BatchNorm(momentum=0.0)
     variables = norm.init(jax.random.key(0), X, train=True)
     _, moved = norm.apply(variables, X, train=True, mutable=["batch_stats"])
     np.testing.assert_allclose(moved["batch_stats"]["mean"], X.mean((0, 1, 2)), rtol=1e-5)
 
 
-def test_moments_are_float32_inside_bfloat16():
+def test_statistics_are_float32_for_bfloat16_inputs():
     x = jnp.asarray(X, jnp.bfloat16)
     norm = BatchNorm(dtype=jnp.bfloat16)
     y, moved = norm.apply(norm.init(jax.random.key(0), x, train=True), x, train=True, mutable=["batch_stats"])
     assert y.dtype == jnp.bfloat16
     assert moved["batch_stats"]["mean"].dtype == jnp.float32
     exact = np.asarray(x, np.float32).mean((0, 1, 2))
-    # A bfloat16 mean would be off by up to 4e-3 of itself.
+    # The relative error of a bfloat16 mean would be up to 4e-3.
     np.testing.assert_allclose(moved["batch_stats"]["mean"], 0.1 * exact, rtol=1e-5)
 
 
@@ -73,3 +74,22 @@ def test_with_classes_gains_and_offsets_are_looked_up_and_mixed():
     np.testing.assert_allclose(out, expected, atol=1e-5)
     mixed, _ = norm.apply(variables, x, np.eye(3, dtype=np.float32)[y], train=True, mutable=["batch_stats"])
     np.testing.assert_allclose(mixed, out, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(6, 3), (6, 8, 3)])
+@pytest.mark.parametrize("conditional", [False, True])
+def test_other_ranks_equal_images_of_as_many_positions(shape, conditional):
+    x = np.random.default_rng(0).standard_normal(shape).astype(np.float32) * 3 + 1
+    image = x.reshape(6, -1, 1, 3)
+    c = np.random.default_rng(1).standard_normal((6, 5)).astype(np.float32) if conditional else None
+    norm = BatchNorm()
+    variables = norm.init(jax.random.key(0), x, c, train=True)
+    y, moved = norm.apply(variables, x, c, train=True, mutable=["batch_stats"])
+    expected, expected_moved = norm.apply(variables, image, c, train=True, mutable=["batch_stats"])
+    np.testing.assert_allclose(y, expected.reshape(shape), atol=1e-5)
+    for name in ("mean", "var"):
+        np.testing.assert_allclose(moved["batch_stats"][name], expected_moved["batch_stats"][name], rtol=1e-5)
+    evaluated = norm.apply({**variables, **moved}, x, c, train=False)
+    np.testing.assert_allclose(
+        evaluated, norm.apply({**variables, **moved}, image, c, train=False).reshape(shape), atol=1e-5
+    )
