@@ -61,7 +61,7 @@ def stages(gan, shapes, size: int):
     def features(params, images):
         return network.apply(params, sharding.constrain_batch(images, gan.mesh))
 
-    standing_pass = functools.partial(statistics._batch_moments, gan, batch_size=size, truncation=None)
+    standing_pass = functools.partial(statistics._batch_statistics, gan, batch_size=size, truncation=None)
     weights, variables = shapes
     number = jax.ShapeDtypeStruct((), jnp.uint32)
     return {

@@ -1,6 +1,6 @@
-"""Owns DiffAugment: random, differentiable changes that D sees on real and fake alike (Zhao et al. 2020). Must not know networks.
+"""DiffAugment: random differentiable augmentation of D's real and fake images (Zhao et al. 2020).
 
-Without it, a discriminator learns a small data set by heart.
+It reduces overfitting of the discriminator to a small data set.
 """
 
 import jax
@@ -10,7 +10,7 @@ from biggan_jax.types import Image
 
 
 def translate(x: Image, key: jax.Array, ratio: float = 0.125) -> Image:
-    """Shifts each image by up to `ratio` of its size in both directions; grey (0) comes in at the edges."""
+    """Shift each image by up to `ratio` of its size in both directions, padding with grey (0)."""
     b, h, w, _ = x.shape
     reach_y, reach_x = round(h * ratio), round(w * ratio)
     key_y, key_x = jax.random.split(key)
@@ -22,7 +22,7 @@ def translate(x: Image, key: jax.Array, ratio: float = 0.125) -> Image:
 
 
 def colour(x: Image, key: jax.Array) -> Image:
-    """Each image its own brightness (up to 0.5 added or taken away), saturation (times 0 to 2) and contrast (times 0.5 to 1.5)."""
+    """Change each image's brightness (by -0.5 to 0.5), saturation (times 0 to 2) and contrast (times 0.5 to 1.5)."""
     brightness, saturation, contrast = (jax.random.uniform(k, (x.shape[0], 1, 1, 1)) for k in jax.random.split(key, 3))
     x = x + brightness - 0.5
     grey = x.mean(3, keepdims=True)
@@ -32,7 +32,7 @@ def colour(x: Image, key: jax.Array) -> Image:
 
 
 def cutout(x: Image, key: jax.Array, ratio: float = 0.5) -> Image:
-    """Greys out (0) a square of `ratio` of the image's height and width, its centre anywhere in the image."""
+    """Replace by grey (0) a rectangle of `ratio` of the image's height and width, centred anywhere in the image."""
     b, h, w, _ = x.shape
     key_y, key_x = jax.random.split(key)
 
@@ -50,7 +50,7 @@ POLICIES = {"colour": colour, "translation": translate, "cutout": cutout}
 
 
 def apply(x: Image, key: jax.Array, policy: tuple[str, ...]) -> Image:
-    """Applies each augmentation that `policy` names, in its order. x: float32 [B, H, W, 3] in [-1, 1]."""
+    """Apply the augmentations named by `policy`, in order, to x, float32 [B, H, W, 3] in [-1, 1]."""
     for name, k in zip(policy, jax.random.split(key, max(len(policy), 1)), strict=False):
         x = POLICIES[name](x, k)
     return x

@@ -1,4 +1,4 @@
-"""Owns what z is drawn from: the priors of Brock et al. 2019, App. E, and truncation. Must not know networks."""
+"""Latents z: the priors of Brock et al. 2019, App. E, and truncation."""
 
 from collections.abc import Callable
 
@@ -19,25 +19,27 @@ PRIORS: dict[str, Draw] = {
     "censored_normal": lambda key, shape: jnp.maximum(jax.random.normal(key, shape), 0.0),
     "categorical": lambda key, shape: jax.random.randint(key, shape, -1, 2).astype(jnp.float32),
 }
-"""N(0, 1); U[-1, 1]; {0, 1}; {-1, 1}; max(N(0, 1), 0); {-1, 0, 1}; each entry by itself, each value equally likely."""
+"""N(0, 1); U[-1, 1]; {0, 1}; {-1, 1}; max(N(0, 1), 0); {-1, 0, 1}. Entries are independent, values equally likely."""
 
 
 def check_prior(prior: str, dim_z: int) -> None:
-    """Raises UserError unless `draw` understands `prior` for so many entries."""
+    """Raise UserError unless `draw` can draw `dim_z` entries from `prior`."""
     parts = _parts(prior)
     for name in (name for part in parts for name in part):
         choose(PRIORS, "model.prior", name)
     if dim_z % len(parts):
         raise UserError(
-            f"model.prior {prior!r} has {len(parts)} parts, among which model.dim_z {dim_z} cannot be shared equally"
+            f"model.prior {prior!r} has {len(parts)} parts, but model.dim_z {dim_z} is not divisible by {len(parts)}"
         )
 
 
 @struct.dataclass
 class Truncation:
-    """How z is kept near its mode, which trades variety for fidelity (Brock et al. 2019, sec. 3.1).
+    """Truncation of a normal z, which trades variety for fidelity (Brock et al. 2019, sec. 3.1).
 
-    threshold: above 0; kind: one of TRUNCATIONS, whose thresholds do not mean the same.
+    Attributes:
+        threshold: above 0; its meaning depends on `kind`.
+        kind: one of TRUNCATIONS.
     """
 
     threshold: float
@@ -48,20 +50,23 @@ class Truncation:
 
 
 TRUNCATIONS: dict[str, Callable[[jax.Array, tuple[int, int], float], jax.Array]] = {
-    # The paper's: entries beyond the threshold are drawn again until they fit, which is the normal distribution between the bounds.
+    # The paper's: draw entries beyond the threshold again, which yields the truncated normal distribution.
     "resample": lambda key, shape, t: jax.random.truncated_normal(key, -t, t, shape),
-    # TF-Hub's and Hugging Face's, for which their statistics by truncation were measured.
+    # TF-Hub's and Hugging Face's; the batch-norm statistics of their models were measured with it.
     "scale": lambda key, shape, t: t * jax.random.truncated_normal(key, -2.0, 2.0, shape),
-    # BigGAN-PyTorch's `z_var`, which it uses as a standard deviation.
+    # BigGAN-PyTorch's `z_var`, which is used as a standard deviation there.
     "std": lambda key, shape, t: t * jax.random.normal(key, shape),
 }
 
 
 def draw(prior: str, key: jax.Array, num: int, dim_z: int, truncation: Truncation | None = None) -> Latent:
-    """z [num, dim_z]. `a*b` multiplies two priors entry by entry; `a|b` gives each an equal share of the entries.
+    """Draw z, float32 [num, dim_z].
 
-    The appendix's combinations are normal*bernoulli and normal|bernoulli. Raises UserError if another prior than the normal
-    is to be truncated.
+    `a*b` multiplies two priors entry by entry; `a|b` draws equal shares of the entries, in order.
+    Brock et al. 2019, App. E, combine normal*bernoulli and normal|bernoulli.
+
+    Raises:
+        UserError: truncation of a prior other than normal.
     """
     if truncation is not None:
         if prior != "normal":

@@ -12,8 +12,10 @@ from biggan_jax.types import Logit
 class Loss(NamedTuple):
     """The losses of D and G.
 
-    discriminator(real, fake) returns its real and its fake term, to be added. generator(fake), or, where the loss is
-    `relative`, generator(real, fake): it compares fake images with real ones.
+    Attributes:
+        discriminator: (real, fake) to D's real and fake terms, whose sum is D's loss.
+        generator: (fake) to G's loss or, if `relative`, (real, fake) to it.
+        relative: whether G's loss compares fake images with real ones.
     """
 
     discriminator: Callable[[Logit, Logit], tuple[jax.Array, jax.Array]]
@@ -50,14 +52,14 @@ def _least_squares_generator(fake: Logit) -> jax.Array:
 
 
 def accuracy(real: Logit, fake: Logit) -> jax.Array:
-    """The share of images that D classifies correctly at threshold 0, real and fake counting alike."""
+    """Return the share of images that D classifies correctly at threshold 0: the mean of real and fake."""
     return (jnp.mean(real > 0) + jnp.mean(fake < 0)) / 2
 
 
 def hinge_active(real: Logit, fake: Logit) -> jax.Array:
-    """The share of images with a nonzero gradient in D's hinge loss, real and fake counting alike.
+    """Return the share of images with a nonzero gradient in D's hinge loss: the mean of real and fake.
 
-    >>> real, fake = jnp.array([0.5, 3.0]), jnp.array([-0.5, 0.2])  # The second real one is beyond the margin.
+    >>> real, fake = jnp.array([0.5, 3.0]), jnp.array([-0.5, 0.2])  # The second real image is beyond the margin.
     >>> float(hinge_active(real, fake))
     0.75
     """
@@ -70,5 +72,5 @@ LOSSES = {
     "wasserstein": Loss(_wasserstein_discriminator, _hinge_generator),
     "least_squares": Loss(_least_squares_discriminator, _least_squares_generator),
 }
-"""hinge: Lim & Ye 2017, the paper's. non_saturating: Goodfellow et al. 2014. wasserstein: Arjovsky et al. 2017, its
-Lipschitz bound left to spectral norm or a penalty. least_squares: Mao et al. 2017, targets 0 and 1."""
+"""hinge: Lim & Ye 2017, BigGAN's. non_saturating: Goodfellow et al. 2014. wasserstein: Arjovsky et al. 2017; spectral
+norm or a penalty bounds D's Lipschitz constant. least_squares: Mao et al. 2017, targets 0 and 1."""

@@ -1,17 +1,17 @@
-"""Eight simulated devices, a compilation cache that outlives the run, and the tiny games that most tests share."""
+"""Eight simulated devices, a persistent compilation cache, and the tiny models that most tests share."""
 
 import functools
 import os
 import pathlib
 
 ROOT = pathlib.Path(__file__).parent.parent
-# Before jax is imported anywhere; commands that tests start inherit it.
+# Set before any import of jax; commands that tests start inherit it.
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-# What tests compile runs a few times only: less optimisation, sooner done.
+# Compiled programs run only a few times in tests, so that less optimisation saves time.
 os.environ["XLA_FLAGS"] += " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
-# Fitted classifiers and the like, named by their content: worked out once.
+# Holds fitted classifiers and other results, named by their content, that later tests reuse.
 os.environ.setdefault("BIGGAN_JAX_CACHE", str(ROOT / ".cache" / "biggan_jax"))
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 
@@ -31,7 +31,7 @@ from tests.configs import tiny
 
 
 def tiny_config(family="biggan"):
-    """The smallest config in which every layer occurs: attention in both players, skip-z, conditional batch norm."""
+    """Return the smallest config with every layer: attention in both networks, skip-z, conditional batch norm."""
     c = tiny.get_config()
     c.model.family = family
     return c
@@ -48,10 +48,10 @@ def _fresh(family):
     return gan, with_attention(jax.jit(lambda seed: init_state(gan, seed))(0))
 
 
-# Not of scope "session": pytest then runs all files' tests of one family first, and sets up every module's fixtures twice.
+# Not of scope "session": pytest would run all tests of one family first, and set up every module's fixtures twice.
 @pytest.fixture(scope="module", params=["biggan", "biggan_deep"])
-def game(request):
-    """(gan, fresh state) of either family, without a mesh. Attention is switched on: with gamma 0 it gets no gradient."""
+def model(request):
+    """(gan, fresh state) of each family, without a mesh. Attention has gamma 0.5, since with 0 it gets no gradient."""
     return _fresh(request.param)
 
 
@@ -59,12 +59,12 @@ LOOP = (
     *("num_steps", "checkpoint_every", "checkpoint_keep", "checkpoint_keep_every", "sample_every", "log_every"),
     *("profile_steps", "stability", "score", "seed"),
 )
-"""Keys that only the training loop reads. A step does not depend on them: `build_gan` fails below if it reads one."""
+"""Keys that only the training loop reads. A step does not depend on them; below, `build_gan` fails if it reads one."""
 
 
 @pytest.fixture(scope="session")
 def _programs():
-    """(build, compile, init): as build_gan, compile_step and sharded_init_state, but equal arguments are worked on once."""
+    """(build, compile, init): build_gan, compile_step and sharded_init_state, each cached by its arguments."""
     gans, steps, states = {}, {}, {}
 
     def build(config, mesh=None):
@@ -78,7 +78,7 @@ def _programs():
         return gans[key]
 
     def compile_(gan):
-        if id(gan) not in steps:  # Each is kept in `gans`, so no id is used again.
+        if id(gan) not in steps:  # `gans` keeps each GAN alive, so no id recurs.
             steps[id(gan)] = compile_step(gan)
         return steps[id(gan)]
 
@@ -86,7 +86,7 @@ def _programs():
         if (id(gan), seed) not in states:
             state = sharded_init_state(gan, seed)
             states[id(gan), seed] = jax.tree.map(np.asarray, state), jax.tree.map(lambda x: x.sharding, state)
-        return jax.device_put(*states[id(gan), seed])  # A step donates the memory of its state.
+        return jax.device_put(*states[id(gan), seed])  # A copy, since a step donates its state.
 
     return build, compile_, init
 
@@ -95,7 +95,7 @@ def _programs():
 def compile_once(monkeypatch, _programs):
     """Make train() reuse what an earlier test with this fixture compiled for the same GAN, which saves seconds.
 
-    For tests of the training loop that replace nothing a step is made of.
+    Only for tests that do not replace functions that a training step uses.
     """
     build, compile_, init = _programs
     monkeypatch.setattr(training, "build_gan", build)
@@ -104,7 +104,7 @@ def compile_once(monkeypatch, _programs):
 
 
 def untrained_run(folder, config=None):
-    """The folder, with the checkpoint of a tiny game's fresh state in it, as a run would leave it."""
+    """Save the checkpoint of a fresh tiny model in the folder, as a training run does; return the folder."""
     c = config or tiny_config()
     checkpoints = Checkpoints(folder, keep=1)
     checkpoints.save(jax.jit(lambda: init_state(build_gan(c), 0))(), c)
@@ -114,7 +114,7 @@ def untrained_run(folder, config=None):
 
 @pytest.fixture(scope="session")
 def workdir(tmp_path_factory):
-    """A run with one checkpoint, of a tiny untrained model. Tests must not change it."""
+    """A working directory with one checkpoint, of a tiny untrained model. Tests must not change it."""
     return untrained_run(tmp_path_factory.mktemp("run"))
 
 
@@ -126,12 +126,12 @@ def trained(workdir):
 
 @pytest.fixture(scope="session")
 def sampler(trained):
-    """A sampler of `trained` with running statistics: nothing is compiled to have it."""
+    """A sampler of `trained` with running statistics, which needs no compilation."""
     return Sampler.from_checkpoint(trained, statistics="running")
 
 
 def with_attention(state, gamma=0.5):
-    """The state with every attention's gamma set to `gamma`."""
+    """Return the state with every attention's gamma set to `gamma`."""
 
     def set_gamma(path, leaf):
         return jax.numpy.full_like(leaf, gamma) if path[-1].key == "gamma" else leaf
@@ -142,7 +142,7 @@ def with_attention(state, gamma=0.5):
 
 
 def random_batch(gan, batch_size=16, seed=0):
-    """Noise with labels, as the data loader would give: host arrays."""
+    """Return a batch of noise with labels, as host arrays like those of the data loader."""
     rng = np.random.default_rng(seed)
     return {
         "image": rng.integers(0, 256, (gan.minibatches, batch_size, *gan.image_shape), dtype=np.uint8),
@@ -151,31 +151,31 @@ def random_batch(gan, batch_size=16, seed=0):
 
 
 def nets_of(gan, key=None, **networks):
-    """Nets of a part of the networks: {name: (weights, variables)}."""
+    """Return the Nets of some networks, given name=(weights, variables)."""
     weights = {name: weights for name, (weights, _) in networks.items()}
     variables = {name: variables for name, (_, variables) in networks.items()}
     return Nets(gan, weights, Moving(variables, {}), jax.random.key(0) if key is None else key)
 
 
 def generate(gan, weights, batch_stats, z, y):
-    """(images of G in training mode, its moved batch_stats)."""
+    """Return (images of G in training mode, its updated batch_stats)."""
     nets = nets_of(gan, G=(weights, {"batch_stats": batch_stats}))
     return nets("G", z, y), nets.moving.variables["G"]["batch_stats"]
 
 
 def discriminate(gan, weights, x, y, key):
-    """D's logits for augmented images."""
+    """Return D's logits for augmented images."""
     return gan.discriminate(nets_of(gan, D=(weights, {})), x, y, key)
 
 
 def update(gan, state, network, batch, key):
-    """(state, metrics) after the first update that trains `network`; batch: image, label, z, fake_label, as it needs."""
+    """Return (state, metrics) after the first update that trains `network`; it reads image, label, z, fake_label of batch."""
     chosen = next(u for u in gan.updates() if u.trains == (network,))
     return apply_update(gan, chosen, state, batch, key)
 
 
 def leaves(tree):
-    """Dotted names to arrays."""
+    """Return {dotted name: array}."""
     named = jax.tree_util.tree_leaves_with_path(tree)
     return {jax.tree_util.keystr(path, simple=True, separator="."): np.asarray(leaf) for path, leaf in named}
 
@@ -188,9 +188,9 @@ def assert_identical(a, b):
 
 
 def biases_that_feed_only_batch_norm(family):
-    """G's biases, in `tiny_config`, that batch norm takes away again: their true gradient is zero, what is left is rounding.
+    """Return G's biases, in `tiny_config`, that batch norm cancels: their true gradient is zero, the computed one rounding.
 
-    Those of a block's last convolutions count only after the attention, through which the earlier ones act.
+    The biases of a block's last convolutions are among them only after the attention, which the earlier ones act on.
     """
     if family == "biggan_deep":
         inner = {f"block_{i}_{j}.conv_{k}.bias" for i in range(2) for j in range(2) for k in (1, 2, 3)}

@@ -1,6 +1,7 @@
-"""Two rounds of each family as they were once: `python -m tests.golden` records them anew, after a change that is meant.
+"""Recorded results of two training steps of each family; `python -m tests.golden` records them again.
 
-Numbers are compared within rounding on any machine, and bit by bit where jax and the processor are those of the record.
+Record again only after an intended change. Numbers are compared within rounding on any machine, and bit by bit if jax and
+the processor are those of the record.
 """
 
 import functools
@@ -24,7 +25,7 @@ FAMILIES = ("biggan", "biggan_deep")
 
 
 def compiled(family):
-    """(fresh state, its jitted round, the batches of two rounds)"""
+    """Return (fresh state, jitted training step, the batches of two steps)."""
     config = tiny_config(family)
     config.regularizer.g_ortho = 1e-4
     gan = build_gan(config)
@@ -33,11 +34,11 @@ def compiled(family):
     return state, jax.jit(functools.partial(train_step, gan)), batches
 
 
-def play(state, run_round, batches):
-    """{metrics: of each round, arrays: mean size of each array after them, digest: of all their bits}"""
+def train(state, step, batches):
+    """Return {metrics: of each step, arrays: mean size of each array after the steps, digest: of all their bits}."""
     history = []
     for batch in batches:
-        state, metrics = run_round(state, batch)
+        state, metrics = step(state, batch)
         history.append({name: float(value) for name, value in metrics.items() if not name.endswith("_faults")})
     arrays = leaves(to_tree(state))
     digest = hashlib.sha256()
@@ -48,7 +49,7 @@ def play(state, run_round, batches):
 
 
 def environment():
-    """What decides the bits: jax, and the processor with its vector instructions."""
+    """Return what the bits depend on: the version of jax, and the processor with its vector instructions."""
     try:
         info = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
         cpu = sorted({line for line in info if line.startswith(("model name", "flags"))})
@@ -59,7 +60,7 @@ def environment():
 
 def main():
     FILE.write_text(
-        json.dumps({"environment": environment()} | {f: play(*compiled(f)) for f in FAMILIES}, indent=1) + "\n"
+        json.dumps({"environment": environment()} | {f: train(*compiled(f)) for f in FAMILIES}, indent=1) + "\n"
     )
 
 

@@ -16,7 +16,7 @@ from biggan_jax.checkpoint import Checkpoints
 from biggan_jax.main import WORKDIR, run
 from biggan_jax.types import UserError
 
-sharding.LEAST_SPLIT = 64
+sharding.MIN_SHARDED_SIZE = 64
 host_batches = data.host_batches
 
 

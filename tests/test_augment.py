@@ -19,10 +19,10 @@ def test_translation_shifts_whole_images_and_fills_with_grey():
         ]
         assert len(found) == 1
         shifts.update(found)
-    assert len(shifts) > 15, "nearly all of the 25 shifts occur"
+    assert len(shifts) > 15, "most of the 25 shifts occur"
 
 
-def test_gradients_flow_through_it():
+def test_gradients_flow_through_translation():
     gradient = jax.grad(lambda x: augment.apply(x, jax.random.key(0), ("translation",)).sum())(X)
     assert set(np.unique(gradient.round(5))) <= {0.0, 1.0}
     assert np.mean(gradient) > 0.7
@@ -32,11 +32,11 @@ def test_no_policy_changes_nothing():
     np.testing.assert_array_equal(augment.apply(X, jax.random.key(0), ()), X)
 
 
-def test_colour_changes_each_image_by_itself_and_keeps_its_shape():
+def test_colour_changes_each_image_differently():
     y = np.asarray(augment.apply(X, jax.random.key(0), ("colour",)))
     alone = lambda x: (x - x.mean((1, 2, 3), keepdims=True)).mean(3)
     grey, before = alone(y), alone(X)
-    # Contrast scales what is left of an image when brightness and saturation are taken away.
+    # Contrast scales an image's deviation from its mean, averaged over channels to exclude saturation.
     ratio = (grey * before).sum((1, 2)) / (before**2).sum((1, 2))
     np.testing.assert_allclose(grey, ratio[:, None, None] * before, atol=1e-4)
     assert ratio.min() >= 0.5 - 1e-4 and ratio.max() <= 1.5 + 1e-4 and ratio.std() > 0.2
@@ -55,7 +55,7 @@ def test_cutout_greys_one_square_of_half_the_size():
         sizes.add((len(rows), len(columns)))
         tops |= {rows[0], columns[0]}
     assert max(sizes) == (8, 8) and min(min(size) for size in sizes) >= 4, "centres lie inside the image"
-    assert max(tops) == 12, "or on its far edge, as on its near one"
+    assert max(tops) == 12, "centres lie also on the far edge"
 
 
 def test_policies_are_applied_in_order():

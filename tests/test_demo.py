@@ -26,7 +26,7 @@ def read(out):
     return report
 
 
-def test_a_demo_of_two_steps_leaves_all_files_and_can_be_repeated(tmp_path):
+def test_a_short_demo_writes_all_files_and_can_be_repeated(tmp_path):
     out = tmp_path / "demo"
     short = f"--out={out}", "--seed=3", "--config.num_steps=2", "--config.sample_every=0", "--config.model.ch=2"
     result = run("demo", *short, XLA_FLAGS="")
@@ -36,11 +36,11 @@ def test_a_demo_of_two_steps_leaves_all_files_and_can_be_repeated(tmp_path):
     for name in ("samples.png", "checkpoints/", "report.json"):
         assert f"{out}/{name}" in result.stdout
     assert run("demo", *short, XLA_FLAGS="").returncode == 0
-    assert read(out) == first, "also the seconds of training, although there was nothing left to train"
+    assert read(out) == first, "includes train_seconds, although the second call trains no step"
 
 
 @pytest.mark.slow
-def test_the_demo_reaches_its_bar(tmp_path):
+def test_the_demo_reaches_its_targets(tmp_path):
     result = run("demo", f"--out={tmp_path}", limit=1200, XLA_FLAGS="")
     assert result.returncode == 0, result.stderr
     report = read(tmp_path)

@@ -9,17 +9,17 @@ RECORD = json.loads(golden.FILE.read_text())
 
 
 @pytest.fixture(scope="module", params=golden.FAMILIES)
-def played(request):
-    """(family, the same two rounds played twice)"""
-    game = golden.compiled(request.param)
-    return request.param, golden.play(*game), golden.play(*game)
+def results(request):
+    """(family, results of two steps, results of the same two steps repeated)"""
+    arguments = golden.compiled(request.param)
+    return request.param, golden.train(*arguments), golden.train(*arguments)
 
 
-def test_two_rounds_are_what_they_were(played):
-    family, ours, _ = played
+def test_two_steps_equal_the_record_within_rounding(results):
+    family, ours, _ = results
     record = RECORD[family]
     for now, then in zip(ours["metrics"], record["metrics"], strict=True):
-        # Rounding alone differs between machines; a changed formula moves a loss by far more.
+        # Only rounding differs between machines; a changed formula moves a loss by far more.
         assert now == pytest.approx(then, rel=1e-3, abs=1e-4)
     assert ours["arrays"].keys() == record["arrays"].keys()
     rounding = biases_that_feed_only_batch_norm(family)
@@ -28,13 +28,13 @@ def test_two_rounds_are_what_they_were(played):
             assert ours["arrays"][name] == pytest.approx(size, rel=5e-3, abs=1e-6), name
 
 
-def test_played_again_they_are_the_same_bits(played):
-    _, first, second = played
+def test_repeated_steps_are_bitwise_identical(results):
+    _, first, second = results
     assert first["digest"] == second["digest"]
 
 
-def test_on_the_recording_machine_they_are_the_recorded_bits(played):
-    family, ours, _ = played
+def test_on_the_recording_machine_bits_equal_the_record(results):
+    family, ours, _ = results
     if RECORD["environment"] != golden.environment():
         pytest.skip("recorded with another jax or on another processor")
     assert ours["digest"] == RECORD[family]["digest"]

@@ -20,7 +20,7 @@ draw = lambda prior, num=4000, dim_z=8: np.asarray(latents.draw(prior, jax.rando
         ("normal*bernoulli", 0, 0.5**0.5, None),
     ],
 )
-def test_each_prior_has_its_moments_and_values(prior, mean, std, values):
+def test_each_prior_has_its_mean_deviation_and_values(prior, mean, std, values):
     z = draw(prior)
     assert z.dtype == np.float32 and z.shape == (4000, 8)
     # 32,000 draws: four standard errors of a mean are 0.022 standard deviations.
@@ -29,7 +29,7 @@ def test_each_prior_has_its_moments_and_values(prior, mean, std, values):
     assert values is None or set(np.unique(z)) == values
 
 
-def test_a_censored_normal_is_zero_half_the_time_never_negative():
+def test_a_censored_normal_is_nonnegative_and_half_zeros():
     z = draw("censored_normal")
     assert z.min() == 0 and np.mean(z == 0) == pytest.approx(0.5, abs=0.02)
 
@@ -41,7 +41,7 @@ def test_a_product_multiplies_independent_draws():
     assert abs(draw("normal*normal").mean()) < 0.05
 
 
-def test_parts_share_the_entries_in_order():
+def test_parts_of_a_prior_get_equal_shares_in_order():
     z = draw("normal|bernoulli")
     assert set(np.unique(z[:, 4:])) == {0, 1} and len(np.unique(z[:, :4])) > 10_000
 
@@ -63,7 +63,7 @@ def test_the_kinds_of_truncation_are_three_distributions(kind, deviation, bound)
     z = np.asarray(latents.draw("normal", jax.random.key(0), 4000, 8, latents.Truncation(0.5, kind)))
     assert z.std() == pytest.approx(deviation, rel=0.02)
     assert np.abs(z).max() <= bound
-    assert np.abs(z).max() > min(0.95 * bound, 1.5), "the whole range is drawn from"
+    assert np.abs(z).max() > min(0.95 * bound, 1.5), "values from the whole range"
 
 
 def test_an_unknown_kind_of_truncation_is_refused():
@@ -81,10 +81,10 @@ def test_only_the_normal_prior_can_be_truncated():
     [
         ("gaussian", 8, "model.prior 'gaussian' is unknown"),
         ("normal*bernouli", 8, "did you mean bernoulli"),
-        ("normal|sign", 7, "2 parts, among which model.dim_z 7 cannot be shared equally"),
+        ("normal|sign", 7, "has 2 parts, but model.dim_z 7 is not divisible by 2"),
         ("", 8, "model.prior '' is unknown"),
     ],
 )
-def test_what_is_no_prior_is_refused(prior, dim_z, sentence):
+def test_an_unknown_or_unfit_prior_is_refused(prior, dim_z, sentence):
     with pytest.raises(UserError, match=sentence.replace("*", ".")):
         latents.check_prior(prior, dim_z)

@@ -25,7 +25,7 @@ def test_each_loss_is_its_formula(name, real, fake, generator):
 
 
 @pytest.mark.parametrize("name", LOSSES)
-def test_descending_pulls_logits_apart_for_d_and_up_for_g(name):
+def test_gradients_separate_logits_for_d_and_raise_them_for_g(name):
     loss = LOSSES[name]
     real, fake = jnp.zeros(3), jnp.zeros(3)
     d_real, d_fake = jax.grad(lambda r, f: sum(loss.discriminator(r, f)), argnums=(0, 1))(real, fake)

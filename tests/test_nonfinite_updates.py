@@ -1,4 +1,4 @@
-"""What train_step does with an update that is not finite."""
+"""Tests of train_step on updates that are not finite."""
 
 import dataclasses
 import functools
@@ -15,8 +15,8 @@ from tests.conftest import assert_identical, leaves, random_batch, tiny_config
 
 
 @pytest.fixture(scope="module")
-def game():
-    """(state, batch, the jitted round) of a game in which G's loss is not a number, though its gradient is finite."""
+def nan_loss():
+    """(state, batch, jitted step) of a GAN whose G has a loss of NaN and a finite gradient."""
     c = tiny_config()
     c.d_steps = 1
     gan = build_gan(c)
@@ -26,9 +26,9 @@ def game():
     return state, random_batch(gan, 8), jax.jit(functools.partial(train_step, gan))
 
 
-def test_a_non_finite_update_of_g_keeps_the_result_of_ds_update(game):
-    state, batch, run_round = game
-    after, metrics = run_round(state, batch)
+def test_a_nonfinite_update_of_g_is_skipped_and_d_is_updated(nan_loss):
+    state, batch, step = nan_loss
+    after, metrics = step(state, batch)
     assert not metrics["d_faults"].any()
     assert metrics["g_faults"][0, -1] and not metrics["g_faults"][0, :-1].any()
     assert_identical(after.networks["G"].params, state.networks["G"].params)
@@ -38,15 +38,15 @@ def test_a_non_finite_update_of_g_keeps_the_result_of_ds_update(game):
     assert any((before[name] != now[name]).any() for name in before), "D's own update is applied"
 
 
-def test_a_non_finite_weight_of_d_stops_both_and_is_named(game):
-    state, batch, run_round = game
+def test_a_nonfinite_weight_of_d_stops_all_updates_and_is_named(nan_loss):
+    state, batch, step = nan_loss
     D = state.networks["D"]
     poisoned = jax.tree.map(lambda x: x, D.params)
     poisoned["block_0"]["conv_1"]["bias"] = jnp.full_like(poisoned["block_0"]["conv_1"]["bias"], jnp.nan)
     before = state.with_networks(D=D.replace(params=poisoned))
-    after, metrics = run_round(before, batch)
+    after, metrics = step(before, batch)
     assert metrics["d_faults"].shape == (1, len(jax.tree.leaves(D.params)) + 1)
-    # On CPU a ReLU turns it into 0: the weight alone tells.
+    # On CPU a ReLU maps NaN to 0, so that only the weight shows it.
     poisoned_one = list(leaves(D.params)).index("block_0.conv_1.bias")
     assert metrics["d_faults"][0, poisoned_one]
     assert_identical(after.networks["G"], before.networks["G"])
@@ -55,7 +55,7 @@ def test_a_non_finite_weight_of_d_stops_both_and_is_named(game):
         np.testing.assert_allclose(average, leaves(before.averages["G"])[name], rtol=1e-6, atol=1e-12)
 
 
-def test_non_finite_weights_and_gradients_are_told_apart():
+def test_faults_name_the_nonfinite_weight_or_gradient():
     grads = {"a": jnp.array([3.0, 4.0]), "b": {"c": jnp.array([12.0]), "d": jnp.zeros(2)}}
     well, nan, inf = jax.tree.map(jnp.ones_like, grads), jnp.float32(jnp.nan), jnp.array([jnp.inf])
     norm, faults = norm_and_faults(grads, well, jnp.float32(1))

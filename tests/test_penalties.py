@@ -28,19 +28,19 @@ def off_diagonal(rows):
     return gram - np.diag(np.diag(gram))
 
 
-def test_it_is_the_sum_of_squared_products_of_different_filters(params):
+def test_orthogonal_sums_squared_products_of_different_filters(params):
     filters = params["conv"]["kernel"].reshape(-1, 5).T, params["wide"]["kernel"].T, params["embed"]["embedding"]
     expected = sum((off_diagonal(rows.astype(np.float64)) ** 2).sum() for rows in filters)
     assert float(penalties.orthogonal(params)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_orthogonal_filters_of_any_length_cost_nothing():
+def test_orthogonal_filters_of_any_length_have_no_penalty():
     kernel = np.diag([1.0, 5.0, 0.1]).astype(np.float32)
     assert float(penalties.orthogonal({"linear": {"kernel": kernel}})) == 0
 
 
 @pytest.mark.parametrize("factor", [4.0, 2.0])
-def test_the_gradient_of_the_orthogonal_penalty_is_closed_form(params, factor):
+def test_gradient_is_factor_times_gram_matrix_times_weights(params, factor):
     gan = GAN(networks={}, image_shape=(), loss=LOSSES["hinge"], d_ortho=0.1, ortho_factor=factor)
     penalty = lambda params: gan.updates()[0].penalty({"D": params})[0]
     grads = jax.grad(penalty)(params)
@@ -53,12 +53,12 @@ def test_the_gradient_of_the_orthogonal_penalty_is_closed_form(params, factor):
     assert not np.any(grads["shared"]["embedding"]) and not np.any(grads["conv"]["bias"])
 
 
-def test_of_a_wide_matrix_only_the_small_product_is_made():
+def test_a_wide_matrix_needs_only_the_small_product():
     jaxpr = jax.make_jaxpr(penalties.orthogonal)({"linear": {"kernel": np.ones((20, 3000), np.float32)}})
     assert "3000,3000" not in str(jaxpr) and "20,20" in str(jaxpr)
 
 
-def test_r1_is_half_the_mean_squared_norm_of_image_gradients():
+def test_gradient_penalty_is_half_the_mean_squared_gradient_norm():
     a = jnp.asarray(normal(4, 4, 3))
     x = jnp.asarray(normal(2, 4, 4, 3))
     discriminate = lambda x: jnp.square(jnp.einsum("bhwc,hwc->b", x, a))
@@ -67,8 +67,8 @@ def test_r1_is_half_the_mean_squared_norm_of_image_gradients():
     assert float(penalties.gradient_penalty(discriminate, x)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_r1_is_differentiable_through_attention_and_pooling(game):
-    gan, state = game
+def test_gradient_penalty_is_differentiable_through_attention(model):
+    gan, state = model
     x = jnp.asarray(normal(2, 16, 16, 3))
     y, key = jnp.array([0, 1]), jax.random.key(0)
     penalty = lambda p: penalties.gradient_penalty(lambda x: discriminate(gan, p, x, y, key), x)

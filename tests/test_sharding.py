@@ -13,8 +13,7 @@ from biggan_jax.state import init_state
 from biggan_jax.types import UserError
 from tests.conftest import biases_that_feed_only_batch_norm, leaves, random_batch, tiny_config, with_attention
 
-ROUNDS = 3
-
+STEPS = 3
 
 ONE, DATA, REPLICATED, CHUNKS = "one device", "8 data", "8 data, update on each", "2 x 2, D in a loop over chunks"
 MESHES = {
@@ -27,11 +26,11 @@ MESHES = {
 
 
 def run(config, state, count, fsdp=1, **changes):
-    """(state after ROUNDS rounds, metrics of each, compiled round), from `state` on a mesh of `count` devices."""
+    """Return (state after STEPS steps, metrics of each, compiled step), from `state` on a mesh of `count` devices."""
     mesh = sharding.make_mesh(jax.devices()[:count], fsdp=fsdp)
     gan = dataclasses.replace(build_gan(config, mesh), **changes)
     state = jax.device_put(jax.tree.map(np.asarray, state), state_layout(gan))
-    batches = [sharding.shard_batch(random_batch(gan, seed=i), mesh) for i in range(ROUNDS)]
+    batches = [sharding.shard_batch(random_batch(gan, seed=i), mesh) for i in range(STEPS)]
     compiled = compile_step(gan).lower(state, batches[0]).compile()
     history = []
     for batch in batches:
@@ -41,12 +40,12 @@ def run(config, state, count, fsdp=1, **changes):
 
 
 @functools.cache
-def game_on(family, mesh):
-    """(config, what `run` returns on that mesh), each compiled once for all tests."""
+def trained_on(family, mesh):
+    """Return (config, result of `run` on that mesh), compiled once for all tests."""
     config = tiny_config(family)
     config.d_steps = 2 if family == "biggan" else 1
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sharding, "LEAST_SPLIT", 64)  # So that these small weights lie in parts, too.
+        patch.setattr(sharding, "MIN_SHARDED_SIZE", 64)  # Shards these small weights, too.
         return config, run(config, fresh_state(family), **MESHES[mesh])
 
 
@@ -56,7 +55,7 @@ def fresh_state(family):
     return with_attention(jax.jit(lambda: init_state(build_gan(config), 0))())
 
 
-# The family that compiles sooner; the others when there is time.
+# The family that compiles faster; the other cases are marked slow.
 QUICK = [("biggan", DATA), ("biggan", CHUNKS)]
 MESHED = [(family, mesh) for family in ("biggan", "biggan_deep") for mesh in MESHES if mesh != ONE]
 on_meshes = pytest.mark.parametrize(
@@ -65,58 +64,58 @@ on_meshes = pytest.mark.parametrize(
 
 
 @on_meshes
-def test_one_device_and_any_mesh_compute_the_same(family, mesh):
-    config, (one, one_metrics, _) = game_on(family, ONE)
-    _, (many, many_metrics, _) = game_on(family, mesh)
+def test_one_device_and_any_mesh_train_the_same(family, mesh):
+    config, (one, one_metrics, _) = trained_on(family, ONE)
+    _, (many, many_metrics, _) = trained_on(family, mesh)
     for a, b in zip(one_metrics, many_metrics, strict=True):
         for name in a:
-            # Means over another split of the batch: float32 rounding of values of order one. A gradient's length is the root of a
-            # sum over all weights, in which rounding of the rounds before adds up.
+            # Means over another split of the batch differ by float32 rounding of values of order one. A gradient norm is the
+            # root of a sum over all weights, in which the rounding of earlier steps adds up.
             assert a[name] == pytest.approx(b[name], rel=2e-3 if name.endswith("grad_norm") else 1e-4, abs=1e-4), name
     assert_same_training(config, one, many)
 
 
 def assert_same_training(config, one, many):
-    """D, G, average, moments and u after ROUNDS rounds differ by float32 rounding alone."""
+    """Assert that D, G, average, statistics and u after STEPS steps differ by float32 rounding only."""
     rates = {"G": config.optimizer.g_lr, "D": config.optimizer.d_lr}
-    updates = {"G": ROUNDS, "D": ROUNDS * config.d_steps}
+    updates = {"G": STEPS, "D": STEPS * config.d_steps}
     pairs = [(network, one.networks[network].params, many.networks[network].params) for network in rates]
-    for player, a, b in [*pairs, ("G", one.averages["G"], many.averages["G"])]:
+    for network, a, b in [*pairs, ("G", one.averages["G"], many.averages["G"])]:
         a, b = leaves(a), leaves(b)
         for name in a:
             difference = np.abs(a[name] - b[name])
-            # Adam divides a gradient by its own size: one that is all rounding moves by up to lr either way.
-            assert difference.max() <= 2 * rates[player] * updates[player], name
-            if player == "D" or name not in biases_that_feed_only_batch_norm(config.model.family):
+            # Adam divides a gradient by its own size, so that pure rounding moves a weight by up to lr either way.
+            assert difference.max() <= 2 * rates[network] * updates[network], name
+            if network == "D" or name not in biases_that_feed_only_batch_norm(config.model.family):
                 assert difference.mean() <= 2e-6, name
-    for player in rates:
-        a, b = leaves(one.networks[player].stats), leaves(many.networks[player].stats)
+    for network in rates:
+        a, b = leaves(one.networks[network].stats), leaves(many.networks[network].stats)
         for name in a:
             np.testing.assert_allclose(a[name], b[name], atol=1e-3, err_msg=name)
 
 
 @on_meshes
-def test_the_work_is_divided(family, mesh):
+def test_the_flops_are_divided_by_the_devices(family, mesh):
     if mesh == CHUNKS:
-        pytest.skip("the work of a loop is counted once")
-    one, many = (game_on(family, name)[1][2].cost_analysis()["flops"] for name in (ONE, mesh))
+        pytest.skip("cost_analysis counts a loop's body once")
+    one, many = (trained_on(family, name)[1][2].cost_analysis()["flops"] for name in (ONE, mesh))
     assert many <= 1.1 * one / MESHES[mesh]["count"]
 
 
 @on_meshes
-def test_devices_talk_in_sums_and_gathers_only(family, mesh):
-    text = game_on(family, mesh)[1][2].as_text()
+def test_collectives_are_sums_and_gathers_only(family, mesh):
+    text = trained_on(family, mesh)[1][2].as_text()
     calls = re.findall(r"\b(all-reduce|all-gather|all-to-all|collective-permute|reduce-scatter)(?:-start)?\(", text)
     allowed = {"all-reduce"} if mesh == REPLICATED else {"all-reduce", "all-gather", "reduce-scatter"}
     assert set(calls) <= allowed and "all-reduce" in calls
     assert mesh == REPLICATED or "all-gather" in calls
 
 
-def test_weights_moments_and_average_lie_in_parts():
-    _, (state, *_) = game_on("biggan", CHUNKS)
+def test_weights_moments_and_average_are_sharded():
+    _, (state, *_) = trained_on("biggan", CHUNKS)
     for tree in (state.networks["G"].params, state.networks["G"].opt_state[0].nu, state.averages["G"]):
-        whole = tree["block_0"]["conv_2"]["kernel"]
-        assert whole.addressable_shards[0].data.size * 2 == whole.size
+        kernel = tree["block_0"]["conv_2"]["kernel"]
+        assert kernel.addressable_shards[0].data.size * 2 == kernel.size
     assert all(u.sharding.is_fully_replicated for u in jax.tree.leaves(state.networks["G"].stats))
 
 
@@ -129,7 +128,7 @@ def test_each_device_holds_its_part_of_the_batch():
 
 
 @pytest.mark.parametrize(("size", "nearest"), [(100, "nearest are 96 and 104"), (3, "nearest is 8")])
-def test_an_indivisible_batch_size_is_refused_with_the_nearest(size, nearest):
+def test_an_indivisible_batch_is_refused_with_nearest_sizes(size, nearest):
     with pytest.raises(UserError, match=f"batch_size {size} is not divisible by 8 devices; {nearest}"):
         sharding.check_batch_size(size, 8)
 

@@ -26,14 +26,14 @@ from tests.conftest import (
 
 
 @pytest.fixture(scope="module")
-def updates(game):
-    """(gan, state before, networks after one D update, networks after one G update), both from the same state."""
-    gan, state = game
+def updates(model):
+    """(gan, state before, networks after one D update, networks after one G update); both updates start from that state."""
+    gan, state = model
     batch = random_batch(gan, 16)
     z_key, key = jax.random.split(jax.random.key(0))
 
     def both(state, x, y):
-        # Every class occurs among the fake labels, so that no class embedding lacks a gradient.
+        # All classes occur among the fake labels, so that each class embedding has a gradient.
         data = {"z": gan.latents(z_key, 16)[0], "fake_label": np.arange(16) % gan.num_classes}
         data |= {"image": to_float(x), "label": y}
         return tuple(update(gan, state, name, data, key)[0].networks for name in ("D", "G"))
@@ -60,7 +60,7 @@ def test_a_generator_update_moves_only_the_discriminators_statistics(updates):
     D = after["D"]
     assert_identical(D.params, state.networks["D"].params)
     assert_identical(D.opt_state, state.networks["D"].opt_state)
-    # A projection to one number has one singular value: its u is 1 and stays so.
+    # A projection to one number has one singular value: its u is always 1.
     u = leaves(state.networks["D"].stats)
     assert unchanged(u, D.stats) <= {name for name in u if u[name].size == 1}
 
@@ -88,7 +88,7 @@ def test_attention_gets_no_gradient_until_gamma_leaves_zero(updates):
 
 @pytest.fixture(scope="module")
 def small():
-    """A BigGAN of d_steps 2 with optimisers that hold the weights still, its state, a batch, and the state after a round."""
+    """(BigGAN with d_steps 2 and learning rates 0, its state, a batch, the state after a step, its metrics)"""
     gan = build_gan(tiny_config())
     gan = gan.with_optimizers(G=optax.sgd(0.0), D=optax.sgd(0.0))
     state = jax.jit(lambda: init_state(gan, 0))()
@@ -97,7 +97,7 @@ def small():
     return gan, state, batch, after, metrics
 
 
-def test_u_advances_once_for_every_update_in_which_its_player_plays(small):
+def test_u_advances_once_per_update_that_uses_its_network(small):
     gan, state, _, after, _ = small
     for before, now in ((state.networks["G"], after.networks["G"]), (state.networks["D"], after.networks["D"])):
         u = before.spectral
@@ -108,9 +108,9 @@ def test_u_advances_once_for_every_update_in_which_its_player_plays(small):
             np.testing.assert_allclose(value, expected[name], atol=1e-5)
 
 
-def test_g_is_updated_on_fresh_latents_by_the_updated_d(game):
-    gan, state = game
-    # A discriminator whose update is sure to flip the score: its rate is 1.
+def test_g_loss_uses_fresh_latents_and_the_updated_discriminator(model):
+    gan, state = model
+    # With learning rate 1, the discriminator's update changes the score by much.
     gan = dataclasses.replace(gan, d_steps=1).with_optimizers(D=optax.sgd(1.0))
     D = state.networks["D"]
     state = state.with_networks(D=D.replace(opt_state=gan.networks["D"].optimizer.init(D.params)))
@@ -128,7 +128,7 @@ def test_g_is_updated_on_fresh_latents_by_the_updated_d(game):
         d_weights, _ = gan.normalize(D.params, D.spectral)
         return gan.loss.generator(discriminate(gan, d_weights, fake, y, key))
 
-    # `after` holds D's weights after its update and u after G's: one power step further than what scored.
+    # `after` holds D's weights after its own update, but u after G's: one power step later than in G's loss.
     _, d_u = gan.normalize(state.networks["D"].params, state.networks["D"].spectral)
     updated = after.networks["D"].replace(spectral=d_u)
     score = jax.jit(expected)
@@ -136,25 +136,25 @@ def test_g_is_updated_on_fresh_latents_by_the_updated_d(game):
     assert float(metrics["g_loss"]) != pytest.approx(float(score(state.networks["D"])), rel=1e-1)
 
 
-def test_real_and_fake_beside_each_other_are_judged_as_they_are_apart(game):
-    gan, state = game
+def test_logits_are_equal_for_joint_and_separate_real_and_fake(model):
+    gan, state = model
     weights, _ = gan.normalize(state.networks["D"].params, state.networks["D"].spectral)
     draw = lambda seed: jax.random.uniform(jax.random.key(seed), (4, 16, 16, 3), minval=-1)
     (real, y), (fake, fake_y) = (draw(0), np.array([0, 1, 2, 3])), (draw(1), np.array([4, 5, 6, 7]))
-    judge = jax.jit(lambda x, y: discriminate(gan, weights, x, y, jax.random.key(0)))
-    logits = judge(interleave(real, fake), interleave(y, fake_y)).reshape(-1, 2).T
-    for ours, expected in zip(logits, (judge(real, y), judge(fake, fake_y)), strict=True):
+    logits_of = jax.jit(lambda x, y: discriminate(gan, weights, x, y, jax.random.key(0)))
+    logits = logits_of(interleave(real, fake), interleave(y, fake_y)).reshape(-1, 2).T
+    for ours, expected in zip(logits, (logits_of(real, y), logits_of(fake, fake_y)), strict=True):
         np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-5)
 
 
-def test_the_average_is_a_copy_before_its_start_and_decays_from_it_on():
+def test_the_average_is_a_copy_before_its_start_then_decays():
     c = tiny_config()
     c.ema.decay, c.ema.start, c.d_steps = 0.9, 3, 1
     gan = build_gan(c)
     state = jax.jit(lambda: init_state(gan, 0))()
     step = jax.jit(functools.partial(train_step, gan))
-    for round_number in (1, 2):
-        state, _ = step(state, random_batch(gan, seed=round_number))
+    for seed in (1, 2):
+        state, _ = step(state, random_batch(gan, seed=seed))
         assert_identical(state.averages["G"], state.networks["G"].params)
     before = leaves(state.averages["G"])
     state, _ = step(state, random_batch(gan, seed=3))
@@ -177,9 +177,9 @@ def test_a_batch_is_split_in_strides():
 
 @pytest.fixture(scope="module")
 def accumulated():
-    """After updates of D and G on a batch of 8, and on the same batch with each example twice, in two microbatches."""
+    """Results of updates of D and G on a batch of 8, or on that batch with each example twice, in two microbatches."""
     c = tiny_config()
-    c.model.init = "normal"  # Of orthogonal weights all singular values are equal, and u stays where it is.
+    c.model.init = "normal"  # Orthogonal weights have equal singular values, and u would not move.
     plain = build_gan(c)
     plain = plain.with_optimizers(G=optax.sgd(1.0), D=optax.sgd(1.0))
     state = with_attention(jax.jit(lambda: init_state(plain, 0))())
@@ -195,7 +195,7 @@ def accumulated():
         after, g_metrics = update(gan, after, "G", data, key)
         return after.networks["G"], after.networks["D"], d_metrics | g_metrics
 
-    games = {
+    cases = {
         "whole": (plain, 1),
         "update": (dataclasses.replace(plain, microbatches=2), 2),
         "microbatch": (dataclasses.replace(plain, microbatches=2, spectral_advance="microbatch"), 2),
@@ -205,10 +205,10 @@ def accumulated():
         "chunks": (dataclasses.replace(plain, d_chunks=4), 1),
         "loop of chunks": (dataclasses.replace(plain, d_chunks=4, loops=True), 1),
     }
-    return state, plain, {name: jax.jit(functools.partial(both, gan, n))() for name, (gan, n) in games.items()}
+    return state, plain, {name: jax.jit(functools.partial(both, gan, n))() for name, (gan, n) in cases.items()}
 
 
-def test_microbatches_are_averaged_to_the_gradient_of_the_whole(accumulated):
+def test_microbatch_gradients_average_to_that_of_the_batch(accumulated):
     _, _, after = accumulated
     (G, D, metrics), (G2, D2, metrics2) = after["whole"], after["update"]
     for a, b in ((G, G2), (D, D2)):
@@ -227,13 +227,13 @@ def test_a_loop_and_chunks_change_nothing(accumulated, one, other):
         a, b = leaves(a), leaves(b)
         assert a.keys() == b.keys()
         for name in a:
-            # Rounding, of weights that one step of rate 1 has thrown far: jax 0.7.2 rounds most. Where the true gradient
-            # is zero, it is all there is.
+            # Rounding of weights that a step of rate 1 has made large, most of all in jax 0.7.2. Where the true gradient is
+            # zero, the computed one is pure rounding.
             if not any(name.endswith(bias) for bias in biases_that_feed_only_batch_norm("biggan")):
                 np.testing.assert_allclose(a[name], b[name], atol=5e-5 * (1 + np.abs(a[name]).max()), err_msg=name)
 
 
-def test_u_advances_once_an_update_or_once_a_microbatch(accumulated):
+def test_u_advances_once_per_update_or_per_microbatch(accumulated):
     state, gan, after = accumulated
     before = state.networks["G"]
 
@@ -243,7 +243,7 @@ def test_u_advances_once_an_update_or_once_a_microbatch(accumulated):
             _, u = gan.normalize(before.params, u)
         return leaves(u)
 
-    # G's weights stay while D is updated, and its u moves once more as it is itself: 2 forwards, or 2 of 2 microbatches.
+    # G's u advances in D's update and in its own: 2 forward passes, or 2 of 2 microbatches.
     for name, steps in (("update", 2), ("microbatch", 4)):
         expected, other = advanced(steps), advanced(6 - steps)
         ours = leaves(after[name][0].spectral)
@@ -252,19 +252,19 @@ def test_u_advances_once_an_update_or_once_a_microbatch(accumulated):
         assert any(np.abs(ours[array] - other[array]).max() > 1e-3 for array in ours)
 
 
-def test_running_moments_move_with_each_microbatch(accumulated):
+def test_running_statistics_move_with_each_microbatch(accumulated):
     _, _, after = accumulated
     old, whole, parts = (leaves(after[n][0].variables["batch_stats"]) for n in ("whole", "whole", "update"))
     moved = [np.abs(parts[name] - whole[name]).max() for name in old if "block_0" in name and "mean" in name]
     assert max(moved) > 1e-4
 
 
-REMEMBERED = [("biggan", "full"), pytest.param(("biggan_deep", "blocks"), marks=pytest.mark.slow)]
+REMAT = [("biggan", "full"), pytest.param(("biggan_deep", "blocks"), marks=pytest.mark.slow)]
 
 
-@pytest.fixture(scope="module", params=REMEMBERED, ids=lambda param: "-".join(param))
-def remembered(request):
-    """(state, metrics, work asked for) of a round that keeps all activations, and of one that makes them anew."""
+@pytest.fixture(scope="module", params=REMAT, ids=lambda param: "-".join(param))
+def with_remat(request):
+    """(state, metrics, FLOPs) of a step that keeps all activations, and of one that recomputes them."""
     family, remat = request.param
     outcomes = []
     for value in ("none", remat):
@@ -278,25 +278,25 @@ def remembered(request):
     return family, outcomes
 
 
-def test_activations_made_anew_are_the_same(remembered):
-    family, ((kept, metrics, _), (again, more, _)) = remembered
+def test_recomputed_activations_give_the_same_update(with_remat):
+    family, ((kept, metrics, _), (again, more, _)) = with_remat
     for name in metrics.keys() - {"d_faults", "g_faults"}:
         assert float(metrics[name]) == pytest.approx(float(more[name]), rel=1e-5, abs=1e-6)
     for network in ("G", "D"):
         a, b = leaves(kept.networks[network].params), leaves(again.networks[network].params)
         for name in a:
             if name not in biases_that_feed_only_batch_norm(family):
-                # Adam's first step is lr in size, whatever the gradient's: where that is rounding, it goes either way.
+                # Adam's first step has size lr for any gradient; where the gradient is rounding, its sign is arbitrary.
                 assert np.mean(np.abs(a[name] - b[name])) <= 2e-6, name
 
 
-def test_making_activations_anew_is_more_work(remembered):
-    """Whether it saves memory only a TPU's compiler tells, in tests/plan: XLA for CPUs finds that it has them already."""
-    _, ((_, _, kept), (_, _, again)) = remembered
+def test_recomputing_activations_needs_more_flops(with_remat):
+    """The memory it saves is tested in tests/plan with a TPU's compiler: XLA for CPUs undoes the recomputation."""
+    _, ((_, _, kept), (_, _, again)) = with_remat
     assert 1.15 * kept < again < 1.5 * kept
 
 
-def test_penalties_are_added_once_whatever_the_microbatches():
+def test_penalties_are_added_once_for_any_microbatches():
     c = tiny_config()
     c.microbatches, c.regularizer.g_ortho = 2, 1e-2
     gan = build_gan(c).with_optimizers(G=optax.sgd(1.0))
@@ -337,15 +337,15 @@ def test_penalties_on_d_move_it_along_their_own_gradient():
     expected = leaves(jax.jit(jax.grad(penalty))(D.params))
     plain, penalised = leaves(plain), leaves(penalised)
     for name in expected:
-        # A difference of two float32 steps of up to 100.
+        # The difference of two float32 steps of size up to 100.
         atol = 1e-4 * (1 + np.abs(plain[name]).max() + np.abs(expected[name]).max())
         np.testing.assert_allclose(plain[name] - penalised[name], expected[name], atol=atol, err_msg=name)
     assert more.keys() - metrics.keys() == {"d_r1", "d_ortho"} and float(more["d_r1"]) > 0
     assert float(more["d_loss"]) == pytest.approx(float(metrics["d_loss"]), rel=1e-5)
 
 
-def test_evaluation_takes_one_power_step_however_many_training_takes(game):
-    gan, state = game
+def test_evaluation_takes_one_power_step_for_any_iterations(model):
+    gan, state = model
     G = state.networks["G"]
     several = dataclasses.replace(gan, spectral_iterations=3)
     noisy = jax.tree.map(lambda w: w + 0.1 * np.cos(np.arange(w.size)).reshape(w.shape), G.params)

@@ -1,4 +1,4 @@
-"""Owns self-attention over positions, as SA-GAN and BigGAN use it (Zhang et al. 2019). Must not know where networks put it."""
+"""Self-attention over positions, as in SA-GAN and BigGAN (Zhang et al. 2019)."""
 
 from collections.abc import Callable
 
@@ -14,10 +14,10 @@ Attend = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
 @jax.custom_vjp
 def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
-    """softmax(q k^T) v. Scores, which nothing scales down, and softmax in float32.
+    """Return softmax(q k^T) v, without scaling of the scores; scores and softmax are float32.
 
-    Its gradient computes the softmax anew from scores and their logarithmic sum, so that only scores and their gradient
-    are ever written to memory.
+    The gradient recomputes the softmax from the scores and their log-sum-exp, so that only the scores and their
+    gradient are written to memory.
     """
     return _attend(q, k, v)[0]
 
@@ -47,10 +47,10 @@ def _scores(q, k):
 
 
 class SelfAttention(nn.Module):
-    """x [B, H, W, C] plus gamma times what each position gathers from the others; gamma starts at 0.
+    """x [B, H, W, C] plus gamma times its self-attention over positions; gamma starts at 0.
 
-    Queries and keys have C/8 channels, values C/2; keys and values are max-pooled 2x2; no scaling by sqrt(d), no biases.
-    `attend` does the gathering.
+    Queries and keys have C/8 channels, values C/2. Keys and values are max-pooled 2x2. There are no biases, and scores
+    are not scaled by sqrt(d). `attend` computes the attention.
     """
 
     dtype: jnp.dtype = jnp.float32

@@ -1,6 +1,6 @@
-"""Owns attention in blocks of queries whose scores stay in a CPU's cache. Must not know who attends to what.
+"""Attention in blocks of queries whose scores fit into a CPU's cache.
 
-What XLA makes of the gradient of plain attention on a CPU writes and reads each score a dozen times. Keys come first here:
+On a CPU, XLA's gradient of plain attention writes and reads each score a dozen times. Here the axis of keys comes first:
 a sum over keys then adds rows, and products with the few channels of queries need no transposition.
 """
 
@@ -8,19 +8,19 @@ import jax
 import jax.numpy as jnp
 
 SCORES = 2**19
-"""Scores of one block: two megabytes."""
+"""Maximum number of scores in a block: two megabytes."""
 
 
 def runs_on(mesh: jax.sharding.Mesh | None) -> bool:
-    """Whether the mesh's devices gain by it."""
+    """Return whether this is the faster attention on the mesh's devices."""
     return mesh is not None and mesh.devices.flat[0].platform == "cpu"
 
 
 @jax.custom_vjp
 def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
-    """softmax(q k^T) v for q [B, Q, D], k [B, K, D], v [B, K, E]: [B, Q, E] in v's dtype; softmax in float32.
+    """Return softmax(q k^T) v, [B, Q, E] in v's dtype, for q [B, Q, D], k [B, K, D], v [B, K, E]; softmax is float32.
 
-    Without a gradient it is plain attention, which XLA runs in blocks by itself.
+    Without a gradient this is plain attention, which XLA runs in blocks by itself.
     """
     scores = jnp.einsum("bqc,bkc->bqk", q, k, preferred_element_type=jnp.float32)
     return jnp.einsum("bqk,bkc->bqc", jax.nn.softmax(scores, axis=-1).astype(v.dtype), v)
@@ -68,7 +68,7 @@ def _scores(k, q):
 
 
 def _blocks(x, k):
-    """[B, Q, C] to [blocks, B, Q / blocks, C]."""
+    """Reshape [B, Q, C] to [blocks, B, Q / blocks, C]."""
     b, queries, channels = x.shape
     size = next(n for n in range(queries, 0, -1) if queries % n == 0 and (b * n * k.shape[1] <= SCORES or n == 1))
     return x.reshape(b, queries // size, size, channels).swapaxes(0, 1)

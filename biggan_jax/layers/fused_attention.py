@@ -1,8 +1,9 @@
-"""Owns attention as TPU kernels, which never write scores to memory. Must not know who attends to what.
+"""Attention as TPU kernels, which do not write scores to memory.
 
-Plain attention writes a float32 score for each pair of positions and reads it back several times: for 4,096 queries and
-1,024 keys 16 MB an image and pass, a sixth of a BigGAN step. Here a block of queries meets all keys at once in the core's
-own memory, so that the softmax needs no running maximum, unlike in Dao et al. 2022; the gradient computes scores anew.
+Plain attention writes a float32 score for each pair of positions and reads it several times. For 4,096 queries and 1,024
+keys these are 16 MB per image and pass, and a sixth of a BigGAN step. Here the core's own memory holds the scores of a
+block of queries and all keys. The softmax therefore needs no running maximum, unlike in Dao et al. 2022. The gradient
+recomputes the scores.
 """
 
 import functools
@@ -13,26 +14,26 @@ import jax.numpy as jnp
 from jax.experimental import pallas as pl
 from jax.experimental.pallas import tpu as pltpu
 
-FIRST = "TPU v2", "TPU v3"
-"""Whose cores multiply no bfloat16 in kernels; in float32 the kernel would be slower than plain attention there."""
+UNSUPPORTED = "TPU v2", "TPU v3"
+"""Devices whose kernels cannot multiply bfloat16; in float32 the kernel would be slower than plain attention."""
 
 SCORES = 2**18
-"""Scores that a block makes at once, in float32: a megabyte, of which the gradient keeps a few in the core's memory."""
+"""Maximum number of float32 scores in a block: a megabyte; the gradient keeps several in the core's memory."""
 
 
 def runs_on(mesh: jax.sharding.Mesh | None) -> bool:
-    """Whether the mesh's devices run the kernels well."""
+    """Return whether this is the faster attention on the mesh's devices."""
     if mesh is None:
         return False
     device = mesh.devices.flat[0]
-    return device.platform == "tpu" and device.device_kind not in FIRST
+    return device.platform == "tpu" and device.device_kind not in UNSUPPORTED
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def attend(q: jax.Array, k: jax.Array, v: jax.Array, interpret: bool = False) -> jax.Array:
-    """softmax(q k^T) v for q [B, Q, D], k [B, K, D], v [B, K, E]: [B, Q, E] in v's dtype; softmax in float32.
+    """Return softmax(q k^T) v, [B, Q, E] in v's dtype, for q [B, Q, D], k [B, K, D], v [B, K, E]; softmax is float32.
 
-    Differentiable once, the gradient being a kernel too. `interpret`: slowly, on any device.
+    It is differentiable once, since the gradient is a kernel too. `interpret` runs it on any device, slowly.
     """
     out = jax.ShapeDtypeStruct((*q.shape[:2], v.shape[-1]), v.dtype)
     return _call(_forward, "attend", [q], [k, v], [out], [], [q, v], interpret)[0]
@@ -53,9 +54,12 @@ attend.defvjp(_save, _gradient)
 
 
 def _call(kernel, name, by_query, whole, out_by_query, out_whole, products, interpret):
-    """The kernel over a grid [image, block of queries]. Arrays `by_query` [B, Q, ...] come in blocks, those `whole` entire.
+    """Run the kernel over a grid [image, block of queries].
 
-    `products`: an array for each product of the kernel, whose last axis is summed over, or made.
+    Args:
+        by_query, out_by_query: inputs and outputs [B, Q, ...], passed in blocks.
+        whole, out_whole: inputs and outputs [B, K, ...], passed completely.
+        products: for each product of the kernel, an array whose last axis is the one summed over or made.
     """
     images, queries = by_query[0].shape[:2]
     keys = whole[0].shape[1]
@@ -75,14 +79,14 @@ def _call(kernel, name, by_query, whole, out_by_query, out_whole, products, inte
             transcendentals=images * queries * keys,
             bytes_accessed=sum(x.size * x.dtype.itemsize for x in (*by_query, *whole, *outs)),
         ),
-        # Images may go to either core of a v4 or v5p chip; blocks of one image add to the same sums.
+        # Either core of a v4 or v5p chip may compute an image; blocks of one image add to the same sums.
         compiler_params=pltpu.CompilerParams(dimension_semantics=("parallel", "arbitrary")),
         interpret=interpret,
     )(*by_query, *whole)
 
 
 def busy_flops(name: str, operands: Sequence[tuple[int, ...]]) -> int:
-    """FLOPs for which the kernel of that name keeps the matrix units busy: they work on 128 columns, filled or not. For plans."""
+    """Return the FLOPs of the named kernel as matrix units execute them, in blocks of 128 columns, padded or not."""
     (images, queries, d), (_, keys, e) = operands[0], operands[-1]
     d, e = (pl.cdiv(size, 128) * 128 for size in (d, e))
     return 2 * images * queries * keys * (3 * d + 2 * e if name == "attend_gradient" else d + e)
@@ -90,7 +94,7 @@ def busy_flops(name: str, operands: Sequence[tuple[int, ...]]) -> int:
 
 def _forward(q, k, v, out):
     weights, total = _exponentials(q[0], k[0])
-    # Divided after the product, which has fewer columns than there are keys.
+    # Divide after the product, which has fewer columns than there are keys.
     out[0] = (_dot(weights.astype(v.dtype), v[0], 1, 0) / total).astype(out.dtype)
 
 
@@ -110,12 +114,12 @@ def _backward(q, g, k, v, dq, dk, dv):
 
 
 def _exponentials(q, k):
-    """exp(scores), of which the largest is 1, [block, K], and their sums [block, 1]."""
+    """Return exp(scores - max) [block, K] and its sums over keys [block, 1]."""
     scores = _dot(q, k, 1, 1)
     weights = jnp.exp(scores - jnp.max(scores, axis=1, keepdims=True))
     return weights, jnp.sum(weights, axis=1, keepdims=True)
 
 
 def _dot(a, b, a_axis: int, b_axis: int):
-    """The float32 product of two matrices along the given axis of each."""
+    """Return the float32 product of two matrices over the given axis of each."""
     return jax.lax.dot_general(a, b, (((a_axis,), (b_axis,)), ((), ())), preferred_element_type=jnp.float32)

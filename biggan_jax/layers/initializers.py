@@ -1,4 +1,4 @@
-"""Owns how weights are drawn, as a function over a parameter tree. It must not know modules."""
+"""Weight initializers, applied to a parameter tree."""
 
 import flax.linen as nn
 import jax
@@ -14,9 +14,9 @@ INITIALIZERS = {
 
 
 def redraw(params: Params, name: str, key: jax.Array) -> Params:
-    """The parameters with each kernel and embedding drawn anew by INITIALIZERS[name]; biases, gains and gammas stay.
+    """Return the parameters with each kernel and embedding drawn from INITIALIZERS[name]; biases, gains, gammas stay.
 
-    Layers draw orthogonal weights by themselves, for which there is nothing to do.
+    With "orthogonal" the parameters stay as they are: layers draw orthogonal weights by themselves.
     """
     if name == "orthogonal":
         return params

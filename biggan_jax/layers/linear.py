@@ -1,6 +1,6 @@
-"""Owns the linear layers in the form that all networks here use: orthogonal weights, zero biases. Must not know spectral norm.
+"""Linear layers with orthogonal weights and zero biases, and class embeddings.
 
-Departs: BigGAN-PyTorch leaves biases at PyTorch's uniform default; ours start at zero.
+Difference: BigGAN-PyTorch keeps PyTorch's uniform initial biases; here biases start at zero.
 """
 
 import functools
@@ -19,7 +19,7 @@ Conv1x1 = functools.partial(nn.Conv, kernel_size=(1, 1), kernel_init=orthogonal)
 
 
 class FirstOfConv3x3(nn.Module):
-    """The first `outputs` channels of a 3x3 convolution that has `features` filters: the other filters are never applied."""
+    """The first `outputs` channels of a 3x3 convolution with `features` filters; the other filters are not computed."""
 
     features: int
     outputs: int
@@ -35,14 +35,15 @@ class FirstOfConv3x3(nn.Module):
 
 @jax.custom_vjp
 def _to_few(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The convolution of x [B, H, W, in] with kernel [3, 3, in, out], out being few: float32.
+    """Convolve x [B, H, W, in] with kernel [3, 3, in, out] for a small `out`, in float32.
 
-    One product with all nine taps, whose results are then shifted and added: a TPU multiplies 128 outputs at a time, so as a
-    convolution three would take nine times the products, and, where its compiler puts the three last in memory, a twentieth
-    of BigGAN-deep's step for the gradient of this one kernel. Differentiable in reverse only.
+    One product with all nine taps, whose results are shifted and added. A TPU multiplies 128 outputs at a time, so that a
+    convolution with three outputs would take nine times the products. Where the compiler lays out the three outputs last
+    in memory, the gradient of this kernel alone would take a twentieth of BigGAN-deep's step. Differentiable in reverse
+    mode only.
     """
-    # As a convolution the product is one operation with the batch norm and ReLU before it: 0.38 instead of 0.68 million cycles
-    # for 8 images on v5e. With its gradient, 32 images take 16.7 million so and 15.8 as an einsum.
+    # XLA fuses a convolution with the batch norm and ReLU before it: 0.38 instead of 0.68 million cycles for 8 images on
+    # v5e. With the gradient of 32 images, a convolution takes 16.7 million cycles and an einsum 15.8 million.
     product = functools.partial(
         jax.lax.conv_general_dilated,
         window_strides=(1, 1),
@@ -62,12 +63,12 @@ _to_few.defvjp(lambda *arguments: jax.vjp(_to_few_for_gradient, *arguments), lam
 
 
 def _taps(kernel: jax.Array) -> jax.Array:
-    """[3, 3, in, out] to [in, 9 out]."""
+    """Reshape a kernel [3, 3, in, out] to [in, 9 out]."""
     return kernel.transpose(2, 0, 1, 3).reshape(kernel.shape[2], -1)
 
 
 def _shifted_sum(y: jax.Array, few: int) -> jax.Array:
-    """Of each pixel's nine products [B, H, W, 9 few], those that its neighbours need: [B, H, W, few]."""
+    """Shift and add each pixel's nine products [B, H, W, 9 few]: [B, H, W, few]."""
     _, h, w, _ = y.shape
     y = jnp.pad(y, ((0, 0), (1, 1), (1, 1), (0, 0)))
     tap = lambda i, j: y[:, i : i + h, j : j + w, (3 * i + j) * few :][..., :few]
@@ -76,13 +77,13 @@ def _shifted_sum(y: jax.Array, few: int) -> jax.Array:
 
 @jax.custom_vjp
 def look_up(table: jax.Array, y: jax.Array) -> jax.Array:
-    """The rows y, int [B], of the table [classes, features]."""
+    """Return the rows y, int [B], of the table [classes, features]."""
     return table[y]
 
 
 def _look_up_gradient(kept, g):
-    # A product with one-hot labels. Scattering would do, but two of them, for real and fake labels, the compiler makes one,
-    # concatenated along the batch, which moves it between the devices.
+    # A product with one-hot labels instead of a scatter: the compiler joins the scatters of real and fake labels to one,
+    # concatenated along the batch, which moves the batch between devices.
     y, classes = kept
     return jnp.dot(jax.nn.one_hot(y, classes, dtype=g.dtype).T, g, precision=jax.lax.Precision.HIGHEST), None
 
@@ -91,7 +92,7 @@ look_up.defvjp(lambda table, y: (table[y], (y, table.shape[0])), _look_up_gradie
 
 
 class ClassEmbedding(nn.Module):
-    """A vector for each class: labels int [B] are looked up, mixtures float [B, num_classes] are weighted sums."""
+    """A vector for each class. Labels int [B] select rows; mixtures float [B, num_classes] weigh rows."""
 
     num_classes: int
     features: int

@@ -1,6 +1,6 @@
 """Spectral normalisation as a pure function over a parameter tree (Miyato et al. 2018; Brock et al. 2019, sec. 3).
 
-The trees of singular vectors say which parameters are normalised, and nothing else does.
+A parameter is normalised if and only if the tree of singular vectors has an entry for it.
 """
 
 import functools
@@ -13,41 +13,40 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from biggan_jax.types import Params
 
 Rule = Callable[[tuple[str, ...]], bool]
-"""Says for a parameter's path, such as ('block_0', 'conv_1', 'kernel'), whether it is normalised."""
-
+"""Returns for a parameter's path, such as ('block_0', 'conv_1', 'kernel'), whether it is normalised."""
 
 MAX_STACKED = 2**22
-"""Elements up to which weights of one shape are worked through at once. BigGAN-deep has 177, cut in parts over the devices:
-one by one, a tenth of a TPU's step is the start of thousands of tiny operations. Larger ones are not worth the copy."""
+"""Weights of one shape with at most so many elements are stacked. BigGAN-deep has 177 weights: one by one, starting
+thousands of tiny operations takes a tenth of a TPU's step. For larger weights the copy costs more than stacking saves."""
 
 Vectors = dict[str, Params]
-"""{"u": tree}, or {"u": tree, "v": tree} for a network that is evaluated with stored vectors; trees as `init` makes them."""
+"""{"u": tree}, or {"u": tree, "v": tree} for a network that is evaluated with stored vectors; see `init`."""
 
 
 def no_weights(path: tuple[str, ...]) -> bool:
-    """The rule for a network without spectral normalisation, such as the G of SN-GAN."""
+    """Normalise nothing: the rule for a network without spectral normalisation, such as SN-GAN's G."""
     return False
 
 
 def kernels(path: tuple[str, ...]) -> bool:
-    """The rule for G: every kernel; neither biases, nor the shared class embedding, nor attention's gamma."""
+    """Normalise every kernel: the rule for G. Biases, class embeddings and attention's gamma are not normalised."""
     return path[-1] == "kernel"
 
 
 def kernels_and_embeddings(path: tuple[str, ...]) -> bool:
-    """The rule for D: every kernel, and the class embedding of its projection."""
+    """Normalise every kernel and the class embedding of the projection: the rule for D."""
     return path[-1] in ("kernel", "embedding")
 
 
 def init(params: Params, rule: Rule, key: jax.Array, *, keep_v: bool = False) -> Vectors:
-    """Returns unit vectors u, one for each parameter that `rule` picks, in a tree shaped like `params`; with `keep_v` v too.
+    """Return a unit vector u for each parameter that `rule` selects, in a tree like `params`; with `keep_v` also v.
 
-    u lies on the output-features side of a kernel [..., in, out], shape [out], and on the class side of an
-    embedding [classes, features], shape [classes]: the sides that the reference implementations use. v lies on the other.
+    As in the reference implementations, u has shape [out] for a kernel [..., in, out], and [classes] for an embedding
+    [classes, features]. v has the other side's size.
     """
     weights = {path: weight for path, weight in sorted(flatten_dict(params).items()) if rule(path)}
     sizes = {path: as_matrix(path, weight).shape[1] for path, weight in weights.items()}
-    # One draw for all: XLA compiles each draw anew, and there are dozens of u-vectors.
+    # One draw for all vectors: XLA compiles each draw separately, and there are dozens of vectors.
     numbers = jax.random.normal(key, (sum(sizes.values()),))
     us, vs, start = {}, {}, 0
     for path, size in sizes.items():
@@ -59,11 +58,15 @@ def init(params: Params, rule: Rule, key: jax.Array, *, keep_v: bool = False) ->
 
 
 def normalize(params: Params, vectors: Vectors, *, eps: float = 1e-4, iterations: int = 1) -> tuple[Params, Vectors]:
-    """Returns (params / sigma, new vectors): what has a u is divided by the estimate of its largest singular value.
+    """Return (params / sigma, new vectors); sigma estimates the largest singular value of each weight that has a u.
 
-    One power step an `iteration`; float32 and full multiplication precision, whatever the compute dtype, since TPUs
-    otherwise multiply in bfloat16. Gradients flow through sigma = v W u' but not through u' and v. `eps` bounds from
-    below the norm by which a vector is divided; 1e-4 is the paper's, for low precision (App. B).
+    Computes in float32 and at full multiplication precision, whatever the compute dtype; TPUs otherwise multiply in
+    bfloat16. Gradients flow through sigma = v W u', but not through u' and v.
+
+    Args:
+        params: the raw weights. vectors: as `init` or an earlier call returns them.
+        eps: the least norm by which a vector is divided; the paper has 1e-4, for low precision (App. B).
+        iterations: power steps.
     """
     weights = flatten_dict(params)
     old_us, new_us, new_vs = flatten_dict(vectors["u"]), {}, {}
@@ -80,7 +83,7 @@ def normalize(params: Params, vectors: Vectors, *, eps: float = 1e-4, iterations
 
 
 def group_by_shape(weights: dict[tuple[str, ...], jax.Array]) -> list[list[tuple[str, ...]]]:
-    """The weights' paths in groups that are worked through at once: small ones of one shape."""
+    """Group the paths of small weights of equal shape, to be stacked; a large weight has a group of its own."""
     groups: dict[tuple, list] = {}
     for path, weight in weights.items():
         alone = path if weight.size > MAX_STACKED else ()
@@ -89,7 +92,7 @@ def group_by_shape(weights: dict[tuple[str, ...], jax.Array]) -> list[list[tuple
 
 
 def normalize_stored(params: Params, vectors: Vectors) -> Params:
-    """params / sigma, with sigma = v W u of the vectors as they are, no power step: PyTorch's own spectral norm in evaluation."""
+    """Return params / sigma for sigma = v W u of the stored vectors: PyTorch's spectral norm in evaluation, no power step."""
     weights, vs = flatten_dict(params), flatten_dict(vectors["v"])
     for path, u in flatten_dict(vectors["u"]).items():
         last = outputs_last(path, weights[path])
@@ -102,15 +105,15 @@ def normalize_stored(params: Params, vectors: Vectors) -> Params:
 def _power_steps(
     weight: jax.Array, u: jax.Array, *, eps: float, iterations: int
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """weight [..., in, out], u [out]: the next u [out] and v [..., in], and sigma = v W u."""
-    # No axis is merged with another: a weight that lies in parts on several devices would have to move. Vectors are
-    # multiplied first and scaled afterwards: for each division less, a TPU starts hundreds of operations less a step.
-    # float32 bears that for singular values from about 1e-9 to 1e9.
+    """Return the next u [out], v [..., in] and sigma = v W u, for weight [..., in, out] and u [out]."""
+    # Axes are not merged, since a reshape would move a sharded weight between devices. Vectors are multiplied first and
+    # scaled afterwards: each division less saves a TPU hundreds of operations a step. In float32 this is accurate for
+    # singular values from about 1e-9 to 1e9.
     for _ in range(iterations):
         v = _dot(weight, u, axes=1)
         v_scale = 1 / jnp.maximum(_length(v), eps)
         u = _dot(v, weight, axes=v.ndim)
-        length = _length(u) * v_scale  # Of v W, with v a unit vector.
+        length = _length(u) * v_scale  # The length of v W for the unit vector v.
         u_scale = 1 / jnp.maximum(length, eps)
         u = u * (v_scale * u_scale)
     return u, v * v_scale, jnp.square(length) * u_scale
@@ -118,13 +121,13 @@ def _power_steps(
 
 @jax.custom_vjp
 def _over_sigma(weight: jax.Array, sigma: jax.Array, u: jax.Array, v: jax.Array) -> jax.Array:
-    """weight / sigma, where sigma = v W u, through which the gradient flows. u and v count as constants."""
+    """Return weight / sigma. The gradient includes that of sigma = v W u, for constant u and v."""
     return weight / sigma
 
 
 def _over_sigma_gradient(kept, g):
-    # (g - <g, W / sigma> v u^T) / sigma (Miyato et al. 2018, eq. 12). Left to differentiation, v u^T is a matrix product at
-    # full precision, a tenth of BigGAN's step on a TPU; so it is a product of elements, part of what follows it.
+    # (g - <g, W / sigma> v u^T) / sigma (Miyato et al. 2018, eq. 12). Automatic differentiation would compute v u^T as a
+    # matrix product at full precision, a tenth of BigGAN's step on a TPU; an elementwise product fuses with what follows.
     weight, sigma, u, v = kept
     along = jnp.sum(g * weight) / sigma
     return (g - along * (v[..., None] * u)) / sigma, None, None, None
@@ -146,12 +149,12 @@ def _length(x: jax.Array) -> jax.Array:
 
 
 def as_matrix(path: tuple[str, ...], weight: jax.Array) -> jax.Array:
-    """The weight as the [in, out] float32 matrix whose singular values count."""
+    """Return the weight as the float32 matrix [in, out] whose largest singular value is normalised."""
     weight = outputs_last(path, weight)
     return weight.reshape(-1, weight.shape[-1])
 
 
 def outputs_last(path: tuple[str, ...], weight: jax.Array) -> jax.Array:
-    """float32, with the side of u as its last axis: an embedding, and no other, is transposed."""
+    """Return the weight in float32 with u's axis last: an embedding is transposed, other weights are not."""
     weight = weight.astype(jnp.float32)
     return weight.T if path[-1] == "embedding" else weight

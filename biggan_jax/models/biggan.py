@@ -1,6 +1,7 @@
 """BigGAN's generator and discriminator (Brock et al. 2019, App. B, Tables 4-6).
 
-SA-GAN is this family with embeddings per layer and without skip-z; SN-GAN, besides, with a thin D and no attention.
+This family includes SA-GAN, with class embeddings per layer and without skip-z, and SN-GAN, which also has a thin D and
+no attention.
 """
 
 import flax.linen as nn
@@ -24,7 +25,7 @@ from biggan_jax.types import Image, Label, Latent, Logit, UserError
 class GeneratorBlock(nn.Module):
     """Residual block that doubles the resolution: [B, H, W, C], condition [B, D] to [B, 2H, 2W, features].
 
-    With `num_classes` the condition are labels, for which each batch norm has tables of its own.
+    With `num_classes` the condition c is labels [B], and each batch norm has its own tables of classes.
     """
 
     features: int
@@ -40,18 +41,22 @@ class GeneratorBlock(nn.Module):
         h = UpConv3x3(self.features, dtype=self.dtype, name="conv_1")(h)
         h = nn.relu(norm("bn_2")(h, c, train=train))
         h = Conv3x3(self.features, dtype=self.dtype, name="conv_2")(h)
-        # A 1x1 convolution and nearest upsampling commute exactly; this order does a quarter of the work.
+        # A 1x1 convolution and nearest-neighbour upsampling commute exactly; this order is a quarter of the work.
         return h + upsample(Conv1x1(self.features, dtype=self.dtype, name="conv_skip")(x))
 
 
 class Generator(nn.Module):
     """G(z, y): latents and labels to images in [-1, 1].
 
-    `skip_z` splits z in equal chunks, one for the first layer and one for each block's batch norm (hierarchical z);
-    without it the first layer takes all of z. `attention` names the resolutions after whose block attention stands.
-    `num_classes` 0 is unconditional: y is ignored, batch norm is conditioned on its chunk of z alone, or is plain.
-    Without `shared_embedding` each batch norm has its own tables of gains and offsets of classes. `bn_out_eps` is the
-    last batch norm's, 0: as in all others. `pad_rgb`: see heads.to_image.
+    Attributes:
+        num_classes: 0 is unconditional: y is ignored, and batch norm is conditioned on its chunk of z alone, or plain.
+        shared_embedding: one class embedding for all batch norms; otherwise each has tables of gains and offsets.
+        skip_z: split z into equal chunks, one for the first layer and one for each block's batch norms; otherwise the
+            first layer takes all of z.
+        attention: resolutions of feature maps; attention follows the blocks that make them.
+        pad_rgb: see `heads.to_image`.
+        bn_out_eps: eps of the last batch norm; 0 for `bn_eps`.
+        remat: recompute the activations of blocks in the backward pass.
     """
 
     resolution: int
@@ -104,7 +109,8 @@ class Generator(nn.Module):
 class DiscriminatorBlock(nn.Module):
     """Residual block: [B, H, W, C] to [B, H', W', features], H' = H/2 if `down`.
 
-    Channels change at the first convolution if `wide`, as in SA-GAN and BigGAN, else at the second, as in SN-GAN.
+    The number of channels changes at the first convolution if `wide`, as in SA-GAN and BigGAN; otherwise at the second,
+    as in SN-GAN.
     """
 
     features: int
@@ -119,7 +125,7 @@ class DiscriminatorBlock(nn.Module):
         hidden = self.features if self.wide else x.shape[-1]
         h = nn.relu(Conv3x3(hidden, dtype=self.dtype, name="conv_1")(h))
         h = (Conv3x3Pool if self.down else Conv3x3)(self.features, dtype=self.dtype, name="conv_2")(h)
-        # Average pooling and a 1x1 convolution commute: pool first, a quarter of the work.
+        # Average pooling and a 1x1 convolution commute; pooling first is a quarter of the work.
         if self.down:
             x = average_pool(x)
         if self.down or x.shape[-1] != self.features:
@@ -155,17 +161,18 @@ class Discriminator(nn.Module):
 
 
 def build(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GAN:
-    """The GAN that `config` describes. Raises UserError."""
+    """Build the GAN of `config`. Raises UserError if its options cannot be combined."""
     model = config.model
     widths = check_widths(model, least=1)
     dtype = jnp.dtype(config.dtype)
     if model.skip_z and not model.shared_embedding:
-        raise UserError("model.shared_embedding=False needs model.skip_z=False: tables of classes have no place for z")
+        raise UserError("model.shared_embedding=False needs model.skip_z=False: tables of classes have no input for z")
     chunks = len(widths.generator)
     if model.skip_z and model.dim_z % chunks:
         below = max(model.dim_z // chunks, 1) * chunks
         raise UserError(
-            f"model.dim_z {model.dim_z} cannot be split in {chunks} equal chunks; nearest are {below} and {below + chunks}"
+            f"model.dim_z {model.dim_z} is not divisible by {chunks}, the number of chunks of skip_z; "
+            f"nearest are {below} and {below + chunks}"
         )
     generator = Generator(
         resolution=model.resolution,

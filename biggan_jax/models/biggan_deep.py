@@ -19,9 +19,9 @@ from biggan_jax.types import Image, Label, Latent, Logit, UserError
 
 
 class GeneratorBlock(nn.Module):
-    """Bottleneck block: [B, H, W, C] to [B, H, W, features], at twice the size if `up`.
+    """Bottleneck block: [B, H, W, C] to [B, H, W, features], at twice the height and width if `up`.
 
-    The skip path has no weights: it drops the channels beyond `features`.
+    The skip connection has no weights: it drops the channels beyond `features`.
     """
 
     features: int
@@ -47,10 +47,15 @@ class GeneratorBlock(nn.Module):
 class Generator(nn.Module):
     """G(z, y): latents and labels to images in [-1, 1].
 
-    All of z joins the class embedding, before the first layer and in every batch norm. `depth` blocks a stage, of which
-    the last one widens the picture. `attention` names the resolutions after whose stage attention stands.
-    `num_classes` 0 is unconditional: y is ignored and z alone conditions. `bn_out_eps` is the last batch norm's, 0: as
-    in all others. `pad_rgb`: see heads.to_image.
+    The condition of the first layer and of every batch norm is the class embedding concatenated with all of z.
+
+    Attributes:
+        num_classes: 0 is unconditional: y is ignored, and z alone is the condition.
+        depth: blocks per stage, of which the last doubles the resolution.
+        attention: resolutions of feature maps; attention follows the stages that make them.
+        pad_rgb: see `heads.to_image`.
+        bn_out_eps: eps of the last batch norm; 0 for `bn_eps`.
+        remat: recompute the activations of blocks in the backward pass.
     """
 
     resolution: int
@@ -99,7 +104,7 @@ class Generator(nn.Module):
 class DiscriminatorBlock(nn.Module):
     """Bottleneck block: [B, H, W, C] to [B, H', W', features], H' = H/2 if `down`.
 
-    Where channels are gained, the skip path keeps its own and concatenates a 1x1 convolution's.
+    If `features` exceeds C, the skip connection concatenates the outputs of a 1x1 convolution to its own channels.
     """
 
     features: int
@@ -149,7 +154,7 @@ class Discriminator(nn.Module):
 
 
 def build(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GAN:
-    """The GAN that `config` describes. Raises UserError."""
+    """Build the GAN of `config`. Raises UserError if its options cannot be combined."""
     model = config.model
     if not (model.shared_embedding and model.d_wide):
         raise UserError("model.shared_embedding and model.d_wide can be False only with model.family=biggan")

@@ -1,8 +1,9 @@
-"""Owns the channel tables of BigGAN and BigGAN-deep (Brock et al. 2019, App. B, Tables 4-9). Must not know layers.
+"""Channel tables of BigGAN and BigGAN-deep (Brock et al. 2019, App. B, Tables 4-9).
 
-One table serves both families: what is a block for BigGAN is a stage of several blocks for BigGAN-deep, and D-deep's stem
-has the channels of D's first block. Departs from the printed tables as every implementation does, and as the paper's own
-parameter counts demand: D's first block goes from 3 to ch channels, and no 16ch block ends in a further halving.
+Both families use the same table. A block of BigGAN is a stage of several blocks in BigGAN-deep, and the stem of
+BigGAN-deep's D has the channels of the first block of BigGAN's D. Difference from the printed tables, as in every
+implementation and as the paper's parameter counts require: D's first block maps 3 to ch channels, and no 16ch block halves
+the resolution further.
 """
 
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from biggan_jax.types import UserError
 
 
 class Widths(NamedTuple):
-    """Channels, in multiples of ch. G: its first layer, then each stage's output. D: its first stage's output and on."""
+    """Channels in multiples of ch: of G's first layer and of each stage's output; of the output of each of D's stages."""
 
     generator: tuple[int, ...]
     discriminator: tuple[int, ...]
@@ -32,38 +33,42 @@ WIDTHS = {
 
 
 def smallest_size(resolution: int) -> int:
-    """The height in pixels down to which D halves its picture; what stages remain keep it."""
+    """Return the height in pixels at which D's stages stop halving the resolution."""
     return 8 if resolution == 32 else 4
 
 
 def generator_sizes(resolution: int) -> list[int]:
-    """The height in pixels of what each of G's stages makes."""
+    """Return the height in pixels of the output of each of G's stages."""
     return [8 * 2**i for i in range(len(WIDTHS[resolution].generator) - 1)]
 
 
 def discriminator_sizes(resolution: int, family: str) -> list[int]:
-    """The height in pixels of what each of D's stages makes."""
+    """Return the height in pixels of the output of each of D's stages."""
     stages = len(WIDTHS[resolution].discriminator) - (family == "biggan_deep")
     return [max(resolution // 2 ** (i + 1), smallest_size(resolution)) for i in range(stages)]
 
 
 def check_widths(model: ml_collections.ConfigDict, least: int) -> Widths:
-    """The config's row of WIDTHS. Raises UserError for a resolution or a place of attention that is not there, or for
-    too small a ch: a convolution needs `least` channels, attention 8, of which its queries have an eighth."""
+    """Return the row of WIDTHS for the config.
+
+    Raises:
+        UserError: the resolution is unknown, no feature map has the size of an attention layer, or ch is too small. A
+            convolution needs `least` channels; attention needs 8, since its queries have an eighth of them.
+    """
     widths = choose(WIDTHS, "model.resolution", model.resolution)
     g_sizes, d_sizes = generator_sizes(model.resolution), discriminator_sizes(model.resolution, model.family)
-    # BigGAN-deep's D begins with a stem at full size; its stages have the widths that follow.
+    # BigGAN-deep's D begins with a stem at full resolution; the widths of its stages follow.
     d_widths = widths.discriminator[-len(d_sizes) :]
-    for player, sizes, table in (("g", g_sizes, widths.generator[1:]), ("d", d_sizes, d_widths)):
-        ch = model[f"{player}_ch"] or model.ch
+    for network, sizes, table in (("g", g_sizes, widths.generator[1:]), ("d", d_sizes, d_widths)):
+        ch = model[f"{network}_ch"] or model.ch
         if ch < least:
             raise UserError(f"model.ch {ch} is too small; model.family {model.family} needs at least {least}")
         found = dict(zip(sizes, table, strict=False))
-        for size in model[f"{player}_attention"]:
+        for size in model[f"{network}_attention"]:
             if size not in found:
                 known = ", ".join(map(str, found))
                 raise UserError(
-                    f"model.{player}_attention {size} is no size of {player.upper()}'s feature maps at "
+                    f"model.{network}_attention {size} is no size of {network.upper()}'s feature maps at "
                     f"{model.resolution} pixels, which are {known}"
                 )
             if found[size] * ch < 8:

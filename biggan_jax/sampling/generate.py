@@ -1,4 +1,4 @@
-"""Images from trained networks, a batch at a time."""
+"""Generate images in batches of one size."""
 
 import functools
 from collections.abc import Iterator
@@ -15,26 +15,26 @@ from biggan_jax.types import Image, Label, Latent, Params
 
 
 def draw_latents(gan: Family, key: jax.Array, num: int, truncation: Truncation | None = None) -> Latent:
-    """z [num, dim_z] of the model's prior, truncated if asked for."""
+    """Draw z [num, dim_z] from the model's prior, with `truncation` if given."""
     return draw(gan.prior, key, num, gan.dim_z, truncation)
 
 
 @functools.partial(jax.jit, static_argnums=0)
 def evaluation_weights(gan: Family, params: Params, vectors: Vectors) -> Params:
-    """Weights for sampling, normalised as `spectral_eval` says; whole on every device of the model's mesh."""
+    """Return the weights for sampling: normalised according to `gan.spectral_eval`, and replicated."""
     return gan.gather(gan.evaluation_weights(params, vectors))
 
 
 def generate(gan: Family, weights: Params, variables: Params, z: Latent, y: Label, batch_size: int = 64) -> np.ndarray:
-    """Images float32 [N, H, W, C] in [-1, 1] for z [N, dim_z] and y [N], made `batch_size` at a time: one compilation."""
+    """Generate images float32 [N, H, W, C] in [-1, 1] for z [N, dim_z] and y [N], `batch_size` at a time."""
     batches = batches_of(gan, z, y, batch_size)
     return np.concatenate([np.asarray(generate_batch(gan, weights, variables, *batch))[:n] for *batch, n in batches])
 
 
 def batches_of(gan: Family, z: Latent, y: Label, batch_size: int = 64) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
-    """z and y in batches of one size, the last padded by repetition, each with the number of rows that count.
+    """Yield (z, y, number of valid rows) in batches of one size; the last is padded with copies of its last row.
 
-    The size is `batch_size`, rounded up to a multiple of the devices of the model's mesh.
+    The size is `batch_size` rounded up to a multiple of the devices of the model's mesh.
     """
     z, y = np.asarray(z), np.asarray(y)
     size = divisible(gan, batch_size)
@@ -45,15 +45,16 @@ def batches_of(gan: Family, z: Latent, y: Label, batch_size: int = 64) -> Iterat
 
 @functools.partial(jax.jit, static_argnums=0)
 def generate_batch(gan: Family, weights: Params, variables: Params, z: Latent, y: Label) -> Image:
-    """Images of one batch, float32 in [-1, 1]: computed in shards over the model's mesh, then whole on every device.
+    """Generate one batch of images, float32 in [-1, 1]: computed in shards over the mesh, then replicated.
 
     Args:
-        weights: normalised, as `evaluation_weights` returns them. variables: such as {"batch_stats": ...}.
+        weights: normalised, as `evaluation_weights` returns them.
+        variables: such as {"batch_stats": ...}.
     """
     z, y = constrain_batch(z, gan.mesh), constrain_batch(y, gan.mesh)
     return gan.gather(gan.sample(weights, variables, z, y))
 
 
 def divisible(gan: Family, batch_size: int) -> int:
-    """`batch_size`, rounded up to a multiple of the devices of the model's mesh."""
+    """Round `batch_size` up to a multiple of the number of devices of the model's mesh."""
     return sharding.divisible(batch_size, gan.mesh)

@@ -15,13 +15,13 @@ from biggan_jax.sharding import constrain_batch
 from biggan_jax.types import Params
 
 STANDING_BATCH = 64
-"""Latents a pass of standing statistics."""
+"""Latents per pass of standing statistics."""
 
 
 def variables_for_sampling(gan: Family, weights: Params, variables: Trees, seed: int, **options) -> Trees:
-    """The sampled network's variables, its batch statistics replaced by standing ones; see `standing_statistics`.
+    """Return the sampled network's variables with its batch statistics replaced by `standing_statistics`.
 
-    They stay as they are where the network has none, or no field `bn_momentum`, by which single batches are measured.
+    They stay unchanged if the network has no batch statistics, or no field `bn_momentum`, which measuring them needs.
     """
     if not has_standing_statistics(gan, variables):
         return variables
@@ -29,7 +29,7 @@ def variables_for_sampling(gan: Family, weights: Params, variables: Trees, seed:
 
 
 def has_standing_statistics(gan: Family, variables: Trees) -> bool:
-    """Whether the sampled network's batch statistics can be measured on batches of latents."""
+    """Return whether standing statistics of the sampled network can be measured."""
     return "batch_stats" in variables and hasattr(gan.networks[gan.sampled].module, "bn_momentum")
 
 
@@ -43,26 +43,31 @@ def standing_statistics(
     batch_size: int = STANDING_BATCH,
     track: Callable[[range], Iterable[int]] = iter,
 ) -> Params:
-    """Batch-norm statistics for sampling: those of batches, averaged over `passes` of `batch_size` latents.
+    """Return batch-norm statistics averaged over `passes` batches of `batch_size` latents (Brock et al. 2019, App. C).
 
-    Brock et al. 2019, App. C: with them, an image does not depend on the rest of its batch. The work is divided over the
-    model's mesh, for which `batch_size` is rounded up to a multiple of its devices. track: shows progress.
+    With them, an image does not depend on the rest of its batch. Batches are sharded over the model's mesh.
+
+    Args:
+        batch_size: rounded up to a multiple of the number of devices.
+        track: wraps the range of passes, to show progress.
     """
     total = None
     batch_size = divisible(gan, batch_size)
     for i in track(range(passes)):
-        moments = _batch_moments(gan, weights, np.uint32(seed), np.uint32(i), batch_size, truncation)
-        # No pass waits for another's result, so that with many in flight the hosts' CPU devices may meet in different ones.
-        jax.block_until_ready(moments)
-        total = moments if total is None else jax.tree.map(jnp.add, total, moments)
+        statistics = _batch_statistics(gan, weights, np.uint32(seed), np.uint32(i), batch_size, truncation)
+        # One pass at a time: passes are independent, and with many in flight CPU devices could wait in different collectives.
+        jax.block_until_ready(statistics)
+        total = statistics if total is None else jax.tree.map(jnp.add, total, statistics)
     return jax.tree.map(lambda x: x / passes, total)
 
 
 def binned_statistics(bins: Params, truncation: float, *, swapped: bool = False) -> Params:
-    """Batch-norm moments for one truncation in [0, 1], between the two nearest of those measured.
+    """Interpolate batch-norm statistics for a truncation in [0, 1] from those of the two nearest bins.
 
-    `bins`: moments [bins, C], measured at truncations 0 ... 1 in equal steps, as the released BigGAN-deep models carry.
-    `swapped` weighs the two as Hugging Face's code does, the nearer one less: for parity with its images only.
+    Args:
+        bins: statistics [bins, C], measured at truncations 0 ... 1 in equal steps, as in released BigGAN-deep models.
+        truncation: the threshold.
+        swapped: exchange the weights of the two bins, as Hugging Face's code does; only for parity with its images.
     """
     count = len(jax.tree.leaves(bins)[0])
     step = 1.0 / (count - 1)
@@ -74,11 +79,11 @@ def binned_statistics(bins: Params, truncation: float, *, swapped: bool = False)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 4))
-def _batch_moments(gan: Family, weights, seed, i, batch_size: int, truncation: Truncation | None) -> Params:
+def _batch_statistics(gan: Family, weights, seed, i, batch_size: int, truncation: Truncation | None) -> Params:
     z_key, y_key = jax.random.split(jax.random.fold_in(jax.random.key(seed), i))
     z = constrain_batch(draw_latents(gan, z_key, batch_size, truncation), gan.mesh)
     y = constrain_batch(jax.random.randint(y_key, (batch_size,), 0, max(gan.num_classes, 1)), gan.mesh)
-    # With momentum 0, a training pass leaves behind the statistics of its batch alone.
+    # With momentum 0, the running statistics after a training pass are those of its batch.
     generator = gan.networks[gan.sampled].module.clone(bn_momentum=0.0)
     zeros = jax.eval_shape(lambda: generator.init(jax.random.key(0), z, y, train=True))["batch_stats"]
     zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), zeros)

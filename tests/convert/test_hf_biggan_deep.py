@@ -128,9 +128,9 @@ def test_a_config_beside_the_weights_gives_eps_and_must_agree(made, tmp_path):
             read()
 
 
-@pytest.mark.parametrize("game", ["biggan"], indirect=True)
-def test_statistics_of_a_truncation_are_standing_statistics(game):
-    gan, state = game
+@pytest.mark.parametrize("model", ["biggan"], indirect=True)
+def test_statistics_of_a_truncation_are_standing_statistics(model):
+    gan, state = model
     weights = generate.evaluation_weights(gan, state.averages["G"], state.networks["G"].spectral)
     bins = hf_biggan_deep.measure_bins(gan, weights, bins=3, passes=2)
     half = statistics.standing_statistics(gan, weights, 0, truncation=Truncation(0.5, "scale"), passes=2)

@@ -10,7 +10,7 @@ from biggan_jax.layers.attention import SelfAttention, attend
 
 
 def naive(x, params):
-    """One image [H, W, C], positions one by one."""
+    """Attend in one image [H, W, C], position by position."""
     h, w, c = x.shape
     project = lambda name: x.reshape(-1, c) @ np.asarray(params[name]["kernel"])[0, 0]
     pool = lambda t: t.reshape(h // 2, 2, w // 2, 2, -1).max((1, 3)).reshape(h * w // 4, -1)
@@ -23,7 +23,7 @@ def naive(x, params):
     return x + params["gamma"] * out.reshape(h, w, c)
 
 
-def test_it_equals_a_naive_loop():
+def test_self_attention_equals_a_naive_loop():
     x = np.random.default_rng(0).standard_normal((2, 4, 6, 16)).astype(np.float32)
     params = SelfAttention().init(jax.random.key(0), x)["params"]
     params = {**params, "gamma": np.float32(0.7)}
@@ -31,7 +31,7 @@ def test_it_equals_a_naive_loop():
     np.testing.assert_allclose(SelfAttention().apply({"params": params}, x), expected, atol=1e-5)
 
 
-def test_it_starts_as_the_identity_and_has_no_biases():
+def test_self_attention_starts_as_identity_without_biases():
     x = np.ones((1, 4, 4, 16), np.float32)
     variables = SelfAttention().init(jax.random.key(0), x)
     np.testing.assert_array_equal(SelfAttention().apply(variables, x), x)
@@ -40,7 +40,7 @@ def test_it_starts_as_the_identity_and_has_no_biases():
     }
 
 
-def written_out(q, k, v):
+def formula(q, k, v):
     return jnp.einsum("bqk,bkc->bqc", jax.nn.softmax(jnp.einsum("bqc,bkc->bqk", q, k), axis=-1), v)
 
 
@@ -49,12 +49,12 @@ interpreted = functools.partial(fused_attention.attend, interpret=True)
 
 @pytest.mark.parametrize("ours", [attend, blocked_attention.attend, interpreted], ids=["plain", "blocked", "fused"])
 @pytest.mark.parametrize("scores", [1, 128, 2**18])
-def test_attention_and_its_gradient_are_those_of_the_formula(ours, scores, monkeypatch):
-    for room in (blocked_attention, fused_attention):
-        monkeypatch.setattr(room, "SCORES", scores)  # One query at once, several blocks, and all.
+def test_attention_and_its_gradient_equal_the_formula(ours, scores, monkeypatch):
+    for module in (blocked_attention, fused_attention):
+        monkeypatch.setattr(module, "SCORES", scores)  # One query per block, several, and all.
     draw = lambda seed, *shape: np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
     inputs = draw(0, 2, 32, 8), draw(1, 2, 16, 8), draw(2, 2, 16, 24)
-    (out, pullback), (expected, expected_pullback) = jax.vjp(ours, *inputs), jax.vjp(written_out, *inputs)
+    (out, pullback), (expected, expected_pullback) = jax.vjp(ours, *inputs), jax.vjp(formula, *inputs)
     np.testing.assert_allclose(out, expected, atol=1e-5)
     g = draw(3, *out.shape)
     for a, b in zip(pullback(g), expected_pullback(g), strict=True):
@@ -62,20 +62,20 @@ def test_attention_and_its_gradient_are_those_of_the_formula(ours, scores, monke
 
 
 @pytest.mark.parametrize("ours", [attend, blocked_attention.attend, interpreted], ids=["plain", "blocked", "fused"])
-def test_in_bfloat16_large_scores_keep_their_digits(ours):
-    """Nothing scales scores down: rounded to bfloat16 they would change the softmax by tenths."""
+def test_bfloat16_inputs_have_float32_scores(ours):
+    """Scores are not scaled down: rounding them to bfloat16 would change the softmax by tenths."""
     draw = lambda seed, *shape: 2 * np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
     half = [jnp.asarray(x, jnp.bfloat16) for x in (draw(0, 2, 64, 16), draw(1, 2, 16, 16), draw(2, 2, 16, 24))]
     g = jnp.asarray(draw(3, 2, 64, 24), jnp.bfloat16)
     out, pullback = jax.vjp(ours, *half)
-    expected, expected_pullback = jax.vjp(written_out, *(x.astype(jnp.float32) for x in half))
+    expected, expected_pullback = jax.vjp(formula, *(x.astype(jnp.float32) for x in half))
     for a, b in zip((out, *pullback(g)), (expected, *expected_pullback(g.astype(jnp.float32))), strict=True):
         assert np.linalg.norm(a.astype(jnp.float32) - b) < 0.01 * np.linalg.norm(b)
 
 
 @pytest.mark.parametrize("ours", [attend, blocked_attention.attend], ids=["plain", "blocked"])
 def test_the_gradient_can_be_differentiated(ours):
-    """As R1 does in D."""
+    """R1 needs this in D."""
     q, k, v = (np.random.default_rng(i).standard_normal((1, 8, 4)).astype(np.float32) for i in range(3))
     size = lambda f: lambda k: jnp.sum(jax.grad(lambda q: jnp.sum(f(q, k, v) ** 2))(q) ** 2)
-    np.testing.assert_allclose(jax.grad(size(ours))(k), jax.grad(size(written_out))(k), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(jax.grad(size(ours))(k), jax.grad(size(formula))(k), rtol=1e-3, atol=1e-4)

@@ -15,7 +15,7 @@ PARAMS = {
     ("name", "kernel_std", "embedding_std"),
     [("normal", 0.02, 0.02), ("xavier", (2 / (9 * 64 + 9 * 32)) ** 0.5, (2 / 150) ** 0.5)],
 )
-def test_weights_are_drawn_and_the_rest_stays(name, kernel_std, embedding_std):
+def test_weights_are_redrawn_and_other_parameters_stay(name, kernel_std, embedding_std):
     drawn = redraw(PARAMS, name, jax.random.key(0))
     assert drawn["conv"]["kernel"].std() == pytest.approx(kernel_std, rel=0.05)
     assert drawn["embed"]["embedding"].std() == pytest.approx(embedding_std, rel=0.05)
@@ -24,11 +24,11 @@ def test_weights_are_drawn_and_the_rest_stays(name, kernel_std, embedding_std):
     )
 
 
-def test_orthogonal_weights_are_those_of_the_layers():
+def test_orthogonal_keeps_the_weights_of_the_layers():
     assert redraw(PARAMS, "orthogonal", jax.random.key(0)) is PARAMS
 
 
-def test_a_config_decides(config):
+def test_the_config_selects_the_initializer(config):
     from biggan_jax.models import build_gan
     from biggan_jax.state import init_state
 

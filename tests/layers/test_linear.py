@@ -6,7 +6,7 @@ import pytest
 from biggan_jax.layers.linear import ClassEmbedding, Conv3x3, FirstOfConv3x3, look_up
 
 
-def test_a_one_hot_mixture_is_the_class():
+def test_a_one_hot_mixture_equals_the_class():
     embedding = ClassEmbedding(num_classes=5, features=3)
     y = np.array([0, 4, 2])
     variables = embedding.init(jax.random.key(0), y)
@@ -14,7 +14,7 @@ def test_a_one_hot_mixture_is_the_class():
     np.testing.assert_allclose(mixed, embedding.apply(variables, y), atol=1e-6)
 
 
-def test_the_gradient_of_a_look_up_adds_where_classes_recur():
+def test_the_gradient_of_a_look_up_adds_repeated_classes():
     table, y = np.arange(12, dtype=np.float32).reshape(4, 3), np.array([2, 0, 2])
     rows, pullback = jax.vjp(lambda table: look_up(table, y), table)
     np.testing.assert_array_equal(rows, table[y])
@@ -23,7 +23,7 @@ def test_the_gradient_of_a_look_up_adds_where_classes_recur():
 
 
 @pytest.mark.parametrize(("dtype", "close"), [("float32", 1e-4), ("bfloat16", 0.2)])
-def test_the_first_filters_alone_are_those_of_the_whole_convolution(dtype, close):
+def test_first_filters_equal_those_of_the_full_convolution(dtype, close):
     x = np.random.default_rng(0).standard_normal((2, 5, 4, 8)).astype(np.float32)
     first, whole = FirstOfConv3x3(8, 3, jnp.dtype(dtype)), Conv3x3(8)
     params = whole.init(jax.random.key(0), x)
@@ -31,7 +31,7 @@ def test_the_first_filters_alone_are_those_of_the_whole_convolution(dtype, close
     expected, expected_pullback = jax.vjp(lambda *inputs: whole.apply(*inputs)[..., :3], params, x)
     assert y.dtype == dtype
     np.testing.assert_allclose(y.astype(np.float32), expected, atol=close)
-    # Where no gradient is asked for, the form is another.
+    # Without a gradient, another form computes it.
     np.testing.assert_allclose(first.apply(params, x).astype(np.float32), y.astype(np.float32), atol=close / 10)
     for ours, theirs in zip(*map(jax.tree.leaves, (pullback(y), expected_pullback(expected))), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=close * (1 + np.abs(theirs).max()))

@@ -39,23 +39,23 @@ def conv(x, kernel):
 
 
 @pytest.mark.parametrize(
-    ("together", "apart"), [(upsample_conv, plain_upsample_conv), (conv_pool, plain_conv_pool)], ids=["up", "pool"]
+    ("fused", "separate"), [(upsample_conv, plain_upsample_conv), (conv_pool, plain_conv_pool)], ids=["up", "pool"]
 )
-@pytest.mark.parametrize("least", [0, 16], ids=["strided", "plain"])
-def test_resampling_and_convolution_together_are_what_they_are_apart(together, apart, least, monkeypatch):
-    monkeypatch.setattr(resample, "LEAST", least)
+@pytest.mark.parametrize("min_height", [0, 16], ids=["strided", "plain"])
+def test_fused_resampling_equals_separate_operations(fused, separate, min_height, monkeypatch):
+    monkeypatch.setattr(resample, "MIN_HEIGHT", min_height)
     x = np.random.default_rng(0).standard_normal((2, 4, 6, 3)).astype(np.float32)
-    y, pullback = jax.vjp(together, x, KERNEL)
-    expected, expected_pullback = jax.vjp(apart, x, KERNEL)
+    y, pullback = jax.vjp(fused, x, KERNEL)
+    expected, expected_pullback = jax.vjp(separate, x, KERNEL)
     np.testing.assert_allclose(y, expected, atol=1e-5)
     g = np.random.default_rng(2).standard_normal(y.shape).astype(np.float32)
     for ours, theirs in zip(pullback(g), expected_pullback(g), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
-def test_the_gradient_of_the_pooled_convolution_can_be_differentiated(monkeypatch):
-    """As R1 does in D."""
-    monkeypatch.setattr(resample, "LEAST", 0)
+def test_the_gradient_of_conv_pool_can_be_differentiated(monkeypatch):
+    """R1 needs this in D."""
+    monkeypatch.setattr(resample, "MIN_HEIGHT", 0)
     x = np.random.default_rng(0).standard_normal((1, 4, 4, 3)).astype(np.float32)
     size = lambda f: lambda kernel: jnp.sum(jax.grad(lambda x: jnp.sum(f(x, kernel) ** 2))(x) ** 2)
     ours, theirs = (jax.grad(size(f))(KERNEL) for f in (conv_pool, plain_conv_pool))
@@ -63,7 +63,7 @@ def test_the_gradient_of_the_pooled_convolution_can_be_differentiated(monkeypatc
 
 
 @pytest.mark.parametrize("module", [UpConv3x3(5), Conv3x3Pool(5)])
-def test_their_parameters_are_those_of_a_convolution(module):
+def test_fused_modules_have_the_parameters_of_a_convolution(module):
     ours = module.init(jax.random.key(0), X)
     theirs = Conv3x3(5).init(jax.random.key(0), X)
     assert jax.tree.map(jnp.shape, ours) == jax.tree.map(jnp.shape, theirs)

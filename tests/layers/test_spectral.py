@@ -18,7 +18,7 @@ def params():
     }
 
 
-def test_rules_pick_kernels_and_only_ds_embedding(params):
+def test_rules_select_kernels_and_only_ds_embedding(params):
     for_g = spectral.init(params, spectral.kernels, jax.random.key(0))
     for_d = spectral.init(params, spectral.kernels_and_embeddings, jax.random.key(0))
     assert set(for_g["u"]) == {"conv"} and set(for_g["u"]["conv"]) == {"kernel"}
@@ -38,8 +38,8 @@ def test_the_largest_singular_value_tends_to_one(params):
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-5, 0.0])
-def test_one_power_step_is_the_reference_formula(params, scale, eps=1e-4):
-    """Also where vectors are shorter than eps, which then divides them."""
+def test_one_power_step_equals_the_reference_formula(params, scale, eps=1e-4):
+    """Includes vectors shorter than eps, which are divided by eps."""
     params = jax.tree.map(lambda w: w * scale, params)
     u = spectral.init(params, spectral.kernels_and_embeddings, jax.random.key(0))
     weights, new_u = spectral.normalize(params, u, eps=eps)
@@ -61,7 +61,7 @@ def test_more_iterations_are_more_power_steps(params):
     np.testing.assert_allclose(both["u"]["conv"]["kernel"], twice["u"]["conv"]["kernel"], atol=1e-6)
 
 
-def test_the_gradient_through_sigma_equals_finite_differences():
+def test_gradient_equals_finite_differences_at_fixed_u_and_v():
     rng = np.random.default_rng(1)
     w, r = rng.standard_normal((5, 4)), rng.standard_normal((5, 4))
     u0 = rng.standard_normal(4)
@@ -77,11 +77,11 @@ def test_the_gradient_through_sigma_equals_finite_differences():
         weights, _ = spectral.normalize({"kernel": kernel}, {"u": {"kernel": jnp.asarray(u0, jnp.float32)}})
         return jnp.sum(jnp.asarray(r, jnp.float32) * weights["kernel"])
 
-    # float32 against float64: 1e-4 of values of order one.
+    # float32 against float64, for values of order one.
     np.testing.assert_allclose(jax.grad(loss)(jnp.asarray(w, jnp.float32)), expected, atol=1e-4)
 
 
-def test_it_computes_in_float32_whatever_the_weights_are(params):
+def test_low_precision_weights_are_normalised_in_float32(params):
     low = jax.tree.map(lambda w: w.astype(jnp.bfloat16), params)
     u = spectral.init(params, spectral.kernels, jax.random.key(0))
     _, from_low = spectral.normalize(low, u)
@@ -90,7 +90,7 @@ def test_it_computes_in_float32_whatever_the_weights_are(params):
     assert_identical(from_low, exact)
 
 
-def test_every_multiplication_asks_for_full_precision(params):
+def test_every_multiplication_has_full_precision(params):
     u = spectral.init(params, spectral.kernels, jax.random.key(0))
     jaxpr = jax.make_jaxpr(spectral.normalize)(params, u)
     dots = [equation for equation in jaxpr.eqns if equation.primitive.name == "dot_general"]
@@ -106,14 +106,14 @@ def test_stored_vectors_give_sigma_without_a_power_step(params):
     assert after.keys() == {"u", "v"}
     again = spectral.normalize_stored(params, after)
     np.testing.assert_allclose(again["conv"]["kernel"], once["conv"]["kernel"], rtol=1e-6)
-    # Other weights by the same vectors: sigma is theirs by u and v, not by a step of their own.
+    # Other weights with the same vectors: sigma follows from them by u and v, without a power step.
     other = jax.tree.map(lambda w: 2 * w, params)
     np.testing.assert_allclose(
         spectral.normalize_stored(other, after)["conv"]["kernel"], once["conv"]["kernel"], rtol=1e-6
     )
 
 
-def test_v_begins_as_that_of_the_first_u(params):
+def test_initial_v_belongs_to_the_initial_u(params):
     vectors = spectral.init(params, spectral.kernels, jax.random.key(0), keep_v=True)
     matrix = params["conv"]["kernel"].reshape(-1, 6)
     v = matrix @ np.asarray(vectors["u"]["conv"]["kernel"])

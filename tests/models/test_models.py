@@ -42,7 +42,7 @@ def count(params):
         ("biggan_deep", 512, 128, 128, ((64,), (64,)), (56_019_780, 38_301_122)),
     ],
 )
-def test_parameter_counts_are_the_published_ones(family, resolution, ch, dim_z, attention, expected):
+def test_parameter_counts_equal_the_published_ones(family, resolution, ch, dim_z, attention, expected):
     c = base()
     c.model.update(family=family, resolution=resolution, ch=ch, dim_z=dim_z)
     c.model.g_attention, c.model.d_attention = attention
@@ -51,57 +51,59 @@ def test_parameter_counts_are_the_published_ones(family, resolution, ch, dim_z, 
 
 
 @pytest.mark.parametrize(("resolution", "expected"), [(128, 50_388_609), (256, 55_880_833), (512, 56_163_905)])
-def test_biggan_deep_with_pad_rgb_has_the_papers_parameters(resolution, expected):
+def test_padded_rgb_gives_biggan_deep_the_papers_parameters(resolution, expected):
     c = base()
     c.model.update(family="biggan_deep", resolution=resolution, ch=128, dim_z=128, pad_rgb=True)
     _, state = shapes(c)
     assert count(state.networks["G"].params) == expected
-    assert state.networks["G"].spectral["u"]["conv_out"]["kernel"].shape == (128,), "sigma is of all filters"
+    assert state.networks["G"].spectral["u"]["conv_out"]["kernel"].shape == (128,), "sigma is that of all filters"
 
 
-@pytest.mark.parametrize(("family", "resolution", "num_classes"), list(itertools.product(FAMILIES, WIDTHS, (0, 7))))
-def test_every_table_maps_latents_to_images_and_images_to_logits(family, resolution, num_classes):
-    c = tiny_config(family)
-    c.model.update(resolution=resolution, num_classes=num_classes, ch=8, dim_z=840)
-    c.model.g_attention = c.model.d_attention = (8,)
-    gan, state = shapes(c)
-    z, y = jax.ShapeDtypeStruct((2, 840), np.float32), jax.ShapeDtypeStruct((2,), np.int32)
-    player = state.networks["G"]
-    images = jax.eval_shape(lambda *a: generate(gan, *a)[0], player.params, player.variables["batch_stats"], z, y)
-    logits = jax.eval_shape(
-        lambda p, x, y: gan.discriminator.apply({"params": p}, x, y), state.networks["D"].params, images, y
-    )
-    assert images.shape == (2, resolution, resolution, 3) and images.dtype == np.float32
-    assert logits.shape == (2,) and logits.dtype == np.float32
-    has_embedding = [name for name in leaves_of(state) if "embed" in name]
-    assert bool(has_embedding) == bool(num_classes)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_table_maps_latents_to_images_to_logits(family):
+    z, y, key = jax.ShapeDtypeStruct((2, 840), np.float32), jax.ShapeDtypeStruct((2,), np.int32), jax.random.key(0)
+    for resolution, num_classes in itertools.product(WIDTHS, (0, 7)):
+        c = tiny_config(family)
+        c.model.update(resolution=resolution, num_classes=num_classes, ch=8, dim_z=840)
+        c.model.g_attention = c.model.d_attention = (8,)
+        gan = build_gan(c)
+
+        def outputs(z, y, gan=gan):
+            images, G = gan.generator.init_with_output(key, z, y, train=True)
+            logits, D = gan.discriminator.init_with_output(key, images, y)
+            return images, logits, {"G": G["params"], "D": D["params"]}
+
+        images, logits, params = jax.eval_shape(outputs, z, y)
+        assert images.shape == (2, resolution, resolution, 3) and images.dtype == np.float32
+        assert logits.shape == (2,) and logits.dtype == np.float32
+        for network in params.values():
+            assert any("embed" in name or "shared" in name for name in names_of(network)) == bool(num_classes)
 
 
-def leaves_of(state):
-    trees = {"G": state.networks["G"].params, "D": state.networks["D"].params}
-    return [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(trees)]
+def names_of(tree):
+    return [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
 
 
-def test_attention_stands_after_the_sizes_that_are_named():
+def test_attention_follows_the_blocks_of_the_given_sizes():
     c = base()
     c.model.g_attention = (32, 64)
     _, state = shapes(c)
-    # 128 pixels: G's blocks make 8, 16, 32, 64, 128; D's make 64, 32, ...
+    # At 128 pixels, G's blocks make 8, 16, 32, 64, 128, and D's make 64, 32, ...
     assert {n for n in state.networks["G"].params if "attention" in n} == {"attention_2", "attention_3"}
     assert {n for n in state.networks["D"].params if "attention" in n} == {"attention_0"}
 
 
-def test_unconditional_without_skip_z_uses_plain_batch_norm(config):
+def test_unconditional_without_skip_z_has_plain_batch_norm(config):
     config.model.num_classes, config.model.skip_z = 0, False
     _, state = shapes(config)
     assert set(state.networks["G"].params["block_0"]["bn_1"]) == {"gain", "offset"}
     assert state.networks["G"].params["block_0"]["bn_1"]["gain"].shape == (16,)
 
 
-def test_a_chunk_of_z_reaches_only_its_block_and_those_after(game):
-    gan, state = game
+def test_a_chunk_of_z_reaches_only_its_block_and_later_ones(model):
+    gan, state = model
     if family_of(gan) == "biggan_deep":
-        pytest.skip("BigGAN-deep feeds all of z everywhere")
+        pytest.skip("BigGAN-deep passes all of z to every block")
     variables = {"params": state.networks["G"].params, "batch_stats": state.networks["G"].variables["batch_stats"]}
     z = np.zeros((1, 12), np.float32)
     capture = lambda z: gan.generator.apply(
@@ -114,21 +116,21 @@ def test_a_chunk_of_z_reaches_only_its_block_and_those_after(game):
     assert np.abs(a["block_1"]["__call__"][0] - b["block_1"]["__call__"][0]).max() > 0
 
 
-def test_bfloat16_computes_low_and_keeps_weights_and_outputs_high(config):
+def test_bfloat16_keeps_weights_and_outputs_in_float32(config):
     config.dtype = "bfloat16"
     gan = build_gan(config)
     state = jax.jit(lambda: init_state(gan, 0))()
     assert {leaf.dtype for leaf in leaves(state.networks["G"]).values()} <= {
         np.dtype(t) for t in (np.float32, np.int32)
     }
-    player = state.networks["G"]
+    G = state.networks["G"]
     z, y = gan.latents(jax.random.key(0), 2)
-    images, stats = generate(gan, player.params, player.variables["batch_stats"], z, y)
+    images, stats = generate(gan, G.params, G.variables["batch_stats"], z, y)
     assert images.dtype == np.float32
     assert {leaf.dtype for leaf in leaves(stats).values()} == {np.dtype(np.float32)}
 
 
-def test_adam_without_momentum_is_adam_and_stores_no_first_moment(config):
+def test_adam_without_momentum_stores_no_first_moment(config):
     import optax
 
     config.optimizer.b1 = 0.0
@@ -147,30 +149,26 @@ def test_adam_without_momentum_is_adam_and_stores_no_first_moment(config):
     ("key", "value", "sentence"),
     [
         ("resolution", 100, "model.resolution 100 is unknown; known are 16, 32, 64, 128, 256, 512"),
-        ("dim_z", 13, "model.dim_z 13 cannot be split in 3 equal chunks; nearest are 12 and 15"),
+        ("dim_z", 13, "model.dim_z 13 is not divisible by 3, the number of chunks of skip_z; nearest are 12 and 15"),
         ("family", "bigan", "did you mean biggan?"),
     ],
 )
-def test_models_that_cannot_be_are_refused_in_a_sentence(config, key, value, sentence):
+def test_invalid_models_are_refused_with_a_clear_message(config, key, value, sentence):
     config.model[key] = value
     with pytest.raises(UserError, match=sentence):
         build_gan(config)
 
 
-def test_embeddings_per_layer_have_no_spectral_norm(config):
+def test_embeddings_per_layer_are_tables_without_spectral_norm(config):
     config.model.shared_embedding, config.model.skip_z = False, False
     _, state = shapes(config)
     G = state.networks["G"]
     assert "shared" not in G.params
     assert G.params["block_0"]["bn_1"]["gain"]["embedding"].shape == (10, 16)
-    assert not any("embedding" in name for name in leaves_of_tree(G.spectral))
+    assert not any("embedding" in name for name in names_of(G.spectral))
 
 
-def leaves_of_tree(tree):
-    return [jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(tree)]
-
-
-def test_a_thin_d_changes_channels_at_its_second_convolution(config):
+def test_a_thin_d_changes_channels_at_the_second_convolution(config):
     config.model.d_wide = False
     _, state = shapes(config)
     block = state.networks["D"].params["block_1"]
@@ -185,7 +183,7 @@ def test_without_spectral_norm_in_g_only_d_is_normalised(config):
     assert state.networks["D"].spectral["u"]
 
 
-def test_the_last_batch_norm_may_have_an_eps_of_its_own(config):
+def test_the_last_batch_norm_can_have_its_own_eps(config):
     for value, expected in ((0.0, 1e-4), (1e-5, 1e-5)):
         config.model.bn_out_eps = value
         gan, state = shapes(config)
@@ -196,7 +194,7 @@ def test_the_last_batch_norm_may_have_an_eps_of_its_own(config):
         params["bn_out"]["gain"] += 1
         params["conv_out"]["kernel"][1, 1] = 1
         params["conv_in"] = {}
-        # With all-zero weights bn_out sees zeros; its offset arrives, its eps shows in how a constant x is scaled.
+        # With all-zero weights the input of bn_out is zero, and its mean scaled by eps determines the image.
         stats["batch_stats"]["bn_out"]["mean"] -= 1e-3
         variables = {"params": params, "batch_stats": stats["batch_stats"]}
         image = gan.generator.apply(variables, np.zeros((1, 12), np.float32), np.zeros(1, np.int32))
@@ -213,7 +211,7 @@ def test_the_last_batch_norm_may_have_an_eps_of_its_own(config):
         ("biggan", {"prior": "gauss"}, "model.prior 'gauss' is unknown"),
     ],
 )
-def test_options_that_do_not_go_together_are_refused(family, changes, sentence):
+def test_options_that_cannot_be_combined_are_refused(family, changes, sentence):
     c = tiny_config(family)
     c.model.update(changes)
     with pytest.raises(UserError, match=sentence):

@@ -33,7 +33,7 @@ from tests.runtime.commands import (
     wait_for_checkpoint,
     wait_until,
 )
-from tests.test_sharding import ROUNDS, assert_same_training
+from tests.test_sharding import STEPS, assert_same_training
 
 GONE = "gone, so this process ends too; rerun the same command on all processes to resume from the last checkpoint"
 
@@ -219,7 +219,7 @@ def test_only_a_childs_own_failures_end_it_without_barrier(monkeypatch):
 
 def small_config(**changes):
     c = tiny_config()
-    c.num_steps, c.checkpoint_every = ROUNDS, 1
+    c.num_steps, c.checkpoint_every = STEPS, 1
     c.update_from_flattened_dict(changes)
     return c
 
@@ -235,7 +235,7 @@ def train_on_two(workdir, *overrides, **more):
 def start(tmp_path_factory):
     """A folder with a checkpoint of step 0, attention switched on."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sharding, "LEAST_SPLIT", 64)
+        patch.setattr(sharding, "MIN_SHARDED_SIZE", 64)
         folder = tmp_path_factory.mktemp("start")
         c = small_config()
         checkpoints = Checkpoints(folder, keep=1)
@@ -268,7 +268,7 @@ def two(start, tmp_path_factory):
 
 def assert_same(folder, other):
     (a, config, _), (b, _, _) = load_state(folder), load_state(other)
-    assert int(a.step) == int(b.step) == ROUNDS
+    assert int(a.step) == int(b.step) == STEPS
     assert_same_training(config, a, b)
 
 
@@ -297,7 +297,7 @@ def test_a_run_resumes_with_other_numbers_of_hosts_and_shards(one, two, tmp_path
 def test_each_host_reads_its_own_part_of_the_one_order(two):
     config = small_config()
     source = data.make_source(config)
-    for step in range(ROUNDS):
+    for step in range(STEPS):
         whole, _ = data.host_batches(source, config, attempt=0)(step)
         parts = [np.load(two[2] / f"batch_{step}_{host}.npz") for host in range(2)]
         for name in whole:

@@ -9,8 +9,8 @@ from tests.conftest import generate as in_training
 
 
 @pytest.fixture(scope="module")
-def ready(game):
-    gan, state = game
+def ready(model):
+    gan, state = model
     weights = generate.evaluation_weights(gan, state.averages["G"], state.networks["G"].spectral)
     return gan, weights, statistics.standing_statistics(gan, weights, 0, passes=3, batch_size=8)
 
@@ -20,9 +20,9 @@ def test_without_truncation_latents_are_normal():
     assert z.std() == pytest.approx(1, abs=0.02) and np.abs(z).max() > 3
 
 
-def test_standing_statistics_are_the_mean_of_batch_moments(ready):
+def test_standing_statistics_are_the_mean_of_batch_statistics(ready):
     gan, weights, three = ready
-    parts = [statistics._batch_moments(gan, weights, np.uint32(0), np.uint32(i), 8, None) for i in range(3)]
+    parts = [statistics._batch_statistics(gan, weights, np.uint32(0), np.uint32(i), 8, None) for i in range(3)]
     mean = jax.tree.map(lambda *x: sum(x) / 3, *parts)
     for a, b in zip(jax.tree.leaves(three), jax.tree.leaves(mean), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6)
@@ -67,8 +67,8 @@ def test_a_mixture_of_one_class_is_the_class(ready):
     )
 
 
-def test_evaluation_takes_one_power_step_from_the_stored_u(ready, game):
-    gan, state = game
+def test_evaluation_takes_one_power_step_from_the_stored_u(ready, model):
+    gan, state = model
     expected, _ = gan.normalize(state.averages["G"], state.networks["G"].spectral)
     for a, b in zip(jax.tree.leaves(ready[1]), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)

@@ -61,7 +61,7 @@ def test_a_mesh_divides_the_work_of_sampling(trained, folder):
 
     images = weights, jax.tree.map(np.asarray, trained.variables), z, y
     moments = weights, np.uint32(0), np.uint32(0), 64, None
-    for function, arguments in ((generate.generate_batch, images), (statistics._batch_moments, moments)):
+    for function, arguments in ((generate.generate_batch, images), (statistics._batch_statistics, moments)):
         assert flops(gan, function, *arguments) <= 1.15 * flops(one, function, *arguments) / 8
 
 

@@ -103,9 +103,9 @@ def test_a_nan_weight_affects_only_its_own_values(found):
     assert all(np.isfinite(values).all() for name, values in found.items() if name != "nan.kernel")
 
 
-def test_both_networks_fresh_and_trained(game):
+def test_both_networks_fresh_and_trained(model):
     """Fresh weights are orthogonal, with equal values; trained ones are not."""
-    _, state = game
+    _, state = model
     for network in (state.networks["G"], state.networks["D"]):
         vectors = network.spectral
         moved = jax.tree.map(lambda w: w + 0.1 * jax.random.normal(jax.random.key(w.size), w.shape), network.params)

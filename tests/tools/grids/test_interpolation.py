@@ -73,9 +73,9 @@ def test_interpolation_between_classes_needs_two():
         pairs(CLASSES[:1], 2)
 
 
-def test_the_ends_between_classes_are_the_pictures_of_those_classes(game):
+def test_the_ends_between_classes_are_the_pictures_of_those_classes(model):
     """Of a true model: a mixture that is all one class is that class, to a level of rounding."""
-    gan, state = game
+    gan, state = model
     G = state.networks["G"]
     sampler = Sampler(gan, G.params, {"batch_stats": G.variables["batch_stats"]}, None, "running")
     grid = interpolation(sampler, CLASSES, 2, 3, between="both", spherical=False, seed=0, names=NAMES)
