@@ -14,9 +14,8 @@ from etils import epath
 from biggan_jax import data
 from biggan_jax.checkpoint import load_generator
 from biggan_jax.config import config_path
-from biggan_jax.evaluation import fingerprint
 from biggan_jax.evaluation.evaluator import Evaluator
-from biggan_jax.evaluation.networks import Training, open_network
+from biggan_jax.evaluation.networks import open_network
 from biggan_jax.evaluation.reference import reference_of
 from biggan_jax.runtime import cli
 from biggan_jax.runtime.files import write_text
@@ -56,11 +55,9 @@ def main() -> int:
     fresh = init_state(trained.gan, config.seed).networks["G"]
     untrained = dataclasses.replace(trained, params=fresh.params, stats=fresh.stats)
     real, held_out = data.make_source(config, "train"), data.make_source(config, "test")
-    classifier = open_network("classifier", training=Training(real, fingerprint.of_source(real)))
-    content = fingerprint.of_source(held_out)
-    reference = reference_of(held_out, content, classifier)
-    name = f"all {len(held_out):,} held-out real images"
-    evaluator = Evaluator(classifier, reference, name, content, ("agreement", "fid"), SAMPLES, config.seed)
+    classifier = open_network("classifier", training=real)
+    reference = reference_of(held_out, f"all {len(held_out):,} held-out real images", classifier)
+    evaluator = Evaluator(classifier, reference, ("agreement", "fid"), SAMPLES, config.seed)
     generated = evaluator.evaluate(sampler).overall
     baseline = evaluator.evaluate(Sampler.from_checkpoint(untrained, seed=config.seed)).overall
     # The distance is that of training images, the agreement that of held-out ones, which the classifier has not seen.

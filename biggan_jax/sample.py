@@ -11,7 +11,7 @@ from etils import epath
 from biggan_jax.runtime import cli
 from biggan_jax.sampling import flags as sampling_flags
 from biggan_jax.sampling import latent_files, pictures
-from biggan_jax.sampling.sampler import Sampler
+from biggan_jax.sampling.sampler import Sampler, image_shape_of
 from biggan_jax.types import UserError
 
 CLASSES = flags.DEFINE_list("classes", None, "Class ids, such as 0,1,7. Default: all, or ten spread over all.")
@@ -31,6 +31,8 @@ def main() -> None:
         raise UserError("--latents determines the samples; --num and --classes have no meaning with it")
 
     trained = sampling_flags.load()
+    if out.suffix == ".png":
+        pictures.check_drawable(image_shape_of(trained.gan))
     if LATENTS.value:
         z, y, stored = latent_files.read_latents(LATENTS.value, trained.gan)
         sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_or(stored, trained))
@@ -50,7 +52,6 @@ def write(out: epath.Path, sampler: Sampler, z: np.ndarray, y: np.ndarray) -> No
     if out.suffix == ".npz":
         latent_files.write_samples(out, sampler, z, y, floats=FLOAT.value)
         return
-    pictures.check_drawable(sampler.image_shape)
     _, counts = np.unique(y, return_counts=True, axis=0)
     # One row per class if all classes have the same count; otherwise roughly square.
     columns = int(counts[0]) if len(set(counts)) == 1 and counts[0] <= 32 else int(np.ceil(np.sqrt(len(y))))

@@ -31,15 +31,12 @@ LABELS: dict[str, Callable[[np.random.Generator, int, int, np.ndarray], np.ndarr
 class Evaluator:
     """Everything that stays the same while checkpoints change.
 
-    reference_name, reference_content: the real images, in words and as a fingerprint. metrics: names in metrics.METRICS.
-    num: samples. seed: of their latents. labels: a name in LABELS. batch_size: a multiple of the mesh's devices.
-    channels: of the images; grey ones (1) are repeated to RGB for the network.
+    metrics: names in metrics.METRICS. num: samples. seed: of their latents. labels: a name in LABELS. batch_size: a multiple
+    of the mesh's devices. channels: of the images; grey ones (1) are repeated to RGB for the network.
     """
 
     network: FeatureNetwork
     reference: Reference
-    reference_name: str
-    reference_content: str
     metrics: tuple[str, ...]
     num: int = 50_000
     seed: int = 0
@@ -84,8 +81,8 @@ class Evaluator:
             weights_of_network=self.network.digest,
             resizer=self.network.resizer + (GREY_NOTE if self.channels == 1 else ""),
             note=self.network.note,
-            reference=self.reference_name,
-            reference_content=self.reference_content,
+            reference=self.reference.name,
+            reference_content=self.reference.content,
             samples=samples,
             labels=labels,
             truncation=truncation,

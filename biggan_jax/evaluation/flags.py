@@ -5,9 +5,9 @@ from jax.sharding import Mesh
 
 from biggan_jax import data
 from biggan_jax.data.dataset import Images, Source
-from biggan_jax.evaluation import evaluator, fingerprint, metrics
+from biggan_jax.evaluation import evaluator, metrics
 from biggan_jax.evaluation.evaluator import Evaluator
-from biggan_jax.evaluation.networks import NETWORKS, FeatureNetwork, Training, open_network
+from biggan_jax.evaluation.networks import NETWORKS, FeatureNetwork, open_network
 from biggan_jax.evaluation.real_images import open_reference
 from biggan_jax.evaluation.reference import reference_of
 from biggan_jax.sampling import flags as sampling_flags
@@ -62,25 +62,18 @@ def make_evaluator(
         raise UserError(
             f"--reference={REFERENCE.value} has {real.images.shape[1]} pixels, but the samples have {image_shape[0]}"
         )
-    content = fingerprint.of_source(real)
-    network = make_network(config, None if REFERENCE.value != "train" else Training(real, content))
+    training = real if REFERENCE.value == "train" else None
+    if NETWORK.value == "classifier" and training is None:
+        if config is None:
+            raise UserError("--network=classifier is fitted to training data; with --npz, give their --config too")
+        training = data.make_source(config, "train")
+    network = open_network(NETWORK.value, inception=INCEPTION.value, training=training)
     names = names or metric_names(network, config, images, real)
+    count = min(REFERENCE_COUNT.value or len(real), len(real))
     batch_size = BATCH_SIZE.value * mesh.size
-    count = REFERENCE_COUNT.value
-    reference = reference_of(real, content, network, mesh, count=count, batch_size=batch_size)
-    return Evaluator(
-        network,
-        reference,
-        f"{min(count or len(real), len(real)):,} real images of {name}",
-        content,
-        names,
-        NUM.value,
-        sampling_flags.SEED.value,
-        LABELS.value,
-        batch_size,
-        mesh,
-        image_shape[2],
-    )
+    reference = reference_of(real, f"{count:,} real images of {name}", network, mesh, count, batch_size)
+    num, seed, labels = NUM.value, sampling_flags.SEED.value, LABELS.value
+    return Evaluator(network, reference, names, num, seed, labels, batch_size, mesh, image_shape[2])
 
 
 def metric_names(network: FeatureNetwork, config, images: Images | None, real: Source) -> tuple[str, ...]:
@@ -106,12 +99,3 @@ def knows_classes(network: FeatureNetwork, config) -> bool:
         return False
     imagenet = config.data.dataset.startswith("imagenet") and config.model.num_classes == 1000
     return network.labels == "data" or (network.labels == "imagenet" and imagenet)
-
-
-def make_network(config, training: Training | None) -> FeatureNetwork:
-    if NETWORK.value == "classifier" and training is None:
-        if config is None:
-            raise UserError("--network=classifier is fitted to training data; with --npz, give their --config too")
-        source = data.make_source(config, "train")
-        training = Training(source, fingerprint.of_source(source))
-    return open_network(NETWORK.value, inception=INCEPTION.value, training=training)

@@ -11,7 +11,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from biggan_jax.config import choose
 from biggan_jax.data.dataset import Source
-from biggan_jax.evaluation import cache, classifier, weights
+from biggan_jax.evaluation import cache, classifier, fingerprint, weights
 from biggan_jax.evaluation.efficientnet import EfficientNetLite0
 from biggan_jax.evaluation.inception import Inception
 from biggan_jax.sampling.pictures import to_rgb
@@ -53,51 +53,34 @@ class FeatureNetwork:
     apply: Callable[[Params, Image], Outputs]
 
 
-class Training(NamedTuple):
-    """A training split and its fingerprint."""
-
-    source: Source
-    digest: str
-
-
-def open_network(name: str, *, inception: str | None = None, training: Training | None = None) -> FeatureNetwork:
+def open_network(name: str, *, inception: str | None = None, training: Source | None = None) -> FeatureNetwork:
     """Open a network of NETWORKS with its weights. Raises UserError if what it needs is missing.
 
     Args:
         inception: a path to the weights of inception-2015, or "download".
-        training: the data that the classifier is fitted to.
+        training: the training split that the classifier is fitted to.
     """
     return choose(NETWORKS, "the network", name)(inception, training)
 
 
-def _inception(inception: str | None, _: Training | None) -> FeatureNetwork:
-    return _network(
-        "inception-2015",
-        weights.inception(inception),
-        _applied(Inception()),
-        resizer="TF1 bilinear to 299",
-        note="",
-        labels="",
-    )
+def _inception(path: str | None, _: Source | None) -> FeatureNetwork:
+    return _pretrained("inception-2015", Inception(), weights.inception(path), "TF1 bilinear to 299", "", "")
 
 
-def _efficientnet(_: str | None, __: Training | None) -> FeatureNetwork:
-    return _network(
-        "efficientnet-lite0",
-        weights.efficientnet(),
-        _applied(EfficientNetLite0()),
-        resizer="antialiased bilinear to 224",
-        note=NOT_COMPARABLE,
-        labels="imagenet",
-    )
+def _efficientnet(_: str | None, __: Source | None) -> FeatureNetwork:
+    resizer, params = "antialiased bilinear to 224", weights.efficientnet()
+    return _pretrained("efficientnet-lite0", EfficientNetLite0(), params, resizer, NOT_COMPARABLE, "imagenet")
 
 
-def _classifier(_: str | None, training: Training | None) -> FeatureNetwork:
-    if training is None or not training.source.num_classes:
+def _pretrained(name: str, network: nn.Module, params: Params, *described: str) -> FeatureNetwork:
+    return _network(name, params, lambda params, images: Outputs(*network.apply(params, images)), *described)
+
+
+def _classifier(_: str | None, source: Source | None) -> FeatureNetwork:
+    if source is None or not source.num_classes:
         raise UserError("the network classifier is fitted to labels, but this data set has none")
-    source = training.source
     make = lambda: jax.tree.map(np.asarray, flatten_dict(classifier.fit(source, **FIT), sep="/"))
-    made_of = f"{training.digest} fitted by recipe {classifier.RECIPE} with {FIT}"
+    made_of = f"{fingerprint.of_source(source)} fitted by recipe {classifier.RECIPE} with {FIT}"
     params = unflatten_dict(cache.cached("classifier", made_of, make), sep="/")
     network = classifier.Network(source.num_classes)
 
@@ -105,21 +88,17 @@ def _classifier(_: str | None, training: Training | None) -> FeatureNetwork:
         logits, features = network.apply(params, to_float(images))
         return Outputs(cast(jax.Array, features), cast(jax.Array, logits))
 
-    return _network("classifier", params, apply, resizer="none", note=NOT_COMPARABLE, labels="data")
+    return _network("classifier", params, apply, "none", NOT_COMPARABLE, "data")
 
 
-NETWORKS: dict[str, Callable[[str | None, Training | None], FeatureNetwork]] = {
+NETWORKS: dict[str, Callable[[str | None, Source | None], FeatureNetwork]] = {
     "inception-2015": _inception,
     "efficientnet-lite0": _efficientnet,
     "classifier": _classifier,
 }
 
 
-def _network(name: str, params: Params, apply: Callable[[Params, Image], Outputs], **described: str) -> FeatureNetwork:
+def _network(name: str, params: Params, apply: Callable, resizer: str, note: str, labels: str) -> FeatureNetwork:
     digest = cache.digest(flatten_dict(params, sep="/"))
     grey_or_rgb = lambda params, images: apply(params, to_rgb(images))
-    return FeatureNetwork(name=name, digest=digest, params=params, apply=grey_or_rgb, **described)
-
-
-def _applied(network: nn.Module) -> Callable[[Params, Image], Outputs]:
-    return lambda params, images: Outputs(*network.apply(params, images))
+    return FeatureNetwork(name, digest, resizer, note, labels, params, grey_or_rgb)

@@ -6,9 +6,8 @@ from jax.sharding import Mesh
 
 from biggan_jax import sharding
 from biggan_jax.data.dataset import Source
-from biggan_jax.evaluation import fingerprint
 from biggan_jax.evaluation.evaluator import Evaluator
-from biggan_jax.evaluation.networks import Training, open_network
+from biggan_jax.evaluation.networks import open_network
 from biggan_jax.evaluation.reference import reference_of
 from biggan_jax.family import Family
 from biggan_jax.sampling import generate, statistics
@@ -30,14 +29,10 @@ def score_in_training(
     It uses fewer samples, and fewer passes of standing statistics, than a published result should. Raises UserError if the
     network lacks its weights or labels.
     """
-    content = fingerprint.of_source(source)
-    feature_network = open_network(network, inception=inception or None, training=Training(source, content))
+    feature_network = open_network(network, inception=inception or None, training=source)
     batch_size = sharding.divisible(64, mesh)
-    count = REAL_PER_SAMPLE * num
-    reference = reference_of(source, content, feature_network, mesh, count=count, batch_size=batch_size)
-    evaluator = Evaluator(
-        feature_network, reference, "training images", content, ("fid",), num, seed, batch_size=batch_size, mesh=mesh
-    )
+    reference = reference_of(source, "training images", feature_network, mesh, REAL_PER_SAMPLE * num, batch_size)
+    evaluator = Evaluator(feature_network, reference, ("fid",), num, seed, batch_size=batch_size, mesh=mesh)
 
     def score(gan: Family, state: TrainState) -> float:
         weights = generate.evaluation_weights(gan, state.averages[gan.sampled], state.networks[gan.sampled].spectral)

@@ -6,7 +6,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from biggan_jax.data.dataset import Source
-from biggan_jax.evaluation import features, frechet
+from biggan_jax.evaluation import features, fingerprint, frechet
 from biggan_jax.evaluation.cache import cached
 from biggan_jax.evaluation.features import Features
 from biggan_jax.evaluation.inception_score import SPLITS, inception_score
@@ -18,8 +18,10 @@ KEPT = 50_000
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """moments: of the features of all images. kept: the features of up to KEPT of them."""
+    """name, content: the images in words, and their fingerprint. moments: of all features. kept: up to KEPT of these."""
 
+    name: str
+    content: str
     moments: frechet.Moments
     kept: Features
 
@@ -31,19 +33,14 @@ class Reference:
 
 def reference_of(
     source: Source,
-    content: str,
+    name: str,
     network: FeatureNetwork,
     mesh: Mesh | None = None,
-    *,
     count: int | None = None,
-    batch_size: int = 64,
+    batch_size=64,
 ) -> Reference:
-    """Compute the reference, or read it from the cache.
-
-    Args:
-        content: the source's fingerprint.
-        count: number of images, evenly spread over the source. Default: all.
-    """
+    """Compute the reference from `count` images, evenly spread, or from all; or read it from the cache."""
+    content = fingerprint.of_source(source)
     count = min(count or len(source), len(source))
     numbers = _spread(len(source), count)
     keep = np.zeros(count, bool)
@@ -63,7 +60,7 @@ def reference_of(
     made_of = f"recipe 1: {content} {count} by {network.name} {network.digest} after {network.resizer}, {KEPT} kept"
     arrays = cached("reference", made_of, compute)
     kept = Features(*(arrays[name] for name in Features._fields))
-    return Reference(frechet.Moments(count, arrays["mean"], arrays["covariance"]), kept)
+    return Reference(name, content, frechet.Moments(count, arrays["mean"], arrays["covariance"]), kept)
 
 
 def _spread(total: int, count: int) -> np.ndarray:

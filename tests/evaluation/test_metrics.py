@@ -7,7 +7,7 @@ from biggan_jax.data import builtin
 from biggan_jax.data.dataset import Images
 from biggan_jax.evaluation import features, fingerprint, metrics
 from biggan_jax.evaluation.evaluator import Evaluator
-from biggan_jax.evaluation.networks import NOT_COMPARABLE, Training, open_network
+from biggan_jax.evaluation.networks import NOT_COMPARABLE, open_network
 from biggan_jax.evaluation.reference import reference_of
 from biggan_jax.latents import Truncation
 from biggan_jax.sharding import make_mesh
@@ -17,11 +17,10 @@ from biggan_jax.types import UserError
 @pytest.fixture(scope="module")
 def digits():
     train, held_out = builtin.mnist5k(16, "train"), builtin.mnist5k(16, "test")
-    network = open_network("classifier", training=Training(train, fingerprint.of_source(train)))
-    digest = fingerprint.of_source(held_out)
-    reference = reference_of(held_out, digest, network)
+    network = open_network("classifier", training=train)
+    reference = reference_of(held_out, "all held out", network)
     everything = tuple(metrics.METRICS)
-    return train, held_out, Evaluator(network, reference, "all held out", digest, everything, num=200)
+    return train, held_out, Evaluator(network, reference, everything, num=200)
 
 
 def test_the_classifier_tells_held_out_digits_from_noise(digits):
@@ -67,12 +66,13 @@ def test_an_untrained_generator_agrees_by_chance_alone(digits, sampler):
 def test_a_protocol_changes_with_everything_results_depend_on(digits):
     evaluator = digits[2]
     protocol = evaluator.protocol(None, "running")
+    others = dataclasses.replace(evaluator.reference, content="others")
     assert not protocol.comparable and NOT_COMPARABLE in protocol.words()
     for other in (
         dataclasses.replace(evaluator, num=100).protocol(None, "running"),
         dataclasses.replace(evaluator, seed=1).protocol(None, "running"),
         dataclasses.replace(evaluator, labels="uniform").protocol(None, "running"),
-        dataclasses.replace(evaluator, reference_content="others").protocol(None, "running"),
+        dataclasses.replace(evaluator, reference=others).protocol(None, "running"),
         evaluator.protocol(None, "running", live=True),
         evaluator.protocol(None, "standing, 100 batches of 64"),
         evaluator.protocol(Truncation(0.5), "running"),
@@ -104,7 +104,7 @@ def test_samples_are_rounded_to_the_levels_that_a_file_would_hold(digits, sample
 def test_a_reference_is_computed_once(digits, tmp_path, monkeypatch):
     monkeypatch.setenv("BIGGAN_JAX_CACHE", str(tmp_path))
     _, held_out, evaluator = digits
-    few = lambda: reference_of(held_out, evaluator.reference_content, evaluator.network, count=50)
+    few = lambda: reference_of(held_out, "50 of them", evaluator.network, count=50)
     first = few()
     monkeypatch.setattr(features, "extract", lambda *_: pytest.fail("computed again"))
     again = few()

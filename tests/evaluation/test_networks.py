@@ -202,6 +202,9 @@ class Numbered:
 
     num_classes = 2
 
+    def __init__(self, content="these images"):
+        self.content = content
+
     def __len__(self):
         return 64
 
@@ -214,10 +217,11 @@ class Numbered:
 @pytest.fixture
 def quick(monkeypatch):
     monkeypatch.setitem(networks.FIT, "steps", 30)
+    monkeypatch.setattr(networks.fingerprint, "of_source", lambda source: source.content)
 
 
 def test_the_classifier_is_fitted_once_per_content(quick, monkeypatch):
-    training = networks.Training(Numbered(), "of these images")
+    training = Numbered()
     first = networks.open_network("classifier", training=training)
     images, labels, _ = Numbered().read(np.arange(0, 64, 7), np.full(10, 0.5))
     features, logits = first.apply(first.params, images)
@@ -231,11 +235,11 @@ def test_the_classifier_is_fitted_once_per_content(quick, monkeypatch):
     assert first.digest == second.digest
     assert_identical(first.params, second.params)
     with pytest.raises(pytest.fail.Exception, match="fitted again"):
-        networks.open_network("classifier", training=networks.Training(Numbered(), "of others"))
+        networks.open_network("classifier", training=Numbered("others"))
 
 
 def test_sharded_images_give_sharded_features(quick):
-    network = networks.open_network("classifier", training=networks.Training(Numbered(), "of these images"))
+    network = networks.open_network("classifier", training=Numbered())
     images, _, _ = Numbered().read(np.arange(16), np.full(16, 0.5))
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     apply = jax.jit(network.apply)
@@ -249,7 +253,7 @@ def test_sharded_images_give_sharded_features(quick):
 
 def test_the_classifier_needs_labels():
     unlabelled = Images(np.zeros((4, 8, 8, 3), np.uint8), np.zeros(4, np.int32), 0)
-    for training in (None, networks.Training(unlabelled, "unlabelled")):
+    for training in (None, unlabelled):
         with pytest.raises(UserError, match="classifier is fitted to labels, but this data set has none") as error:
             networks.open_network("classifier", training=training)
         one_sentence(error)

@@ -7,7 +7,7 @@ from etils import epath
 from biggan_jax.convert import feature_networks
 from biggan_jax.data import builtin
 from biggan_jax.data.dataset import Images
-from biggan_jax.evaluation import fingerprint, weights
+from biggan_jax.evaluation import weights
 from biggan_jax.evaluation.evaluator import Evaluator
 from biggan_jax.evaluation.inception import Inception
 from biggan_jax.evaluation.networks import open_network
@@ -36,10 +36,9 @@ def test_the_same_images_get_torch_fidelitys_scores(both, tmp_path, monkeypatch)
     arrays = oracle.drawn(weights.shapes_of(Inception()), feature_networks.inception_entry)
     path = epath.Path(tmp_path) / "inception.npz"
     np.savez(path, **arrays)
-    network, digest = open_network("inception-2015", inception=str(path)), fingerprint.of_source(real)
-    mesh = make_mesh()
-    reference = reference_of(real, digest, network, mesh, batch_size=16)
-    ours = Evaluator(network, reference, "digits", digest, ("fid", "is", "kid", "prdc"), batch_size=16, mesh=mesh)
+    network, mesh = open_network("inception-2015", inception=str(path)), make_mesh()
+    reference = reference_of(real, "digits", network, mesh, batch_size=16)
+    ours = Evaluator(network, reference, ("fid", "is", "kid", "prdc"), batch_size=16, mesh=mesh)
     # In the same order: the Inception Score depends on which images share a split.
     found = ours.evaluate_images(
         [(fake.images[i : i + 16], fake.labels[i : i + 16]) for i in range(0, COUNT, 16)]

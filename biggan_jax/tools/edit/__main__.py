@@ -18,11 +18,10 @@ from etils import epath
 
 from biggan_jax.checkpoint import TrainedGenerator
 from biggan_jax.config import choose
-from biggan_jax.data import picture
 from biggan_jax.runtime import cli
 from biggan_jax.sampling import flags as sampling_flags
 from biggan_jax.sampling import latent_files, pictures
-from biggan_jax.sampling.sampler import Sampler
+from biggan_jax.sampling.sampler import Sampler, image_shape_of
 from biggan_jax.tools import classes, layout
 from biggan_jax.tools.edit import arithmetic, directions, expressions, inputs, inversion
 from biggan_jax.tools.edit.attributes import ATTRIBUTES
@@ -70,8 +69,10 @@ def main() -> None:
     out = sampling_flags.check_out(OUT.value)
     out = out.with_suffix("") if out.suffix in (".png", ".npz") else out
     check()
+    trained = sampling_flags.load()
+    pictures.check_drawable(image_shape_of(trained.gan))
     with sampling_flags.writing(out):
-        {"mix": mix, "find": find, "move": move, "invert": invert}[DO.value](sampling_flags.load(), out)
+        {"mix": mix, "find": find, "move": move, "invert": invert}[DO.value](trained, out)
     print(f"in {out}.png and {out}.npz")
 
 
@@ -208,7 +209,7 @@ def strip(
 
 def invert(trained: TrainedGenerator, out: epath.Path) -> None:
     """Draw the picture beside the sample that each restart found."""
-    target = read_picture(PICTURE.value, trained.gan.image_shape[0])
+    target = inputs.read_picture(PICTURE.value, image_shape_of(trained.gan))
     label = class_id(trained, CLASS.value) if CLASS.value else None
     sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained))
     found = inversion.invert(
@@ -226,15 +227,6 @@ def invert(trained: TrainedGenerator, out: epath.Path) -> None:
     images = np.stack([target, *found.images])
     show(out, Grid(images[None], columns=["picture", *(f"{value:.1f} dB" for value in found.psnr)]))
     latent_files.write_samples(npz(out), sampler, found.z[:1], found.y[:1], loss=found.loss[:1], psnr=found.psnr[:1])
-
-
-def read_picture(path: str, resolution: int) -> np.ndarray:
-    """Read an image file, cropped to its central square and resized, uint8."""
-    try:
-        pixels = picture.decode(epath.Path(path).read_bytes(), upright=True)
-    except (OSError, picture.UnreadableError) as error:
-        raise UserError(f"--picture={path} cannot be read: {error}") from error
-    return picture.resize(picture.crop(pixels), (resolution, resolution), "area")
 
 
 def class_id(trained: TrainedGenerator, name: str) -> int:

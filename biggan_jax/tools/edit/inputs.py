@@ -1,8 +1,9 @@
-"""Read labels and directions from files."""
+"""Read labels, directions and pictures from files."""
 
 import numpy as np
 from etils import epath
 
+from biggan_jax.data import picture
 from biggan_jax.family import Family
 from biggan_jax.runtime.files import read_npz
 from biggan_jax.types import UserError
@@ -49,6 +50,16 @@ def read_direction(path: str, gan: Family) -> tuple[np.ndarray, str]:
             f"{path}: direction {list(vector.shape)} must be [{gan.dim_z}] for this model, finite and not 0"
         )
     return vector / length, attribute
+
+
+def read_picture(path: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Read an image file, cropped to the centre and resized to (height, width, 1 or 3), uint8."""
+    try:
+        pixels = picture.decode(epath.Path(path).read_bytes(), upright=True)
+    except (OSError, picture.UnreadableError) as error:
+        raise UserError(f"--picture={path} cannot be read: {error}") from error
+    pixels = picture.resize(picture.crop(pixels, shape), shape, "area")
+    return picture.to_gray(pixels) if shape[2] == 1 else pixels
 
 
 def _is_number(text: str) -> bool:

@@ -20,7 +20,7 @@ from biggan_jax.runtime import cli
 from biggan_jax.runtime.files import is_remote, write_text
 from biggan_jax.sampling import flags as sampling_flags
 from biggan_jax.sampling import pictures
-from biggan_jax.sampling.sampler import Sampler
+from biggan_jax.sampling.sampler import Sampler, image_shape_of
 from biggan_jax.tools.classes import find_names
 from biggan_jax.tools.export.real import folder_names, labels_of, lacking, real_set
 from biggan_jax.tools.export.samples import atomic_folder, write_folder, write_records
@@ -45,9 +45,14 @@ def main() -> None:
     if out.exists() and (not out.is_dir() or out.is_mount() or any(out.iterdir())):
         raise UserError(f"--out={out} exists and is not an empty folder; give another --out")
     trained = sampling_flags.load(sharding.make_mesh())
+    shape = image_shape_of(trained.gan)
+    pictures.check_drawable(shape)
+    if FORMAT.value == "array_record" and shape[0] != shape[1]:
+        raise UserError(
+            f"--format=array_record stores square images, but these are {shape[0]} x {shape[1]}; use folder"
+        )
     names, counts = wanted(trained)
     sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained))
-    pictures.check_drawable(sampler.image_shape)
     about = provenance(trained, sampler, sampling_flags.SEED.value, names, counts)
     write = write_folder if FORMAT.value == "folder" else write_records
     with sampling_flags.writing(out), atomic_folder(out) as unfinished:

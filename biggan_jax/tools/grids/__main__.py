@@ -13,12 +13,11 @@ from absl import flags
 from biggan_jax.checkpoint import TrainedGenerator
 from biggan_jax.config import choose
 from biggan_jax.data import make_source
-from biggan_jax.evaluation import fingerprint
-from biggan_jax.evaluation.networks import NETWORKS, Training, open_network
+from biggan_jax.evaluation.networks import NETWORKS, open_network
 from biggan_jax.runtime import cli
 from biggan_jax.sampling import flags as sampling_flags
 from biggan_jax.sampling import pictures
-from biggan_jax.sampling.sampler import resolve
+from biggan_jax.sampling.sampler import image_shape_of, resolve
 from biggan_jax.tools import layout
 from biggan_jax.tools.classes import labels_of
 from biggan_jax.tools.grids import animation, draws, neighbours
@@ -91,7 +90,9 @@ def main() -> None:
         raise UserError(
             f"--columns={columns} is too few for --sheet={SHEET.value}; give {grid_type.min_columns} or more"
         )
-    grid = grid_type.draw(sampling_flags.load(), columns)
+    trained = sampling_flags.load()
+    pictures.check_drawable(image_shape_of(trained.gan))
+    grid = grid_type.draw(trained, columns)
     with sampling_flags.writing(out):
         if animated:
             animation.save(out, animation.frames(grid))
@@ -184,8 +185,8 @@ def draw_neighbours(trained: TrainedGenerator, columns: int) -> Grid:
     names = labels_of(trained, DATA_DIR.value)
     spaces = [neighbours.pixels()]
     if NETWORK.value != "none":
-        training = Training(source, fingerprint.of_source(source)) if NETWORK.value == "classifier" else None
-        spaces.append(neighbours.features(open_network(NETWORK.value, inception=INCEPTION.value, training=training)))
+        network = open_network(NETWORK.value, inception=INCEPTION.value, training=source)
+        spaces.append(neighbours.features(network))
     sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained))
     samples = sampler.images(sampler.latents(rows, sampling_flags.SEED.value), classes)
     return neighbours.neighbours(samples, [names[c] for c in classes], source, spaces, columns, flip=config.data.flip)

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from PIL import Image
 
 from biggan_jax.sampling.latent_files import write_arrays
 from biggan_jax.tools.edit import inputs
@@ -48,3 +49,12 @@ def test_a_direction_of_another_model_is_refused(tmp_path, gan, direction):
     np.savez(tmp_path / "d.npz", direction=direction)
     with pytest.raises(UserError, match=r"must be \[12\] for this model"):
         inputs.read_direction(str(tmp_path / "d.npz"), gan)
+
+
+def test_a_picture_is_cropped_and_resized_to_any_image_shape(tmp_path):
+    pixels = np.zeros((30, 40, 3), np.uint8)
+    pixels[:, 10:30] = 200
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    for shape in ((15, 10, 3), (15, 10, 1)):
+        read = inputs.read_picture(str(tmp_path / "a.png"), shape)
+        assert read.shape == shape and (read == 200).all(), "the central 30 x 20 pixels"
