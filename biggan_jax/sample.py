@@ -11,7 +11,7 @@ from etils import epath
 from biggan_jax.runtime import cli
 from biggan_jax.sampling import flags as sampling_flags
 from biggan_jax.sampling import latent_files, pictures
-from biggan_jax.sampling.sampler import Sampler, image_shape_of
+from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.types import UserError
 
 CLASSES = flags.DEFINE_list("classes", None, "Class ids, such as 0,1,7. Default: all, or ten spread over all.")
@@ -32,7 +32,7 @@ def main() -> None:
 
     trained = sampling_flags.load()
     if out.suffix == ".png":
-        pictures.check_drawable(image_shape_of(trained.gan))
+        pictures.check_drawable(trained.gan.image_shape)
     if LATENTS.value:
         z, y, stored = latent_files.read_latents(LATENTS.value, trained.gan)
         sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_or(stored, trained))

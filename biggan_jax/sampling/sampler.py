@@ -51,7 +51,7 @@ class Sampler:
         gan = trained.gan
         statistics, truncation, description = resolve(trained, truncation, statistics, passes)
         weights = generate.evaluation_weights(gan, trained.params, trained.spectral)
-        variables = {name: tree for name, tree in trained.stats.items() if name != "spectral"}
+        variables = trained.variables
         if statistics == "standing":
             show = lambda passes: track(passes, "standing statistics")
             variables["batch_stats"] = bn_statistics.standing_statistics(
@@ -64,11 +64,6 @@ class Sampler:
                 trained.binned, truncation.threshold, swapped=swapped
             )
         return cls(gan, weights, variables, truncation, description)
-
-    @property
-    def image_shape(self) -> tuple[int, ...]:
-        """(height, width, channels) of an image, or (n,) of a vector."""
-        return self.gan.image_shape
 
     def latents(self, num: int, seed: int = 0) -> np.ndarray:
         """Draw z, float32 [num, dim_z], with the sampler's truncation."""

@@ -93,7 +93,7 @@ def describe(trained: TrainedGenerator, studio: Studio, names: list[str]) -> dic
     return {
         "name": trained.path.parent.parent.name or "checkpoint",
         "step": trained.step,
-        "size": list(studio.sampler(None).image_shape[:2]),
+        "size": list(studio.gan.image_shape[:2]),
         "family": trained.config.model.family,
         "weights": "live" if trained.live else "averaged",
         "num_classes": trained.gan.num_classes,

@@ -41,8 +41,7 @@ def statistics_of(trained: TrainedGenerator, weights: Params, statistics: str, k
     Measured statistics are cached by the fingerprint of the weights, so that the next start does not measure again.
     """
     if statistics == "running":
-        variables = {name: tree for name, tree in trained.stats.items() if name != "spectral"}
-        return Statistics(lambda threshold: variables, "those of training, at any truncation")
+        return Statistics(lambda threshold: trained.variables, "those of training, at any truncation")
     if statistics.startswith("binned"):
         untruncated, bins, thresholds = None, trained.binned, np.array([0.0, 1.0])
         description = "those that come with the weights, by truncation"
@@ -56,11 +55,11 @@ def statistics_of(trained: TrainedGenerator, weights: Params, statistics: str, k
     @functools.lru_cache(maxsize=16)
     def at(threshold: float | None) -> dict[str, Params]:
         if threshold is None and untruncated is not None:
-            return {"batch_stats": untruncated}
+            return trained.variables | {"batch_stats": untruncated}
         share = np.interp(1.0 if threshold is None else threshold, thresholds, np.linspace(0, 1, len(thresholds)))
         assert bins is not None  # Without bins, the page offers no truncation.
         swapped = statistics == "binned_as_hf"
-        return {"batch_stats": bn_statistics.binned_statistics(bins, float(share), swapped=swapped)}
+        return trained.variables | {"batch_stats": bn_statistics.binned_statistics(bins, float(share), swapped=swapped)}
 
     return Statistics(at, description)
 

@@ -10,7 +10,7 @@ from biggan_jax.checkpoint import TrainedGenerator
 from biggan_jax.family import Family
 from biggan_jax.latents import Truncation
 from biggan_jax.sampling import generate, pictures
-from biggan_jax.sampling.sampler import Sampler, image_shape_of, resolve
+from biggan_jax.sampling.sampler import Sampler, resolve
 from biggan_jax.tools.app.statistics import LIMITS, Statistics, statistics_of
 from biggan_jax.tools.app.views import SEEDS, End, View
 from biggan_jax.tools.grids.interpolation import between_latents
@@ -36,7 +36,7 @@ class Studio:
     def from_checkpoint(cls, trained: TrainedGenerator, kind: str, statistics: str | None, passes: int) -> Self:
         """Prepare a checkpoint; `passes`: see `statistics_of`. Raises UserError if statistics and kind do not fit."""
         gan = trained.gan
-        pictures.check_drawable(image_shape_of(gan))
+        pictures.check_drawable(gan.image_shape)
         statistics, _, _ = resolve(trained, Truncation(LIMITS[kind], kind), statistics)
         weights = generate.evaluation_weights(gan, trained.params, trained.spectral)
         batch_stats = statistics_of(trained, weights, statistics, kind, passes)

@@ -21,7 +21,7 @@ from biggan_jax.config import choose
 from biggan_jax.runtime import cli
 from biggan_jax.sampling import flags as sampling_flags
 from biggan_jax.sampling import latent_files, pictures
-from biggan_jax.sampling.sampler import Sampler, image_shape_of
+from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.tools import classes, layout
 from biggan_jax.tools.edit import arithmetic, directions, expressions, inputs, inversion
 from biggan_jax.tools.edit.attributes import ATTRIBUTES
@@ -70,7 +70,7 @@ def main() -> None:
     out = out.with_suffix("") if out.suffix in (".png", ".npz") else out
     check()
     trained = sampling_flags.load()
-    pictures.check_drawable(image_shape_of(trained.gan))
+    pictures.check_drawable(trained.gan.image_shape)
     with sampling_flags.writing(out):
         {"mix": mix, "find": find, "move": move, "invert": invert}[DO.value](trained, out)
     print(f"in {out}.png and {out}.npz")
@@ -209,7 +209,7 @@ def strip(
 
 def invert(trained: TrainedGenerator, out: epath.Path) -> None:
     """Draw the picture beside the sample that each restart found."""
-    target = inputs.read_picture(PICTURE.value, image_shape_of(trained.gan))
+    target = inputs.read_picture(PICTURE.value, trained.gan.image_shape)
     label = class_id(trained, CLASS.value) if CLASS.value else None
     sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained))
     found = inversion.invert(

@@ -55,8 +55,8 @@ def invert(
         prior: weight of half the mean square of z in the loss, which keeps z where G was trained.
     """
     gan = sampler.gan
-    if target.shape != sampler.image_shape:
-        raise UserError(f"the picture is {list(target.shape)}, but the model generates {list(sampler.image_shape)}")
+    if target.shape != sampler.gan.image_shape:
+        raise UserError(f"the picture is {list(target.shape)}, but the model generates {list(sampler.gan.image_shape)}")
     wanted = jnp.asarray(target, jnp.float32) / 127.5 - 1
     z = sampler.latents(candidates, seed)
     if label is None:

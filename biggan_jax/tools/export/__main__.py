@@ -20,7 +20,7 @@ from biggan_jax.runtime import cli
 from biggan_jax.runtime.files import is_remote, write_text
 from biggan_jax.sampling import flags as sampling_flags
 from biggan_jax.sampling import pictures
-from biggan_jax.sampling.sampler import Sampler, image_shape_of
+from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.tools.classes import find_names
 from biggan_jax.tools.export.real import folder_names, labels_of, lacking, real_set
 from biggan_jax.tools.export.samples import atomic_folder, write_folder, write_records
@@ -45,7 +45,7 @@ def main() -> None:
     if out.exists() and (not out.is_dir() or out.is_mount() or any(out.iterdir())):
         raise UserError(f"--out={out} exists and is not an empty folder; give another --out")
     trained = sampling_flags.load(sharding.make_mesh())
-    shape = image_shape_of(trained.gan)
+    shape = trained.gan.image_shape
     pictures.check_drawable(shape)
     if FORMAT.value == "array_record" and shape[0] != shape[1]:
         raise UserError(
@@ -91,7 +91,7 @@ def provenance(trained: TrainedGenerator, sampler: Sampler, seed: int, names: li
         "truncation": sampler.truncation and str(sampler.truncation),
         "statistics": sampler.statistics,
         "seed": seed,
-        "resolution": sampler.image_shape[0],
+        "resolution": sampler.gan.image_shape[0],
         "images": int(counts.sum()),
         "images_per_class": dict(zip(names, counts.tolist(), strict=True)),
     }

@@ -89,7 +89,7 @@ def write_records(out: pathlib.Path, sampler: Sampler, seed: int, names: list[st
         Samples(f"shard {i + 1} of {many}", names, sampler, seed, labels[i::many], numbers[i::many])
         for i in range(many)
     ]
-    form = shards.Form(sampler.image_shape[0])
+    form = shards.Form(sampler.gan.image_shape[0])
     shards.prepare(Corpus(tuple(names), {"train": parts}), epath.Path(out), "samples", form, map)
 
 

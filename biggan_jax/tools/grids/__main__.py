@@ -17,7 +17,7 @@ from biggan_jax.evaluation.networks import NETWORKS, open_network
 from biggan_jax.runtime import cli
 from biggan_jax.sampling import flags as sampling_flags
 from biggan_jax.sampling import pictures
-from biggan_jax.sampling.sampler import image_shape_of, resolve
+from biggan_jax.sampling.sampler import resolve
 from biggan_jax.tools import layout
 from biggan_jax.tools.classes import labels_of
 from biggan_jax.tools.grids import animation, draws, neighbours
@@ -91,7 +91,7 @@ def main() -> None:
             f"--columns={columns} is too few for --sheet={SHEET.value}; give {grid_type.min_columns} or more"
         )
     trained = sampling_flags.load()
-    pictures.check_drawable(image_shape_of(trained.gan))
+    pictures.check_drawable(trained.gan.image_shape)
     grid = grid_type.draw(trained, columns)
     with sampling_flags.writing(out):
         if animated:
