@@ -127,10 +127,18 @@ def test_a_lazy_update_runs_in_every_fourth_step_alone():
     assert seen == [True, False, False, False, True]
 
 
-def test_chunks_of_a_d_with_batch_statistics_are_refused(monkeypatch):
-    c = config_of("batch_norm_in_d")
+@pytest.mark.parametrize(
+    ("family", "why"),
+    [
+        ("batch_norm_in_d", "D has statistics of its batch .batch_stats."),
+        ("two_outputs", "the loss is not a mean over images that d_chunks knows of"),
+        ("loss_of_pairs", "the loss is not a mean over images that d_chunks knows of"),
+    ],
+)
+def test_chunks_are_refused_where_they_are_not_the_batch(family, why):
+    c = config_of(family)
     c.d_chunks = 2
-    with pytest.raises(UserError, match="d_chunks=2: D has statistics of its batch .batch_stats.*; use d_chunks=1"):
+    with pytest.raises(UserError, match=f"d_chunks=2: {why}.*; use d_chunks=1"):
         build_gan(c)
 
 
