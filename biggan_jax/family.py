@@ -48,9 +48,11 @@ class Update:
 
     trains: the networks whose weights it changes.
     loss(nets, batch, key): the mean loss of a batch, and metrics. The batch has what `draw` returns and the real data of
-        minibatch number `minibatch` of the step: image float32 in [-1, 1], label.
+        one minibatch of the step: image float32 in [-1, 1], label.
     draw(key, batch_size): random arrays [B, ...] for a whole batch, by name, such as latents. What a loss draws from its
         own key depends on the number of microbatches; what is drawn here does not.
+    name: what its metrics' names begin with; by default its networks' names in lower case.
+    minibatch: which of the step's minibatches of real data it sees, by default the last.
     every: the update runs in each `every`-th step, from step 0 on (lazy regularisation).
     penalty(raw weights of the trained networks): added to the loss, outside of spectral normalisation.
     gradient: takes the gradient in another way than jax.grad of the loss; see gradients.of_loss.

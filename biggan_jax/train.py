@@ -26,8 +26,8 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
     Trained in one go or in pieces, the result is bitwise identical on the same devices.
 
     Returns:
-        Whether all steps are done. False if a signal or a preemption notice stopped the run: everything is saved, and the
-        same call resumes.
+        Whether all steps are done. False if a signal or a preemption notice stopped the run: every step that was done is
+        saved, and the same call resumes.
 
     Raises:
         UserError: config, data, devices and workdir do not fit together. Raised before anything is written.
