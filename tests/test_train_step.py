@@ -205,12 +205,14 @@ def accumulated():
         "chunks": (dataclasses.replace(plain, d_chunks=4), 1),
         "loop of chunks": (dataclasses.replace(plain, d_chunks=4, loops=True), 1),
     }
-    return state, plain, {name: jax.jit(functools.partial(both, gan, n))() for name, (gan, n) in cases.items()}
+    # Each is compiled when a test asks for it: minutes of XLA in all.
+    after = functools.cache(lambda name: jax.jit(functools.partial(both, *cases[name]))())
+    return state, plain, after
 
 
 def test_microbatch_gradients_average_to_that_of_the_batch(accumulated):
     _, _, after = accumulated
-    (G, D, metrics), (G2, D2, metrics2) = after["whole"], after["update"]
+    (G, D, metrics), (G2, D2, metrics2) = after("whole"), after("update")
     for a, b in ((G, G2), (D, D2)):
         a, b = leaves(a.params), leaves(b.params)
         for name in a:
@@ -219,11 +221,17 @@ def test_microbatch_gradients_average_to_that_of_the_batch(accumulated):
 
 
 @pytest.mark.parametrize(
-    ("one", "other"), [("update", "loop"), ("whole", "chunks"), ("whole", "loop of chunks"), ("all", "all, in chunks")]
+    ("one", "other"),
+    [
+        ("update", "loop"),
+        ("whole", "chunks"),
+        ("whole", "loop of chunks"),
+        pytest.param("all", "all, in chunks", marks=pytest.mark.slow),
+    ],
 )
 def test_a_loop_and_chunks_change_nothing(accumulated, one, other):
     _, _, after = accumulated
-    for a, b in zip(after[one], after[other], strict=True):
+    for a, b in zip(after(one), after(other), strict=True):
         a, b = leaves(a), leaves(b)
         assert a.keys() == b.keys()
         for name in a:
@@ -246,7 +254,7 @@ def test_u_advances_once_per_update_or_per_microbatch(accumulated):
     # G's u advances in D's update and in its own: 2 forward passes, or 2 of 2 microbatches.
     for name, steps in (("update", 2), ("microbatch", 4)):
         expected, other = advanced(steps), advanced(6 - steps)
-        ours = leaves(after[name][0].spectral)
+        ours = leaves(after(name)[0].spectral)
         for array in ours:
             np.testing.assert_allclose(ours[array], expected[array], atol=1e-5, err_msg=array)
         assert any(np.abs(ours[array] - other[array]).max() > 1e-3 for array in ours)
@@ -254,7 +262,7 @@ def test_u_advances_once_per_update_or_per_microbatch(accumulated):
 
 def test_running_statistics_move_with_each_microbatch(accumulated):
     _, _, after = accumulated
-    old, whole, parts = (leaves(after[n][0].variables["batch_stats"]) for n in ("whole", "whole", "update"))
+    old, whole, parts = (leaves(after(n)[0].variables["batch_stats"]) for n in ("whole", "whole", "update"))
     moved = [np.abs(parts[name] - whole[name]).max() for name in old if "block_0" in name and "mean" in name]
     assert max(moved) > 1e-4
 
