@@ -68,7 +68,7 @@ test-notebooks: $(VENV)/installed-dev,notebook  ## Run the notebooks, cell by ce
 
 # The notebook runs first and installs the package from the last commit, as on Colab, so installed packages are removed before.
 test-colab: $(COLAB)/installed  ## Test the package and its notebook with the packages of Colab's TPU runtime. Needs Python 3.13: COLAB_PYTHON.
-	$(COLAB)/bin/python -m pip uninstall --quiet --yes biggan-jax tensorboardX ml-collections simplejpeg opencv-python-headless mlxtend
+	$(COLAB)/bin/python -m pip uninstall --quiet --yes biggan-jax clu tensorboardX ml-collections simplejpeg opencv-python-headless mlxtend
 	$(COLAB)/bin/python -m pytest --noconftest tests/notebooks/test_colab_tpu.py -m notebook
 	$(COLAB)/bin/python -m pytest -m "$(QUICK)" -n 2 --dist worksteal
 
