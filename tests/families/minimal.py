@@ -42,11 +42,16 @@ class G(nn.Module):
 
 
 class D(nn.Module):
-    """An image and a label to a logit, and, with `outputs` above 1, to logits of classes."""
+    """An image and a label to a logit, and, with `outputs` above 1, to logits of classes.
+
+    group: examples that follow each other and whose standard deviation is a feature (Karras et al. 2018). Groups of
+    consecutive examples do not cross devices where the devices' parts of a batch are multiples of the group.
+    """
 
     num_classes: int = 0
     batch_norm: bool = False
     outputs: int = 1
+    group: int = 0
 
     @nn.compact
     def __call__(self, x, y=None, *, train=False):
@@ -56,6 +61,9 @@ class D(nn.Module):
         h = nn.Dense(16, name="hidden")(h)
         if self.batch_norm:
             h = nn.BatchNorm(use_running_average=not train, momentum=0.9, name="norm")(h)
+        if self.group and len(h) > 1:
+            deviation = jnp.sqrt(h.reshape(-1, self.group, 16).var(1, keepdims=True) + 1e-8).mean(2, keepdims=True)
+            h = h + jnp.broadcast_to(deviation, (len(h) // self.group, self.group, 1)).reshape(len(h), 1)
         out = nn.Dense(self.outputs, name="linear")(nn.leaky_relu(h))
         return out[:, 0] if self.outputs == 1 else (out[:, 0], out[:, 1:])
 
@@ -173,6 +181,7 @@ FAMILIES = {
     "one_channel_not_square": (functools.partial(pair, shape=(8, 12, 1)), section((8, 12, 1))),
     "vectors": (functools.partial(pair, shape=(2,)), section((2,))),
     "two_outputs": (functools.partial(pair, d={"outputs": 6}, family=TwoOutputs), section(num_classes=5)),
+    "statistics_of_groups": (functools.partial(pair, d={"group": 2}, mixed=False), section()),
     "loss_of_pairs": (functools.partial(pair, loss=PAIRS), section()),
     "lazy_penalty": (functools.partial(pair, family=LazyPenalty), section()),
     "own_state": (functools.partial(pair, family=OwnState), section()),

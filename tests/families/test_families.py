@@ -97,6 +97,16 @@ def steps_on(family, devices):
     return state
 
 
+def test_groups_of_a_batch_do_not_cross_devices():
+    """Two examples a device, in groups of two: the step on 8 devices moves no activations between them."""
+    mesh = sharding.make_mesh()
+    gan = build_gan(config_of("statistics_of_groups"), mesh)
+    state = jax.eval_shape(functools.partial(init_state, gan), 0)
+    batch = sharding.shard_batch(random_batch(gan, 16), mesh)
+    text = compile_step(gan).lower(sharding.with_sharding(state, state_layout(gan)), batch).compile().as_text()
+    assert "all-reduce" in text and "all-to-all" not in text and "collective-permute" not in text
+
+
 def test_samples_are_drawn_by_the_command(trained, tmp_path):
     family, folder, _ = trained
     with flagsaver.flagsaver():
@@ -132,6 +142,7 @@ def test_a_lazy_update_runs_in_every_fourth_step_alone():
     [
         ("batch_norm_in_d", "D has statistics of its batch .batch_stats."),
         ("two_outputs", "the loss is not a mean over images that d_chunks knows of"),
+        ("statistics_of_groups", "D compares the images of its batch"),
         ("loss_of_pairs", "the loss is not a mean over images that d_chunks knows of"),
     ],
 )
