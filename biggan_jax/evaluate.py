@@ -102,7 +102,7 @@ def evaluate_latest() -> None:
     path = find(sampling_flags.CHECKPOINT.value)
     folder = out_folder(watch.run_folder(path))
     mesh = sharding.make_mesh()
-    # Load first: a run that goes on may delete the checkpoint while the reference is computed.
+    # Load first: a training run in progress may delete the checkpoint while the reference is computed.
     trained = load(path, mesh)
     evaluate_checkpoint(trained, make_evaluator(trained, mesh), folder)
 

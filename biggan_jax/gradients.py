@@ -13,7 +13,7 @@ from biggan_jax.types import Array, Batch, Image, Label, Metrics
 def of_loss(
     family: Family, update: Update, weights: Trees, moving: Moving, batch: Batch, key: jax.Array
 ) -> tuple[Trees, tuple[Moving, Metrics]]:
-    """The gradient of an update's loss with respect to the normalised weights of the networks that it trains."""
+    """Return the gradient of an update's loss with respect to the normalised weights of the networks that it trains."""
     nets = Nets(family, weights, moving, key)
 
     def loss(trained: Trees):
@@ -25,10 +25,10 @@ def of_loss(
 
 
 def accumulate(family: Family, update: Update, state: TrainState, batch: Batch, key: jax.Array):
-    """The gradient with respect to raw weights, averaged over microbatches of `batch`.
+    """Return the gradient with respect to raw weights, averaged over microbatches of `batch`.
 
-    Batch norm sees one microbatch at a time. Normalised weights and their gradient are shared by all microbatches, or, with
-    `spectral_advance` microbatch, made anew for each.
+    Batch norm sees one microbatch at a time. All microbatches share the normalised weights and their
+    gradient; with `spectral_advance` microbatch, each computes its own.
 
     Returns:
         (gradients by trained network, singular vectors by network, variables and extra state, mean metrics).
@@ -53,7 +53,7 @@ def accumulate(family: Family, update: Update, state: TrainState, batch: Batch, 
 
 
 def normalize(family: Family, params: Trees, vectors: Trees) -> tuple[Trees, Trees]:
-    """(params / sigma, new singular vectors) of each network."""
+    """Return (params / sigma, new singular vectors) of each network."""
     both = {name: family.normalize(params[name], vectors[name]) for name in params}
     return {name: weights for name, (weights, _) in both.items()}, {name: new for name, (_, new) in both.items()}
 

@@ -247,7 +247,7 @@ train() {
       say_how_to_watch
       if [[ $dry_run ]]; then outcome=0; else follow; fi
     else
-      judge
+      find_cause
     fi
     ((SECONDS - began < 3600)) || crashes=0
     case $outcome in
@@ -268,7 +268,7 @@ train() {
 
 # Finds out why training did not start. Sets `outcome` to "gone" if only some workers answer, or to "unreached" if none answers or
 # the slice is not ready. Dies, and deletes nothing, if all answer: another training run may be the cause.
-judge() {
+find_cause() {
   local words status=0
   outcome=unreached
   [[ $(slice_state) == ready ]] || return 0

@@ -89,8 +89,8 @@ def write(state: TrainState, config: ml_collections.ConfigDict, extras: Extras, 
     out.mkdir(parents=True, exist_ok=True)
     for name, network in networks.items():
         files.write_torch(out / f"{name}.pth", state_dict(network, gan, config, name, foreign.get(name)))
-    for name, player in (("G", state.networks["G"]), ("D", state.networks["D"])):
-        optimizer = _optimizer(imported.moments_of(player), config, name, foreign.get(f"{name}_optim"))
+    for name in ("G", "D"):
+        optimizer = _optimizer(imported.moments_of(state.networks[name]), config, name, foreign.get(f"{name}_optim"))
         files.write_torch(out / f"{name}_optim.pth", optimizer)
     counters = {key: np.asarray(value).item() for key, value in {**COUNTERS, **foreign.get("counters", {})}.items()}
     files.write_torch(out / "state_dict.pth", {**counters, "itr": int(state.step), "config": _their_config(config)})

@@ -50,13 +50,13 @@ def change_classes(
     return jax.tree.map(jnp.array, state), {name: value for name, value in extras.items() if name != "foreign"}
 
 
-def _change_network(player: NetworkState, wanted: list[int] | int, key: jax.Array) -> NetworkState:
-    params = _change_tables(player.params, wanted, key)
-    vectors = dict(player.spectral)
+def _change_network(network: NetworkState, wanted: list[int] | int, key: jax.Array) -> NetworkState:
+    params = _change_tables(network.params, wanted, key)
+    vectors = dict(network.spectral)
     vectors["u"] = jax.tree_util.tree_map_with_path(
         lambda path, u: _change_u(u, wanted, key) if path[-1].key == "embedding" else u, vectors["u"]
     )
-    opt_state = player.opt_state
+    opt_state = network.opt_state
     for slot in ("nu", "mu"):
         moments = optax.tree_utils.tree_get(opt_state, slot)
         if moments is not None:
@@ -64,7 +64,7 @@ def _change_network(player: NetworkState, wanted: list[int] | int, key: jax.Arra
                 lambda path, m, p: jnp.zeros_like(p) if path[-1].key == "embedding" else m, moments, params
             )
             opt_state = optax.tree_utils.tree_set(opt_state, **{slot: fresh})
-    return player.replace(params=params, spectral=vectors, opt_state=opt_state)
+    return network.replace(params=params, spectral=vectors, opt_state=opt_state)
 
 
 def _change_tables(params: Params, wanted: list[int] | int, key: jax.Array) -> Params:

@@ -69,8 +69,8 @@ def base_config() -> ml_collections.ConfigDict:
     return config
 
 
-def network_of(player: NetworkState) -> Network:
-    return {"params": player.params, **player.stats}
+def network_of(state: NetworkState) -> Network:
+    return {"params": state.params, **state.stats}
 
 
 def shapes_of(gan: Family) -> dict[str, Network]:
@@ -113,11 +113,11 @@ def merge(found: dict[str, dict]) -> dict:
     return merged
 
 
-def moments_of(player: NetworkState) -> Moments:
+def moments_of(state: NetworkState) -> Moments:
     return Moments(
-        nu=optax.tree_utils.tree_get(player.opt_state, "nu"),
-        mu=optax.tree_utils.tree_get(player.opt_state, "mu"),
-        count=int(optax.tree_utils.tree_get(player.opt_state, "count")),
+        nu=optax.tree_utils.tree_get(state.opt_state, "nu"),
+        mu=optax.tree_utils.tree_get(state.opt_state, "mu"),
+        count=int(optax.tree_utils.tree_get(state.opt_state, "count")),
     )
 
 
@@ -128,10 +128,10 @@ def _network_state(network: Network | None, optimizer: optax.GradientTransformat
     return NetworkState(network["params"], variables, network["spectral"], optimizer.init(network["params"]))
 
 
-def _with_moments(player: NetworkState, moments: Moments | None) -> NetworkState:
+def _with_moments(state: NetworkState, moments: Moments | None) -> NetworkState:
     if moments is None:
-        return player
+        return state
     values = {"nu": moments.nu, "count": jnp.int32(moments.count)}
     if moments.mu is not None:
         values["mu"] = moments.mu
-    return player.replace(opt_state=optax.tree_utils.tree_set(player.opt_state, **values))
+    return state.replace(opt_state=optax.tree_utils.tree_set(state.opt_state, **values))

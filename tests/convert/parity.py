@@ -30,7 +30,7 @@ FOLDERS = [
 
 
 def fixtures(pattern):
-    """The fixtures of that name, each once."""
+    """Return the files that match the name, each once."""
     return sorted({path.name: path for folder in FOLDERS for path in folder.glob(pattern)}.values())
 
 
@@ -57,13 +57,13 @@ def distance(a, b):
 
 
 def worst(ours, theirs):
-    """The largest distance between arrays of the same names, `theirs` giving the names."""
+    """Return the largest distance between arrays of the same name, over the names in `theirs`."""
     assert theirs
     return max(distance(ours[name], array) for name, array in theirs.items())
 
 
 def read(states, *, bn_eps=1e-5, sn_eps=1e-6, **settings):
-    """(config, gan, networks) of state dicts by role, architecture from their shapes alone."""
+    """Return (config, gan, networks) of state dicts by role; the architecture is inferred from shapes."""
     config = biggan_pytorch_files.settings_of({}, bn_eps, sn_eps)
     for key, value in settings.items():
         config[key] = value
@@ -86,7 +86,7 @@ def named(network, config, role):
 
 
 def model_errors(path):
-    """Of a BigGAN-PyTorch G or D file: {what: largest absolute error}."""
+    """Return {quantity: largest absolute error} of a BigGAN-PyTorch G or D file."""
     arrays, meta = load(path)
     state, ctor = under("state/", arrays), meta["ctor"]
     role = "G" if biggan_pytorch.is_generator(state) else "D"
@@ -128,7 +128,7 @@ def model_errors(path):
 
 
 def hugging_face_errors(path):
-    """Of a Hugging Face file: {truncation: largest absolute error}, with the peer's swapped interpolation."""
+    """Return {truncation: largest absolute error} of a Hugging Face file, with its swapped interpolation."""
     arrays, meta = load(path)
     state = under("state/", arrays)
     config = configs.base()
@@ -152,7 +152,7 @@ def hugging_face_errors(path):
 
 @dataclasses.dataclass
 class Worst:
-    """The worst of each kind: as a share of its tolerance, and as a plain distance under the names of `meta_json`."""
+    """The largest errors: relative to their tolerances, and as distances under the names of `meta_json`."""
 
     shares: dict
     distances: dict
@@ -165,19 +165,19 @@ class Worst:
 
 
 def training_errors(name):
-    """A recorded training run, repeated by our update functions from its first weights, latents and batches: Worst.
+    """Return the Worst of a recorded training run, repeated by our updates from its first weights, latents and batches.
 
-    Tolerances: losses 1e-4 of the larger of 1 and themselves; gradients 1e-4 of an array's largest plus 5e-4; weights 2e-6
-    on average over an array, and 2 lr an update at most; u and running moments 1e-4; Adam's second moments as
-    weights after the first round, and later 2 lr an update and 3e-2 of an array's largest, since one ReLU that rounding
-    flips in the second round changes a gradient by as much (in float64 nothing of the kind is left). Where a gradient is
-    zero but for rounding, Adam (b1 = 0) makes steps of up to lr of what is left: there, weights have the second tolerance
-    alone.
+    Tolerances: losses 1e-4 of the larger of 1 and themselves; gradients 2e-4 of an array's largest plus 5e-4; weights 2e-6
+    on average over an array, and at most 2 lr per update; u and BN statistics 1e-4. Adam's second moments have the
+    tolerance of weights after the first step, and later 2 lr per update and 3e-2 of an array's largest: rounding may flip
+    a ReLU in the second step, which changes a gradient by as much. In float64 this does not occur. Where the true
+    gradient is zero, Adam (b1 = 0) turns rounding errors into steps of up to lr, so only the second tolerance of weights
+    applies.
     """
     part = lambda suffix: load(next(iter(fixtures(f"{name}_{suffix}.npz"))))[0]
     batches, meta = load(next(iter(fixtures(f"{name}_batches.npz"))))
     inits = fixtures(f"{name}_init.npz") or fixtures(f"{name.rpartition('_')[0]}_init.npz")
-    config, gan, networks = recorded_game(meta, load(inits[0])[0])
+    config, gan, networks = recorded_run(meta, load(inits[0])[0])
     state = imported.to_state(imported.Imported(config, networks))
     restart = lambda name: state.networks[name].replace(
         opt_state=gan.networks[name].optimizer.init(state.networks[name].params)
@@ -224,13 +224,13 @@ def training_errors(name):
             if fixtures(f"{name}_grads_it1.npz"):
                 compare_gradients(grads, under("grad_it1/", part("grads_it1")), worst_of)
         if fixtures(f"{name}_after{it + 1}.npz"):
-            players = {"G": G, "D": D, "G_ema": averaged(G, ema_params, ema_stats)}
-            compare_players(players, part(f"after{it + 1}"), config, it + 1, worst_of)
+            compared = {"G": G, "D": D, "G_ema": averaged(G, ema_params, ema_stats)}
+            compare_networks(compared, part(f"after{it + 1}"), config, it + 1, worst_of)
     return worst_of
 
 
-def recorded_game(meta, init):
-    """(config, gan, networks) of a recorded run, its optimisers remembering the gradient that they were handed last."""
+def recorded_run(meta, init):
+    """Return (config, gan, networks) of a recorded run; the optimisers store the last gradient that they received."""
     g, d, run = meta["ctor_G"], meta["ctor_D"], meta["train_config"]
     assert run["num_D_accumulations"] == run["num_G_accumulations"]
     config, _, networks = read(
@@ -251,43 +251,43 @@ def recorded_game(meta, init):
 
 
 def compare_gradients(ours, recorded, worst_of):
-    for player, arrays in ours.items():
-        for name, theirs in under(f"{player}/", recorded).items():
+    for role, arrays in ours.items():
+        for name, theirs in under(f"{role}/", recorded).items():
             difference = distance(arrays[name], theirs)
             # One ReLU that rounding flips moves a bias's gradient by 1.3e-4 of itself.
             worst_of.share("gradients", difference, 2e-4 * np.abs(theirs).max() + 5e-4)
             worst_of.distance("grads_it1:grad_it1/", difference)
 
 
-def compare_players(players, after, config, rounds, worst_of):
+def compare_networks(compared, after, config, steps, worst_of):
     rate = {"G": config.optimizer.g_lr, "D": config.optimizer.d_lr}
-    updates = {"G": rounds, "D": rounds * config.d_steps}
-    for role, player in players.items():
+    updates = {"G": steps, "D": steps * config.d_steps}
+    for role, network in compared.items():
         who = role[0]
         theirs, squares = under(f"{role}/", after), under(f"adam_v/{who}/", after)
-        for name, array in named({"params": player.params}, config, role).items():
+        for name, array in named({"params": network.params}, config, role).items():
             difference = np.abs(array - theirs[name])
             worst_of.share(f"{role} weights, max", difference.max(), 2 * rate[who] * updates[who])
             if squares[name].max() > 1e-12:
                 worst_of.share(f"{role} weights, mean", difference.mean(), 2e-6)
-            worst_of.distance(f"after{rounds}:{role}/", difference.max())
-        for name, array in named(player.stats, config, role).items():
-            what = "u" if name.endswith("u0") else "running moments"
+            worst_of.distance(f"after{steps}:{role}/", difference.max())
+        for name, array in named(network.stats, config, role).items():
+            what = "u" if name.endswith("u0") else "BN statistics"
             worst_of.share(f"{role} {what}", distance(array, theirs[name]), 1e-4 * max(1.0, np.abs(theirs[name]).max()))
-            worst_of.distance(f"after{rounds}:{role}/", distance(array, theirs[name]))
+            worst_of.distance(f"after{steps}:{role}/", distance(array, theirs[name]))
         if role != "G_ema":
-            nu = optax.tree_utils.tree_get(player.opt_state[1], "nu")
+            nu = optax.tree_utils.tree_get(network.opt_state[1], "nu")
             for name, array in named({"params": nu}, config, role).items():
                 difference = distance(array, squares[name])
                 worst_of.share(f"{role} second moments", difference, 3e-2 * squares[name].max() + 1e-12)
                 worst_of.share(f"{role} second moments, max", difference, 2 * rate[who] * updates[who])
-                if rounds == 1:
+                if steps == 1:
                     worst_of.share(f"{role} second moments, mean", np.abs(array - squares[name]).mean(), 2e-6)
-                worst_of.distance(f"after{rounds}:adam_v/", difference)
+                worst_of.distance(f"after{steps}:adam_v/", difference)
 
 
 def averaged(G, params, stats):
-    """The averaged G: its weights, and the statistics that belong to it."""
+    """Return the averaged G: its weights and BN statistics."""
     variables = {name: tree for name, tree in stats.items() if name != "spectral"}
     return G.replace(params=params, spectral=stats["spectral"], variables=variables)
 
