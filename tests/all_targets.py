@@ -30,7 +30,7 @@ def main(targets: list[str]) -> int:
 
 
 def skipped_or_run(target: str) -> tuple[str, str]:
-    """Return (result, what to know about it) of the target."""
+    """Return (result, explanation) of the target."""
     program = PROGRAMS.get(target)
     if program and not runs(program):
         return "skipped", f"no {program} here"
@@ -57,12 +57,12 @@ def count(kind: str, text: str) -> int:
 
 
 def nothing_ran(text: str) -> bool:
-    """Whether pytest ended with 5, "no tests ran", as it does where a whole module is skipped."""
+    """Whether pytest exited with 5, "no tests ran", as it does if a whole module is skipped."""
     return bool(re.search(r"^make.*Error 5$", text, re.M))
 
 
 def runs(program: str) -> bool:
-    """Whether the program is there; one of pyenv's shims may be there and lead nowhere."""
+    """Whether the program runs; a pyenv shim may exist without a target."""
     if not shutil.which(program):
         return False
     return subprocess.run([program, "--version"], capture_output=True).returncode == 0

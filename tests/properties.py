@@ -1,6 +1,6 @@
-"""How properties are tested: quick and the same each time, or, with HYPOTHESIS_PROFILE=deep, as long and as varied as it takes.
+"""Settings of the property tests: quick and deterministic; random and longer with HYPOTHESIS_PROFILE=deep.
 
-Also what damage is: bytes flipped, cut off, put in, or taken from elsewhere.
+Also the strategy `damaged`: bytes are flipped, removed, inserted or copied from elsewhere.
 """
 
 import os
@@ -16,7 +16,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 @st.composite
 def damaged(draw, wholes: list[bytes]) -> bytes:
-    """One of `wholes`, changed in a few places."""
+    """Draw one of `wholes` with a few changes."""
     found = bytearray(draw(st.sampled_from(wholes)))
     for _ in range(draw(st.integers(1, 6))):
         how = draw(st.sampled_from(["flip", "flip", "cut", "insert", "splice", "repeat", "overwrite"]))
@@ -34,7 +34,7 @@ def damaged(draw, wholes: list[bytes]) -> bytes:
         elif how == "repeat":
             found[at:at] = found[at:end] * draw(st.integers(1, 20))
         elif how == "overwrite":
-            # Lengths and counts: all bits, none, the highest alone.
+            # Values that stress lengths and counts: all bits set, none, only the highest.
             found[at : at + 4] = draw(
                 st.sampled_from([b"\xff" * 4, bytes(4), b"\x7f\xff\xff\xff", b"\x00\x00\x00\x80"])
             )

@@ -20,7 +20,7 @@ def run(*arguments, script=SCRIPT):
 
 
 def measured(tmp_path, *arguments):
-    """(what the command wrote as JSON, what it printed)."""
+    """(the command's JSON file, its output)."""
     result = run(*QUICK, f"--json={tmp_path / 'out.json'}", *arguments)
     assert result.returncode == 0, result.stderr
     return json.loads((tmp_path / "out.json").read_text()), result.stdout

@@ -39,7 +39,7 @@ FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__in
 
 
 def room_of(name):
-    """Return the entry of ORDER that a dotted module name belongs to."""
+    """Return the entry of ORDER that contains a dotted module name."""
     parts = name.split(".")
     return name_of(parts)
 

@@ -24,7 +24,7 @@ TINY = pathlib.Path(__file__).parent / "configs" / "tiny.py"
 
 @pytest.fixture(scope="module")
 def unbroken(tmp_path_factory):
-    """A run of four steps in one go."""
+    """A run of four steps without interruption."""
     workdir = tmp_path_factory.mktemp("unbroken")
     c = tiny_config()
     c.sample_every = 4
@@ -179,7 +179,7 @@ def test_a_crash_loses_only_the_steps_since_the_last_save(unbroken, tmp_path, co
             raise error
 
     full = isinstance(error, OSError)
-    # Step 2 may still be on its way to the disk.
+    # Step 2 may not be completely written yet.
     sentence = "no room is left .* the same command (resumes from step 2|starts)" if full else "crash"
     with pytest.MonkeyPatch.context() as patch, pytest.raises(UserError if full else RuntimeError, match=sentence):
         patch.setattr(hooks.MetricWriter, "scalars", fail_after_3)

@@ -1,4 +1,4 @@
-"""The wheel and the sdist as strangers get them: built from the repository, installed into an empty environment, run far from here."""
+"""The wheel and the sdist: built from the repository, installed into an empty environment, run outside of the checkout."""
 
 import configparser
 import os
@@ -27,7 +27,7 @@ SHORT = "--config.num_steps=2", "--config.sample_every=0", "--config.model.ch=2"
 
 
 def tracked() -> set[str]:
-    """What git has, and all that it would not ignore."""
+    """Return all files that git tracks or would not ignore."""
     command = ["git", "-C", ROOT, "ls-files", "--cached", "--others", "--exclude-standard", "--deduplicate"]
     listed = subprocess.run(command, capture_output=True, text=True)
     if listed.returncode:
@@ -37,7 +37,7 @@ def tracked() -> set[str]:
 
 @pytest.fixture(scope="module")
 def dist(tmp_path_factory):
-    """A folder with the sdist, and the wheel that is built from it alone."""
+    """A folder with the sdist, and the wheel built from the sdist."""
     folder = tmp_path_factory.mktemp("dist")
     done = subprocess.run([sys.executable, "-m", "build", f"--outdir={folder}", ROOT], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -52,7 +52,7 @@ def wheel(dist):
 
 @pytest.fixture(scope="module")
 def sdist(dist, tmp_path_factory):
-    """Its folder, unpacked."""
+    """The folder of the unpacked sdist."""
     (found,) = dist.glob("*.tar.gz")
     folder = tmp_path_factory.mktemp("sdist")
     with tarfile.open(found) as archive:
@@ -62,7 +62,7 @@ def sdist(dist, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def installed(wheel, tmp_path_factory):
-    """The bin/ of an environment that has nothing but the wheel, and what its metadata ask for."""
+    """The bin/ of an environment with the wheel and its dependencies only."""
     folder = tmp_path_factory.mktemp("installed")
     venv.create(folder, with_pip=True)
     for command in (["install", "--quiet", f"{wheel}[demo,explore]"], ["check"]):
@@ -73,7 +73,7 @@ def installed(wheel, tmp_path_factory):
 
 @pytest.fixture
 def away(tmp_path, monkeypatch):
-    """The current folder: not the repository; and nothing tells Python of it."""
+    """Change to a folder outside of the repository, which is not on Python's path."""
     for name in ("PYTHONPATH", "XLA_FLAGS"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)

@@ -130,7 +130,7 @@ def test_a_checkpoint_without_its_config_is_refused(copy):
 
 
 def keeping(workdir, config, scores, *, keep=1, keep_every=0):
-    """(checkpoints, state) of a run that saved steps 1, 2, ... with these scores."""
+    """Return (checkpoints, state) of a run that saved steps 1, 2, ... with these scores."""
     state = fresh_state()
     checkpoints = Checkpoints(workdir, keep=keep, keep_every=keep_every)
     for step, score in enumerate(scores, start=1):
@@ -250,7 +250,7 @@ def test_a_checksum_does_not_depend_on_sharding(devices):
 
 
 def flips(data, count, seed):
-    """`count` copies of the data with one bit flipped each, in different bytes; fewer if there are fewer bytes."""
+    """Return `count` copies of the data, each with one bit flipped in another byte; fewer if there are fewer bytes."""
     rng = random.Random(seed)
     for byte in rng.sample(range(len(data)), min(count, len(data))):
         flipped = bytearray(data)

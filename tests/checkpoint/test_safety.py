@@ -1,4 +1,4 @@
-"""Untrusted files execute nothing: no source line of the package could, and real attacks fail. See docs/safety.md."""
+"""Loading untrusted files executes no code: no source line could, and real attacks fail. See docs/safety.md."""
 
 import ast
 import contextlib
@@ -75,7 +75,7 @@ def constant(call, keyword):
 
 
 def offences(text):
-    """The names in a module that could execute the contents of a file."""
+    """Return the names in a module that could execute the contents of a file."""
     found = set()
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
@@ -155,7 +155,7 @@ def test_harmless_lines_are_not_reported():
 
 
 class Bomb:
-    """Creates a file when it is unpickled."""
+    """An object that creates a file when it is unpickled."""
 
     def __init__(self, marker):
         self.marker = str(marker)
@@ -271,7 +271,7 @@ def as_json_in_json(features):
 @pytest.mark.parametrize("change", [as_feature, as_top, as_json_in_json])
 def test_a_data_set_cannot_import_a_module(prepared, marker, monkeypatch, change):
     (prepared.parent / "evil_module.py").write_text(f"open({str(marker)!r}, 'w')\n")
-    monkeypatch.syspath_prepend(str(prepared.parent))  # As if a command ran there.
+    monkeypatch.syspath_prepend(str(prepared.parent))  # Simulate a command that runs there.
     features = json.loads((prepared / "features.json").read_text())
     change(features)
     (prepared / "features.json").write_text(json.dumps(features))

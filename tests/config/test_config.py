@@ -27,7 +27,7 @@ def test_presets_build_and_small_ones_trace_a_step(name):
     gan = build_gan(c)
     state = jax.eval_shape(lambda: init_state(gan, 0))
     if c.model.resolution > 32:
-        # Tracing a step of wide networks takes long; those of the narrow ones run the same code.
+        # Tracing a step of wide networks is slow; narrow ones run the same code.
         return
     r, n = c.model.resolution, (c.d_steps, c.batch_size)
     batch = {"image": jax.ShapeDtypeStruct((*n, r, r, 3), "uint8"), "label": jax.ShapeDtypeStruct(n, "int32")}
@@ -157,7 +157,7 @@ def test_values_out_of_range_are_refused():
 
 @pytest.fixture
 def two_layers():
-    """A family with keys of its own, registered while a test runs."""
+    """A family with its own keys, registered during the test."""
     configs.register("two_layers", lambda: {"hidden": configs.positive(64), "dim_z": 8, "sizes": (4,)})
     yield
     del configs.SECTIONS["two_layers"]

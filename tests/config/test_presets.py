@@ -22,7 +22,7 @@ DEEP = PAPER | {
     "model.depth": 2,
 }
 HALF = {"optimizer.g_lr": 2.5e-5, "optimizer.d_lr": 2.5e-5}
-# The peers compute in float32, and train without the orthogonal penalty.
+# The reference implementations use float32 and no orthogonal penalty.
 PEER = BIGGAN | {"dtype": "float32", "regularizer.g_ortho": 0.0, "model.resolution": 128, "model.dim_z": 120}
 ACCUMULATED = {"spectral_advance": "microbatch"}
 STUDIOGAN = PEER | {"num_steps": 200_000, "model.spectral_eps": 1e-6, "ema.start": 20_000, "data.flip": True}

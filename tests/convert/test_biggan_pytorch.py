@@ -21,7 +21,7 @@ state_of = lambda path: parity.under("state/", parity.load(path)[0])
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
-    """G's and D's state dicts as .npz files without anything else."""
+    """G's and D's state dicts as .npz files, without other arrays."""
     folder = tmp_path_factory.mktemp("small")
     for name, path in (("G", SMALL_G), ("D", SMALL_D)):
         np.savez(folder / f"{name}.npz", **state_of(path))
@@ -40,7 +40,7 @@ def small(tmp_path_factory):
     ],
 )
 def test_the_architecture_is_inferred_from_the_shapes(family, settings):
-    # Tracing a network takes half a second: every resolution once, and every setting at two of them.
+    # Tracing takes half a second, so test every resolution once and every setting at two resolutions.
     for resolution in (32, 128) if settings else biggan_pytorch.RESOLUTIONS:
         c = base()
         c.model.update(family=family, resolution=resolution, num_classes=7, g_ch=8, d_ch=12, dim_z=840, shared_dim=840)
@@ -137,7 +137,7 @@ def test_files_of_different_models_are_not_mixed():
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """(folder, Imported, state) of both networks, the average's buffers and the optimisers' slots being something of their own."""
+    """(folder, Imported, state) of both networks; buffers of the average and optimizer slots have distinct values."""
     arrays = {"G": state_of(SMALL_G), "D": state_of(SMALL_D)}
     arrays["G_ema"] = {name: array + np.float32(0.01) for name, array in arrays["G"].items()}
     config, _, networks = parity.read(arrays)
@@ -330,7 +330,7 @@ def test_settings_that_have_no_counterpart_are_refused():
 
 @pytest.mark.parametrize("keys", [(0, 1, 2), (140_001, 140_009, 140_003)])
 def test_moments_are_found_by_the_order_of_their_group(keys):
-    """Before PyTorch 1.6 parameters were called by their addresses in memory."""
+    """PyTorch before 1.6 named parameters by their memory addresses."""
     state = {
         name: array
         for name, array in state_of(SMALL_D).items()

@@ -1,4 +1,4 @@
-"""Small pictures in folders, and sets prepared of them."""
+"""Small pictures in folders, and data sets prepared from them."""
 
 import io
 import os
@@ -15,7 +15,7 @@ COLOURS = "red", "green", "blue"
 
 
 def picture(colour, number):
-    """A ramp of one colour with noise, between 40 and 90 pixels an edge: the same for the same number."""
+    """Return a noisy ramp of one colour, with edges of 40 to 90 pixels; deterministic."""
     rng = np.random.default_rng([colour, number])
     height, width = rng.integers(40, 90, 2)
     pixels = rng.normal(0, 8, (height, width, 3))
@@ -30,7 +30,7 @@ def encode(pixels, form="PNG", **options):
 
 
 def make_folder(root, each=24):
-    """A folder for each colour, with pictures in three formats."""
+    """Make a folder for each colour, with pictures in three formats."""
     for colour, name in enumerate(COLOURS):
         (root / name).mkdir(parents=True)
         for i in range(each):
@@ -40,7 +40,7 @@ def make_folder(root, each=24):
 
 
 def prepared(folder, out, form=shards.Form(), held_out=0, per_part=16):  # noqa: B008  A form is frozen.
-    """The set prepared in this process."""
+    """Prepare the data set in this process."""
     found = raw.folder(folder, held_out=held_out, per_part=per_part)
     shards.prepare(found, out, "pictures", form, map)
     return out
@@ -58,7 +58,7 @@ def read_all(source):
 
 
 def damage(out):
-    """Overwrites the middle of one picture of the first shard."""
+    """Overwrite the middle of one picture in the first shard."""
     shard = min(out.glob("*array_record*"))
     data = bytearray(shard.read_bytes())
     at = data.find(b"IDAT") + 40
@@ -69,29 +69,29 @@ def damage(out):
 
 @pytest.fixture(scope="session")
 def all_pictures(tmp_path_factory):
-    """72 pictures in 3 classes, to be read only."""
+    """72 pictures in 3 classes. Tests must not change them."""
     return make_folder(tmp_path_factory.mktemp("all") / "pictures")
 
 
 @pytest.fixture(scope="session")
 def all_made(all_pictures, tmp_path_factory):
-    """The set prepared of them, to be read only."""
+    """The data set prepared from them. Tests must not change it."""
     return prepared(all_pictures, tmp_path_factory.mktemp("all") / "made")
 
 
 @pytest.fixture(scope="session")
 def all_small(all_pictures, tmp_path_factory):
-    """Likewise as squares of 16 pixels."""
+    """The same, cropped to squares of 16 pixels."""
     return prepared(all_pictures, tmp_path_factory.mktemp("all") / "small", shards.Form(16))
 
 
 @pytest.fixture
 def pictures(all_pictures, tmp_path):
-    """A copy of the pictures, to be changed."""
+    """A copy of the pictures, which tests may change."""
     return shutil.copytree(all_pictures, tmp_path / "pictures")
 
 
 @pytest.fixture
 def made(all_made, tmp_path):
-    """A copy of the prepared set, to be changed."""
+    """A copy of the prepared set, which tests may change."""
     return shutil.copytree(all_made, tmp_path / "made")

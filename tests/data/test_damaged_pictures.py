@@ -63,7 +63,7 @@ WHOLE = [*whole_pictures()]
 
 @pytest.fixture(autouse=True, scope="module")
 def small_pictures_only():
-    """Decompression bombs have their own test; here they would only take time."""
+    """Skip decompression bombs, which are slow and have their own test."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(pictures, "MAX_PIXELS", 2**16)
         patch.setattr(Image, "MAX_IMAGE_PIXELS", 2**16)

@@ -9,7 +9,7 @@ from tests.conftest import tiny_config
 
 
 def with_shape(*shape, **settings):
-    """A config whose model has images of this shape."""
+    """Return a config whose model has images of this shape."""
     config = tiny_config()
     with config.unlocked():
         config.model.image_shape = shape
@@ -43,7 +43,7 @@ def test_mnist_is_split_in_disjoint_balanced_parts():
     assert np.bincount(train.labels).tolist() == [400] * 10
     assert np.bincount(test.labels).tolist() == [100] * 10
     known = {image.tobytes() for image in train.images}
-    # MNIST holds no two equal scans, so an equal picture would be the same one.
+    # MNIST has no duplicates, so equal pictures would be the same example.
     assert not any(image.tobytes() in known for image in test.images)
     assert test.images.shape == (1000, 32, 32, 3) and test.images.dtype == np.uint8
     assert (test.images[:, :2] == 0).all() and test.images.max() == 255

@@ -1,4 +1,4 @@
-"""ImageNet as TFDS's builder prepares it, from tars like those of image-net.org, made here of small pictures."""
+"""ImageNet prepared by TFDS's builder, from tars of small pictures in image-net.org's format."""
 
 import io
 import subprocess
@@ -29,7 +29,7 @@ def add(tar, name, data):
 
 @pytest.fixture
 def tars(tmp_path):
-    """The official files' shape: a tar of a tar a class, and one tar of validation pictures."""
+    """The official layout: a tar that contains one tar per class, and a tar of validation pictures."""
     folder = tmp_path / "tars"
     folder.mkdir()
     with tarfile.open(folder / imagenet.TARS[0], "w") as train:

@@ -17,7 +17,7 @@ from tests.data.conftest import encode
 
 @pytest.fixture
 def smooth():
-    """A smooth colour picture, 60 wide and 40 high."""
+    """Return a smooth colour picture, 60 wide and 40 high."""
     y, x = np.mgrid[:40, :60]
     return np.stack([4 * x, 6 * y, 255 - 4 * x], -1).clip(0, 255).astype(np.uint8)
 
@@ -37,7 +37,7 @@ def test_a_jpeg_is_decoded_to_the_same_bits_as_pillow(quality, subsampling):
 @pytest.mark.parametrize("form", ["PNG", "GIF", "BMP", "TIFF", "WEBP"])
 def test_a_format_is_recognized_by_its_content(form, smooth):
     options = {"lossless": True} if form == "WEBP" else {}
-    # A GIF has 256 colours of its own.
+    # A GIF has a palette of 256 colours.
     assert np.abs(decode(encode(smooth, form, **options)).astype(int) - smooth).mean() < (8 if form == "GIF" else 1e-9)
 
 
@@ -76,7 +76,7 @@ def test_cmyk_has_the_colours_that_pillow_gives_it(smooth):
 
 def test_exif_turns_a_picture_only_if_asked(smooth):
     exif = Image.Exif()
-    exif[0x0112] = 6  # To be turned by 90 degrees clockwise.
+    exif[0x0112] = 6  # EXIF orientation: rotate by 90 degrees clockwise.
     encoded = save(Image.fromarray(smooth), "PNG", exif=exif)
     np.testing.assert_array_equal(decode(encoded), smooth)
     np.testing.assert_array_equal(decode(encoded, upright=True), np.rot90(smooth, -1))
@@ -122,7 +122,7 @@ def test_area_averages_areas_exactly():
     image = noise(40, 40)
     halved = image.reshape(20, 2, 20, 2, 3).mean((1, 3))
     assert np.abs(resize(image, (20, 20), "area") - halved).max() <= 0.5
-    # 40 to 16: areas of 2.5 pixels, which are 5 halves of pixels.
+    # From 40 to 16: areas of 2.5 pixels, computed as 5 half pixels.
     areas = image.repeat(2, 0).repeat(2, 1).reshape(16, 5, 16, 5, 3).mean((1, 3))
     assert np.abs(resize(image, (16, 16), "area") - areas).max() <= 0.5 + 1e-3
 
@@ -167,7 +167,7 @@ def test_transparency_is_composited_as_pillow_does(smooth):
 
 
 def test_a_program_that_draws_is_not_a_picture(smooth):
-    """EPS, which Pillow gives to Ghostscript to run."""
+    """Pillow would run an EPS file in Ghostscript."""
     encoded = save(Image.fromarray(smooth), "EPS")
     with pytest.raises(UnreadableError, match="not a picture"):
         decode(encoded)
@@ -256,7 +256,7 @@ DECODE = """
     for path in sys.argv[1:]:
         encoded = open(path, "rb").read()
         before, said = mebibytes("VmRSS"), []
-        open("/proc/self/clear_refs", "w").write("5")  # The high-water mark starts anew.
+        open("/proc/self/clear_refs", "w").write("5")  # Reset the peak memory.
         for upright in (False, True):
             try:
                 said.append(str(picture.decode(encoded, upright=upright).shape))
@@ -267,7 +267,7 @@ DECODE = """
 
 
 def decoded_elsewhere(paths):
-    """[(peak MiB, what came of it)] of each, of a process of its own for them all."""
+    """Decode the files in one separate process; return [(peak MiB, result)]."""
     command = [sys.executable, "-c", textwrap.dedent(DECODE), *map(str, paths)]
     result = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=pathlib.Path(__file__).parents[2])
     assert result.returncode == 0, result.stderr
@@ -286,7 +286,7 @@ def test_a_bomb_is_refused_and_takes_no_memory(tmp_path):
 
 
 def largest(kind, size):
-    """A full picture of size x size pixels, of the kind that takes the most memory of its format."""
+    """Return a size x size picture of the variant that needs the most memory in its format."""
     rgba = np.tile(np.random.default_rng(0).integers(0, 256, (256, 256, 4), np.uint8), (size // 256, size // 256, 1))
     image = Image.fromarray(rgba)
     turned = Image.Exif()

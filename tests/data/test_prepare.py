@@ -1,4 +1,4 @@
-"""The command that prepares data, and what it makes, read as training reads it."""
+"""The command that prepares data; its output is read as in training."""
 
 import collections
 import contextlib
@@ -30,7 +30,7 @@ from tests.data.conftest import COLOURS, damage, encode, make_folder, opened, pr
 
 
 def run(*flags, workers=1):
-    """(status, stdout, stderr) of the command, which by default does all work in its own process."""
+    """Return (status, stdout, stderr) of the command, which by default uses one process."""
     result = cli.run("data.prepare", f"--workers={workers}", *flags)
     assert "Traceback" not in result.stderr, result.stderr
     return result.returncode, result.stdout, result.stderr
@@ -75,7 +75,7 @@ def test_upright_opaque_jpeg_and_png_are_kept_to_the_byte(all_pictures, all_made
 
 
 def test_gray_alpha_cmyk_16_bit_and_rotated_are_converted(tmp_path):
-    """Gray, RGBA, CMYK, 16-bit and EXIF-rotated pictures end as people see them."""
+    """Gray, RGBA, CMYK, 16-bit and EXIF-rotated pictures are stored as viewers show them."""
     root = tmp_path / "odd"
     (root / "a").mkdir(parents=True)
     pixels = conftest.picture(0, 0)
@@ -351,7 +351,7 @@ def test_each_shard_has_pictures_of_all_classes(tmp_path):
 
 @pytest.mark.parametrize("size", [0, 64])
 def test_the_command_it_prints_is_one_that_trains(size, pictures, tmp_path, monkeypatch):
-    """Pasted into a shell, whatever the folder's name, it gives a config that training accepts."""
+    """The shell parses the command for any folder name, and training accepts its config."""
     out = tmp_path / "my ü $set 2024"
     options = [f"--size={size}", "--resize=lanczos"] if size else []
     code, said, err = run("--from=folder", f"--in={pictures}", f"--out={out}", *options)
@@ -361,7 +361,7 @@ def test_the_command_it_prints_is_one_that_trains(size, pictures, tmp_path, monk
     values = flags.FlagValues()
     config_flags.DEFINE_config_file("config", flag_values=values)
     argv = ["main", f"--config={configs.config_path(preset.removeprefix('--config='))}", *overrides]
-    monkeypatch.setattr("sys.argv", argv)  # ml_collections looks there for overrides.
+    monkeypatch.setattr("sys.argv", argv)  # ml_collections reads overrides from there.
     values(argv)
     config = values.config
     configs.validate(config)

@@ -30,7 +30,7 @@ def config_of(folder, **changes):
 
 
 def batches(config, start=0, stop=3, host=0, hosts=1, attempt=0):
-    """The host's part of each step's batch, read as training reads it."""
+    """Return the host's part of each step's batch, read as in training."""
     make = data.host_batches(data.make_source(config), config, attempt, host, hosts)
     limit = config.data.unreadable_limit
     with data.read_ahead(make, lambda b: b, start, stop, workers=config.data.workers, limit=limit) as ahead:
@@ -94,7 +94,7 @@ def test_a_random_crop_moves_along_the_longer_edge_alone(all_made):
     assert (np.abs(begin - central).max((1, 2, 3)) > 0).mean() > 0.9
     config = config_of(all_made, **{"data.crop": "random"})
     for batch in batches(config, stop=1):
-        # The ramp grows to the right: the left end of a crop tells where it began.
+        # The ramp increases to the right, so the left edge of a crop shows its offset.
         assert batch["image"].shape == (2, 16, 16, 16, 3)
     assert not np.array_equal(batches(config, stop=1)[0]["image"], batches(config_of(all_made), stop=1)[0]["image"])
     assert_same(batches(config, start=1, stop=2), batches(config, stop=2)[1:])
@@ -114,7 +114,7 @@ def test_an_unreadable_record_is_named_and_the_next_replaces_it(made, caplog):
         for index in np.ndindex(2, 16)
         if not np.array_equal(whole[step]["image"][index], after[step]["image"][index])
     ]
-    # 160 places are two epochs of 72 and a bit: the picture was there two or three times, and nothing else moved.
+    # 160 positions are a little over two epochs of 72: the picture occurs two or three times, and the rest is unchanged.
     assert 2 <= len(differs) <= 3
     source = opened(made)
     number = next(i for i in range(72) if source.read(np.array([i]), np.array([0.5])).unreadable)
@@ -286,7 +286,7 @@ def test_a_set_is_prepared_from_and_to_an_object_store(all_pictures, all_made):
     there = {path.name: path.read_bytes() for path in out.iterdir()}
     here = {path.name: path.read_bytes() for path in all_made.iterdir()}
     assert there.keys() == here.keys()
-    assert all(there[name] == here[name] for name in here if name != stats.FILE)  # That file has the paths.
+    assert all(there[name] == here[name] for name in here if name != stats.FILE)  # That file contains the paths.
 
 
 def test_many_unreadable_records_in_a_row_stop_the_run(tmp_path):

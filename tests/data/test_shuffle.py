@@ -26,7 +26,7 @@ def test_order_depends_on_seed_attempt_and_position_alone(order):
     np.testing.assert_array_equal(np.concatenate(parts), whole)
     np.testing.assert_array_equal(shuffle.indices(700, 3, 0, np.arange(1499, -1, -3), order), whole[::-3])
     assert (stream(700, 0, 700, order, seed=3, attempt=1) != whole[:700]).any()
-    # Had the epoch's number been added to the seed, a seed would repeat its neighbour's epochs.
+    # If the epoch were added to the seed, a seed would repeat the epochs of the next seed.
     assert (stream(700, 0, 700, order, seed=4) != whole[:700]).any()
     assert (stream(700, 0, 700, order, seed=4) != whole[700:1400]).any()
 
@@ -49,7 +49,7 @@ def test_a_far_position_among_billions_of_images_is_quick(order):
 
 
 def test_recorded_orders_do_not_change_with_a_library():
-    """A run that is resumed after an upgrade keeps its order: numbers are recorded, not computed."""
+    """A run resumed after an upgrade keeps its order. The expected numbers are recorded, not computed."""
     assert stream(10, 8, 14, "feistel").tolist() == [8, 0, 7, 4, 2, 1]
     assert stream(10, 8, 14, "grain").tolist() == [3, 6, 4, 0, 2, 6]
     far = stream(1_281_167, 1_281_165, 1_281_170, "grain", seed=5, attempt=2)

@@ -70,7 +70,7 @@ def test_a_missing_shard_ends_the_command_with_a_sentence(made, tmp_path):
 
 @pytest.mark.slow
 def test_ctrl_c_to_all_processes_saves_and_ends_them_all(made, tmp_path):
-    """Ctrl-C reaches the workers that read, too."""
+    """Ctrl-C also reaches the workers that read data."""
     flags = *flags_of(made, tmp_path / "run"), "--config.num_steps=100000", "--config.data.workers=2"
     process = subprocess.Popen(
         [sys.executable, "-m", "biggan_jax.main", *flags],

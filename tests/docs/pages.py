@@ -41,12 +41,12 @@ def blocks(page):
 
 
 def prose(page):
-    """The page without code blocks."""
+    """Return the page without code blocks."""
     return FENCE.sub("", page.read_text())
 
 
 def links(page):
-    """(target, anchor) of each link and picture within the repository."""
+    """Return (target, anchor) of each link and picture within the repository."""
     text = re.sub(r"`[^`\n]*`", "", prose(page))
     for target in re.findall(r"\]\(([^)\s]+)\)", text):
         if not re.match(r"[a-z]+:", target):
@@ -54,14 +54,14 @@ def links(page):
 
 
 def anchors(page):
-    """The anchors that a forge makes: headings in lower case, without punctuation, spaces as hyphens."""
+    """Return the anchors as GitHub makes them: headings in lower case, without punctuation, with hyphens for spaces."""
     headings = re.findall(r"^#+ +(.+)$", prose(page), re.M)
     plain = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading) for heading in headings]
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in plain}
 
 
 def commands(page):
-    """(command, module without biggan_jax, arguments) of each command that the page shows, in code blocks or in a line."""
+    """Return (command, module without biggan_jax, arguments) of each command on the page, in blocks or inline."""
     text = page.read_text().replace("\\\n", " ")
     for command, arguments in re.findall(r"\b(python -m biggan_jax\.[\w.]+|biggan-[a-z]+)(?=[\s`])([^`\n]*)", text):
         module = MODULES.get(command) or command.removeprefix("python -m biggan_jax.")

@@ -1,4 +1,4 @@
-"""Make a folder with everything that the pages name: small runs at runs/demo and the like, pictures, labels.
+"""Make a folder with all files that the pages name: small runs such as runs/demo, pictures, labels.
 
 Commands run there unchanged, except for two things that make them small. `python` and `biggan-*` are stand-ins that append
 the arguments in SHORTER (the last of two equal flags counts), and the runs have two steps of a narrow network at 16

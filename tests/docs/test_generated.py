@@ -1,4 +1,4 @@
-"""Pages that are made from code are up to date."""
+"""Pages that are generated from code are up to date."""
 
 import runpy
 

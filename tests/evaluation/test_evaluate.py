@@ -1,4 +1,4 @@
-"""The command that evaluates, as a user runs it."""
+"""The evaluation command, as a user runs it."""
 
 import json
 import os
@@ -27,7 +27,7 @@ def copy(tmp_path_factory):
 
 
 def without(*names):
-    """OPTIONS without those."""
+    """Return OPTIONS without the flags named."""
     return [option for option in OPTIONS if not option.startswith(tuple(f"--{name}=" for name in names))]
 
 
@@ -83,7 +83,7 @@ def test_a_file_of_samples_scores_as_its_checkpoint(copy, tmp_path):
     of_checkpoint = records(copy)[-1]
     assert of_checkpoint["protocol"]["statistics"] == "running"
     for name, figure in of_samples["scores"].items():
-        # Images may differ by one level where rounding falls on another side.
+        # Rounding may move a pixel by one level.
         assert figure == pytest.approx(of_checkpoint["scores"][name], rel=1e-2, abs=0.03), name
 
 

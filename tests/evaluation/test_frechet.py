@@ -11,7 +11,7 @@ def normals(count, dim, seed=0):
 
 
 def mixed(count, dim, seed=0):
-    """Features float32 whose dimensions hang together, with variances over four orders of magnitude."""
+    """Float32 features with correlated dimensions and variances over four orders of magnitude."""
     mixing = normals(dim, dim, seed=99) * np.logspace(-2, 0, dim)
     return (normals(count, dim, seed) @ mixing).astype(np.float32)
 
@@ -21,7 +21,7 @@ def between(a, b):
 
 
 def by_square_root(a, b):
-    """The formula as it is written down."""
+    """Compute the distance directly by its formula."""
     cov_a, cov_b = (np.cov(x.astype(np.float64), rowvar=False) for x in (a, b))
     apart = a.mean(0, dtype=np.float64) - b.mean(0, dtype=np.float64)
     root = scipy.linalg.sqrtm(cov_a @ cov_b).real
@@ -38,7 +38,7 @@ def far_from_zero():
 
 def assert_same(moments, mean, covariance):
     np.testing.assert_allclose(moments.mean, mean, rtol=1e-12)
-    # A covariance may be zero; what it is measured by are the two deviations.
+    # A covariance may be zero, so the error is relative to the two standard deviations.
     deviations = np.sqrt(np.diag(covariance))
     assert np.abs((moments.covariance - covariance) / np.outer(deviations, deviations)).max() < 1e-12
 
@@ -87,11 +87,13 @@ def test_a_distance_is_that_by_a_matrix_square_root():
 @pytest.mark.parametrize("counts", [(5, 5), (5, 300), (300, 5)])
 def test_a_distance_holds_where_covariances_have_no_full_rank(counts):
     a, b = normals(counts[0], 20), normals(counts[1], 20, seed=1) + 0.5
-    # Of a singular matrix's zero eigenvalues, rounding leaves 1e-16, whose roots are 1e-8 each, in sqrtm too.
+    # Rounding turns zero eigenvalues of a singular matrix into 1e-16, with roots of 1e-8, also in sqrtm.
     assert between(a, b) == pytest.approx(by_square_root(a, b), rel=1e-6)
 
 
-@pytest.mark.filterwarnings("ignore:Matrix is singular")  # Which is the point, and sqrtm's to say.
+@pytest.mark.filterwarnings(
+    "ignore:Matrix is singular"
+)  # sqrtm warns that the matrix is singular, which is intended here.
 def test_a_distance_holds_where_a_dimension_is_constant():
     a, b = mixed(100, 6), mixed(100, 6, seed=1)
     a[:, 2] = b[:, 2] = 0
@@ -101,7 +103,7 @@ def test_a_distance_holds_where_a_dimension_is_constant():
 @pytest.mark.parametrize("count", [5, 300])
 def test_the_distance_of_equal_features_is_zero_and_never_below(count):
     x = mixed(count, 20)
-    # Against a trace of 7 to 8: roots of eigenvalues that should be zero, as above.
+    # Absolute, for a trace of 7 to 8: roots of rounded zero eigenvalues, as above.
     assert 0 <= between(x, x) < 1e-6
 
 

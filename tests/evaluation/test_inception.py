@@ -29,7 +29,7 @@ def test_it_has_the_original_parameters_without_the_last_bias(shapes):
 def test_features_and_logits_are_those_recorded_of_torch_fidelity(weights):
     features, logits = apply(weights, oracle.images(32))
     with np.load(oracle.RECORDED) as recorded:
-        # Sums in another order: 5e-7 measured.
+        # Sums are in another order: the measured error is 5e-7.
         assert oracle.distance(features, recorded["inception/features"]) < 1e-5
         assert oracle.distance(logits, recorded["inception/logits"]) < 1e-5
 
@@ -48,7 +48,7 @@ def test_features_and_logits_equal_the_peers_at_any_size(weights, peers, size):
     features, logits = apply(weights, images)
     their_features, their_logits = oracle.outputs(peers[0], images)
     x = (oracle.tf1_resize(images.astype(np.float32), 299) - 128) / 128
-    # The bar; sums in another order make 1e-6 of it.
+    # The required accuracy; the measured error is 1e-6, from another order of sums.
     assert oracle.distance(features, their_features) < 1e-4
     assert oracle.distance(logits, their_logits) < 1e-4
     assert oracle.distance(features, oracle.pytorch_fid_features(peers[1], x)) < 1e-4

@@ -14,7 +14,7 @@ def test_the_distance_is_the_unbiased_estimate_summed_pair_by_pair():
     kernel = lambda x, y: (x @ y / 6 + 1) ** 3
     others = lambda x: np.mean([kernel(x[i], x[j]) for i in range(7) for j in range(7) if i != j])
     expected = others(a) + others(b) - 2 * np.mean([kernel(x, y) for x in a for y in b])
-    # With as many in a subset as there are, a subset is all of them.
+    # A subset as large as the set contains all samples.
     found = kernel_distance(a, b, subsets=2, subset_size=7)
     assert found.mean == pytest.approx(expected, rel=1e-12)
     assert found.std == pytest.approx(0, abs=1e-12)
@@ -31,7 +31,7 @@ def test_products_in_float32_cost_no_more_than_their_rounding():
     a, b = features(300), features(300, seed=1) + 0.1
     narrow = kernel_distance(a, b, subsets=5, subset_size=200)
     wide = kernel_distance(a.astype(np.float64), b.astype(np.float64), subsets=5, subset_size=200)
-    # Each kernel value is near 1 and off by about 1e-7, by chance alone, and 40,000 are averaged.
+    # Each kernel value is near 1 with a random error of about 1e-7, and 40,000 are averaged.
     assert narrow.mean == pytest.approx(wide.mean, abs=1e-7)
 
 

@@ -6,7 +6,7 @@ from biggan_jax.evaluation import neighbours
 from biggan_jax.sharding import batch_sharding, make_mesh, replicated
 from biggan_jax.types import UserError
 
-ROWS = 16  # Of a block: neither 50 nor 70 samples fill their last one.
+ROWS = 16  # Rows of a block: neither 50 nor 70 is a multiple of it.
 
 
 @pytest.fixture(scope="module")
@@ -18,7 +18,7 @@ def sets():
 
 
 def all_pairs(real, fake, k_precision, k_density):
-    """The definitions, in float64 and one sample after another."""
+    """Compute the metrics by their definitions, in float64, one sample at a time."""
     between = lambda x, y: np.linalg.norm(x[:, None].astype(np.float64) - y[None], axis=2)
 
     def radii(x, k):
@@ -40,12 +40,12 @@ def test_scores_are_those_of_the_definitions(sets, k_precision, k_density):
     found = neighbours.prdc(*sets, k_precision=k_precision, k_density=k_density, rows=ROWS)
     expected = all_pairs(*sets, k_precision, k_density)
     assert all(0.1 < value < 0.9 for value in expected)
-    # Counts over counts: no two distances are so near each other that float32 could swap them.
+    # Ratios of counts: no two distances are so close that float32 could swap them.
     assert found == pytest.approx(expected, rel=1e-6)
 
 
 def test_features_far_from_zero_have_the_same_scores(sets):
-    # By a power of two, and features cut so that adding it loses nothing.
+    # Shift by a power of two; features are rounded so that the sum is exact.
     real, fake = (np.round(x * 256) / 256 for x in sets)
     near = neighbours.prdc(real, fake, rows=ROWS)
     assert neighbours.prdc(real + np.float32(8192), fake + np.float32(8192), rows=ROWS) == near

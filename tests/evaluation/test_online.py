@@ -14,7 +14,7 @@ from tests.conftest import tiny_config
 
 @pytest.fixture(scope="module")
 def scored():
-    """(gan, state, the score's function) on eight devices, by a network whose features are brightnesses of 16 parts."""
+    """(gan, state, score function) on eight devices; the network's features are the brightnesses of 16 image regions."""
 
     def apply(params, images):
         parts = images.astype(jnp.float32).reshape(len(images), 4, 4, 4, 4, 3).mean((2, 4, 5)).reshape(len(images), 16)

@@ -1,4 +1,4 @@
-"""From images to scores, ours against torch-fidelity's, with the same drawn weights of Inception. The bar is a thousandth."""
+"""Our scores of images against torch-fidelity's, with the same random Inception weights, within 0.1 %."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ COUNT = 64
 
 @pytest.fixture(scope="module")
 def both():
-    """Real digits, and others with noise: near enough that precision and recall are neither 0 nor 1."""
+    """Real digits, and noisy ones that are similar enough for precision and recall between 0 and 1."""
     digits = builtin.mnist5k(32, "train")
     chosen = np.random.default_rng(0).permutation(len(digits))[: 2 * COUNT]
     real, fake = (digits.images[part] for part in np.split(chosen, 2))

@@ -11,7 +11,7 @@ def noise(height, width):
 
 
 def by_pixel(image, size):
-    """One image, one output pixel after the other."""
+    """Resize one image, one output pixel at a time."""
     height, width, channels = image.shape
     out = np.empty((size, size, channels))
     for i in range(size):
@@ -28,7 +28,7 @@ def by_pixel(image, size):
 @pytest.mark.parametrize("shape", [(8, 8), (13, 40), (70, 31)], ids=str)
 def test_each_pixel_interpolates_four_pixels_of_the_source(shape):
     x = noise(*shape)
-    # float32's rounding of a place in the source, some 70 long, times the step between two pixels.
+    # float32 rounding of a source position of up to about 70, times the difference of two pixels.
     np.testing.assert_allclose(tf1_bilinear(x, 37)[1], by_pixel(x[1], 37), atol=2e-5)
 
 
@@ -49,5 +49,5 @@ def test_bytes_become_floats_in_their_own_units():
 @pytest.mark.parametrize("size", [32, 128, 299, 320, 512])
 def test_it_is_torch_fidelitys(size):
     x = noise(size, size + 3)
-    # The rounding of three fused multiplications of numbers up to 1.
+    # Rounding of three fused multiply-adds of numbers up to 1.
     np.testing.assert_allclose(tf1_bilinear(x, 299), oracle.tf1_resize(x, 299), atol=1e-6)

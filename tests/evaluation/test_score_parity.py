@@ -1,4 +1,4 @@
-"""Our scores against torch-fidelity's and prdc's, where those are installed: the bar is a thousandth."""
+"""Our scores against torch-fidelity's and prdc's, if installed, within 0.1 %."""
 
 import importlib.util
 
@@ -13,9 +13,9 @@ from tests.evaluation import oracle
 
 @pytest.fixture(scope="module")
 def sets():
-    """(generated, real) float32 [2000, 256]: as a network's, rectified, of few factors and unlike scales.
+    """(generated, real) float32 [2000, 256], like a network's features: rectified, low rank, of different scales.
 
-    The generated ones have less of some factors, more of others, and more noise, so that no score is at an end.
+    Generated features differ in factors and noise, so that no score is at the end of its range.
     """
     rng = np.random.default_rng(0)
     factors = rng.standard_normal((12, 256)) * np.logspace(-1, 0, 256)
@@ -38,7 +38,7 @@ def fidelity():
 
 def test_the_frechet_distance_is_torch_fidelitys(sets, fidelity):
     found = frechet.distance(*map(frechet.moments, sets))
-    # Theirs: moments in float64, too, but the mean summed in float32.
+    # torch-fidelity also computes moments in float64, but sums the mean in float32.
     assert found == pytest.approx(fidelity.frechet_distance(*sets), rel=1e-6)
 
 
@@ -52,7 +52,7 @@ def test_the_inception_score_is_torch_fidelitys(fidelity):
 
 def test_the_kernel_distance_is_torch_fidelitys(sets, fidelity):
     found = kernel_distance(*sets, subsets=20, subset_size=500)
-    # Theirs sums kernel values in float32.
+    # torch-fidelity sums kernel values in float32.
     assert found[:2] == pytest.approx(fidelity.kernel_distance(*sets, subsets=20, subset_size=500), rel=1e-4)
 
 
@@ -60,7 +60,7 @@ def test_precision_and_recall_are_torch_fidelitys(sets, fidelity):
     generated, real = sets
     found = neighbours.prdc(real, generated)
     assert 0.1 < found.precision < 0.9 and 0.1 < found.recall < 0.9
-    # A few samples lie on a ball's surface as near as float32 can tell: 1 of 2,000 is 5e-4.
+    # In float32 a few samples are on the surface of a ball: 1 of 2,000 is 5e-4.
     assert (found.precision, found.recall) == pytest.approx(fidelity.precision_and_recall(generated, real), rel=1e-3)
 
 

@@ -1,4 +1,4 @@
-"""Minimal families, each of which needs one thing that BigGAN does not. They exist for tests alone."""
+"""Minimal families for tests; each needs one feature that BigGAN does not."""
 
 import dataclasses
 import functools
@@ -19,7 +19,7 @@ HINGE, SHAPE = losses.LOSSES["hinge"], (8, 8, 3)
 
 
 class G(nn.Module):
-    """z and a label to an image, by two dense layers; with batch norm, or noise added within, where asked for."""
+    """Map z and a label to an image by two dense layers, optionally with batch norm or added noise."""
 
     shape: tuple[int, ...]
     num_classes: int = 0
@@ -42,10 +42,10 @@ class G(nn.Module):
 
 
 class D(nn.Module):
-    """An image and a label to a logit, and, with `outputs` above 1, to logits of classes.
+    """Map an image and a label to a logit and, if `outputs` is above 1, to class logits.
 
-    group: examples that follow each other and whose standard deviation is a feature (Karras et al. 2018). Groups of
-    consecutive examples do not cross devices where the devices' parts of a batch are multiples of the group.
+    group: size of a group of consecutive examples, whose standard deviation is a feature (Karras et al. 2018). No group
+    crosses devices if each device's part of the batch is a multiple of the group.
     """
 
     num_classes: int = 0
@@ -105,7 +105,7 @@ PAIRS = losses.Loss(
 
 
 class LazyPenalty(GAN):
-    """The gradient penalty of WGAN-GP (Gulrajani et al. 2017), in an update of its own, every 4th step."""
+    """The gradient penalty of WGAN-GP (Gulrajani et al. 2017) as a separate update, every 4th step."""
 
     def updates(self):
         *first, last = super().updates()
@@ -121,7 +121,7 @@ class LazyPenalty(GAN):
 
 
 class OwnState(GAN):
-    """Keeps a running mean of D's logits of real images, as LeCam's anchors are."""
+    """Keeps a running mean of D's logits for real images, like the anchors of LeCam regularization."""
 
     def initial_extra(self):
         return {"anchor": jnp.zeros(())}

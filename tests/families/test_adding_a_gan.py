@@ -16,7 +16,7 @@ def test_the_page_s_family_trains_and_samples(tmp_path, monkeypatch):
     assert source.count("\n") < 80
     monkeypatch.chdir(tmp_path)
     for registry in (models.FAMILIES, configs.SECTIONS):
-        monkeypatch.setitem(registry, "my_gan", None)  # The page registers it; the test's end forgets it.
+        monkeypatch.setitem(registry, "my_gan", None)  # The page registers the family; remove it after the test.
     few = source.replace("600, 1", "3, 1").replace("300, 300", "2, 2")
     assert few != source
     exec(compile(few, "my_gan.py", "exec"), {"__name__": "__main__"})

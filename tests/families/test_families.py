@@ -1,4 +1,4 @@
-"""Every minimal family trains, resumes bit for bit, computes the same on 1 and 8 devices, and samples."""
+"""Every minimal family trains, resumes bit-exactly, gives equal results on 1 and 8 devices, and samples."""
 
 import functools
 
@@ -25,7 +25,7 @@ STEPS = 3
 
 @pytest.fixture(scope="module", autouse=True)
 def registered():
-    """The families, known as those of the package are."""
+    """Register the families as the package registers its own."""
     with pytest.MonkeyPatch.context() as patch:
         for name, (build, keys) in FAMILIES.items():
             patch.setitem(models.FAMILIES, name, build)
@@ -39,7 +39,7 @@ def config_of(family, steps=STEPS):
     c.data.name, c.data.flip = "fake", False
     c.log_every = c.checkpoint_every = c.stability.every = 1
     c.sample_every = STEPS
-    c.stability.on_collapse = "ignore"  # Two numbers an image are alike by nature.
+    c.stability.on_collapse = "ignore"  # Images of two numbers are always similar.
     c.optimizer.g_lr = c.optimizer.d_lr = 1e-2
     return c
 
@@ -77,14 +77,14 @@ def test_one_and_eight_devices_compute_the_same(trained):
     states = [steps_on(family, count) for count in (1, 8)]
     one, eight = (leaves(state) for state in states)
     for name in one:
-        # The bias before a batch norm has no gradient but rounding, which Adam makes steps of up to the rate of.
+        # The true gradient of a bias before batch norm is zero; Adam turns its rounding errors into steps of up to lr.
         rounding = family.startswith("batch_norm") and ("hidden.bias" in name or "norm.mean" in name)
         tolerance = 2e-2 * 3 * STEPS if rounding else 1e-3
         np.testing.assert_allclose(one[name], eight[name], atol=tolerance, rtol=1e-3, err_msg=name)
 
 
 def steps_on(family, devices):
-    """The state after 3 steps on so many devices."""
+    """Return the state after 3 steps on that number of devices."""
     mesh = sharding.make_mesh(jax.devices()[:devices])
     gan = build_gan(config_of(family), mesh)
     state = jax.jit(functools.partial(init_state, gan), out_shardings=state_layout(gan))(0)

@@ -14,7 +14,7 @@ SCRIPT = ROOT / "launch" / "gke_jobset.sh"
 XPK = pathlib.Path(os.environ.get("XPK_VENV", ROOT / ".venv-xpk")).resolve()
 AWKWARD = "--config.data.dir=a b'c\"d$HOME $(HOME) $$;*\\é"
 TRAINING = ["--", "--config=quickstart", "--workdir=gs://bucket/run", AWKWARD]
-# Writes what it is given, and stdin, into a file a command; a question of what there is it answers with what `there` holds.
+# Writes its arguments and stdin to one file per command; answers queries with the content of `there`.
 RECORDER = """#!/bin/bash
 [[ "$*" != *"get jobset deep --ignore-not-found"* ]] || {{ cat "$CLOUD/there"; exit; }}
 printf '%s\\n' "$@" >"$CLOUD/{0}"
@@ -304,16 +304,16 @@ def test_the_jobset_equals_xpks(gke, type_):
         assert their_job[key] == our_job[key]
     for key in ("restartPolicy", "terminationGracePeriodSeconds", "hostNetwork", "dnsPolicy"):
         assert their_pod[key] == our_pod[key], key
-    # xpk's own clusters have placement policies, too.
+    # Clusters made by xpk also have placement policies.
     assert our_pod["nodeSelector"].items() <= their_pod["nodeSelector"].items()
     assert their_pod["tolerations"][0] in our_pod["tolerations"]
     (their_container, *_), (our_container,) = their_pod["containers"], our_pod["containers"]
     for key in ("resources", "image", "securityContext"):
         assert their_container[key] == our_container[key], key
-    # Theirs names the statuses that are begun again, ours those that are not.
+    # xpk lists the exit statuses that restart the job, we list those that do not.
     again = their_job["podFailurePolicy"]["rules"][0]["onExitCodes"]
     assert again["operator"] == "NotIn" and {75, 137, 143} <= set(again["values"])  # codespell:ignore
     assert not {1, 2, 3} & set(again["values"])
-    # Neither xpk nor its shell mangles a word.
+    # Neither xpk nor its shell changes an argument.
     (command,) = re.findall(r"^\s*\((python .*)\) &", their_container["command"][2], re.MULTILINE)
     assert words_of(command) == ["-m", "biggan_jax.main", "--multihost", *TRAINING[1:]]

@@ -55,7 +55,7 @@ def stopped(tmp_path, program, signal_):
     python.write_text(STAND_IN.format(python=sys.executable, program=begun + program))
     python.chmod(0o755)
     command = [ROOT / "launch" / "local.sh", "2", "--config=quickstart"]
-    # In the background of a shell Ctrl-C is ignored, which bash hands on.
+    # A background job of a shell ignores Ctrl-C, and its children inherit that.
     heard = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)
     environment = os.environ | {"PYTHON": str(python)}
     launcher = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True, preexec_fn=heard)

@@ -98,7 +98,8 @@ def test_a_requeued_run_ends_bit_identical_to_an_unbroken_one(slurm, shared, unb
     workdir = shared / "run"
     job, log = submitted(slurm, TWO_NODES, DEMO, workdir)
     wait_for_step(workdir, 20, log)
-    said(slurm, "scontrol", "update", f"JobId={job}", "TimeLimit=6")  # It is told five minutes before.
+    # Slurm sends the warning signal five minutes before the limit.
+    said(slurm, "scontrol", "update", f"JobId={job}", "TimeLimit=6")
     wait_until_queued_again(slurm, job, 1, log)
     said(slurm, "scontrol", "update", f"JobId={job}", "TimeLimit=30")
     first = max(checkpoint_steps(workdir))

@@ -101,7 +101,7 @@ def test_a_failed_ssh_is_retried(rig):
 
 
 def test_a_slice_with_a_silent_worker_is_replaced(rig):
-    # mkdir, setup and run reach all; then the state is asked for, three times in vain.
+    # mkdir, setup and run reach all; then three requests for the state fail.
     r = rig(lives=[ACTIVE, ACTIVE], endings=["never", "0"])
     r.say(**json.loads((r.cloud / "cloud.json").read_text()) | {"silent_after": 3, "silent": [1, 1, 1]})
     done = r.run("train")
@@ -181,7 +181,7 @@ def test_workers_unreachable_at_first_are_reported_deletes_nothing(rig, workers)
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_a_lost_connection_to_the_workers_is_waited_for(rig, workers):
-    # mkdir, setup and run reach all; then nobody answers, five times.
+    # mkdir, setup and run reach all; then no worker answers, five times.
     r = rig(workers=workers, silent_after=3, silent=list(range(workers)) * 5)
     done = r.run("train")
     assert done.returncode == 0, done.stderr
@@ -200,7 +200,7 @@ def test_ssh_flags_are_in_every_call_and_every_hint(rig):
 
 
 def test_a_stop_before_training_handles_signals_holds(rig):
-    # Killed by the signal, as what has no handler yet.
+    # The signal kills it, because no handler is installed yet.
     r = rig(endings=["never", "0"])
     trainer = r.cloud / "trainer"
     trainer.write_text(trainer.read_text().replace("trap 'exit 75' TERM\n", ""))
@@ -238,7 +238,7 @@ def test_a_slice_that_could_not_be_deleted_fails_the_run(rig):
 
 
 def test_no_network_is_waited_for(rig):
-    # The first look is whether there is a slice; the rest is while it is acquired, set up, and trains.
+    # The first call of `list` checks for a slice; later ones happen while it is acquired, set up and used.
     r = rig(blind=[4, 5, 8, 9, 10, 13])
     done = r.run("train")
     assert done.returncode == 0, done.stderr

@@ -13,7 +13,7 @@ from tests.launch.rig import PREEMPTED, ROOT, executable
 pytestmark = pytest.mark.slow
 
 TRAINING = ["--config=quickstart", "--config.num_steps=100", "--config.checkpoint_every=20", "--config.sample_every=0"]
-# What a slice's machines know by themselves, who is who, is said by hand, and the bucket is a folder.
+# Flags give the coordinator and process numbers, which real slices detect; the bucket is a folder.
 WORKERS_TRAINER = """#!/bin/bash
 port=$(({port} + $(grep -c '"create"' "$CLOUD/calls.jsonl")))
 exec {python} "${{@//gs:\\/\\/bucket/$CLOUD/bucket}}" --coordinator="localhost:$port" --num_processes="$WORKERS" --process_id="$WORKER"

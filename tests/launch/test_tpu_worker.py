@@ -17,7 +17,7 @@ def worker(folder, *words):
 
 
 def test_run_forgets_the_process_id_of_the_last_training(tmp_path):
-    executable(tmp_path / "bin" / "setsid", "#!/bin/sh\n")  # Nothing is begun, so that the moment lasts.
+    executable(tmp_path / "bin" / "setsid", "#!/bin/sh\n")  # Do not start training, so that this state lasts.
     (tmp_path / "pid").write_text("1")
     assert worker(tmp_path, "run", "--config=x").wait(20) == 0
     assert not (tmp_path / "pid").exists()

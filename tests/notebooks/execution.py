@@ -16,19 +16,19 @@ ROOT = pathlib.Path(__file__).parent.parent.parent
 
 ENVIRONMENT = {
     "JAX_PLATFORMS": "cpu",
-    # One device, as in Colab; what is compiled here runs a few times only.
+    # One device, as in Colab. Compiled programs run only a few times, so less optimisation saves time.
     "XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
     "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".cache" / "jax"),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     "BIGGAN_JAX_CACHE": str(ROOT / ".cache" / "biggan_jax"),
-    # The commands that cells give are this Python's; google.colab is a stand-in, and so is a TensorFlow that nobody should import.
+    # Commands in cells run with this Python. google.colab is a stand-in; so is TensorFlow, which nothing may import.
     "PATH": f"{pathlib.Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     "PYTHONPATH": str(pathlib.Path(__file__).parent / "stand_in"),
 }
 
 
 class Running(NotebookClient):
-    """A notebook with its kernel. updates: how often what some cell had shown was replaced."""
+    """A notebook with its kernel. updates: how often a displayed output was replaced."""
 
     updates = 0
 
@@ -37,24 +37,24 @@ class Running(NotebookClient):
         return super().process_message(msg, cell, cell_index)
 
     def run(self, until=None):
-        """All cells in turn, or those before the one with the tag `until`. Raises what a cell raises."""
+        """Run all cells in order, or those before the tag `until`. Raises the error of a cell."""
         for index, cell in enumerate(self.nb.cells):
             if until in cell.metadata.get("tags", ()):
                 return
             self.execute_cell(cell, index)
 
     def cell(self, tag):
-        """The cell with that tag, and its place."""
+        """Return the cell with that tag and its index."""
         return next((c, i) for i, c in enumerate(self.nb.cells) if tag in c.metadata.get("tags", ()))
 
     def evaluate(self, code):
-        """What the code prints, in one more cell."""
+        """Run the code in an additional cell and return what it prints."""
         self.nb.cells.append(nbformat.v4.new_code_cell(code))
         self.execute_cell(self.nb.cells[-1], len(self.nb.cells) - 1)
         return said(self.nb.cells.pop())
 
     def move(self, widget, value):
-        """Moves a slider as the page does: by a message to the kernel. widget: its variable."""
+        """Move a slider as the page does: by a message to the kernel. widget: the name of its variable."""
         model = self.evaluate(f"print({widget}.model_id)").strip()
         data = {"method": "update", "state": {"value": value}, "buffer_paths": []}
         self.kc.session.send(self.kc.shell_channel.socket, "comm_msg", {"comm_id": model, "data": data})
@@ -62,7 +62,7 @@ class Running(NotebookClient):
 
 @contextlib.contextmanager
 def opened(name, folder, **parameters):
-    """The notebook of that name, ready to run in `folder`, its parameters changed; it installs this checkout's last commit."""
+    """Open a notebook to run in `folder`, with changed parameters; it installs this checkout's last commit."""
     notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
     running = Running(notebook, timeout=500, resources={"metadata": {"path": str(folder)}})
     parameters |= {"SOURCE": f"git+file://{ROOT}"}
@@ -76,12 +76,12 @@ def opened(name, folder, **parameters):
 
 
 def said(cell):
-    """All that a cell printed or showed as text."""
+    """Return all text that a cell printed or displayed."""
     shown = [output.get("data", {}).get("text/plain", "") for output in cell.get("outputs", ())]
     return "".join(output.get("text", "") for output in cell.get("outputs", ())) + "\n".join(shown)
 
 
 def pictures(cell):
-    """The PNG files that a cell shows."""
+    """Return the PNG images that a cell displays."""
     shown = (output.get("data", {}).get("image/png") for output in cell.get("outputs", ()))
     return [base64.b64decode(data) for data in shown if data]

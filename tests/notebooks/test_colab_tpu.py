@@ -87,7 +87,7 @@ def test_the_stop_button_saves_and_the_cell_resumes(tmp_path):
         def press():
             while notebook.updates < 2:
                 time.sleep(0.1)
-            os.kill(kernel, signal.SIGINT)  # What the button does.
+            os.kill(kernel, signal.SIGINT)  # The stop button does the same.
 
         threading.Thread(target=press, daemon=True).start()
         train, place = notebook.cell("train")
@@ -101,7 +101,7 @@ def test_the_stop_button_saves_and_the_cell_resumes(tmp_path):
 
 
 def cifar10(path):
-    """An archive as CIFAR-10's authors make it, of four images a class to train and two held out."""
+    """An archive in the format of CIFAR-10's authors, with four training and two held-out images per class."""
     rng = np.random.default_rng(0)
     records = [bytes([number % 10]) + rng.bytes(3 * 32 * 32) for number in range(60)]
     names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]

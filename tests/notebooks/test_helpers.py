@@ -1,4 +1,4 @@
-"""What the package has for notebooks, without one."""
+"""The package's helpers for notebooks, tested without a notebook."""
 
 import io
 

@@ -1,4 +1,4 @@
-"""The notebooks that take a checkpoint, run as their reader does, on one of few steps."""
+"""The notebooks that need a checkpoint, run on one of few steps."""
 
 import pytest
 

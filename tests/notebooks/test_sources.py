@@ -1,4 +1,4 @@
-"""Each notebook is made of its source, and says the same as the others where they must."""
+"""Each notebook is generated from its source, and shared passages are equal in all notebooks."""
 
 import json
 

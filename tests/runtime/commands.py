@@ -63,7 +63,7 @@ def wait_for_checkpoint(workdir, step, *processes):
 
 
 def ctrl_c(process):
-    """As a terminal does: to all processes of the group."""
+    """Send SIGINT to all processes of the group, as a terminal does."""
     os.killpg(process.pid, signal.SIGINT)
 
 

@@ -26,7 +26,7 @@ def work():
                 return cli.RUN_AGAIN
             for host, error in (text.split(":") for text in fail):
                 if step == 10 and host in (process_id, "both"):
-                    if error == "OSError":  # Clean-up that waits for the others, who never come.
+                    if error == "OSError":  # Clean-up that waits for peers, which never arrive.
                         job.at_exit(lambda: time.sleep(1000))
                     raise {"OSError": OSError, "UserError": UserError}[error]("the disk is full of water")
             time.sleep(0.02)

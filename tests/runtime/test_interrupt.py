@@ -131,7 +131,7 @@ class Hosts:
         return np.stack([mine, [self.other, 10]])
 
     def train(self, stop, steps):
-        """The step after which they stop."""
+        """Return the step after which the hosts stop."""
         for self.step in range(steps):
             if stop.should_stop():
                 return self.step
@@ -185,7 +185,7 @@ def alive(pid):
 
 
 def assert_ended_at_once(process, sentence):
-    """By a second Ctrl-C just now: status 75, the sentence last, no traceback, no process left."""
+    """Assert that a second Ctrl-C ended the command: status 75, the sentence last, no traceback, no process left."""
     began, children = time.monotonic(), children_of(process.pid)
     status, stderr = end(process, 60)
     assert time.monotonic() - began < AT_ONCE
@@ -254,12 +254,12 @@ def test_second_sigterm_to_training_changes_nothing(tmp_path):
 
 @pytest.mark.slow
 def test_duplicate_sigint_of_one_ctrl_c_saves(tmp_path):
-    """As through a wrapper that forwards signals, while the terminal sends them to all."""
+    """For example, a wrapper forwards a signal that the terminal also sends to all processes."""
     patient = "from biggan_jax.runtime import interrupt; interrupt.DEBOUNCE_SECONDS = 10"  # For a loaded machine.
     process = train(tmp_path, *ENDLESS, UNSAVED, before=patient)
     wait_for_metrics(tmp_path, process)
     ctrl_c(process)
-    time.sleep(0.05)  # The kernel merges two at once.
+    time.sleep(0.05)  # The kernel merges simultaneous signals.
     ctrl_c(process)
     status, stderr = end(process, 60)
     assert status == 75, stderr

@@ -8,7 +8,7 @@ from biggan_jax.runtime.jsonl import JsonLines
 
 @pytest.fixture(params=["appended", "in parts"])
 def lines_from(request, tmp_path):
-    """(start, attempt) to JsonLines of one folder, on a disk or as in an object store."""
+    """A function (start, attempt) -> JsonLines of one folder, on a disk or as in an object store."""
 
     def make(start, attempt=0):
         lines = JsonLines(tmp_path, "probes", start, attempt)

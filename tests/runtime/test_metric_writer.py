@@ -24,7 +24,7 @@ def test_metrics_after_the_resumed_step_are_dropped(tmp_path):
 
 
 def events(workdir):
-    """The events in all event files of a folder: a header, a record and their checksums each."""
+    """Return the events in all event files of a folder. An event is a header, a record and their checksums."""
     from tensorboardX.proto.event_pb2 import Event
     from tensorboardX.record_writer import masked_crc32c
 

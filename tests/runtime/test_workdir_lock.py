@@ -58,7 +58,7 @@ def folder(request, tmp_path):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """The clock of all locks, which have no thread."""
+    """The clock of all locks; no heartbeat thread runs."""
     clock = Clock()
     monkeypatch.setattr(WorkdirLock, "now", clock.now)
     monkeypatch.setattr(WorkdirLock, "sleep", clock.sleep)
@@ -68,7 +68,7 @@ def clock(monkeypatch):
 
 @pytest.fixture
 def no_os_locks(monkeypatch):
-    """Each lock object is on a machine of its own."""
+    """Simulate a separate machine for each lock object."""
     monkeypatch.setattr(files.OSLock, "acquire", lambda self: setattr(self, "id", str(id(self))) or True)
 
 
@@ -84,7 +84,7 @@ def lay(folder, **changes):
 
 
 def renew(path):
-    """Another machine's heartbeat."""
+    """Renew running.json as another machine does."""
     if files.is_remote(path):
         path.write_text(path.read_text() + " ")
     else:
@@ -92,7 +92,7 @@ def renew(path):
 
 
 def die(lock):
-    """Release what the kernel releases of a process that dies."""
+    """Release the OS lock as the kernel does when a process dies."""
     lock._os_lock._file.close()
 
 
@@ -194,7 +194,7 @@ def test_cancelled_wait_leaves_the_workdir_alone(folder, clock):
 
 
 def winners_of(number, folder):
-    """How many of several locks that start at once are owned. The others must be refused."""
+    """Start several locks at once and return how many are owned. The others must be refused."""
     verdicts, start, end = [], threading.Barrier(number), threading.Event()
 
     def enter():

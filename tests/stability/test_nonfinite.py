@@ -17,7 +17,7 @@ def counter():
 
 
 def faults(d=(), g=()):
-    """The metrics of a step with two updates of D and one of G. d, g: indices of what is at fault."""
+    """Return the metrics of a step with two updates of D and one of G. d, g: indices of non-finite arrays."""
     marked = lambda which: np.isin(np.arange(4), which)
     return {"d_faults": np.stack([marked(()), marked(d)]), "g_faults": marked(g), "d_loss": 0.0}
 

@@ -17,7 +17,7 @@ D_LAYERS = ["block_0.conv_1.kernel", "linear.kernel", "embed.embedding"]
 
 
 def probe(step, attempt=0, *, growth=0.01, **signals):
-    """A record in which G's first convolution grows and all else stays. Training does not write attempt 0 either."""
+    """Return a record in which only G's first convolution grows. As in training, attempt 0 is not written."""
     grown = 1 + growth * step
     singular = {
         G: {name: [1.0, 0.5, 0.25] for name in G_LAYERS} | {"block_0.conv_1.kernel": [2 * grown, 1.0, 0.5]},

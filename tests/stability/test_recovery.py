@@ -23,7 +23,7 @@ def state():
 
 @pytest.fixture
 def run(config, tmp_path, state):
-    """(config, checkpoints, workdir): steps 2, 4, 6 saved, of which two are kept in rotation."""
+    """(config, checkpoints, workdir): steps 2, 4 and 6 are saved, and rotation keeps two of them."""
     checkpoints = Checkpoints(tmp_path, keep=2)
     for step, score in ((2, 9.0), (4, 20.0), (6, 30.0)):
         checkpoints.save(state.replace(step=np.int32(step)), config, score=score)

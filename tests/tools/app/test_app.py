@@ -70,7 +70,7 @@ def test_images_have_consecutive_seeds(client):
 
 
 def test_an_image_is_that_of_its_latent_and_statistics(client, trained, studio):
-    """At 0.5, where statistics were measured. Another compiled program may round to a neighbouring level."""
+    """At truncation 0.5, for which statistics were measured. Another compiled program may round to the next level."""
     drawn = arrays(client, "seed=3&class=7&num=2&truncation=0.5")
     batch_stats = statistics.standing_statistics(
         trained.gan, studio.weights, 0, truncation=Truncation(0.5), passes=1, batch_size=statistics_.BATCH_SIZE

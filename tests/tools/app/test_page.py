@@ -43,7 +43,7 @@ def started(workdir, *arguments):
 
 @pytest.fixture(scope="module")
 def address(workdir):
-    """Of the command, which ends quietly with Ctrl-C once the tests are done."""
+    """The address of the page. Ctrl-C ends the command after the tests, without an error."""
     command = started(workdir, "--port=0", f"--class_names={workdir / 'names.txt'}")
     line = command.stdout.readline()
     assert "http://127.0.0.1:" in line, command.stderr.read()
@@ -66,7 +66,7 @@ def browser(tmp_path_factory):
 
 @pytest.fixture
 def page(browser, address):
-    """A new page; whatever a test does, the console stays empty, and no other host is contacted."""
+    """A new page. Every test also asserts an empty console and no requests to other hosts."""
     page = browser.new_page()
     said, asked = [], []
     page.on("console", lambda message: said.append(message.text))
@@ -82,13 +82,13 @@ def page(browser, address):
 
 
 def drawn(page):
-    """The pictures' sources, once all are there."""
+    """Wait for all pictures and return their sources."""
     page.wait_for_selector("#pictures[aria-busy=false]")
     return page.eval_on_selector_all("#pictures img", "images => images.map(image => image.src)")
 
 
 def changed(page, before):
-    """As `drawn`, once they are others than `before`. (The page's own rules forbid to wait for a condition in it.)"""
+    """Like `drawn`, but wait until the sources differ from `before`. (The page's policy forbids wait_for_function.)"""
     until(page, lambda: drawn(page) != before)
     return drawn(page)
 

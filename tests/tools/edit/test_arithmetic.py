@@ -11,7 +11,7 @@ def test_classes_add_up_and_a_class_twice_counts_twice():
 def test_a_class_alone_makes_the_images_of_its_id(sampler):
     z = sampler.latents(2)
     weights = np.repeat(class_weights([(1, 7)], 10)[None], 2, axis=0)
-    # A row of a table, and the product with a one-hot row, are summed in different orders.
+    # A lookup in a table and a product with a one-hot row differ by rounding.
     np.testing.assert_allclose(
         sampler.floats(z, weights, 8), sampler.floats(z, np.array([7, 7], np.int32), 8), atol=1e-6
     )

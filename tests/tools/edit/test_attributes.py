@@ -21,7 +21,7 @@ def test_slant_is_the_tangent_of_a_stroke_whatever_its_background(background):
     for image, run in zip(images, (0, 1, -1), strict=True):
         for up in range(-5, 6):
             image[8 - up, 8 + run * up] = 255 - background
-    # What keeps an empty picture from dividing by nothing weighs 1e-9 a pixel.
+    # An epsilon of 1e-9 per pixel prevents division by zero for an empty picture.
     np.testing.assert_allclose(slant(images), [0, 1, -1], atol=1e-6)
 
 

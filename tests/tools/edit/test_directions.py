@@ -16,14 +16,14 @@ def test_a_planted_direction_is_found():
     noise = np.random.default_rng(1).normal(size=len(z)) * 0.3
     found = directions.find(z, (z @ planted + noise > 0).astype(int))
     assert found.vector @ planted > 0.98
-    # The best that can be known: atan(0.3) / pi of the labels are the noise's, 9 %; of 400 held out, 1.4 % is a standard deviation.
+    # The best possible accuracy: noise flips atan(0.3) / pi = 9 % of the labels. For 400 held out, a deviation is 1.4 %.
     assert 0.86 < found.accuracy < 0.96
     assert np.linalg.norm(found.vector) == pytest.approx(1) and found.vector.dtype == np.float32
 
 
 def test_random_labels_are_predicted_at_chance():
     found = directions.find(latents(), np.random.default_rng(1).integers(0, 2, 2000))
-    # Of 400 held out, 2.5 % is a standard deviation.
+    # For 400 held-out labels, a standard deviation is 2.5 %.
     assert abs(found.accuracy - 0.5) < 0.1 and 0.5 <= found.chance < 0.6
 
 

@@ -52,7 +52,7 @@ def test_a_prepared_set_can_be_balanced_itself(records, sampler, tmp_path):
 def test_a_sample_depends_on_seed_class_and_number_only(sampler, folder):
     stored = np.asarray(Image.open(folder / "class 9" / "00069.png"))
     alone = lambda seed: next(draw_pictures(sampler, seed, np.array([9], np.int32), np.array([69], np.int32)))
-    # In another batch sums are rounded otherwise, by no more than moves a value across one rounding to integers.
+    # Sums round differently in another batch, which moves a pixel by at most one level.
     assert np.abs(stored.astype(int) - alone(5)).max() <= 1
     assert np.abs(stored.astype(int) - alone(6)).max() > 1
 

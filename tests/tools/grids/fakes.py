@@ -1,4 +1,4 @@
-"""A sampler that remembers what it was asked for, and whose pictures say which z and class they are of."""
+"""A fake sampler that records its calls and draws pictures that identify z and class."""
 
 import dataclasses
 import types
@@ -8,7 +8,7 @@ import numpy as np
 
 @dataclasses.dataclass
 class Sampler:
-    """asked: z and y of each call for images."""
+    """asked: z and y of each call of `images`."""
 
     truncation: object = None
     resolution: int = 16
@@ -28,7 +28,7 @@ class Sampler:
 
 
 def picture_of(z, y):
-    """A level, the same for the same z and class alone (but for chance)."""
+    """Return a grey level that identifies z and class, up to chance."""
     return hash((np.asarray(z, np.float32).tobytes(), np.asarray(y).tobytes())) % 256
 
 

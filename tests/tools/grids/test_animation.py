@@ -12,7 +12,7 @@ from biggan_jax.types import UserError
 
 @pytest.fixture(scope="module")
 def frames():
-    """Of ten shades of red, which words have not."""
+    """Ten frames in shades of red, which text does not have."""
     images = np.zeros((3, 10, 9, 9, 3), np.uint8)
     images[..., 0] = np.arange(0, 250, 25)[:, None, None]
     return animation.frames(Grid(images, ["a", "b\nto c", "d"]))
@@ -38,7 +38,7 @@ def test_a_gif_has_all_frames_and_loops(frames, tmp_path):
         assert image.info["loop"] == 0 and image.info["duration"] == 50
         image.seek(4)
         shown = np.asarray(image.convert("RGB"))
-    # 256 colours of its own for each frame: near, not equal.
+    # Each frame has a palette of 256 colours, so colours are close, not equal.
     assert np.abs(shown.astype(int) - frames[4]).max() <= 8
     assert [path.name for path in tmp_path.iterdir()] == ["a.gif"]
 

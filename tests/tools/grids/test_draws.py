@@ -14,7 +14,7 @@ CLASSES = np.array([2, 5, 7], np.int32)
 
 
 def asked_in_rows(sampler, rows):
-    """z [rows, columns, dim_z] and y [rows, columns] of the one call for images."""
+    """Return z [rows, columns, dim_z] and y [rows, columns] of the only call of `images`."""
     ((z, y),) = sampler.asked
     return z.reshape(rows, -1, z.shape[-1]), y.reshape(rows, -1)
 
@@ -56,7 +56,7 @@ def test_each_threshold_is_drawn_by_its_own_sampler():
 
 @pytest.mark.parametrize("kind", latents.TRUNCATIONS)
 def test_the_same_seed_gives_the_same_z_at_every_threshold(kind):
-    """Scaled; or, where z is drawn again, of the same order: a column of the truncation grid is one z."""
+    """A column of the truncation grid is one z: scaled, or, if z is drawn again, in the same order."""
     wide, tight = (
         np.asarray(latents.draw("normal", jax.random.key(0), 20, 12, Truncation(t, kind))).ravel() for t in (2.0, 0.5)
     )

@@ -20,7 +20,7 @@ SAMPLES = random_images(4, seed=1)
 
 
 def network():
-    """Features are means over the picture's rows, with weights of their own."""
+    """A network whose features are weighted means over image rows."""
     apply = lambda params, images: Outputs(
         images.astype(jnp.float32).mean(1).reshape(len(images), -1) * params["by"], None
     )
@@ -38,7 +38,7 @@ def levels(x):
 
 
 def test_the_nearest_by_batches_are_those_of_all_at_once():
-    """Batches of 5, of which the last is filled up."""
+    """In batches of 5, of which the last is padded."""
     found = nearest([pixels(), features(network())], SAMPLES, REAL, 3, batch_size=5)
     for near, place in zip(found, (levels, lambda x: x.mean(1).reshape(len(x), -1) * 2), strict=True):
         distance, number = by_hand(place, SAMPLES, REAL.images, 3)

@@ -1,1 +1,1 @@
-"""Is there to be imported by whoever tries, so that it shows: nobody should."""
+"""A stand-in for TensorFlow: tests fail if anything imports it."""

@@ -1,4 +1,4 @@
-"""Stands in for Colab's: what is mounted is a folder of this machine."""
+"""A stand-in for Colab's drive module: it mounts a folder of this machine."""
 
 import pathlib
 
