@@ -1,6 +1,6 @@
 """The training command, for tests of several hosts: it notes in the folder RECORD what its process reads and writes.
 
-Small arrays lie in parts, too, as large ones do in earnest. FAIL=HOST:STEP makes that host's data fail there, with ERROR.
+Small arrays are sharded, too, as large ones are in real runs. FAIL=HOST:STEP makes that host's data fail there, with ERROR.
 """
 
 import os

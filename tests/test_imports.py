@@ -33,12 +33,12 @@ ORDER = [
     ["main", "sample", "evaluate", "demo", "plan", "tools.export", "tools.app"],
     ["__main__", "sheets", "edit", "export", "explore"],
 ]
-FLOOR = {room: number for number, rooms in enumerate(ORDER) for room in rooms}
-PACKAGES = {room.split(".")[0] for room in FLOOR if "." in room}
+ROW = {entry: number for number, entries in enumerate(ORDER) for entry in entries}
+PACKAGES = {entry.split(".")[0] for entry in ROW if "." in entry}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
 
-def room_of(name):
+def entry_of(name):
     """Return the entry of ORDER that contains a dotted module name."""
     parts = name.split(".")
     return name_of(parts)
@@ -46,7 +46,7 @@ def room_of(name):
 
 def name_of(parts):
     two = ".".join(parts[:2])
-    return two if two in FLOOR else parts[0]
+    return two if two in ROW else parts[0]
 
 
 def module_of(path):
@@ -62,16 +62,16 @@ def imports(path):
             names = [f"{node.module}.{alias.name}" for alias in node.names]
         else:
             continue
-        yield from (room_of(name.removeprefix("biggan_jax.")) for name in names if name.startswith("biggan_jax."))
+        yield from (entry_of(name.removeprefix("biggan_jax.")) for name in names if name.startswith("biggan_jax."))
 
 
 def test_a_file_imports_only_from_the_rows_above():
     wrong = []
     for path in FILES:
-        here = room_of(module_of(path))
+        here = entry_of(module_of(path))
         if here in PACKAGES:
             continue  # An __init__ without imports.
-        wrong += [(module_of(path), room) for room in imports(path) if room != here and FLOOR[room] >= FLOOR[here]]
+        wrong += [(module_of(path), entry) for entry in imports(path) if entry != here and ROW[entry] >= ROW[here]]
     assert not wrong
 
 

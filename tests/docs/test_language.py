@@ -33,8 +33,6 @@ QUOTED = re.compile(r"`[^`\n]*`|\]\([^)]*\)|\"[^\"\n]*\"")
 
 
 CODE = ["biggan_jax", "configs", "docs", "notebooks"]
-REMAINING = {"evaluate", "gradients"}
-"""Modules of biggan_jax that still hold private words; remove a name once its module is rewritten."""
 
 
 def found_in(text):
@@ -75,9 +73,6 @@ def test_code_uses_the_words_of_the_field():
     wrong = []
     for folder in CODE:
         for path in sorted((ROOT / folder).rglob("*.py")):
-            part = path.relative_to(ROOT / folder).parts[0].removesuffix(".py")
-            if folder == "biggan_jax" and part in REMAINING:
-                continue
             wrong += report(path, prose_of_code(path.read_text()))
     assert not wrong, "\n".join(wrong)
 

@@ -167,7 +167,7 @@ class Cloud:
         if not self.slice or self.slice["name"] != positionals[0]:
             return refuse("NOT_FOUND: Resource was not found")
         if "--force" not in flags and "--quiet" not in flags:
-            return refuse("FAILED_PRECONDITION: it has nodes, or nobody answers whether to go on")
+            return refuse("FAILED_PRECONDITION: it has nodes, or the question whether to continue has no answer")
         if self.state.get("undeletable", 0) > 0:
             self.state["undeletable"] -= 1
             return refuse("INTERNAL: it could not be deleted")
