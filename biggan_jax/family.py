@@ -1,4 +1,4 @@
-"""What a family of GANs is to the engine: networks, updates, and how they are computed."""
+"""The interface of a family of GANs: networks, updates, and how they are computed."""
 
 import dataclasses
 import inspect
@@ -69,7 +69,7 @@ class Update:
 
     @property
     def prefix(self) -> str:
-        """What its metrics' names begin with: its name, else those of its networks in lower case."""
+        """The prefix of its metrics: its name, else the names of its networks in lower case."""
         return self.name or "_".join(self.trains).lower()
 
 
@@ -106,15 +106,15 @@ class Family:
         object.__setattr__(self, "networks", FrozenDict(self.networks))  # Hashable, for jit.
 
     def updates(self) -> tuple[Update, ...]:
-        """The updates of one step, in order."""
+        """Return the updates of one step, in order."""
         raise NotImplementedError
 
     def initial_extra(self) -> dict[str, Any]:
-        """Arrays that the family keeps besides networks, such as an image pool, as they are before training."""
+        """Return the initial values of the family's extra arrays, such as an image pool."""
         return {}
 
     def with_optimizers(self, **optimizers: optax.GradientTransformation) -> Self:
-        """The same family with other optimizers for the networks named."""
+        """Return the family with other optimizers for the networks named."""
         changed = {name: dataclasses.replace(self.networks[name], optimizer=o) for name, o in optimizers.items()}
         return dataclasses.replace(self, networks={**self.networks, **changed})
 
@@ -129,7 +129,7 @@ class Family:
         return self.condition.size if self.condition.kind == "classes" else 0
 
     def latents(self, key: jax.Array, batch_size: int) -> tuple[Latent, Label]:
-        """z [B, dim_z] of the prior, and y uniform over the classes, [B]; both split over the mesh."""
+        """Draw z [B, dim_z] from the prior and y [B] uniformly from the classes, both sharded over the mesh."""
         z_key, y_key = jax.random.split(key)
         z = draw(self.prior, z_key, batch_size, self.dim_z)
         y = jax.random.randint(y_key, (batch_size,), 0, max(self.num_classes, 1))
@@ -144,16 +144,16 @@ class Family:
 
     @property
     def spectral_advances(self) -> int:
-        """Power steps an update: one, or one for each microbatch."""
+        """Power steps per update: one, or one per microbatch."""
         return self.microbatches if self.spectral_advance == "microbatch" else 1
 
     def normalize(self, params: Params, vectors: spectral.Vectors) -> tuple[Params, spectral.Vectors]:
-        """Spectral normalisation in training, with this family's settings: (params / sigma, new vectors)."""
+        """Normalise weights in training; return (params / sigma, new vectors)."""
         with jax.named_scope("spectral_norm"):
             return spectral.normalize(params, vectors, eps=self.spectral_eps, iterations=self.spectral_iterations)
 
     def evaluation_weights(self, params: Params, vectors: spectral.Vectors) -> Params:
-        """params / sigma in evaluation: by one power step whose vectors are discarded, or by the stored vectors."""
+        """Return params / sigma for evaluation, by one power step (then discarded) or by the stored vectors."""
         if self.spectral_eval == "stored":
             return spectral.normalize_stored(params, vectors)
         return self.evaluation_step(params, vectors)[0]
@@ -163,15 +163,15 @@ class Family:
         return spectral.normalize(params, vectors, eps=self.spectral_eps)
 
     def gather(self, weights: Tree) -> Tree:
-        """Normalised weights, whole on every device of the mesh: what the networks are applied with."""
+        """Gather normalised weights on every device of the mesh, for applying the networks."""
         return sharding.gather(weights, self.mesh)
 
     def scatter(self, grads: Tree) -> Tree:
-        """Gradients in the shards in which their weights are kept and updated."""
+        """Scatter gradients to the shards of their weights."""
         return sharding.scatter(grads, self.mesh, split_over_data=self.shard_update)
 
     def ema_decay_at(self, step: jax.Array) -> jax.Array:
-        """The decay in the step that starts at `step`: 0, so that the average is a copy, before step `ema_start`."""
+        """Return the decay at `step`. Before `ema_start` it is 0, so the average is a copy."""
         return jnp.where(step + 1 < self.ema_start, 0.0, self.ema_decay)
 
 
@@ -187,7 +187,7 @@ jax.tree_util.register_dataclass(Moving, ["variables", "extra"], [])
 
 
 class Nets:
-    """The networks as a loss sees them: `nets("G", z, y)`.
+    """Applies networks within a loss: `nets("G", z, y)`.
 
     Each call applies a module in training mode with its normalised weights, its variables and a random key of its own, and
     keeps what the variables become. `nets.extra` is the family's extra state; assign to its items to change it.
@@ -224,5 +224,5 @@ class Nets:
 
     @property
     def moving(self) -> Moving:
-        """The variables and the extra state as the calls so far have left them."""
+        """The variables and the extra state after the calls so far."""
         return Moving(dict(self._variables), dict(self.extra))

@@ -48,7 +48,7 @@ class GAN(Family):
         return self.d_steps
 
     def updates(self) -> tuple[Update, ...]:
-        """d_steps of D, each on a minibatch of its own, then one of G."""
+        """Return the updates of a step: d_steps of D, each on its own minibatch, then one of G."""
         D = Update(
             ("D",), self.discriminator_loss, "d", self.draw, gradient=self._d_in_chunks if self.d_chunks > 1 else None
         )
@@ -60,18 +60,18 @@ class GAN(Family):
         return *(dataclasses.replace(D, minibatch=i) for i in range(self.d_steps)), G
 
     def draw(self, key: jax.Array, batch_size: int) -> Batch:
-        """What an update draws for its whole batch: latents and the labels of fake images."""
+        """Draw latents and the labels of fake images for the whole batch of an update."""
         z, y = self.latents(key, batch_size)
         return {"z": z, "fake_label": y}
 
     def discriminator_loss(self, nets: Nets, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
-        """D's loss on real images and on G's, with its penalty. Batch: image, label, z, fake_label. key: augmentation."""
+        """Return D's loss on real and generated images, with its penalty. batch: image, label, z, fake_label. key: augmentation."""
         fake = nets("G", batch["z"], batch["fake_label"])
         real_and_fake = batch["image"], batch["label"], fake, batch["fake_label"]
         return self.loss_of_images(nets, real_and_fake, jax.random.fold_in(key, 0))
 
     def loss_of_images(self, nets: Nets, batch: tuple, key: jax.Array) -> tuple[jax.Array, Metrics]:
-        """The mean of D's loss over (real, label, fake, fake label), with R1 on real images."""
+        """Return D's mean loss over (real, label, fake, fake label), with R1 on real images."""
         x, y, fake, fake_y = batch
         key, r1_key = jax.random.split(key)
         real_logits, fake_logits = self.discriminate_both(nets, x, y, fake, fake_y, key)
@@ -92,7 +92,7 @@ class GAN(Family):
         return real_loss + fake_loss + penalty, metrics
 
     def generator_loss(self, nets: Nets, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
-        """G's loss, scored by D as it now is. Batch: z, fake_label; image and label for a loss that compares with real ones."""
+        """Return G's loss by the current D. batch: z, fake_label; image and label for losses that use real images."""
         fake, y, key = nets("G", batch["z"], batch["fake_label"]), batch["fake_label"], jax.random.fold_in(key, 0)
         if not self.loss.relative:
             return self.loss.generator(self.discriminate(nets, fake, y, key)), {}
@@ -100,11 +100,11 @@ class GAN(Family):
         return self.loss.generator(real, fake), {}
 
     def discriminate(self, nets: Nets, x: Image, y: Label, key: jax.Array, *, keep: bool = True) -> Any:
-        """D's output for images augmented by the policy."""
+        """Return D's output for images that are first augmented by the policy."""
         return nets("D", augment.apply(x, key, self.augment_policy), y, keep=keep)
 
     def discriminate_both(self, nets: Nets, x: Image, y: Label, fake: Image, fake_y: Label, key: jax.Array) -> Any:
-        """D's outputs for real and for fake images: in one interleaved batch, or one after the other; see `mixed`."""
+        """Return D's outputs for real and for fake images, from one interleaved batch or two batches; see `mixed`."""
         if not self.mixed or nets.moving.variables["D"]:
             real_key, fake_key = jax.random.split(key)
             return self.discriminate(nets, x, y, real_key), self.discriminate(nets, fake, fake_y, fake_key)
@@ -113,11 +113,11 @@ class GAN(Family):
         return jax.tree.map(lambda o: o[0], pairs), jax.tree.map(lambda o: o[1], pairs)
 
     def logit_of(self, output: Any) -> Logit:
-        """D's logit in its output, for diagnostics. A family whose D returns more overrides this."""
+        """Return the logit in D's output, for diagnostics. Override it if D returns more than a logit."""
         return output
 
     def check_chunks(self, d_variables: Any) -> None:
-        """Raise UserError if D cannot work in chunks, as its examples affect each other. d_variables: those of its state."""
+        """Raise UserError if D needs whole batches, because its examples affect each other. d_variables: D's variables."""
         if self.d_chunks == 1:
             return
         if d_variables:
@@ -131,7 +131,7 @@ class GAN(Family):
         raise UserError(f"d_chunks={self.d_chunks}: {what}, so its chunks are not its batch; use d_chunks=1")
 
     def _d_in_chunks(self, family, update, weights: Trees, moving: Moving, batch: Batch, key: jax.Array):
-        """D's gradient chunk by chunk; G's images are made at once, since G has batch statistics."""
+        """Return D's gradient, chunk by chunk. All images are generated at once, since G has batch statistics."""
         nets = Nets(self, weights, moving, key)
         fake = nets("G", batch["z"], batch["fake_label"])
 
@@ -150,7 +150,7 @@ class GAN(Family):
         return any(getattr(type(self), name) is not getattr(GAN, name) for name in names)
 
     def _g_through_images(self, family, update, weights: Trees, moving: Moving, batch: Batch, key: jax.Array):
-        """G's gradient: that with respect to its images, taken through D chunk by chunk, is pulled back through G once.
+        """Return G's gradient. Gradients with respect to images pass D in chunks, and are pulled back through G once.
 
         There are half as many images as in D's update, so half as many chunks, if that is whole. With one chunk it is the
         gradient of the loss, by a program that the TPU compiler makes 0.5 % faster.

@@ -43,7 +43,7 @@ def accumulate(family: Family, update: Update, state: TrainState, batch: Batch, 
         weights, pullback, new = jax.vjp(functools.partial(normalize, family, vectors=vectors), trained, has_aux=True)
         other_weights, other_new = normalize(family, others, vectors)
         vectors = new | other_new
-        # The one place where weights, kept in shards, meet the batch; below, gradients go back to the shards.
+        # Sharded weights are gathered only here; below, their gradients are scattered to the shards.
         weights = family.gather(weights | other_weights)
         part, part_key = strided_slice(batch, family.spectral_advances, i), jax.random.fold_in(key, i)
         moving, (part_grads, seen) = sum_over_microbatches(family, update, weights, moving, part, part_key)
@@ -59,7 +59,7 @@ def normalize(family: Family, params: Trees, vectors: Trees) -> tuple[Trees, Tre
 
 
 def sum_over_microbatches(family: Family, update: Update, weights: Trees, moving: Moving, batch: Batch, key: jax.Array):
-    """(moving, (gradient, metrics) summed) of the microbatches between two power steps."""
+    """Return (moving, sums of (gradient, metrics)) over the microbatches between two power steps."""
     parts = family.microbatches // family.spectral_advances
     gradient = update.gradient or of_loss
 
@@ -72,7 +72,7 @@ def sum_over_microbatches(family: Family, update: Update, weights: Trees, moving
 
 
 def mean_over_chunks(family: Family, chunks: int, function, batch: tuple, key: jax.Array):
-    """The mean of function(chunk of `batch`, key) over chunks: that of the whole batch if examples do not affect each other."""
+    """Average function(chunk, key) over chunks of `batch`; equal to the whole batch if its examples are independent."""
 
     def one(i, _):
         return None, function(strided_slice(batch, chunks, i), jax.random.fold_in(key, i))
@@ -84,20 +84,20 @@ def mean_over_chunks(family: Family, chunks: int, function, batch: tuple, key: j
 def value_and_gradient_in_chunks(
     family: Family, chunks: int, loss, x: Image, y: Label, key: jax.Array
 ) -> tuple[jax.Array, Image]:
-    """Of loss(x, y, key), a mean over images: its value, and its gradient with respect to x, taken chunk after chunk."""
+    """Return the value of loss(x, y, key), a mean over images, and its gradient with respect to x, chunk by chunk."""
 
     def one(i, gradient):
         (chunk, chunk_y), chunk_key = strided_slice((x, y), chunks, i), jax.random.fold_in(key, i)
         value, part = jax.value_and_grad(lambda chunk: loss(chunk, chunk_y, chunk_key) / chunks)(chunk)
         return scatter_slice(gradient, jnp.moveaxis(part, -1, 1), chunks, i), value
 
-    # Channels first: where three of them are last, a TPU stores 128.
+    # Channels first: a TPU pads a last axis of 3 to 128.
     gradient, value = loop(family, chunks, one, jnp.zeros_like(jnp.moveaxis(x, -1, 1)))
     return value, jnp.moveaxis(gradient, 1, -1)
 
 
 def loop(family: Family, times: int, one, carry):
-    """(last carry, sum of results) of one(i, carry) -> (carry, result) for i = 0 ... times - 1; lax.fori_loop where cheap."""
+    """Run one(i, carry) -> (carry, result) for i = 0 ... times - 1; return the last carry and the sum of results."""
 
     def step(i, carry_and_sums):
         carry, sums = carry_and_sums
@@ -114,22 +114,22 @@ def loop(family: Family, times: int, one, carry):
 
 
 def strided_slice(batch, step: int, start: int | jax.Array):
-    """Every step-th example from `start` on. Unlike a contiguous part of the batch it has examples of every device."""
+    """Return every step-th example from `start` on. Unlike a contiguous slice, it has examples of every device."""
     pick = lambda x: jax.lax.dynamic_index_in_dim(x.reshape(-1, step, *x.shape[1:]), start, axis=1, keepdims=False)
     return jax.tree.map(pick, batch)
 
 
 def scatter_slice(batch: jax.Array, part: jax.Array, step: int, start: int | jax.Array) -> jax.Array:
-    """The inverse: the batch, of which every step-th example from `start` on is `part`'s."""
+    """Replace every step-th example of `batch` from `start` on by `part`: the inverse of `strided_slice`."""
     whole = batch.reshape(-1, step, *batch.shape[1:])
     return jax.lax.dynamic_update_index_in_dim(whole, part, start, axis=1).reshape(batch.shape)
 
 
 def interleave(real: Array, fake: Array) -> jax.Array:
-    """Real, fake, real, fake: [2 B, ...]. One after the other, half of a batch that is sharded would change its device."""
+    """Interleave as real, fake, real, fake: [2 B, ...]. Concatenation would move half of a sharded batch."""
     return jnp.stack([real, fake], axis=1).reshape(-1, *real.shape[1:])
 
 
 def tree_add(total, more):
-    """The sum of two trees; `more` alone where there is no total yet."""
+    """Return the sum of two trees, or `more` if `total` is None."""
     return more if total is None else jax.tree.map(jnp.add, total, more)

@@ -10,7 +10,7 @@ Other models have {"networks": {name: ...}, "averages": {name: ...}}."""
 
 
 def to_tree(state: TrainState) -> dict:
-    """The state as plain dicts."""
+    """Convert the state to plain dicts."""
     networks = {
         name: {"params": n.params, "stats": n.stats, "opt_state": n.opt_state} for name, n in state.networks.items()
     }
@@ -22,7 +22,7 @@ def to_tree(state: TrainState) -> dict:
 
 
 def from_tree(tree: dict, like: TrainState) -> TrainState:
-    """The inverse of `to_tree`, for a state of the structure of `like`."""
+    """Convert plain dicts back to a state with the structure of `like`."""
     return like.replace(
         step=tree["step"],
         seed=tree["seed"],
@@ -34,17 +34,17 @@ def from_tree(tree: dict, like: TrainState) -> TrainState:
 
 
 def network_in(tree: dict, name: str) -> dict[str, Any]:
-    """{params, stats, opt_state} of one network."""
+    """Return {params, stats, opt_state} of one network."""
     return tree["networks"][name] if "networks" in tree else tree[PAIR[name]]
 
 
 def average_in(tree: dict, name: str) -> Any:
-    """The averaged parameters of one network."""
+    """Return the averaged parameters of one network."""
     return tree["averages"][name] if "averages" in tree else tree["ema_params"]
 
 
 def part_of(tree: dict, name: str, *, live: bool) -> dict:
-    """The part of a tree that sampling with one network needs: its statistics, and its parameters or their average."""
+    """Return the subtree for sampling with one network: its statistics, and its parameters or their average."""
     fields = ("stats", "params") if live else ("stats",)
     network = {field: network_in(tree, name)[field] for field in fields}
     if "networks" in tree:

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 def keep_data_order(workdir: epath.PathLike, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
-    """Return the config, with the data order of the run in the workdir, if there is one: an order is for a run's life."""
+    """Return the config with the data order of the run in the workdir, if any: a run never changes its order."""
     if not checkpoint_steps(workdir):
         return config
     stored = load_config(find(workdir)).data.order

@@ -77,7 +77,7 @@ def read_ahead(
         grain.ReadOptions(num_threads=1 if workers else AHEAD, prefetch_buffer_size=AHEAD)
     )
     if workers:
-        if not flags.FLAGS.is_parsed():  # Grain reads flags of its own; in a notebook nobody has parsed them.
+        if not flags.FLAGS.is_parsed():  # Grain reads flags of its own; in a notebook they are not parsed yet.
             flags.FLAGS.mark_as_parsed()
         worker.silence_resource_tracker()
         options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=1)

@@ -1,4 +1,4 @@
-"""From a config and two modules to a GAN: optimizers, losses, spectral normalisation, how steps are computed."""
+"""Build a GAN from a config and two modules."""
 
 import functools
 
@@ -30,7 +30,7 @@ def build(
     family: type[GAN] = GAN,
     **fields,
 ) -> GAN:
-    """The GAN of two modules G(z, y) and D(x, y), with all that `config` says. Raises UserError.
+    """Return the GAN of two modules G(z, y) and D(x, y), with the settings of `config`. Raises UserError.
 
     Args:
         family: GAN, or a subclass with losses of its own.
@@ -93,7 +93,7 @@ def build(
 
 
 def execution(config: ml_collections.ConfigDict, mesh: Mesh | None) -> dict:
-    """The fields of a Family that say how steps are computed, and its averages."""
+    """Return the fields of a Family that determine how steps are computed, and its averages."""
     return {
         "ema_decay": config.ema.decay,
         "ema_start": config.ema.start,
@@ -108,7 +108,7 @@ def execution(config: ml_collections.ConfigDict, mesh: Mesh | None) -> dict:
 
 
 def augment_policy(config: ml_collections.ConfigDict) -> tuple[str, ...]:
-    """The names in augment.policy, each of which may hold several: on the command line, a,b is one word."""
+    """Return the names in augment.policy. The command line passes a,b as one entry, which is split here."""
     policy = tuple(name for entry in config.augment.policy for name in entry.split(","))
     for name in policy:
         choose(POLICIES, "augment.policy", name)
@@ -116,7 +116,7 @@ def augment_policy(config: ml_collections.ConfigDict) -> tuple[str, ...]:
 
 
 def adam(learning_rate: float, config: ml_collections.ConfigDict) -> optax.GradientTransformation:
-    """Adam. With b1 = 0, as in BigGAN, it is RMSProp with bias correction: equal, and no first moment is stored."""
+    """Return Adam. With b1 = 0, as in BigGAN, use the equal RMSProp with bias correction, without a first moment."""
     if config.b1 == 0.0:
         return optax.rmsprop(learning_rate, decay=config.b2, eps=config.eps, eps_in_sqrt=False, bias_correction=True)
     return optax.adam(learning_rate, b1=config.b1, b2=config.b2, eps=config.eps)

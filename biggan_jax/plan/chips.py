@@ -38,7 +38,7 @@ bfloat16 TFLOP/s per chip). Clocks of v2 to v4: Jouppi et al. 2020 and 2023; of 
 
 
 def chip_of(device) -> Chip:
-    """Return the chip of a JAX device. Raises UserError for one without figures."""
+    """Return the chip of a JAX device. Raises UserError if the chip is not in the table."""
     if device.device_kind in CHIPS:
         return CHIPS[device.device_kind]
     raise UserError(f"no figures are known for {device.device_kind}; known are {', '.join(CHIPS)}")
