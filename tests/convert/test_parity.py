@@ -46,6 +46,7 @@ def test_recorded_training_is_ours(name):
 
 
 @pytest.mark.skipif(not TRAINING, reason="the recorded fixtures are not beside this checkout")
+@pytest.mark.slow
 def test_in_float64_recorded_training_is_ours_exactly():
     """The distance of the float32 recording from our float64 run equals that from the peer's float64 run."""
     command = [sys.executable, "-m", "tests.convert.float64"]
