@@ -22,7 +22,7 @@ class GAN(Family):
 
     loss: see losses.LOSSES. g_ortho, d_ortho: strength of orthogonal regularization. r1: strength of the gradient penalty.
     d_chunks: parts in which D works through a batch, to save memory. mixed: whether D sees real and fake images in one
-    batch; a D with batch statistics, whose variables say so, never does.
+    batch; ignored if D has batch statistics: then it sees two batches.
     """
 
     loss: Loss
