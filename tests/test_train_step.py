@@ -220,14 +220,9 @@ def test_microbatch_gradients_average_to_that_of_the_batch(accumulated):
     assert float(metrics["g_loss"]) == pytest.approx(float(metrics2["g_loss"]), rel=1e-4)
 
 
+@pytest.mark.slow  # tests/families/test_execution.py compares small networks in the quick suite.
 @pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        ("update", "loop"),
-        ("whole", "chunks"),
-        ("whole", "loop of chunks"),
-        pytest.param("all", "all, in chunks", marks=pytest.mark.slow),
-    ],
+    ("one", "other"), [("update", "loop"), ("whole", "chunks"), ("whole", "loop of chunks"), ("all", "all, in chunks")]
 )
 def test_a_loop_and_chunks_change_nothing(accumulated, one, other):
     _, _, after = accumulated
