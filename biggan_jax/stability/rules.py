@@ -45,7 +45,7 @@ class Rule(NamedTuple):
 def contrast(records: Sequence[Record]) -> float | None:
     """Return D's mean logit of real images minus that of samples. None at step 0, where it is random."""
     signals = records[-1]["signals"]
-    if "pixel_spread" in signals and "d_norm" not in signals:
+    if "pixel_spread" in signals and "d_real" not in signals:
         return None  # A model without the one discriminator D.
     return signals["d_real"] - signals["d_fake"] if records[-1]["step"] else None
 

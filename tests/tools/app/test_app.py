@@ -16,7 +16,7 @@ from biggan_jax.sampling import generate, pictures, statistics
 from biggan_jax.tools.app import statistics as statistics_
 from biggan_jax.tools.app.studio import Studio
 from biggan_jax.tools.app.views import End, View, parse
-from biggan_jax.types import UserError
+from biggan_jax.types import UNCONDITIONAL, UserError
 
 pytest.importorskip("starlette")
 pytest.importorskip("httpx2")
@@ -75,7 +75,9 @@ def test_an_image_is_that_of_its_latent_and_statistics(client, trained, studio):
     batch_stats = statistics.standing_statistics(
         trained.gan, studio.weights, 0, truncation=Truncation(0.5), passes=1, batch_size=statistics_.BATCH_SIZE
     )
-    images = generate.generate(trained.gan, studio.weights, batch_stats, drawn["z"], drawn["y"], batch_size=2)
+    images = generate.generate(
+        trained.gan, studio.weights, {"batch_stats": batch_stats}, drawn["z"], drawn["y"], batch_size=2
+    )
     np.testing.assert_allclose(drawn["arr_0"].astype(int), pictures.to_uint8(images), atol=1)
 
 
@@ -152,7 +154,7 @@ def test_a_png_is_a_grid_of_what_is_shown(client):
 
 
 def test_an_unconditional_model_has_no_classes(trained, studio):
-    gan = dataclasses.replace(trained.gan, num_classes=0)
+    gan = dataclasses.replace(trained.gan, condition=UNCONDITIONAL)
     unconditional = dataclasses.replace(studio, gan=gan)
     z, y = unconditional.latents(parse({"num": "3", "to_seed": "5"}, 0, 2.0))
     assert len(z) == 3 and y.tolist() == [0, 0, 0]

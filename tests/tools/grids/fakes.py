@@ -16,8 +16,14 @@ class Sampler:
     asked: list = dataclasses.field(default_factory=list)
 
     def __post_init__(self):
-        generator = types.SimpleNamespace(skip_z=True, resolution=self.resolution)
-        self.gan = types.SimpleNamespace(dim_z=12, num_classes=self.num_classes, generator=generator)
+        generator = types.SimpleNamespace(skip_z=True)
+        self.gan = types.SimpleNamespace(
+            dim_z=12,
+            num_classes=self.num_classes,
+            image_shape=(self.resolution, self.resolution, 3),
+            networks={"G": types.SimpleNamespace(module=generator)},
+            sampled="G",
+        )
 
     def latents(self, num, seed=0):
         return np.random.default_rng(seed).standard_normal((num, self.gan.dim_z)).astype(np.float32)
