@@ -1,5 +1,6 @@
 """The interface of a family of GANs: networks, updates, and how they are computed."""
 
+import abc
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
@@ -74,7 +75,7 @@ class Update:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Family:
+class Family(abc.ABC):
     """The static description of one GAN. Jitted functions close over it; all of it stays the same through training.
 
     networks: by name. averaged: those of which an exponential moving average is kept.
@@ -105,9 +106,9 @@ class Family:
     def __post_init__(self):
         object.__setattr__(self, "networks", FrozenDict(self.networks))  # Hashable, for jit.
 
+    @abc.abstractmethod
     def updates(self) -> tuple[Update, ...]:
         """Return the updates of one step, in order."""
-        raise NotImplementedError
 
     def initial_extra(self) -> dict[str, Any]:
         """Return the initial values of the family's extra arrays, such as an image pool."""
