@@ -1,8 +1,8 @@
 """BigGAN at 256x256 pixels on a JFT-like data set: the paper's 256-pixel ImageNet recipe on other data.
 
 Paper row: BigGAN 256 on JFT-300M (Brock et al. 2019, sec. 4.2).
-Hardware:  unknown. Hours with this code: not yet measured.
-Expected:  FID and IS: unknown, and not yet measured with this code.
+Hardware:  unknown. With this code: not yet measured.
+Expected:  unknown. With this code: not yet measured.
 Command:   python -m biggan_jax.main --config=biggan_jft256 --workdir=gs://BUCKET/jft --multihost
            --config.data.dataset=BUILDER --config.model.num_classes=N
 

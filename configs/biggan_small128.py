@@ -1,7 +1,7 @@
 """BigGAN at 128x128 pixels for a few thousand images of your own: narrow, with DiffAugment (Zhao et al. 2020).
 
 Paper row: none.
-Hardware:  one GPU or a TPU of 8 cores. Hours: not yet measured.
+Hardware:  one GPU or a TPU of 8 cores. With this code: not yet measured.
 Expected:  not yet measured. Without augmentation D overfits a data set of this size.
 Command:   python -m biggan_jax.main --config=biggan_small128 --workdir=runs/mine
            --config.data.dataset=BUILDER --config.model.num_classes=N

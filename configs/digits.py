@@ -1,7 +1,7 @@
 """A smoke test that uses every part in under a minute: scikit-learn's 8x8 digits, enlarged to 16x16 pixels.
 
 Paper row: none.
-Hardware:  2 CPU cores.    Expected time: under a minute.
+Hardware:  2 CPU cores. Expected time: under a minute.
 Expected:  no FID or IS; samples are still noise.
 Command:   python -m biggan_jax.main --config=digits --workdir=runs/digits
 """

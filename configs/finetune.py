@@ -2,7 +2,7 @@
 
 Paper row: none.
 Hardware:  that of the run in DIR. Time: set by --config.num_steps.
-Expected:  not yet measured.
+Expected:  With this code: not yet measured.
 Command:   python -m biggan_jax.main --config=finetune:runs/converted --workdir=runs/tuned --config.data.name=tfds ...
 """
 

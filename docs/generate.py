@@ -26,17 +26,20 @@ SECTIONS = {
     "stability": "Collapse monitor",
     "score": "Scores during training",
 }
-ON_CPU = ("digits", "quickstart")
-"""Presets that train within minutes on a CPU; a test runs their commands."""
+UNMEASURED = "With this code: not yet measured."
+PLAIN_COMMAND = r"python -m biggan_jax\.main --config=\S+ --workdir=\S+( --multihost)?"
 
 
 def config_keys() -> str:
     page = ["# Every key"]
     page.append(
-        "Each key of a config, with its default. `--config.KEY=VALUE` sets it on the command line; how configs are read and\n"
-        "overridden: [configs](configs.md). A resumed run may change the keys marked in the last column; a change of another\n"
-        "key is refused. `make pages` writes this page from the comments in\n"
-        "[`config/defaults.py`](../biggan_jax/config/defaults.py) and "
+        "This page lists each key of a config: its default, meaning, unit and source. `--config.KEY=VALUE` sets a key\n"
+        "([configs](configs.md)). To print the keys of a preset:"
+    )
+    page.append("```sh\npython -m biggan_jax.config show quickstart\n```")
+    page.append(
+        "A value has the type of its default. A resumed run may change only the keys marked in the last column. `make pages`\n"
+        "writes this page from the comments in [`config/defaults.py`](../biggan_jax/config/defaults.py) and\n"
         "[`config/families.py`](../biggan_jax/config/families.py)."
     )
     shared = {key: text for key, text in meanings("biggan").items() if key == "model.family" or "model." not in key}
@@ -63,31 +66,29 @@ def keys_table(family: str, names: list[str]) -> str:
         [
             f"`{name}`",
             f"`{keys[name].default!r}`",
-            type(keys[name].default).__name__,
             said[name],
             "yes" * keys[name].safe,
         ]
         for name in names
     ]
-    return table(["key", "default", "type", "meaning, unit, source", "may change"], rows)
+    return table(["key", "default", "meaning, unit, source", "may change"], rows)
 
 
 def recipes() -> str:
     page = ["# Recipes"]
     page.append(
-        "The presets: the paper's recipes, those of other projects, and small ones. `--config` takes a preset's name, which is\n"
-        "a file in [configs/](../configs):"
+        "This page lists the presets: the paper's recipes, those of other projects, and small ones. `--config` takes a preset's\n"
+        "name, which is a file in [configs/](../configs):"
     )
     page.append("```sh\npython -m biggan_jax.main --config=digits --workdir=runs/digits\n```")
-    page.append("To list, print and compare presets:")
     page.append(
-        "```sh\npython -m biggan_jax.config list\npython -m biggan_jax.config show biggan_imagenet128\n"
-        "python -m biggan_jax.config diff biggan_imagenet128 peers/ajbrock_bs256x8\n```"
+        "On several hosts, add `--multihost`. [Configs](configs.md#a-config-of-your-own) shows how to list, print and compare\n"
+        "presets."
     )
     page.append(
-        "Each recipe below names the source of its values, its hardware and its results. **No score on ImageNet or CIFAR-10\n"
-        "has been measured with this code yet**; the [README](../README.md) has what was measured, on digits. For hours on TPU\n"
-        "slices, as the TPU compiler estimates them, see [plans](plans.md)."
+        "**No score on ImageNet or CIFAR-10 has been measured with this code yet**, nor hours, except for `digits` and\n"
+        "`quickstart`; figures below are the paper's or other projects'. [Plans](plans.md) has the TPU compiler's estimates of\n"
+        "hours, the [README](../README.md#results) what was measured on digits."
     )
     presets = [p for p in sorted(FOLDER.rglob("[a-z]*.py")) if p.stem not in ("plain", "finetune")]
     names = {p.relative_to(FOLDER).with_suffix("").as_posix(): p for p in presets}
@@ -102,8 +103,9 @@ def recipes() -> str:
         "Batch is global, in real images per D update; D updates are per step. For the number of parameters of each model see\n"
         "[numerics](numerics.md#parameters)."
     )
-    page += [recipe(name, names[name]) for name in order]
-    page.append(recipe("finetune", FOLDER / "finetune.py"))
+    remarks: dict = {}
+    page += [recipe(name, names[name], remarks) for name in order]
+    page.append(recipe("finetune", FOLDER / "finetune.py", remarks))
     return "\n\n".join(page) + "\n"
 
 
@@ -121,21 +123,26 @@ def row(name: str) -> list[str]:
     ]
 
 
-def recipe(name: str, path: pathlib.Path) -> str:
-    """Return a preset's section: the title, fields, command and remarks of its docstring."""
+def recipe(name: str, path: pathlib.Path, remarks: dict) -> str:
+    """Return a preset's section: title, fields and remarks of its docstring; `remarks` maps each to the first such preset.
+
+    Omits what the head of the page says of all presets: the plain command, and that nothing was measured.
+    """
     title, fields, *rest = re.split(r"\n\n", ast.get_docstring(ast.parse(path.read_text())))
     said = dict(re.findall(r"^(\w[\w ]*): +(.*?)(?=\n\w[\w ]*: |\Z)", fields, re.M | re.S))
     command = re.sub(r"\n\s+", " \\\\\n    ", said.pop("Command"))
-    reason = "" if name in ON_CPU else "<!-- not run: needs its data and days -->\n"
-    return "\n\n".join(
-        [
-            f"## `{name}`",
-            f"{wrapped(title)}\n[`configs/{name}.py`](../configs/{name}.py)",
-            "\n".join(wrapped(f"- {key}: {text}", "  ") for key, text in said.items()),
-            f"{reason}```sh\n{command}\n```",
-            *(wrapped(text) for text in rest),
-        ]
-    )
+    said = {key: " ".join(text.split()).removesuffix(UNMEASURED).strip() for key, text in said.items()}
+    section = [
+        f"## `{name}`",
+        f"{wrapped(title)}\n[`configs/{name}.py`](../configs/{name}.py)",
+        "\n".join(wrapped(f"- {key}: {text}", "  ") for key, text in said.items() if text not in ("", "none.")),
+    ]
+    if not re.fullmatch(PLAIN_COMMAND, command):
+        section.append(f"<!-- not run: needs its data and days -->\n```sh\n{command}\n```")
+    for text in rest:
+        first = remarks.setdefault(text, name)
+        section.append(wrapped(text) if first == name else f"The remarks on [`{first}`](#{anchor(first)}) hold.")
+    return "\n\n".join(section)
 
 
 def wrapped(text: str, indent: str = "") -> str:
@@ -150,8 +157,8 @@ def anchor(heading: str) -> str:
 
 def table(head: list[str], rows: list[list[str]]) -> str:
     escaped = [[cell.replace("|", "\\|") for cell in cells] for cells in rows]
-    lines = [head, ["---"] * len(head), *escaped]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    first, *others = [f"| {' | '.join(cells)} |" for cells in [head, *escaped]]
+    return "\n".join([first, "|" + "---|" * len(head), *others])
 
 
 PAGES = {"docs/config_keys.md": config_keys, "docs/recipes.md": recipes}
