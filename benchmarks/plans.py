@@ -57,25 +57,22 @@ def render() -> str:
     lines = [
         "# Plans",
         "",
-        "Memory, time and MFU of the paper's models on TPU slices, as the TPU compiler estimates them. To plan one yourself:",
+        "This page lists memory, time and MFU of the paper's models on TPU slices, as the TPU compiler estimates them. To plan",
+        "one yourself:",
         "",
         "<!-- not run: needs the TPU compiler, and minutes -->",
         "```sh",
-        "python -m biggan_jax.plan --config=biggan_imagenet128 --topology=v5litepod-256",
+        "biggan-plan --config=biggan_imagenet128 --topology=v5litepod-256",
         "```",
         "",
         "No TPU has confirmed the cycles, and they exclude communication stalls. `python benchmarks/plans.py` writes this page",
         "from the files in [plans/](plans), which have all figures, also by module.",
         "",
-        "| column | meaning |",
-        "|---|---|",
-        "| devices | as JAX counts them: a v3 chip is two |",
-        "| batch | global |",
-        "| ratio | compiled FLOPs / useful FLOPs; - if a loop hides the former |",
-        "| hours | for the preset's number of steps |",
+        "Devices are counted as in JAX (a v3 chip is two), the batch is global, the ratio is compiled / useful FLOPs (- if a",
+        "loop hides the former), and hours are for the preset's number of steps.",
         "",
-        "| model | slice | devices | batch | memory, GB per device | fits | Mcycles | step, s | MFU | ratio | hours |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
+        "| model | slice | devices | batch | memory, GB per device | Mcycles | step, s | MFU | ratio | hours |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for name, found in plans.items():
         model, version, size, _ = name.split("-")
@@ -92,7 +89,7 @@ def row(model: str, slice_: str, found: dict) -> str:
     memory = f"{found['hbm_bytes_per_device'] / 1e9:.2f} of {found['hbm_capacity_bytes'] / 1e9:.1f}"
     chunks = found["config"]["d_chunks"]
     batch = f"{found['batch_size']}, D in {chunks} chunks" if chunks > 1 else found["batch_size"]
-    cells = [model, slice_, found["devices"], batch, memory, "yes" if found["fits"] else "**no**"]
+    cells = [model, slice_, found["devices"], batch, memory if found["fits"] else f"{memory}: **does not fit**"]
     if found["estimated_cycles_per_device"]:
         compiled = found["compiled_flops_per_device"]
         cells += [

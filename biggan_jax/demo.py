@@ -89,7 +89,7 @@ def add_seconds(out: epath.Path, seconds: float) -> float:
 
 
 def finished_report(out: epath.Path, steps: int) -> dict | None:
-    """Return the report of a finished demo of `steps` steps, if there is one."""
+    """Return the report of a finished demo of `steps` steps, or None."""
     path = out / "report.json"
     if not path.exists() or not (out / "samples.png").exists():
         return None

@@ -1,7 +1,7 @@
 """BigGAN-deep at 128x128 pixels on ImageNet, the paper's recipe.
 
 Paper row: BigGAN-deep 128: FID 7.4, IS 166.5 at the truncation of its headline (Brock et al. 2019, abstract).
-Hardware:  the paper's: TPU v3-128 (from notes, not from its text). With this code: not yet measured.
+Hardware:  the paper's: TPU v3-128 (from notes). With this code: not yet measured.
 Expected:  With this code: not yet measured.
 Command:   python -m biggan_jax.main --config=biggan_deep_imagenet128 --workdir=gs://BUCKET/deep128 --multihost
 

@@ -1,7 +1,7 @@
 """BigGAN-deep at 256x256 pixels on ImageNet, the paper's recipe.
 
 Paper row: BigGAN-deep 256: FID 6.95, IS 171.4 as measured again without truncation (Dhariwal & Nichol 2021).
-Hardware:  the paper's: TPU v3-256 (from notes, not from its text). With this code: not yet measured.
+Hardware:  the paper's: TPU v3-256 (from notes). With this code: not yet measured.
 Expected:  With this code: not yet measured.
 Command:   python -m biggan_jax.main --config=biggan_deep_imagenet256 --workdir=gs://BUCKET/deep256 --multihost
 

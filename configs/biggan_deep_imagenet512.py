@@ -1,7 +1,7 @@
 """BigGAN-deep at 512x512 pixels on ImageNet, the paper's recipe.
 
 Paper row: BigGAN-deep 512: FID 8.43 as measured again without truncation (Dhariwal & Nichol 2021).
-Hardware:  the paper's: TPU v3-512 (from notes, not from its text). With this code: not yet measured.
+Hardware:  the paper's: TPU v3-512 (from notes). With this code: not yet measured.
 Expected:  With this code: not yet measured.
 Command:   python -m biggan_jax.main --config=biggan_deep_imagenet512 --workdir=gs://BUCKET/deep512 --multihost
 

@@ -1,7 +1,7 @@
 """BigGAN at 128x128 pixels on ImageNet, the paper's recipe.
 
 Paper row: BigGAN 128: FID 8.7, IS 98.8 without truncation at batch 2048 (Brock et al. 2019, Table 2).
-Hardware:  the paper's: TPU v3-128 (from notes, not from its text). With this code: not yet measured.
+Hardware:  the paper's: TPU v3-128 (from notes). With this code: not yet measured.
 Expected:  With this code: not yet measured.
 Command:   python -m biggan_jax.main --config=biggan_imagenet128 --workdir=gs://BUCKET/biggan128 --multihost
 

@@ -71,7 +71,7 @@ def keys_table(family: str, names: list[str]) -> str:
         ]
         for name in names
     ]
-    return table(["key", "default", "meaning, unit, source", "may change"], rows)
+    return table(["key", "default", "meaning", "may change"], rows)
 
 
 def recipes() -> str:
@@ -86,9 +86,9 @@ def recipes() -> str:
         "presets."
     )
     page.append(
-        "**No score on ImageNet or CIFAR-10 has been measured with this code yet**, nor hours, except for `digits` and\n"
-        "`quickstart`; figures below are the paper's or other projects'. [Plans](plans.md) has the TPU compiler's estimates of\n"
-        "hours, the [README](../README.md#results) what was measured on digits."
+        "**No score on ImageNet or CIFAR-10 has been measured with this code yet**, and hours only for `digits` and\n"
+        "`quickstart`. Figures below are the paper's or other projects'; the paper's hardware is from notes, not its text.\n"
+        "[Plans](plans.md) has the TPU compiler's estimates of hours, the [README](../README.md#results) results on digits."
     )
     presets = [p for p in sorted(FOLDER.rglob("[a-z]*.py")) if p.stem not in ("plain", "finetune")]
     names = {p.relative_to(FOLDER).with_suffix("").as_posix(): p for p in presets}

@@ -1,6 +1,6 @@
 """Read a checkpoint, completely or in part, and verify the checksum of each array.
 
-A corrupted checkpoint raises a UserError that names the array and an intact checkpoint of the same run, if there is one.
+A corrupted checkpoint raises a UserError that names the array and, if one exists, an intact checkpoint of the same run.
 """
 
 import contextlib
@@ -102,7 +102,7 @@ def load_state(path: epath.PathLike) -> tuple[TrainState, ml_collections.ConfigD
 
 
 def load_extras(step_path: epath.Path) -> Extras:
-    """Load the checkpoint's extras as NumPy arrays; empty if it has none."""
+    """Load the checkpoint's extras as NumPy arrays; empty if it has no extras."""
     saved = load_metadata(step_path)["checksums"].get("extras")
     return _load_item(step_path, "extras") if saved or (step_path / "extras").is_dir() else {}
 

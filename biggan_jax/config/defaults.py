@@ -19,16 +19,16 @@ def general() -> dict[str, Any]:
         "batch_size": positive(2048),  # Global: real images per D update, over all devices of all hosts.
         "d_steps": positive(2, at_most=1000),  # D updates per step.
         "init_from": "",  # Checkpoint whose weights and optimizer state a new run starts with; see configs/finetune.py.
-        # Type of activations: float32 or bfloat16. Weights, optimizer moments and losses are always float32.
+        # Type of activations: float32 or bfloat16. Weights, moments and losses are always float32.
         "dtype": choice("float32", "bfloat16"),
         "loss": "hinge",  # A name in losses.LOSSES: hinge, non_saturating, wasserstein, least_squares.
-        # Parts a batch is split into, to save memory; gradients are accumulated. Batch norm sees one part at a time.
+        # Parts a batch is split into, to save memory. Batch norm sees one part at a time.
         "microbatches": positive(1),
         # Parts D splits a microbatch into, to save memory. Equal up to rounding and augmentation's random draws.
         "d_chunks": positive(1, safe=True),
         # Activations recomputed in the backward pass, to save memory: none, those inside blocks, or all (full).
         "remat": choice("none", "blocks", "full", safe=True),
-        # Use the fused attention kernel where there is one: TPU v4 and later, bfloat16. Equal up to rounding.
+        # Use the fused attention kernel on TPU v4 and later, in bfloat16. Equal up to rounding.
         "fused_attention": Key(True, safe=True),
         # Power iterations run once per update, or once per microbatch as with BigGAN-PyTorch's accumulation.
         "spectral_advance": choice("update", "microbatch"),
@@ -42,12 +42,12 @@ def general() -> dict[str, Any]:
         "regularizer.ortho_factor": positive(4.0),
         # Strength of R1, the zero-centered gradient penalty on real images; Brock et al. tried 10.
         "regularizer.r1": non_negative(0.0),
-        "optimizer.g_lr": positive(5e-5),  # G's learning rate. The paper's value.
-        "optimizer.d_lr": positive(2e-4),  # D's learning rate. The paper's value.
-        "optimizer.b1": fraction(0.0),  # Adam's beta1. The paper's value.
-        "optimizer.b2": fraction(0.999),  # Adam's beta2. The paper's value.
-        "optimizer.eps": positive(1e-6),  # Adam's epsilon. BigGAN-PyTorch's value; the paper gives none.
-        "ema.decay": fraction(0.9999),  # Decay per step of the EMA of G's weights. The paper's value.
+        "optimizer.g_lr": positive(5e-5),  # G's learning rate (paper).
+        "optimizer.d_lr": positive(2e-4),  # D's learning rate (paper).
+        "optimizer.b1": fraction(0.0),  # Adam's beta1 (paper).
+        "optimizer.b2": fraction(0.999),  # Adam's beta2 (paper).
+        "optimizer.eps": positive(1e-6),  # Adam's epsilon (BigGAN-PyTorch; the paper gives none).
+        "ema.decay": fraction(0.9999),  # Decay per step of the EMA of G's weights (paper).
         "ema.start": non_negative(0),  # Step from which the EMA averages; before, it is a copy of the weights.
         "augment.policy": (),  # DiffAugment's operations in order: colour, translation, cutout. For small data sets.
         "data.name": "fake",  # Source of images: a name in data.SOURCES.
@@ -72,9 +72,9 @@ def general() -> dict[str, Any]:
         "stability.rollbacks": non_negative(3, safe=True),  # Most rollbacks of a run; the next collapse stops it.
         "stability.rollback_d_lr": positive(1.0, safe=True),  # Factor of D's learning rate after each rollback.
         "stability.rollback_d_steps": non_negative(0, safe=True),  # D updates per step added by each rollback.
-        # Net non-finite steps before the run stops: a skipped non-finite step adds one, a finite one subtracts one.
+        # Net non-finite steps before the run stops: a non-finite step adds one, a finite one subtracts one.
         "stability.nonfinite_limit": positive(10, safe=True),
-        # Maximum scores expected by given steps, as step:score, such as 300:600,600:200; empty: none.
+        # Maximum scores expected by given steps, such as 300:600,600:200; empty: none.
         "stability.expected": Key("", safe=True),
         "score.every": non_negative(0, safe=True),  # Steps between scores. The best checkpoint is kept. 0: none.
         # Feature network: a name in evaluation.networks.NETWORKS. The classifier needs no download.

@@ -33,18 +33,18 @@ def biggan() -> dict[str, Any]:
         "shared_embedding": True,
         "skip_z": True,  # Split z into chunks, one per block (BigGAN). BigGAN-deep ignores it: each block gets all of z.
         "depth": positive(2, at_most=64),  # Blocks per resolution, BigGAN-deep only.
-        "g_attention": (64,),  # Sizes in pixels of G's feature maps that are followed by self-attention.
-        "d_attention": (64,),  # Sizes in pixels of D's feature maps that are followed by self-attention.
+        "g_attention": (64,),  # Sizes in pixels of G's feature maps that self-attention follows.
+        "d_attention": (64,),  # Sizes in pixels of D's feature maps that self-attention follows.
         "d_wide": True,  # D's blocks change channels at the first convolution; False: at the second (SN-GAN).
         # G's last convolution has ch filters and the image is the first 3, as in the released BigGAN-deep.
         "pad_rgb": False,
         # Distribution of z: names in latents.PRIORS; a*b is the product, a|b gives each half of z.
         "prior": "normal",
         "init": "orthogonal",  # Initialization of weights: orthogonal (the paper's), xavier, normal.
-        "bn_eps": positive(1e-4),  # Added to batch norm's variances. The paper's value.
+        "bn_eps": positive(1e-4),  # Added to batch norm's variances (paper).
         "bn_out_eps": non_negative(0.0),  # eps of G's last batch norm; 0: bn_eps. BigGAN-PyTorch always uses 1e-5.
         "bn_momentum": fraction(0.9),  # Weight of the old running statistics in batch norm's moving average.
-        "spectral_eps": positive(1e-4),  # Smallest norm a power iteration divides by. The paper's value.
+        "spectral_eps": positive(1e-4),  # Smallest norm a power iteration divides by (paper).
         "spectral_iterations": positive(1, at_most=1000),  # Power iterations per update.
         # Singular vectors in evaluation: step (one more power iteration, then discarded) or stored (Hugging Face).
         "spectral_eval": choice("step", "stored"),

@@ -75,7 +75,7 @@ def open_tfds(config: ml_collections.ConfigDict, split: str) -> Records:
 
 
 def checked_of(where: epath.Path) -> dict[str, Any]:
-    """Read a set's check.json: its form, if `prepare` made it, and a summary by split; {} if there is none."""
+    """Read a set's check.json: its form, if `prepare` made it, and a summary by split; {} if the file is missing."""
     try:
         return json.loads((where / stats.FILE).read_text()) if (where / stats.FILE).exists() else {}
     except ValueError as error:

@@ -115,7 +115,7 @@ def read(folder: epath.Path, name: str = SCORES) -> list[Record]:
 
 
 def find(records: list[Record], subject: Subject, protocol: Protocol) -> Record | None:
-    """Merge all records of this content and step by this protocol; None if there are none."""
+    """Merge all records of this content and step by this protocol, or return None if none exists."""
     wanted = subject.content, subject.step, dataclasses.asdict(protocol)
     same = [r for r in records if (r["content"], r["step"], r["protocol"]) == wanted]
     return functools.reduce(merge, same) if same else None

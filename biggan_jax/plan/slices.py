@@ -14,7 +14,7 @@ class Version(NamedTuple):
     """A TPU version.
 
     prefix, cores: a slice's name is prefix-N, where N counts each chip as `cores`. shapes: the named shapes, in chips.
-    runtime: the image of Cloud TPU's machines, "" if there is none. accelerator: the label of GKE's nodes, "" if none.
+    runtime: the image of Cloud TPU's machines. accelerator: the label of GKE's nodes. "": none.
     """
 
     prefix: str

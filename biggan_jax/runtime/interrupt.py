@@ -34,7 +34,7 @@ class Interrupt:
     managers send, changes nothing.
 
     Args:
-        last_saved: returns the last saved step, None if there is none, for the message of a second Ctrl-C.
+        last_saved: returns the last saved step or None, for the message of a second Ctrl-C.
 
     Attributes:
         requested: whether this host wants to stop.

@@ -78,7 +78,7 @@ def supervised(
 
     Args:
         workdir: folder of the run, local or gs://.
-        last_saved: returns the last step saved in `workdir`, None if there is none; a message on Ctrl-C names it.
+        last_saved: returns the last step saved in `workdir`, or None; a message on Ctrl-C names it.
         explain_errors: a context manager around the job that turns errors into UserErrors.
     """
     if jax.process_index():

@@ -20,7 +20,7 @@ NETWORKS = {"generator": "G", "discriminator": "D"}
 """Names in the records, and for people."""
 
 Values = np.ndarray
-"""float64 [probes, 3], largest first; NaN where there is none, since a log axis has no zero."""
+"""float64 [probes, 3], largest first; NaN for missing values, since a log axis has no zero."""
 
 
 class Run(NamedTuple):
@@ -33,7 +33,7 @@ class Run(NamedTuple):
 
 
 def read(workdir: epath.PathLike) -> Run:
-    """Read the records in a run's folder; truncated lines are skipped. Raise UserError if there are none."""
+    """Read the records in a run's folder; truncated lines are skipped. Raise UserError if no probe is recorded."""
     workdir = epath.Path(workdir)
     if not workdir.is_dir():
         raise UserError(f"--workdir={workdir} is not a folder; give that of a run")
