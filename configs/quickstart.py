@@ -1,7 +1,7 @@
 """A small BigGAN on 4,000 real digits at 16x16 pixels: the recipe of `make demo`.
 
 Paper row: none; widths, learning rates and EMA decay are chosen for a run of minutes, not for scores.
-Hardware:  2 CPU cores. Expected time: about 4 minutes.
+Hardware:  2 CPU cores. Expected time: 3 to 6 minutes.
 Expected:  no FID or IS, which mean nothing on digits; the README lists what `make demo` measures.
 Command:   python -m biggan_jax.main --config=quickstart --workdir=runs/quickstart
 """
