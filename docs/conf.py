@@ -31,6 +31,7 @@ toc_object_entries = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
+napoleon_use_ivar = True  # Otherwise fields that a class documents under Attributes are described twice.
 default_role = "code"  # Docstrings put names between single backticks.
 nitpicky = True
 nitpick_ignore_regex = [(".*", "(?!biggan_jax).*")]  # Inventories of other projects need a network.
