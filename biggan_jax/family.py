@@ -30,6 +30,7 @@ class Network:
     example(key): the arguments, of a batch of one, that it is initialised with.
     normalized: which weights spectral normalisation divides.
     redraw(params, key): the initial weights, where the module's own initialisers are not used.
+    constrain(params): applied to the initial weights, and after each step of the optimizer, such as clipping.
     """
 
     module: nn.Module
@@ -37,6 +38,7 @@ class Network:
     example: Callable[[jax.Array], tuple]
     normalized: spectral.Rule = spectral.no_weights
     redraw: Callable[[Params, jax.Array], Params] | None = None
+    constrain: Callable[[Params], Params] | None = None
 
     def mode(self, train: bool) -> dict[str, Any]:
         """{"train": train} for a module that takes it."""
@@ -55,6 +57,7 @@ class Update:
     name: what its metrics' names begin with; by default its networks' names in lower case.
     minibatch: which of the step's minibatches of real data it sees, by default the last.
     every: the update runs in each `every`-th step, from step 0 on (lazy regularisation).
+    when(step): whether it runs in a step, in place of `every`.
     penalty(raw weights of the trained networks): added to the loss, outside of spectral normalisation.
     gradient: takes the gradient in another way than jax.grad of the loss; see gradients.of_loss.
     """
@@ -65,8 +68,18 @@ class Update:
     draw: Callable[[jax.Array, int], Batch] = lambda key, batch_size: {}
     minibatch: int = -1
     every: int = 1
+    when: Callable[[jax.Array], jax.Array] | None = None
     penalty: Callable[[Trees], tuple[jax.Array, Metrics]] | None = None
     gradient: Callable[..., tuple[Trees, tuple["Moving", Metrics]]] | None = None
+
+    @property
+    def always(self) -> bool:
+        """Whether it runs in each step."""
+        return self.every == 1 and self.when is None
+
+    def runs_in(self, step: jax.Array) -> jax.Array:
+        """Whether it runs in the step that starts at `step`."""
+        return self.when(step) if self.when else step % self.every == 0
 
     @property
     def prefix(self) -> str:
@@ -130,10 +143,16 @@ class Family(abc.ABC):
         return self.condition.size if self.condition.kind == "classes" else 0
 
     def latents(self, key: jax.Array, batch_size: int) -> tuple[Latent, Label]:
-        """Draw z [B, dim_z] from the prior and y [B] uniformly from the classes, both sharded over the mesh."""
+        """Draw z [B, dim_z] from the prior and y [B] uniformly from the classes, both sharded over the mesh.
+
+        Real numbers as a condition have no known distribution: they are zeros.
+        """
         z_key, y_key = jax.random.split(key)
         z = draw(self.prior, z_key, batch_size, self.dim_z)
-        y = jax.random.randint(y_key, (batch_size,), 0, max(self.num_classes, 1))
+        if self.condition.kind == "vector":
+            y = jnp.zeros((batch_size, self.condition.size))
+        else:
+            y = jax.random.randint(y_key, (batch_size,), 0, max(self.num_classes, 1))
         return sharding.constrain_batch(z, self.mesh), sharding.constrain_batch(y, self.mesh)
 
     def sample(self, weights: Params, variables: Trees, z: Latent, y: Label) -> Image:
@@ -178,13 +197,17 @@ class Family(abc.ABC):
 
 @dataclasses.dataclass
 class Moving:
-    """What forward passes change: each network's variables (such as running statistics), and the family's extra state."""
+    """What forward passes change: each network's variables (such as running statistics), and the family's extra state.
+
+    step: that of training, which they do not change.
+    """
 
     variables: Trees
     extra: dict[str, Any]
+    step: jax.Array | int = 0
 
 
-jax.tree_util.register_dataclass(Moving, ["variables", "extra"], [])
+jax.tree_util.register_dataclass(Moving, ["variables", "extra", "step"], [])
 
 
 class Nets:
@@ -192,11 +215,12 @@ class Nets:
 
     Each call applies a module in training mode with its normalised weights, its variables and a random key of its own, and
     keeps what the variables become. `nets.extra` is the family's extra state; assign to its items to change it.
+    `nets.step` is the number of steps done.
     """
 
     def __init__(self, family: Family, weights: Trees, moving: Moving, key: jax.Array):
         self._family, self._weights, self._key, self._calls = family, weights, key, 0
-        self._variables, self.extra = dict(moving.variables), dict(moving.extra)
+        self._variables, self.extra, self.step = dict(moving.variables), dict(moving.extra), moving.step
 
     def __call__(self, name: str, *args, keep: bool = True, **kwargs) -> Any:
         """Apply the network `name`. keep=False discards what its variables become, as a penalty's inner gradient must."""
@@ -226,4 +250,4 @@ class Nets:
     @property
     def moving(self) -> Moving:
         """The variables and the extra state after the calls so far."""
-        return Moving(dict(self._variables), dict(self.extra))
+        return Moving(dict(self._variables), dict(self.extra), self.step)

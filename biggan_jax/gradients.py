@@ -35,7 +35,7 @@ def accumulate(family: Family, update: Update, state: TrainState, batch: Batch, 
     """
     raw = {name: network.params for name, network in state.networks.items()}
     vectors = {name: network.spectral for name, network in state.networks.items()}
-    moving = Moving({name: network.variables for name, network in state.networks.items()}, state.extra)
+    moving = Moving({name: network.variables for name, network in state.networks.items()}, state.extra, state.step)
     trained = {name: raw[name] for name in update.trains}
     others = {name: params for name, params in raw.items() if name not in trained}
     grads, metrics = None, None

@@ -1,5 +1,6 @@
 """Latents z: the priors of Brock et al. 2019, App. E, and truncation."""
 
+import math
 from collections.abc import Callable
 
 import jax
@@ -14,12 +15,15 @@ Draw = Callable[[jax.Array, tuple[int, int]], jax.Array]
 PRIORS: dict[str, Draw] = {
     "normal": jax.random.normal,
     "uniform": lambda key, shape: jax.random.uniform(key, shape, minval=-1.0, maxval=1.0),
+    "uniform_unit": lambda key, shape: jax.random.uniform(key, shape, minval=-math.sqrt(3), maxval=math.sqrt(3)),
+    "uniform_01": jax.random.uniform,
     "bernoulli": lambda key, shape: jax.random.bernoulli(key, 0.5, shape).astype(jnp.float32),
     "sign": jax.random.rademacher,
     "censored_normal": lambda key, shape: jnp.maximum(jax.random.normal(key, shape), 0.0),
     "categorical": lambda key, shape: jax.random.randint(key, shape, -1, 2).astype(jnp.float32),
 }
-"""N(0, 1); U[-1, 1]; {0, 1}; {-1, 1}; max(N(0, 1), 0); {-1, 0, 1}. Entries are independent, values equally likely."""
+"""N(0, 1); U[-1, 1]; U[-sqrt 3, sqrt 3], of variance 1; U[0, 1]; {0, 1}; {-1, 1}; max(N(0, 1), 0); {-1, 0, 1}. Entries are
+independent, values equally likely."""
 
 
 def check_prior(prior: str, dim_z: int) -> None:

@@ -1,4 +1,4 @@
-"""Adversarial losses: pure functions of logits."""
+"""Adversarial losses: pure functions of D's outputs. r are logits of real images, f of fake ones; all are means."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -6,7 +6,9 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from biggan_jax.types import Logit
+from biggan_jax.types import Label, Logit
+
+softplus, relu, mean = jax.nn.softplus, jax.nn.relu, jnp.mean
 
 
 class Loss(NamedTuple):
@@ -16,39 +18,42 @@ class Loss(NamedTuple):
         discriminator: (real, fake) to D's real and fake terms, whose sum is D's loss.
         generator: (fake) to G's loss or, if `relative`, (real, fake) to it.
         relative: whether G's loss compares fake images with real ones.
+        of_classes: whether it judges classes: its arguments are pairs (logits of classes and of fake [B, classes + 1],
+            label), as a D with the head multi_hinge gives them.
     """
 
-    discriminator: Callable[[Logit, Logit], tuple[jax.Array, jax.Array]]
+    discriminator: Callable[..., tuple[jax.Array, jax.Array]]
     generator: Callable[..., jax.Array]
     relative: bool = False
+    of_classes: bool = False
 
 
-def _hinge_discriminator(real: Logit, fake: Logit) -> tuple[jax.Array, jax.Array]:
-    return jnp.mean(jax.nn.relu(1 - real)), jnp.mean(jax.nn.relu(1 + fake))
+def minimax(fake: Logit) -> jax.Array:
+    """G's saturating loss: the mean of -softplus(f) (Goodfellow et al. 2014, eq. 1)."""
+    return -mean(softplus(fake))
 
 
-def _hinge_generator(fake: Logit) -> jax.Array:
-    return -jnp.mean(fake)
+def relativistic_average(real: Logit, fake: Logit) -> tuple[jax.Array, jax.Array]:
+    """Softplus(mean f - r) and softplus(f - mean r) (Jolicoeur-Martineau 2018). G's loss exchanges the two."""
+    return mean(softplus(mean(fake) - real)), mean(softplus(fake - mean(real)))
 
 
-def _non_saturating_discriminator(real: Logit, fake: Logit) -> tuple[jax.Array, jax.Array]:
-    return jnp.mean(jax.nn.softplus(-real)), jnp.mean(jax.nn.softplus(fake))
+def relativistic_pairs(real: Logit, fake: Logit) -> tuple[jax.Array, jax.Array]:
+    """Softplus(f - r) for pairs of a real and a fake image (Jolicoeur-Martineau 2018; Huang et al. 2024, RpGAN), and 0."""
+    return mean(softplus(fake - real)), jnp.float32(0)
 
 
-def _non_saturating_generator(fake: Logit) -> jax.Array:
-    return jnp.mean(jax.nn.softplus(-fake))
+def multi_hinge(judged: tuple[jax.Array, Label]) -> jax.Array:
+    """Relu(1 + the highest other logit - that of the label), with labels in [0, classes] (Crammer & Singer 2001)."""
+    logits, label = judged
+    right = jax.nn.one_hot(label, logits.shape[-1], dtype=bool)
+    wanted = jnp.sum(jnp.where(right, logits, 0), -1)
+    return mean(relu(1 + jnp.max(jnp.where(right, -jnp.inf, logits), -1) - wanted))
 
 
-def _wasserstein_discriminator(real: Logit, fake: Logit) -> tuple[jax.Array, jax.Array]:
-    return -jnp.mean(real), jnp.mean(fake)
-
-
-def _least_squares_discriminator(real: Logit, fake: Logit) -> tuple[jax.Array, jax.Array]:
-    return jnp.mean(jnp.square(real - 1)) / 2, jnp.mean(jnp.square(fake)) / 2
-
-
-def _least_squares_generator(fake: Logit) -> jax.Array:
-    return jnp.mean(jnp.square(fake - 1)) / 2
+def _multi_hinge_discriminator(real, fake) -> tuple[jax.Array, jax.Array]:
+    logits, label = fake
+    return multi_hinge(real), multi_hinge((logits, jnp.full_like(label, logits.shape[-1] - 1)))
 
 
 def accuracy(real: Logit, fake: Logit) -> jax.Array:
@@ -67,10 +72,19 @@ def hinge_active(real: Logit, fake: Logit) -> jax.Array:
 
 
 LOSSES = {
-    "hinge": Loss(_hinge_discriminator, _hinge_generator),
-    "non_saturating": Loss(_non_saturating_discriminator, _non_saturating_generator),
-    "wasserstein": Loss(_wasserstein_discriminator, _hinge_generator),
-    "least_squares": Loss(_least_squares_discriminator, _least_squares_generator),
+    "hinge": Loss(lambda r, f: (mean(relu(1 - r)), mean(relu(1 + f))), lambda f: -mean(f)),
+    "non_saturating": Loss(lambda r, f: (mean(softplus(-r)), mean(softplus(f))), lambda f: mean(softplus(-f))),
+    "minimax": Loss(lambda r, f: (mean(softplus(-r)), mean(softplus(f))), minimax),
+    "wasserstein": Loss(lambda r, f: (-mean(r), mean(f)), lambda f: -mean(f)),
+    "least_squares": Loss(
+        lambda r, f: (mean(jnp.square(r - 1)) / 2, mean(jnp.square(f)) / 2), lambda f: mean(jnp.square(f - 1)) / 2
+    ),
+    "relativistic_average": Loss(
+        relativistic_average, lambda r, f: sum(relativistic_average(f, r), jnp.float32(0)), relative=True
+    ),
+    "relativistic_pairs": Loss(relativistic_pairs, lambda r, f: relativistic_pairs(f, r)[0], relative=True),
+    "multi_hinge": Loss(_multi_hinge_discriminator, multi_hinge, of_classes=True),
 }
 """hinge: Lim & Ye 2017, BigGAN's. non_saturating: Goodfellow et al. 2014. wasserstein: Arjovsky et al. 2017; spectral
-norm or a penalty bounds D's Lipschitz constant. least_squares: Mao et al. 2017, targets 0 and 1."""
+norm or a penalty bounds D's Lipschitz constant. least_squares: Mao et al. 2017, targets 0 and 1. multi_hinge: Kavalerov et
+al. 2021. Others: see their functions."""

@@ -1,4 +1,7 @@
-"""Regularization terms of a network's raw weights, or of its gradient with respect to its input."""
+"""Regularization terms of a network's raw weights, of its gradient with respect to its input, or of its outputs.
+
+D maps images [B, ...] to logits [B]. Each logit depends on its own image alone, so the gradient of their sum holds that of each.
+"""
 
 from collections.abc import Callable
 
@@ -7,6 +10,8 @@ import jax.numpy as jnp
 
 from biggan_jax.layers.spectral import group_by_shape, outputs_last
 from biggan_jax.types import Image, Logit, Params
+
+Discriminate = Callable[[Image], Logit]
 
 
 def orthogonal(params: Params, *, exclude: tuple[str, ...] = ("shared",)) -> jax.Array:
@@ -21,11 +26,69 @@ def orthogonal(params: Params, *, exclude: tuple[str, ...] = ("shared",)) -> jax
     return sum((jax.vmap(_squared_products)(group).sum() for group in groups), jnp.float32(0))
 
 
-def gradient_penalty(discriminate: Callable[[Image], Logit], x: Image) -> jax.Array:
-    """Return E ||grad_x D(x)||^2 / 2; with real images, R1, the zero-centred penalty (Mescheder et al. 2018)."""
-    # Each logit depends on its own image alone, so the gradient of the sum contains the gradient of each logit.
+def gradient_penalty(discriminate: Discriminate, x: Image) -> jax.Array:
+    """Return E ||grad_x D(x)||^2 / 2, the zero-centred penalty: R1 of real images, R2 of fake ones (Mescheder et al. 2018)."""
     grads = jax.grad(lambda x: discriminate(x).sum())(x)
     return jnp.mean(jnp.sum(jnp.square(grads), tuple(range(1, x.ndim)))) / 2
+
+
+def gradient_norms(discriminate: Discriminate, x: Image) -> jax.Array:
+    """Return ||grad_x D(x)||, [B]. At a gradient of zero its own gradient is zero."""
+    grads = jax.grad(lambda x: discriminate(x).sum())(x)
+    squares = jnp.sum(jnp.square(grads), tuple(range(1, x.ndim)))
+    return jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1)), 0)
+
+
+def mix(real: Image, fake: Image, share: jax.Array) -> Image:
+    """Mix each real image with its fake one; share [B] is that of the real one."""
+    share = share.reshape(-1, *[1] * (real.ndim - 1))
+    return share * real + (1 - share) * fake
+
+
+def perturb(real: Image, share: jax.Array, noise: jax.Array) -> Image:
+    """Add share [B] x noise, in [0, 1], x half the batch's standard deviation (Kodali et al. 2017, DRAGAN)."""
+    share = share.reshape(-1, *[1] * (real.ndim - 1))
+    return real + share * (0.5 * jnp.std(real, ddof=1) * noise)
+
+
+def one_centred(discriminate: Discriminate, x: Image) -> jax.Array:
+    """Return E (||grad_x D(x)|| - 1)^2: on mixed images that of WGAN-GP (Gulrajani et al. 2017), on perturbed ones DRAGAN's."""
+    return jnp.mean(jnp.square(gradient_norms(discriminate, x) - 1))
+
+
+def largest(discriminate: Discriminate, x: Image) -> jax.Array:
+    """Return max ||grad_x D(x)||^2 over a batch of mixed images (Zhou et al. 2019, Lipschitz GAN)."""
+    return jnp.max(jnp.square(gradient_norms(discriminate, x)))
+
+
+def lecam(real: Logit, fake: Logit, real_anchor: jax.Array, fake_anchor: jax.Array) -> jax.Array:
+    """Return E relu(r - fake anchor)^2 + E relu(real anchor - f)^2 (Tseng et al. 2021). Anchors: moving means of the logits."""
+    square = lambda x: jnp.mean(jnp.square(jax.nn.relu(x)))
+    return square(real - fake_anchor) + square(real_anchor - fake)
+
+
+def consistency(a, b) -> jax.Array:
+    """Return the squared distance of D's outputs for two views of the same images (Zhang et al. 2020, CR-GAN).
+
+    The means of logits, and of embeddings or logits of classes where D has them, are added.
+    """
+    return sum((jnp.mean(jnp.square(x - y)) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)), 0.0)
+
+
+def feature_matching(real: jax.Array, fake: jax.Array) -> jax.Array:
+    """Return the mean of |E features(fake) - E features(real)| over features [B, C] (Salimans et al. 2016)."""
+    return jnp.mean(jnp.abs(fake.mean(0) - real.mean(0)))
+
+
+def clip(params: Params, bound: float) -> Params:
+    """Clip every weight to [-bound, bound] (Arjovsky et al. 2017)."""
+    return jax.tree.map(lambda w: jnp.clip(w, -bound, bound), params)
+
+
+def top_k(fake: Logit, k: jax.Array) -> jax.Array:
+    """Return weights [B] of G's loss: B / k for the k fake images that D finds most real, 0 for the others (Sinha et al. 2020)."""
+    rank = jnp.argsort(jnp.argsort(-fake))
+    return jnp.where(rank < k, fake.size / k, 0.0)
 
 
 def _squared_products(weight: jax.Array) -> jax.Array:

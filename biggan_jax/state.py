@@ -34,6 +34,7 @@ class NetworkState(flax.struct.PyTreeNode):
             updates, opt_state = network.optimizer.update(grads, self.opt_state, self.params)
             # As optax.apply_updates, which keeps each weight's dtype.
             params = jax.tree.map(lambda p, u: (p + u).astype(p.dtype), self.params, updates)
+            params = network.constrain(params) if network.constrain else params
             return self.replace(params=params, opt_state=opt_state)
 
 
@@ -70,6 +71,8 @@ def init_state(family: Family, seed: jax.Array | int) -> TrainState:
         params = variables.pop("params", {})
         if network.redraw:
             params = network.redraw(params, key)
+        if network.constrain:
+            params = network.constrain(params)
         vectors = spectral.init(params, network.normalized, spectral_key, keep_v=family.spectral_eval == "stored")
         networks[name] = NetworkState(params, variables, vectors, network.optimizer.init(params))
     return TrainState(

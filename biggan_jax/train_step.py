@@ -28,7 +28,7 @@ def train_step(family: Family, state: TrainState, batch: Batch) -> tuple[TrainSt
         draw_key, key = jax.random.split(key)
         data = {name: to_float(x[update.minibatch]) for name, x in batch.items()} | update.draw(draw_key, batch_size)
         run = functools.partial(apply_update, family, update, batch=data, key=key)
-        state, seen = run(state) if update.every == 1 else every_kth(update.every, run, state)
+        state, seen = run(state) if update.always else sometimes(update.runs_in(state.step), run, state)
         metrics |= seen
         faults.setdefault(f"{update.prefix}_faults", []).append(seen[f"{update.prefix}_faults"])
     averages = {
@@ -65,11 +65,11 @@ def apply_update(
     return where_finite(faults, new, state), metrics
 
 
-def every_kth(k: int, run, state: TrainState) -> tuple[TrainState, Metrics]:
-    """run(state) in each k-th step; in the others the state as it is, and metrics that are NaN (no fault is reported)."""
+def sometimes(runs: jax.Array, run, state: TrainState) -> tuple[TrainState, Metrics]:
+    """run(state) if `runs`; else the state as it is, and metrics that are NaN (no fault is reported)."""
     _, shapes = jax.eval_shape(run, state)
     absent = {name: jnp.full(s.shape, False if s.dtype == bool else jnp.nan, s.dtype) for name, s in shapes.items()}
-    return jax.lax.cond(state.step % k == 0, run, lambda state: (state, absent), state)
+    return jax.lax.cond(runs, run, lambda state: (state, absent), state)
 
 
 def norm_and_faults(grads: Params, params: Params, loss: jax.Array) -> tuple[jax.Array, jax.Array]:

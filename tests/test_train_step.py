@@ -200,8 +200,8 @@ def accumulated():
         "update": (dataclasses.replace(plain, microbatches=2), 2),
         "microbatch": (dataclasses.replace(plain, microbatches=2, spectral_advance="microbatch"), 2),
         "loop": (dataclasses.replace(plain, microbatches=2, loops=True), 2),
-        "all": (dataclasses.replace(plain, microbatches=2, r1=0.1, remat=True), 2),
-        "all, in chunks": (dataclasses.replace(plain, microbatches=2, r1=0.1, remat=True, d_chunks=2), 2),
+        "all": (dataclasses.replace(plain, microbatches=2, terms=(("r1", 0.1),), remat=True), 2),
+        "all, in chunks": (dataclasses.replace(plain, microbatches=2, terms=(("r1", 0.1),), remat=True, d_chunks=2), 2),
         "chunks": (dataclasses.replace(plain, d_chunks=4), 1),
         "loop of chunks": (dataclasses.replace(plain, d_chunks=4, loops=True), 1),
     }
@@ -326,7 +326,9 @@ def test_penalties_on_d_move_it_along_their_own_gradient():
     data, key = {"image": real[0], "label": real[1]} | gan.draw(jax.random.key(1), 8), jax.random.key(0)
 
     def updated(r1, d_ortho):
-        after, metrics = update(dataclasses.replace(gan, r1=r1, d_ortho=d_ortho), state, "D", data, key)
+        after, metrics = update(
+            dataclasses.replace(gan, terms=(("r1", r1),) if r1 else (), d_ortho=d_ortho), state, "D", data, key
+        )
         return after.networks["D"].params, metrics
 
     def penalty(params):

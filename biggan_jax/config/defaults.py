@@ -18,10 +18,13 @@ def general() -> dict[str, Any]:
         "num_steps": positive(150_000, safe=True),  # Steps; each is d_steps updates of D and one of G.
         "batch_size": positive(2048),  # Global: real images per D update, over all devices of all hosts.
         "d_steps": positive(2, at_most=1000),  # D updates per step.
+        "g_batch": positive(1, at_most=1000),  # Images of G's update for each of D's: 2 in SNGAN and WGAN-GP.
         "init_from": "",  # Checkpoint whose weights and optimizer state a new run starts with; see configs/finetune.py.
         # Type of activations: float32 or bfloat16. Weights, moments and losses are always float32.
         "dtype": choice("float32", "bfloat16"),
-        "loss": "hinge",  # A name in losses.LOSSES: hinge, non_saturating, wasserstein, least_squares.
+        # A name in losses.LOSSES: hinge, non_saturating, minimax, wasserstein, least_squares, relativistic_average,
+        # relativistic_pairs, multi_hinge.
+        "loss": "hinge",
         # Parts a batch is split into, to save memory. Batch norm sees one part at a time.
         "microbatches": positive(1),
         # Parts D splits a microbatch into, to save memory. Equal up to rounding and augmentation's random draws.
@@ -42,11 +45,55 @@ def general() -> dict[str, Any]:
         "regularizer.ortho_factor": positive(4.0),
         # Strength of R1, the zero-centered gradient penalty on real images; Brock et al. tried 10.
         "regularizer.r1": non_negative(0.0),
+        "regularizer.r2": non_negative(0.0),  # Strength of R2, the same on fake images.
+        "regularizer.gp": non_negative(0.0),  # Strength of WGAN-GP's penalty, on mixed images; its paper: 10.
+        "regularizer.max_gp": non_negative(0.0),  # Strength of the largest squared gradient on mixed images.
+        "regularizer.dragan": non_negative(0.0),  # Strength of DRAGAN's penalty, near real images; its paper: 10.
+        # Steps per update of gradient penalties (lazy regularization); above 1 the update is one of their own.
+        "regularizer.every": positive(1, at_most=10_000),
+        "regularizer.cr": non_negative(0.0),  # Strength of consistency on mirrored and shifted real images (CR, bCR).
+        "regularizer.cr_fake": non_negative(0.0),  # Strength of consistency on such fake images (bCR).
+        "regularizer.zcr_d": non_negative(0.0),  # Strength of consistency of D for near latents (zCR); its paper: 5.
+        "regularizer.zcr_g": non_negative(0.0),  # Strength of G's difference for near latents (zCR); its paper: 0.5.
+        "regularizer.zcr_radius": positive(0.05),  # Standard deviation of the distance of near latents.
+        "regularizer.clip": non_negative(0.0),  # Bound to which D's weights are clipped (WGAN: 0.01); 0: none.
+        "regularizer.lecam": non_negative(0.0),  # Strength of LeCam; its paper: 0.3 for BigGAN.
+        "regularizer.lecam_decay": fraction(0.99),  # Decay of LeCam's moving means, per update of D.
+        "regularizer.lecam_start": non_negative(1000),  # Step after which LeCam acts.
+        "regularizer.top_k": fraction(0.0),  # Factor of the share of images that G learns from, per decay; 0: all.
+        "regularizer.top_k_least": positive(0.5),  # Smallest share of images that G learns from.
+        "regularizer.top_k_steps": positive(1000),  # Steps between decays of that share; the paper: an epoch.
+        "regularizer.feature_matching": non_negative(0.0),  # Strength of matching the means of D's features.
+        "regularizer.logan": non_negative(0.0),  # Length of LOGAN's step of latents; its paper: 0.9. 0: none.
+        "regularizer.logan_beta": positive(0.1),  # Damping of that step.
+        "regularizer.logan_rate": positive(0.8),  # Share of the images whose latents take it.
+        "regularizer.logan_cost": non_negative(0.0),  # Strength of its squared length in the losses.
+        # How D judges classes: none, projection, ac (AC-GAN), contrastive (ContraGAN), d2dce (ReACGAN), multi_hinge.
+        "condition.d": choice("projection", "none", "ac", "contrastive", "d2dce", "multi_hinge"),
+        "condition.d_weight": non_negative(1.0),  # Weight of the loss of classes of real images in D's loss.
+        "condition.d_fake_weight": non_negative(0.0),  # Weight of that of fake images in D's loss.
+        "condition.g_weight": non_negative(1.0),  # Weight of that of fake images in G's loss.
+        "condition.temperature": positive(1.0),  # Divides similarities in contrastive and d2dce.
+        "condition.margin": positive(0.98),  # d2dce's margin between similarities.
+        "condition.embed_dim": positive(512, at_most=2**16),  # Length of D's embeddings in contrastive and d2dce.
+        # Labels of fake images in D's updates: uniform, or those of the real images (WGAN-GP).
+        "condition.labels": choice("uniform", "real"),
+        "optimizer.name": choice("adam", "rmsprop", "sgd"),  # sgd has momentum.
         "optimizer.g_lr": positive(5e-5),  # G's learning rate (paper).
         "optimizer.d_lr": positive(2e-4),  # D's learning rate (paper).
         "optimizer.b1": fraction(0.0),  # Adam's beta1 (paper).
-        "optimizer.b2": fraction(0.999),  # Adam's beta2 (paper).
+        "optimizer.b2": fraction(0.999),  # Adam's beta2, and the decay of RMSProp (paper).
         "optimizer.eps": positive(1e-6),  # Adam's epsilon (BigGAN-PyTorch; the paper gives none).
+        "optimizer.weight_decay": non_negative(0.0),  # Factor of the weights that is added to their gradients (L2).
+        # Learning rates over steps: constant; linear, to 0 at decay_end; or exponential, times decay_factor per update.
+        "optimizer.decay": choice("constant", "linear", "exponential"),
+        "optimizer.decay_start": non_negative(0),  # Step at which the linear decay begins.
+        "optimizer.decay_end": non_negative(0),  # Step at which it reaches 0; 0: num_steps.
+        "optimizer.decay_factor": positive(1.0),  # Factor of exponential decay.
+        "optimizer.least_lr": non_negative(0.0),  # Rate below which exponential decay does not go.
+        "optimizer.momentum": fraction(0.0),  # Of sgd.
+        "optimizer.last_momentum": fraction(0.0),  # Of sgd from step momentum_end on; before, momentum grows linearly.
+        "optimizer.momentum_end": non_negative(0),  # 0: momentum is constant.
         "ema.decay": fraction(0.9999),  # Decay per step of the EMA of G's weights (paper).
         "ema.start": non_negative(0),  # Step from which the EMA averages; before, it is a copy of the weights.
         "augment.policy": (),  # DiffAugment's operations in order: colour, translation, cutout. For small data sets.

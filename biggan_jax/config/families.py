@@ -6,7 +6,7 @@ docs/config_keys.md is made from the comments here.
 from collections.abc import Callable
 from typing import Any
 
-from biggan_jax.config.keys import choice, fraction, non_negative, positive
+from biggan_jax.config.keys import Key, choice, fraction, non_negative, positive
 
 Section = Callable[[], dict[str, Any]]
 SECTIONS: dict[str, Section] = {}
@@ -53,5 +53,116 @@ def biggan() -> dict[str, Any]:
     }
 
 
+def dense(image_shape: tuple[int, ...] = (28, 28, 1)) -> dict[str, Any]:
+    """Return the keys of networks of dense layers: gan (Goodfellow et al. 2014) and cgan (Mirza & Osindero 2014)."""
+    return {
+        "image_shape": Key(image_shape, entries=int),  # (height, width, channels), or (n,) for vectors.
+        "num_classes": non_negative(0, at_most=2**24),  # Classes of the data; 0: unconditional.
+        "condition_dim": non_negative(0, at_most=2**16),  # Length of a condition of real numbers; 0: none.
+        "dim_z": positive(100, at_most=2**16),  # Length of z.
+        "prior": "uniform_unit",  # Distribution of z: names in latents.PRIORS.
+        "hidden": positive(1200, at_most=2**16),  # Units of G's layers.
+        "units": positive(240, at_most=2**16),  # Units of D's maxout layers.
+        "pieces": positive(5, at_most=64),  # Dense layers whose largest output a maxout layer of gan takes.
+    }
+
+
+def convolutional() -> dict[str, Any]:
+    """Return the keys of DCGAN (Radford et al. 2016)."""
+    return {
+        "image_shape": Key((64, 64, 3), entries=int),  # (height, width, channels).
+        "form": choice("torch", "paper", "conditional", "deep_conv"),  # Which of the published networks.
+        "num_classes": non_negative(0, at_most=2**24),  # Classes of the data; 0: unconditional.
+        "condition_dim": non_negative(0, at_most=2**16),  # Length of a condition of real numbers; 0: none.
+        "ch": positive(64, at_most=2**12),  # Channel multiplier: 64, with form paper 128.
+        "dim_z": positive(100, at_most=2**16),  # Length of z.
+        "prior": "normal",  # Distribution of z: names in latents.PRIORS.
+        "g_spectral_norm": False,  # Spectral normalization of G's weights.
+        "d_spectral_norm": False,  # Spectral normalization of D's weights; deep_conv then has no batch norm in D.
+        "spectral_eps": positive(1e-12),  # Smallest norm a power iteration divides by.
+        "spectral_iterations": positive(1, at_most=1000),  # Power iterations per update.
+        # Singular vectors in evaluation: step (one more power iteration, then discarded) or stored (PyTorch's).
+        "spectral_eval": choice("step", "stored"),
+    }
+
+
+def wgan() -> dict[str, Any]:
+    """Return the keys of WGAN (Arjovsky et al. 2017)."""
+    return {
+        "image_shape": Key((64, 64, 3), entries=int),  # (height, width, channels), or (n,) for vectors.
+        "network": choice("dcgan", "mlp"),  # DCGAN's networks (form torch), or dense ones.
+        "num_classes": non_negative(0, at_most=0),  # WGAN is unconditional.
+        "ch": positive(64, at_most=2**12),  # Channel multiplier of dcgan.
+        "hidden": positive(512, at_most=2**16),  # Units of the layers of mlp.
+        "dim_z": positive(100, at_most=2**16),  # Length of z.
+        "prior": "normal",  # Distribution of z: names in latents.PRIORS.
+        "warm_up": True,  # The critic takes 100 steps at first and at each 500th step of G.
+    }
+
+
+def wgan_gp() -> dict[str, Any]:
+    """Return the keys of WGAN-GP (Gulrajani et al. 2017)."""
+    return {
+        "image_shape": Key((32, 32, 3), entries=int),  # (height, width, channels), or (n,) for vectors.
+        "form": choice("cifar", "good", "toy"),  # Which of the published networks.
+        "num_classes": non_negative(0, at_most=2**24),  # Classes of the data; 0: unconditional.
+        "ch": positive(128, at_most=2**12),  # Channels of cifar (128), multiplier of good (64), units of toy (512).
+        "dim_z": positive(128, at_most=2**16),  # Length of z.
+        "prior": "normal",  # Distribution of z: names in latents.PRIORS.
+    }
+
+
+def resnet() -> dict[str, Any]:
+    """Return the keys of SNGAN (Miyato et al. 2018) and SAGAN (Zhang et al. 2019)."""
+    return {
+        "image_shape": Key(
+            (32, 32, 3), entries=int
+        ),  # (height, width, channels); height: a row of models.sngan.WIDTHS.
+        "num_classes": non_negative(0, at_most=2**24),  # Classes of the data; 0: unconditional.
+        "condition_dim": non_negative(0, at_most=2**16),  # Length of a condition of real numbers; 0: none.
+        "ch": positive(64, at_most=2**12),  # Channel multiplier.
+        "g_ch": non_negative(0, at_most=2**12),  # Channel multiplier of G; 0: ch.
+        "d_ch": non_negative(0, at_most=2**12),  # Channel multiplier of D; 0: ch.
+        "dim_z": positive(128, at_most=2**16),  # Length of z.
+        "prior": "normal",  # Distribution of z: names in latents.PRIORS.
+        # Initialization of weights: glorot (SNGAN's, with sqrt 2 for 3x3 convolutions), xavier (SAGAN's), orthogonal, normal.
+        "init": "glorot",
+        "d_wide": True,  # D's blocks change channels at the first convolution; False: at the second (SNGAN at 128 pixels).
+        "d_bias": False,  # D's last layer has a bias.
+        "d_batch_norm": False,  # D has batch norm, as StudioGAN's without spectral norm.
+        "g_attention": Key((), entries=int),  # Heights of G's feature maps that are followed by self-attention.
+        "d_attention": Key((), entries=int),  # Heights of D's feature maps that are followed by self-attention.
+        "bn_eps": positive(2e-5),  # Added to batch norm's variances.
+        "bn_momentum": fraction(0.9),  # Weight of the old running statistics in batch norm's moving average.
+        "g_spectral_norm": False,  # Spectral normalization of G's weights (SAGAN).
+        "d_spectral_norm": True,  # Spectral normalization of D's weights.
+        "spectral_eps": positive(1e-12),  # Smallest norm a power iteration divides by.
+        "spectral_iterations": positive(1, at_most=1000),  # Power iterations per update.
+        # Singular vectors in evaluation: step (one more power iteration, then discarded) or stored (PyTorch's).
+        "spectral_eval": choice("step", "stored"),
+    }
+
+
+def attention_resnet() -> dict[str, Any]:
+    """Return the keys of SAGAN: SNGAN's, with its own defaults."""
+    return resnet() | {
+        "image_shape": Key((128, 128, 3), entries=int),  # As SNGAN's.
+        "init": "xavier",  # As SNGAN's.
+        "d_bias": True,  # As SNGAN's.
+        "g_attention": (32,),  # As SNGAN's.
+        "d_attention": (32,),  # As SNGAN's.
+        "bn_eps": positive(1e-5),  # As SNGAN's.
+        "bn_momentum": fraction(0.999),  # As SNGAN's.
+        "g_spectral_norm": True,  # As SNGAN's.
+    }
+
+
 register("biggan", biggan)
 register("biggan_deep", biggan)
+register("gan", dense)
+register("cgan", dense)
+register("dcgan", convolutional)
+register("wgan", wgan)
+register("wgan_gp", wgan_gp)
+register("sngan", resnet)
+register("sagan", attention_resnet)

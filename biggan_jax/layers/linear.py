@@ -4,6 +4,7 @@ Difference: BigGAN-PyTorch keeps PyTorch's uniform initial biases; here biases s
 """
 
 import functools
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
@@ -92,14 +93,15 @@ look_up.defvjp(lambda table, y: (table[y], (y, table.shape[0])), _look_up_gradie
 
 
 class ClassEmbedding(nn.Module):
-    """A vector for each class. Labels int [B] select rows; mixtures float [B, num_classes] weigh rows."""
+    """A vector for each class. Labels int [B] select rows; mixtures or real numbers float [B, num_classes] weigh rows."""
 
     num_classes: int
     features: int
+    init: Callable = orthogonal
 
     @nn.compact
     def __call__(self, y: Label) -> jax.Array:
-        embedding = self.param("embedding", orthogonal, (self.num_classes, self.features))
+        embedding = self.param("embedding", self.init, (self.num_classes, self.features))
         if jnp.issubdtype(y.dtype, jnp.integer):
             return look_up(embedding, y)
         return jnp.dot(y, embedding, precision=jax.lax.Precision.HIGHEST)

@@ -3,6 +3,8 @@
 Statistics are cross-replica: under jit over a mesh, a mean over the batch axis is the mean over all devices.
 """
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -23,12 +25,14 @@ class BatchNorm(nn.Module):
             of the last batch.
         dtype: of the output.
         num_classes: 0 for a condition that is not a label.
+        gain_init: draws the gains of a layer without a condition.
     """
 
     eps: float = 1e-4
     momentum: float = 0.9
     dtype: jnp.dtype = jnp.float32
     num_classes: int = 0
+    gain_init: Callable = nn.initializers.ones
 
     @nn.compact
     def __call__(self, x: jax.Array, c: jax.Array | None = None, *, train: bool) -> jax.Array:
@@ -37,7 +41,7 @@ class BatchNorm(nn.Module):
         running_var = self.variable("batch_stats", "var", jnp.ones, (channels,), jnp.float32)
 
         if c is None:
-            gain = self.param("gain", nn.initializers.ones, (channels,))
+            gain = self.param("gain", self.gain_init, (channels,))
             offset = self.param("offset", nn.initializers.zeros, (channels,))
         else:
             per_image = lambda v: jnp.expand_dims(v, tuple(range(1, x.ndim - 1)))

@@ -7,11 +7,21 @@ from jax.sharding import Mesh
 
 from biggan_jax import config as configs
 from biggan_jax.family import Family
-from biggan_jax.models import biggan, biggan_deep
+from biggan_jax.models import biggan, biggan_deep, cgan, dcgan, gan, sagan, sngan, wgan, wgan_gp
 
 Build = Callable[[ml_collections.ConfigDict, Mesh | None], Family]
 
-FAMILIES: dict[str, Build] = {"biggan": biggan.build, "biggan_deep": biggan_deep.build}
+FAMILIES: dict[str, Build] = {
+    "biggan": biggan.build,
+    "biggan_deep": biggan_deep.build,
+    "gan": gan.build,
+    "cgan": cgan.build,
+    "dcgan": dcgan.build,
+    "wgan": wgan.build,
+    "wgan_gp": wgan_gp.build,
+    "sngan": sngan.build,
+    "sagan": sagan.build,
+}
 """Name to build(config, mesh). A new family is a file, a section of defaults in config/families.py, and a line here."""
 
 

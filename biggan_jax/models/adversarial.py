@@ -1,23 +1,28 @@
 """Build a GAN from a config and two modules."""
 
 import functools
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import ml_collections
-import optax
 from jax.sharding import Mesh
 
 from biggan_jax import latents
 from biggan_jax.augment import POLICIES
+from biggan_jax.conditioning import CLASS_LOSSES
 from biggan_jax.config import choose
 from biggan_jax.family import Network
-from biggan_jax.gan import GAN
+from biggan_jax.gan import GAN, Classes
 from biggan_jax.layers import initializers, spectral
 from biggan_jax.losses import LOSSES
+from biggan_jax.models.heads import Head
+from biggan_jax.models.optimizers import optimizer
+from biggan_jax.penalties import clip
+from biggan_jax.regularizers import TERMS, LatentConsistency, LatentStep, LeCam, TopK
 from biggan_jax.state import init_state
-from biggan_jax.types import Condition, Label, Latent
+from biggan_jax.types import Condition, Label, Latent, Params, UserError
 
 
 def build(
@@ -28,41 +33,49 @@ def build(
     *,
     image_shape: tuple[int, ...],
     family: type[GAN] = GAN,
+    redraw: Callable[[Params, jax.Array], Params] | None = None,
     **fields,
 ) -> GAN:
     """Return the GAN of two modules G(z, y) and D(x, y), with the settings of `config`. Raises UserError.
 
     Args:
         family: GAN, or a subclass with losses of its own.
+        redraw: draws the initial weights of a network; by default model.init decides, if the family has that key.
         fields: further fields of the family, in place of what `config` gives.
     """
-    model, optimizer = config.model, config.optimizer
+    model, regularizer, every = config.model, config.regularizer, config.regularizer.every
     prior, dim_z = model.get("prior", "normal"), model.get("dim_z", 0)
     latents.check_prior(prior, dim_z)
-    condition = Condition("classes", model.num_classes) if model.get("num_classes", 0) else Condition()
+    condition = condition_of(config)
+    terms = tuple((name, regularizer[name]) for name in TERMS if regularizer[name])
+    penalties = any(TERMS[name].gradient for name, _ in terms)
     init = model.get("init", "orthogonal")
-    choose(initializers.INITIALIZERS, "model.init", init)
-    redraw = functools.partial(_redraw, init)
+    if redraw is None:
+        choose(initializers.INITIALIZERS, "model.init", init)
+        redraw = functools.partial(_redraw, init)
 
     def example_latents(key: jax.Array) -> tuple[Latent, Label]:
         z_key, y_key = jax.random.split(key)
         z = latents.draw(prior, z_key, 1, dim_z)
+        if condition.kind == "vector":
+            return z, jnp.zeros((1, condition.size))
         return z, jax.random.randint(y_key, (1,), 0, max(condition.size, 1))
 
     networks = {
         "G": Network(
             generator,
-            adam(optimizer.g_lr, optimizer),
+            optimizer(config, config.optimizer.g_lr, 1),
             example_latents,
             spectral.kernels if model.get("g_spectral_norm", False) else spectral.no_weights,
             redraw,
         ),
         "D": Network(
             discriminator,
-            adam(optimizer.d_lr, optimizer),
+            optimizer(config, config.optimizer.d_lr, config.d_steps + (1 / every if every > 1 and penalties else 0)),
             lambda key: (jnp.zeros((1, *image_shape)), example_latents(key)[1]),
             spectral.kernels_and_embeddings if model.get("d_spectral_norm", False) else spectral.no_weights,
             redraw,
+            functools.partial(clip, bound=regularizer.clip) if regularizer.clip else None,
         ),
     }
     gan = family(
@@ -78,7 +91,26 @@ def build(
             "g_ortho": config.regularizer.g_ortho,
             "d_ortho": config.regularizer.d_ortho,
             "ortho_factor": config.regularizer.ortho_factor,
-            "r1": config.regularizer.r1,
+            "terms": terms,
+            "every": every,
+            "classes": classes_of(config),
+            "g_batch": config.g_batch,
+            "labels": config.condition.labels,
+            "feature_matching": regularizer.feature_matching,
+            "lecam": LeCam(regularizer.lecam, regularizer.lecam_decay, regularizer.lecam_start)
+            if regularizer.lecam
+            else None,
+            "zcr": LatentConsistency(regularizer.zcr_d, regularizer.zcr_g, regularizer.zcr_radius)
+            if regularizer.zcr_d or regularizer.zcr_g
+            else None,
+            "logan": LatentStep(
+                regularizer.logan, regularizer.logan_beta, regularizer.logan_rate, regularizer.logan_cost
+            )
+            if regularizer.logan
+            else None,
+            "top_k": TopK(regularizer.top_k, regularizer.top_k_least, regularizer.top_k_steps)
+            if regularizer.top_k
+            else None,
             "augment_policy": augment_policy(config),
             "spectral_eval": model.get("spectral_eval", "step"),
             "spectral_eps": model.get("spectral_eps", 1e-4),
@@ -87,9 +119,62 @@ def build(
             **fields,
         }
     )
+    check(gan)
     if gan.d_chunks > 1:
         gan.check_chunks(jax.eval_shape(lambda: init_state(gan, 0)).networks["D"].variables)
     return gan
+
+
+def condition_of(config: ml_collections.ConfigDict) -> Condition:
+    """Return what images are conditioned on: classes, a vector of real numbers, or nothing."""
+    if config.model.get("condition_dim", 0):
+        return Condition("vector", config.model.condition_dim)
+    return Condition("classes", config.model.num_classes) if config.model.get("num_classes", 0) else Condition()
+
+
+def differentiates_twice(config: ml_collections.ConfigDict) -> bool:
+    """Return whether gradients of D by its images are differentiated, as gradient penalties and LOGAN do."""
+    own = config.regularizer
+    return any(own[name] for name, term in TERMS.items() if term.gradient) or own.logan > 0
+
+
+def head_of(config: ml_collections.ConfigDict) -> Head:
+    """Return the head of D that the config asks for. Raises UserError for one that the condition or the loss cannot take."""
+    own, condition, loss = config.condition, condition_of(config), choose(LOSSES, "loss", config.loss)
+    kind = own.d if condition.size else "none"
+    if own.d not in ("projection", "none") and condition.kind != "classes":
+        raise UserError(f"condition.d={own.d} needs classes, but model.num_classes is 0; use condition.d=none")
+    if loss.of_classes != (kind == "multi_hinge"):
+        raise UserError(
+            f"loss={config.loss} and condition.d={own.d} do not fit: multi_hinge is a loss and a head, used together"
+        )
+    return Head(kind, condition.size, own.embed_dim, bool(config.regularizer.feature_matching))
+
+
+def classes_of(config: ml_collections.ConfigDict) -> Classes:
+    """Return the weights of the losses of classes: all 0 unless D's head has one."""
+    own, head = config.condition, head_of(config)
+    if head.kind not in CLASS_LOSSES:
+        return Classes(head.kind)
+    return Classes(head.kind, own.d_weight, own.d_fake_weight, own.g_weight, own.temperature, own.margin)
+
+
+def check(gan: GAN) -> None:
+    """Raise UserError for parts that do not fit each other."""
+    shape = len(gan.image_shape)
+    for name, strength in gan.terms:
+        if shape != 3 and name in ("cr", "cr_fake"):
+            raise UserError(f"regularizer.{name}={strength} mirrors and shifts images, but the data are vectors")
+    if gan.augment_policy and shape != 3:
+        raise UserError("augment.policy changes images, but the data are vectors; use augment.policy=()")
+    if gan.g_batch > 1 and (gan.loss.relative or gan.condition.kind == "vector"):
+        raise UserError(
+            f"g_batch={gan.g_batch}: each fake image is compared with a real one, or has its label; use g_batch=1"
+        )
+    if gan.loss.relative and gan.top_k:
+        raise UserError("regularizer.top_k needs a loss of single images, not one of real and fake ones")
+    if gan.logan and not gan.prior.startswith("uniform"):
+        raise UserError(f"regularizer.logan clips latents to [-1, 1], but model.prior is {gan.prior}; use uniform")
 
 
 def execution(config: ml_collections.ConfigDict, mesh: Mesh | None) -> dict:
@@ -113,13 +198,6 @@ def augment_policy(config: ml_collections.ConfigDict) -> tuple[str, ...]:
     for name in policy:
         choose(POLICIES, "augment.policy", name)
     return policy
-
-
-def adam(learning_rate: float, config: ml_collections.ConfigDict) -> optax.GradientTransformation:
-    """Return Adam. With b1 = 0, as in BigGAN, use the equal RMSProp with bias correction, without a first moment."""
-    if config.b1 == 0.0:
-        return optax.rmsprop(learning_rate, decay=config.b2, eps=config.eps, eps_in_sqrt=False, bias_correction=True)
-    return optax.adam(learning_rate, b1=config.b1, b2=config.b2, eps=config.eps)
 
 
 def _redraw(name: str, params, key: jax.Array):

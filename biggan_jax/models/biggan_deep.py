@@ -1,5 +1,7 @@
 """BigGAN-deep's generator and discriminator (Brock et al. 2019, App. B, Tables 7-9)."""
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -13,9 +15,9 @@ from biggan_jax.layers.norm import BatchNorm
 from biggan_jax.layers.resample import UpConv3x3, average_pool, upsample
 from biggan_jax.models import adversarial
 from biggan_jax.models.attention import attention_on
-from biggan_jax.models.heads import projection, rematerialised, to_image
+from biggan_jax.models.heads import Head, projection, rematerialised, to_image
 from biggan_jax.models.tables import WIDTHS, check_widths, smallest_size
-from biggan_jax.types import Image, Label, Latent, Logit, UserError
+from biggan_jax.types import Image, Label, Latent, UserError
 
 
 class GeneratorBlock(nn.Module):
@@ -137,9 +139,10 @@ class Discriminator(nn.Module):
     dtype: jnp.dtype = jnp.float32
     remat: bool = False
     attend: Attend = attend
+    head: Head = Head()
 
     @nn.compact
-    def __call__(self, x: Image, y: Label | None = None) -> Logit:
+    def __call__(self, x: Image, y: Label | None = None) -> Any:
         block = rematerialised(DiscriminatorBlock) if self.remat else DiscriminatorBlock
         stem, *widths = WIDTHS[self.resolution].discriminator
         x = Conv3x3(stem * self.ch, dtype=self.dtype, name="conv_in")(x.astype(self.dtype))
@@ -150,7 +153,7 @@ class Discriminator(nn.Module):
                 x = block(width * self.ch, down, self.dtype, name=f"block_{stage}_{j}")(x)
             if x.shape[1] in self.attention:
                 x = SelfAttention(self.dtype, self.attend, name=f"attention_{stage}")(x)
-        return projection(x, y, num_classes=self.num_classes)
+        return projection(x, y, head=self.head._replace(size=self.num_classes))
 
 
 def build(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GAN:
@@ -184,7 +187,8 @@ def build(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GAN:
         attention=tuple(model.d_attention),
         dtype=dtype,
         remat=config.remat != "none",
-        attend=attention_on(mesh, config, twice=bool(config.regularizer.r1)),
+        attend=attention_on(mesh, config, twice=adversarial.differentiates_twice(config)),
+        head=adversarial.head_of(config),
     )
     image_shape = (model.resolution, model.resolution, 3)
     return adversarial.build(config, mesh, generator, discriminator, image_shape=image_shape)

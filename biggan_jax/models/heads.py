@@ -1,12 +1,15 @@
-"""Parts that BigGAN and BigGAN-deep share: image and logit heads, and rematerialisation of blocks."""
+"""Parts that families share: the heads of G and D, and rematerialisation of blocks."""
+
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from biggan_jax.layers.linear import ClassEmbedding, Conv3x3, Dense, FirstOfConv3x3
+from biggan_jax.conditioning import Judgement
+from biggan_jax.layers.linear import ClassEmbedding, Conv3x3, FirstOfConv3x3, orthogonal
 from biggan_jax.layers.norm import BatchNorm
-from biggan_jax.types import Image, Label, Logit
+from biggan_jax.types import Image, Label
 
 
 def rematerialised(block: type[nn.Module], *, static: tuple[int, ...] = ()) -> type[nn.Module]:
@@ -32,10 +35,44 @@ def to_image(x: jax.Array, *, pad_rgb: bool, bn_eps: float, bn_momentum: float, 
     return jnp.tanh(conv(x).astype(jnp.float32))
 
 
-def projection(x: jax.Array, y: Label | None, *, num_classes: int) -> Logit:
-    """Apply D's head: ReLU, global sum pooling to h, linear(h) + <embed(y), h>, in float32 (Miyato & Koyama 2018)."""
-    h = nn.relu(x).astype(jnp.float32).sum((1, 2))
-    logit = Dense(1, name="linear")(h)[:, 0]
-    if num_classes:
-        logit += jnp.sum(ClassEmbedding(num_classes, h.shape[-1], name="embed")(y) * h, axis=-1)
-    return logit
+class Head(NamedTuple):
+    """How D judges its features: a name in conditioning.HEADS, the size of the condition, and what else it returns.
+
+    embed_dim: length of embeddings. features: return the features, too, as feature matching needs. class_bias: of AC-GAN's
+    layer. normalize: AC-GAN's layer sees unit features, an option of StudioGAN.
+    """
+
+    kind: str = "projection"
+    size: int = 0
+    embed_dim: int = 512
+    features: bool = False
+    class_bias: bool = False
+    normalize: bool = False
+
+
+def projection(x: jax.Array, y: Label | None, *, head: Head) -> Any:
+    """Apply BigGAN's head to its last feature map: ReLU, global sum pooling, and `judge`, in float32."""
+    return judge(nn.relu(x).astype(jnp.float32).sum((1, 2)), y, head)
+
+
+def judge(h: jax.Array, y: Label | None, head: Head, *, bias: bool = True, kernel_init=orthogonal) -> Any:
+    """D's last layers: features [B, C] and the condition to a logit [B], or to a Judgement if the head says more.
+
+    Projection is linear(h) + <embed(y), h> (Miyato & Koyama 2018), of a label, a mixture of classes or real numbers.
+    """
+    dense = lambda features, name, bias: nn.Dense(features, use_bias=bias, kernel_init=kernel_init, name=name)
+    if head.kind == "multi_hinge":
+        classes = dense(head.size + 1, "linear", bias)(h)
+        logit = classes[:, :-1].max(-1) - classes[:, -1]
+        return Judgement(logit, classes=classes, features=h if head.features else None)
+    logit = dense(1, "linear", bias)(h)[:, 0]
+    embed = lambda features, name: ClassEmbedding(head.size, features, kernel_init, name=name)(y)
+    if head.kind == "projection" and head.size:
+        logit += jnp.sum(embed(h.shape[-1], "embed") * h, axis=-1)
+    more = {"features": h} if head.features else {}
+    if head.kind == "ac":
+        seen = h / jnp.maximum(jnp.linalg.norm(h, axis=-1, keepdims=True), 1e-12) if head.normalize else h
+        more["classes"] = dense(head.size, "classes", head.class_bias)(seen)
+    if head.kind in ("contrastive", "d2dce"):
+        more |= {"embedding": dense(head.embed_dim, "embedding", True)(h), "proxy": embed(head.embed_dim, "proxy")}
+    return Judgement(logit, **more) if more else logit

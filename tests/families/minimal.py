@@ -12,7 +12,7 @@ import optax
 from biggan_jax import losses
 from biggan_jax.family import Family, Network, Update
 from biggan_jax.gan import GAN
-from biggan_jax.models import adversarial
+from biggan_jax.models import adversarial, optimizers
 from biggan_jax.types import Condition
 
 HINGE, SHAPE = losses.LOSSES["hinge"], (8, 8, 3)
@@ -156,7 +156,7 @@ class TwoPairs(Family):
 
 
 def two_pairs(config, mesh):
-    adam = adversarial.adam(config.optimizer.g_lr, config.optimizer)
+    adam = optimizers.adam(config.optimizer.g_lr, config.optimizer)
     z, x = (lambda key: (jnp.zeros((1, config.model.dim_z)),)), (lambda key: (jnp.zeros((1, *SHAPE)),))
     networks = {f"G_{i}": Network(G(SHAPE), adam, z) for i in "AB"} | {f"D_{i}": Network(D(), adam, x) for i in "AB"}
     return TwoPairs(

@@ -6,7 +6,7 @@ import pytest
 
 from biggan_jax.config import base
 from biggan_jax.models import FAMILIES, build_gan
-from biggan_jax.models.adversarial import adam
+from biggan_jax.models.optimizers import adam
 from biggan_jax.models.tables import WIDTHS
 from biggan_jax.state import init_state
 from biggan_jax.types import UserError

@@ -1,0 +1,194 @@
+"""SNGAN and projection: ResNets whose D is spectrally normalised (Miyato et al. 2018; Miyato & Koyama 2018; their code).
+
+    G                                                  D, every layer spectrally normalised
+    z ~ N(0, 1)^128, dense to 4 x 4                    first block: conv 3x3, ReLU, conv 3x3, pool; skip: pool, conv 1x1
+    blocks: BN, ReLU, up, conv 3x3, BN, ReLU,          blocks: ReLU, conv 3x3, ReLU, conv 3x3, pool in some;
+            conv 3x3; skip: up, conv 1x1                       skip: conv 1x1, pool
+    BN, ReLU, conv 3x3, tanh                           ReLU, sum, dense 1, + <embed(y), h>
+
+With a condition, batch norm is 1 + W y and V y times and plus. WIDTHS has the channels. In the authors' D at 128 pixels a
+block's first convolution keeps the channels of its input; in StudioGAN's and SAGAN's it has those of the output (d_wide).
+StudioGAN's D without spectral norm has batch norm before each ReLU and on each skip connection (d_batch_norm).
+"""
+
+import math
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import ml_collections
+from jax.sharding import Mesh
+
+from biggan_jax.conditioning import as_vector
+from biggan_jax.config import choose
+from biggan_jax.gan import GAN
+from biggan_jax.layers.attention import SelfAttention
+from biggan_jax.layers.linear import Conv1x1, Conv3x3, Dense
+from biggan_jax.layers.norm import BatchNorm
+from biggan_jax.layers.resample import Conv3x3Pool, average_pool
+from biggan_jax.models import adversarial
+from biggan_jax.models.biggan import GeneratorBlock
+from biggan_jax.models.heads import Head, judge
+from biggan_jax.types import Image, Label, Latent, Params, UserError
+
+
+class Widths(NamedTuple):
+    """Multiples of ch: of G's first layer, of its blocks, and of D's blocks, of which the first `pools` halve the size."""
+
+    first: int
+    generator: tuple[int, ...]
+    discriminator: tuple[int, ...]
+    pools: int
+
+
+WIDTHS = {
+    32: Widths(4, (4, 4, 4), (2, 2, 2, 2), 2),
+    64: Widths(16, (8, 4, 2, 1), (1, 2, 4, 8, 16), 4),
+    128: Widths(16, (16, 8, 4, 2, 1), (1, 2, 4, 8, 16, 16), 5),
+    256: Widths(16, (16, 8, 8, 4, 2, 1), (1, 2, 4, 8, 8, 16, 16), 6),
+    512: Widths(16, (16, 8, 8, 4, 2, 1, 1), (1, 1, 2, 4, 8, 8, 16, 16), 7),
+}
+"""By height. 32 and 128 pixels are the papers' with ch 64; the others StudioGAN's."""
+
+
+class Generator(nn.Module):
+    """z [B, dim_z] and a condition of size `size` to images [B, *shape] in [-1, 1].
+
+    attention: heights of feature maps; attention follows the blocks that make them.
+    """
+
+    shape: tuple[int, int, int]
+    ch: int = 64
+    size: int = 0
+    attention: tuple[int, ...] = ()
+    bn_eps: float = 2e-5
+    bn_momentum: float = 0.9
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, z: Latent, y: Label | None = None, *, train: bool = False) -> Image:
+        height, width, channels = self.shape
+        table = WIDTHS[height]
+        c = as_vector(y, self.size) if self.size else None
+        small = height >> len(table.generator), width >> len(table.generator)
+        x = Dense(math.prod(small) * table.first * self.ch, dtype=self.dtype, name="linear")(z)
+        x = x.reshape(-1, *small, table.first * self.ch)
+        for i, multiple in enumerate(table.generator):
+            block = GeneratorBlock(multiple * self.ch, self.bn_eps, self.bn_momentum, self.dtype, name=f"block_{i}")
+            x = block(x, c, train)
+            if x.shape[1] in self.attention:
+                x = SelfAttention(self.dtype, name=f"attention_{i}")(x)
+        x = nn.relu(BatchNorm(self.bn_eps, self.bn_momentum, self.dtype, name="bn_out")(x, train=train))
+        return jnp.tanh(Conv3x3(channels, dtype=self.dtype, name="conv_out")(x).astype(jnp.float32))
+
+
+class DiscriminatorBlock(nn.Module):
+    """Residual block of D. norm: a function of (name, x), batch norm or the identity."""
+
+    features: int
+    down: bool
+    first: bool
+    wide: bool
+    norm: Any
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        h = x if self.first else nn.relu(self.norm("bn_1", x))
+        h = Conv3x3(self.features if self.wide or self.first else x.shape[-1], dtype=self.dtype, name="conv_1")(h)
+        h = nn.relu(self.norm("bn_1" if self.first else "bn_2", h))
+        h = (Conv3x3Pool if self.down else Conv3x3)(self.features, dtype=self.dtype, name="conv_2")(h)
+        if self.down or x.shape[-1] != self.features:
+            # Pooling commutes with the 1x1 convolution and with batch norm, but its statistics are taken where the original
+            # does: after pooling in the first block, before it in the others.
+            x = average_pool(x) if self.first else x
+            x = self.norm("bn_0", x)
+            x = average_pool(x) if self.down and not self.first else x
+            x = Conv1x1(self.features, dtype=self.dtype, name="conv_skip")(x)
+        return h + x
+
+
+class Discriminator(nn.Module):
+    """Images to a logit [B] or a Judgement. pool: sum or mean of the last features. bias: of the last layer."""
+
+    ch: int = 64
+    head: Head = Head("none")
+    wide: bool = True
+    bias: bool = False
+    pool: str = "sum"
+    attention: tuple[int, ...] = ()
+    batch_norm: bool = False
+    bn_eps: float = 2e-5
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Image, y: Label | None = None, *, train: bool = False) -> Any:
+        table, x = WIDTHS[x.shape[1]], jnp.asarray(x, self.dtype)
+
+        def norm(name: str, x: jax.Array) -> jax.Array:
+            return BatchNorm(self.bn_eps, 0.9, self.dtype, name=name)(x, train=train) if self.batch_norm else x
+
+        for i, multiple in enumerate(table.discriminator):
+            x = DiscriminatorBlock(
+                multiple * self.ch, i < table.pools, i == 0, self.wide, norm, self.dtype, name=f"block_{i}"
+            )(x)
+            if x.shape[1] in self.attention:
+                x = SelfAttention(self.dtype, name=f"attention_{i}")(x)
+        x = nn.relu(x).astype(jnp.float32)
+        return judge(getattr(x, self.pool)((1, 2)), y, self.head, bias=self.bias)
+
+
+def glorot(params: Params, key: jax.Array) -> Params:
+    """Draw all weights by Glorot's uniform rule, times sqrt 2 for 3x3 convolutions, as the authors' code does."""
+    uniform = nn.initializers.xavier_uniform()
+
+    def draw(path, weight, key):
+        names = [entry.key for entry in path]
+        if names[-1] not in ("kernel", "embedding"):
+            return weight
+        if len(names) > 1 and names[-2] in ("gain", "offset"):
+            return jnp.zeros_like(weight)  # Each condition starts with the gain 1 and the offset 0.
+        return uniform(key, weight.shape) * (math.sqrt(2) if weight.shape[:2] == (3, 3) and weight.ndim == 4 else 1)
+
+    paths, tree = jax.tree_util.tree_flatten_with_path(params)
+    keys = jax.random.split(key, len(paths))
+    return jax.tree_util.tree_unflatten(tree, [draw(*item, key) for item, key in zip(paths, keys, strict=True)])
+
+
+def check_shape(config: ml_collections.ConfigDict) -> tuple[int, int, int]:
+    """Return image_shape. Raises UserError for one that halving does not bring to whole sides."""
+    shape = tuple(config.model.image_shape)
+    if len(shape) != 3:
+        raise UserError(f"model.image_shape {shape} is not (height, width, channels), and these networks make images")
+    table = choose(WIDTHS, "the height in model.image_shape", shape[0])
+    if shape[1] % 2 ** len(table.generator):
+        raise UserError(f"model.image_shape {shape}: the width must be a multiple of {2 ** len(table.generator)}")
+    return shape
+
+
+def networks(config: ml_collections.ConfigDict) -> tuple[Generator, Discriminator]:
+    """Return G and D of `config`. Raises UserError."""
+    model, shape, dtype = config.model, check_shape(config), jnp.dtype(config.dtype)
+    g_ch, d_ch = model.g_ch or model.ch, model.d_ch or model.ch
+    size = adversarial.condition_of(config).size
+    return (
+        Generator(shape, g_ch, size, tuple(model.g_attention), model.bn_eps, model.bn_momentum, dtype),
+        Discriminator(
+            ch=d_ch,
+            head=adversarial.head_of(config),
+            wide=model.d_wide,
+            bias=model.d_bias,
+            attention=tuple(model.d_attention),
+            batch_norm=model.d_batch_norm,
+            bn_eps=model.bn_eps,
+            dtype=dtype,
+        ),
+    )
+
+
+def build(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GAN:
+    """Build the GAN of `config`. Raises UserError."""
+    generator, discriminator = networks(config)
+    redraw = glorot if config.model.init == "glorot" else None
+    return adversarial.build(config, mesh, generator, discriminator, image_shape=generator.shape, redraw=redraw)

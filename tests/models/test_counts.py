@@ -1,0 +1,50 @@
+"""Numbers of parameters of the published networks, to the unit."""
+
+import jax
+import pytest
+
+from biggan_jax.config import base
+from biggan_jax.models import build_gan
+from biggan_jax.state import init_state
+
+MNIST, CIFAR, FACES, IMAGENET = (28, 28, 1), (32, 32, 3), (64, 64, 3), (128, 128, 3)
+TEN = {"model.num_classes": 10}
+THOUSAND = {"model.num_classes": 1000}
+AC = {"condition.d": "ac"}
+
+COUNTS = [
+    ("gan", {}, 2_503_984, 1_231_441),
+    ("cgan", TEN, 2_413_984, 1_224_351),
+    ("dcgan", {}, 3_576_704, 2_765_568),
+    ("dcgan", {"model.form": "paper", "model.ch": 128}, 18_855_040, 17_232_768),
+    ("dcgan", {"model.form": "conditional", "model.image_shape": MNIST} | TEN, 6_835_258, 6_690_506),
+    ("dcgan", {"model.form": "deep_conv", "model.image_shape": CIFAR, "model.dim_z": 128}, 3_812_355, 2_931_009),
+    ("wgan", {"model.network": "mlp"}, 6_880_768, 6_817_793),
+    ("wgan", {}, 3_576_704, 2_765_568),
+    ("wgan_gp", {}, 1_204_483, 1_053_825),
+    ("wgan_gp", TEN | AC, 1_218_307, 1_055_115),
+    ("wgan_gp", {"model.form": "good", "model.image_shape": FACES, "model.ch": 64}, 8_540_483, 7_491_841),
+    ("sngan", {}, 4_276_739, 1_053_824),
+    ("sngan", TEN, 4_304_387, 1_055_104),
+    ("sngan", TEN | {"model.d_bias": True}, 4_304_387, 1_055_105),
+    ("sngan", {"model.d_batch_norm": True, "model.d_bias": True, "model.d_spectral_norm": False}, 4_276_739, 1_055_879),
+    (
+        "sngan",
+        THOUSAND | {"model.image_shape": IMAGENET, "model.d_wide": False, "model.d_bias": True},
+        41_996_931,
+        30_041_857,
+    ),
+    ("sngan", THOUSAND | {"model.image_shape": IMAGENET, "model.d_bias": True}, 41_996_931, 39_443_137),
+    ("sagan", THOUSAND, 42_078_852, 39_463_618),
+    ("sagan", THOUSAND | {"model.g_attention": (64,), "model.d_attention": (64,)}, 42_017_412, 39_448_258),
+]
+"""(family, changes of its defaults, parameters of G, of D): the papers' layer tables, and StudioGAN's printed counts."""
+
+
+@pytest.mark.parametrize(("family", "changes", "g", "d"), COUNTS)
+def test_parameters_are_as_many_as_published(family, changes, g, d):
+    c = base(family)
+    c.update_from_flattened_dict(changes)
+    state = jax.eval_shape(lambda: init_state(build_gan(c), 0))
+    counts = [sum(leaf.size for leaf in jax.tree.leaves(state.networks[name].params)) for name in ("G", "D")]
+    assert counts == [g, d]
