@@ -95,4 +95,4 @@ HEADS = ("none", "projection", "ac", "contrastive", "d2dce", "multi_hinge")
 
 def as_vector(y: Label, size: int) -> jax.Array:
     """Return the condition as float [B, size]: labels as one-hot rows; mixtures of classes and real numbers as they are."""
-    return jax.nn.one_hot(y, size) if jnp.issubdtype(y.dtype, jnp.integer) else y
+    return jax.nn.one_hot(y, size) if jnp.issubdtype(y.dtype, jnp.integer) else jnp.asarray(y)

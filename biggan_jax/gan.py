@@ -168,7 +168,7 @@ class GAN(Family):
         if self.loss.relative or self.feature_matching:
             real_out, out = self.discriminate_both(nets, batch["image"], batch["label"], fake, y, key)
         else:
-            real_out, out = None, self.discriminate(nets, fake, y, key)
+            out = self.discriminate(nets, fake, y, key)
         if self.loss.relative:
             loss = self.loss.generator(self.logit_of(real_out), self.logit_of(out))
         else:
@@ -253,7 +253,7 @@ class GAN(Family):
         """What the loss takes: logits, or for a loss of classes their logits and the label."""
         return (output.classes, y) if self.loss.of_classes else self.logit_of(output)
 
-    def _mean_of(self, judged: Any, logits: Logit, step: jax.Array) -> jax.Array:
+    def _mean_of(self, judged: Any, logits: Logit, step: jax.Array | int) -> jax.Array:
         """Return G's loss: its mean over images, or over the top k of them."""
         if not self.top_k:
             return self.loss.generator(judged)

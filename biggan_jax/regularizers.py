@@ -94,13 +94,13 @@ class LeCam(NamedTuple):
     decay: float
     start: int
 
-    def anchors(self, anchors: dict, real: Logit, fake: Logit, step: jax.Array) -> dict:
+    def anchors(self, anchors: dict, real: Logit, fake: Logit, step: jax.Array | int) -> dict:
         """The moving means after a batch; up to `start` they are the means of that batch."""
         decay = jnp.where(step < self.start, 0.0, self.decay)
         move = lambda anchor, logit: decay * anchor + (1 - decay) * jax.lax.stop_gradient(logit.mean())
         return {"real": move(anchors["real"], real), "fake": move(anchors["fake"], fake)}
 
-    def value(self, anchors: dict, real: Logit, fake: Logit, step: jax.Array) -> jax.Array:
+    def value(self, anchors: dict, real: Logit, fake: Logit, step: jax.Array | int) -> jax.Array:
         """The term of D's loss, times its strength."""
         return jnp.where(
             step > self.start, self.strength * penalties.lecam(real, fake, anchors["real"], anchors["fake"]), 0.0
@@ -148,7 +148,7 @@ class TopK(NamedTuple):
     least: float
     steps: int
 
-    def weights(self, fake: Logit, step: jax.Array) -> jax.Array:
+    def weights(self, fake: Logit, step: jax.Array | int) -> jax.Array:
         """Weights [B] of the images in G's loss."""
         share = jnp.maximum(self.gamma ** (step // self.steps), self.least)
         return penalties.top_k(fake, jnp.floor(share * len(fake)))

@@ -75,3 +75,50 @@ def test_gradient_penalty_is_differentiable_through_attention(model):
     grads = jax.jit(jax.grad(penalty))(state.networks["D"].params)
     assert np.isfinite(jax.tree.leaves(jax.tree.map(jnp.sum, grads))).all()
     assert float(jnp.abs(grads["linear"]["kernel"]).max()) > 0
+
+
+def linear(weights):
+    return lambda x: jnp.einsum("bhwc,hwc->b", x, weights)
+
+
+def test_each_penalty_of_a_linear_d_is_its_closed_form():
+    weights, real, fake = normal(4, 4, 3), normal(2, 4, 4, 3), normal(2, 4, 4, 3)
+    squared = float((weights.astype(np.float64) ** 2).sum())
+    mixed = penalties.mix(real, fake, jnp.array([0.25, 1.0]))
+    np.testing.assert_allclose(mixed, [0.25 * real[0] + 0.75 * fake[0], real[1]], rtol=1e-6)
+    near = penalties.perturb(real, jnp.array([0.0, 1.0]), jnp.ones_like(real))
+    np.testing.assert_allclose(near, [real[0], real[1] + 0.5 * real.std(ddof=1)], rtol=1e-5)
+    for x in (mixed, near):
+        assert float(penalties.gradient_penalty(linear(weights), x)) == pytest.approx(squared / 2, rel=1e-5)
+        assert float(penalties.one_centred(linear(weights), x)) == pytest.approx((squared**0.5 - 1) ** 2, rel=1e-5)
+        assert float(penalties.largest(linear(weights), x)) == pytest.approx(squared, rel=1e-5)
+
+
+def test_the_norm_of_a_gradient_of_zero_has_a_finite_gradient():
+    grads = jax.grad(lambda w: penalties.one_centred(linear(w), jnp.ones((2, 4, 4, 3))))(jnp.zeros((4, 4, 3)))
+    assert not np.any(grads)
+
+
+def test_the_largest_gradient_is_that_of_one_image():
+    x = jnp.asarray([1.0, 3.0, 2.0]).reshape(3, 1, 1, 1)
+    assert float(penalties.largest(lambda x: jnp.square(x).sum((1, 2, 3)), x)) == pytest.approx(36)
+
+
+def test_lecam_acts_only_beyond_the_anchors():
+    at = lambda real, fake: float(penalties.lecam(jnp.array([real]), jnp.array([fake]), 1.0, -1.0))
+    assert at(-2.0, 2.0) == 0.0  # Below the fake anchor, and above the real one.
+    assert at(1.0, -1.0) == 4 + 4
+
+
+def test_top_k_weighs_only_the_most_real():
+    np.testing.assert_allclose(penalties.top_k(jnp.array([0.0, 3.0, -1.0, 2.0]), 2.0), [0, 2, 0, 2])
+
+
+def test_clipping_bounds_every_weight():
+    clipped = penalties.clip({"a": jnp.array([-3.0, 0.005]), "b": jnp.array([3.0])}, 0.01)
+    np.testing.assert_allclose(np.concatenate([clipped["a"], clipped["b"]]), [-0.01, 0.005, 0.01])
+
+
+def test_feature_matching_compares_means_of_features():
+    real, fake = jnp.array([[0.0, 2.0], [2.0, 2.0]]), jnp.array([[0.0, 0.0], [0.0, 0.0]])
+    assert float(penalties.feature_matching(real, fake)) == 1.5

@@ -26,7 +26,7 @@ from biggan_jax.gan import GAN
 from biggan_jax.layers.norm import BatchNorm
 from biggan_jax.models import adversarial
 from biggan_jax.models.heads import Head, judge
-from biggan_jax.types import Image, Label, Latent, Logit, UserError
+from biggan_jax.types import Array, Image, Label, Latent, Logit, UserError
 
 normal = nn.initializers.normal(0.02)
 NoBias = functools.partial(nn.Conv, use_bias=False, kernel_init=normal)
@@ -106,7 +106,7 @@ class PaperDiscriminator(nn.Module):
         return nn.Dense(1, use_bias=False, kernel_init=normal, name="linear")(x.reshape(len(x), -1))[:, 0]
 
 
-def join(x: jax.Array, c: jax.Array) -> jax.Array:
+def join(x: Array, c: jax.Array) -> jax.Array:
     """Concatenate the condition [B, size] to the channels of x [B, C] or, at each pixel, [B, H, W, C]."""
     if x.ndim == 4:
         c = jnp.broadcast_to(c[:, None, None], (*x.shape[:3], c.shape[-1]))

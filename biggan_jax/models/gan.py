@@ -20,7 +20,7 @@ from jax.sharding import Mesh
 
 from biggan_jax.gan import GAN
 from biggan_jax.models import adversarial
-from biggan_jax.types import Image, Label, Latent, Logit
+from biggan_jax.types import Array, Image, Label, Latent, Logit
 
 
 def symmetric(bound: float) -> nn.initializers.Initializer:
@@ -36,7 +36,7 @@ class Maxout(nn.Module):
     kernel_init: nn.initializers.Initializer
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Array) -> jax.Array:
         h = nn.Dense(self.units * self.pieces, kernel_init=self.kernel_init, name="dense")(x)
         return h.reshape(len(x), self.units, self.pieces).max(-1)
 
@@ -75,7 +75,7 @@ def to_data(h: jax.Array, shape: tuple[int, ...]) -> Image:
     return (2 * nn.sigmoid(h) - 1).reshape(-1, *shape) if len(shape) == 3 else h
 
 
-def from_data(x: Image) -> jax.Array:
+def from_data(x: Image) -> Array:
     """Flatten; images are scaled to [0, 1]."""
     return ((x + 1) / 2).reshape(len(x), -1) if x.ndim == 4 else x
 

@@ -57,7 +57,7 @@ class CifarDiscriminator(nn.Module):
 
     @nn.compact
     def __call__(self, x: Image, y: Label | None = None) -> Any:
-        plain = lambda name, x: x
+        plain, x = lambda name, x: x, jnp.asarray(x)
         for i in range(4):
             x = sngan.DiscriminatorBlock(self.ch, i < 2, i == 0, True, plain, jnp.float32, name=f"block_{i}")(x)
         return judge(nn.relu(x).mean((1, 2)), y, self.head)
