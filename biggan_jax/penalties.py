@@ -72,7 +72,10 @@ def consistency(a, b) -> jax.Array:
 
     The means of logits, and of embeddings or logits of classes where D has them, are added.
     """
-    return sum((jnp.mean(jnp.square(x - y)) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)), jnp.float32(0))
+    return sum(
+        (jnp.mean(jnp.square(x - y)) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)),
+        jnp.float32(0),
+    )
 
 
 def feature_matching(real: jax.Array, fake: jax.Array) -> jax.Array:

@@ -32,7 +32,8 @@ def comments(section: Callable[[], dict]) -> dict[str, str]:
     for display in (node for node in nodes if isinstance(node, ast.Dict)):
         for key, value in zip(display.keys, display.values, strict=True):
             if isinstance(key, ast.Constant):  # `**other` has the key None.
-                found[str(key.value)] = _comment(source.splitlines(), key.lineno, value.end_lineno or key.lineno)
+                comment = _comment(source.splitlines(), key.lineno, value.end_lineno or key.lineno)
+                found[str(key.value)] = comment or found.get(str(key.value), "")
     return found
 
 

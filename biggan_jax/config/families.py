@@ -53,10 +53,10 @@ def biggan() -> dict[str, Any]:
     }
 
 
-def dense(image_shape: tuple[int, ...] = (28, 28, 1)) -> dict[str, Any]:
+def dense() -> dict[str, Any]:
     """Return the keys of networks of dense layers: gan (Goodfellow et al. 2014) and cgan (Mirza & Osindero 2014)."""
     return {
-        "image_shape": Key(image_shape, entries=int),  # (height, width, channels), or (n,) for vectors.
+        "image_shape": Key((28, 28, 1), entries=int),  # (height, width, channels), or (n,) for vectors.
         "num_classes": non_negative(0, at_most=2**24),  # Classes of the data; 0: unconditional.
         "condition_dim": non_negative(0, at_most=2**16),  # Length of a condition of real numbers; 0: none.
         "dim_z": positive(100, at_most=2**16),  # Length of z.
@@ -146,14 +146,14 @@ def resnet() -> dict[str, Any]:
 def attention_resnet() -> dict[str, Any]:
     """Return the keys of SAGAN: SNGAN's, with its own defaults."""
     return resnet() | {
-        "image_shape": Key((128, 128, 3), entries=int),  # As SNGAN's.
-        "init": "xavier",  # As SNGAN's.
-        "d_bias": True,  # As SNGAN's.
-        "g_attention": (32,),  # As SNGAN's.
-        "d_attention": (32,),  # As SNGAN's.
-        "bn_eps": positive(1e-5),  # As SNGAN's.
-        "bn_momentum": fraction(0.999),  # As SNGAN's.
-        "g_spectral_norm": True,  # As SNGAN's.
+        "image_shape": Key((128, 128, 3), entries=int),
+        "init": "xavier",
+        "d_bias": True,
+        "g_attention": (32,),
+        "d_attention": (32,),
+        "bn_eps": positive(1e-5),
+        "bn_momentum": fraction(0.999),
+        "g_spectral_norm": True,
     }
 
 

@@ -15,6 +15,9 @@ from tests.conftest import leaves, update
 from tests.families.minimal import SHAPE, pair
 
 
+R1 = (("r1", 0.1),)
+
+
 def section():
     keys = {"image_shape": SHAPE, "num_classes": 5, "dim_z": 4, "init": "normal"}
     return keys | {"g_spectral_norm": True, "d_spectral_norm": True}
@@ -55,8 +58,8 @@ def results():
         ({}, {"d_chunks": 4}),
         ({}, {"d_chunks": 4, "loops": True}),
         ({"d_ortho": 0.1, "g_ortho": 0.1}, {"d_ortho": 0.1, "g_ortho": 0.1, "d_chunks": 2}),
-        ({"microbatches": 2, "r1": 0.1}, {"microbatches": 2, "r1": 0.1, "remat": True}),
-        ({"microbatches": 2, "r1": 0.1}, {"microbatches": 2, "r1": 0.1, "remat": True, "d_chunks": 2}),
+        ({"microbatches": 2, "terms": R1}, {"microbatches": 2, "terms": R1, "remat": True}),
+        ({"microbatches": 2, "terms": R1}, {"microbatches": 2, "terms": R1, "remat": True, "d_chunks": 2}),
     ],
     ids=lambda fields: " ".join(f"{name}={value}" for name, value in fields.items()) or "plain",
 )
