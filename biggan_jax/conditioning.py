@@ -1,4 +1,4 @@
-"""How D judges the class of an image, besides real or fake: what its head returns, and the losses of it.
+"""How D is conditioned on classes: what its head returns, and the losses of it.
 
 h are D's last features, pooled: [B, C]. Labels are int [B] or, where a mixture of classes makes sense, float [B, classes].
 """
@@ -13,7 +13,7 @@ import optax
 from biggan_jax.types import Label, Logit, UserError
 
 
-class Judgement(NamedTuple):
+class Output(NamedTuple):
     """What a D returns that says more than real or fake; what its head does not compute is None.
 
     classes: logits of classes [B, classes], and of fake if there is one more. embedding, proxy: of the image and of its
@@ -27,20 +27,20 @@ class Judgement(NamedTuple):
     features: jax.Array | None = None
 
 
-def cross_entropy(judged: Judgement, y: Label, *, temperature: float, margin: float) -> jax.Array:
+def cross_entropy(output: Output, y: Label, *, temperature: float, margin: float) -> jax.Array:
     """Return the mean of -log softmax(classes)[y], for labels or mixtures of classes (Odena et al. 2017, AC-GAN)."""
-    logits = _whole(judged.classes)
+    logits = _whole(output.classes)
     soft = y if y.ndim > 1 else jax.nn.one_hot(y, logits.shape[-1])
     return optax.softmax_cross_entropy(logits, soft).mean()
 
 
-def contrastive(judged: Judgement, y: Label, *, temperature: float, margin: float) -> jax.Array:
+def contrastive(output: Output, y: Label, *, temperature: float, margin: float) -> jax.Array:
     """Return ContraGAN's conditional contrastive loss, 2C, over the whole batch (Kang & Park 2020, eq. 8).
 
     With directions e of embeddings and p of their labels' proxies: the mean of -log (a_i / b_i), where
     a_i = exp(e_i.p_i / t) + sum over other k of i's class exp(e_i.e_k / t), and b_i the same over all other k.
     """
-    similar, to_proxy, same, other = _similarities(judged, y)
+    similar, to_proxy, same, other = _similarities(output, y)
     to_proxy = to_proxy[:, None] / temperature
     of = lambda which: jax.nn.logsumexp(
         jnp.concatenate([to_proxy, jnp.where(which, similar / temperature, -jnp.inf)], axis=1), axis=1
@@ -48,13 +48,13 @@ def contrastive(judged: Judgement, y: Label, *, temperature: float, margin: floa
     return jnp.mean(of(same | other) - of(same))
 
 
-def data_to_data(judged: Judgement, y: Label, *, temperature: float, margin: float) -> jax.Array:
+def data_to_data(output: Output, y: Label, *, temperature: float, margin: float) -> jax.Array:
     """Return ReACGAN's data-to-data cross entropy, D2D-CE, over the whole batch (Kang et al. 2021, eq. 7).
 
     With c_ik = relu((e_i.e_k + m - 1) / t), less the largest (e_i.e_k + m - 1) / t of the row, which gets no gradient, and
     b_i = relu((m - e_i.p_i) / t): the mean of b_i + log [exp(-b_i) + sum over other classes exp(c_ik)], as StudioGAN has it.
     """
-    similar, to_proxy, same, other = _similarities(judged, y)
+    similar, to_proxy, same, other = _similarities(output, y)
     pairs = (similar + margin - 1) / temperature
     largest = jnp.max(jnp.where(same | other, pairs, -jnp.inf), axis=1, keepdims=True)
     pairs = jax.nn.relu(pairs) - jax.lax.stop_gradient(largest)
@@ -62,13 +62,13 @@ def data_to_data(judged: Judgement, y: Label, *, temperature: float, margin: flo
     return jnp.mean(away + jnp.log(jnp.exp(-away) + jnp.sum(jnp.where(other, jnp.exp(pairs), 0), axis=1)))
 
 
-def _similarities(judged: Judgement, y: Label):
+def _similarities(output: Output, y: Label):
     """Return e_i.e_k [B, B], e_i.p_i [B], and where k is another image of i's class, or of another class."""
     if y.ndim > 1:
         raise UserError(
             "losses of embeddings need classes, not mixtures of them or real numbers; use condition.d ac or projection"
         )
-    e, p = _direction(_whole(judged.embedding)), _direction(_whole(judged.proxy))
+    e, p = _direction(_whole(output.embedding)), _direction(_whole(output.proxy))
     equal, itself = y[:, None] == y[None], jnp.eye(len(y), dtype=bool)
     dot = lambda a, b: jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
     return dot(e, e.T), jnp.sum(e * p, -1), equal & ~itself, ~equal
@@ -90,7 +90,7 @@ CLASS_LOSSES: dict[str, ClassLoss] = {"ac": cross_entropy, "contrastive": contra
 """Losses by the name of D's head, to which D adds that of real images and G that of its own."""
 
 HEADS = ("none", "projection", "ac", "contrastive", "d2dce", "multi_hinge")
-"""How D judges classes: not at all; by projection (Miyato & Koyama 2018); or by a loss of CLASS_LOSSES or multi_hinge."""
+"""Heads of D: without classes; by projection (Miyato & Koyama 2018); or by a loss of CLASS_LOSSES or multi_hinge."""
 
 
 def as_vector(y: Label, size: int) -> jax.Array:

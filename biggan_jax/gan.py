@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from biggan_jax import augment, gradients, penalties, regularizers
-from biggan_jax.conditioning import CLASS_LOSSES, Judgement
+from biggan_jax.conditioning import CLASS_LOSSES, Output
 from biggan_jax.family import Family, Moving, Nets, Trees, Update
 from biggan_jax.gradients import interleave
 from biggan_jax.losses import Loss, accuracy, hinge_active
@@ -17,7 +17,7 @@ from biggan_jax.types import Batch, Image, Label, Logit, Metrics, UserError
 
 
 class Classes(NamedTuple):
-    """How the losses judge classes: see conditioning. d, d_fake, g: weights of D's loss of real and of fake images, and of G's."""
+    """How the losses use classes: see conditioning. d, d_fake, g: weights of D's loss of real and of fake images, and of G's."""
 
     head: str = "projection"
     d: float = 0.0
@@ -26,7 +26,7 @@ class Classes(NamedTuple):
     temperature: float = 1.0
     margin: float = 0.98
 
-    def loss(self, output: Judgement, y: Label) -> jax.Array:
+    def loss(self, output: Output, y: Label) -> jax.Array:
         """The loss of the head; see CLASS_LOSSES."""
         return CLASS_LOSSES[self.head](output, y, temperature=self.temperature, margin=self.margin)
 
@@ -126,7 +126,7 @@ class GAN(Family):
         key, term_key = jax.random.split(key)
         real_out, fake_out = self.discriminate_both(nets, x, y, fake, fake_y, key)
         real_logits, fake_logits = self.logit_of(real_out), self.logit_of(fake_out)
-        real_loss, fake_loss = self.loss.discriminator(self._judged(real_out, y), self._judged(fake_out, fake_y))
+        real_loss, fake_loss = self.loss.discriminator(self._arguments(real_out, y), self._arguments(fake_out, fake_y))
         metrics = {
             "d_loss": real_loss + fake_loss,
             "d_loss_real": real_loss,
@@ -172,7 +172,7 @@ class GAN(Family):
         if self.loss.relative:
             loss = self.loss.generator(self.logit_of(real_out), self.logit_of(out))
         else:
-            loss = self._mean_of(self._judged(out, y), self.logit_of(out), nets.step)
+            loss = self._mean_of(self._arguments(out, y), self.logit_of(out), nets.step)
         if self.feature_matching:
             metrics["g_features"] = penalties.feature_matching(real_out.features, out.features)
             extra += self.feature_matching * metrics["g_features"]
@@ -199,7 +199,7 @@ class GAN(Family):
         return jax.tree.map(lambda o: o[0], pairs), jax.tree.map(lambda o: o[1], pairs)
 
     def logit_of(self, output: Any) -> Logit:
-        """Return the logit in D's output. Override it if D returns more than a logit, and no Judgement."""
+        """Return the logit in D's output. Override it if D returns more than a logit, and no Output."""
         return regularizers.logit_of(output)
 
     def check_chunks(self, d_variables: Any) -> None:
@@ -249,15 +249,15 @@ class GAN(Family):
             z, cost = self.logan.moved(score, z, key)
         return z, y, cost
 
-    def _judged(self, output: Any, y: Label) -> Any:
+    def _arguments(self, output: Any, y: Label) -> Any:
         """What the loss takes: logits, or for a loss of classes their logits and the label."""
         return (output.classes, y) if self.loss.of_classes else self.logit_of(output)
 
-    def _mean_of(self, judged: Any, logits: Logit, step: jax.Array | int) -> jax.Array:
+    def _mean_of(self, output: Any, logits: Logit, step: jax.Array | int) -> jax.Array:
         """Return G's loss: its mean over images, or over the top k of them."""
         if not self.top_k:
-            return self.loss.generator(judged)
-        each = jax.vmap(lambda one: self.loss.generator(jax.tree.map(lambda x: x[None], one)))(judged)
+            return self.loss.generator(output)
+        each = jax.vmap(lambda one: self.loss.generator(jax.tree.map(lambda x: x[None], one)))(output)
         return jnp.mean(jax.lax.stop_gradient(self.top_k.weights(logits, step)) * each)
 
     def _d_in_chunks(self, family, update, weights: Trees, moving: Moving, batch: Batch, key: jax.Array):

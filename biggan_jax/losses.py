@@ -18,7 +18,7 @@ class Loss(NamedTuple):
         discriminator: (real, fake) to D's real and fake terms, whose sum is D's loss.
         generator: (fake) to G's loss or, if `relative`, (real, fake) to it.
         relative: whether G's loss compares fake images with real ones.
-        of_classes: whether it judges classes: its arguments are pairs (logits of classes and of fake [B, classes + 1],
+        of_classes: whether it is a loss of classes: its arguments are pairs (logits of classes and of fake [B, classes + 1],
             label), as a D with the head multi_hinge gives them.
     """
 
@@ -43,9 +43,9 @@ def relativistic_pairs(real: Logit, fake: Logit) -> tuple[jax.Array, jax.Array]:
     return mean(softplus(fake - real)), jnp.float32(0)
 
 
-def multi_hinge(judged: tuple[jax.Array, Label]) -> jax.Array:
+def multi_hinge(output: tuple[jax.Array, Label]) -> jax.Array:
     """Relu(1 + the highest other logit - that of the label), with labels in [0, classes] (Crammer & Singer 2001)."""
-    logits, label = judged
+    logits, label = output
     right = jax.nn.one_hot(label, logits.shape[-1], dtype=bool)
     wanted = jnp.sum(jnp.where(right, logits, 0), -1)
     return mean(relu(1 + jnp.max(jnp.where(right, -jnp.inf, logits), -1) - wanted))

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from biggan_jax import augment, penalties
-from biggan_jax.conditioning import Judgement
+from biggan_jax.conditioning import Output
 from biggan_jax.types import Image, Label, Latent, Logit
 
 
@@ -31,13 +31,13 @@ class Seen(NamedTuple):
 
 
 def logit_of(output: Any) -> Logit:
-    """Return the logit of D's output: of a Judgement, its own; else the output itself."""
-    return output.logit if isinstance(output, Judgement) else output
+    """Return the logit of D's output: of a Output, its own; else the output itself."""
+    return output.logit if isinstance(output, Output) else output
 
 
 def compared(output: Any) -> Any:
     """Return what consistency compares: logits, and logits of classes or embeddings (as StudioGAN does)."""
-    return output._replace(proxy=None, features=None) if isinstance(output, Judgement) else output
+    return output._replace(proxy=None, features=None) if isinstance(output, Output) else output
 
 
 def flip_and_shift(x: Image, key: jax.Array) -> Image:

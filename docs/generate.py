@@ -19,6 +19,7 @@ SECTIONS = {
     "model": "The model",
     "mesh": "Devices",
     "regularizer": "Penalties",
+    "condition": "Losses of classes",
     "optimizer": "Optimizers",
     "ema": "Moving average of G's weights",
     "augment": "Augmentation",

@@ -68,7 +68,7 @@ def general() -> dict[str, Any]:
         "regularizer.logan_beta": positive(0.1),  # Damping of that step.
         "regularizer.logan_rate": positive(0.8),  # Share of the images whose latents take it.
         "regularizer.logan_cost": non_negative(0.0),  # Strength of its squared length in the losses.
-        # How D judges classes: none, projection, ac (AC-GAN), contrastive (ContraGAN), d2dce (ReACGAN), multi_hinge.
+        # D's head: none, projection, ac (AC-GAN), contrastive (ContraGAN), d2dce (ReACGAN), multi_hinge.
         "condition.d": choice("projection", "none", "ac", "contrastive", "d2dce", "multi_hinge"),
         "condition.d_weight": non_negative(1.0),  # Weight of the loss of classes of real images in D's loss.
         "condition.d_fake_weight": non_negative(0.0),  # Weight of that of fake images in D's loss.

@@ -25,7 +25,7 @@ from biggan_jax.conditioning import as_vector
 from biggan_jax.gan import GAN
 from biggan_jax.layers.norm import BatchNorm
 from biggan_jax.models import adversarial
-from biggan_jax.models.heads import Head, judge
+from biggan_jax.models.heads import Head, apply_head
 from biggan_jax.types import Array, Image, Label, Latent, Logit, UserError
 
 normal = nn.initializers.normal(0.02)
@@ -174,7 +174,7 @@ class DeepConvGenerator(nn.Module):
 
 
 class DeepConvDiscriminator(nn.Module):
-    """Images to a logit [B] or a Judgement. norm: batch norm, left out with spectral norm."""
+    """Images to a logit [B] or a Output. norm: batch norm, left out with spectral norm."""
 
     ch: int = 64
     head: Head = Head("none")
@@ -187,7 +187,7 @@ class DeepConvDiscriminator(nn.Module):
             x = after(StudioConv(width * self.ch, (3, 3), name=f"conv_{i}_1")(x), f"bn_{i}_1")
             x = after(StudioConv(width * self.ch, (4, 4), (2, 2), padding=1, name=f"conv_{i}_2")(x), f"bn_{i}_2")
         x = after(StudioConv(8 * self.ch, (3, 3), name="conv_3")(x), "bn_3")
-        return judge(x.sum((1, 2)), y, self.head)
+        return apply_head(x.sum((1, 2)), y, self.head)
 
 
 def doublings(resolution: int) -> int:

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from biggan_jax.conditioning import Judgement
+from biggan_jax.conditioning import Output
 from biggan_jax.layers.linear import ClassEmbedding, Conv3x3, FirstOfConv3x3, orthogonal
 from biggan_jax.layers.norm import BatchNorm
 from biggan_jax.types import Image, Label
@@ -36,7 +36,7 @@ def to_image(x: jax.Array, *, pad_rgb: bool, bn_eps: float, bn_momentum: float, 
 
 
 class Head(NamedTuple):
-    """How D judges its features: a name in conditioning.HEADS, the size of the condition, and what else it returns.
+    """D's last layers: a name in conditioning.HEADS, the size of the condition, and what else it returns.
 
     embed_dim: length of embeddings. features: return the features, too, as feature matching needs. class_bias: of AC-GAN's
     layer. normalize: AC-GAN's layer sees unit features, an option of StudioGAN.
@@ -51,12 +51,12 @@ class Head(NamedTuple):
 
 
 def projection(x: jax.Array, y: Label | None, *, head: Head) -> Any:
-    """Apply BigGAN's head to its last feature map: ReLU, global sum pooling, and `judge`, in float32."""
-    return judge(nn.relu(x).astype(jnp.float32).sum((1, 2)), y, head)
+    """Apply BigGAN's head to its last feature map: ReLU, global sum pooling, and `apply_head`, in float32."""
+    return apply_head(nn.relu(x).astype(jnp.float32).sum((1, 2)), y, head)
 
 
-def judge(h: jax.Array, y: Label | None, head: Head, *, bias: bool = True, kernel_init=orthogonal) -> Any:
-    """D's last layers: features [B, C] and the condition to a logit [B], or to a Judgement if the head says more.
+def apply_head(h: jax.Array, y: Label | None, head: Head, *, bias: bool = True, kernel_init=orthogonal) -> Any:
+    """D's last layers: features [B, C] and the condition to a logit [B], or to a Output if the head says more.
 
     Projection is linear(h) + <embed(y), h> (Miyato & Koyama 2018), of a label, a mixture of classes or real numbers.
     """
@@ -64,7 +64,7 @@ def judge(h: jax.Array, y: Label | None, head: Head, *, bias: bool = True, kerne
     if head.kind == "multi_hinge":
         classes = dense(head.size + 1, "linear", bias)(h)
         logit = classes[:, :-1].max(-1) - classes[:, -1]
-        return Judgement(logit, classes=classes, features=h if head.features else None)
+        return Output(logit, classes=classes, features=h if head.features else None)
     logit = dense(1, "linear", bias)(h)[:, 0]
     embed = lambda features, name: ClassEmbedding(head.size, features, kernel_init, name=name)(y)
     if head.kind == "projection" and head.size:
@@ -75,4 +75,4 @@ def judge(h: jax.Array, y: Label | None, head: Head, *, bias: bool = True, kerne
         more["classes"] = dense(head.size, "classes", head.class_bias)(seen)
     if head.kind in ("contrastive", "d2dce"):
         more |= {"embedding": dense(head.embed_dim, "embedding", True)(h), "proxy": embed(head.embed_dim, "proxy")}
-    return Judgement(logit, **more) if more else logit
+    return Output(logit, **more) if more else logit

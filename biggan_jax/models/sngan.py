@@ -29,7 +29,7 @@ from biggan_jax.layers.norm import BatchNorm
 from biggan_jax.layers.resample import Conv3x3Pool, average_pool
 from biggan_jax.models import adversarial
 from biggan_jax.models.biggan import GeneratorBlock
-from biggan_jax.models.heads import Head, judge
+from biggan_jax.models.heads import Head, apply_head
 from biggan_jax.types import Image, Label, Latent, Params, UserError
 
 
@@ -110,7 +110,7 @@ class DiscriminatorBlock(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images to a logit [B] or a Judgement. pool: sum or mean of the last features. bias: of the last layer."""
+    """Images to a logit [B] or a Output. pool: sum or mean of the last features. bias: of the last layer."""
 
     ch: int = 64
     head: Head = Head("none")
@@ -136,7 +136,7 @@ class Discriminator(nn.Module):
             if x.shape[1] in self.attention:
                 x = SelfAttention(self.dtype, name=f"attention_{i}")(x)
         x = nn.relu(x).astype(jnp.float32)
-        return judge(getattr(x, self.pool)((1, 2)), y, self.head, bias=self.bias)
+        return apply_head(getattr(x, self.pool)((1, 2)), y, self.head, bias=self.bias)
 
 
 def glorot(params: Params, key: jax.Array) -> Params:

@@ -53,7 +53,7 @@ def g_runs(step: jax.Array) -> jax.Array:
     """Whether G is updated in the step that starts at `step`.
 
     A cycle of 519 steps has EACH steps of G, of which the first takes LONG. Training begins with FIRST steps that take LONG,
-    and goes on as if it were in a cycle.
+    and continues as if it were in a cycle.
     """
     place = (step - FIRST * LONG + FIRST + LONG - 1) % (EACH + LONG - 1)
     return jnp.where(step < FIRST * LONG, step % LONG == LONG - 1, place >= LONG - 1)

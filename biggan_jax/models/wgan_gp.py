@@ -26,7 +26,7 @@ from biggan_jax.layers.norm import BatchNorm
 from biggan_jax.layers.resample import average_pool, upsample
 from biggan_jax.models import adversarial, sngan, wgan
 from biggan_jax.models.dcgan import square
-from biggan_jax.models.heads import Head, judge
+from biggan_jax.models.heads import Head, apply_head
 from biggan_jax.types import Image, Label, Latent, UserError
 
 WideConv3x3 = functools.partial(Conv3x3, use_bias=False)
@@ -50,7 +50,7 @@ class CifarGenerator(nn.Module):
 
 
 class CifarDiscriminator(nn.Module):
-    """Images of 32 pixels to a logit [B] or a Judgement."""
+    """Images of 32 pixels to a logit [B] or a Output."""
 
     ch: int = 128
     head: Head = Head("none")
@@ -60,7 +60,7 @@ class CifarDiscriminator(nn.Module):
         plain, x = lambda name, x: x, jnp.asarray(x)
         for i in range(4):
             x = sngan.DiscriminatorBlock(self.ch, i < 2, i == 0, True, plain, jnp.float32, name=f"block_{i}")(x)
-        return judge(nn.relu(x).mean((1, 2)), y, self.head)
+        return apply_head(nn.relu(x).mean((1, 2)), y, self.head)
 
 
 class GoodGenerator(nn.Module):

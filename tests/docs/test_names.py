@@ -8,7 +8,7 @@ from biggan_jax import config as configs
 from tests.conftest import ROOT
 from tests.docs.pages import PAGES, commands, name
 
-KEYS = configs.flatten(configs.base().to_dict())
+KEYS = {key for family in configs.SECTIONS for key in configs.table(family)}
 SECTIONS = {key.partition(".")[0] for key in KEYS if "." in key}
 PACKAGE = ROOT / "biggan_jax"
 ANY = {"help", "config", "config_json"}

@@ -14,7 +14,6 @@ from biggan_jax.state import init_state
 from tests.conftest import leaves, update
 from tests.families.minimal import SHAPE, pair
 
-
 R1 = (("r1", 0.1),)
 
 
