@@ -45,7 +45,8 @@ class GAN(Family):
     classes: losses of classes. d_chunks: parts in which D works through a batch, to save memory. mixed: whether D sees real
     and fake images in one batch; ignored if D has batch statistics: then it sees two batches. g_batch: images of G's update
     for each of D's. labels: whether the fake images of D's update have uniform labels, or those of the real ones.
-    feature_matching: strength. The others: see regularizers.
+    feature_matching: strength. dequantize: real images are x / 128 - 1 + U(0, 1 / 128) for pixels x in 0 ... 255, as in the code of
+    WGAN-GP and SNGAN. The others: see regularizers.
     """
 
     loss: Loss
@@ -61,6 +62,7 @@ class GAN(Family):
     g_batch: int = 1
     labels: str = "uniform"
     feature_matching: float = 0.0
+    dequantize: bool = False
     lecam: LeCam | None = None
     zcr: LatentConsistency | None = None
     logan: LatentStep | None = None
@@ -112,7 +114,7 @@ class GAN(Family):
         z, y, extra = self._latents_of(nets, batch, jax.random.fold_in(key, 1), for_d=True)
         fake = nets("G", z, y)
         key = jax.random.fold_in(key, 0)
-        loss, metrics = self.loss_of_images(nets, (batch["image"], batch["label"], fake, y), key)
+        loss, metrics = self.loss_of_images(nets, (self._real(batch, key), batch["label"], fake, y), key)
         if self.zcr:
             near = nets("G", self.zcr.near(z, jax.random.fold_in(key, 2)), y, keep=False)
             outputs = (self.discriminate(nets, x, y, key, keep=False) for x in (fake, near))
@@ -157,7 +159,7 @@ class GAN(Family):
         """Return the sum of the gradient penalties, times the number of steps that it stands for."""
         z, y, _ = self._latents_of(nets, batch, jax.random.fold_in(key, 1), for_d=True)
         fake, key = nets("G", z, y, keep=False), jax.random.fold_in(key, 0)
-        seen = Seen(self._discarding(nets, key), batch["image"], batch["label"], fake, y, None, None)
+        seen = Seen(self._discarding(nets, key), self._real(batch, key), batch["label"], fake, y, None, None)
         total, values = self._sum_of_terms(self._lazy, seen, key)
         return self.every * total, values
 
@@ -166,7 +168,7 @@ class GAN(Family):
         z, y, extra = self._latents_of(nets, batch, jax.random.fold_in(key, 1))
         fake, key, metrics = nets("G", z, y), jax.random.fold_in(key, 0), {}
         if self.loss.relative or self.feature_matching:
-            real_out, out = self.discriminate_both(nets, batch["image"], batch["label"], fake, y, key)
+            real_out, out = self.discriminate_both(nets, self._real(batch, key), batch["label"], fake, y, key)
         else:
             out = self.discriminate(nets, fake, y, key)
         if self.loss.relative:
@@ -236,6 +238,13 @@ class GAN(Family):
         """D as a function of images and labels that leaves its variables as they are."""
         return lambda x, y: self.discriminate(nets, x, y, key, keep=False)
 
+    def _real(self, batch: Batch, key: jax.Array) -> Image:
+        """Return the real images of the batch, with noise below a grey level if `dequantize`."""
+        x = batch["image"]
+        if not self.dequantize:
+            return x
+        return (x + 1) * (127.5 / 128) - 1 + jax.random.uniform(jax.random.fold_in(key, 3), x.shape) / 128
+
     def _latents_of(self, nets: Nets, batch: Batch, key: jax.Array, *, for_d: bool = False):
         """Return (z, labels of fake images, a term of the loss): the batch's, but for LOGAN's step and `labels`.
 
@@ -271,7 +280,7 @@ class GAN(Family):
             return jax.grad(loss, has_aux=True)(weights["D"])
 
         grads, metrics = gradients.mean_over_chunks(
-            self, self.d_chunks, of_chunk, (batch["image"], batch["label"], fake, y), key
+            self, self.d_chunks, of_chunk, (self._real(batch, key), batch["label"], fake, y), key
         )
         return {"D": grads}, (nets.moving, metrics)
 

@@ -10,6 +10,7 @@ import textwrap
 
 from biggan_jax import config as configs
 from biggan_jax.config.comments import meanings
+from biggan_jax.data.dataset import image_shape
 
 ROOT = pathlib.Path(__file__).parent.parent
 FOLDER = ROOT / "configs"
@@ -115,8 +116,8 @@ def row(name: str) -> list[str]:
     return [
         f"[`{name}`](#{anchor(name)})",
         c.model.family,
-        str(c.model.resolution),
-        str(c.model.ch),
+        "x".join(map(str, image_shape(c))),
+        str(c.model.get("ch") or c.model.hidden),
         f"{c.batch_size:,}",
         str(c.d_steps),
         f"{c.num_steps:,}",

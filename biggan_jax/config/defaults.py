@@ -101,6 +101,7 @@ def general() -> dict[str, Any]:
         "data.dataset": "",  # With name tfds: the builder, such as imagenet2012; empty: dir is one prepared set.
         # With name tfds: folder of prepared data, local or gs://; empty: TFDS's default.
         "data.dir": Key("", safe=True),
+        "data.dequantize": False,  # Add noise below a grey level to real images: x / 128 - 1 + U(0, 1 / 128).
         "data.flip": False,  # Mirror half of the images, drawn again each epoch.
         # Position of the square crop along the long edge: center (the paper's), or random, drawn again each epoch.
         "data.crop": choice("center", "random"),

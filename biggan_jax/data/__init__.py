@@ -5,7 +5,7 @@ from collections.abc import Callable
 import ml_collections
 
 from biggan_jax.config import choose
-from biggan_jax.data import builtin, fake
+from biggan_jax.data import builtin, fake, stacked, toys
 from biggan_jax.data.dataset import Source, image_shape
 from biggan_jax.data.loader import HostBatches, read_ahead
 from biggan_jax.data.stats import before_training
@@ -30,6 +30,10 @@ def _square(load: Callable[[int, str, int], Source]) -> Callable[[ml_collections
 SOURCES: dict[str, Callable[[ml_collections.ConfigDict, str], Source]] = {
     "mnist5k": _square(builtin.mnist5k),
     "digits": _square(builtin.digits),
+    "stacked_mnist": _square(stacked.stacked_mnist),
+    "gaussians8": lambda config, split: toys.points("gaussians8", image_shape(config), split),
+    "gaussians25": lambda config, split: toys.points("gaussians25", image_shape(config), split),
+    "swiss_roll": lambda config, split: toys.points("swiss_roll", image_shape(config), split),
     "tfds": open_tfds,
     "fake": lambda config, split: fake.images(image_shape(config), config.model.num_classes),
 }

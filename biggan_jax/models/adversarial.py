@@ -97,6 +97,7 @@ def build(
             "g_batch": config.g_batch,
             "labels": config.condition.labels,
             "feature_matching": regularizer.feature_matching,
+            "dequantize": config.data.dequantize,
             "lecam": LeCam(regularizer.lecam, regularizer.lecam_decay, regularizer.lecam_start)
             if regularizer.lecam
             else None,
@@ -167,6 +168,8 @@ def check(gan: GAN) -> None:
             raise UserError(f"regularizer.{name}={strength} mirrors and shifts images, but the data are vectors")
     if gan.augment_policy and shape != 3:
         raise UserError("augment.policy changes images, but the data are vectors; use augment.policy=()")
+    if gan.dequantize and shape != 3:
+        raise UserError("data.dequantize adds noise below a grey level, but the data are vectors; unset it")
     if gan.g_batch > 1 and (gan.loss.relative or gan.condition.kind == "vector"):
         raise UserError(
             f"g_batch={gan.g_batch}: each fake image is compared with a real one, or has its label; use g_batch=1"

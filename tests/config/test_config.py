@@ -21,16 +21,18 @@ PRESETS = {name: path for name, path in presets().items() if name not in ("finet
 def test_presets_build_and_small_ones_trace_a_step(name):
     c = configs.load(name)
     configs.validate(c)
-    sharding.check_batch_size(c.batch_size, 2 if name == "peers/ajbrock_cifar" else 8, c.microbatches)
+    devices = {"peers/ajbrock_cifar": 2, "classic/gan_mnist": 4, "classic/cgan_mnist": 4}.get(name, 8)
+    sharding.check_batch_size(c.batch_size, devices, c.microbatches)
     assert c.data.name in data.SOURCES
     c.d_steps = min(c.d_steps, 2)
     gan = build_gan(c)
     state = jax.eval_shape(lambda: init_state(gan, 0))
-    if c.model.resolution > 32:
+    if gan.image_shape[0] > 32:
         # Tracing a step of wide networks is slow; narrow ones run the same code.
         return
-    r, n = c.model.resolution, (c.d_steps, c.batch_size)
-    batch = {"image": jax.ShapeDtypeStruct((*n, r, r, 3), "uint8"), "label": jax.ShapeDtypeStruct(n, "int32")}
+    n, dtype = (c.d_steps, c.batch_size), "uint8" if len(gan.image_shape) == 3 else "float32"
+    image, label = jax.ShapeDtypeStruct((*n, *gan.image_shape), dtype), jax.ShapeDtypeStruct(n, "int32")
+    batch = {"image": image, "label": label}
     after, metrics = jax.eval_shape(lambda s, b: train_step(gan, s, b), state, batch)
     shapes = lambda tree: jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree)
     assert shapes(after) == shapes(state)

@@ -68,6 +68,82 @@ PRESETS = {
     },
 }  # fmt: skip
 
+# As the authors' code, or the papers, have it; see each preset's header.
+UNAVERAGED = {"ema.decay": 0.0, "optimizer.eps": 1e-8, "optimizer.weight_decay": 0.0}
+SGD = {
+    "batch_size": 100, "d_steps": 1, "loss": "non_saturating", "optimizer.name": "sgd", "optimizer.g_lr": 0.1,
+    "optimizer.momentum": 0.5, "optimizer.last_momentum": 0.7, "optimizer.least_lr": 1e-6, "ema.decay": 0.0,
+    "model.image_shape": (28, 28, 1), "model.dim_z": 100,
+}  # fmt: skip
+DCGAN = UNAVERAGED | {
+    "loss": "non_saturating", "d_steps": 1, "optimizer.g_lr": 2e-4, "optimizer.d_lr": 2e-4, "optimizer.b1": 0.5,
+}  # fmt: skip
+GP = UNAVERAGED | {
+    "loss": "wasserstein",
+    "d_steps": 5,
+    "optimizer.b1": 0.0,
+    "optimizer.b2": 0.9,
+    "regularizer.gp": 10.0,
+}
+RESNET = {
+    "batch_size": 64, "g_batch": 2, "optimizer.g_lr": 2e-4, "optimizer.d_lr": 2e-4, "optimizer.decay": "linear",
+    "optimizer.decay_start": 0, "data.dequantize": True, "model.dim_z": 128,
+}  # fmt: skip
+SNGAN = (
+    UNAVERAGED
+    | RESNET
+    | {"loss": "hinge", "d_steps": 5, "optimizer.b1": 0.0, "optimizer.b2": 0.9, "model.init": "glorot"}
+)
+CONTRA = BIGGAN | CIFAR | HALF | {
+    "dtype": "float32", "regularizer.g_ortho": 0.0, "d_steps": 5, "model.dim_z": 80, "model.g_attention": (16,),
+    "model.d_attention": (16,), "model.spectral_eps": 1e-6, "optimizer.b1": 0.5, "num_steps": 100_000,
+}  # fmt: skip
+
+PRESETS |= {
+    "classic/gan_mnist": SGD | {"model.prior": "uniform_unit", "optimizer.d_lr": 0.05},
+    "classic/cgan_mnist": SGD | {"model.prior": "uniform_01", "model.num_classes": 10, "optimizer.d_lr": 0.1},
+    "classic/dcgan64": DCGAN | {"batch_size": 64, "model.form": "torch", "model.prior": "normal", "model.dim_z": 100},
+    "classic/dcgan_faces64": DCGAN | {
+        "batch_size": 128, "model.form": "paper", "model.prior": "uniform", "optimizer.weight_decay": 1e-5, "model.ch": 128,
+    },
+    "classic/dcgan_mnist": DCGAN | {
+        "batch_size": 128, "model.form": "conditional", "model.prior": "uniform", "optimizer.weight_decay": 2.5e-5,
+        "model.image_shape": (28, 28, 1), "optimizer.decay_start": 39_000, "num_steps": 78_000,
+    },
+    "classic/dcgan_cifar10": DCGAN | {
+        "batch_size": 64, "model.form": "deep_conv", "d_steps": 2, "num_steps": 200_000, "model.dim_z": 128,
+    },
+    "classic/wgan64": UNAVERAGED | {
+        "loss": "wasserstein", "d_steps": 5, "batch_size": 64, "regularizer.clip": 0.01, "optimizer.name": "rmsprop",
+        "optimizer.g_lr": 5e-5, "optimizer.d_lr": 5e-5, "optimizer.b2": 0.99, "model.warm_up": True,
+    },
+    "classic/wgan_gp_cifar10": GP | RESNET | {"num_steps": 100_000, "model.form": "cifar", "model.num_classes": 0},
+    "classic/wgan_gp_cifar10_ac": GP | RESNET | {
+        "num_steps": 100_000, "model.num_classes": 10, "condition.d": "ac", "condition.d_weight": 1.0,
+        "condition.g_weight": 0.1, "condition.labels": "real",
+    },
+    "classic/wgan_gp64": GP | {"batch_size": 64, "optimizer.g_lr": 1e-4, "num_steps": 200_000, "model.form": "good"},
+    "classic/wgan_gp_toy": GP | {
+        "batch_size": 256, "optimizer.b1": 0.5, "regularizer.gp": 0.1, "optimizer.d_lr": 1e-4, "model.image_shape": (2,),
+    },
+    "classic/sngan_cifar10": SNGAN | {"num_steps": 50_000, "model.num_classes": 0, "model.d_bias": False},
+    "classic/sngan_cifar10_projection": SNGAN | {"num_steps": 50_000, "model.num_classes": 10},
+    "classic/sngan_imagenet128": SNGAN | {
+        "num_steps": 450_000, "optimizer.decay_start": 400_000, "model.d_wide": False, "model.d_bias": True,
+    },
+    "classic/sagan128": UNAVERAGED | {
+        "d_steps": 1, "batch_size": 256, "num_steps": 1_000_000, "optimizer.g_lr": 1e-4, "optimizer.d_lr": 4e-4,
+        "optimizer.b2": 0.9, "model.g_attention": (32,), "model.d_attention": (32,), "model.bn_momentum": 0.999,
+    },
+    "classic/contragan_cifar10": CONTRA | {
+        "condition.d": "contrastive", "batch_size": 64, "optimizer.g_lr": 2e-4, "optimizer.d_lr": 2e-4,
+    },
+    "classic/reacgan_cifar10": CONTRA | {
+        "condition.d": "d2dce", "batch_size": 128, "optimizer.g_lr": 2.8284e-4, "optimizer.d_lr": 2.8284e-4,
+        "condition.temperature": 0.5, "condition.margin": 0.98, "condition.d_weight": 0.5, "condition.embed_dim": 512,
+    },
+}  # fmt: skip
+
 
 def test_presets_resolve_to_the_values_of_their_sources():
     for name, values in PRESETS.items():

@@ -1,0 +1,33 @@
+"""ContraGAN on BigGAN's networks at 32 pixels (POSTECH-CVLab/PyTorch-StudioGAN, CIFAR10/ContraGAN.yaml).
+
+Paper row: none.
+Hardware:  theirs: one GPU. With this code: not yet measured.
+Expected:  theirs: FID 8.06 (log). With this code: not yet measured.
+Command:   python -m biggan_jax.main --config=classic/contragan_cifar10 --workdir=runs/contragan_cifar10
+
+Unknown: the length of its embeddings in that run, here our default.
+"""
+
+from biggan_jax.config import base
+
+
+def get_config():
+    c = base()
+    c.num_steps = 100_000
+    c.batch_size = 64
+    c.d_steps = 5
+    c.condition.d = "contrastive"
+    c.model.resolution = 32
+    c.model.num_classes = 10
+    c.model.dim_z = 80
+    c.model.g_attention = (16,)
+    c.model.d_attention = (16,)
+    c.model.spectral_eps = 1e-6
+    c.optimizer.g_lr = 2e-4
+    c.optimizer.d_lr = 2e-4
+    c.optimizer.b1 = 0.5
+    c.ema.start = 1000
+    c.data.name = "tfds"
+    c.data.dataset = "cifar10"
+    c.data.flip = True
+    return c
