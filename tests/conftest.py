@@ -1,5 +1,6 @@
 """Eight simulated devices, a persistent compilation cache, and the tiny models that most tests share."""
 
+import contextlib
 import functools
 import os
 import pathlib
@@ -10,6 +11,8 @@ os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 # Compiled programs run only a few times in tests, so that less optimisation saves time.
 os.environ["XLA_FLAGS"] += " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+# The older emitters of fusions compile a training step in a third of the CPU time. Two workers leave no core for more threads.
+os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
 # Holds fitted classifiers and other results, named by their content, that later tests reuse.
 os.environ.setdefault("BIGGAN_JAX_CACHE", str(ROOT / ".cache" / "biggan_jax"))
@@ -19,6 +22,8 @@ import jax
 import numpy as np
 import pytest
 
+from biggan_jax import config as configs
+from biggan_jax import models
 from biggan_jax import train as training
 from biggan_jax.checkpoint import Checkpoints, init_from, load_generator
 from biggan_jax.family import Moving, Nets
@@ -28,6 +33,7 @@ from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.state import init_state
 from biggan_jax.train_step import apply_update
 from tests.configs import tiny
+from tests.families import minimal
 
 
 def tiny_config(family="biggan"):
@@ -42,17 +48,36 @@ def config():
     return tiny_config()
 
 
+@pytest.fixture
+def dense(monkeypatch):
+    """The config of a run of the dense networks of tests/families/minimal.py, for tests of what is around a step."""
+    monkeypatch.setitem(models.FAMILIES, "dense", minimal.dense)
+    monkeypatch.setitem(configs.SECTIONS, "dense", minimal.dense_section)
+    return minimal.dense_config()
+
+
 @functools.cache
-def _fresh(family):
+def _tiny(family):
+    """(gan, jitted init_state: seed to state) of `tiny_config`."""
     gan = build_gan(tiny_config(family))
-    return gan, with_attention(jax.jit(lambda seed: init_state(gan, seed))(0))
+    return gan, jax.jit(functools.partial(init_state, gan))
+
+
+def fresh_state(family="biggan", seed=0):
+    """Return a fresh state of the tiny model, from one program for all tests of a process."""
+    return _tiny(family)[1](seed)
 
 
 # Not of scope "session": pytest would run all tests of one family first, and set up every module's fixtures twice.
 @pytest.fixture(scope="module", params=["biggan", "biggan_deep"])
 def model(request):
     """(gan, fresh state) of each family, without a mesh. Attention has gamma 0.5, since with 0 it gets no gradient."""
-    return _fresh(request.param)
+    return _tiny(request.param)[0], _with_attention(request.param)
+
+
+@functools.cache
+def _with_attention(family):
+    return with_attention(fresh_state(family))
 
 
 LOOP = (
@@ -63,7 +88,7 @@ LOOP = (
 
 
 @pytest.fixture(scope="session")
-def _programs():
+def programs():
     """(build, compile, init): build_gan, compile_step and sharded_init_state, each cached by its arguments."""
     gans, steps, states = {}, {}, {}
 
@@ -91,23 +116,36 @@ def _programs():
     return build, compile_, init
 
 
-@pytest.fixture
-def compile_once(monkeypatch, _programs):
-    """Make train() reuse what an earlier test with this fixture compiled for the same GAN, which saves seconds.
+@contextlib.contextmanager
+def reused(programs):
+    """Make train() reuse what was compiled for the same GAN before, which saves seconds.
 
     Only for tests that do not replace functions that a training step uses.
     """
-    build, compile_, init = _programs
-    monkeypatch.setattr(training, "build_gan", build)
-    monkeypatch.setattr(training, "compile_step", compile_)
-    monkeypatch.setattr(init_from, "sharded_init_state", init)
+    build, compile_, init = programs
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "build_gan", build)
+        patch.setattr(training, "compile_step", compile_)
+        patch.setattr(init_from, "sharded_init_state", init)
+        yield
+
+
+@pytest.fixture
+def compile_once(programs):
+    """See `reused`."""
+    with reused(programs):
+        yield
 
 
 def untrained_run(folder, config=None):
-    """Save the checkpoint of a fresh tiny model in the folder, as a training run does; return the folder."""
+    """Save the checkpoint of a fresh model in the folder, as a training run does; return the folder.
+
+    config: of the model; the default is `tiny_config`.
+    """
     c = config or tiny_config()
+    same = c.model == tiny_config().model
     checkpoints = Checkpoints(folder, keep=1)
-    checkpoints.save(jax.jit(lambda: init_state(build_gan(c), 0))(), c)
+    checkpoints.save(fresh_state() if same else jax.jit(lambda: init_state(build_gan(c), 0))(), c)
     checkpoints.close()
     return folder
 
@@ -188,10 +226,12 @@ def assert_identical(a, b):
 
 
 def biases_that_feed_only_batch_norm(family):
-    """Return G's biases, in `tiny_config`, that batch norm cancels: their true gradient is zero, the computed one rounding.
+    """Return G's biases, in the family's tiny config, that batch norm cancels: their true gradient is zero, the computed one rounding.
 
     The biases of a block's last convolutions are among them only after the attention, which the earlier ones act on.
     """
+    if family == "dense":
+        return {"hidden.bias"}
     if family == "biggan_deep":
         inner = {f"block_{i}_{j}.conv_{k}.bias" for i in range(2) for j in range(2) for k in (1, 2, 3)}
         return inner | {"block_1_0.conv_4.bias", "block_1_1.conv_4.bias"}

@@ -27,6 +27,7 @@ FAMILIES = ("biggan", "biggan_deep")
 def compiled(family):
     """Return (fresh state, jitted training step, the batches of two steps)."""
     config = tiny_config(family)
+    config.d_steps = 2
     config.regularizer.g_ortho = 1e-4
     gan = build_gan(config)
     state = with_attention(jax.jit(lambda: init_state(gan, 0))())

@@ -9,21 +9,17 @@ import numpy as np
 import pytest
 
 from biggan_jax.models import build_gan
-from biggan_jax.state import init_state
 from biggan_jax.train_step import norm_and_faults, train_step
-from tests.conftest import assert_identical, leaves, random_batch, tiny_config
+from tests.conftest import assert_identical, fresh_state, leaves, random_batch, tiny_config
 
 
 @pytest.fixture(scope="module")
 def nan_loss():
     """(state, batch, jitted step) of a GAN whose G has a loss of NaN and a finite gradient."""
-    c = tiny_config()
-    c.d_steps = 1
-    gan = build_gan(c)
+    gan = build_gan(tiny_config())
     healthy = gan.loss.generator
     gan = dataclasses.replace(gan, loss=gan.loss._replace(generator=lambda fake: healthy(fake) + jnp.nan))
-    state = jax.jit(lambda: init_state(gan, 0))()
-    return state, random_batch(gan, 8), jax.jit(functools.partial(train_step, gan))
+    return fresh_state(), random_batch(gan, 8), jax.jit(functools.partial(train_step, gan))
 
 
 def test_a_nonfinite_update_of_g_is_skipped_and_d_is_updated(nan_loss):

@@ -12,6 +12,7 @@ from biggan_jax.partitioning import compile_step, state_layout
 from biggan_jax.state import init_state
 from biggan_jax.types import UserError
 from tests.conftest import biases_that_feed_only_batch_norm, leaves, random_batch, tiny_config, with_attention
+from tests.families.minimal import dense, dense_config
 
 STEPS = 3
 
@@ -25,10 +26,14 @@ MESHES = {
 }
 
 
+def build(config, mesh=None):
+    return dense(config, mesh) if config.model.family == "dense" else build_gan(config, mesh)
+
+
 def run(config, state, count, fsdp=1, **changes):
     """Return (state after STEPS steps, metrics of each, compiled step), from `state` on a mesh of `count` devices."""
     mesh = sharding.make_mesh(jax.devices()[:count], fsdp=fsdp)
-    gan = dataclasses.replace(build_gan(config, mesh), **changes)
+    gan = dataclasses.replace(build(config, mesh), **changes)
     state = jax.device_put(jax.tree.map(np.asarray, state), state_layout(gan))
     batches = [sharding.shard_batch(random_batch(gan, seed=i), mesh) for i in range(STEPS)]
     compiled = compile_step(gan).lower(state, batches[0]).compile()
@@ -42,22 +47,26 @@ def run(config, state, count, fsdp=1, **changes):
 @functools.cache
 def trained_on(family, mesh):
     """Return (config, result of `run` on that mesh), compiled once for all tests."""
-    config = tiny_config(family)
-    config.d_steps = 2 if family == "biggan" else 1
+    config = config_of(family)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sharding, "MIN_SHARDED_SIZE", 64)  # Shards these small weights, too.
         return config, run(config, fresh_state(family), **MESHES[mesh])
 
 
+def config_of(family):
+    config = dense_config() if family == "dense" else tiny_config(family)
+    config.d_steps = 2 if family == "dense" else 1
+    return config
+
+
 @functools.cache
 def fresh_state(family):
-    config = tiny_config(family)
-    return with_attention(jax.jit(lambda: init_state(build_gan(config), 0))())
+    return with_attention(jax.jit(lambda: init_state(build(config_of(family)), 0))())
 
 
-# The family that compiles faster; the other cases are marked slow.
-QUICK = [("biggan", DATA), ("biggan", CHUNKS)]
-MESHED = [(family, mesh) for family in ("biggan", "biggan_deep") for mesh in MESHES if mesh != ONE]
+# Dense networks on every mesh, and BigGAN's layers on one. BigGAN on the others takes XLA minutes.
+MESHED = [(family, mesh) for family in ("dense", "biggan", "biggan_deep") for mesh in MESHES if mesh != ONE]
+QUICK = [case for case in MESHED if case[0] == "dense" or case == ("biggan", DATA)]
 on_meshes = pytest.mark.parametrize(
     ("family", "mesh"), [pytest.param(*case, marks=[] if case in QUICK else pytest.mark.slow) for case in MESHED]
 )
@@ -98,6 +107,8 @@ def assert_same_training(config, one, many):
 def test_the_flops_are_divided_by_the_devices(family, mesh):
     if mesh == CHUNKS:
         pytest.skip("cost_analysis counts a loop's body once")
+    if family == "dense":
+        pytest.skip("spectral norm, which every device does, is a large part of this work")
     one, many = (trained_on(family, name)[1][2].cost_analysis()["flops"] for name in (ONE, mesh))
     assert many <= 1.1 * one / MESHES[mesh]["count"]
 
@@ -111,11 +122,15 @@ def test_collectives_are_sums_and_gathers_only(family, mesh):
     assert mesh == REPLICATED or "all-gather" in calls
 
 
-def test_weights_moments_and_average_are_sharded():
-    _, (state, *_) = trained_on("biggan", CHUNKS)
+@pytest.mark.parametrize(
+    ("family", "mesh", "path", "parts"),
+    [("biggan", DATA, ("block_0", "conv_2", "kernel"), 8), ("dense", CHUNKS, ("linear", "kernel"), 2)],
+)
+def test_weights_moments_and_average_are_sharded(family, mesh, path, parts):
+    _, (state, *_) = trained_on(family, mesh)
     for tree in (state.networks["G"].params, state.networks["G"].opt_state[0].nu, state.averages["G"]):
-        kernel = tree["block_0"]["conv_2"]["kernel"]
-        assert kernel.addressable_shards[0].data.size * 2 == kernel.size
+        kernel = functools.reduce(lambda tree, name: tree[name], path, tree)
+        assert kernel.addressable_shards[0].data.size * parts == kernel.size
     assert all(u.sharding.is_fully_replicated for u in jax.tree.leaves(state.networks["G"].stats))
 
 

@@ -7,7 +7,6 @@ import shutil
 import signal
 import time
 
-import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,31 +16,39 @@ from biggan_jax.checkpoint.workdir import claim_workdir, keep_data_order
 from biggan_jax.train import train
 from biggan_jax.types import UserError
 from tests.cli import Process
-from tests.conftest import tiny_config
+from tests.conftest import reused, tiny_config
 
 TINY = pathlib.Path(__file__).parent / "configs" / "tiny.py"
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory):
+def unbroken(tmp_path_factory, programs):
     """A run of four steps without interruption."""
     workdir = tmp_path_factory.mktemp("unbroken")
     c = tiny_config()
     c.sample_every = 4
-    assert train(c, workdir)
+    with reused(programs):
+        assert train(c, workdir)
     return workdir
 
 
-def test_a_resumed_run_is_bitwise_identical(unbroken, tmp_path):
+def test_a_resumed_run_is_bitwise_identical(unbroken, tmp_path, compile_once):
     c = tiny_config()
     c.sample_every = 4
     c.num_steps = 2
     assert train(c, tmp_path)
-    jax.clear_caches()
     c.num_steps = 4
     assert train(c, tmp_path)
     assert checkpoint.compare(unbroken, tmp_path) == []
     assert checkpoint.compare(unbroken, tmp_path / "checkpoints" / "2") != []
+
+
+def test_a_run_is_bitwise_identical_after_it_was_compiled_again(dense, tmp_path):
+    assert train(dense, tmp_path / "unbroken")
+    for steps in (2, 4):
+        dense.num_steps = steps
+        assert train(dense, tmp_path / "resumed")
+    assert checkpoint.compare(tmp_path / "unbroken", tmp_path / "resumed") == []
 
 
 def test_a_run_writes_metrics_config_samples_and_checkpoints(unbroken):
@@ -113,9 +120,9 @@ def test_an_unwritable_workdir_is_refused(config, tmp_path):
         train(config, tmp_path / "file" / "run")
 
 
-def test_a_profile_is_written(config, tmp_path, compile_once):
-    config.num_steps, config.profile_steps = 3, "1:2"
-    assert train(config, tmp_path)
+def test_a_profile_is_written(dense, tmp_path, compile_once):
+    dense.num_steps, dense.profile_steps = 3, "1:2"
+    assert train(dense, tmp_path)
     assert list((tmp_path / "profile").rglob("*.xplane.pb"))
 
 
@@ -138,9 +145,9 @@ def test_metrics_are_fetched_one_step_late(monkeypatch):
     assert Metric.fetched == 1
 
 
-def test_the_last_step_is_always_logged(config, tmp_path, compile_once):
-    config.num_steps, config.log_every = 3, 2
-    assert train(config, tmp_path)
+def test_the_last_step_is_always_logged(dense, tmp_path, compile_once):
+    dense.num_steps, dense.log_every = 3, 2
+    assert train(dense, tmp_path)
     assert metrics(tmp_path) == [2, 3]
 
 

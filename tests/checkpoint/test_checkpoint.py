@@ -23,12 +23,7 @@ from biggan_jax.state import init_state
 from biggan_jax.train import train
 from biggan_jax.types import UserError
 from tests.cli import run
-from tests.conftest import assert_identical, tiny_config
-
-
-@functools.cache
-def fresh_state():
-    return jax.jit(lambda: init_state(build_gan(tiny_config()), 0))()
+from tests.conftest import assert_identical, fresh_state, tiny_config
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from biggan_jax.models import build_gan
 from biggan_jax.state import init_state
 from biggan_jax.train_step import moving_average
 from biggan_jax.types import UserError
-from tests.conftest import assert_identical, tiny_config
+from tests.conftest import assert_identical, fresh_state, tiny_config
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def stored(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def fresh():
-    return jax.jit(lambda: init_state(build_gan(tiny_config()), 3))()
+    return fresh_state(seed=3)
 
 
 def started(config, folder, fresh):

@@ -6,6 +6,7 @@ from biggan_jax.config import base
 def get_config():
     c = base()
     c.batch_size = 16
+    c.d_steps = 1  # Each is compiled: tests of more have a config of their own.
     c.num_steps = 4
     c.log_every = 1
     c.sample_every = 0

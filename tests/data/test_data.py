@@ -11,6 +11,7 @@ from tests.conftest import tiny_config
 def with_shape(*shape, **settings):
     """Return a config whose model has images of this shape."""
     config = tiny_config()
+    config.d_steps = 2
     with config.unlocked():
         config.model.image_shape = shape
     config.data.update(settings)
@@ -20,6 +21,7 @@ def with_shape(*shape, **settings):
 @pytest.mark.parametrize("order", ["grain", "feistel"])
 def test_the_global_batch_is_the_same_on_any_number_of_hosts(config, order):
     config.data.update(order=order, flip=True)
+    config.d_steps = 2
     source = data.make_source(config)
     whole, _ = data.host_batches(source, config, attempt=0)(5)
     assert whole["image"].shape == (2, 16, 16, 16, 3) and whole["image"].dtype == np.uint8

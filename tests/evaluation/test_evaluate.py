@@ -3,16 +3,13 @@
 import json
 import os
 
-import jax
 import numpy as np
 import pytest
 
 from biggan_jax.checkpoint import Checkpoints, load_generator
-from biggan_jax.models import build_gan
 from biggan_jax.sampling.sampler import Sampler
-from biggan_jax.state import init_state
 from tests.cli import Process, refused, run
-from tests.conftest import tiny_config, untrained_run
+from tests.conftest import fresh_state, tiny_config, untrained_run
 from tests.runtime.commands import four_devices, free_port
 
 OPTIONS = "--network=classifier", "--num=40", "--passes=2", "--reference=test", "--reference_count=60", "--batch_size=2"
@@ -91,7 +88,7 @@ def test_a_file_of_samples_scores_as_its_checkpoint(copy, tmp_path):
 def test_watch_evaluates_new_checkpoints_until_the_run_ends(tmp_path):
     c = tiny_config()
     c.data.name, c.num_steps = "mnist5k", 2
-    state = jax.jit(lambda: init_state(build_gan(c), 0))()
+    state = fresh_state()
     for folder, step in ((tmp_path / "run", 1), (tmp_path / "later", 2)):
         checkpoints = Checkpoints(folder, keep=1)
         checkpoints.save(state.replace(step=np.int32(step)), c)

@@ -17,7 +17,7 @@ from biggan_jax.state import init_state
 from biggan_jax.train import train
 from biggan_jax.train_step import train_step
 from biggan_jax.types import UserError
-from tests.conftest import leaves, random_batch
+from tests.conftest import leaves, random_batch, reused
 from tests.families.minimal import FAMILIES
 
 STEPS = 3
@@ -45,19 +45,23 @@ def config_of(family, steps=STEPS):
 
 
 @pytest.fixture(scope="module", params=FAMILIES)
-def trained(request, tmp_path_factory):
+def trained(request, tmp_path_factory, programs):
     """(family, folder of a run of 3 steps, folder of one that was stopped after 2 and resumed)."""
     one, two = (tmp_path_factory.mktemp(request.param) for _ in range(2))
-    assert train(config_of(request.param), one)
-    assert train(config_of(request.param, 2), two)
-    assert train(config_of(request.param), two)
+    with reused(programs):
+        assert train(config_of(request.param), one)
+        for steps in (2, 3):
+            c = config_of(request.param, steps)
+            c.stability.every = c.sample_every = 0  # The first run has had probes and samples.
+            assert train(c, two)
     return request.param, one, two
 
 
-def test_every_network_moves_and_stays_finite(trained):
+def test_every_network_moves_and_stays_finite(trained, programs):
     _, folder, _ = trained
     after, config, _ = load_state(folder)
-    before = jax.jit(lambda: init_state(build_gan(config), config.seed))()
+    build, _, init = programs
+    before = init(build(config, sharding.make_mesh()), config.seed)
     for name, network in after.networks.items():
         old, new = leaves(before.networks[name].params), leaves(network.params)
         assert all(np.isfinite(value).all() for value in new.values())
@@ -72,9 +76,9 @@ def test_a_resumed_run_is_bitwise_identical(trained):
     assert not [name for name in a if a[name].tobytes() != b[name].tobytes()]
 
 
-def test_one_and_eight_devices_compute_the_same(trained):
+def test_one_and_eight_devices_compute_the_same(trained, programs):
     family, *_ = trained
-    states = [steps_on(family, count) for count in (1, 8)]
+    states = [steps_on(family, count, programs) for count in (1, 8)]
     one, eight = (leaves(state) for state in states)
     for name in one:
         # The true gradient of a bias before batch norm is zero; Adam turns its rounding errors into steps of up to lr.
@@ -83,12 +87,12 @@ def test_one_and_eight_devices_compute_the_same(trained):
         np.testing.assert_allclose(one[name], eight[name], atol=tolerance, rtol=1e-3, err_msg=name)
 
 
-def steps_on(family, devices):
+def steps_on(family, devices, programs):
     """Return the state after 3 steps on that number of devices."""
+    build, compile_, init = programs
     mesh = sharding.make_mesh(jax.devices()[:devices])
-    gan = build_gan(config_of(family), mesh)
-    state = jax.jit(functools.partial(init_state, gan), out_shardings=state_layout(gan))(0)
-    step = compile_step(gan)
+    gan = build(config_of(family), mesh)
+    state, step = init(gan, 0), compile_(gan)
     for seed in range(STEPS):
         batch = random_batch(gan, 16, seed)
         if len(gan.image_shape) == 1:

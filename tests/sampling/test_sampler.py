@@ -6,13 +6,11 @@ import pytest
 
 from biggan_jax.checkpoint import Checkpoints, load_generator
 from biggan_jax.latents import Truncation
-from biggan_jax.models import build_gan
 from biggan_jax.sampling import generate, pictures, statistics
 from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.sharding import make_mesh
-from biggan_jax.state import init_state
 from biggan_jax.types import UserError
-from tests.conftest import leaves, tiny_config
+from tests.conftest import fresh_state, leaves, tiny_config
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +18,7 @@ def folder(tmp_path_factory):
     """A checkpoint whose average differs from its live weights."""
     c = tiny_config()
     folder = tmp_path_factory.mktemp("run")
-    state = jax.jit(lambda: init_state(build_gan(c), 0))()
+    state = fresh_state()
     checkpoints = Checkpoints(folder, keep=1)
     checkpoints.save(state.replace(averages={"G": jax.tree.map(lambda x: x * 0.5, state.averages["G"])}), c)
     checkpoints.close()

@@ -16,17 +16,15 @@ from biggan_jax.stability.rules import Verdict
 from biggan_jax.stability.signals import Probe
 from biggan_jax.train import train
 from tests.cli import run
-from tests.conftest import tiny_config
 from tests.test_train import TINY
 
 
 @pytest.fixture
-def probed(monkeypatch, compile_once):
-    """A tiny config of six steps with a fake probe at each, and a checkpoint every second step."""
+def probed(monkeypatch, dense, compile_once):
+    """A config of six steps with a fake probe at each, and a checkpoint every second step."""
     monkeypatch.setattr(schedule, "probe", lambda gan, state, images: Probe({"attempt": state.attempt}, {}))
-    c = tiny_config()
-    c.num_steps, c.stability.every, c.checkpoint_keep = 6, 1, 9
-    return c
+    dense.num_steps, dense.stability.every, dense.checkpoint_keep = 6, 1, 9
+    return dense
 
 
 @pytest.fixture

@@ -1,24 +1,20 @@
 import json
 
-import jax
 import numpy as np
 import pytest
 
 from biggan_jax.checkpoint import Checkpoints
-from biggan_jax.models import build_gan
 from biggan_jax.stability import recovery
 from biggan_jax.stability.recovery import CollapseError
 from biggan_jax.stability.rules import Verdict
-from biggan_jax.state import init_state
+from tests.conftest import fresh_state
 
 VERDICT = Verdict(7, 4, "diversity", 0.1, 0.3, "samples of one class are nearly equal")
 
 
 @pytest.fixture(scope="module")
 def state():
-    from tests.conftest import tiny_config
-
-    return jax.jit(lambda: init_state(build_gan(tiny_config()), 0))()
+    return fresh_state()
 
 
 @pytest.fixture

@@ -11,8 +11,7 @@ from biggan_jax.gan import GAN
 from biggan_jax.models import build_gan
 from biggan_jax.partitioning import state_layout
 from biggan_jax.stability import signals
-from biggan_jax.state import init_state
-from tests.conftest import leaves, tiny_config
+from tests.conftest import fresh_state, leaves, tiny_config
 
 
 def images(seed, count=16):
@@ -24,7 +23,7 @@ def images(seed, count=16):
 def probing():
     """(gan, fresh state, the jitted probe)"""
     gan = build_gan(tiny_config())
-    return gan, jax.jit(lambda: init_state(gan, 0))(), jax.jit(functools.partial(signals.probe, gan))
+    return gan, fresh_state(), jax.jit(functools.partial(signals.probe, gan))
 
 
 def test_d_gap_compares_training_and_held_out_images(probing):
