@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from biggan_jax.config import base
-from biggan_jax.models import FAMILIES, build_gan
+from biggan_jax.models import build_gan
 from biggan_jax.models.optimizers import adam
 from biggan_jax.models.tables import WIDTHS
 from biggan_jax.state import init_state
@@ -59,7 +59,7 @@ def test_padded_rgb_gives_biggan_deep_the_papers_parameters(resolution, expected
     assert state.networks["G"].spectral["u"]["conv_out"]["kernel"].shape == (128,), "sigma is that of all filters"
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["biggan", "biggan_deep"])
 def test_every_table_maps_latents_to_images_to_logits(family):
     z, y, key = jax.ShapeDtypeStruct((2, 840), np.float32), jax.ShapeDtypeStruct((2,), np.int32), jax.random.key(0)
     for resolution, num_classes in itertools.product(WIDTHS, (0, 7)):
