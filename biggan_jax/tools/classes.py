@@ -1,14 +1,14 @@
 """Class names, ids and weights of a trained model."""
 
-import difflib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import ml_collections
 import numpy as np
 from etils import epath
 
 from biggan_jax.checkpoint import TrainedGenerator
+from biggan_jax.config import closest
 from biggan_jax.data import tfds
 from biggan_jax.types import UserError
 
@@ -25,10 +25,7 @@ def read_names(config: ml_collections.ConfigDict) -> tuple[str, ...]:
 
 
 def find_names(trained: TrainedGenerator, data_dir: str | None = None) -> tuple[str, ...]:
-    """Return the model's class names, by id, or () if its data are missing or have no names.
-
-    Raises UserError if the data are missing in `data_dir`.
-    """
+    """Return the class names by id; () if the data are missing or have no names. Raises UserError if missing in `data_dir`."""
     config = trained.config.copy_and_resolve_references()
     config.data.dir = data_dir or config.data.dir
     try:
@@ -43,15 +40,11 @@ def find_names(trained: TrainedGenerator, data_dir: str | None = None) -> tuple[
 
 def labels_of(trained: TrainedGenerator, data_dir: str | None = None) -> Sequence[str]:
     """Return a label for each class: its name, else "class 3"; [""] for an unconditional model."""
-    count = trained.gan.num_classes
-    return find_names(trained, data_dir) or [f"class {i}" for i in range(count)] or [""]
+    return find_names(trained, data_dir) or [f"class {i}" for i in range(trained.gan.num_classes)] or [""]
 
 
 def id_of(name: str, num_classes: int, names: Callable[[], Sequence[str]]) -> int:
-    """Return the class with this id or name; `names` is called only for names.
-
-    Raises UserError, with the nearest name, if no class matches.
-    """
+    """Return the class with this id or name; `names` is called only for names. Raises UserError, with the nearest name, if none matches."""
     if not num_classes:
         raise UserError(f"class {name}: this model is unconditional; it has no classes")
     if name.isdecimal():
@@ -61,11 +54,19 @@ def id_of(name: str, num_classes: int, names: Callable[[], Sequence[str]]) -> in
     known = names()
     if name in known:
         return known.index(name)
-    near = difflib.get_close_matches(name, known, 1)
-    hint = f"did you mean {near[0]!r}" if near else f"give an id from 0 to {num_classes - 1}"
-    if not {"+", "-"}.isdisjoint(name):
+    near = closest(name, known)
+    hint = f"did you mean {near!r}" if near else f"give an id from 0 to {num_classes - 1}"
+    if "+" in name or "-" in name:
         hint += ", with spaces around + and - in a sum"
     raise UserError(f"class {name!r} is unknown; {hint}")
+
+
+def class_weights(terms: Iterable[tuple[float, int]], num_classes: int) -> np.ndarray:
+    """Add up classes, each times its factor, to weights for G's y, float32 [num_classes]. G is linear in them at first."""
+    weights = np.zeros(num_classes, np.float32)
+    for factor, label in terms:
+        weights[label] += np.float32(factor)
+    return weights
 
 
 def as_weights(y: np.ndarray, num_classes: int) -> np.ndarray:

@@ -1,24 +1,26 @@
-"""Grids of images with labels, drawn as one picture."""
+"""Grids of images with labels, drawn as one picture, or as an animation in GIF or MP4."""
 
+import importlib.util
+import itertools
 import math
+import subprocess
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from etils import epath
 from PIL import Image, ImageDraw, ImageFont
 
+from biggan_jax.runtime.files import atomic_write
 from biggan_jax.sampling.pictures import to_rgb
+from biggan_jax.types import UserError
 
 SMALLEST, LONGEST = 72, 4096
 """Pixels. Small images are enlarged by a whole factor to SMALLEST or more. Large ones are shrunk where a row or column would
 be longer than LONGEST, but not below SMALLEST."""
 
-MAX_LETTERS = 28
-"""Letters in a line of a row's label; longer lines are shortened."""
-
-FRAME = "#dddddd"
-
-_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+MAX_LETTERS = 28  # In a line of a row's label.
+ANIMATIONS, FRAMES_PER_SECOND = (".gif", ".mp4"), 20
 
 
 class Grid(NamedTuple):
@@ -46,37 +48,44 @@ def draw(grid: Grid, smallest: int = SMALLEST) -> np.ndarray:
     """Draw the grid on white with black labels: uint8 [H, W, 3]. smallest: least size of an image in pixels."""
     images = to_rgb(grid.images)
     rows, columns, height, width, _ = images.shape
-    images = _resized(images, _factor(max(rows * height, columns * width), min(height, width), smallest))
+    factor = _factor(max(rows * height, columns * width), min(height, width), smallest)
+    if factor > 0:
+        images = images.repeat(factor, 2).repeat(factor, 3)
+    else:  # Average areas.
+        images = np.stack([[np.asarray(Image.fromarray(x).reduce(-factor)) for x in row] for row in images])
     _, _, height, width, _ = images.shape
     margin = max(2, width // 36)
     size = max(14, min(width // 9, 40))
     font = ImageFont.load_default(size)
     line = round(1.4 * size)
 
-    labels = ["\n".join(_shortened(part, MAX_LETTERS) for part in label.split("\n")) for label in grid.rows]
+    labels = [[_shortened(part, MAX_LETTERS) for part in label.split("\n")] for label in grid.rows]
     edge = 4 * margin
-    left = edge + (round(max(_width(label, font) for label in labels)) + 2 * margin if any(labels) else 0)
+    widest = max((font.getlength(part) for label in labels for part in label), default=0)
+    left = edge + (round(widest) + 2 * margin if any(grid.rows) else 0)
     top = edge + (line if any(grid.columns) else 0)
-    # A row is at least as high as its label.
-    under = max((_lines(caption) for row in grid.captions for caption in row), default=0)
+    under = max((caption.count("\n") + 1 for row in grid.captions for caption in row), default=0)
     under_height = (under * line + line // 2) if under else 0
-    row_height = max(height + under_height, max(map(_lines, labels), default=0) * line) + margin
-    y = top + row_height * np.arange(rows + 1) + 8 * margin * _breaks(grid.row_breaks, rows)
-    x = left + (width + margin) * np.arange(columns + 1) + 8 * margin * _breaks(grid.column_breaks, columns)
+    # A row is at least as high as its label.
+    row_height = max(height + under_height, max(map(len, labels), default=0) * line) + margin
+    row_numbers, column_numbers = np.arange(rows + 1), np.arange(columns + 1)
+    y = top + row_height * row_numbers + 8 * margin * np.isin(row_numbers, grid.row_breaks).cumsum()
+    x = left + (width + margin) * column_numbers + 8 * margin * np.isin(column_numbers, grid.column_breaks).cumsum()
 
     canvas = Image.new("RGB", (int(x[-1]) - margin + edge, int(y[-1]) - margin + edge), "white")
     pen = ImageDraw.Draw(canvas)
     for r, c in np.ndindex(rows, columns):
         # A frame shows the edges of white images.
-        pen.rectangle((x[c] - 1, y[r] - 1, x[c] + width, y[r] + height), outline=FRAME)
+        pen.rectangle((x[c] - 1, y[r] - 1, x[c] + width, y[r] + height), outline="#dddddd")
         canvas.paste(Image.fromarray(images[r, c]), (int(x[c]), int(y[r])))
     for r, label in enumerate(labels):
         place = left - 2 * margin, y[r] + height / 2
-        pen.multiline_text(place, label, "black", font, anchor="rm", align="right", spacing=size // 4)
-    for start, end in _spans(grid.columns):
+        pen.multiline_text(place, "\n".join(label), "black", font, anchor="rm", align="right", spacing=size // 4)
+    starts = [c for c, label in enumerate(grid.columns) if label]
+    for start, end in itertools.pairwise([*starts, len(grid.columns)]):
         room = x[end - 1] + width - x[start]
-        middle = x[start] + room / 2
-        pen.text((middle, top - margin), _fitting(grid.columns[start], font, room), "black", font, anchor="md")
+        place = x[start] + room / 2, top - margin
+        pen.text(place, _fitting(grid.columns[start], font, room), "black", font, anchor="md")
     for r, captions in enumerate(grid.captions):
         for c, caption in enumerate(captions):
             place = x[c] + width / 2, y[r] + height + margin
@@ -92,39 +101,58 @@ def _factor(longest: int, size: int, smallest: int) -> int:
     return max(1, min(math.ceil(smallest / size), LONGEST // longest))
 
 
-def _resized(images: np.ndarray, factor: int) -> np.ndarray:
-    """Repeat pixels, or average areas, by a factor of `_factor`."""
-    if factor > 0:
-        return images.repeat(factor, 2).repeat(factor, 3)
-    small = [np.asarray(Image.fromarray(image).reduce(-factor)) for row in images for image in row]
-    return in_rows(np.stack(small), len(images))
-
-
-def _breaks(before: Sequence[int], count: int) -> np.ndarray:
-    """Count the breaks before each of the positions 0 to count."""
-    return np.searchsorted(np.sort(np.asarray(before, int)), np.arange(count + 1), side="right")
-
-
-def _spans(columns: Sequence[str]) -> list[tuple[int, int]]:
-    """Return the first column of each label, and the one after its last."""
-    starts = [c for c, label in enumerate(columns) if label]
-    return list(zip(starts, [*starts[1:], len(columns)], strict=True)) if starts else []
-
-
 def _shortened(text: str, letters: int) -> str:
     return text if len(text) <= letters else f"{text[: letters - 2]}.."
 
 
-def _fitting(text: str, font: _Font, room: float) -> str:
-    letters = len(text)
-    while letters > 3 and font.getlength(_shortened(text, letters)) > room:
-        letters -= 1
-    return _shortened(text, letters)
+def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, room: float) -> str:
+    shorter = (_shortened(text, letters) for letters in range(len(text), 3, -1))
+    return next((part for part in shorter if font.getlength(part) <= room), _shortened(text, 3))
 
 
-def _lines(text: str) -> int:
-    return text.count("\n") + 1
+def frames(grid: Grid) -> list[np.ndarray]:
+    """Draw an animation with one frame per column, with its rows' images in a square: uint8 [H, W, 3], for a loop forward and back."""
+    rows, columns, *shape = grid.images.shape
+    across = math.ceil(math.sqrt(rows))
+    down = -(-rows // across)
+    images = np.full((down * across, columns, *shape), 255, np.uint8)
+    images[:rows] = grid.images
+    labels = [*grid.rows, *[""] * (down * across - rows)]
+    captions = [labels[i * across : (i + 1) * across] for i in range(down)] if any(labels) else ()
+    grids = (Grid(images[:, i].reshape(down, across, *shape), captions=captions) for i in range(columns))
+    forward = [draw(grid, smallest=144) for grid in grids]  # Large, since there are few images at once.
+    return forward + forward[-2:0:-1]
 
 
-def _width(text: str, font: _Font) -> float:
-    return max(font.getlength(line) for line in text.split("\n"))
+def save_animation(path: epath.Path, frames: list[np.ndarray]) -> None:
+    """Write a looping .gif, or an .mp4. Raises UserError if the package that .mp4 needs is missing."""
+    check_animation(path)
+    with atomic_write(path) as unfinished:
+        if path.suffix == ".gif":
+            first, *others = map(Image.fromarray, frames)
+            duration = round(1000 / FRAMES_PER_SECOND)
+            first.save(unfinished, "gif", save_all=True, append_images=others, duration=duration, loop=0)
+        else:
+            _mp4(unfinished, frames)
+
+
+def check_animation(path: epath.Path) -> None:
+    """Raise UserError if a file of this type cannot be written."""
+    if path.suffix == ".mp4" and not importlib.util.find_spec("imageio_ffmpeg"):
+        raise UserError("writing .mp4 needs ffmpeg: pip install 'biggan-jax[video]', or give a .gif")
+
+
+def _mp4(path: str, frames: list[np.ndarray]) -> None:
+    from imageio_ffmpeg import get_ffmpeg_exe
+
+    height, width, _ = frames[0].shape
+    even = ((0, height % 2), (0, width % 2), (0, 0))  # yuv420p shares colours among two by two pixels.
+    pixels = b"".join(np.pad(frame, even, constant_values=255).tobytes() for frame in frames)
+    size = f"{width + width % 2}x{height + height % 2}"
+    read = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", str(FRAMES_PER_SECOND), "-i", "-"]
+    write = ["-c:v", "libx264", "-crf", "18", "-pix_fmt", "yuv420p", "-movflags", "+faststart", "-f", "mp4", path]
+    done = subprocess.run(
+        [get_ffmpeg_exe(), "-y", "-loglevel", "error", *read, *write], input=pixels, capture_output=True
+    )
+    if done.returncode:
+        raise OSError(f"ffmpeg: {' '.join(done.stderr.decode(errors='replace').split())[-200:]}")

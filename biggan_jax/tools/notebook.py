@@ -1,7 +1,4 @@
-"""Helpers for notebooks: a live picture of a training run, and commands.
-
-IPython is imported inside functions, because only notebooks have it.
-"""
+"""Helpers for notebooks: a live picture of a training run, and commands."""
 
 import contextlib
 import io
@@ -18,18 +15,15 @@ from PIL import Image
 from biggan_jax.runtime import jsonl
 from biggan_jax.types import UserError
 
-EVERY = 5.0
-"""Seconds between reads of the folder."""
-
 
 @contextlib.contextmanager
-def watching(workdir: epath.PathLike, every: float = EVERY) -> Iterator[None]:
-    """Show `picture(workdir)` in the cell, and update it whenever the run writes something.
+def watching(workdir: epath.PathLike, every: float = 5.0) -> Iterator[None]:
+    """Show `picture(workdir)` in the cell; every `every` seconds, update it if the run has written something.
 
     with notebook.watching("runs/digits"):
         train(config, "runs/digits")
     """
-    from IPython.display import Image as Shown
+    from IPython.display import Image as Shown  # Only notebooks have it.
     from IPython.display import display
 
     last = picture(workdir)
@@ -38,24 +32,22 @@ def watching(workdir: epath.PathLike, every: float = EVERY) -> Iterator[None]:
 
     def update() -> None:
         nonlocal last
-        # A file may be half written; the next update reads it again.
-        with contextlib.suppress(OSError, SyntaxError):
-            if (now := picture(workdir)) != last:
-                last = now
-                shown.update(Shown(last))
+        ended = False
+        while not ended:
+            ended = done.wait(every)  # After the end, one more update.
+            # A file may be half written; the next update reads it again.
+            with contextlib.suppress(OSError, SyntaxError):
+                if (now := picture(workdir)) != last:
+                    last = now
+                    shown.update(Shown(last))
 
-    def update_until_done() -> None:
-        while not done.wait(every):
-            update()
-
-    thread = threading.Thread(target=update_until_done, daemon=True)
+    thread = threading.Thread(target=update, daemon=True)
     thread.start()
     try:
         yield
     finally:
         done.set()
         thread.join()
-        update()
 
 
 def picture(workdir: epath.PathLike) -> bytes:
@@ -64,24 +56,22 @@ def picture(workdir: epath.PathLike) -> bytes:
 
     workdir = epath.Path(workdir)
     records = jsonl.current_lineage(jsonl.read(workdir, "metrics"))
-    grids = sorted(workdir.glob("samples/*_ema.png"))
     figure = Figure(figsize=(11, 4.5), dpi=80, layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(2, 3))
     left.set_axis_off()
+    grids = sorted(workdir.glob("samples/*_ema.png"))
     left.set_title(f"samples at step {int(grids[-1].name.split('_')[0])}" if grids else "no samples yet")
     if grids:
         left.imshow(np.asarray(Image.open(io.BytesIO(grids[-1].read_bytes()), formats=("PNG",))))
     for network in ("d", "g"):
         losses = [record[f"{network}_loss"] for record in records]
         right.plot([record["step"] for record in records], losses, label=f"loss of {network.upper()}")
+    right.set_title("compiling the first step")
     right.set_xlabel("step")
     right.grid(alpha=0.2)
     if records:
-        last = records[-1]
-        right.set_title(f"step {last['step']}, {last['images_per_second']:.0f} real images/s")
+        right.set_title(f"step {records[-1]['step']}, {records[-1]['images_per_second']:.0f} real images/s")
         right.legend()
-    else:
-        right.set_title("compiling the first step")
     file = io.BytesIO()
     figure.savefig(file, format="png")
     return file.getvalue()

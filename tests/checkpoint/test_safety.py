@@ -22,7 +22,7 @@ from biggan_jax.data import raw, records, shards, tfds
 from biggan_jax.data.picture import UnreadableError
 from biggan_jax.runtime import files
 from biggan_jax.tools.edit.expressions import terms
-from biggan_jax.tools.export.real import folder_names
+from biggan_jax.tools.export.samples import folder_names
 from biggan_jax.types import UserError
 from tests import cli
 from tests.conftest import ROOT, untrained_run
@@ -34,7 +34,7 @@ MAY_RUN = {
     "biggan_jax/config/loading.py": {"runpy.run_path"},  # A config file is Python; --help says so.
     "biggan_jax/runtime/process.py": {"subprocess"},  # The command itself, once for each process.
     "biggan_jax/tools/notebook.py": {"subprocess"},  # A command of this package, with the flags in a cell.
-    "biggan_jax/tools/grids/animation.py": {"subprocess"},  # ffmpeg, with pixels as its input.
+    "biggan_jax/tools/layout.py": {"subprocess"},  # ffmpeg, with pixels as its input.
 }
 MODULES = {
     "pickle",

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from biggan_jax.tools.classes import as_weights, id_of
+from biggan_jax.tools.classes import as_weights, class_weights, id_of
 from biggan_jax.types import UserError
 
 NAMES = lambda: ("cat", "dog")
@@ -35,3 +35,17 @@ def test_labels_become_weights_and_weights_stay():
     assert weights.tolist() == [[0, 0, 1], [1, 0, 0]]
     np.testing.assert_array_equal(as_weights(weights * 2, 3), weights * 2)
     assert as_weights(np.array([0, 0]), 0).shape == (2, 0)
+
+
+def test_classes_add_up_and_a_class_twice_counts_twice():
+    weights = class_weights([(1, 2), (-1, 0), (0.5, 2), (0.5, 3)], 4)
+    assert weights.tolist() == [-1, 0, 1.5, 0.5] and weights.dtype == np.float32
+
+
+def test_a_class_alone_makes_the_images_of_its_id(sampler):
+    z = sampler.latents(2)
+    weights = np.repeat(class_weights([(1, 7)], 10)[None], 2, axis=0)
+    # A lookup in a table and a product with a one-hot row differ by rounding.
+    np.testing.assert_allclose(
+        sampler.floats(z, weights, 8), sampler.floats(z, np.array([7, 7], np.int32), 8), atol=1e-6
+    )

@@ -3,7 +3,6 @@
 The page is reachable from this machine only. From another one: `ssh -L 8000:localhost:8000 HOST`, then the same address.
 """
 
-import importlib.util
 import logging
 import socket
 import time
@@ -16,8 +15,7 @@ from etils import epath
 from biggan_jax.checkpoint import TrainedGenerator
 from biggan_jax.runtime import cli
 from biggan_jax.sampling import flags as sampling_flags
-from biggan_jax.tools.app.statistics import LIMITS
-from biggan_jax.tools.app.studio import Studio
+from biggan_jax.tools.app.studio import LIMITS, Studio
 from biggan_jax.tools.app.views import MAX_IMAGES, MAX_MIXED
 from biggan_jax.tools.classes import find_names
 from biggan_jax.types import UserError
@@ -36,61 +34,23 @@ flags.set_default(sampling_flags.PASSES, 4)
 def main() -> None:
     if not sampling_flags.CHECKPOINT.value:
         raise UserError("--checkpoint is needed, such as --checkpoint=runs/demo")
-    if not all(importlib.util.find_spec(package) for package in ("starlette", "uvicorn")):
-        raise UserError(
-            "the page needs starlette and uvicorn, which are not installed: pip install 'biggan-jax[explore]'"
-        )
+    try:
+        import uvicorn
+
+        from biggan_jax.tools.app.app import make_app
+    except ModuleNotFoundError as error:
+        raise UserError(f"the page needs {error.name}, which is missing: pip install 'biggan-jax[explore]'") from None
     bound = bind(PORT.value)  # First, to fail before any slow work.
     began = time.monotonic()
     trained = sampling_flags.load()
     names = class_names(trained)
-    kind = sampling_flags.truncation_of(trained, threshold=1.0).kind
-    check_truncation(sampling_flags.TRUNCATION.value, kind, trained.gan.prior)
-    studio = Studio.from_checkpoint(trained, kind, sampling_flags.STATISTICS.value, sampling_flags.PASSES.value)
-    about = describe(trained, studio, names)
-    logger.info("ready after %.0f s", time.monotonic() - began)
-    serve(bound, studio, about)
-
-
-def bind(port: int) -> socket.socket:
-    bound = socket.socket()
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((HOST, port))
-    except OSError as error:
-        bound.close()
-        raise UserError(
-            f"--port={port} is not available ({error.strerror}); give another, or 0 for any free one"
-        ) from error
-    return bound
-
-
-def check_truncation(threshold: float | None, kind: str, prior: str) -> None:
-    if threshold is not None and prior != "normal":
-        raise UserError(f"--truncation is defined for model.prior normal; this model's is {prior}")
+    kind, threshold = sampling_flags.truncation_of(trained, threshold=1.0).kind, sampling_flags.TRUNCATION.value
+    if threshold is not None and trained.gan.prior != "normal":
+        raise UserError(f"--truncation is defined for model.prior normal; this model's is {trained.gan.prior}")
     if threshold is not None and threshold > LIMITS[kind]:
-        raise UserError(
-            f"--truncation={threshold:g}: the largest that the page offers for kind {kind} is {LIMITS[kind]:g}"
-        )
-
-
-def class_names(trained: TrainedGenerator) -> list[str]:
-    """Return names by id, or [] if they are unknown."""
-    if not NAMES.value:
-        return list(find_names(trained))
-    count = trained.gan.num_classes
-    try:
-        names = [line.strip() for line in epath.Path(NAMES.value).read_text().splitlines() if line.strip()]
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"--class_names={NAMES.value} cannot be read: {error}") from error
-    if len(names) != count:
-        raise UserError(f"--class_names={NAMES.value} has {len(names)} names, but this model has {count} classes")
-    return names
-
-
-def describe(trained: TrainedGenerator, studio: Studio, names: list[str]) -> dict[str, Any]:
-    """Describe the model and the limits of views, for the page."""
-    return {
+        raise UserError(f"--truncation={threshold:g}: the largest of the page for kind {kind} is {LIMITS[kind]:g}")
+    studio = Studio.from_checkpoint(trained, kind, sampling_flags.STATISTICS.value, sampling_flags.PASSES.value)
+    about = {
         "name": trained.path.parent.parent.name or "checkpoint",
         "step": trained.step,
         "size": list(studio.gan.image_shape[:2]),
@@ -100,30 +60,45 @@ def describe(trained: TrainedGenerator, studio: Studio, names: list[str]) -> dic
         "class_names": names,
         "kind": studio.kind,
         "limit": studio.limit,
-        "truncation": sampling_flags.TRUNCATION.value,
+        "truncation": threshold,
         "seed": sampling_flags.SEED.value,
         "statistics": studio.batch_stats.description,
         "max_images": MAX_IMAGES,
         "max_mixed": MAX_MIXED,
     }
-
-
-def serve(bound: socket.socket, studio: Studio, about: dict[str, Any]) -> None:
-    """Serve until Ctrl-C, which uvicorn raises again as KeyboardInterrupt."""
-    import uvicorn
-
-    from biggan_jax.tools.app.app import make_app
-
-    app = make_app(studio, about)
+    logger.info("ready after %.0f s", time.monotonic() - began)
     url = f"http://{HOST}:{bound.getsockname()[1]}/"
     bound.listen()
     print(f"the page is at {url} (stop with Ctrl-C)", flush=True)
     if OPEN.value:
         webbrowser.open(url)
-    config = uvicorn.Config(
-        app, lifespan="off", log_level="warning", access_log=False, timeout_graceful_shutdown=1, limit_concurrency=64
-    )
-    uvicorn.Server(config).run(sockets=[bound])
+    limits: dict[str, Any] = {"timeout_graceful_shutdown": 1, "limit_concurrency": 64}
+    config = uvicorn.Config(make_app(studio, about), lifespan="off", log_level="warning", access_log=False, **limits)
+    uvicorn.Server(config).run(sockets=[bound])  # Until Ctrl-C, which it raises again as KeyboardInterrupt.
+
+
+def bind(port: int) -> socket.socket:
+    bound = socket.socket()
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((HOST, port))
+    except OSError as error:
+        hint = "give another, or 0 for any free one"
+        raise UserError(f"--port={port} is not available ({error.strerror}); {hint}") from error
+    return bound
+
+
+def class_names(trained: TrainedGenerator) -> list[str]:
+    """Return names by id, or [] if they are unknown."""
+    if not NAMES.value:
+        return list(find_names(trained))
+    try:
+        names = [line.strip() for line in epath.Path(NAMES.value).read_text().splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"--class_names={NAMES.value} cannot be read: {error}") from error
+    if len(names) != (count := trained.gan.num_classes):
+        raise UserError(f"--class_names={NAMES.value} has {len(names)} names, but this model has {count} classes")
+    return names
 
 
 def run() -> None:

@@ -1,24 +1,89 @@
-"""Draw the views of the page, compiled once for one batch shape."""
+"""Draw the views of the page, with batch-norm statistics for any truncation, interpolated between a few thresholds."""
 
 import dataclasses
-from collections.abc import Iterator
-from typing import Self
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple, Self
 
+import jax
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
 from biggan_jax.checkpoint import TrainedGenerator
+from biggan_jax.evaluation import fingerprint
+from biggan_jax.evaluation.cache import cached
 from biggan_jax.family import Family
 from biggan_jax.latents import Truncation
+from biggan_jax.runtime.progress import track
 from biggan_jax.sampling import generate, pictures
+from biggan_jax.sampling import statistics as bn_statistics
 from biggan_jax.sampling.sampler import Sampler, resolve
-from biggan_jax.tools.app.statistics import LIMITS, Statistics, statistics_of
 from biggan_jax.tools.app.views import SEEDS, End, View
-from biggan_jax.tools.grids.interpolation import between_latents
+from biggan_jax.tools.classes import class_weights
+from biggan_jax.tools.grids.draws import between_latents
 from biggan_jax.types import Params
 
 BATCH_SIZE = 2
 """Images in a batch: few, so that the first appear soon, and a newer request need not wait long. On two cores, BigGAN-128
 takes 0.37 s for one image, 0.44 for two, 0.68 for four, 1.3 for eight."""
+
+LIMITS = {"resample": 2.0, "scale": 1.0, "std": 1.0}
+"""The largest threshold, by kind. Above 2, few entries of z are resampled; users of scale and std stay below 1."""
+
+SHARES = np.linspace(0, 1, 5) ** 2
+"""Thresholds that are measured, relative to the largest: denser near 0, where statistics change most. With equal steps,
+images at a quarter differed from exact ones by three times the noise of measuring."""
+
+MEASURED = 16  # Latents in a batch of measured statistics: a pass at 128 pixels takes a few seconds on two cores.
+
+
+class Statistics(NamedTuple):
+    """at: the model's variables for a threshold, or for none. description: where they come from, shown on the page."""
+
+    at: Callable[[float | None], dict[str, Params]]
+    description: str
+
+
+def statistics_of(trained: TrainedGenerator, weights: Params, statistics: str, kind: str, passes: int) -> Statistics:
+    """Return `statistics` (one of sampler.STATISTICS) for truncation of `kind`. Standing ones are measured, and cached."""
+    if statistics == "running":
+        return Statistics(lambda threshold: trained.variables, "those of training, at any truncation")
+    if statistics.startswith("binned"):
+        untruncated, bins, thresholds = None, trained.binned, np.array([0.0, 1.0])
+        description = "those that come with the weights, by truncation"
+    else:
+        thresholds = LIMITS[kind] * SHARES
+        untruncated, bins = _measured(trained, weights, kind, passes)
+        description = f"measured on {passes * MEASURED} images"
+        if bins is not None:
+            description += f" at each of {len(SHARES)} truncations, interpolated between them"
+
+    @functools.lru_cache(maxsize=16)
+    def at(threshold: float | None) -> dict[str, Params]:
+        if threshold is None and untruncated is not None:
+            return trained.variables | {"batch_stats": untruncated}
+        share = np.interp(1.0 if threshold is None else threshold, thresholds, np.linspace(0, 1, len(thresholds)))
+        assert bins is not None  # Without bins, the page offers no truncation.
+        swapped = statistics == "binned_as_hf"
+        return trained.variables | {"batch_stats": bn_statistics.binned_statistics(bins, float(share), swapped=swapped)}
+
+    return Statistics(at, description)
+
+
+def _measured(trained: TrainedGenerator, weights: Params, kind: str, passes: int) -> tuple[Params, Params | None]:
+    """Measure without truncation, [C], and at thresholds from 0 to the largest, [SHARES, C]; None if z is not normal."""
+    truncations: list[Truncation | None] = [None]
+    if trained.gan.prior == "normal":
+        truncations += [Truncation(float(t), kind) for t in LIMITS[kind] * SHARES]
+    content = fingerprint.of_tree(weights)
+    options: dict[str, Any] = {"passes": passes, "batch_size": MEASURED}
+    standing = functools.partial(bn_statistics.standing_statistics, trained.gan, weights, 0, **options)
+    rows = []
+    for truncation in track(truncations, "statistics by truncation"):
+        measure = lambda t=truncation: flatten_dict(jax.device_get(standing(truncation=t)), sep=".")
+        made_of = f"{content} {trained.config.dtype} {trained.config.model} {truncation} {passes} x {MEASURED}"
+        rows.append(unflatten_dict(cached("moments", made_of, measure), sep="."))
+    return rows[0], jax.tree.map(lambda *bins: np.stack(bins), *rows[1:]) if rows[1:] else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,7 +130,9 @@ class Studio:
             (z,) = between_latents(start, goal, share, spherical=True)
         if not self.gan.num_classes:
             return z, np.zeros(view.num, np.int32)
-        first, last = self._weights(view.start), self._weights(view.goal or view.start)
+        # Weights even for a single class: labels would compile G again.
+        ends = [[(weight, label) for label, weight in end.mixture] for end in (view.start, view.goal or view.start)]
+        first, last = (class_weights(terms, self.gan.num_classes) for terms in ends)
         return z, first + share[:, None] * (last - first)
 
     def draw(self, view: View) -> Iterator[np.ndarray]:
@@ -73,10 +140,3 @@ class Studio:
         sampler = self.sampler(view.truncation)
         for *batch, count in generate.batches_of(self.gan, *self.latents(view), BATCH_SIZE):
             yield pictures.to_uint8(np.asarray(sampler.generate_batch(*batch))[:count])
-
-    def _weights(self, end: End) -> np.ndarray:
-        """Return class weights, float32 [num_classes], even for a single class: labels would compile G again."""
-        weights = np.zeros(self.gan.num_classes, np.float32)
-        for label, weight in end.mixture:
-            weights[label] = weight
-        return weights

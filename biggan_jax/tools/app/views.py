@@ -5,37 +5,26 @@
 ?seed=3&class=7&to_seed=5&to_class=9&num=12             twelve steps from one image to another
 """
 
-import dataclasses
 import math
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from biggan_jax.types import UserError
 
-MAX_IMAGES = 32
-"""Images in one view."""
-
-MAX_MIXED = 8
-"""Classes in one mixture."""
-
-SEEDS = 2**31
-"""Seeds are below this."""
+MAX_IMAGES, MAX_MIXED, SEEDS = 32, 8, 2**31
+"""Images in one view, classes in one mixture, and seeds, 0 to SEEDS - 1."""
 
 KEYS = ("seed", "class", "num", "truncation", "to_seed", "to_class")
 
-Mixture = tuple[tuple[int, float], ...]
-"""(class, weight), weights summing to one; empty for an unconditional model."""
 
-
-@dataclasses.dataclass(frozen=True)
-class End:
-    """Seed and classes of one image."""
+class End(NamedTuple):
+    """Seed and classes of one image: (class, weight), weights summing to one; none for an unconditional model."""
 
     seed: int
-    mixture: Mixture
+    mixture: tuple[tuple[int, float], ...]
 
 
-@dataclasses.dataclass(frozen=True)
-class View:
+class View(NamedTuple):
     """`num` images with consecutive seeds from `start`; or, with a `goal`, `num` steps from `start` to it."""
 
     num: int
@@ -53,7 +42,13 @@ def parse(query: Mapping[str, str], num_classes: int, limit: float | None) -> Vi
         if key not in KEYS:
             raise UserError(f"{key!r} is unknown; a link may have {', '.join(KEYS)}")
     num = _whole(query, "num", 8, 1, MAX_IMAGES)
-    truncation = _truncation(query.get("truncation"), limit)
+    truncation = None
+    if "truncation" in query:
+        if limit is None:
+            raise UserError("truncation is not defined for this model, whose z is not drawn from a normal distribution")
+        truncation, text = _number(query["truncation"]), _short(query["truncation"])
+        if not 0 < truncation <= limit:
+            raise UserError(f"truncation {text} is not a number above 0 and up to {limit:g}; omit it for none")
     start = End(_whole(query, "seed", 0, 0, SEEDS - 1), _mixture(query.get("class"), num_classes))
     if "to_seed" not in query and "to_class" not in query:
         return View(num, truncation, start)
@@ -62,31 +57,13 @@ def parse(query: Mapping[str, str], num_classes: int, limit: float | None) -> Vi
 
 
 def _whole(query: Mapping[str, str], key: str, default: int, least: int, most: int) -> int:
-    text = query.get(key)
-    if text is None:
-        return default
-    number = _digits(text)
+    number = _digits(query[key]) if key in query else default
     if number is None or not least <= number <= most:
-        raise UserError(f"{key} {_short(text)} is not a whole number from {least} to {most}")
+        raise UserError(f"{key} {_short(query[key])} is not a whole number from {least} to {most}")
     return number
 
 
-def _truncation(text: str | None, limit: float | None) -> float | None:
-    if text is None:
-        return None
-    if limit is None:
-        raise UserError(
-            "truncation is not defined for this model, because its z is not drawn from a normal distribution"
-        )
-    value = _number(text)
-    if not 0 < value <= limit:
-        raise UserError(
-            f"truncation {_short(text)} is not a number above 0 and up to {limit:g}; omit it for no truncation"
-        )
-    return value
-
-
-def _mixture(text: str | None, num_classes: int) -> Mixture:
+def _mixture(text: str | None, num_classes: int) -> tuple[tuple[int, float], ...]:
     """Parse `7` or `7:0.8,9:0.2`; weights are normalised."""
     if not num_classes:
         if text is not None:

@@ -20,11 +20,12 @@ from biggan_jax.checkpoint import TrainedGenerator
 from biggan_jax.config import choose
 from biggan_jax.runtime import cli
 from biggan_jax.sampling import flags as sampling_flags
-from biggan_jax.sampling import latent_files, pictures
+from biggan_jax.sampling import pictures
+from biggan_jax.sampling.latent_files import read_latents, sample_arrays, write_arrays
 from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.tools import classes, layout
-from biggan_jax.tools.edit import arithmetic, directions, expressions, inputs, inversion
-from biggan_jax.tools.edit.attributes import ATTRIBUTES
+from biggan_jax.tools.edit import directions, expressions, inversion
+from biggan_jax.tools.edit.directions import ATTRIBUTES
 from biggan_jax.tools.layout import Grid, in_rows
 from biggan_jax.types import UserError
 
@@ -49,30 +50,26 @@ RESTARTS = flags.DEFINE_integer("restarts", 8, "invert: number of latents to opt
 STEPS = flags.DEFINE_integer("steps", 300, "invert: steps of Adam.", 1)
 PRIOR = flags.DEFINE_float("prior", 0.0, "invert: weight of z's log-likelihood in the loss, such as 0.01.", 0.0)
 
-OWN = {
-    "mix": ("y", "z", "num", "rescale"),
-    "find": ("num", "class", "latents", "attribute", "labels", "by", "columns"),
-    "move": ("num", "class", "latents", "direction", "by", "columns"),
-    "invert": ("class", "picture", "candidates", "restarts", "steps", "prior"),
-}
-"""The flags of each edit, besides those of the sampler."""
+SHOWN = 6  # Samples in a picture by default.
 
-SHOWN = 6
-"""Samples in a picture by default."""
+Edited = tuple[Grid, dict[str, Any]]
+"""The picture, and the arrays of the .npz."""
 
 
 def main() -> None:
     if not (DO.value and sampling_flags.CHECKPOINT.value and OUT.value):
         raise UserError("--do, --checkpoint and --out are needed, such as --do=mix --checkpoint=runs/demo --out=mix")
-    own = choose(OWN, "--do", DO.value)
-    sampling_flags.refuse({flag for known in OWN.values() for flag in known} - set(own), f"with --do={DO.value}")
+    edit, own = choose(EDITS, "--do", DO.value)
+    sampling_flags.refuse({flag for _, known in EDITS.values() for flag in known} - set(own), f"with --do={DO.value}")
     out = sampling_flags.check_out(OUT.value)
     out = out.with_suffix("") if out.suffix in (".png", ".npz") else out
     check()
     trained = sampling_flags.load()
     pictures.check_drawable(trained.gan.image_shape)
     with sampling_flags.writing(out):
-        {"mix": mix, "find": find, "move": move, "invert": invert}[DO.value](trained, out)
+        grid, arrays = edit(trained)
+        pictures.save_png(f"{out}.png", layout.draw(grid, smallest=96), min_width=1)
+        write_arrays(epath.Path(f"{out}.npz"), **arrays)
     print(f"in {out}.png and {out}.npz")
 
 
@@ -80,7 +77,7 @@ def check() -> None:
     """Refuse flags that do not go together."""
     if DO.value == "mix" and not (Y.value or Z.value):
         raise UserError("--do=mix needs --y, --z or both, such as --y='3 - 5 + 8'")
-    if DO.value == "mix" and Z.value and NUM.value:
+    if Z.value and NUM.value:
         raise UserError("--z gives one latent; --num has no meaning with it")
     if DO.value == "find" and bool(ATTRIBUTE.value) == bool(LABELS.value):
         raise UserError("--do=find needs --attribute or --labels, not both, such as --attribute=brightness")
@@ -100,145 +97,128 @@ def check() -> None:
         raise UserError(f"--restarts={RESTARTS.value} is more than --candidates={CANDIDATES.value}; lower it")
 
 
-def mix(trained: TrainedGenerator, out: epath.Path) -> None:
-    weights, terms = class_sum(trained) if Y.value else (None, [])
-    if Z.value:
-        mix_latents(trained, out, weights)
-    else:
-        mix_classes(trained, out, weights, terms)
-
-
-def class_sum(trained: TrainedGenerator) -> tuple[np.ndarray, list[tuple[str, int]]]:
-    """Parse --y: weights over classes, and the name and id of each term."""
+def mix(trained: TrainedGenerator) -> Edited:
+    """Draw one row per class of --y, and one for the sum, from the same z; or the sum of --z."""
+    if not Y.value:
+        return mix_latents(trained, None)
     factors, names = zip(*expressions.terms(Y.value), strict=True)
     ids = [class_id(trained, name) for name in names]
-    weights = arithmetic.class_weights(list(zip(factors, ids, strict=True)), trained.gan.num_classes)
-    return weights, list(zip(names, ids, strict=True))
-
-
-def mix_classes(trained: TrainedGenerator, out: epath.Path, weights: np.ndarray, terms: list[tuple[str, int]]) -> None:
-    """Draw one row per class, and one for the sum, from the same z."""
+    weights = classes.class_weights(zip(factors, ids, strict=True), trained.gan.num_classes)
+    if Z.value:
+        return mix_latents(trained, weights)
     sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained))
     z = sampler.latents(NUM.value or SHOWN, sampling_flags.SEED.value)
     y = np.repeat(weights[None], len(z), axis=0)
-    rows = [sampler.images(z, np.full(len(z), label, np.int32)) for _, label in terms] + [sampler.images(z, y)]
+    rows = [sampler.images(z, np.full(len(z), label, np.int32)) for label in ids] + [sampler.images(z, y)]
     wrapped = "\n".join(textwrap.wrap(Y.value, layout.MAX_LETTERS))
-    show(out, Grid(np.stack(rows), [*(name for name, _ in terms), wrapped]))
-    latent_files.write_samples(npz(out), sampler, z, y)
+    return Grid(np.stack(rows), [*names, wrapped]), sample_arrays(sampler, rows[-1], z, y)
 
 
-def mix_latents(trained: TrainedGenerator, out: epath.Path, weights: np.ndarray | None) -> None:
+def mix_latents(trained: TrainedGenerator, weights: np.ndarray | None) -> Edited:
     """Draw the latents and their sum in a row, with the class weights given, else with the sum of their own."""
     gan = trained.gan
     factors, names = zip(*expressions.terms(Z.value), strict=True)
-    places = [inputs.row_of(name) for name in names]
-    files = {path: latent_files.read_latents(path, gan) for path, _ in places}
+    places = [expressions.row_of(name) for name in names]
+    files = {path: read_latents(path, gan) for path, _ in places}
     for name, (path, row) in zip(names, places, strict=True):
         if row >= len(files[path][0]):
             raise UserError(f"--z: {name}: {path} has rows 0 to {len(files[path][0]) - 1}")
     z = np.stack([files[path][0][row] for path, row in places])
     y = np.stack([classes.as_weights(files[path][1], gan.num_classes)[row] for path, row in places])
+    sum_of_z, sum_of_y = (np.asarray(factors, np.float32) @ rows for rows in (z, y))
+    norm, mean = np.linalg.norm(sum_of_z), np.linalg.norm(z, axis=1).mean()
+    rescaled = ", rescaled to 1" if RESCALE.value else ""
+    print(f"the norm of the sum is {norm / mean:.2f} times that of its terms{rescaled}")
+    if RESCALE.value and norm:
+        sum_of_z *= mean / norm
+    z, y = np.concatenate([z, [sum_of_z]]), np.concatenate([y, [sum_of_y]])
     if weights is not None:
         y[:] = weights
-    total = arithmetic.weighted_sum(factors, z)
-    ratio = np.linalg.norm(total) / np.linalg.norm(z, axis=1).mean()
-    print(f"the norm of the sum is {ratio:.2f} times that of its terms{', rescaled to 1' if RESCALE.value else ''}")
-    z = np.concatenate([z, [arithmetic.rescaled(total, z) if RESCALE.value else total]])
-    y = np.concatenate([y, [arithmetic.weighted_sum(factors, y) if weights is None else weights]])
     stored = {files[path][2] for path, _ in places}
     if len(stored) > 1 and sampling_flags.TRUNCATION.value is None:
-        raise UserError(
-            "--z: these latents were drawn with different truncations; choose one for the sum by --truncation"
-        )
+        raise UserError("--z: these latents have different truncations; choose one for the sum by --truncation")
     sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_or(stored.pop(), trained))
-    show(out, Grid(sampler.images(z, y)[None], columns=[*names, "sum"]))
-    latent_files.write_samples(npz(out), sampler, z[-1:], y[-1:])
+    grid = Grid(sampler.images(z, y)[None], columns=[*names, "sum"])
+    return grid, sample_arrays(sampler, sampler.images(z[-1:], y[-1:]), z[-1:], y[-1:])
 
 
-def find(trained: TrainedGenerator, out: epath.Path) -> None:
+def find(trained: TrainedGenerator) -> Edited:
     """Find a direction, and draw samples moved along it."""
     sampler, z, y = samples(trained, 2000)
     measure = ATTRIBUTES.get(ATTRIBUTE.value)
-    scores = measure(sampler.images(z, y)) if measure else inputs.read_scores(LABELS.value, len(z))
+    scores = measure(sampler.images(z, y)) if measure else directions.read_scores(LABELS.value, len(z))
     found = directions.find(z, directions.as_labels(scores, y), sampling_flags.SEED.value)
     name = ATTRIBUTE.value or LABELS.value
     print(f"{name}: held-out accuracy {found.accuracy:.3f}, chance {found.chance:.3f}, of {len(z)} samples")
-    strip(out, sampler, z[:SHOWN], y[:SHOWN], found.vector, ATTRIBUTE.value)
-    others: dict[str, Any] = {"attribute": ATTRIBUTE.value or "", "accuracy": found.accuracy, "chance": found.chance}
-    latent_files.write_arrays(npz(out), direction=found.vector, **others)
+    grid, _ = strip(sampler, z[:SHOWN], y[:SHOWN], found.vector, ATTRIBUTE.value)
+    others = {"attribute": ATTRIBUTE.value or "", "accuracy": found.accuracy, "chance": found.chance}
+    return grid, {"direction": found.vector} | others
 
 
-def move(trained: TrainedGenerator, out: epath.Path) -> None:
+def move(trained: TrainedGenerator) -> Edited:
     """Draw samples moved along a stored direction, one row each."""
-    vector, attribute = inputs.read_direction(DIRECTION.value, trained.gan)
+    vector, attribute = directions.read_direction(DIRECTION.value, trained.gan)
     sampler, z, y = samples(trained, SHOWN)
-    z = strip(out, sampler, z, y, vector, attribute)
-    latent_files.write_samples(npz(out), sampler, z.reshape(-1, z.shape[-1]), np.repeat(y, z.shape[1], axis=0))
+    return strip(sampler, z, y, vector, attribute)
 
 
 def samples(trained: TrainedGenerator, default: int) -> tuple[Sampler, np.ndarray, np.ndarray]:
     """Return the sampler, z and y: those of --latents, else random ones, of --class or of all classes in turn."""
     if LATENTS.value:
-        z, y, stored = latent_files.read_latents(LATENTS.value, trained.gan)
+        z, y, stored = read_latents(LATENTS.value, trained.gan)
         return sampling_flags.make_sampler(trained, sampling_flags.truncation_or(stored, trained)), z, y
-    label = class_id(trained, CLASS.value) if CLASS.value else None
+    label = class_id(trained, CLASS.value)
     sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained))
     num = NUM.value or default
     y = np.arange(num) % max(trained.gan.num_classes, 1) if label is None else np.full(num, label)
     return sampler, sampler.latents(num, sampling_flags.SEED.value), y.astype(np.int32)
 
 
-def strip(
-    out: epath.Path, sampler: Sampler, z: np.ndarray, y: np.ndarray, vector: np.ndarray, attribute: str | None
-) -> np.ndarray:
-    """Draw one row per sample, moved from -by to +by; print attributes by column; return z [N, columns, dim_z]."""
+def strip(sampler: Sampler, z: np.ndarray, y: np.ndarray, vector: np.ndarray, attribute: str | None) -> Edited:
+    """Draw one row per sample, moved from -by to +by; print attributes by column."""
     z, steps = directions.moved(z, vector, BY.value, COLUMNS.value)
     n, columns, dim_z = z.shape
-    images = sampler.images(z.reshape(-1, dim_z), np.repeat(y, columns, axis=0))
-    print("along it:  " + " ".join(f"{step:+8.2f}" for step in steps))
-    measured = {}
-    for name in [attribute] if attribute in ATTRIBUTES else ATTRIBUTES:
-        measured[name] = ATTRIBUTES[name](images).reshape(n, columns).mean(0)
-        print(f"{name:10} " + " ".join(f"{value:8.3f}" for value in measured[name]))
+    z, y = z.reshape(-1, dim_z), np.repeat(y, columns, axis=0)
+    images = sampler.images(z, y)
     labels = [f"{step:+.1f}" for step in steps]
-    if attribute in measured:
-        labels = [f"{label}: {value:.2f}" for label, value in zip(labels, measured[attribute], strict=True)]
-    show(out, Grid(in_rows(images, n), columns=labels))
-    return z
+    print("along it:  " + " ".join(f"{step:+8.2f}" for step in steps))
+    for name in [attribute] if attribute in ATTRIBUTES else ATTRIBUTES:
+        measured = ATTRIBUTES[name](images).reshape(n, columns).mean(0)
+        print(f"{name:10} " + " ".join(f"{value:8.3f}" for value in measured))
+        if name == attribute:
+            labels = [f"{label}: {value:.2f}" for label, value in zip(labels, measured, strict=True)]
+    return Grid(in_rows(images, n), columns=labels), sample_arrays(sampler, images, z, y)
 
 
-def invert(trained: TrainedGenerator, out: epath.Path) -> None:
+def invert(trained: TrainedGenerator) -> Edited:
     """Draw the picture beside the sample that each restart found."""
-    target = inputs.read_picture(PICTURE.value, trained.gan.image_shape)
-    label = class_id(trained, CLASS.value) if CLASS.value else None
+    target = inversion.read_picture(PICTURE.value, trained.gan.image_shape)
+    options: dict[str, Any] = {
+        flag.name: flag.value for flag in (CANDIDATES, RESTARTS, STEPS, PRIOR, sampling_flags.SEED)
+    }
+    label = class_id(trained, CLASS.value)
     sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained))
-    found = inversion.invert(
-        sampler,
-        target,
-        label=label,
-        seed=sampling_flags.SEED.value,
-        candidates=CANDIDATES.value,
-        restarts=RESTARTS.value,
-        steps=STEPS.value,
-        prior=PRIOR.value,
-    )
+    found = inversion.invert(sampler, target, label=label, **options)
     loss, db = found.initial
     print(f"loss {loss:.4f} to {found.loss[0]:.4f}, PSNR {db:.1f} to {found.psnr[0]:.1f} dB")
     images = np.stack([target, *found.images])
-    show(out, Grid(images[None], columns=["picture", *(f"{value:.1f} dB" for value in found.psnr)]))
-    latent_files.write_samples(npz(out), sampler, found.z[:1], found.y[:1], loss=found.loss[:1], psnr=found.psnr[:1])
+    grid = Grid(images[None], columns=["picture", *(f"{value:.1f} dB" for value in found.psnr)])
+    z, y = found.z[:1], found.y[:1]
+    return grid, sample_arrays(sampler, sampler.images(z, y), z, y) | {"loss": found.loss[:1], "psnr": found.psnr[:1]}
 
 
-def class_id(trained: TrainedGenerator, name: str) -> int:
-    return classes.id_of(name, trained.gan.num_classes, lambda: classes.read_names(trained.config))
+def class_id(trained: TrainedGenerator, name: str | None) -> int | None:
+    names = lambda: classes.read_names(trained.config)
+    return classes.id_of(name, trained.gan.num_classes, names) if name else None
 
 
-def show(out: epath.Path, grid: Grid) -> None:
-    pictures.save_png(f"{out}.png", layout.draw(grid, smallest=96), min_width=1)
-
-
-def npz(out: epath.Path) -> epath.Path:
-    return epath.Path(f"{out}.npz")
+EDITS = {
+    "mix": (mix, ("y", "z", "num", "rescale")),
+    "find": (find, ("num", "class", "latents", "attribute", "labels", "by", "columns")),
+    "move": (move, ("num", "class", "latents", "direction", "by", "columns")),
+    "invert": (invert, ("class", "picture", "candidates", "restarts", "steps", "prior")),
+}
+"""How each edit is made, and its flags besides those of the sampler."""
 
 
 def run() -> None:

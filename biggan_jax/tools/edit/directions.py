@@ -1,16 +1,14 @@
-"""Directions in z along which an attribute changes, learned from labelled samples."""
+"""Attributes of images, measured without a network, and directions in z along which they change, learned from samples."""
 
 from typing import NamedTuple
 
 import numpy as np
+from etils import epath
 
+from biggan_jax.family import Family
+from biggan_jax.runtime.files import read_npz
+from biggan_jax.sampling.pictures import to_rgb
 from biggan_jax.types import UserError
-
-HELD_OUT = 0.2
-"""Share of the samples that the direction's accuracy is measured on."""
-
-RIDGE = 1.0
-"""Penalty on half the squared weights, beside the summed loss: separable labels have no finite optimum without one."""
 
 
 class Direction(NamedTuple):
@@ -24,10 +22,11 @@ class Direction(NamedTuple):
 def find(z: np.ndarray, labels: np.ndarray, seed: int = 0) -> Direction:
     """Fit a logistic regression of labels, 0 or 1 [N], on z [N, dim_z]; return the normal of its decision plane.
 
-    Shen et al. 2020 (InterFaceGAN), sec. 2.2, who use an SVM. Raises UserError if there are too few samples.
+    A fifth of the samples is held out. As Shen et al. 2020 (InterFaceGAN), sec. 2.2, who use an SVM. Raises UserError if
+    there are too few samples.
     """
     order = np.random.default_rng(seed).permutation(len(z))
-    held_out, rest = np.split(order, [int(len(z) * HELD_OUT)])
+    held_out, rest = np.split(order, [int(len(z) * 0.2)])
     if len(held_out) == 0 or len(np.unique(labels[rest])) < 2:
         raise UserError(f"a direction needs at least 5 samples with both labels, 0 and 1; there are {len(z)} samples")
     weights, bias = _logistic_regression(z[rest].astype(np.float64), labels[rest].astype(np.float64))
@@ -37,12 +36,13 @@ def find(z: np.ndarray, labels: np.ndarray, seed: int = 0) -> Direction:
     return Direction(vector, float(correct.mean()), max(share, 1 - share))
 
 
-def _logistic_regression(x: np.ndarray, labels: np.ndarray, iterations: int = 20) -> tuple[np.ndarray, float]:
+def _logistic_regression(x: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, float]:
     """Minimise the logistic loss with a ridge on the weights by Newton's method; return weights [D] and bias."""
     x = np.concatenate([x, np.ones((len(x), 1))], axis=1)
-    ridge = np.append(np.full(x.shape[1] - 1, RIDGE), 1e-6)
+    # Separable labels have no finite optimum without a ridge.
+    ridge = np.append(np.ones(x.shape[1] - 1), 1e-6)
     w = np.zeros(x.shape[1])
-    for _ in range(iterations):
+    for _ in range(20):
         p = 0.5 * (1 + np.tanh(0.5 * x @ w))
         gradient = x.T @ (p - labels) + ridge * w
         hessian = (x.T * (p * (1 - p))) @ x + np.diag(ridge)
@@ -58,15 +58,82 @@ def as_labels(scores: np.ndarray, y: np.ndarray) -> np.ndarray:
     """
     if np.isin(scores, (0, 1)).all():
         return scores.astype(int)
-    _, group = np.unique(y, axis=0, return_inverse=True)
+    _, group, counts = np.unique(y, axis=0, return_inverse=True, return_counts=True)
     group = group.reshape(-1)
     # A single sample is never above its own median, so it is compared with all samples.
-    in_group = lambda g: scores[group == g] if (group == g).sum() > 1 else scores
-    medians = np.array([np.median(in_group(g)) for g in range(group.max() + 1)])
-    return (scores > medians[group]).astype(int)
+    medians = [np.median(scores[group == g] if n > 1 else scores) for g, n in enumerate(counts)]
+    return (scores > np.array(medians)[group]).astype(int)
 
 
 def moved(z: np.ndarray, vector: np.ndarray, by: float, columns: int) -> tuple[np.ndarray, np.ndarray]:
     """Move z [N, dim_z] along the direction, in equal steps from -by to +by: ([N, columns, dim_z], steps [columns])."""
     steps = np.linspace(-by, by, columns, dtype=np.float32)
     return z[:, None] + steps[:, None] * vector, steps
+
+
+def read_scores(path: str, count: int) -> np.ndarray:
+    """Read one number per sample, float [count]: the array `labels` of an .npz, or the last column of a .csv or .txt.
+
+    A first line without a number at its end is a header. Raises UserError for another count, or values that are not numbers.
+    """
+    try:
+        if epath.Path(path).suffix == ".npz":
+            scores = read_npz(path)["labels"].astype(np.float64)
+        else:
+            last = [line.split(",")[-1].strip() for line in epath.Path(path).read_text().splitlines() if line.strip()]
+            try:
+                scores = np.array(last, np.float64)
+            except ValueError:  # The first line may be a header.
+                scores = np.array(last[1:], np.float64)
+    except (OSError, KeyError, ValueError) as error:
+        raise UserError(f"{path} is no .npz with `labels`, and no text with a number a line: {error}") from error
+    if scores.shape != (count,) or not np.isfinite(scores).all():
+        raise UserError(f"{path} must have a finite number for each of {count} samples, not shape {list(scores.shape)}")
+    return scores
+
+
+def read_direction(path: str, gan: Family) -> tuple[np.ndarray, str]:
+    """Read a direction [dim_z], normalised to norm one, and the name of its attribute, or ""."""
+    try:
+        arrays = read_npz(path)
+        vector, attribute = arrays["direction"].astype(np.float32), str(arrays.get("attribute", ""))
+    except (OSError, KeyError, ValueError) as error:
+        raise UserError(f"{path} is not an .npz with an array `direction`: {error}") from error
+    length = np.linalg.norm(vector)
+    if vector.shape != (gan.dim_z,) or not np.isfinite(length) or not length:
+        raise UserError(f"{path}: direction {list(vector.shape)} must be [{gan.dim_z}] for this model, finite, not 0")
+    return vector / length, attribute
+
+
+def luminance(images: np.ndarray) -> np.ndarray:
+    """Convert uint8 [N, H, W, 1 or 3] to float64 [N, H, W] in [0, 1] (ITU-R BT.601 weights)."""
+    return to_rgb(images) @ np.array([0.299, 0.587, 0.114]) / 255
+
+
+def brightness(images: np.ndarray) -> np.ndarray:
+    """Return the mean luminance, 0 to 1."""
+    return luminance(images).mean((1, 2))
+
+
+def saturation(images: np.ndarray) -> np.ndarray:
+    """Return the mean difference between a pixel's largest and smallest channel: 0 for grey images, up to 1."""
+    return (images.max(-1).astype(np.float64) - images.min(-1)).mean((1, 2)) / 255
+
+
+def slant(images: np.ndarray) -> np.ndarray:
+    """Return how far the content leans to the right, in pixels across per pixel up: 1 is 45 degrees.
+
+    Each pixel is weighted by the difference of its luminance from the median of the border, which is taken as background.
+    """
+    light = luminance(images)
+    border = np.concatenate([light[:, 0], light[:, -1], light[:, :, 0], light[:, :, -1]], axis=1)
+    mass = np.abs(light - np.median(border, axis=1)[:, None, None]) + 1e-9
+    mass /= mass.sum((1, 2), keepdims=True)
+    rows, columns = np.indices(light.shape[1:])
+    up = (mass * rows).sum((1, 2))[:, None, None] - rows
+    across = columns - (mass * columns).sum((1, 2))[:, None, None]
+    return (mass * up * across).sum((1, 2)) / (mass * up**2).sum((1, 2))
+
+
+ATTRIBUTES = {"brightness": brightness, "saturation": saturation, "slant": slant}
+"""Functions from images uint8 [N, H, W, C] to one number each, float64 [N]."""

@@ -24,3 +24,9 @@ def terms(text: str) -> list[tuple[float, str]]:
         negative = (sign == "-") != (match["sign"] == "-")
         found.append((float(match["factor"] or 1) * (-1 if negative else 1), match["name"]))
     return found
+
+
+def row_of(name: str) -> tuple[str, int]:
+    """Split FILE.npz:ROW into file and row; the row defaults to 0."""
+    path, _, row = name.rpartition(":")
+    return (path, int(row)) if path and row.isdecimal() else (name, 0)

@@ -7,19 +7,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from etils import epath
 
+from biggan_jax.data import picture
 from biggan_jax.family import Family
 from biggan_jax.runtime.progress import track
 from biggan_jax.sampling import pictures
 from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.tools.classes import as_weights
 from biggan_jax.types import Image, Label, Params, UserError
-
-RATE = 0.05
-"""Initial learning rate of Adam, with cosine decay to 0: z, a standard normal, can cross its range several times."""
-
-SMALLEST = 4
-"""Pixels of the shorter edge at the top of the pyramid."""
 
 
 class Inversion(NamedTuple):
@@ -50,35 +46,31 @@ def invert(
 ) -> Inversion:
     """Optimise, by Adam, the best of `candidates` random latents to match target, uint8 [H, W, C] of the model's image shape.
 
-    Args:
-        label: the class, kept fixed. None: weights over classes are optimised too, starting at one class each.
-        prior: weight of half the mean square of z in the loss, which keeps z where G was trained.
+    label: the class, kept fixed; if None, weights over classes are optimised too, starting at one class each. prior: weight
+    of half the mean square of z in the loss, which keeps z where G was trained.
     """
     gan = sampler.gan
-    if target.shape != sampler.gan.image_shape:
-        raise UserError(f"the picture is {list(target.shape)}, but the model generates {list(sampler.gan.image_shape)}")
+    if target.shape != gan.image_shape:
+        raise UserError(f"the picture is {list(target.shape)}, but the model generates {list(gan.image_shape)}")
     wanted = jnp.asarray(target, jnp.float32) / 127.5 - 1
     z = sampler.latents(candidates, seed)
-    if label is None:
-        y = np.random.default_rng(seed).integers(0, max(gan.num_classes, 1), candidates).astype(np.int32)
-    else:
-        y = np.full(candidates, label, np.int32)
+    random = np.random.default_rng(seed).integers(0, max(gan.num_classes, 1), candidates)
+    y = (random if label is None else np.full(candidates, label)).astype(np.int32)
     losses = np.concatenate([np.asarray(_distance(x, wanted))[:n] for x, n in sampler.batches(z, y)])
     best = np.argsort(losses, kind="stable")[:restarts]
     z, y = z[best], y[best]
     initial = float(losses[best[0]]), float(psnr(sampler.images(z[:1], y[:1]), target)[0])
 
     free = {"z": z} if label is not None or not gan.num_classes else {"z": z, "y": as_weights(y, gan.num_classes)}
-    optimizer = _adam(steps)
-    state = optimizer.init(free)
+    state = _adam(steps).init(free)
     for _ in track(range(steps), "steps"):
-        free, state = _step(gan, optimizer, sampler.weights, sampler.variables, wanted, prior, free, state, y)
+        free, state = _step(gan, steps, sampler.weights, sampler.variables, wanted, prior, free, state, y)
 
     z, y = np.asarray(free["z"]), np.asarray(free.get("y", y))
     floats = sampler.floats(z, y, restarts)
-    loss, images = np.asarray(_distance(floats, wanted)), pictures.to_uint8(floats)
+    loss = np.asarray(_distance(floats, wanted))
     order = np.argsort(loss, kind="stable")
-    images = images[order]
+    images = pictures.to_uint8(floats[order])
     return Inversion(z[order], y[order], images, loss[order], psnr(images, target), initial)
 
 
@@ -88,13 +80,13 @@ def psnr(images: np.ndarray, target: np.ndarray) -> np.ndarray:
     return 10 * np.log10(255**2 / np.maximum(error, 1e-10))
 
 
-@functools.cache
 def _adam(steps: int) -> optax.GradientTransformation:
-    return optax.adam(optax.cosine_decay_schedule(RATE, steps))
+    # With this rate, z, a standard normal, can cross its range several times.
+    return optax.adam(optax.cosine_decay_schedule(0.05, steps))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def _step(gan: Family, optimizer, weights: Params, variables: dict[str, Params], wanted, prior, free, state, y: Label):
+def _step(gan: Family, steps: int, weights: Params, variables: dict[str, Params], wanted, prior, free, state, y: Label):
     sampler = Sampler(gan, weights, variables, None, "")
 
     def total(free):
@@ -102,7 +94,7 @@ def _step(gan: Family, optimizer, weights: Params, variables: dict[str, Params],
         # A sum, so that a restart's gradient does not depend on the number of restarts.
         return jnp.sum(_distance(images, wanted) + prior * 0.5 * (free["z"] ** 2).mean(-1))
 
-    updates, state = optimizer.update(jax.grad(total)(free), state)
+    updates, state = _adam(steps).update(jax.grad(total)(free), state)
     return optax.apply_updates(free, updates), state
 
 
@@ -116,6 +108,16 @@ def _distance(images: Image, wanted: jax.Array) -> jax.Array:
     while True:
         levels.append(jnp.abs(difference).mean((1, 2, 3)) + jnp.square(difference).mean((1, 2, 3)))
         n, h, w, channels = difference.shape
-        if min(h, w) <= SMALLEST or h % 2 or w % 2:
+        if min(h, w) <= 4 or h % 2 or w % 2:
             return jnp.stack(levels).sum(0) / (2 * len(levels))
         difference = difference.reshape(n, h // 2, 2, w // 2, 2, channels).mean((2, 4))
+
+
+def read_picture(path: str, shape: tuple[int, ...]) -> np.ndarray:
+    """Read an image file, cropped to the centre and resized to (height, width, 1 or 3), uint8."""
+    try:
+        pixels = picture.decode(epath.Path(path).read_bytes(), upright=True)
+    except (OSError, picture.UnreadableError) as error:
+        raise UserError(f"--picture={path} cannot be read: {error}") from error
+    pixels = picture.resize(picture.crop(pixels, shape), shape, "area")
+    return picture.to_gray(pixels) if shape[2] == 1 else pixels

@@ -20,10 +20,8 @@ from biggan_jax.runtime import cli
 from biggan_jax.runtime.files import is_remote, write_text
 from biggan_jax.sampling import flags as sampling_flags
 from biggan_jax.sampling import pictures
-from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.tools.classes import find_names
-from biggan_jax.tools.export.real import folder_names, labels_of, lacking, real_set
-from biggan_jax.tools.export.samples import atomic_folder, write_folder, write_records
+from biggan_jax.tools.export import samples
 from biggan_jax.types import UserError
 
 FORMAT = flags.DEFINE_enum("format", "folder", ["folder", "array_record"], "One folder per class, or a prepared set.")
@@ -34,9 +32,7 @@ OUT = flags.DEFINE_string("out", None, "The folder to write.")
 
 def main() -> None:
     if not sampling_flags.CHECKPOINT.value or not OUT.value:
-        raise UserError(
-            "--checkpoint and --out are needed, such as --checkpoint=runs/demo --per_class=100 --out=samples"
-        )
+        raise UserError("--checkpoint and --out are needed, such as --checkpoint=runs/demo --per_class=9 --out=samples")
     if bool(PER_CLASS.value) == bool(BALANCE.value):
         raise UserError("give either --per_class or --balance_with, such as --per_class=100")
     if is_remote(OUT.value):
@@ -48,15 +44,24 @@ def main() -> None:
     shape = trained.gan.image_shape
     pictures.check_drawable(shape)
     if FORMAT.value == "array_record" and shape[0] != shape[1]:
-        raise UserError(
-            f"--format=array_record stores square images, but these are {shape[0]} x {shape[1]}; use folder"
-        )
+        raise UserError(f"--format=array_record stores square images, not {shape[0]} x {shape[1]}; use folder")
     names, counts = wanted(trained)
     sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained))
-    about = provenance(trained, sampler, sampling_flags.SEED.value, names, counts)
-    write = write_folder if FORMAT.value == "folder" else write_records
-    with sampling_flags.writing(out), atomic_folder(out) as unfinished:
-        write(unfinished, sampler, sampling_flags.SEED.value, names, counts)
+    seed = sampling_flags.SEED.value
+    about = {
+        "checkpoint": str(trained.path),
+        "step": trained.step,
+        "weights": "live" if trained.live else "ema",
+        "truncation": sampler.truncation and str(sampler.truncation),
+        "statistics": sampler.statistics,
+        "seed": seed,
+        "resolution": shape[0],
+        "images": int(counts.sum()),
+        "images_per_class": dict(zip(names, counts.tolist(), strict=True)),
+    }
+    write = samples.write_folder if FORMAT.value == "folder" else samples.write_records
+    with sampling_flags.writing(out), samples.atomic_folder(out) as unfinished:
+        write(unfinished, sampler, seed, names, counts)
         write_text(unfinished / "export.json", json.dumps(about, indent=2) + "\n")
     print(f"{counts.sum()} images of step {trained.step} in {out}, {counts.min()} to {counts.max()} per class")
 
@@ -65,36 +70,17 @@ def wanted(trained: TrainedGenerator) -> tuple[list[str], np.ndarray]:
     """Return the names of the classes' folders, and the number of samples of each class, int [classes]."""
     classes, own = max(trained.gan.num_classes, 1), find_names(trained)
     if not BALANCE.value:
-        return folder_names(own, classes), np.full(classes, PER_CLASS.value)
-    source = real_set(trained.config, BALANCE.value)
+        return samples.folder_names(own, classes), np.full(classes, PER_CLASS.value)
+    source, real = samples.real_set(trained.config, BALANCE.value), f"--balance_with={BALANCE.value}"
     if source.num_classes != trained.gan.num_classes:
-        raise UserError(
-            f"--balance_with={BALANCE.value} has {source.num_classes} classes, but this model has {trained.gan.num_classes}"
-        )
+        raise UserError(f"{real} has {source.num_classes} classes, but this model has {trained.gan.num_classes}")
     names = tuple(getattr(source, "class_names", ()))
     if own and names and own != names:
-        raise UserError(
-            f"--balance_with={BALANCE.value} has other classes, or another order, than the model's own data"
-        )
-    counts = lacking(labels_of(source), classes)
+        raise UserError(f"{real} has other classes, or another order, than the model's own data")
+    counts = samples.lacking(samples.labels_of(source), classes)
     if not counts.any():
-        raise UserError(f"--balance_with={BALANCE.value} is balanced already; give --per_class instead")
-    return folder_names(names, classes), counts
-
-
-def provenance(trained: TrainedGenerator, sampler: Sampler, seed: int, names: list[str], counts: np.ndarray) -> dict:
-    """Describe how the set was made, for export.json."""
-    return {
-        "checkpoint": str(trained.path),
-        "step": trained.step,
-        "weights": "live" if trained.live else "ema",
-        "truncation": sampler.truncation and str(sampler.truncation),
-        "statistics": sampler.statistics,
-        "seed": seed,
-        "resolution": sampler.gan.image_shape[0],
-        "images": int(counts.sum()),
-        "images_per_class": dict(zip(names, counts.tolist(), strict=True)),
-    }
+        raise UserError(f"{real} is balanced already; give --per_class instead")
+    return samples.folder_names(names, classes), counts
 
 
 def run() -> None:

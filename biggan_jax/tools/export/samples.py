@@ -1,18 +1,23 @@
-"""Generate the samples of a set one by one, and write them as a folder or as records."""
+"""Generate the samples of a set one by one, as many as a real set lacks; write them as a folder or as records."""
 
 import contextlib
 import dataclasses
 import functools
 import pathlib
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import jax
+import ml_collections
 import numpy as np
 from etils import epath
 
-from biggan_jax.data import shards
+from biggan_jax.data import make_source, shards, tfds
+from biggan_jax.data.dataset import Images, Source
+from biggan_jax.data.picture import UnreadableError
 from biggan_jax.data.raw import Corpus, Item
+from biggan_jax.data.records import Records
 from biggan_jax.family import Family
 from biggan_jax.latents import Truncation
 from biggan_jax.runtime.files import unique_suffix
@@ -21,11 +26,7 @@ from biggan_jax.sampling import generate, pictures
 from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.types import Latent, UserError
 
-BATCH = 64
-"""Images in a batch."""
-
-PER_SHARD = 2048
-"""Images in a shard at most."""
+BATCH, PER_SHARD = 64, 2048  # Images in a batch, and in a shard at most.
 
 
 def draw_pictures(
@@ -42,11 +43,9 @@ def draw_pictures(
 
 @functools.partial(jax.jit, static_argnums=0)
 def _latents(gan: Family, truncation: Truncation | None, seed: int, labels: jax.Array, numbers: jax.Array) -> Latent:
-    def one(label, number):
-        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), label), number)
-        return generate.draw_latents(gan, key, 1, truncation)[0]
-
-    return jax.vmap(one)(labels, numbers)
+    key = lambda label, number: jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), label), number)
+    draw = lambda label, number: generate.draw_latents(gan, key(label, number), 1, truncation)[0]
+    return jax.vmap(draw)(labels, numbers)
 
 
 def rows_of(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -55,17 +54,9 @@ def rows_of(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return labels, np.concatenate([np.arange(count, dtype=np.int32) for count in counts])
 
 
-def write_folder(out: pathlib.Path, sampler: Sampler, seed: int, names: list[str], counts: np.ndarray) -> None:
-    for label in np.flatnonzero(counts):
-        (out / names[label]).mkdir()
-    labels, numbers = rows_of(counts)
-    for label, number, image in zip(labels, numbers, draw_pictures(sampler, seed, labels, numbers), strict=True):
-        (out / names[label] / f"{number:05d}.png").write_bytes(pictures.png(image))
-
-
 @dataclasses.dataclass(frozen=True)
 class Samples:
-    """The samples of one shard, generated on iteration; see `data.raw.Part`."""
+    """Samples of a set, generated on iteration, such as those of one shard; see `data.raw.Part`."""
 
     what: str
     names: list[str]
@@ -80,25 +71,26 @@ class Samples:
             yield Item(f"{self.names[label]}/{number:05d}.png", int(label), pictures.png(image))
 
 
+def write_folder(out: pathlib.Path, sampler: Sampler, seed: int, names: list[str], counts: np.ndarray) -> None:
+    for label in np.flatnonzero(counts):
+        (out / names[label]).mkdir()
+    for name, _, encoded in Samples("images", names, sampler, seed, *rows_of(counts)):
+        (out / name).write_bytes(encoded)
+
+
 def write_records(out: pathlib.Path, sampler: Sampler, seed: int, names: list[str], counts: np.ndarray) -> None:
     """Write a prepared set, as `data.prepare --size` does."""
     labels, numbers = rows_of(counts)
     many = -(-len(labels) // PER_SHARD)
     # Interleaved, so that each shard has nearly all classes.
-    parts = [
-        Samples(f"shard {i + 1} of {many}", names, sampler, seed, labels[i::many], numbers[i::many])
-        for i in range(many)
-    ]
-    form = shards.Form(sampler.gan.image_shape[0])
-    shards.prepare(Corpus(tuple(names), {"train": parts}), epath.Path(out), "samples", form, map)
+    part = lambda i: Samples(f"shard {i + 1} of {many}", names, sampler, seed, labels[i::many], numbers[i::many])
+    corpus = Corpus(tuple(names), {"train": [part(i) for i in range(many)]})
+    shards.prepare(corpus, epath.Path(out), "samples", shards.Form(sampler.gan.image_shape[0]), map)
 
 
 @contextlib.contextmanager
 def atomic_folder(out: pathlib.Path) -> Iterator[pathlib.Path]:
-    """Yield a temporary folder, which is renamed to `out` on success and removed on failure.
-
-    Raises UserError, and keeps the complete temporary folder, if the rename fails.
-    """
+    """Yield a temporary folder, renamed to `out` on success, removed on failure. Raises UserError if only the rename fails."""
     unfinished = out.with_name(f".{out.name}{unique_suffix()}.unfinished")
     unfinished.mkdir(parents=True)
     try:
@@ -110,3 +102,39 @@ def atomic_folder(out: pathlib.Path) -> Iterator[pathlib.Path]:
         unfinished.rename(out)
     except OSError as error:
         raise UserError(f"{out} cannot be created ({error.strerror}); the complete set is in {unfinished}") from error
+
+
+def real_set(config: ml_collections.ConfigDict, which: str) -> Source:
+    """Open the set in the folder `which`, or, for `own`, the config's training data."""
+    if which == "own":
+        return make_source(config)
+    form = tfds.checked_of(epath.Path(which)).get("form", {})
+    config = config.copy_and_resolve_references()
+    config.data.update(name="tfds", dataset="", dir=which, resize=form.get("resize", config.data.resize))
+    return tfds.open_tfds(config, "train")
+
+
+def labels_of(source: Source) -> np.ndarray:
+    """Return the labels of all readable records, int [N], without decoding images."""
+    if isinstance(source, Images):
+        return source.labels
+    assert isinstance(source, Records)
+    labels = []
+    for number in track(range(len(source)), "labels"):
+        with contextlib.suppress(UnreadableError):
+            labels.append(source.label(source.example(number)))
+    return np.array(labels)
+
+
+def lacking(labels: np.ndarray, classes: int) -> np.ndarray:
+    """Return how many images each class lacks, compared with the largest, int [classes]."""
+    counts = np.bincount(labels, minlength=classes)
+    return counts.max() - counts
+
+
+def folder_names(names: Sequence[str], classes: int) -> list[str]:
+    """Return the names, if all are distinct and valid as folder names, else ids, padded with zeros."""
+    plain = [n for n in names if re.fullmatch(r"[^./][^/]*", n) and n.isprintable() and len(n.encode()) <= 255]
+    if len(set(plain)) == classes:
+        return plain
+    return [f"{label:0{len(str(classes - 1))}d}" for label in range(classes)]

@@ -3,9 +3,10 @@
 NAME: classes, fixed_z, interpolation, truncation, neighbours or chunks. FILE: a .png; for interpolation also a .gif or .mp4.
 """
 
+import contextlib
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from absl import flags
@@ -17,19 +18,14 @@ from biggan_jax.evaluation.networks import NETWORKS, open_network
 from biggan_jax.runtime import cli
 from biggan_jax.sampling import flags as sampling_flags
 from biggan_jax.sampling import pictures
-from biggan_jax.sampling.sampler import resolve
+from biggan_jax.sampling.sampler import Sampler, resolve
 from biggan_jax.tools import layout
 from biggan_jax.tools.classes import labels_of
-from biggan_jax.tools.grids import animation, draws, neighbours
-from biggan_jax.tools.grids.interpolation import BETWEEN, interpolation, pairs
+from biggan_jax.tools.grids import draws, neighbours
 from biggan_jax.tools.layout import Grid
 from biggan_jax.types import UserError
 
-MAX_IMAGES = 1000
-"""Images in a grid at most."""
-
-PAPER_THRESHOLDS, SCALED_THRESHOLDS = (2.0, 1.0, 0.5, 0.04), (1.0, 0.5, 0.2, 0.04)
-"""Thresholds of Brock et al. 2019, fig. 2a, for resampled z; and those for the kinds that scale z."""
+MAX_IMAGES = 1000  # In a grid.
 
 SHEET = flags.DEFINE_string("sheet", None, "classes, fixed_z, interpolation, truncation, neighbours or chunks.")
 OUT = flags.DEFINE_string("out", None, "A .png file; for interpolation also a .gif or .mp4.")
@@ -41,10 +37,10 @@ COLUMNS = flags.DEFINE_integer(
     lower_bound=1,
 )
 ROWS = flags.DEFINE_integer("rows", None, "Pairs of interpolation (6), or samples of neighbours (8).", lower_bound=1)
-BETWEEN_ = flags.DEFINE_enum(
+BETWEEN = flags.DEFINE_enum(
     "between",
     None,
-    list(BETWEEN),
+    ["z", "class", "both"],
     "Interpolate between two z of one class, two classes with one z, or both. Default: both; without classes, z.",
 )
 SPHERICAL = flags.DEFINE_bool(
@@ -65,152 +61,113 @@ DATA_DIR = flags.DEFINE_string(
 )
 
 
-class GridType(NamedTuple):
-    """How a grid is drawn, the flags it understands, and its default and least number of columns."""
-
-    draw: Callable[[TrainedGenerator, int], Grid]
-    flags: tuple[str, ...]
-    columns: int
-    min_columns: int = 1
-
-
 def main() -> None:
-    if not (sampling_flags.CHECKPOINT.value and SHEET.value and OUT.value):
-        raise UserError(
-            "--checkpoint, --sheet and --out are needed, such as --checkpoint=runs/demo --sheet=classes --out=classes.png"
-        )
-    grid_type = choose(GRIDS, "--sheet", SHEET.value)
-    suffixes = (".png", *animation.SUFFIXES) if SHEET.value == "interpolation" else (".png",)
-    out = sampling_flags.check_out(OUT.value, suffixes, f" for --sheet={SHEET.value}")
-    animation.check(out)
-    check_flags(grid_type)
-    animated = out.suffix in animation.SUFFIXES
-    columns = COLUMNS.value or (30 if animated else grid_type.columns)
-    if columns < grid_type.min_columns:
-        raise UserError(
-            f"--columns={columns} is too few for --sheet={SHEET.value}; give {grid_type.min_columns} or more"
-        )
+    sheet = SHEET.value
+    if not (sampling_flags.CHECKPOINT.value and sheet and OUT.value):
+        raise UserError("give --checkpoint, --sheet and --out, such as --checkpoint=DIR --sheet=classes --out=a.png")
+    draw, default, least, own = choose(GRIDS, "--sheet", sheet)
+    suffixes = (".png", *layout.ANIMATIONS) if sheet == "interpolation" else (".png",)
+    out = sampling_flags.check_out(OUT.value, suffixes, f" for --sheet={sheet}")
+    layout.check_animation(out)
+    known = {name for *_, names in GRIDS.values() for name in names}
+    sampling_flags.refuse(known - {*own}, f"with --sheet={sheet}")
+    if sheet == "truncation" and sampling_flags.TRUNCATION.value is not None:
+        raise UserError("--sheet=truncation draws several; give them by --thresholds instead of --truncation")
+    animated = out.suffix in layout.ANIMATIONS
+    columns = COLUMNS.value or (30 if animated else default)
+    if columns < least:
+        raise UserError(f"--columns={columns} is too few for --sheet={sheet}; give {least} or more")
     trained = sampling_flags.load()
     pictures.check_drawable(trained.gan.image_shape)
-    grid = grid_type.draw(trained, columns)
+    grid = draw(trained, columns, labels_of(trained, DATA_DIR.value))
     with sampling_flags.writing(out):
         if animated:
-            animation.save(out, animation.frames(grid))
+            layout.save_animation(out, layout.frames(grid))
         else:
             pictures.save_png(out, layout.draw(grid), min_width=1)
     rows, columns = grid.images.shape[:2]
     print(f"{rows} rows of {columns} images in {out}")
 
 
-def check_flags(grid_type: GridType) -> None:
-    """Refuse flags that have no effect on this type of grid."""
-    known = {name for other in GRIDS.values() for name in other.flags}
-    sampling_flags.refuse(known - set(grid_type.flags), f"with --sheet={SHEET.value}")
-    if SHEET.value == "truncation" and sampling_flags.TRUNCATION.value is not None:
-        raise UserError(
-            "--sheet=truncation draws several thresholds; give them by --thresholds instead of --truncation"
-        )
+def draw_by_class(trained: TrainedGenerator, columns: int, names: Sequence[str]) -> Grid:
+    """Draw a grid that needs only a sampler and classes: classes, fixed_z or chunks."""
+    sheet = SHEET.value
+    if sheet == "chunks":
+        classes = chosen_classes(trained, 2, columns, len(draws.chunks_of(trained.gan)) + 1)
+    elif trained.gan.num_classes:
+        classes = chosen_classes(trained, 10, columns)
+    else:
+        raise UserError(f"--sheet={sheet} needs classes, but this model has none; use biggan-sample or interpolation")
+    draw = {"classes": draws.classes, "fixed_z": draws.fixed_z, "chunks": draws.chunks}[sheet]
+    return draw(make_sampler(trained), classes, columns, sampling_flags.SEED.value, names)
 
 
-def by_class(draw: Callable[..., Grid], most: int, *, unconditional: bool = False) -> Callable[..., Grid]:
-    """Return how a grid is drawn that needs only a sampler and classes, by default up to `most`."""
-
-    def drawn(trained: TrainedGenerator, columns: int) -> Grid:
-        if not (trained.gan.num_classes or unconditional):
-            raise UserError(
-                f"--sheet={SHEET.value} needs classes, but this model is unconditional; use biggan-sample, or "
-                "--sheet=interpolation"
-            )
-        classes = chosen_classes(trained, most)
-        rows = len(draws.chunks_of(trained.gan)) + 1 if draw is draws.chunks else 1
-        check_count(len(classes) * rows, columns)
-        names = labels_of(trained, DATA_DIR.value)
-        sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained))
-        return draw(sampler, classes, columns, sampling_flags.SEED.value, names)
-
-    return drawn
-
-
-def draw_interpolation(trained: TrainedGenerator, columns: int) -> Grid:
-    classes, rows = chosen_classes(trained, 10), ROWS.value or 6
-    between = BETWEEN_.value or ("both" if trained.gan.num_classes else "z")
-    check_count(rows, columns)
+def draw_interpolation(trained: TrainedGenerator, columns: int, names: Sequence[str]) -> Grid:
+    rows, between = ROWS.value or 6, BETWEEN.value or ("both" if trained.gan.num_classes else "z")
+    classes = chosen_classes(trained, 10, columns, rows=rows)
     if between != "z":
-        pairs(classes, rows)  # Refuse fewer than two classes before any slow work.
-    names = labels_of(trained, DATA_DIR.value)
-    sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained))
-    return interpolation(
-        sampler,
-        classes,
-        rows,
-        columns,
-        between=between,
-        spherical=SPHERICAL.value,
-        seed=sampling_flags.SEED.value,
-        names=names,
-    )
+        draws.pairs(classes, rows)  # Refuse fewer than two classes before any slow work.
+    options: dict[str, Any] = {"between": between, "spherical": SPHERICAL.value, "seed": sampling_flags.SEED.value}
+    return draws.interpolation(make_sampler(trained), classes, rows, columns, names=names, **options)
 
 
-def draw_truncation(trained: TrainedGenerator, columns: int) -> Grid:
+def draw_truncation(trained: TrainedGenerator, columns: int, names: Sequence[str]) -> Grid:
+    # Those of Brock et al. 2019, fig. 2a; and those for the kinds that scale z.
     resampled = sampling_flags.truncation_of(trained, 1.0).kind == "resample"
-    default = PAPER_THRESHOLDS if resampled else SCALED_THRESHOLDS
-    thresholds = [threshold(text) for text in THRESHOLDS.value] if THRESHOLDS.value else default
-    classes = chosen_classes(trained, 2)
-    check_count(len(classes) * len(thresholds), columns)
-    for t in thresholds:  # Refuse a bad one before any slow work.
-        resolve(trained, sampling_flags.truncation_of(trained, t), sampling_flags.STATISTICS.value)
-    names = labels_of(trained, DATA_DIR.value)
+    default = ("2", "1", "0.5", "0.04") if resampled else ("1", "0.5", "0.2", "0.04")
+    truncations = [sampling_flags.truncation_of(trained, threshold(text)) for text in THRESHOLDS.value or default]
+    classes = chosen_classes(trained, 2, columns, len(truncations))
+    for truncation in truncations:  # Refuse a bad one before any slow work.
+        resolve(trained, truncation, sampling_flags.STATISTICS.value)
     # A generator: each sampler measures its statistics when its turn comes.
-    samplers = (sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained, t)) for t in thresholds)
+    samplers = (sampling_flags.make_sampler(trained, truncation) for truncation in truncations)
     return draws.truncation(samplers, classes, columns, sampling_flags.SEED.value, names)
 
 
 def threshold(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (value > 0 and math.isfinite(value)):
-        raise UserError(f"--thresholds: {text!r} is not a number greater than 0, such as those of 1,0.5,0.2")
-    return value
+    with contextlib.suppress(ValueError):
+        if 0 < float(text) < math.inf:
+            return float(text)
+    raise UserError(f"--thresholds: {text!r} is not a number greater than 0, such as those of 1,0.5,0.2")
 
 
-def draw_neighbours(trained: TrainedGenerator, columns: int) -> Grid:
-    rows = ROWS.value or 8
-    classes = np.sort(np.resize(chosen_classes(trained, rows), rows))
-    check_count(rows, 1 + columns * (1 + (NETWORK.value != "none")))
+def draw_neighbours(trained: TrainedGenerator, columns: int, names: Sequence[str]) -> Grid:
+    rows, networks = ROWS.value or 8, [neighbours.pixels()]
+    classes = chosen_classes(trained, rows, 1 + columns * (1 + (NETWORK.value != "none")), rows=rows)
+    classes = np.sort(np.resize(classes, rows))
     config = trained.config.copy_and_resolve_references()
     config.data.dir = DATA_DIR.value or config.data.dir
     source = make_source(config, "train")
-    names = labels_of(trained, DATA_DIR.value)
-    spaces = [neighbours.pixels()]
     if NETWORK.value != "none":
-        network = open_network(NETWORK.value, inception=INCEPTION.value, training=source)
-        spaces.append(neighbours.features(network))
-    sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained))
+        networks.append(open_network(NETWORK.value, inception=INCEPTION.value, training=source))
+    sampler = make_sampler(trained)
     samples = sampler.images(sampler.latents(rows, sampling_flags.SEED.value), classes)
-    return neighbours.neighbours(samples, [names[c] for c in classes], source, spaces, columns, flip=config.data.flip)
+    return neighbours.neighbours(samples, [names[c] for c in classes], source, networks, columns, flip=config.data.flip)
 
 
-def chosen_classes(trained: TrainedGenerator, most: int) -> np.ndarray:
-    return sampling_flags.chosen_classes(CLASSES.value, trained.gan.num_classes, most)
-
-
-def check_count(rows: int, columns: int) -> None:
+def chosen_classes(trained: TrainedGenerator, most: int, columns: int, per_class: int = 1, rows: int = 0) -> np.ndarray:
+    """Return --classes, by default up to `most`. Refuse too many images in `rows`, else in `per_class` rows for each."""
+    classes = sampling_flags.chosen_classes(CLASSES.value, trained.gan.num_classes, most)
+    rows = rows or per_class * len(classes)
     if rows * columns > MAX_IMAGES:
-        raise UserError(
-            f"{rows} rows of {columns} images are more than the limit of {MAX_IMAGES}; lower --classes, --rows or --columns"
-        )
+        hint = "lower --classes, --rows or --columns"
+        raise UserError(f"{rows} rows of {columns} images are more than the limit of {MAX_IMAGES}; {hint}")
+    return classes
+
+
+def make_sampler(trained: TrainedGenerator) -> Sampler:
+    return sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained))
 
 
 GRIDS = {
-    "classes": GridType(by_class(draws.classes, 10), ("columns",), 10),
-    "fixed_z": GridType(by_class(draws.fixed_z, 10), ("columns",), 10),
-    "interpolation": GridType(draw_interpolation, ("columns", "rows", "between", "spherical"), 9, min_columns=2),
-    "truncation": GridType(draw_truncation, ("columns", "thresholds"), 10),
-    "neighbours": GridType(draw_neighbours, ("columns", "rows", "network", "inception"), 5),
-    "chunks": GridType(by_class(draws.chunks, 2, unconditional=True), ("columns",), 8, min_columns=2),
+    "classes": (draw_by_class, 10, 1, ()),
+    "fixed_z": (draw_by_class, 10, 1, ()),
+    "interpolation": (draw_interpolation, 9, 2, ("rows", "between", "spherical")),
+    "truncation": (draw_truncation, 10, 1, ("thresholds",)),
+    "neighbours": (draw_neighbours, 5, 1, ("rows", "network", "inception")),
+    "chunks": (draw_by_class, 8, 2, ()),
 }
+"""How each grid is drawn, its default and least number of columns, and its flags besides --classes and --columns."""
 
 
 def run() -> None:

@@ -1,4 +1,4 @@
-"""Grids of independent draws: by class, by z, by truncation, by chunk of z.
+"""Grids of independent draws, by class, by z, by truncation, by chunk of z; and of interpolations between draws.
 
 In all of them, `names` are the labels of the classes, by id.
 """
@@ -36,8 +36,7 @@ def truncation(samplers: Iterable[Sampler], classes: np.ndarray, columns: int, s
     """
     parts, thresholds = [], []
     for sampler in samplers:
-        z = np.tile(sampler.latents(columns, seed), (len(classes), 1))
-        parts.append(in_rows(sampler.images(z, np.repeat(classes, columns)), len(classes)))
+        parts.append(fixed_z(sampler, classes, columns, seed, names).images)
         thresholds.append(str(sampler.truncation))
     images = np.stack(parts, axis=1)
     rows = [f"{names[c]}\n{truncation}".strip() for c in classes for truncation in thresholds]
@@ -51,18 +50,18 @@ def chunks(sampler: Sampler, classes: np.ndarray, columns: int, seed: int, names
     The first column shows the original z. Row labels give the mean absolute change of pixels, relative to the full range.
     Raises UserError if the model does not split z.
     """
-    places = chunks_of(sampler.gan)
-    drawn = sampler.latents(len(classes) + columns - 1, seed)
-    fixed, fresh = drawn[: len(classes)], drawn[len(classes) :]
-    size = sampler.gan.dim_z // len(places)
-    redrawn = [slice(i * size, (i + 1) * size) for i in range(len(places))] + [slice(None)]
-    z = np.broadcast_to(fixed[:, None, None], (len(classes), len(redrawn), columns, sampler.gan.dim_z)).copy()
+    places, dim_z = chunks_of(sampler.gan), sampler.gan.dim_z
+    fixed, fresh = np.split(sampler.latents(len(classes) + columns - 1, seed), [len(classes)])
+    size = dim_z // len(places)
+    redrawn = [slice(start, start + size) for start in range(0, size * len(places), size)] + [slice(None)]
+    z = np.broadcast_to(fixed[:, None, None], (len(classes), len(redrawn), columns, dim_z)).copy()
     for i, part in enumerate(redrawn):
         z[:, i, 1:, part] = fresh[:, part]
-    images = sampler.images(z.reshape(-1, z.shape[-1]), np.repeat(classes, len(redrawn) * columns))
+    images = sampler.images(z.reshape(-1, dim_z), np.repeat(classes, len(redrawn) * columns))
     images = in_rows(images, len(classes) * len(redrawn))
+    changes = [np.abs(row[1:].astype(np.float32) - row[0]).mean() / 255 for row in images]
     labels = [f"{names[c]}\n{place}" for c in classes for place in [*places, "all of z"]]
-    rows = [f"{label}\nchanges {_change(row):.1%}".strip() for label, row in zip(labels, images, strict=True)]
+    rows = [f"{label}\nchanges {change:.1%}".strip() for label, change in zip(labels, changes, strict=True)]
     breaks = range(len(redrawn), len(rows), len(redrawn))
     return Grid(images, rows, ["z", "redrawn", *[""] * (columns - 2)], row_breaks=breaks, column_breaks=[1])
 
@@ -70,13 +69,61 @@ def chunks(sampler: Sampler, classes: np.ndarray, columns: int, seed: int, names
 def chunks_of(gan: Family) -> list[str]:
     """Name where each chunk of z enters G. Raises UserError if z is not split."""
     if not getattr(gan.networks[gan.sampled].module, "skip_z", False):
-        raise UserError(
-            "this model's generator does not split z into chunks; --sheet=chunks needs family biggan with model.skip_z"
-        )
+        raise UserError("this model does not split z into chunks; --sheet=chunks needs family biggan with model.skip_z")
     sizes = generator_sizes(gan.image_shape[0])
     return ["first layer, 4 px", *(f"block {i + 1}, {size} px" for i, size in enumerate(sizes))]
 
 
-def _change(row: np.ndarray) -> float:
-    """Return the mean absolute difference of uint8 [N, H, W, C] from the first image, relative to the full range."""
-    return float(np.abs(row[1:].astype(np.float32) - row[0]).mean() / 255)
+def interpolation(
+    sampler: Sampler,
+    classes: np.ndarray,
+    rows: int,
+    steps: int,
+    *,
+    between: str,
+    spherical: bool,
+    seed: int,
+    names: Sequence[str],
+) -> Grid:
+    """Draw one row per pair, in `steps` columns from one end to the other, both ends included.
+
+    between: z, two z of one class; class, two classes with one z; or both. Classes are mixed linearly, by their embeddings.
+    z is mixed linearly, which keeps truncated z within its bounds, but the midpoint has a smaller norm and gives more
+    typical images; or along the sphere (White 2016), which keeps the norm. Raises UserError for fewer than two classes.
+    """
+    z_from, z_to = np.split(sampler.latents(2 * rows, seed), 2)
+    t = np.linspace(0, 1, steps, dtype=np.float32)
+    z = between_latents(z_from, z_from if between == "class" else z_to, t, spherical=spherical)
+    if between == "z":
+        ends = np.resize(classes, rows)
+        y, labels = np.repeat(ends, steps), [names[c] for c in ends]
+    else:
+        first, last = pairs(classes, rows)
+        one_hot = np.eye(sampler.gan.num_classes, dtype=np.float32)
+        y = np.concatenate(between_latents(one_hot[first], one_hot[last], t))
+        labels = [f"{names[a]}\nto {names[b]}" for a, b in zip(first, last, strict=True)]
+    images = sampler.images(z.reshape(rows * steps, -1), y)
+    return Grid(in_rows(images, rows), labels, [f"{share:.0%}" for share in t])
+
+
+def pairs(classes: np.ndarray, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pair each class with the next, repeatedly: [rows] each. Raises UserError for fewer than two classes."""
+    if len(classes) < 2:
+        raise UserError("interpolation between classes needs two or more; give --classes=3,7 or --between=z")
+    return np.resize(classes[:-1], rows), np.resize(classes[1:], rows)
+
+
+def between_latents(a: np.ndarray, b: np.ndarray, t: np.ndarray, *, spherical: bool = False) -> np.ndarray:
+    """Interpolate from a to b, latents or class weights [R, D] each, at shares t: float32 [R, len(t), D]."""
+    a, b, t = a[:, None], b[:, None], t[:, None]
+    linear = a * (1 - t) + b * t
+    if not spherical:
+        return linear
+    length = lambda x: np.linalg.norm(x, axis=-1, keepdims=True)
+    cosine = (a * b).sum(-1, keepdims=True) / np.maximum(length(a) * length(b), 1e-12)
+    angle = np.arccos(np.clip(cosine, -1, 1))
+    # Collinear latents span no plane to rotate in.
+    turns = np.sin(angle) > 1e-4
+    sine = np.where(turns, np.sin(angle), 1)
+    turned = a * np.sin((1 - t) * angle) / sine + b * np.sin(t * angle) / sine
+    return np.where(turns, turned, linear).astype(np.float32)

@@ -13,8 +13,7 @@ from PIL import Image
 
 from biggan_jax.latents import Truncation
 from biggan_jax.sampling import generate, pictures, statistics
-from biggan_jax.tools.app import statistics as statistics_
-from biggan_jax.tools.app.studio import Studio
+from biggan_jax.tools.app.studio import MEASURED, Studio, statistics_of
 from biggan_jax.tools.app.views import End, View, parse
 from biggan_jax.types import UNCONDITIONAL, UserError
 
@@ -73,7 +72,7 @@ def test_an_image_is_that_of_its_latent_and_statistics(client, trained, studio):
     """At truncation 0.5, for which statistics were measured. Another compiled program may round to the next level."""
     drawn = arrays(client, "seed=3&class=7&num=2&truncation=0.5")
     batch_stats = statistics.standing_statistics(
-        trained.gan, studio.weights, 0, truncation=Truncation(0.5), passes=1, batch_size=statistics_.BATCH_SIZE
+        trained.gan, studio.weights, 0, truncation=Truncation(0.5), passes=1, batch_size=MEASURED
     )
     images = generate.generate(
         trained.gan, studio.weights, {"batch_stats": batch_stats}, drawn["z"], drawn["y"], batch_size=2
@@ -90,14 +89,14 @@ def test_statistics_are_interpolated_between_truncations(studio):
 def test_measured_statistics_are_cached(trained, studio, monkeypatch):
     """Also in another process, because the cache is keyed by content."""
     monkeypatch.setattr(statistics, "standing_statistics", lambda *_, **__: pytest.fail("measured again"))
-    again = statistics_.statistics_of(trained, studio.weights, "standing", "resample", 1).at(0.3)
+    again = statistics_of(trained, studio.weights, "standing", "resample", 1).at(0.3)
     for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(studio.batch_stats.at(0.3)), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def test_binned_statistics_of_the_checkpoint_are_used(trained):
     rows = jax.tree.map(lambda x: np.stack([x, x + 1]), trained.variables["batch_stats"])
-    at = statistics_.statistics_of(dataclasses.replace(trained, binned=rows), None, "binned", "scale", 1).at
+    at = statistics_of(dataclasses.replace(trained, binned=rows), None, "binned", "scale", 1).at
     for stored, half, none in zip(*map(jax.tree.leaves, (rows, at(0.5), at(None))), strict=True):
         np.testing.assert_allclose(half, stored[0] + 0.5, rtol=1e-6)
         np.testing.assert_array_equal(none, stored[1])

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from biggan_jax.tools.edit.attributes import brightness, saturation, slant
+from biggan_jax.tools.edit.directions import brightness, saturation, slant
 
 
 def test_brightness_is_that_of_the_mean_grey():

@@ -45,6 +45,17 @@ def test_a_sum_of_classes_is_drawn_and_read_back(workdir, tmp_path):
     assert summed["y"].tolist() == [[0, 0, 0, 0, 1, 0, 0, 0, 0, 0]] and "rescaled to 1" in said
 
 
+def test_latents_add_up_with_their_classes_and_nothing_has_no_direction(workdir, tmp_path):
+    z, y = np.random.default_rng(0).normal(size=(3, 12)).astype(np.float32), np.array([2, 5, 2], np.int32)
+    source, out = tmp_path / "a.npz", tmp_path / "sum.npz"
+    np.savez(source, z=z, y=y)
+    edit(workdir, "--do=mix", f"--z={source}:0 - {source}:1 + 0.5*{source}:2", f"--out={out}")
+    np.testing.assert_allclose(np.load(out)["z"][0], z[0] - z[1] + 0.5 * z[2], rtol=1e-5)
+    assert np.load(out)["y"].tolist() == [[0, 0, 1.5, 0, 0, -1, 0, 0, 0, 0]]
+    edit(workdir, "--do=mix", f"--z={source}:0 - {source}:0", "--rescale", f"--out={out}")
+    assert not np.load(out)["z"].any() and not np.load(out)["y"].any()
+
+
 def test_a_direction_is_found_and_followed(workdir, tmp_path):
     found = edit(workdir, "--do=find", "--attribute=brightness", "--num=64", f"--out={tmp_path / 'd'}")
     assert "brightness: held-out accuracy" in found and "-3.00" in found

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from biggan_jax.sampling.latent_files import write_arrays
-from biggan_jax.tools.edit import inputs
+from biggan_jax.tools.edit import directions, expressions, inversion
 from biggan_jax.types import UserError
 
 
@@ -13,19 +13,19 @@ def gan(sampler):
 
 
 def test_a_row_is_named_by_its_file_and_number():
-    assert inputs.row_of("runs/a.npz:3") == ("runs/a.npz", 3)
-    assert inputs.row_of("gs://b/a.npz") == ("gs://b/a.npz", 0)
+    assert expressions.row_of("runs/a.npz:3") == ("runs/a.npz", 3)
+    assert expressions.row_of("gs://b/a.npz") == ("gs://b/a.npz", 0)
 
 
 @pytest.mark.parametrize("text", ["0\n1\n0.5\n", "name,score\na,0\nb,1\nc,0.5\n", "label\n\n0\n1\n0.5"])
 def test_labels_are_the_last_column_of_a_text(tmp_path, text):
     (tmp_path / "labels.csv").write_text(text)
-    assert inputs.read_scores(str(tmp_path / "labels.csv"), 3).tolist() == [0, 1, 0.5]
+    assert directions.read_scores(str(tmp_path / "labels.csv"), 3).tolist() == [0, 1, 0.5]
 
 
 def test_labels_are_an_array_of_an_npz(tmp_path):
     np.savez(tmp_path / "a.npz", labels=np.array([True, False]))
-    assert inputs.read_scores(str(tmp_path / "a.npz"), 2).tolist() == [1, 0]
+    assert directions.read_scores(str(tmp_path / "a.npz"), 2).tolist() == [1, 0]
 
 
 @pytest.mark.parametrize(
@@ -35,12 +35,12 @@ def test_labels_are_an_array_of_an_npz(tmp_path):
 def test_labels_that_do_not_fit_are_refused(tmp_path, text, sentence):
     (tmp_path / "labels.txt").write_text(text)
     with pytest.raises(UserError, match=sentence):
-        inputs.read_scores(str(tmp_path / "labels.txt"), 3)
+        directions.read_scores(str(tmp_path / "labels.txt"), 3)
 
 
 def test_a_direction_is_read_as_long_as_one(tmp_path, gan):
     write_arrays(tmp_path / "d.npz", direction=np.full(12, 5.0), attribute="slant")
-    vector, attribute = inputs.read_direction(str(tmp_path / "d.npz"), gan)
+    vector, attribute = directions.read_direction(str(tmp_path / "d.npz"), gan)
     assert np.linalg.norm(vector) == pytest.approx(1) and attribute == "slant"
 
 
@@ -48,7 +48,7 @@ def test_a_direction_is_read_as_long_as_one(tmp_path, gan):
 def test_a_direction_of_another_model_is_refused(tmp_path, gan, direction):
     np.savez(tmp_path / "d.npz", direction=direction)
     with pytest.raises(UserError, match=r"must be \[12\] for this model"):
-        inputs.read_direction(str(tmp_path / "d.npz"), gan)
+        directions.read_direction(str(tmp_path / "d.npz"), gan)
 
 
 def test_a_picture_is_cropped_and_resized_to_any_image_shape(tmp_path):
@@ -56,5 +56,5 @@ def test_a_picture_is_cropped_and_resized_to_any_image_shape(tmp_path):
     pixels[:, 10:30] = 200
     Image.fromarray(pixels).save(tmp_path / "a.png")
     for shape in ((15, 10, 3), (15, 10, 1)):
-        read = inputs.read_picture(str(tmp_path / "a.png"), shape)
+        read = inversion.read_picture(str(tmp_path / "a.png"), shape)
         assert read.shape == shape and (read == 200).all(), "the central 30 x 20 pixels"

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from biggan_jax.tools.export.real import folder_names, labels_of, lacking, real_set
+from biggan_jax.tools.export.samples import folder_names, labels_of, lacking, real_set
 from tests.conftest import tiny_config
 
 

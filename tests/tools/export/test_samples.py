@@ -3,8 +3,15 @@ import pytest
 from PIL import Image
 
 from biggan_jax.data import make_source
-from biggan_jax.tools.export.real import labels_of, real_set
-from biggan_jax.tools.export.samples import atomic_folder, draw_pictures, rows_of, write_folder, write_records
+from biggan_jax.tools.export.samples import (
+    atomic_folder,
+    draw_pictures,
+    labels_of,
+    real_set,
+    rows_of,
+    write_folder,
+    write_records,
+)
 from biggan_jax.types import UserError
 from tests.conftest import tiny_config
 

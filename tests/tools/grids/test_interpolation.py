@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from biggan_jax.sampling.sampler import Sampler
-from biggan_jax.tools.grids.interpolation import between_latents, interpolation, mixtures, pairs
+from biggan_jax.tools.grids.draws import between_latents, interpolation, pairs
 from biggan_jax.types import UserError
 from tests.tools.grids import fakes
 from tests.tools.grids.fakes import NAMES
@@ -87,5 +87,5 @@ def test_the_ends_between_classes_are_the_pictures_of_those_classes(model):
 
 
 def test_mixtures_of_the_ends_are_one_hot():
-    y = mixtures(np.array([1]), np.array([3]), T, 4)
-    np.testing.assert_array_equal(y[0, [0, -1]], jax.nn.one_hot(np.array([1, 3]), 4))
+    _, y, _ = asked("class", rows=1)
+    np.testing.assert_array_equal(y[0, [0, -1]], jax.nn.one_hot(CLASSES[:2], 10))

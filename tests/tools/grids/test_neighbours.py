@@ -7,7 +7,7 @@ import pytest
 
 from biggan_jax.data.dataset import Images
 from biggan_jax.evaluation.networks import Outputs
-from biggan_jax.tools.grids.neighbours import features, nearest, neighbours, pixels
+from biggan_jax.tools.grids.neighbours import nearest, neighbours, pixels
 from biggan_jax.types import UserError
 
 
@@ -39,7 +39,7 @@ def levels(x):
 
 def test_the_nearest_by_batches_are_those_of_all_at_once():
     """In batches of 5, of which the last is padded."""
-    found = nearest([pixels(), features(network())], SAMPLES, REAL, 3, batch_size=5)
+    found = nearest([pixels(), network()], SAMPLES, REAL, 3, batch_size=5)
     for near, place in zip(found, (levels, lambda x: x.mean(1).reshape(len(x), -1) * 2), strict=True):
         distance, number = by_hand(place, SAMPLES, REAL.images, 3)
         np.testing.assert_array_equal(near.number, number)
@@ -70,7 +70,7 @@ def test_a_copy_is_found_no_distance_away_and_so_is_a_flipped_one():
 
 
 def test_each_row_has_the_nearest_images_and_distances():
-    grid = neighbours(SAMPLES, list("abcd"), REAL, [pixels(), features(network())], 2)
+    grid = neighbours(SAMPLES, list("abcd"), REAL, [pixels(), network()], 2)
     assert grid.images.shape == (4, 5, 8, 8, 3)
     np.testing.assert_array_equal(grid.images[:, 0], SAMPLES)
     distance, number = by_hand(levels, SAMPLES, REAL.images, 2)
@@ -89,7 +89,7 @@ def test_each_image_is_read_once_in_batches():
             read.append(len(numbers))
             return super().read(numbers, across)
 
-    nearest([pixels(), features(network())], SAMPLES, Counted(REAL.images, REAL.labels, 1), 2, batch_size=5)
+    nearest([pixels(), network()], SAMPLES, Counted(REAL.images, REAL.labels, 1), 2, batch_size=5)
     assert read == [5] * 5
 
 

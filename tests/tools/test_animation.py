@@ -5,7 +5,7 @@ import pytest
 from etils import epath
 from PIL import Image
 
-from biggan_jax.tools.grids import animation
+from biggan_jax.tools import layout
 from biggan_jax.tools.layout import Grid
 from biggan_jax.types import UserError
 
@@ -15,7 +15,7 @@ def frames():
     """Ten frames in shades of red, which text does not have."""
     images = np.zeros((3, 10, 9, 9, 3), np.uint8)
     images[..., 0] = np.arange(0, 250, 25)[:, None, None]
-    return animation.frames(Grid(images, ["a", "b\nto c", "d"]))
+    return layout.frames(Grid(images, ["a", "b\nto c", "d"]))
 
 
 def test_frames_go_there_and_back_without_showing_an_end_twice(frames):
@@ -32,7 +32,7 @@ def test_a_frame_shows_each_row_once_in_about_a_square(frames):
 
 
 def test_a_gif_has_all_frames_and_loops(frames, tmp_path):
-    animation.save(epath.Path(tmp_path / "a.gif"), frames)
+    layout.save_animation(epath.Path(tmp_path / "a.gif"), frames)
     with Image.open(tmp_path / "a.gif") as image:
         assert image.n_frames == 18
         assert image.info["loop"] == 0 and image.info["duration"] == 50
@@ -46,7 +46,7 @@ def test_a_gif_has_all_frames_and_loops(frames, tmp_path):
 def test_an_mp4_has_all_frames_at_an_even_size(frames, tmp_path):
     ffmpeg = pytest.importorskip("imageio_ffmpeg")
     odd = [np.pad(frame, ((0, 1 - frame.shape[0] % 2), (0, 1 - frame.shape[1] % 2), (0, 0))) for frame in frames]
-    animation.save(epath.Path(tmp_path / "a.mp4"), odd)
+    layout.save_animation(epath.Path(tmp_path / "a.mp4"), odd)
     count, seconds = ffmpeg.count_frames_and_secs(str(tmp_path / "a.mp4"))
     assert count == 18 and seconds == pytest.approx(0.9, abs=0.05)
 
@@ -54,11 +54,11 @@ def test_an_mp4_has_all_frames_at_an_even_size(frames, tmp_path):
 def test_an_mp4_that_cannot_be_written_is_an_error_of_the_system(frames, tmp_path):
     pytest.importorskip("imageio_ffmpeg")
     with pytest.raises(OSError, match="ffmpeg: .*No such file or directory"):
-        animation.save(epath.Path(tmp_path / "missing" / "a.mp4"), frames[:1])
+        layout.save_animation(epath.Path(tmp_path / "missing" / "a.mp4"), frames[:1])
 
 
 def test_without_its_package_an_mp4_is_refused_and_a_gif_is_not(monkeypatch):
     monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
-    animation.check(epath.Path("a.gif"))
+    layout.check_animation(epath.Path("a.gif"))
     with pytest.raises(UserError, match="pip install 'biggan-jax\\[video\\]', or give a .gif"):
-        animation.check(epath.Path("a.mp4"))
+        layout.check_animation(epath.Path("a.mp4"))
