@@ -8,6 +8,7 @@ import atexit
 import multiprocessing
 import os
 import pathlib
+import re
 import runpy
 import subprocess
 import sys
@@ -90,6 +91,13 @@ def run_alone(module, *arguments, limit=300, **environment):
     name = _name(module)
     command = [sys.executable, *([name] if name.endswith(".py") else ["-m", name]), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=limit, env=os.environ | environment)
+
+
+def devices(count):
+    """The environment of a command with that number of devices; 0: as many as it makes itself."""
+    flag = "--xla_force_host_platform_device_count="
+    others = re.sub(rf"{flag}\d+", "", os.environ["XLA_FLAGS"])
+    return {"XLA_FLAGS": f"{others} {flag}{count}" if count else others}
 
 
 def refused(result, sentence):

@@ -3,7 +3,7 @@ import json
 import pytest
 from PIL import Image
 
-from tests.cli import run
+from tests.cli import devices, run
 
 KEYS = {
     "class_agreement",
@@ -26,16 +26,17 @@ def read(out):
     return report
 
 
-def test_a_short_demo_writes_all_files_and_can_be_repeated(tmp_path):
+def test_a_short_demo_writes_all_files_and_can_be_repeated(tmp_path, classifier):
     out = tmp_path / "demo"
     short = f"--out={out}", "--seed=3", "--config.num_steps=2", "--config.sample_every=0", "--config.model.ch=2"
-    result = run("demo", *short, XLA_FLAGS="")
+    short += ("--config.d_steps=1",)
+    result = run("demo", *short, **devices(1))
     assert result.returncode == 0, result.stderr
     first = read(out)
     assert first["steps"] == 2 and first["seed"] == 3 and first["classifier_heldout_accuracy"] >= 0.96
     for name in ("samples.png", "checkpoints/", "report.json"):
         assert f"{out}/{name}" in result.stdout
-    assert run("demo", *short, XLA_FLAGS="").returncode == 0
+    assert run("demo", *short, **devices(1)).returncode == 0
     assert read(out) == first, "includes train_seconds, although the second call trains no step"
 
 

@@ -16,7 +16,7 @@ OPTIONS = "--network=classifier", "--num=40", "--passes=2", "--reference=test", 
 
 
 @pytest.fixture(scope="module")
-def copy(tmp_path_factory):
+def copy(tmp_path_factory, classifier):
     """An untrained run on real digits."""
     c = tiny_config()
     c.data.name = "mnist5k"

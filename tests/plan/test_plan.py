@@ -28,7 +28,7 @@ needs_compiler = pytest.mark.skipif(
 
 
 def plan(*flags, cache):
-    return cli.run("plan", f"--config={TINY}", *flags, XDG_CACHE_HOME=str(cache), XLA_FLAGS="")
+    return cli.run("plan", f"--config={TINY}", *flags, XDG_CACHE_HOME=str(cache), **cli.devices(0))
 
 
 @pytest.fixture(scope="module")
@@ -139,11 +139,10 @@ def test_slices_smaller_than_a_host_have_devices():
     assert [len(target.tpu_devices(name)) for name in ("v5e:1x1", "v5e:2x1", "v3:1x1", "v4:2x2x1")] == [1, 2, 2, 4]
 
 
-def test_useful_flops_ignore_chunks_microbatches_and_remat():
-    config = tiny_config()
-    plain = program.useful_flops(config)
-    config.update(remat="full", d_chunks=4, microbatches=2)
-    assert program.useful_flops(config) == plain > 0
+def test_useful_flops_ignore_chunks_microbatches_and_remat(dense):
+    plain = program.useful_flops(dense)
+    dense.update(remat="full", d_chunks=4, microbatches=2)
+    assert program.useful_flops(dense) == plain > 0
 
 
 def test_shapes_and_networks_are_the_familys(monkeypatch):
