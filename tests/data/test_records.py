@@ -24,7 +24,7 @@ from tests.data.conftest import damage, encode, opened, prepared, read_all
 def config_of(folder, **changes):
     c = tiny_config()
     c.data.update(name="tfds", dataset="", dir=str(folder))
-    c.model.num_classes = 3
+    c.d_steps, c.model.num_classes = 2, 3
     c.update_from_flattened_dict(changes)
     return c
 
