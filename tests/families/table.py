@@ -1,0 +1,223 @@
+"""Try every tool on every family, and write the table of docs/families.md.
+
+`python -m tests.families.table [FAMILY ...]` prints the table; tests/families/test_tools.py compares it with the page. Each cell
+is yes, or the sentence with which the tool refuses the family.
+"""
+
+import json
+import pathlib
+import re
+import sys
+import tempfile
+import time
+
+import jax
+import numpy as np
+
+from biggan_jax import config as configs
+from biggan_jax import sharding
+from biggan_jax.checkpoint import load_arrays
+from biggan_jax.models import FAMILIES, build_gan
+from biggan_jax.partitioning import compile_step, sharded_init_state
+from biggan_jax.train import train
+from tests import cli
+from tests.conftest import leaves, random_batch
+
+SMALL = {
+    "biggan": {"model.resolution": 16, "model.ch": 4, "model.dim_z": 12, "model.shared_dim": 8}
+    | {"model.num_classes": 10},
+    "gan": {"model.image_shape": (16, 16, 1), "model.hidden": 12, "model.units": 4, "model.pieces": 2},
+    "cgan": {"model.image_shape": (16, 16, 1), "model.hidden": 12, "model.units": 4, "model.num_classes": 10},
+    "dcgan": {"model.image_shape": (16, 16, 3), "model.ch": 4, "loss": "non_saturating"},
+    "wgan": {"model.image_shape": (16, 16, 3), "model.ch": 4, "loss": "wasserstein", "regularizer.clip": 0.01},
+    "wgan_gp": {
+        "model.ch": 4,
+        "loss": "wasserstein",
+        "regularizer.gp": 10.0,
+        "model.num_classes": 10,
+        "condition.d": "ac",
+    },
+    "sngan": {"model.ch": 2, "model.num_classes": 10},
+    "sagan": {"model.image_shape": (32, 32, 3), "model.ch": 8, "model.g_attention": (16,), "model.d_attention": (16,)},
+}
+"""Changes of each family's defaults that make it small. The data are digits, of 32 pixels where the networks need that."""
+SMALL["biggan"] |= {"model.g_attention": (8,), "model.d_attention": (8,)}
+SMALL["biggan_deep"] = SMALL["biggan"]
+SMALL["sagan"] |= {"model.num_classes": 10}
+
+
+def config_of(family: str, steps: int = 3):
+    """The small config of a family."""
+    c = configs.base(family)
+    c.update_from_flattened_dict(
+        {"batch_size": 16, "d_steps": 1, "num_steps": steps, "log_every": 1, "checkpoint_every": 1, "sample_every": 0}
+        | {"stability.every": 1, "stability.on_collapse": "ignore", "data.name": "digits"}
+        | SMALL[family]
+    )
+    if build_gan(c).image_shape[0] == 32:
+        c.data.name = "mnist5k"
+    return c
+
+
+class Failed(Exception):
+    """A tool neither worked nor refused in one sentence."""
+
+
+def command(module: str, *arguments: str) -> str:
+    """Run a command: "yes", or the sentence of its refusal."""
+    result = cli.run(module, *map(str, arguments))
+    if result.returncode == 0:
+        return "yes"
+    errors = [line for line in result.stderr.splitlines() if "error: " in line]
+    if result.returncode != 2 or len(errors) != 1 or "Traceback" in result.stderr:
+        raise Failed(f"{module} {arguments}: {result.returncode}\n{result.stderr[-2000:]}")
+    return errors[0].partition("error: ")[2]
+
+
+def resume(family: str, run: pathlib.Path, scratch: pathlib.Path) -> str:
+    """Stop after 2 steps, train on to 3, and compare every bit with the run of 3."""
+    train(config_of(family, 2), scratch / "stopped")
+    train(config_of(family), scratch / "stopped")
+    a, b = load_arrays(run), load_arrays(scratch / "stopped")
+    different = [name for name in a if a[name].tobytes() != b[name].tobytes()]
+    if a.keys() != b.keys() or different:
+        raise Failed(f"{family}: a resumed run differs in {different[:3]}")
+    return "yes"
+
+
+def devices(family: str, run: pathlib.Path, scratch: pathlib.Path) -> str:
+    """A step of SGD on 1 and on 8 devices, whose rounding Adam would blow up."""
+    states = []
+    for count in (1, 8):
+        c = config_of(family)
+        c.optimizer.name, c.optimizer.g_lr, c.optimizer.d_lr = "sgd", 1e-3, 1e-3
+        mesh = sharding.make_mesh(jax.devices()[:count])
+        gan = build_gan(c, mesh)
+        state, _ = compile_step(gan)(sharded_init_state(gan, 0), sharding.shard_batch(random_batch(gan, 16), mesh))
+        states.append(leaves(state))
+    one, eight = states
+    for name in one:
+        np.testing.assert_allclose(one[name], eight[name], rtol=1e-3, atol=1e-4, err_msg=f"{family} {name}")
+    return "yes"
+
+
+def guard(family: str, run: pathlib.Path, scratch: pathlib.Path) -> str:
+    """The monitor has probed each step; its command reads the run."""
+    if len((run / "stability.jsonl").read_text().splitlines()) < 3:
+        raise Failed(f"{family}: probes are missing")
+    result = cli.run("stability", f"--workdir={run}", f"--out={scratch / 'plots'}")
+    if result.returncode not in (0, 1) or "Traceback" in result.stderr:  # 1: the run is not healthy.
+        raise Failed(result.stderr)
+    return "yes"
+
+
+def explore(family: str, run: pathlib.Path, scratch: pathlib.Path) -> str:
+    """The page opens."""
+    with cli.Process("tools.app", f"--checkpoint={run}", "--port=0", "--passes=1") as process:
+        for line in process.stderr:
+            if "error: " in line:
+                return line.partition("error: ")[2].strip()
+            if "http://" in line:
+                process.kill()
+                return "yes"
+    raise Failed(f"{family}: the page did not open")
+
+
+def sheet(name: str, *more: str):
+    return lambda family, run, scratch: command(
+        "tools.grids", f"--checkpoint={run}", f"--sheet={name}", f"--out={scratch / f'{name}.png'}", "--passes=1", *more
+    )
+
+
+def edit(what: str, *more: str):
+    return lambda family, run, scratch: command(
+        "tools.edit", f"--do={what}", f"--checkpoint={run}", f"--out={scratch / what}", "--passes=1", *more
+    )
+
+
+def invert(family: str, run: pathlib.Path, scratch: pathlib.Path) -> str:
+    picture = scratch / "sample.png"
+    more = (f"--picture={picture}", "--candidates=4", "--restarts=2", "--steps=2")
+    return edit("invert", *more)(family, run, scratch)
+
+
+TOOLS = {
+    "train": lambda family, run, scratch: "yes",  # `run` was trained.
+    "exact resume": resume,
+    "8 devices = 1": devices,
+    "sample": lambda family, run, scratch: command(
+        "sample", f"--checkpoint={run}", f"--out={scratch / 'sample.png'}", "--num=4", "--passes=1"
+    ),
+    "class sheet": sheet("classes"),
+    "fixed z": sheet("fixed_z"),
+    "interpolation": sheet("interpolation"),
+    "truncation": sheet("truncation"),
+    "neighbours": sheet("neighbours", "--network=none", "--rows=1", "--columns=2"),
+    "evaluate": lambda family, run, scratch: command(
+        "evaluate",
+        f"--checkpoint={run}",
+        "--num=64",
+        "--passes=1",
+        "--network=classifier",
+        f"--out={scratch / 'scores.json'}",
+    ),
+    "guard": guard,
+    "plan": lambda family, run, scratch: command(
+        "plan", f"--config_json={run / 'config.json'}", "--devices=cpu:2", "--no-compile"
+    ),
+    "explore": explore,
+    "edit: mix": edit("mix", "--y=3 - 5 + 8"),
+    "edit: find": edit("find", "--attribute=brightness", "--num=16"),
+    "edit: invert": invert,
+    "export": lambda family, run, scratch: command(
+        "tools.export", f"--checkpoint={run}", "--per_class=1", f"--out={scratch / 'export'}", "--passes=1"
+    ),
+    "fine-tune": lambda family, run, scratch: command(
+        "main", f"--config=finetune:{run}", f"--workdir={scratch / 'tuned'}", "--config.num_steps=1"
+    ),
+}
+"""Tool to a function of (family, folder of its run, empty folder) that returns the table's cell."""
+
+
+def row(family: str) -> dict[str, str]:
+    """Return {tool: cell} of one family."""
+    with tempfile.TemporaryDirectory() as folder:
+        run, scratch = pathlib.Path(folder) / "run", pathlib.Path(folder) / "scratch"
+        scratch.mkdir()
+        train(config_of(family), run)
+        return {tool: cell(function, family, run, scratch) for tool, function in TOOLS.items()}
+
+
+def cell(function, family: str, run: pathlib.Path, scratch: pathlib.Path) -> str:
+    """Return what a tool says of a family; a failure begins with FAILED."""
+    try:
+        return reason(function(family, run, scratch))
+    except (Failed, AssertionError) as error:
+        return f"FAILED: {error}"
+
+
+def reason(cell: str) -> str:
+    """Leave out what differs from run to run: paths and what follows a semicolon."""
+    return re.sub(r"/tmp/\S+", "FILE", cell).partition(";")[0]
+
+
+def table(rows: dict[str, dict[str, str]]) -> str:
+    """Return the table in Markdown; reasons are numbered below it."""
+    reasons: dict[str, int] = {}
+    lines = ["| | " + " | ".join(f"`{family}`" for family in rows) + " |", "|---" * (len(rows) + 1) + "|"]
+    for tool in TOOLS:
+        cells = [
+            "yes" if rows[family][tool] == "yes" else f"no ({reasons.setdefault(rows[family][tool], len(reasons) + 1)})"
+            for family in rows
+        ]
+        lines.append(f"| {tool} | " + " | ".join(cells) + " |")
+    return "\n".join([*lines, "", *(f"{number}. {text}." for text, number in reasons.items())]) + "\n"
+
+
+if __name__ == "__main__":
+    found = {}
+    for family in sys.argv[1:] or FAMILIES:
+        began = time.monotonic()
+        found[family] = row(family)
+        print(family, f"{time.monotonic() - began:.0f} s", json.dumps(found[family]), file=sys.stderr, flush=True)
+    print(table(found))
