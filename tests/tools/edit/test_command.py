@@ -45,7 +45,7 @@ def test_a_sum_of_classes_is_drawn_and_read_back(workdir, tmp_path):
     assert summed["y"].tolist() == [[0, 0, 0, 0, 1, 0, 0, 0, 0, 0]] and "rescaled to 1" in said
 
 
-def test_latents_add_up_with_their_classes_and_nothing_has_no_direction(workdir, tmp_path):
+def test_latents_add_up_with_classes_and_nothing_points_nowhere(workdir, tmp_path):
     z, y = np.random.default_rng(0).normal(size=(3, 12)).astype(np.float32), np.array([2, 5, 2], np.int32)
     source, out = tmp_path / "a.npz", tmp_path / "sum.npz"
     np.savez(source, z=z, y=y)
