@@ -1,7 +1,4 @@
-"""Train the quickstart on real digits, draw samples, evaluate them: `python -m biggan_jax.demo [--seed=0] [--out=runs/demo]`.
-
-It does nothing that the other commands cannot do.
-"""
+"""Train the quickstart on real digits, draw samples, evaluate them: `python -m biggan_jax.demo [--seed=0] [--out=runs/demo]`."""
 
 import dataclasses
 import json
@@ -38,13 +35,22 @@ def main() -> int:
         config.seed = SEED.value
     began = time.monotonic()
     finished = train(config, out)
-    if finished and (report := finished_report(out, config.num_steps)):
-        print_report(report, out)
-        return cli.SUCCESS
-    train_seconds = add_seconds(out, time.monotonic() - began)
-    if not finished:
-        return cli.RUN_AGAIN
+    path, seconds = out / "report.json", out / "train_seconds.json"
+    report = json.loads(path.read_text()) if path.exists() and (out / "samples.png").exists() else {}
+    if not finished or report.get("steps") != config.num_steps:
+        # The sum over interrupted runs is stored.
+        train_seconds = time.monotonic() - began + (json.loads(seconds.read_text()) if seconds.exists() else 0.0)
+        seconds.write_text(json.dumps(train_seconds))
+        if not finished:
+            return cli.RUN_AGAIN
+        report = evaluate(config, out, train_seconds)
+        write_text(path, json.dumps(report, indent=2) + "\n")
+    print_report(report, out)
+    return cli.SUCCESS
 
+
+def evaluate(config, out: epath.Path, train_seconds: float) -> dict:
+    """Draw samples.png, and return the report on the trained run in `out`."""
     trained = load_generator(out)
     sampler = Sampler.from_checkpoint(trained, seed=config.seed)
     # Each row has ten different digits, each column one digit.
@@ -64,7 +70,7 @@ def main() -> int:
     distance = evaluator.evaluate_source(real, SAMPLES).overall["frechet_distance"]
     agreement = evaluator.evaluate_source(held_out).overall["class_agreement"]
     protocol = evaluator.protocol(sampler.truncation, sampler.statistics)
-    report = {
+    return {
         **generated,
         "real_class_agreement": agreement,
         "real_frechet_distance": distance,
@@ -75,26 +81,6 @@ def main() -> int:
         "seed": config.seed,
         "protocol": f"Not Inception FID, and not comparable with it: {protocol.words()}",
     }
-    write_text(out / "report.json", json.dumps(report, indent=2) + "\n")
-    print_report(report, out)
-    return cli.SUCCESS
-
-
-def add_seconds(out: epath.Path, seconds: float) -> float:
-    """Add to the run's seconds of training, stored in its folder, so that those of interrupted runs add up."""
-    path = out / "train_seconds.json"
-    total = seconds + (json.loads(path.read_text()) if path.exists() else 0.0)
-    path.write_text(json.dumps(total))
-    return total
-
-
-def finished_report(out: epath.Path, steps: int) -> dict | None:
-    """Return the report of a finished demo of `steps` steps, or None."""
-    path = out / "report.json"
-    if not path.exists() or not (out / "samples.png").exists():
-        return None
-    report = json.loads(path.read_text())
-    return report if report["steps"] == steps else None
 
 
 def print_report(report: dict, out: epath.Path) -> None:
@@ -103,8 +89,7 @@ def print_report(report: dict, out: epath.Path) -> None:
         print(f"{name:22}{report[prefix + 'class_agreement']:16.3f}{report[prefix + 'frechet_distance']:18.1f}")
     print(f"\n{report['protocol']}\n")
     print(f"{report['steps']} steps, {report['train_seconds']:.0f} s of training, compilation included")
-    for what, path in (("samples", "samples.png"), ("checkpoint", "checkpoints/"), ("report", "report.json")):
-        print(f"{what:12}{out / path}{'/' if path.endswith('/') else ''}")
+    print(f"samples     {out / 'samples.png'}\ncheckpoint  {out / 'checkpoints'}/\nreport      {out / 'report.json'}")
 
 
 def run() -> None:

@@ -9,6 +9,8 @@ Results go to scores.jsonl and scores.md, each with its protocol; what is stored
 
 import dataclasses
 import logging
+import time
+from collections.abc import Iterator
 
 import jax
 import numpy as np
@@ -17,15 +19,14 @@ from etils import epath
 
 from biggan_jax import config as configs
 from biggan_jax import sharding
-from biggan_jax.checkpoint import TrainedGenerator, find
-from biggan_jax.evaluation import features, fingerprint, metrics, results, sweep, watch
+from biggan_jax.checkpoint import FOLDER, TrainedGenerator, checkpoint_steps, find
+from biggan_jax.evaluation import cache, features, metrics, results, sweep
 from biggan_jax.evaluation import flags as evaluation_flags
 from biggan_jax.evaluation.evaluator import Evaluator
-from biggan_jax.evaluation.protocol import Protocol
-from biggan_jax.evaluation.real_images import read_images
-from biggan_jax.evaluation.results import Subject
+from biggan_jax.evaluation.flags import make_evaluator, read_images
+from biggan_jax.evaluation.results import Protocol, Subject
 from biggan_jax.latents import Truncation
-from biggan_jax.runtime import cli, files
+from biggan_jax.runtime import cli, distributed, files
 from biggan_jax.runtime import flags as cluster_flags
 from biggan_jax.sampling import flags as sampling_flags
 from biggan_jax.sampling import sampler
@@ -41,19 +42,11 @@ NPZ = flags.DEFINE_string("npz", None, "Images of any model instead of a checkpo
 CONFIG = cli.define_config("With --npz: the config whose data it is compared with.")
 OUT = flags.DEFINE_string("out", None, "Folder of the results. Default: the run's; with --npz, the file's.")
 
-CHECKPOINT_ONLY = [
-    "all",
-    "watch",
-    "truncation-sweep",
-    "num",
-    "labels",
-    "seed",
-    "truncation",
-    "statistics",
-    "passes",
-    "weights",
-]
+NOT_NPZ = "all", "watch", "truncation-sweep", "num", "labels", "seed", "truncation", "statistics", "passes", "weights"
 """Flags that have no effect on --npz."""
+
+MAX_STEPS = 4096
+"""Checkpoints of a run that are considered, the newest."""
 
 
 def main() -> int:
@@ -70,7 +63,7 @@ def main() -> int:
 def check_flags() -> None:
     """Refuse flags without effect."""
     without_effect = {
-        **dict.fromkeys(CHECKPOINT_ONLY, bool(NPZ.value)),
+        **dict.fromkeys(NOT_NPZ, bool(NPZ.value)),
         "config": not NPZ.value,
         "data_dir": bool(NPZ.value and CONFIG.value is None),
         "inception": evaluation_flags.NETWORK.value != "inception-2015",
@@ -79,42 +72,76 @@ def check_flags() -> None:
     }
     if SWEEP.value:
         without_effect |= dict.fromkeys(("all", "watch", "truncation", "scores"), True)
-    # `present` is true for a config that was not given, because config_flags parses its default.
-    given = lambda name: CONFIG.value is not None if name == "config" else flags.FLAGS[name].present
     for name in without_effect:
-        if without_effect[name] and given(name):
+        # `present` is true for a config that was not given, because config_flags parses its default.
+        given = CONFIG.value is not None if name == "config" else flags.FLAGS[name].present
+        if without_effect[name] and given:
             raise UserError(f"--{name} has no meaning here; see --help")
 
 
 def evaluate() -> int:
-    if NPZ.value:
-        evaluate_npz()
-    elif SWEEP.value:
-        evaluate_sweep()
-    elif ALL.value or WATCH.value:
-        evaluate_run()
-    else:
-        evaluate_latest()
+    work = evaluate_npz if NPZ.value else evaluate_sweep if SWEEP.value else evaluate_checkpoints
+    work()
     return cli.SUCCESS
 
 
-def evaluate_latest() -> None:
-    path = find(sampling_flags.CHECKPOINT.value)
-    folder = out_folder(watch.run_folder(path))
-    mesh = sharding.make_mesh()
-    # Load first: a training run in progress may delete the checkpoint while the reference is computed.
-    trained = load(path, mesh)
-    evaluate_checkpoint(trained, make_evaluator(trained, mesh), folder)
-
-
-def evaluate_run() -> None:
-    """Evaluate every checkpoint; with --watch also those that appear, until the run ends."""
-    checkpoints = watch.checkpoints_folder(epath.Path(sampling_flags.CHECKPOINT.value), may_be_empty=WATCH.value)
-    folder = out_folder(watch.run_folder(checkpoints / "0"))
+def evaluate_checkpoints() -> None:
+    """Evaluate the latest checkpoint; with --all every one; with --watch also those that appear, until the run ends."""
     mesh, evaluator = sharding.make_mesh(), None
-    for trained in watch.checkpoints(checkpoints, lambda path: load(path, mesh), EVERY.value if WATCH.value else None):
-        evaluator = evaluator or make_evaluator(trained, mesh)
-        evaluate_checkpoint(trained, evaluator, folder)
+    if ALL.value or WATCH.value:
+        path = epath.Path(sampling_flags.CHECKPOINT.value)
+        checkpoints = path if path.name == FOLDER else path / FOLDER
+        if not WATCH.value and not agreed_steps(checkpoints):
+            raise UserError(f"no checkpoints in {checkpoints}; give a run's folder with --all")
+        folder = out_folder(checkpoints.parent)
+        found = load_each(checkpoints, mesh)
+    else:
+        path = find(sampling_flags.CHECKPOINT.value)
+        folder = out_folder(run_folder(path))
+        found = iter([load(path, mesh)])
+    # Load first: a training run in progress may delete the checkpoint while the reference is computed.
+    for trained in found:
+        evaluator = evaluator or make_evaluator(trained.config, trained.gan.image_shape, mesh)
+        truncation = sampling_flags.truncation_of(trained)
+        report(record_of(trained, subject_of(trained), truncation, evaluator, folder / results.SCORES), folder)
+
+
+def load_each(folder: epath.Path, mesh) -> Iterator[TrainedGenerator]:
+    """Load each checkpoint in the folder once; with --watch, read the folder again and again until the run ends.
+
+    A checkpoint that the run has deleted meanwhile is skipped. Raises UserError if a checkpoint cannot be read.
+    """
+    seen: set[int] = set()
+    while True:
+        for step in (step for step in agreed_steps(folder) if step not in seen):
+            seen.add(step)
+            try:
+                trained, error = load(folder / str(step), mesh), None
+            except UserError as e:
+                trained, error = None, e
+            if distributed.all_agree(error is None):
+                yield trained
+                if WATCH.value and step >= trained.config.num_steps:
+                    return
+            elif step in agreed_steps(folder):
+                raise error or UserError(f"another host cannot read {folder / str(step)}")
+            else:
+                logger.info("step %d was replaced by newer checkpoints", step)
+        if not WATCH.value:
+            return
+        time.sleep(EVERY.value)
+
+
+def agreed_steps(folder: epath.Path) -> list[int]:
+    """Return the steps of complete checkpoints, as process 0 sees them: hosts read the folder at different moments."""
+    steps = checkpoint_steps(folder.parent)[-MAX_STEPS:]
+    found = np.pad(np.array(steps, np.int32), (0, MAX_STEPS - len(steps)), constant_values=-1)
+    return [int(step) for step in distributed.broadcast(found) if step >= 0]
+
+
+def run_folder(step_path: epath.Path) -> epath.Path:
+    """Return the run's folder; for a step outside of a run, its parent folder."""
+    return step_path.parent.parent if step_path.parent.name == FOLDER else step_path.parent
 
 
 def load(path: epath.Path, mesh) -> TrainedGenerator:
@@ -123,40 +150,26 @@ def load(path: epath.Path, mesh) -> TrainedGenerator:
     return trained
 
 
-def make_evaluator(trained: TrainedGenerator, mesh, names: tuple[str, ...] | None = None) -> Evaluator:
-    return evaluation_flags.make_evaluator(trained.config, trained.gan.image_shape, mesh, names=names)
-
-
-def evaluate_checkpoint(trained: TrainedGenerator, evaluator: Evaluator, folder: epath.Path) -> None:
-    truncation = sampling_flags.truncation_of(trained)
-    report([record_of(trained, subject_of(trained), truncation, evaluator, folder, results.SCORES)], folder)
-
-
 def subject_of(trained: TrainedGenerator) -> Subject:
-    content = fingerprint.of_tree({"params": trained.params, "stats": trained.stats})
+    content = cache.hash_of_tree({"params": trained.params, "stats": trained.stats})
     return Subject(str(trained.path), content, trained.step)
 
 
 def record_of(
-    trained: TrainedGenerator,
-    subject: Subject,
-    truncation: Truncation | None,
-    evaluator: Evaluator,
-    folder: epath.Path,
-    name: str,
+    trained: TrainedGenerator, subject: Subject, truncation: Truncation | None, evaluator: Evaluator, path: epath.Path
 ) -> results.Record:
-    """Return the checkpoint's record by this protocol, from the folder's file `name` or computed."""
+    """Return the checkpoint's record by this protocol, from the file `path` or computed."""
     statistics, passes = sampling_flags.STATISTICS.value, sampling_flags.PASSES.value
     _, resolved, description = sampler.resolve(trained, truncation, statistics, passes)
     protocol = evaluator.protocol(resolved, description, live=trained.live)
     compute = lambda names: evaluator.evaluate(sampling_flags.make_sampler(trained, truncation), names)
-    return results.complete(folder, subject, protocol, evaluator.metrics, compute, name)
+    return results.complete(path, subject, protocol, evaluator.metrics, compute)
 
 
 def evaluate_sweep() -> None:
     """Draw the truncation curve and its marked points; thresholds with stored results are not evaluated again."""
     path = find(sampling_flags.CHECKPOINT.value)
-    folder = out_folder(watch.run_folder(path))
+    folder = out_folder(run_folder(path))
     mesh, statistics = sharding.make_mesh(), sampling_flags.STATISTICS.value
     trained = sampling_flags.load(mesh, str(path))
     truncations = [sampling_flags.truncation_of(trained, threshold) for threshold in sweep.thresholds(SWEEP.value)]
@@ -164,18 +177,19 @@ def evaluate_sweep() -> None:
         sampler.resolve(trained, truncation, statistics)
     if sampler.resolve(trained, None, statistics)[1] is None:
         truncations.append(None)  # Binned statistics exist for truncated z only.
-    evaluator, subject = make_evaluator(trained, mesh, ("fid", "is")), subject_of(trained)
+    evaluator = make_evaluator(trained.config, trained.gan.image_shape, mesh, names=("fid", "is"))
+    subject = subject_of(trained)
     points = []
     for truncation in truncations:
-        record = record_of(trained, subject, truncation, evaluator, folder, "truncation_sweep.jsonl")
+        record = record_of(trained, subject, truncation, evaluator, folder / "truncation_sweep.jsonl")
         s = record["scores"]
         threshold = None if truncation is None else truncation.threshold
         points.append(sweep.Point(threshold, s["frechet_distance"], s["inception_score"], s["inception_score_std"]))
         logger.info("truncation %s: distance %.2f, score %.2f", truncation or "none", *points[-1][1:3])
     if jax.process_index():
         return
-    protocol = Protocol(**record["protocol"])
-    protocol = dataclasses.replace(protocol, truncation=f"of kind {truncations[0].kind} as marked")
+    truncated = f"of kind {truncations[0].kind} as marked"
+    protocol = dataclasses.replace(Protocol(**record["protocol"]), truncation=truncated)
     real = evaluator.reference.inception_score
     name = f"truncation_sweep-{trained.step}-{evaluator.network.name}-{protocol.key}"
     try:
@@ -190,21 +204,18 @@ def evaluate_npz() -> None:
     path = epath.Path(NPZ.value)
     images = read_images(path, "--npz")
     folder = out_folder(path.parent)
-    evaluator = evaluation_flags.make_evaluator(CONFIG.value, images.images.shape[1:], sharding.make_mesh(), images)
+    evaluator = make_evaluator(CONFIG.value, images.images.shape[1:], sharding.make_mesh(), images)
     protocol = evaluator.protocol_of_images(len(images), "of the file" if images.num_classes else "none")
-
-    def compute(names):
-        batches = features.of_source(images, np.arange(len(images)), evaluator.batch_size)
-        return evaluator.evaluate_images(batches, names)
-
-    subject = Subject(str(path), fingerprint.of_source(images), None)
-    report([results.complete(folder, subject, protocol, evaluator.metrics, compute)], folder)
+    batches = features.of_source(images, np.arange(len(images)), evaluator.batch_size)
+    compute = lambda names: evaluator.evaluate_images(batches, names)
+    subject = Subject(str(path), cache.hash_of_source(images), None)
+    report(results.complete(folder / results.SCORES, subject, protocol, evaluator.metrics, compute), folder)
 
 
-def report(records: list[results.Record], folder: epath.Path) -> None:
-    """Print the records, and write the folder's table; process 0 only."""
+def report(record: results.Record, folder: epath.Path) -> None:
+    """Print the record, and write the folder's table; process 0 only."""
     if not jax.process_index():
-        print(results.table(records), flush=True)
+        print(results.table([record]), flush=True)
         results.write_table(folder)
 
 

@@ -18,7 +18,7 @@ from biggan_jax import data
 from biggan_jax.checkpoint import Checkpoints
 from biggan_jax.checkpoint.init_from import Weights
 from biggan_jax.data.dataset import Source
-from biggan_jax.evaluation.online import score_in_training
+from biggan_jax.evaluation.evaluator import score_in_training
 from biggan_jax.family import Family
 from biggan_jax.runtime import distributed, jsonl, memory
 from biggan_jax.runtime.jsonl import Record
@@ -27,9 +27,7 @@ from biggan_jax.runtime.progress import ProgressLine
 from biggan_jax.runtime.supervised import Job
 from biggan_jax.sampling import generate, pictures, statistics
 from biggan_jax.stability import recovery
-from biggan_jax.stability.monitor import CollapseMonitor
-from biggan_jax.stability.nonfinite import NonFinite
-from biggan_jax.stability.schedule import ProbeSchedule, images_for_probes
+from biggan_jax.stability.monitor import CollapseMonitor, NonFinite, ProbeSchedule, images_for_probes
 from biggan_jax.state import TrainState
 from biggan_jax.types import Metrics, UserError
 

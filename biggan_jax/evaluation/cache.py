@@ -1,6 +1,6 @@
-"""A cache of arrays: converted weights, fitted classifiers, statistics of real data.
+"""A cache of arrays keyed by what they were computed from, so that no entry is stale; and the content hashes in its keys.
 
-Entries are keyed by what they were computed from, so they never go stale. The folder may be deleted at any time.
+It holds converted weights, fitted classifiers and statistics of real data. The folder may be deleted at any time.
 """
 
 import contextlib
@@ -14,8 +14,11 @@ import numpy as np
 from etils import epath
 from jax.experimental import multihost_utils
 
+from biggan_jax.data.dataset import Images, Source
+from biggan_jax.data.records import Records
 from biggan_jax.runtime.distributed import all_agree
 from biggan_jax.runtime.files import atomic_write, read_npz, unique_suffix
+from biggan_jax.runtime.progress import track
 from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
@@ -27,7 +30,7 @@ def folder() -> epath.Path:
     """Return $BIGGAN_JAX_CACHE (may be gs://...), else biggan_jax in the user's cache folder."""
     own = os.environ.get("BIGGAN_JAX_CACHE")
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return epath.Path(own).expanduser() if own else epath.Path(base).expanduser() / "biggan_jax"
+    return epath.Path(own or f"{base}/biggan_jax").expanduser()
 
 
 def cached(kind: str, made_of: str, make: Callable[[], Arrays]) -> Arrays:
@@ -35,8 +38,7 @@ def cached(kind: str, made_of: str, make: Callable[[], Arrays]) -> Arrays:
 
     With several hosts, all must call it: they make the arrays together unless all have them, and use those of process 0.
     """
-    name = hashlib.sha256(made_of.encode()).hexdigest()[:32]
-    path = folder() / kind / f"{name}.npz"
+    path = folder() / kind / f"{hashlib.sha256(made_of.encode()).hexdigest()[:32]}.npz"
     arrays = None
     with contextlib.suppress(UserError):  # Missing or corrupted.
         arrays = read_npz(path)
@@ -48,24 +50,47 @@ def cached(kind: str, made_of: str, make: Callable[[], Arrays]) -> Arrays:
                 np.savez(file, **arrays)  # type: ignore[arg-type]  # Its stub has allow_pickle among the arrays.
         except OSError as error:
             logger.warning("%s cannot be cached: %s", path, error)
-    return arrays if jax.process_count() == 1 else _broadcast(arrays)
-
-
-def _broadcast(arrays: Arrays) -> Arrays:
-    """Broadcast the arrays of process 0, as bytes, because jax would convert float64 to float32."""
+    if jax.process_count() == 1:
+        return arrays
+    # As bytes, because jax would convert float64 to float32.
     as_bytes = {name: np.frombuffer(array.tobytes(), np.uint8) for name, array in arrays.items()}
     agreed = multihost_utils.broadcast_one_to_all(as_bytes)
-    return {
-        name: np.frombuffer(np.asarray(agreed[name]).tobytes(), array.dtype).reshape(array.shape)
-        for name, array in arrays.items()
-    }
+    of_bytes = lambda name, like: np.frombuffer(np.asarray(agreed[name]).tobytes(), like.dtype).reshape(like.shape)
+    return {name: of_bytes(name, array) for name, array in arrays.items()}
 
 
-def digest(arrays: Arrays) -> str:
+def hash_of_arrays(arrays: Arrays) -> str:
     """Return the sha256 of arrays with their names, types and shapes."""
     total = hashlib.sha256()
     for name in sorted(arrays):
         array = np.ascontiguousarray(arrays[name])
         total.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
         total.update(array.data)
+    return total.hexdigest()
+
+
+def hash_of_tree(tree) -> str:
+    """Return the sha256 of nested dicts of arrays."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return hash_of_arrays({jax.tree_util.keystr(path): np.asarray(x) for path, x in leaves})
+
+
+def hash_of_file(path: epath.Path) -> str:
+    """Return the sha256 of a file's content."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def hash_of_source(source: Source) -> str:
+    """Hash a source: equal for sources that read the same images with the same labels from the same arrays or shards."""
+    if isinstance(source, Images):
+        return hash_of_arrays({"images": source.images, "labels": source.labels})
+    assert isinstance(source, Records)
+    total = hashlib.sha256(f"{source.pixel_format}\n".encode())
+    for file in track(source.files, "reading shards"):
+        path = epath.Path(file.filename)
+        stat = path.stat()
+        make = lambda path=path: {"sha256": np.frombuffer(bytes.fromhex(hash_of_file(path)), np.uint8)}
+        content = cached("content", f"{path} {stat.length} {stat.mtime}", make)["sha256"].tobytes().hex()
+        total.update(f"{file.skip} {file.take} {content}\n".encode())
     return total.hexdigest()

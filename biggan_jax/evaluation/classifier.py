@@ -1,7 +1,4 @@
-"""A small classifier, fitted to a training split, to evaluate samples of small data sets.
-
-It is never fitted to held-out or generated images.
-"""
+"""A small classifier to evaluate samples of small data sets, fitted to the training split, never to other images."""
 
 from typing import cast
 
@@ -28,18 +25,19 @@ class Network(nn.Module):
     num_classes: int
 
     @nn.compact
-    def __call__(self, x: Image) -> tuple[jax.Array, jax.Array]:
-        """Map float32 [B, H, W, 3] to logits [B, num_classes] and features [B, 64]."""
+    def __call__(self, images: Image) -> tuple[jax.Array, jax.Array]:
+        """Map uint8, or float32 in [-1, 1], [B, H, W, 3] to features [B, 64] and logits [B, num_classes]."""
+        x = to_float(images)
         for channels in (32, 64):
             x = nn.max_pool(nn.relu(nn.Conv(channels, (3, 3), precision=PRECISION)(x)), (2, 2), strides=(2, 2))
         features = nn.relu(nn.Dense(64, precision=PRECISION)(x.reshape(len(x), -1)))
-        return nn.Dense(self.num_classes, precision=PRECISION)(features), features
+        return features, nn.Dense(self.num_classes, precision=PRECISION)(features)
 
 
 def fit(source: Source, *, seed: int = 0, steps: int = 1500, batch_size: int = 64) -> Params:
     """Fit by Adam with a cosine schedule, on centre crops shifted by up to a sixteenth of their size."""
     network = Network(source.num_classes)
-    params = cast(Params, network.init(jax.random.key(seed), to_float(_read(source, np.arange(1))[0])))
+    params = cast(Params, network.init(jax.random.key(seed), _read(source, np.arange(1))[0]))
     optimizer = optax.adam(optax.cosine_decay_schedule(2e-3, steps))
     opt_state = optimizer.init(params)
 
@@ -48,7 +46,7 @@ def fit(source: Source, *, seed: int = 0, steps: int = 1500, batch_size: int = 6
         x = translate(to_float(images), jax.random.fold_in(jax.random.key(seed), i), ratio=1 / 16)
 
         def loss(params):
-            logits, _ = network.apply(params, x)
+            _, logits = network.apply(params, x)
             return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
 
         updates, opt_state = optimizer.update(jax.grad(loss)(params), opt_state)

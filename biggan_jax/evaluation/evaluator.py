@@ -7,17 +7,20 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from biggan_jax import sharding
 from biggan_jax.config import choose
 from biggan_jax.data.dataset import Source
 from biggan_jax.evaluation import features
 from biggan_jax.evaluation.features import Batches
 from biggan_jax.evaluation.metrics import FORMULAS, Results, compute
-from biggan_jax.evaluation.networks import GREY_NOTE, FeatureNetwork
-from biggan_jax.evaluation.protocol import Protocol
-from biggan_jax.evaluation.reference import Reference
+from biggan_jax.evaluation.networks import GREY_NOTE, FeatureNetwork, open_network
+from biggan_jax.evaluation.reference import Reference, reference_of
+from biggan_jax.evaluation.results import Protocol
+from biggan_jax.family import Family
 from biggan_jax.latents import Truncation
+from biggan_jax.sampling import generate, statistics
 from biggan_jax.sampling.sampler import Sampler
-from biggan_jax.sharding import make_mesh
+from biggan_jax.state import TrainState
 
 LABELS: dict[str, Callable[[np.random.Generator, int, int, np.ndarray], np.ndarray]] = {
     "balanced": lambda rng, num, classes, real: np.arange(num) % classes,
@@ -25,6 +28,9 @@ LABELS: dict[str, Callable[[np.random.Generator, int, int, np.ndarray], np.ndarr
     "data": lambda rng, num, classes, real: rng.choice(real, num),
 }
 """How the classes of samples are drawn: equally many of each; uniformly at random; with the frequencies of the real images."""
+
+REAL_PER_SAMPLE, PASSES = 10, 16
+"""In training: real images per sample at most; batches of standing statistics."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,17 +53,21 @@ class Evaluator:
 
     def protocol(self, truncation: Truncation | None, statistics: str, *, live: bool = False) -> Protocol:
         """Return the protocol of samples drawn with this truncation and these statistics."""
-        truncated = "none" if truncation is None else str(truncation)
-        return self._protocol(self.num, self.labels, truncated, statistics, "live" if live else "ema", self.seed)
+        drawn = str(truncation or "none"), statistics, "live" if live else "ema", self.seed
+        return self.protocol_of_images(self.num, self.labels, *drawn)
 
-    def protocol_of_images(self, num: int, labels: str) -> Protocol:
-        """Return the protocol of images of unknown origin."""
-        return self._protocol(num, labels, "not known", "not known", "", 0)
+    def protocol_of_images(
+        self, samples: int, labels: str, truncation="not known", statistics="not known", weights="", seed=0
+    ) -> Protocol:
+        """Return the protocol of images, by default of unknown origin. The arguments are fields of the protocol."""
+        resizer = self.network.resizer + (GREY_NOTE if self.channels == 1 else "")
+        network = self.network.name, self.network.digest, resizer, self.network.note
+        real = self.reference.name, self.reference.content
+        return Protocol(*network, *real, samples, labels, truncation, statistics, weights, seed, FORMULAS)
 
     def evaluate(self, sampler: Sampler, metrics: Sequence[str] | None = None) -> Results:
         """Evaluate `num` fresh samples. metrics: default: those of the evaluator."""
-        classes = max(sampler.gan.num_classes, 1)
-        rng = np.random.default_rng(self.seed)
+        classes, rng = max(sampler.gan.num_classes, 1), np.random.default_rng(self.seed)
         draw = choose(LABELS, "labels", self.labels)
         y = draw(rng, self.num, classes, self.reference.kept.labels).astype(np.int32)
         z = sampler.latents(self.num, self.seed)
@@ -72,22 +82,30 @@ class Evaluator:
         """Evaluate images given in batches."""
         samples = features.concatenate(features.extract(self.network, batches, self.mesh))
         # Every host has all features, and computes the metrics on its own devices.
-        local = None if self.mesh is None else make_mesh(jax.local_devices())
+        local = None if self.mesh is None else sharding.make_mesh(jax.local_devices())
         return compute(samples, self.reference, self.metrics if metrics is None else metrics, local)
 
-    def _protocol(self, samples, labels, truncation, statistics, weights, seed) -> Protocol:
-        return Protocol(
-            network=self.network.name,
-            weights_of_network=self.network.digest,
-            resizer=self.network.resizer + (GREY_NOTE if self.channels == 1 else ""),
-            note=self.network.note,
-            reference=self.reference.name,
-            reference_content=self.reference.content,
-            samples=samples,
-            labels=labels,
-            truncation=truncation,
-            statistics=statistics,
-            weights=weights,
-            seed=seed,
-            formulas=FORMULAS,
-        )
+
+def score_in_training(
+    source: Source, mesh: Mesh, *, network: str, inception: str, num: int, seed: int
+) -> Callable[[Family, TrainState], float]:
+    """Return a function from a state to the Frechet distance of `num` samples of the averaged G to the source's images.
+
+    It compares checkpoints of one run: it uses fewer samples, and fewer passes of standing statistics if G has any, than a
+    published result should. Raises UserError if the network lacks its weights or labels.
+    """
+    feature_network = open_network(network, inception=inception or None, training=source)
+    batch_size = sharding.divisible(64, mesh)
+    reference = reference_of(source, "training images", feature_network, mesh, REAL_PER_SAMPLE * num, batch_size)
+    evaluator = Evaluator(feature_network, reference, ("fid",), num, seed, batch_size=batch_size, mesh=mesh)
+
+    def score(gan: Family, state: TrainState) -> float:
+        network = state.networks[gan.sampled]
+        weights = generate.evaluation_weights(gan, state.averages[gan.sampled], network.spectral)
+        variables = statistics.variables_for_sampling(gan, weights, network.variables, seed, passes=PASSES)
+        described = "running" if "batch_stats" in variables else "none"
+        if statistics.has_standing_statistics(gan, variables):
+            described = f"standing, {PASSES} batches"
+        return float(evaluator.evaluate(Sampler(gan, weights, variables, None, described)).overall["frechet_distance"])
+
+    return score

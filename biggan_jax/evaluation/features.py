@@ -1,9 +1,10 @@
 """Features of samples and of real images, extracted batch by batch over all devices."""
 
 import functools
+import itertools
 import logging
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -18,6 +19,8 @@ from biggan_jax.sharding import constrain_batch, replicated
 from biggan_jax.types import Label
 
 logger = logging.getLogger(__name__)
+
+_to_uint8 = jax.jit(to_uint8)
 
 Batches = Iterable[tuple[np.ndarray | jax.Array, np.ndarray]]
 """Images uint8 [B, H, W, C] of constant B, and labels int [n]: the first n <= B images count, the rest is padding."""
@@ -37,14 +40,10 @@ def extract(network: FeatureNetwork, batches: Batches, mesh: Mesh | None = None)
     Over a mesh, B must be a multiple of its devices.
     """
     params, apply = _on(network, mesh)
-    pending = None
-    for images, labels in batches:
-        outputs = apply(params, images)
-        if pending:
-            yield _fetched(*pending)
-        pending = outputs, labels
-    if pending:
-        yield _fetched(*pending)
+    begun = ((apply(params, images), labels) for images, labels in batches)
+    followed: Iterator[Any] = itertools.pairwise(itertools.chain(begun, [None]))
+    for ((features, logits), labels), _ in followed:
+        yield Features(np.asarray(features)[: len(labels)], np.asarray(logits)[: len(labels)], labels)
 
 
 def concatenate(parts: Iterable[Features]) -> Features:
@@ -56,7 +55,7 @@ def of_samples(sampler: Sampler, z: np.ndarray, y: Label, batch_size: int) -> Ba
     """Generate samples for z [N, dim_z] and y [N] batch by batch, kept on the devices."""
     start = 0
     for images, count in sampler.batches(z, y, batch_size):
-        yield _rounded(images), np.asarray(y[start : start + count])
+        yield _to_uint8(images), np.asarray(y[start : start + count])
         start += count
 
 
@@ -79,13 +78,3 @@ def _on(network: FeatureNetwork, mesh: Mesh | None):
     # Replicated outputs, so that every host can read them.
     split = lambda params, images: network.apply(params, constrain_batch(images, mesh))
     return jax.device_put(network.params, replicated(mesh)), jax.jit(split, out_shardings=replicated(mesh))
-
-
-@jax.jit
-def _rounded(images: jax.Array) -> jax.Array:
-    return to_uint8(images)
-
-
-def _fetched(outputs, labels: np.ndarray) -> Features:
-    features, logits = (np.asarray(array)[: len(labels)] for array in outputs)
-    return Features(features, logits, labels)

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from biggan_jax.evaluation.resize import tf1_bilinear
 from biggan_jax.types import Image
 
 SIZE, FEATURES, CLASSES = 299, 2048, 1008
@@ -115,12 +115,38 @@ class Inception(nn.Module):
         return features, nn.Dense(CLASSES, use_bias=False, precision=jax.lax.Precision.HIGHEST, name="fc")(features)
 
 
+def tf1_bilinear(images: Image, size: int) -> jax.Array:
+    """Resize [B, H, W, C] to float32 [B, size, size, C], in the units of `images`, as TensorFlow 1 does; FID needs it.
+
+    As tf.image.resize_bilinear with align_corners=False: pixel i samples the source at i * H / size, without the half-pixel
+    offset of centres, and without antialiasing. jax.image.resize differs in both, which changes FID (Parmar et al. 2022).
+    """
+    x = jnp.asarray(images, jnp.float32)
+    for axis in (2, 1):
+        # In float32, as in TensorFlow: the lower pixel depends on the rounding.
+        source = np.arange(size, dtype=np.float32) * np.float32(x.shape[axis] / size)
+        low = np.floor(source).astype(np.int32)
+        share = np.expand_dims(source - low.astype(np.float32), [i for i in range(x.ndim) if i != axis])
+        here, beyond = (jnp.take(x, i, axis) for i in (low, np.minimum(low + 1, x.shape[axis] - 1)))
+        x = here + (beyond - here) * share
+    return x
+
+
 class _Mixed(nn.Module):
+    """A block. The convolutions of a branch are numbered if there are several; at most one follows a pool."""
+
     block: str
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        return jnp.concatenate([_branch(x, name, steps) for name, steps in BLOCKS[self.block].items()], -1)
+        outputs = []
+        for name, steps in BLOCKS[self.block].items():
+            several = len(steps) > 1 and not callable(steps[0])
+            y = x
+            for number, step in enumerate(steps, 1):
+                y = _apply(step, y, f"branch{name}_{number}" if several else f"branch{name}")
+            outputs.append(y)
+        return jnp.concatenate(outputs, -1)
 
 
 class _Unit(nn.Module):
@@ -128,17 +154,8 @@ class _Unit(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        highest = jax.lax.Precision.HIGHEST
-        x = nn.Conv(*self.conv, use_bias=False, precision=highest, name="conv")(x)
+        x = nn.Conv(*self.conv, use_bias=False, precision=jax.lax.Precision.HIGHEST, name="conv")(x)
         return nn.relu(nn.BatchNorm(use_running_average=True, epsilon=1e-3, name="bn")(x))
-
-
-def _branch(x: jax.Array, name: str, steps: list[_Step]) -> jax.Array:
-    """Apply a branch. Convolutions are numbered if there are several; at most one follows a pool."""
-    several = len(steps) > 1 and not callable(steps[0])
-    for number, step in enumerate(steps, 1):
-        x = _apply(step, x, f"branch{name}_{number}" if several else f"branch{name}")
-    return x
 
 
 def _apply(step: _Step, x: jax.Array, name: str) -> jax.Array:
@@ -146,6 +163,5 @@ def _apply(step: _Step, x: jax.Array, name: str) -> jax.Array:
         return step(x)
     if isinstance(step, _Conv):
         return _Unit(step, name=name)(x)
-    return jnp.concatenate(
-        [_Unit(conv, name=f"{name}{letter}")(x) for letter, conv in zip("ab", step, strict=True)], -1
-    )
+    first, second = step
+    return jnp.concatenate([_Unit(first, name=f"{name}a")(x), _Unit(second, name=f"{name}b")(x)], -1)

@@ -10,13 +10,14 @@ import numpy as np
 from jax.sharding import Mesh
 
 from biggan_jax.config import choose
-from biggan_jax.evaluation import frechet, inception_score, kid, neighbours
+from biggan_jax.evaluation import formulas, neighbours
 from biggan_jax.evaluation.features import Features
+from biggan_jax.evaluation.neighbours import prdc
 from biggan_jax.evaluation.reference import KEPT, Reference
 from biggan_jax.types import UserError
 
 FORMULAS = (
-    f"IS over {inception_score.SPLITS} splits, KID of {kid.SUBSETS} subsets of up to {kid.SUBSET_SIZE}, "
+    f"IS over {formulas.SPLITS} splits, KID of {formulas.SUBSETS} subsets of up to {formulas.SUBSET_SIZE}, "
     f"precision and recall by {neighbours.K_PRECISION} neighbours, density and coverage by {neighbours.K_DENSITY}, "
     f"each of up to {KEPT:,} real images"
 )
@@ -40,26 +41,13 @@ def compute(samples: Features, reference: Reference, names: Sequence[str], mesh:
     return results
 
 
-def _fid(samples: Features, reference: Reference, mesh: Mesh | None) -> Results:
-    return Results({"frechet_distance": frechet.distance(frechet.moments(samples.features), reference.moments)}, {})
-
-
-def _is(samples: Features, reference: Reference, mesh: Mesh | None) -> Results:
-    mean, std = inception_score.inception_score(samples.logits)
-    return Results({"inception_score": mean, "inception_score_std": std}, {})
-
-
-def _kid(samples: Features, reference: Reference, mesh: Mesh | None) -> Results:
-    mean, std, size = kid.kernel_distance(samples.features, reference.kept.features)
-    return Results({"kernel_distance": mean, "kernel_distance_std": std, "kernel_distance_subset": size}, {})
-
-
-def _prdc(samples: Features, reference: Reference, mesh: Mesh | None) -> Results:
-    return Results(neighbours.prdc(reference.kept.features, samples.features, mesh=mesh)._asdict(), {})
+def _overall(names: str, values: Sequence[float]) -> Results:
+    return Results(dict(zip(names.split(), values, strict=True)), {})
 
 
 def _intra_fid(samples: Features, reference: Reference, mesh: Mesh | None) -> Results:
-    distances = frechet.by_class(samples.features, samples.labels, reference.kept.features, reference.kept.labels)
+    kept = reference.kept
+    distances = formulas.frechet_by_class(samples.features, samples.labels, kept.features, kept.labels)
     if not distances:
         raise UserError("intra_fid needs two or more samples, and as many real images, of at least one class")
     mean = float(np.mean(list(distances.values())))
@@ -73,10 +61,15 @@ def _agreement(samples: Features, reference: Reference, mesh: Mesh | None) -> Re
 
 
 METRICS: dict[str, Callable[[Features, Reference, Mesh | None], Results]] = {
-    "fid": _fid,
-    "is": _is,
-    "kid": _kid,
-    "prdc": _prdc,
+    "fid": lambda fake, real, _: _overall(
+        "frechet_distance", [formulas.frechet_distance(formulas.moments([fake.features]), real.moments)]
+    ),
+    "is": lambda fake, _, __: _overall("inception_score inception_score_std", formulas.inception_score(fake.logits)),
+    "kid": lambda fake, real, _: _overall(
+        "kernel_distance kernel_distance_std kernel_distance_subset",
+        formulas.kernel_distance(fake.features, real.kept.features),
+    ),
+    "prdc": lambda fake, real, mesh: Results(prdc(real.kept.features, fake.features, mesh=mesh)._asdict(), {}),
     "intra_fid": _intra_fid,
     "agreement": _agreement,
 }

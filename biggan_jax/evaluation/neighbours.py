@@ -43,12 +43,8 @@ def prdc(
     recall: share of reals in any fake ball (Kynkaanniemi et al. 2019). Density: mean number of real balls that contain a
     fake, divided by k; coverage: share of reals whose ball contains a fake (Naeem et al. 2020).
 
-    Args:
-        rows: of a block, per device.
-        mesh: of this host's devices; blocks are sharded by rows, all features are on every device.
-
-    Raises:
-        UserError: one kind does not have more samples than the larger k.
+    rows: of a block, per device. mesh: of this host's devices; blocks are sharded by rows, all features are on every device.
+    Raises UserError if one kind does not have more samples than the larger k.
     """
     k = max(k_precision, k_density)
     if min(len(real), len(fake)) <= k:
@@ -59,37 +55,27 @@ def prdc(
     # Centring does not change distances, and reduces rounding.
     center = real.mean(0, dtype=np.float64)
     real, fake = ((x - center).astype(np.float32) for x in (real, fake))
-    shard, replicate = _placement(mesh)
+    place = lambda to: jnp.asarray if mesh is None else functools.partial(jax.device_put, device=to(mesh))
+    shard, replicate = place(batch_sharding), place(replicated)
     rows *= 1 if mesh is None else mesh.size
-    full = {"real": replicate(real), "fake": replicate(fake)}
+    all_real = replicate(real)
 
-    def radii(x: np.ndarray, kind: str) -> np.ndarray:
+    def radii(x: np.ndarray, full: jax.Array) -> np.ndarray:
         # Fetched one by one, so that one block's distances are in memory at a time.
-        parts = [np.asarray(_nearest_others(shard(part), full[kind], i, k, mesh)) for i, part in _blocks(x, rows)]
+        parts = [np.asarray(_nearest_others(shard(part), full, i, k, mesh)) for i, part in _blocks(x, rows)]
         return np.concatenate(parts)[: len(x)]
 
-    real_radii, fake_radii = radii(real, "real"), radii(fake, "fake")
+    real_radii, fake_radii = radii(real, all_real), radii(fake, replicate(fake))
     in_precision, in_density = (replicate(real_radii[:, k - 1]) for k in (k_precision, k_density))
-    parts = [
-        jax.device_get(_meet(shard(part), shard(reach), full["real"], in_precision, in_density))
-        for (_, part), (_, reach) in zip(
-            _blocks(fake, rows), _blocks(fake_radii[:, k_precision - 1], rows), strict=True
-        )
-    ]
-    precise, balls, recalled, nearest = zip(*parts, strict=True)
+    blocks = zip(_blocks(fake, rows), _blocks(fake_radii[:, k_precision - 1], rows), strict=True)
+    meet = lambda part, reach: jax.device_get(_meet(shard(part), shard(reach), all_real, in_precision, in_density))
+    precise, balls, recalled, nearest = zip(*(meet(part, reach) for (_, part), (_, reach) in blocks), strict=True)
     return PRDC(
         precision=float(np.concatenate(precise)[: len(fake)].mean()),
         recall=float(np.any(recalled, axis=0).mean()),
         density=float(np.concatenate(balls)[: len(fake)].mean() / k_density),
         coverage=float((np.min(nearest, axis=0) <= real_radii[:, k_density - 1]).mean()),
     )
-
-
-def _placement(mesh: Mesh | None):
-    """Return functions that place sharded rows and replicated arrays."""
-    if mesh is None:
-        return jnp.asarray, jnp.asarray
-    return (functools.partial(jax.device_put, device=to) for to in (batch_sharding(mesh), replicated(mesh)))
 
 
 def _blocks(x: np.ndarray, rows: int) -> Iterator[tuple[int, np.ndarray]]:
@@ -103,8 +89,7 @@ def _blocks(x: np.ndarray, rows: int) -> Iterator[tuple[int, np.ndarray]]:
 def _nearest_others(part: jax.Array, full: jax.Array, start: int, k: int, mesh: Mesh | None) -> jax.Array:
     """Return distances from each row of part [R, D], which starts at row `start` of full, to its k nearest others: [R, k]."""
     nearest = lambda d: -jax.lax.top_k(-d, k)[0]
-    if mesh is not None:
-        # Otherwise the compiler gathers all distances on every device.
+    if mesh is not None:  # Otherwise the compiler gathers all distances on every device.
         nearest = on_each_device(nearest, mesh, otherwise=nearest)
     itself = start + jnp.arange(len(part))[:, None] == jnp.arange(len(full))
     return nearest(jnp.where(itself, jnp.inf, _distances(part, full)))

@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -11,11 +11,10 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 
 from biggan_jax.config import choose
 from biggan_jax.data.dataset import Source
-from biggan_jax.evaluation import cache, classifier, fingerprint, weights
-from biggan_jax.evaluation.efficientnet import EfficientNetLite0
+from biggan_jax.evaluation import cache, classifier, weights
+from biggan_jax.evaluation.efficientnet import RESIZER, EfficientNetLite0
 from biggan_jax.evaluation.inception import Inception
 from biggan_jax.sampling.pictures import to_rgb
-from biggan_jax.train_step import to_float
 from biggan_jax.types import Image, Params, UserError
 
 FIT = {"seed": 0, "steps": 1500, "batch_size": 64}
@@ -56,49 +55,26 @@ class FeatureNetwork:
 def open_network(name: str, *, inception: str | None = None, training: Source | None = None) -> FeatureNetwork:
     """Open a network of NETWORKS with its weights. Raises UserError if what it needs is missing.
 
-    Args:
-        inception: a path to the weights of inception-2015, or "download".
-        training: the training split that the classifier is fitted to.
+    inception: a path to the weights of inception-2015, or "download". training: the split that the classifier is fitted to.
     """
-    return choose(NETWORKS, "the network", name)(inception, training)
+    module, params, resizer, note, labels = choose(NETWORKS, "the network", name)(inception, training)
+    digest = cache.hash_of_arrays(flatten_dict(params, sep="/"))
+    apply = lambda params, images: Outputs(*module.apply(params, to_rgb(images)))
+    return FeatureNetwork(name, digest, resizer, note, labels, params, apply)
 
 
-def _inception(path: str | None, _: Source | None) -> FeatureNetwork:
-    return _pretrained("inception-2015", Inception(), weights.inception(path), "TF1 bilinear to 299", "", "")
-
-
-def _efficientnet(_: str | None, __: Source | None) -> FeatureNetwork:
-    resizer, params = "antialiased bilinear to 224", weights.efficientnet()
-    return _pretrained("efficientnet-lite0", EfficientNetLite0(), params, resizer, NOT_COMPARABLE, "imagenet")
-
-
-def _pretrained(name: str, network: nn.Module, params: Params, *described: str) -> FeatureNetwork:
-    return _network(name, params, lambda params, images: Outputs(*network.apply(params, images)), *described)
-
-
-def _classifier(_: str | None, source: Source | None) -> FeatureNetwork:
+def _classifier(source: Source | None) -> tuple[nn.Module, Params]:
     if source is None or not source.num_classes:
         raise UserError("the network classifier is fitted to labels, but this data set has none")
     make = lambda: jax.tree.map(np.asarray, flatten_dict(classifier.fit(source, **FIT), sep="/"))
-    made_of = f"{fingerprint.of_source(source)} fitted by recipe {classifier.RECIPE} with {FIT}"
+    made_of = f"{cache.hash_of_source(source)} fitted by recipe {classifier.RECIPE} with {FIT}"
     params = unflatten_dict(cache.cached("classifier", made_of, make), sep="/")
-    network = classifier.Network(source.num_classes)
-
-    def apply(params: Params, images: Image) -> Outputs:
-        logits, features = network.apply(params, to_float(images))
-        return Outputs(cast(jax.Array, features), cast(jax.Array, logits))
-
-    return _network("classifier", params, apply, "none", NOT_COMPARABLE, "data")
+    return classifier.Network(source.num_classes), params
 
 
-NETWORKS: dict[str, Callable[[str | None, Source | None], FeatureNetwork]] = {
-    "inception-2015": _inception,
-    "efficientnet-lite0": _efficientnet,
-    "classifier": _classifier,
+NETWORKS: dict[str, Callable[[str | None, Source | None], tuple]] = {
+    "inception-2015": lambda path, _: (Inception(), weights.inception(path), "TF1 bilinear to 299", "", ""),
+    "efficientnet-lite0": lambda *_: (EfficientNetLite0(), weights.efficientnet(), RESIZER, NOT_COMPARABLE, "imagenet"),
+    "classifier": lambda _, source: (*_classifier(source), "none", NOT_COMPARABLE, "data"),
 }
-
-
-def _network(name: str, params: Params, apply: Callable, resizer: str, note: str, labels: str) -> FeatureNetwork:
-    digest = cache.digest(flatten_dict(params, sep="/"))
-    grey_or_rgb = lambda params, images: apply(params, to_rgb(images))
-    return FeatureNetwork(name, digest, resizer, note, labels, params, grey_or_rgb)
+"""Functions of `inception` and `training` that return the module, its weights, and the resizer, note and labels."""

@@ -1,15 +1,15 @@
 """Statistics and features of real images, computed once per data set and network."""
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 from jax.sharding import Mesh
 
 from biggan_jax.data.dataset import Source
-from biggan_jax.evaluation import features, fingerprint, frechet
-from biggan_jax.evaluation.cache import cached
+from biggan_jax.evaluation import features, formulas
+from biggan_jax.evaluation.cache import cached, hash_of_source
 from biggan_jax.evaluation.features import Features
-from biggan_jax.evaluation.inception_score import SPLITS, inception_score
 from biggan_jax.evaluation.networks import FeatureNetwork
 
 KEPT = 50_000
@@ -18,17 +18,18 @@ KEPT = 50_000
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-    """name, content: the images in words, and their fingerprint. moments: of all features. kept: up to KEPT of these."""
+    """name, content: the images in words, and their hash. moments: of all features. kept: up to KEPT of these."""
 
     name: str
     content: str
-    moments: frechet.Moments
+    moments: formulas.Moments
     kept: Features
 
     @property
     def inception_score(self) -> float:
         """The Inception Score of the real images, marked on the truncation curve; NaN for fewer images than splits."""
-        return inception_score(self.kept.logits)[0] if len(self.kept.logits) >= SPLITS else float("nan")
+        logits = self.kept.logits
+        return formulas.inception_score(logits)[0] if len(logits) >= formulas.SPLITS else float("nan")
 
 
 def reference_of(
@@ -40,27 +41,29 @@ def reference_of(
     batch_size=64,
 ) -> Reference:
     """Compute the reference from `count` images, evenly spread, or from all; or read it from the cache."""
-    content = fingerprint.of_source(source)
-    count = min(count or len(source), len(source))
+    content, count = hash_of_source(source), min(count or len(source), len(source))
     numbers = _spread(len(source), count)
     keep = np.zeros(count, bool)
     keep[_spread(count, min(count, KEPT))] = True
 
     def compute() -> dict[str, np.ndarray]:
-        moments, kept, start = frechet.Accumulator(), [], 0
-        for part in features.extract(network, features.of_source(source, numbers, batch_size), mesh):
-            moments.add(part.features)
-            chosen = keep[start : start + len(part.labels)]
-            kept.append(Features(*(array[chosen] for array in part)))
-            start += len(part.labels)
-        _, mean, covariance = moments.moments()
+        kept: list[Features] = []
+
+        def batches() -> Iterator[np.ndarray]:
+            parts = features.extract(network, features.of_source(source, numbers, batch_size), mesh)
+            for i, part in enumerate(parts):
+                chosen = keep[i * batch_size :][: len(part.labels)]
+                kept.append(Features(*(array[chosen] for array in part)))
+                yield part.features
+
+        _, mean, covariance = formulas.moments(batches())
         return {"mean": mean, "covariance": covariance, **features.concatenate(kept)._asdict()}
 
     # Increase the recipe's number whenever networks, resizers or the kept features change.
     made_of = f"recipe 1: {content} {count} by {network.name} {network.digest} after {network.resizer}, {KEPT} kept"
     arrays = cached("reference", made_of, compute)
     kept = Features(*(arrays[name] for name in Features._fields))
-    return Reference(name, content, frechet.Moments(count, arrays["mean"], arrays["covariance"]), kept)
+    return Reference(name, content, formulas.Moments(count, arrays["mean"], arrays["covariance"]), kept)
 
 
 def _spread(total: int, count: int) -> np.ndarray:

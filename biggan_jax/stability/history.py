@@ -1,9 +1,10 @@
-"""The records of a run's probes as series: by layer, by signal, by rule."""
+"""The records of a run's probes as series, by layer, signal or rule, and as text tables of singular values."""
 
-import collections
 import contextlib
+import itertools
 import math
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,9 +19,6 @@ from biggan_jax.types import UserError
 
 NETWORKS = {"generator": "G", "discriminator": "D"}
 """Names in the records, and for people."""
-
-Values = np.ndarray
-"""float64 [probes, 3], largest first; NaN for missing values, since a log axis has no zero."""
 
 
 class Run(NamedTuple):
@@ -37,7 +35,8 @@ def read(workdir: epath.PathLike) -> Run:
     workdir = epath.Path(workdir)
     if not workdir.is_dir():
         raise UserError(f"--workdir={workdir} is not a folder; give that of a run")
-    probes = [r for r in jsonl.read(workdir, PROBES) if _is_dict(r.get("signals")) and _is_dict(r.get("singular"))]
+    is_probe = lambda record: all(isinstance(record.get(name), dict) for name in ("signals", "singular"))
+    probes = [*filter(is_probe, jsonl.read(workdir, PROBES))]
     if not probes:
         raise UserError(
             f"{workdir} has no probes in {PROBES}.jsonl; a run writes them unless stability.every is 0, "
@@ -45,51 +44,11 @@ def read(workdir: epath.PathLike) -> Run:
         )
     kept = jsonl.current_lineage(probes)
     on_lineage = {(attempt_of(r), r["step"]) for r in kept}
-    abandoned: dict[int, list[Record]] = collections.defaultdict(list)
-    for record in probes:
-        if (attempt_of(record), record["step"]) not in on_lineage:
-            abandoned[attempt_of(record)].append(record)
+    rolled_back = [r for r in probes if (attempt_of(r), r["step"]) not in on_lineage]
+    abandoned = [list(tail) for _, tail in itertools.groupby(rolled_back, attempt_of)]
     # Start with the probe before, so that the abandoned line in a plot starts on the other.
     before = lambda tail: [r for r in kept if r["step"] < tail[0]["step"] and attempt_of(r) <= attempt_of(tail[0])][-1:]
-    return Run(kept, [before(tail) + tail for tail in abandoned.values()], recovery.events(workdir))
-
-
-def layers(probes: Iterable[Record], network: str) -> list[str]:
-    """Return the network's normalised weights, from its input to its output."""
-    names = {name for record in probes for name in record["singular"].get(network, {})}
-    return sorted(names, key=lambda name: layer_order(name, network))
-
-
-def singular_values(probes: list[Record], network: str, layer: str) -> tuple[np.ndarray, Values]:
-    """Return (steps, values) of one weight."""
-    found = [record["singular"].get(network, {}).get(layer, [math.nan]) for record in probes]
-    return _steps(probes), np.array([three(values) for values in found])
-
-
-def signal(probes: list[Record], name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return (steps, values) of one signal, without the probes that lack it, as most lack a score."""
-    found = [record for record in probes if name in record["signals"]]
-    return _steps(found), np.array([_number(record["signals"][name]) for record in found])
-
-
-def rule_values(probes: list[Record], rule: Rule) -> tuple[np.ndarray, np.ndarray]:
-    """Return (steps, values) of a rule at each probe, without the probes to which it does not apply."""
-    found = []
-    for i, record in enumerate(probes):
-        with contextlib.suppress(KeyError):  # Probes of another version may lack a signal.
-            if (value := rule.value(probes[: i + 1])) is not None:
-                found.append((record, value))
-    return _steps([record for record, _ in found]), np.array([_number(value) for _, value in found])
-
-
-def by_growth(probes: list[Record], network: str) -> list[str]:
-    """Return the network's weights by the growth of their first singular value, the fastest first."""
-    growth = {}
-    for layer in layers(probes, network):
-        first, last = singular_values(probes, network, layer)[1][[0, -1], 0]
-        growth[layer] = last / first
-    # NaN comes first.
-    return sorted(growth, key=lambda layer: -growth[layer] if math.isfinite(growth[layer]) else -math.inf)
+    return Run(kept, [before(tail) + tail for tail in abandoned], recovery.events(workdir))
 
 
 def attempt_of(record: Record) -> int:
@@ -97,39 +56,94 @@ def attempt_of(record: Record) -> int:
     return record.get("attempt", 0)
 
 
-def layer_order(name: str, network: str) -> tuple:
-    """Return a sort key that orders weights from input to output by their names: blocks by number, each with its attention."""
-    head, *inside = name.split(".")
-    kind, *numbers = head.split("_")
+def layers(probes: Iterable[Record], network: str) -> list[str]:
+    """Return the network's normalised weights, from its input to its output."""
+    return from_input(network, {name for record in probes for name in record["singular"].get(network, {})})
+
+
+def from_input(network: str, names: Iterable[str]) -> list[str]:
+    """Sort names of weights from input to output: blocks by number, each with its attention."""
     ends = {"conv_in": -1, "conv_out": 1, "embed": 2, "linear": -1 if network == "generator" else 1}
-    within = [_within(part) for part in inside]
-    if head in ends:
-        return ends[head], (), 0, (), head, within
-    numbers = tuple(int(n) for n in numbers if n.isdigit())
-    return 0, numbers[:1], int(kind == "attention"), numbers[1:], kind, within
+
+    def key(name: str) -> tuple:
+        head, *inside = name.split(".")
+        numbers = [int(number) for number in re.findall(r"_(\d+)", head)]
+        # Within a block by number, batch norm before its convolution, the skip connection last.
+        parts = (part.partition("_") for part in inside)
+        within = [(int(n) if n.isdigit() else math.inf if n else 0, kind) for kind, _, n in parts]
+        return ends.get(head, 0), numbers[:1], head.startswith("attention"), numbers[1:], head, within
+
+    return sorted(names, key=key)
 
 
-def _within(part: str) -> tuple:
-    """Order within a block: by number, batch norm before its convolution, the skip connection last."""
-    kind, _, number = part.partition("_")
-    return (int(number) if number.isdigit() else math.inf if number else 0), kind
+def singular_values(probes: list[Record], network: str, layer: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return the steps, and the values of one weight as by `three`, float64 [probes, 3]."""
+    found = [record["singular"].get(network, {}).get(layer, []) for record in probes]
+    return _steps(probes), np.array([*map(three, found)])
 
 
-def three(values) -> list[float]:
-    """Return three values; NaN replaces missing and non-positive ones."""
-    values = [_number(value) for value in values][:3]
-    return [value if value > 0 else math.nan for value in values] + [math.nan] * (3 - len(values))
+def three(values: Iterable[float]) -> list[float]:
+    """Return three values, the largest first; NaN replaces missing ones and 0, since a log axis has no zero."""
+    return ([float(value) if value > 0 else math.nan for value in values] + [math.nan] * 3)[:3]
 
 
-def _number(value) -> float:
-    with contextlib.suppress(TypeError, ValueError):
-        return float(value)
-    return math.nan
+def signal(probes: list[Record], name: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return (steps, values) of one signal, without the probes that lack it, as most lack a score."""
+    found = [record for record in probes if name in record["signals"]]
+    return _steps(found), np.array([float(record["signals"][name]) for record in found])
+
+
+def rule_values(probes: list[Record], rule: Rule) -> tuple[np.ndarray, np.ndarray]:
+    """Return (steps, values) of a rule at each probe, without the probes to which it does not apply."""
+    found = {}
+    for i in range(len(probes)):
+        with contextlib.suppress(KeyError):  # Probes of another version may lack a signal.
+            found[i] = rule.value(probes[: i + 1])
+    found = {i: float(value) for i, value in found.items() if value is not None}
+    return _steps([probes[i] for i in found]), np.array([*found.values()])
 
 
 def _steps(records: list[Record]) -> np.ndarray:
     return np.array([record["step"] for record in records])
 
 
-def _is_dict(value) -> bool:
-    return isinstance(value, dict)
+def by_growth(probes: list[Record], network: str) -> list[str]:
+    """Return the network's weights by the growth of their first singular value, NaN and the fastest first."""
+    sigmas = {layer: singular_values(probes, network, layer)[1][:, 0] for layer in layers(probes, network)}
+    growth = {layer: values[-1] / values[0] for layer, values in sigmas.items()}
+    return sorted(growth, key=lambda layer: -np.nan_to_num(growth[layer], nan=math.inf))
+
+
+def summary(probes: list[Record], network: str, rows: int) -> str:
+    """Return a table of the `rows` weights that grew most from the first probe to the last."""
+    order = by_growth(probes, network)
+    table = [("weight", "sigma_0 first", "last", "growth", "sigma_0/sigma_1 first", "last")]
+    for layer in order[:rows]:
+        first, last = singular_values(probes, network, layer)[1][[0, -1]]
+        growth = f"x {last[0] / first[0]:.3g}"
+        table.append((layer, _figure(first[0]), _figure(last[0]), growth, _ratio(first), _ratio(last)))
+    more = f"\n  ... and {len(order) - rows} that grew less" if len(order) > rows else ""
+    return _aligned(table) + more
+
+
+def checkpoint_table(singular: dict[str, np.ndarray], network: str) -> str:
+    """Return a table of one checkpoint's values, from input to output."""
+    table: list[tuple[str, ...]] = [("weight", "sigma_0", "sigma_1", "sigma_2", "sigma_0/sigma_1")]
+    for layer in from_input(network, singular):
+        values = three(singular[layer])
+        table.append((layer, *map(_figure, values), _ratio(values)))
+    return _aligned(table)
+
+
+def _figure(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.4g}"
+
+
+def _ratio(values: Sequence[float]) -> str:
+    return _figure(values[0] / values[1])
+
+
+def _aligned(table: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    row = lambda name, *figures: "  ".join([name.ljust(widths[0]), *map(str.rjust, figures, widths[1:])])
+    return "\n".join(row(*cells) for cells in table)

@@ -1,17 +1,142 @@
 """The collapse monitor: after each step, evaluate probes, scores and non-finite updates."""
 
 import dataclasses
+import functools
 import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from jax.tree_util import keystr, tree_leaves_with_path
+
+from biggan_jax import sharding
+from biggan_jax.data.dataset import Source
+from biggan_jax.data.loader import HostBatches
+from biggan_jax.family import Family
 from biggan_jax.runtime.jsonl import Record
-from biggan_jax.stability.nonfinite import NonFinite
-from biggan_jax.stability.rules import RULES, Rule, Verdict, evaluate, is_healthy
-from biggan_jax.stability.schedule import ProbeSchedule
+from biggan_jax.runtime.metric_writer import MetricWriter
+from biggan_jax.stability.rules import NONFINITE, RULES, Verdict, evaluate, is_healthy
+from biggan_jax.stability.signals import Probe, probe
 from biggan_jax.state import TrainState
 from biggan_jax.types import Metrics
 
 logger = logging.getLogger(__name__)
+
+STEP_METRICS = ("_loss", "_grad_norm")
+"""Endings of the step's metrics that a probe's record repeats."""
+
+MIN_IMAGES = 64
+"""Minimum images per probe and source; fewer are too noisy."""
+
+NAMED = 3
+"""How many of the weights at fault are named."""
+
+
+class ProbeSchedule:
+    """Probe the initial state, then every `every` steps (0: never).
+
+    Results are fetched one step late, so that the device never waits.
+
+    images: the images of signals.probe. writer: receives the records; None except in process 0.
+    """
+
+    def __init__(self, gan: Family, every: int, images: dict, writer: MetricWriter | None):
+        self.every, self._images, self._writer = every, images, writer
+        self._probe = jax.jit(functools.partial(probe, gan), out_shardings=gan.mesh and sharding.replicated(gan.mesh))
+        self._pending: tuple[int, Probe, dict[str, Any]] | None = None
+
+    def begin(self, state: TrainState) -> Record | None:
+        """Probe the initial state, to compare later probes with."""
+        if not self.every:
+            return None
+        self._pending = int(state.step), self._run(state), {}
+        return self.flush()
+
+    def after_step(self, step: int, state: TrainState, metrics: Metrics, score: float | None = None) -> Record | None:
+        """Probe the step if it is due or has a score. Return the record of the previous probe, once."""
+        record = self.flush()
+        if score is not None or (self.every and step % self.every == 0):
+            repeated = {name: value for name, value in metrics.items() if name.endswith(STEP_METRICS)}
+            self._pending = step, self._run(state), repeated | ({} if score is None else {"score": score})
+        return record
+
+    def _run(self, state: TrainState) -> Probe:
+        if jax.default_backend() != "cpu":
+            return self._probe(state, self._images)
+        # Wait before and after: on CPU, the collectives of a concurrent training step would deadlock with those of the probe.
+        return jax.block_until_ready(self._probe(jax.block_until_ready(state), self._images))
+
+    def flush(self) -> Record | None:
+        """Fetch, write and return the record of the pending probe, if any."""
+        if self._pending is None:
+            return None
+        (step, (signals, singular), metrics), self._pending = jax.device_get(self._pending), None
+        record = {
+            "step": int(step),
+            "signals": {name: float(value) for name, value in (signals | metrics).items()},
+            "singular": jax.tree.map(lambda values: [float(v) for v in values], singular),
+        }
+        if self._writer:
+            self._writer.write_probe(record)
+        return record
+
+
+def images_for_probes(
+    sources: dict[str, Source], seed: int, batch_size: int, mesh: Mesh, host: tuple[int, int]
+) -> dict[str, tuple[jax.Array, jax.Array]]:
+    """Return the images of all probes of a run: `batch_size` from each source, at least MIN_IMAGES, sharded over the mesh."""
+    batch_size = max(batch_size, sharding.divisible(MIN_IMAGES, mesh))
+    images = {}
+    for name, source in sources.items():
+        make = HostBatches(source, seed, 0, 1, batch_size, flip=False, crop="center", host=host[0], hosts=host[1])
+        batch = sharding.shard_batch(make(0)[0], mesh)
+        images[name] = batch["image"][0], batch["label"][0]
+    return images
+
+
+class NonFinite:
+    """Count the steps whose updates were not finite, by their metrics d_faults and g_faults, and name the weights at fault.
+
+    They are fetched every `every` steps, without the step in progress, so that the device never waits.
+
+    excess: the net number of recent non-finite steps: one adds 1, a finite one subtracts 1, down to 0. what: what was at
+    fault in the last non-finite step.
+    """
+
+    def __init__(self, every: int, family: Family, state: TrainState):
+        self.excess, self.what = 0, ""
+        self._every = every
+        self._names: dict[str, list[str]] = {}
+        for update in family.updates():
+            leaves = {name: tree_leaves_with_path(state.networks[name].params) for name in sorted(update.trains)}
+            paths = [(name, keystr(path, simple=True, separator=".")) for name in leaves for path, _ in leaves[name]]
+            names = [f"{name}'s {path}" for name, path in paths]
+            self._names[f"{update.prefix}_faults"] = [*names, f"{'_'.join(update.trains)}'s loss"]
+        self._pending: list[tuple[int, dict[str, jax.Array]]] = []
+
+    def after_step(self, step: int, metrics: Metrics) -> None:
+        if step % self._every == 0:
+            self.fetch()
+        self._pending.append((step, {name: metrics[name] for name in self._names}))
+
+    def fetch(self) -> None:
+        """Fetch pending faults, count them and log what was at fault: D's first, since D is updated first."""
+        pending, self._pending = jax.device_get(self._pending), []
+        for step, faults in pending:
+            at_fault: list[str] = []
+            for metric, names in self._names.items():
+                bad = np.any(np.atleast_2d(faults[metric]), axis=0)
+                at_fault += [name for name, is_bad in zip(names, bad, strict=True) if is_bad]
+            if not at_fault:
+                self.excess = max(self.excess - 1, 0)
+                continue
+            self.excess += 1
+            more = f" and {len(at_fault) - NAMED} more" if len(at_fault) > NAMED else ""
+            self.what = ", ".join(at_fault[:NAMED]) + more
+            if self.excess in (1, 10, 100, 1000):
+                logger.warning("step %d: an update was not finite, so not applied: %s", step, self.what)
 
 
 @dataclasses.dataclass
@@ -20,13 +145,10 @@ class CollapseMonitor:
 
     For an exact resume, the probe of a step must be recorded before the step's checkpoint is saved: pass `at_once`.
 
-    Attributes:
-        schedule: runs the probes.
-        nonfinite: counts non-finite updates; `nonfinite_limit` of them are a verdict.
-        score: computes a score from the state every `score_every` steps; None: never.
-        expected: (step, score) pairs from config.expected_scores.
-        history: the records of the probes on the current lineage, without singular values.
-        ignored: signals whose verdict has no effect any more.
+    nonfinite_limit: an excess of so many non-finite updates is a verdict. score: computes a score from the state every
+    `score_every` steps; None: never. expected: (step, score) pairs from config.expected_scores. history: the records of the
+    probes on the current lineage, without singular values. ignored: signals whose verdict has no effect any more.
+    latest_score: of the step just done, if one was due. last_healthy_step: the last one whose probe broke no rule, if any.
     """
 
     schedule: ProbeSchedule
@@ -38,12 +160,12 @@ class CollapseMonitor:
     history: list[Record]
     ignored: set[str]
     latest_score: float | None = None
-    """The score of the step just done, if one was due."""
     last_healthy_step: int | None = None
-    """The last step whose probe broke no rule; None before there is one."""
 
     def __post_init__(self) -> None:
-        ends = (i for i in range(len(self.history), 0, -1) if self._is_healthy(self.history[:i]))
+        # None if only steps with a score are probed, since those are too few.
+        self._rules = RULES if self.schedule.every else ()
+        ends = (i for i in range(len(self.history), 0, -1) if is_healthy(self.history[:i], self._rules))
         self.last_healthy_step = next((self.history[i - 1]["step"] for i in ends), None)
 
     def begin(self, state: TrainState) -> None:
@@ -62,28 +184,16 @@ class CollapseMonitor:
         if at_once:
             self.nonfinite.fetch()
             found.append(self.schedule.flush())
-        if self.nonfinite.excess >= self.nonfinite_limit:
-            return self._nonfinite_verdict(step)
+        if (count := self.nonfinite.excess) >= self.nonfinite_limit:
+            sentence = f"the updates of {count} steps were not finite: {self.nonfinite.what}"
+            return Verdict(step, max(step - count - 1, 0), NONFINITE, count, self.nonfinite_limit, sentence)
         for record in filter(None, found):
             self._remember(record)
             if verdict := evaluate(self.history, self.expected, self.ignored, self._rules):
                 return verdict
-            if self._is_healthy(self.history):
+            if is_healthy(self.history, self._rules):
                 self.last_healthy_step = record["step"]
         return None
 
-    @property
-    def _rules(self) -> Sequence[Rule]:
-        """The rules in force: none if only steps with a score are probed, since those are too few."""
-        return RULES if self.schedule.every else ()
-
-    def _is_healthy(self, history: list[Record]) -> bool:
-        return bool(self._rules) and is_healthy(history, self._rules)
-
     def _remember(self, record: Record) -> None:
         self.history.append({name: value for name, value in record.items() if name != "singular"})
-
-    def _nonfinite_verdict(self, step: int) -> Verdict:
-        count = self.nonfinite.excess
-        sentence = f"the updates of {count} steps were not finite: {self.nonfinite.what}"
-        return Verdict(step, max(step - count - 1, 0), NonFinite.SIGNAL, count, self.nonfinite_limit, sentence)

@@ -3,16 +3,15 @@
 import json
 import logging
 
-import ml_collections
 import numpy as np
 from etils import epath
+from ml_collections import ConfigDict
 
 from biggan_jax.checkpoint import Checkpoints
 from biggan_jax.runtime import cli, distributed, jsonl
 from biggan_jax.runtime.files import write_text
 from biggan_jax.runtime.jsonl import Record
-from biggan_jax.stability.nonfinite import NonFinite
-from biggan_jax.stability.rules import Verdict
+from biggan_jax.stability.rules import NONFINITE, Verdict
 from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
@@ -29,7 +28,7 @@ class CollapseError(UserError):
     status = cli.COLLAPSED
 
 
-def config_of_attempt(config: ml_collections.ConfigDict, attempt: int) -> ml_collections.ConfigDict:
+def config_of_attempt(config: ConfigDict, attempt: int) -> ConfigDict:
     """Return the config in force after `attempt` rollbacks; see config.stability."""
     config = config.copy_and_resolve_references()
     config.optimizer.d_lr *= config.stability.rollback_d_lr**attempt
@@ -38,13 +37,7 @@ def config_of_attempt(config: ml_collections.ConfigDict, attempt: int) -> ml_col
 
 
 def handle(
-    verdict: Verdict,
-    attempt: int,
-    config: ml_collections.ConfigDict,
-    checkpoints: Checkpoints,
-    workdir: epath.Path,
-    *,
-    write: bool,
+    verdict: Verdict, attempt: int, config: ConfigDict, checkpoints: Checkpoints, workdir: epath.Path, *, write: bool
 ) -> Record:
     """Pin the checkpoint before the collapse and record the event. Its `action` is ignored, rollback or stop.
 
@@ -57,33 +50,31 @@ def handle(
     if checkpoint is not None:
         checkpoints.pin(checkpoint, f"before the collapse seen at step {verdict.step}: {verdict.sentence}")
     can_go_back = attempt < config.stability.rollbacks and (checkpoint is not None or not steps)
-    if config.stability.on_collapse == "ignore" and verdict.signal != NonFinite.SIGNAL:
+    action = "rollback" if config.stability.on_collapse == "rollback" and can_go_back else "stop"
+    if config.stability.on_collapse == "ignore" and verdict.signal != NONFINITE:
         action = "ignored"
-    elif config.stability.on_collapse == "rollback" and can_go_back:
-        action = "rollback"
-    else:
-        action = "stop"
-    event = verdict._asdict() | {
-        "action": action,
-        "checkpoint": checkpoint,
-        "best": checkpoints.best_step(),
-        "attempt": attempt,
-    }
+    event = verdict._asdict() | {"action": action, "checkpoint": checkpoint}
+    event |= {"best": checkpoints.best_step(), "attempt": attempt}
     if write:
         _append(workdir, event)
-    logger.warning("step %d: %s; %s", verdict.step, verdict.sentence, _next_action(event))
+    where = "the start" if checkpoint is None else f"step {checkpoint}"
+    consequence = {
+        "ignored": "training on, since stability.on_collapse is ignore",
+        "rollback": f"rolling back to {where} for attempt {attempt + 1}, with new latents and data order",
+        "stop": "stopping",
+    }
+    logger.warning("step %d: %s; %s", verdict.step, verdict.sentence, consequence[action])
     return event
 
 
-def recover(config: ml_collections.ConfigDict, checkpoints: Checkpoints, workdir: epath.Path, *, write: bool) -> int:
+def recover(config: ConfigDict, checkpoints: Checkpoints, workdir: epath.Path, *, write: bool) -> int:
     """Complete an interrupted rollback and return the attempt to resume. The process with `write` decides for all.
 
-    Raises:
-        CollapseError: the run was stopped by a collapse, and the config does not say how to resume.
+    Raises CollapseError if the run was stopped by a collapse, and the config does not say how to resume.
     """
     attempts, latest = checkpoints.attempts(), checkpoints.latest_step()
     decision = np.array(_decide(config, attempts, latest, workdir) if write else (0, 0, 0))
-    attempt, target, refused = (int(number) for number in distributed.broadcast(decision))
+    attempt, target, refused = distributed.broadcast(decision).tolist()
     if refused:
         raise CollapseError(message(events(workdir)[-1], workdir))
     if any(step > target and of < attempt for step, of in attempts.items()):
@@ -92,62 +83,48 @@ def recover(config: ml_collections.ConfigDict, checkpoints: Checkpoints, workdir
 
 
 def _decide(
-    config: ml_collections.ConfigDict, attempts: dict[int, int], latest: int | None, workdir: epath.Path
+    config: ConfigDict, attempts: dict[int, int], latest: int | None, workdir: epath.Path
 ) -> tuple[int, int, int]:
     """Return (attempt, step to roll back to, 1 if the run is refused else 0); record the decision in guard.jsonl."""
     past = events(workdir)
     last: Record = past[-1] if past else {"action": "none", "attempt": 0}
-    attempt = max([last["attempt"], *attempts.values()])
-    if last["action"] == "rollback":
-        return _after_rollback(last)
-    if last["action"] == "stop" and latest is not None and latest >= last["onset"]:
+    attempt, action = max([last["attempt"], *attempts.values()]), last["action"]
+    if action == "stop" and latest is not None and latest >= last["onset"]:
         can_go_back = last["attempt"] < config.stability.rollbacks and last["checkpoint"] is not None
         if config.stability.on_collapse == "rollback" and can_go_back:
-            _append(workdir, last | {"action": "rollback"})
-            return _after_rollback(last)
-        if config.stability.on_collapse != "ignore" or last["signal"] == NonFinite.SIGNAL:
+            action = "rollback"
+            _append(workdir, last | {"action": action})
+        elif config.stability.on_collapse != "ignore" or last["signal"] == NONFINITE:
             return 0, 0, 1
-    if last["action"] == "stop" or (past and latest is None):
+    if action == "rollback":
+        return last["attempt"] + 1, -1 if last["checkpoint"] is None else last["checkpoint"], 0
+    if action == "stop" or (past and latest is None):
         # The user ignores the verdict, deleted the collapsed checkpoints or starts again: the verdict has no effect any more.
         _append(workdir, {"action": "resumed", "step": latest or 0, "attempt": attempt})
     return attempt, 2**31 - 1, 0
 
 
-def _after_rollback(event: Record) -> tuple[int, int, int]:
-    return event["attempt"] + 1, -1 if event["checkpoint"] is None else event["checkpoint"], 0
-
-
 def ignored(workdir: epath.Path) -> set[str]:
     """Return the signals whose verdict was ignored since the run last resumed after a stop; they are not reported again."""
-    found: set[str] = set()
-    for event in events(workdir):
-        if event["action"] == "resumed":
-            found = set()
-        elif event["action"] == "ignored":
-            found.add(event["signal"])
-    return found
+    past = events(workdir)
+    resumed = max((i for i, event in enumerate(past) if event["action"] == "resumed"), default=-1)
+    return {event["signal"] for event in past[resumed + 1 :] if event["action"] == "ignored"}
 
 
 def message(event: Record, workdir: epath.Path) -> str:
     """Return one sentence: the event, the checkpoints that are kept and how to resume."""
-    kept = []
+    kept, ways = [], []
     if event["checkpoint"] is not None:
         kept.append(f"step {event['checkpoint']} is kept from before")
+        used = f" ({event['attempt']} used; stability.rollbacks is the limit)" if event["attempt"] else ""
+        ways.append(f"rollback resumes from before it{used}")
     if event["best"] is not None:
         kept.append(f"step {event['best']} has the best score, in checkpoints/{event['best']}")
+    if event["signal"] != NONFINITE:
+        ways.append("ignore from the latest checkpoint")
     what = ", ".join(kept) or "no checkpoint is from before"
-    used = f" ({event['attempt']} used; stability.rollbacks is the limit)" if event["attempt"] else ""
-    ways = [] if event["checkpoint"] is None else [f"rollback resumes from before it{used}"]
-    ways += [] if event["signal"] == NonFinite.SIGNAL else ["ignore from the latest checkpoint"]
     how = f"; --config.stability.on_collapse={', '.join(ways)}" if ways else ""
     return f"the run in {workdir} collapsed: {event['sentence']}; {what}; {workdir / FILE} says more{how}"
-
-
-def _next_action(event: Record) -> str:
-    if event["action"] != "rollback":
-        return {"ignored": "training on, since stability.on_collapse is ignore", "stop": "stopping"}[event["action"]]
-    where = "the start" if event["checkpoint"] is None else f"step {event['checkpoint']}"
-    return f"rolling back to {where} for attempt {event['attempt'] + 1}, with new latents and data order"
 
 
 def events(workdir: epath.Path) -> list[Record]:

@@ -9,6 +9,11 @@ from typing import NamedTuple
 
 from biggan_jax.runtime.jsonl import Record
 
+Value = Callable[[Sequence[Record]], float | None]
+
+NONFINITE = "nonfinite"
+"""The signal of a verdict on updates that were not finite; no rule has it."""
+
 
 class Verdict(NamedTuple):
     """What is wrong, and since when. `value` of `signal` at `step` is beyond `threshold`; at `onset` it was still healthy."""
@@ -25,11 +30,11 @@ class Rule(NamedTuple):
     """A condition that a collapsed run meets.
 
     value: computes the rule's value from the records up to a probe; None: the rule does not apply. The rule is broken if the
-    value is above (or `below`) the threshold, or NaN. `probes` broken probes in a row are a collapse. sentence: its meaning.
+    value is above (or `below`) the threshold, or NaN. `probes` broken probes in a row are a collapse.
     """
 
     signal: str
-    value: Callable[[Sequence[Record]], float | None]
+    value: Value
     threshold: float
     below: bool
     probes: int
@@ -37,9 +42,9 @@ class Rule(NamedTuple):
     unit: str = ""
 
     def broken(self, value: float | None) -> bool:
-        if value is None or math.isnan(value):
-            return value is not None
-        return value < self.threshold if self.below else value > self.threshold
+        if value is None:
+            return False
+        return not (value >= self.threshold if self.below else value <= self.threshold)
 
 
 def contrast(records: Sequence[Record]) -> float | None:
@@ -50,12 +55,12 @@ def contrast(records: Sequence[Record]) -> float | None:
     return signals["d_real"] - signals["d_fake"] if records[-1]["step"] else None
 
 
-def latest(signal: str) -> Callable[[Sequence[Record]], float | None]:
+def latest(signal: str) -> Value:
     """Return the function that reads the signal from the last record; None if it is missing."""
     return lambda records: records[-1]["signals"].get(signal)
 
 
-def growth(signal: str) -> Callable[[Sequence[Record]], float | None]:
+def growth(signal: str) -> Value:
     """Return the function that divides the signal by the smaller of its two values before."""
 
     def value(records: Sequence[Record]) -> float | None:
@@ -90,16 +95,9 @@ def evaluate(
     ignored: Collection[str] = (),
     rules: Sequence[Rule] = RULES,
 ) -> Verdict | None:
-    """Evaluate a run at the last of its records.
+    """Return the first verdict on a run at the last of its records, those of all probes; None if the run is healthy.
 
-    Args:
-        records: the records of all probes, in order of steps.
-        expected: (step, score) pairs from config.expected_scores.
-        ignored: signals without effect.
-        rules: the rules to apply.
-
-    Returns:
-        The first verdict, None if the run is healthy.
+    expected: (step, score) pairs from config.expected_scores. ignored: signals without effect.
     """
     verdicts = (by_rule(rule, records) for rule in rules if rule.signal not in ignored)
     of_scores = (by_score(records), by_expectation(records, expected))
@@ -107,25 +105,21 @@ def evaluate(
 
 
 def is_healthy(records: Sequence[Record], rules: Sequence[Rule] = RULES) -> bool:
-    """Return whether the last probe broke no rule, not even once."""
-    return not any(rule.broken(rule.value(records)) for rule in rules)
+    """Return whether the last probe broke no rule, not even once; False without rules."""
+    return bool(rules) and not any(rule.broken(rule.value(records)) for rule in rules)
 
 
 def by_rule(rule: Rule, records: Sequence[Record]) -> Verdict | None:
     """Return the rule's verdict if enough probes in a row broke it."""
-    broken = 0
-    while broken < len(records) and rule.broken(value := rule.value(records[: len(records) - broken])):
-        broken += 1
-    if broken < rule.probes:
+    healthy = next((i for i in range(len(records), 0, -1) if not rule.broken(rule.value(records[:i]))), 0)
+    if len(records) - healthy < rule.probes:
         return None
     # If every probe broke the rule, the onset is the first probe.
-    onset, alive = records[max(len(records) - broken - 1, 0)]["step"], broken < len(records)
-    value = rule.value(records)
+    onset, value = records[max(healthy - 1, 0)]["step"], rule.value(records)
     assert value is not None, "a rule that does not apply is not broken"
-    beyond = "below" if rule.below else "above"
-    sentence = (
-        f"{rule.sentence} ({rule.signal} {value:.3g}{rule.unit}, {beyond} {rule.threshold:g}, {_since(onset, alive)})"
-    )
+    beyond = f"{'below' if rule.below else 'above'} {rule.threshold:g}"
+    since = f"healthy until step {onset}" if healthy else "from the start: dead on arrival"
+    sentence = f"{rule.sentence} ({rule.signal} {value:.3g}{rule.unit}, {beyond}, {since})"
     return Verdict(records[-1]["step"], onset, rule.signal, value, rule.threshold, sentence)
 
 
@@ -135,7 +129,7 @@ def by_score(records: Sequence[Record]) -> Verdict | None:
     if len(scores) < 3 or "score" not in records[-1]["signals"]:
         return None
     best_step, best = min(scores[:-2], key=lambda s: s[1])
-    if not all(score > WORSE * best for _, score in scores[-2:]):
+    if min(score for _, score in scores[-2:]) <= WORSE * best:
         return None
     step, score = scores[-1]
     onset = scores[-3][0] if scores[-3][1] <= WORSE * best else best_step
@@ -148,20 +142,16 @@ def by_expectation(records: Sequence[Record], expected: Sequence[tuple[int, floa
     if not records or "score" not in records[-1]["signals"]:
         return None
     step = records[-1]["step"]
-    required = [score for due, score in expected if due <= step]
+    required = next((score for due, score in reversed(expected) if due <= step), None)
     best = min((score for _, score in _scores(records)), default=math.inf)
-    if not required or best < required[-1]:
+    if required is None or best < required:
         return None
     sentence = (
-        f"dead on arrival: the best score so far is {best:.4g}, and by step {step} it should be below {required[-1]:g}"
+        f"dead on arrival: the best score so far is {best:.4g}, and by step {step} it should be below {required:g}"
     )
-    return Verdict(step, 0, "expected", best, required[-1], sentence)
+    return Verdict(step, 0, "expected", best, required, sentence)
 
 
 def _scores(records: Sequence[Record]) -> list[tuple[int, float]]:
     found = [(r["step"], r["signals"]["score"]) for r in records if "score" in r["signals"]]
     return [(step, score) for step, score in found if not math.isnan(score)]
-
-
-def _since(onset: int, alive: bool) -> str:
-    return f"healthy until step {onset}" if alive else "from the start: dead on arrival"

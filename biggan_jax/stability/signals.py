@@ -18,7 +18,6 @@ from biggan_jax.types import Image, Label, Logit, Params
 LATENTS = 0x100C
 """Folded into the key of probes' latents, which differ from those of training and are the same in every probe."""
 
-
 SINGULAR_NAMES = {"G": "generator", "D": "discriminator"}
 """The names of these networks in files of diagnostics."""
 

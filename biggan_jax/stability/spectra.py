@@ -40,14 +40,9 @@ def top_singular_values(
     if values are separated or equal, and 1e-3 if hundreds are close to the k-th. Values below 1e-3 of the first have no
     relative accuracy. Pure; float32 at full multiplication precision.
 
-    Args:
-        params: raw weights, read as the matrices that spectral norm divides by sigma.
-        vectors: the vectors of spectral norm.
-        k: number of values.
-        mesh: the mesh on which weights are sharded. They stay sharded; their factors are replicated.
-
-    Returns:
-        {"block_0.conv_1.kernel": float32 [k], ...}, largest first; 0 beyond a matrix's smaller side.
+    params: raw weights, read as the matrices that spectral norm divides by sigma. vectors: those of spectral norm. mesh: the
+    mesh on which weights are sharded; they stay sharded, their factors are replicated. Returns {"block_0.conv_1.kernel":
+    float32 [k], ...}, largest first; 0 beyond a matrix's smaller side.
     """
     weights = flatten_dict(params)
     groups = spectral.group_by_shape({path: weights[path] for path in flatten_dict(vectors["u"])})
@@ -128,9 +123,8 @@ def _leading(gram: jax.Array, k: int) -> jax.Array:
         column = jnp.argmax(jnp.diagonal(power, axis1=1, axis2=2), axis=1)[:, None, None]
         vector = jnp.take_along_axis(power, column, axis=2)[..., 0]
         vector = _orthonormal(vector[:, None], jnp.zeros_like(vector)[:, None], least=0.0)[:, 0]
-        if (
-            found
-        ):  # For a matrix of lower rank only rounding errors are left, which may be parallel to an earlier vector.
+        # For a matrix of lower rank only rounding errors are left, which may be parallel to an earlier vector.
+        if found:
             vector = _orthonormal(vector[:, None], jnp.stack(found, axis=1), least=0.5)[:, 0]
         found.append(vector)
         value = jnp.maximum(_einsum("mp,mpq,mq->m", vector, gram, vector), 0)

@@ -132,6 +132,7 @@ MISTAKES = [
         "does not know the classes of these samples, or they have none",
     ),
     ("--npz=LARGER --config=quickstart --network=classifier", "is fitted at 16 pixels, but the samples have 20"),
+    ("--npz=WIDE --config=quickstart --network=classifier", "is fitted at 16 pixels, but the samples have 16 x 24"),
     ("--npz=FOUR --reference=UNLABELLED", "arr_0 is uint8 [4, 16, 16, 4]; give uint8 [N, H, W, 3]"),
     ("--checkpoint=nowhere --network=classifier", "no checkpoint at"),
     ("--checkpoint=COPY", "inception-2015 needs its weights: --inception=PATH"),
@@ -143,9 +144,9 @@ MISTAKES = [
 
 def test_a_mistake_is_one_sentence(copy, tmp_path):
     paths = {"COPY": copy}
-    for name, *shape in (("UNLABELLED", 16, 3), ("LARGER", 20, 3), ("FOUR", 16, 4)):
+    for name, *shape in (("UNLABELLED", 16, 16, 3), ("LARGER", 20, 20, 3), ("FOUR", 16, 16, 4), ("WIDE", 16, 24, 3)):
         paths[name] = tmp_path / f"{name.lower()}.npz"
-        np.savez(paths[name], arr_0=np.zeros((4, shape[0], *shape), np.uint8))
+        np.savez(paths[name], arr_0=np.zeros((4, *shape), np.uint8))
     for text, sentence in MISTAKES:
         for name, path in paths.items():
             text = text.replace(name, str(path))
@@ -161,3 +162,25 @@ def test_grey_images_are_evaluated_and_their_protocol_says_so(tmp_path):
     (record,) = records(tmp_path)
     assert record["scores"]["frechet_distance"] == pytest.approx(0, abs=1e-3)
     assert record["protocol"]["resizer"] == "none, grey repeated to three channels"
+
+
+def test_images_that_are_not_square_are_evaluated(tmp_path):
+    config = tmp_path / "wide.py"
+    config.write_text("""
+from biggan_jax.config import base, register
+
+register("wide", lambda: {"image_shape": (8, 12, 3), "num_classes": 3})
+
+
+def get_config():
+    config = base("wide")
+    config.data.name = "fake"
+    return config
+""")
+    np.savez(tmp_path / "wide.npz", arr_0=np.random.default_rng(0).integers(0, 256, (20, 8, 12, 3), dtype=np.uint8))
+    fitted = f"--config={config}", "--network=classifier", "--scores=fid"
+    result = run("evaluate", f"--npz={tmp_path / 'wide.npz'}", *fitted)
+    assert result.returncode == 0, result.stderr
+    (record,) = records(tmp_path)
+    assert record["protocol"]["reference"] == "1,024 real images of fake train, 8 x 12 px, resized by area"
+    assert record["scores"]["frechet_distance"] > 0

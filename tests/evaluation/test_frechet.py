@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from biggan_jax.evaluation import frechet
+from biggan_jax.evaluation.formulas import frechet_by_class, frechet_distance, moments
 from biggan_jax.types import UserError
 
 
@@ -17,7 +17,7 @@ def mixed(count, dim, seed=0):
 
 
 def between(a, b):
-    return frechet.distance(frechet.moments(a), frechet.moments(b))
+    return frechet_distance(moments([a]), moments([b]))
 
 
 def by_square_root(a, b):
@@ -36,11 +36,11 @@ def far_from_zero():
     return x, x64.mean(0), np.cov(x64, rowvar=False)
 
 
-def assert_same(moments, mean, covariance):
-    np.testing.assert_allclose(moments.mean, mean, rtol=1e-12)
+def assert_same(found, mean, covariance):
+    np.testing.assert_allclose(found.mean, mean, rtol=1e-12)
     # A covariance may be zero, so the error is relative to the two standard deviations.
     deviations = np.sqrt(np.diag(covariance))
-    assert np.abs((moments.covariance - covariance) / np.outer(deviations, deviations)).max() < 1e-12
+    assert np.abs((found.covariance - covariance) / np.outer(deviations, deviations)).max() < 1e-12
 
 
 @pytest.mark.parametrize(
@@ -48,26 +48,20 @@ def assert_same(moments, mean, covariance):
 )
 def test_moments_equal_two_float64_passes_for_any_batches(far_from_zero, sizes):
     x, mean, covariance = far_from_zero
-    accumulator = frechet.Accumulator()
-    for part in np.split(x, np.cumsum(sizes)[:-1]):
-        accumulator.add(part)
-    moments = accumulator.moments()
-    assert moments.count == 600 and moments.covariance.dtype == np.float64
-    assert_same(moments, mean, covariance)
+    found = moments(np.split(x, np.cumsum(sizes)[:-1]))
+    assert found.count == 600 and found.covariance.dtype == np.float64
+    assert_same(found, mean, covariance)
 
 
 def test_a_first_batch_unlike_the_others_costs_no_precision():
     x = np.concatenate([mixed(50, 12) + 20, mixed(500, 12, seed=1)]).astype(np.float32)
-    accumulator = frechet.Accumulator()
-    for part in (x[:50], x[50:]):
-        accumulator.add(part)
     x64 = x.astype(np.float64)
-    assert_same(accumulator.moments(), x64.mean(0), np.cov(x64, rowvar=False))
+    assert_same(moments([x[:50], x[50:]]), x64.mean(0), np.cov(x64, rowvar=False))
 
 
 def test_moments_of_one_sample_are_refused():
     with pytest.raises(UserError, match="2 or more samples on each side; one side has 1"):
-        frechet.moments(normals(1, 3))
+        moments([normals(1, 3)])
 
 
 def test_a_distance_is_the_closed_form_for_diagonal_covariances():
@@ -111,7 +105,7 @@ def test_the_distance_of_equal_features_is_zero_and_never_below(count):
 def test_distances_by_class_are_those_of_each_class_alone(count):
     features, references = mixed(3 * count, 20), mixed(3 * count, 20, seed=1) + 0.2
     labels, reference_labels = np.arange(3 * count) % 3, np.arange(3 * count) // count
-    found = frechet.by_class(features, labels, references, reference_labels)
+    found = frechet_by_class(features, labels, references, reference_labels)
     assert sorted(found) == [0, 1, 2]
     for label, value in found.items():
         expected = between(features[labels == label], references[reference_labels == label])
@@ -120,6 +114,6 @@ def test_distances_by_class_are_those_of_each_class_alone(count):
 
 def test_classes_of_fewer_than_two_samples_have_no_distance():
     x = normals(6, 4)
-    found = frechet.by_class(x, np.array([0, 0, 1, 1, 2, 3]), x, np.array([0, 0, 1, 2, 2, 2]))
+    found = frechet_by_class(x, np.array([0, 0, 1, 1, 2, 3]), x, np.array([0, 0, 1, 2, 2, 2]))
     assert list(found) == [0]
     assert found[0] == pytest.approx(0, abs=1e-12)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from biggan_jax.evaluation.inception_score import inception_score
+from biggan_jax.evaluation.formulas import inception_score
 from biggan_jax.types import UserError
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from biggan_jax.evaluation.kid import kernel_distance
+from biggan_jax.evaluation.formulas import kernel_distance
 from biggan_jax.types import UserError
 
 

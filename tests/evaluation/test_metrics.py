@@ -5,7 +5,7 @@ import pytest
 
 from biggan_jax.data import builtin
 from biggan_jax.data.dataset import Images
-from biggan_jax.evaluation import features, fingerprint, metrics
+from biggan_jax.evaluation import cache, features, metrics
 from biggan_jax.evaluation.evaluator import Evaluator
 from biggan_jax.evaluation.networks import NOT_COMPARABLE, open_network
 from biggan_jax.evaluation.reference import reference_of
@@ -123,9 +123,9 @@ def test_a_reference_is_computed_once(digits, tmp_path, monkeypatch):
 def test_other_content_has_another_digest():
     images = builtin.mnist5k(16, "test")
     changed = Images(images.images.copy(), images.labels, 10)
-    assert fingerprint.of_source(changed) == fingerprint.of_source(images)
+    assert cache.hash_of_source(changed) == cache.hash_of_source(images)
     changed.images[500, 3, 3, 0] ^= 1
-    assert fingerprint.of_source(changed) != fingerprint.of_source(images)
+    assert cache.hash_of_source(changed) != cache.hash_of_source(images)
 
 
 def test_an_unknown_metric_is_refused(digits, sampler):

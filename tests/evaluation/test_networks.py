@@ -217,7 +217,7 @@ class Numbered:
 @pytest.fixture
 def quick(monkeypatch):
     monkeypatch.setitem(networks.FIT, "steps", 30)
-    monkeypatch.setattr(networks.fingerprint, "of_source", lambda source: source.content)
+    monkeypatch.setattr(networks.cache, "hash_of_source", lambda source: source.content)
 
 
 def test_the_classifier_is_fitted_once_per_content(quick, monkeypatch):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from biggan_jax import data, sharding
-from biggan_jax.evaluation import online
+from biggan_jax.evaluation import evaluator
 from biggan_jax.evaluation.networks import FeatureNetwork, Outputs
 from biggan_jax.models import build_gan
 from biggan_jax.partitioning import state_layout
@@ -24,9 +24,9 @@ def scored():
     config, mesh = tiny_config(), sharding.make_mesh()
     gan = build_gan(config, mesh)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(online, "open_network", lambda *_, **__: bright)
+        patch.setattr(evaluator, "open_network", lambda *_, **__: bright)
         options = {"network": "classifier", "inception": "", "num": 64, "seed": 0}
-        score = online.score_in_training(data.make_source(config), mesh, **options)
+        score = evaluator.score_in_training(data.make_source(config), mesh, **options)
     return gan, jax.jit(lambda: init_state(gan, 0), out_shardings=state_layout(gan))(), score
 
 

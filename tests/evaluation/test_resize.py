@@ -2,7 +2,7 @@ import jax
 import numpy as np
 import pytest
 
-from biggan_jax.evaluation.resize import tf1_bilinear
+from biggan_jax.evaluation.inception import tf1_bilinear
 from tests.evaluation import oracle
 
 

@@ -4,8 +4,7 @@ from etils import epath
 
 from biggan_jax.evaluation import results
 from biggan_jax.evaluation.metrics import Results
-from biggan_jax.evaluation.protocol import Protocol
-from biggan_jax.evaluation.results import Subject
+from biggan_jax.evaluation.results import Protocol, Subject
 
 FID = Protocol(
     network="inception-2015",
@@ -31,11 +30,11 @@ def evaluated(step, protocol=FID, distance=8.7):
 
 
 def test_records_are_stored_and_found(tmp_path):
-    folder = epath.Path(tmp_path)
-    assert results.read(folder) == []
+    path = epath.Path(tmp_path) / results.SCORES
+    assert results.read(path) == []
     for step in (1, 2):
-        results.append(folder, evaluated(step))
-    found = results.read(folder)
+        results.append(path, evaluated(step))
+    found = results.read(path)
     assert [r["step"] for r in found] == [1, 2]
     here = Subject("elsewhere", "abc", 2)
     assert results.find(found, here, FID) == found[1]
@@ -44,13 +43,13 @@ def test_records_are_stored_and_found(tmp_path):
 
 
 def test_a_truncated_line_is_skipped(tmp_path):
-    folder = epath.Path(tmp_path)
-    results.append(folder, evaluated(1))
-    with open(folder / results.SCORES, "a") as file:
+    path = epath.Path(tmp_path) / results.SCORES
+    results.append(path, evaluated(1))
+    with open(path, "a") as file:
         file.write('{"step": 2, "of"')
-    assert [r["step"] for r in results.read(folder)] == [1]
-    results.append(folder, evaluated(3))
-    assert [r["step"] for r in results.read(folder)] == [1, 3], "and the next line is whole"
+    assert [r["step"] for r in results.read(path)] == [1]
+    results.append(path, evaluated(3))
+    assert [r["step"] for r in results.read(path)] == [1, 3], "and the next line is whole"
 
 
 def test_results_of_two_protocols_never_share_a_table():
@@ -83,7 +82,7 @@ def test_metrics_computed_later_are_in_the_same_row(tmp_path):
 
 
 def test_records_of_other_versions_are_skipped(tmp_path):
-    folder = epath.Path(tmp_path)
+    path = epath.Path(tmp_path) / results.SCORES
     for line in ('{"step": 1}', "[]", '{"protocol": {"network": "x"}}'):
-        (folder / results.SCORES).write_text(line + "\n")
-        assert results.read(folder) == []
+        path.write_text(line + "\n")
+        assert results.read(path) == []

@@ -10,7 +10,7 @@ import pytest
 
 from biggan_jax import checkpoint
 from biggan_jax.runtime import jsonl
-from biggan_jax.stability import monitor, schedule
+from biggan_jax.stability import monitor
 from biggan_jax.stability.recovery import CollapseError
 from biggan_jax.stability.rules import Verdict
 from biggan_jax.stability.signals import Probe
@@ -22,7 +22,7 @@ from tests.test_train import TINY
 @pytest.fixture
 def probed(monkeypatch, dense, compile_once):
     """A config of six steps with a fake probe at each, and a checkpoint every second step."""
-    monkeypatch.setattr(schedule, "probe", lambda gan, state, images: Probe({"attempt": state.attempt}, {}))
+    monkeypatch.setattr(monitor, "probe", lambda gan, state, images: Probe({"attempt": state.attempt}, {}))
     dense.num_steps, dense.stability.every, dense.checkpoint_keep = 6, 1, 9
     return dense
 

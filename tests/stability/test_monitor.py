@@ -8,20 +8,19 @@ from biggan_jax import sharding
 from biggan_jax.data.dataset import Images
 from biggan_jax.runtime import jsonl
 from biggan_jax.runtime.metric_writer import PROBES, MetricWriter
-from biggan_jax.stability import monitor, schedule
-from biggan_jax.stability.monitor import CollapseMonitor
+from biggan_jax.stability import monitor
+from biggan_jax.stability.monitor import CollapseMonitor, ProbeSchedule, images_for_probes
 from biggan_jax.stability.rules import Verdict
-from biggan_jax.stability.schedule import ProbeSchedule, images_for_probes
 from biggan_jax.stability.signals import Probe
 
-METRICS = {f"{network}{metric}": jnp.float32(1) for network in "dg" for metric in schedule.STEP_METRICS}
+METRICS = {f"{network}{metric}": jnp.float32(1) for network in "dg" for metric in monitor.STEP_METRICS}
 
 
 @pytest.fixture
 def fake_probe(monkeypatch):
     """Probes with one signal, the state itself."""
     monkeypatch.setattr(
-        schedule, "probe", lambda gan, state, images: Probe({"d_real": state}, {"generator": {"w": state[None]}})
+        monitor, "probe", lambda gan, state, images: Probe({"d_real": state}, {"generator": {"w": state[None]}})
     )
 
 

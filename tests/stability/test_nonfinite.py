@@ -3,7 +3,7 @@ import types
 import numpy as np
 import pytest
 
-from biggan_jax.stability.nonfinite import NonFinite
+from biggan_jax.stability.monitor import NonFinite
 
 PARAMS = {"block_0": {"kernel": np.zeros(2)}, "linear": {"bias": np.zeros(1), "kernel": np.zeros(1)}}
 

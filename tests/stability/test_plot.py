@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from etils import epath
 
-from biggan_jax.stability import history, plot, tables
+from biggan_jax.stability import history, plot
 from biggan_jax.types import UserError
 from tests.cli import run
 from tests.conftest import untrained_run
@@ -123,7 +123,7 @@ def test_a_signal_is_drawn_only_where_it_was_recorded(rolled_back):
 
 def test_the_summary_lists_the_fastest_growth_first(rolled_back):
     probes = history.read(rolled_back).probes
-    title, first, *_, last = tables.summary(probes, G, 2).splitlines()
+    title, first, *_, last = history.summary(probes, G, 2).splitlines()
     assert title.split() == ["weight", "sigma_0", "first", "last", "growth", "sigma_0/sigma_1", "first", "last"]
     # 2 x (1 + 0.01 x 100) to 2 x (1 + 0.02 x 400), sigma_1 being 1.
     assert first.split() == ["block_0.conv_1.kernel", "4", "18", "x", "4.5", "4", "18"]
@@ -134,7 +134,7 @@ def test_nan_counts_as_the_fastest_growth(rolled_back):
     probes = history.read(rolled_back).probes
     probes[-1]["singular"][G]["linear.kernel"] = [math.nan] * 3
     assert history.by_growth(probes, G)[:2] == ["linear.kernel", "block_0.conv_1.kernel"]
-    assert "linear.kernel" in tables.summary(probes, G, 1)
+    assert "linear.kernel" in history.summary(probes, G, 1)
 
 
 def lines_of(axes, **style):
@@ -228,7 +228,7 @@ def test_incomplete_runs_are_drawn(rolled_back, tmp_path, change):
     run = run._replace(probes=change(run.probes))
     for path in plot.draw(run, epath.Path(tmp_path / "out")):
         assert matplotlib.image.imread(path).shape[0] > 100
-    tables.summary(run.probes, G, 3)
+    history.summary(run.probes, G, 3)
 
 
 @pytest.mark.parametrize("events", [[{"step": 300}], [event(300, signal="nonfinite", value=None, threshold=math.nan)]])
@@ -238,7 +238,7 @@ def test_incomplete_events_are_drawn(tmp_path, events):
 
 
 def test_a_checkpoints_table_is_from_input_to_output():
-    table = tables.checkpoint_table(probe(0)["singular"][D], D).splitlines()
+    table = history.checkpoint_table(probe(0)["singular"][D], D).splitlines()
     assert [line.split()[0] for line in table[1:]] == D_LAYERS
     assert table[2].split() == ["linear.kernel", "1.5", "-", "-", "-"], "a weight of one output has one value"
 

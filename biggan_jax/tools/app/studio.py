@@ -10,8 +10,7 @@ import numpy as np
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from biggan_jax.checkpoint import TrainedGenerator
-from biggan_jax.evaluation import fingerprint
-from biggan_jax.evaluation.cache import cached
+from biggan_jax.evaluation.cache import cached, hash_of_tree
 from biggan_jax.family import Family
 from biggan_jax.latents import Truncation
 from biggan_jax.runtime.progress import track
@@ -75,7 +74,7 @@ def _measured(trained: TrainedGenerator, weights: Params, kind: str, passes: int
     truncations: list[Truncation | None] = [None]
     if trained.gan.prior == "normal":
         truncations += [Truncation(float(t), kind) for t in LIMITS[kind] * SHARES]
-    content = fingerprint.of_tree(weights)
+    content = hash_of_tree(weights)
     options: dict[str, Any] = {"passes": passes, "batch_size": MEASURED}
     standing = functools.partial(bn_statistics.standing_statistics, trained.gan, weights, 0, **options)
     rows = []
