@@ -14,7 +14,7 @@ import ml_collections
 import numpy as np
 
 from biggan_jax import sharding
-from biggan_jax.data import fake, host_batches, image_shape
+from biggan_jax.data import builtin, host_batches, image_shape
 from biggan_jax.models import build_gan
 from biggan_jax.partitioning import compile_step, state_layout
 from biggan_jax.plan import program, report
@@ -47,7 +47,7 @@ class Step:
 def prepare(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> Step:
     """Compile the training step, with a fresh state and noise as data, both already on the devices."""
     gan = build_gan(config, mesh)
-    source = fake.images(image_shape(config), config.model.num_classes, count=min(1024, config.batch_size))
+    source = builtin.fake(image_shape(config), config.model.num_classes, count=min(1024, config.batch_size))
     batch = sharding.shard_batch(host_batches(source, config, attempt=0)(0)[0], mesh)
     state = jax.jit(functools.partial(init_state, gan), out_shardings=state_layout(gan))(config.seed)
     lowered = compile_step(gan).lower(state, batch)

@@ -26,7 +26,7 @@ from biggan_jax.plan import hlo, program, target
 from biggan_jax.plan import report as plan_report
 from biggan_jax.plan.chips import chip_of
 from biggan_jax.runtime import cli
-from biggan_jax.sampling import generate, statistics
+from biggan_jax.sampling import generate
 from biggan_jax.state import init_state
 from biggan_jax.types import UserError
 
@@ -61,7 +61,7 @@ def stages(gan, shapes, size: int):
     def features(params, images):
         return network.apply(params, sharding.constrain_batch(images, gan.mesh))
 
-    standing_pass = functools.partial(statistics._batch_statistics, gan, batch_size=size, truncation=None)
+    standing_pass = functools.partial(generate._batch_statistics, gan, batch_size=size, truncation=None)
     weights, variables = shapes
     number = jax.ShapeDtypeStruct((), jnp.uint32)
     return {

@@ -25,7 +25,7 @@ from biggan_jax.runtime.jsonl import Record
 from biggan_jax.runtime.metric_writer import PROBES, MetricWriter
 from biggan_jax.runtime.progress import ProgressLine
 from biggan_jax.runtime.supervised import Job
-from biggan_jax.sampling import generate, pictures, statistics
+from biggan_jax.sampling import generate, pictures
 from biggan_jax.stability import recovery
 from biggan_jax.stability.monitor import CollapseMonitor, NonFinite, ProbeSchedule, images_for_probes
 from biggan_jax.state import TrainState
@@ -177,7 +177,7 @@ def write_samples(gan: Family, state: TrainState, step: int, writer: MetricWrite
     average = {"ema": state.averages[gan.sampled]} if gan.sampled in state.averages else {}
     for name, params in ({"live": network.params} | average).items():
         weights = generate.evaluation_weights(gan, params, network.spectral)
-        variables = statistics.variables_for_sampling(gan, weights, network.variables, seed=0, passes=16)
+        variables = generate.variables_for_sampling(gan, weights, network.variables, seed=0, passes=16)
         images = generate.generate(gan, weights, variables, z, y, batch_size=len(z))
         if writer and len(gan.image_shape) == 3:
             writer.picture(step, name, pictures.grid(pictures.to_uint8(images), columns))

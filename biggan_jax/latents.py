@@ -10,9 +10,7 @@ from flax import struct
 from biggan_jax.config import choose
 from biggan_jax.types import Latent, UserError
 
-Draw = Callable[[jax.Array, tuple[int, int]], jax.Array]
-
-PRIORS: dict[str, Draw] = {
+PRIORS: dict[str, Callable[[jax.Array, tuple[int, int]], jax.Array]] = {
     "normal": jax.random.normal,
     "uniform": lambda key, shape: jax.random.uniform(key, shape, minval=-1.0, maxval=1.0),
     "uniform_unit": lambda key, shape: jax.random.uniform(key, shape, minval=-math.sqrt(3), maxval=math.sqrt(3)),
@@ -28,22 +26,18 @@ independent, values equally likely."""
 
 def check_prior(prior: str, dim_z: int) -> None:
     """Raise UserError unless `draw` can draw `dim_z` entries from `prior`."""
-    parts = _parts(prior)
-    for name in (name for part in parts for name in part):
+    for name in prior.replace("|", "*").split("*"):
         choose(PRIORS, "model.prior", name)
-    if dim_z % len(parts):
-        raise UserError(
-            f"model.prior {prior!r} has {len(parts)} parts, but model.dim_z {dim_z} is not divisible by {len(parts)}"
-        )
+    parts = prior.count("|") + 1
+    if dim_z % parts:
+        raise UserError(f"model.prior {prior!r} has {parts} parts, but model.dim_z {dim_z} is not divisible by {parts}")
 
 
 @struct.dataclass
 class Truncation:
     """Truncation of a normal z, which trades variety for fidelity (Brock et al. 2019, sec. 3.1).
 
-    Attributes:
-        threshold: above 0; its meaning depends on `kind`.
-        kind: one of TRUNCATIONS.
+    threshold: above 0; its meaning depends on `kind`, one of TRUNCATIONS.
     """
 
     threshold: float
@@ -66,30 +60,20 @@ TRUNCATIONS: dict[str, Callable[[jax.Array, tuple[int, int], float], jax.Array]]
 def draw(prior: str, key: jax.Array, num: int, dim_z: int, truncation: Truncation | None = None) -> Latent:
     """Draw z, float32 [num, dim_z].
 
-    `a*b` multiplies two priors entry by entry; `a|b` draws equal shares of the entries, in order.
-    Brock et al. 2019, App. E, combine normal*bernoulli and normal|bernoulli.
-
-    Raises:
-        UserError: truncation of a prior other than normal.
+    `a*b` multiplies two priors entry by entry; `a|b` draws equal shares of the entries, in order: Brock et al. 2019, App. E,
+    combine normal*bernoulli and normal|bernoulli. Raises UserError if another prior than normal is truncated.
     """
     if truncation is not None:
         if prior != "normal":
             raise UserError(f"truncation is defined for model.prior normal; this model's is {prior}")
         return choose(TRUNCATIONS, "truncation kind", truncation.kind)(key, (num, dim_z), truncation.threshold)
-    parts = _parts(prior)
+    parts = [part.split("*") for part in prior.split("|")]
     shape = num, dim_z // len(parts)
+    keys = lambda key, num: [key] if num == 1 else list(jax.random.split(key, num))
     columns = []
-    for part, part_key in zip(parts, _keys(key, len(parts)), strict=True):
+    for part, part_key in zip(parts, keys(key, len(parts)), strict=True):
         z = jnp.ones(())
-        for name, factor_key in zip(part, _keys(part_key, len(part)), strict=True):
+        for name, factor_key in zip(part, keys(part_key, len(part)), strict=True):
             z = z * PRIORS[name](factor_key, shape)
         columns.append(z.astype(jnp.float32))
     return jnp.concatenate(columns, axis=1)
-
-
-def _parts(prior: str) -> list[list[str]]:
-    return [part.split("*") for part in prior.split("|")]
-
-
-def _keys(key: jax.Array, num: int) -> list[jax.Array]:
-    return [key] if num == 1 else list(jax.random.split(key, num))

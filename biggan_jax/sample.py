@@ -6,18 +6,14 @@ A .png is a grid, one row per class. An .npz holds the samples as `arr_0` (uint8
 
 import numpy as np
 from absl import flags
-from etils import epath
 
 from biggan_jax.runtime import cli
 from biggan_jax.sampling import flags as sampling_flags
 from biggan_jax.sampling import latent_files, pictures
-from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.types import UserError
 
 CLASSES = flags.DEFINE_list("classes", None, "Class ids, such as 0,1,7. Default: all, or ten spread over all.")
-NUM = flags.DEFINE_integer(
-    "num", None, "Number of samples, divided over the classes. Default: 8 per class.", lower_bound=1
-)
+NUM = flags.DEFINE_integer("num", None, "Number of samples, divided over the classes. Default: 8 per class.", 1)
 OUT = flags.DEFINE_string("out", None, "A .png or .npz file.")
 FLOAT = flags.DEFINE_bool("float", False, "In an .npz: float32 images in [-1, 1] instead of uint8.")
 LATENTS = flags.DEFINE_string("latents", None, "An .npz with arrays z and y to draw from, instead of random latents.")
@@ -35,7 +31,7 @@ def main() -> None:
         pictures.check_drawable(trained.gan.image_shape)
     if LATENTS.value:
         z, y, stored = latent_files.read_latents(LATENTS.value, trained.gan)
-        sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_or(stored, trained))
+        sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained, stored=stored))
     else:
         classes = sampling_flags.chosen_classes(CLASSES.value, trained.gan.num_classes)
         sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained))
@@ -44,18 +40,14 @@ def main() -> None:
         # Sorted by class, in the order in which the classes were given.
         y = classes[np.sort(np.resize(np.arange(len(classes)), num))]
     with sampling_flags.writing(out):
-        write(out, sampler, z, y)
+        if out.suffix == ".npz":
+            latent_files.write_samples(out, sampler, z, y, floats=FLOAT.value)
+        else:
+            _, counts = np.unique(y, return_counts=True, axis=0)
+            # One row per class if all classes have the same count; otherwise roughly square.
+            columns = int(counts[0]) if len(set(counts)) == 1 and counts[0] <= 32 else int(np.ceil(np.sqrt(len(y))))
+            pictures.save_png(out, pictures.grid(sampler.images(z, y), columns))
     print(f"{len(z)} images of step {trained.step} in {out}")
-
-
-def write(out: epath.Path, sampler: Sampler, z: np.ndarray, y: np.ndarray) -> None:
-    if out.suffix == ".npz":
-        latent_files.write_samples(out, sampler, z, y, floats=FLOAT.value)
-        return
-    _, counts = np.unique(y, return_counts=True, axis=0)
-    # One row per class if all classes have the same count; otherwise roughly square.
-    columns = int(counts[0]) if len(set(counts)) == 1 and counts[0] <= 32 else int(np.ceil(np.sqrt(len(y))))
-    pictures.save_png(out, pictures.grid(sampler.images(z, y), columns))
 
 
 def run() -> None:

@@ -17,7 +17,7 @@ ORDER = [
     ["gradients"],
     ["gan", "train_step"],
     ["models", "sampling.generate", "sampling.pictures"],
-    ["sampling.statistics", "partitioning"],
+    ["partitioning"],
     ["checkpoint", "data", "runtime.metric_writer", "runtime.interrupt", "runtime.preemption", "runtime.distributed"],
     [
         "sampling.sampler",

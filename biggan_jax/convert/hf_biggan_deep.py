@@ -22,7 +22,7 @@ from biggan_jax.convert.tables import Arrays, Entry, Network, Path
 from biggan_jax.latents import Truncation
 from biggan_jax.models import build_gan
 from biggan_jax.models.tables import WIDTHS, generator_sizes
-from biggan_jax.sampling import generate, statistics
+from biggan_jax.sampling import generate
 from biggan_jax.state import TrainState
 from biggan_jax.types import UserError
 
@@ -119,7 +119,7 @@ def measure_bins(gan, weights, *, bins: int = BINS, passes: int = 100) -> dict:
     rows = [
         jax.tree.map(
             np.asarray,
-            statistics.standing_statistics(gan, weights, 0, truncation=Truncation(t, "scale"), passes=passes),
+            generate.standing_statistics(gan, weights, 0, truncation=Truncation(t, "scale"), passes=passes),
         )
         for t in np.linspace(0, 1, bins)
     ]

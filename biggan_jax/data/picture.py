@@ -14,7 +14,6 @@ import cv2
 import numpy as np
 import simplejpeg
 from PIL import Image, ImageOps, UnidentifiedImageError
-from PIL.TiffImagePlugin import TiffImageFile
 
 cv2.setNumThreads(1)  # Pictures are decoded in parallel; threads within one picture would compete with that.
 
@@ -25,24 +24,15 @@ MAX_PIXELS = 2**26
 """Larger pictures are refused before decoding. Measured bytes a pixel for the largest: JPEG 3, progressive 9, CMYK 12; GIF 4;
 PNG, BMP and TIFF 8, but 16 if one pixel wide; AVIF 12; WebP 17, animated 19."""
 
-MAX_TILE_PIXELS = 2**22
-"""Tiles of a TIFF may be larger than the picture, and are decoded whole."""
-
-MAX_SCANS = 100
-"""A progressive JPEG has about ten scans; each of them costs time in proportion to the whole picture."""
+MAX_TILE_PIXELS = 2**22  # Tiles of a TIFF may be larger than the picture, and are decoded whole.
+MAX_SCANS = 100  # A progressive JPEG has about ten; each costs time in proportion to the whole picture.
+BAND_PIXELS = 2**18  # Converted at a time, so that no whole picture is in memory in several modes.
 
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS
 # Pictures that are too large raise an error here, so Pillow's warning adds nothing.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
-BAND_PIXELS = 2**18
-"""Pixels that are converted at a time, so that no whole picture is in memory in several modes."""
-
-FILTERS = {
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
+FILTERS = {name: Image.Resampling[name.upper()] for name in ("bilinear", "bicubic", "lanczos")}
 """Pillow's antialiased filters. The other way to resize is `area`, which averages areas exactly."""
 
 
@@ -53,12 +43,9 @@ class UnreadableError(Exception):
 def decode(encoded: bytes, *, at_least: int = 0, upright: bool = False) -> np.ndarray:
     """Decode a picture to uint8 [H, W, 3] RGB. Raises UnreadableError.
 
-    Gray, palette, CMYK and 16-bit pictures are converted; alpha is composited on white.
-
-    Args:
-        at_least: if positive, JPEG may be decoded at a fraction of its size with both edges at least this long, which is
-            faster and blurs a little.
-        upright: applies the EXIF orientation, which other implementations ignore.
+    Gray, palette, CMYK and 16-bit pictures are converted; alpha is composited on white. at_least: if positive, JPEG may be
+    decoded at a fraction of its size with both edges at least this long, which is faster and blurs a little. upright: applies
+    the EXIF orientation, which other implementations ignore.
     """
     is_jpeg = encoded[:2] == b"\xff\xd8"
     if is_jpeg and encoded.count(b"\xff\xda") > MAX_SCANS and _scans(encoded) > MAX_SCANS:
@@ -84,12 +71,10 @@ def opened(encoded: bytes) -> Iterator[Image.Image]:
         with Image.open(io.BytesIO(encoded), formats=FORMATS) as image:
             if not 0 < image.width * image.height <= MAX_PIXELS:
                 raise UnreadableError(f"{image.width} x {image.height} pixels are not 1 to {MAX_PIXELS:,}")
-            tile = [image.tag_v2.get(edge, 0) for edge in (322, 323)] if isinstance(image, TiffImageFile) else (0, 0)
+            tile = [getattr(image, "tag_v2", {}).get(edge, 0) for edge in (322, 323)]  # Only a TIFF has such tags.
             if tile[0] * tile[1] > MAX_TILE_PIXELS:
                 raise UnreadableError(f"tiles of {tile[0]} x {tile[1]} pixels are more than {MAX_TILE_PIXELS:,}")
             yield image
-    except UnreadableError:
-        raise
     except Image.DecompressionBombError as error:
         raise UnreadableError(f"more than {MAX_PIXELS:,} pixels") from error
     except UnidentifiedImageError as error:
@@ -98,22 +83,14 @@ def opened(encoded: bytes) -> Iterator[Image.Image]:
         raise UnreadableError(" ".join(str(error).split())[:120] or type(error).__name__) from error
 
 
-def is_plain(image: Image.Image) -> bool:
-    """Return whether decoding this file gives the intended pixels: upright, opaque, 8 bits."""
-    upright = image.getexif().get(0x0112, 1) == 1
-    return upright and image.mode in ("RGB", "L") and "transparency" not in image.info
-
-
 def crop(image: np.ndarray, shape: tuple[int, ...] = (1, 1), offset: float = 0.5) -> np.ndarray:
     """Crop the largest region with the aspect ratio of `shape`, (height, width, ...); a square by default.
 
     offset: position of the region along the edge that is cut, 0 to 1; 0.5 is the centre.
     """
     height, width = image.shape[:2]
-    if height * shape[1] > width * shape[0]:
-        rows, columns = max(1, width * shape[0] // shape[1]), width
-    else:
-        rows, columns = height, max(1, height * shape[1] // shape[0])
+    rows = min(height, max(1, width * shape[0] // shape[1]))
+    columns = min(width, max(1, height * shape[1] // shape[0]))
     top, left = int((height - rows) * offset), int((width - columns) * offset)
     return image[top : top + rows, left : left + columns]
 

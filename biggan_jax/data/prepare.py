@@ -9,7 +9,6 @@ PICTURES has a folder of pictures for each class. After an interruption, run the
 output is the command to train with.
 """
 
-import concurrent.futures
 import concurrent.futures.process
 import contextlib
 import logging
@@ -25,7 +24,7 @@ from absl import flags
 from etils import epath
 
 from biggan_jax.config import choose
-from biggan_jax.data import imagenet, picture, raw, shards, stats, tfds, worker
+from biggan_jax.data import loader, picture, raw, shards, stats, tfds
 from biggan_jax.runtime import cli
 from biggan_jax.runtime.progress import track_many
 from biggan_jax.types import UserError
@@ -35,24 +34,14 @@ logger = logging.getLogger("biggan_jax.prepare")
 FROM = flags.DEFINE_string("from", None, "Kind of the input: folder, imagenet, tfds, examples.")
 IN = flags.DEFINE_string("in", None, "Input folder; with --from=examples a pattern of TFRecord or ArrayRecord files.")
 OUT = flags.DEFINE_string("out", None, "Output folder, local or gs://.")
-SIZE = flags.DEFINE_integer(
-    "size", 0, "Stores decoded central squares of this many pixels; 0 stores the files as they are.", 0, 4096
-)
-RESIZE = flags.DEFINE_enum(
-    "resize", "area", ("area", *picture.FILTERS), "With --size: how to resize, as config data.resize."
-)
-WORKERS = flags.DEFINE_integer(
-    "workers", 0, "Worker processes; 0: one per core; 1: none, only the command's own.", 0, 512
-)
-HELD_OUT = flags.DEFINE_integer(
-    "held_out", 0, "--from=folder: pictures of each class for the split test, the last ones.", 0
-)
+SIZE = flags.DEFINE_integer("size", 0, "Stores decoded central squares of this many pixels; 0: whole files.", 0, 4096)
+RESIZE = flags.DEFINE_enum("resize", "area", ("area", *picture.FILTERS), "With --size: how, as config data.resize.")
+WORKERS = flags.DEFINE_integer("workers", 0, "Worker processes; 0: one per core; 1: only the command's own.", 0, 512)
+HELD_OUT = flags.DEFINE_integer("held_out", 0, "--from=folder: the last N of each class are the split test.", 0)
 PER_SHARD = flags.DEFINE_integer("per_shard", 2048, "--from=folder: maximum number of pictures per shard.", 1)
 CLASSES = flags.DEFINE_string("classes", None, "--from=examples: a file with one class name per line, in order.")
-IMAGE_KEY = flags.DEFINE_string("image_key", "image/encoded", "--from=examples: name of the picture feature.")
-LABEL_KEY = flags.DEFINE_string(
-    "label_key", "image/class/label", "--from=examples: name of the feature with the label or labels."
-)
+IMAGE_KEY = flags.DEFINE_string("image_key", "image/encoded", "--from=examples: the feature with the picture.")
+LABEL_KEY = flags.DEFINE_string("label_key", "image/class/label", "--from=examples: the feature with the labels.")
 PICK = flags.DEFINE_enum("pick", "first", ("first", "frequent"), "--from=examples: which of several labels to keep.")
 KEEP = flags.DEFINE_integer("keep_classes", 0, "--from=examples: number of most frequent classes to keep; 0: all.", 0)
 
@@ -75,7 +64,7 @@ def main() -> None:
     out = epath.Path(OUT.value)
     try:
         if FROM.value == "imagenet":
-            made = imagenet.build(epath.Path(IN.value), out)
+            made = tfds.prepare_imagenet(epath.Path(IN.value), out)
             print(f"prepared in {made}; to train: {training(out, 'imagenet2012', 1000)}")
         else:
             prepare(out)
@@ -83,64 +72,49 @@ def main() -> None:
         raise UserError(f"--in={IN.value} or --out={out} failed: {error}") from error
     except concurrent.futures.process.BrokenProcessPool as error:
         raise UserError(
-            "a worker process was killed, probably for lack of memory; run the same command to resume, with a smaller "
-            "--workers if this happens again"
+            "a worker was killed, probably for lack of memory; run the command again to resume, with fewer --workers if it recurs"
         ) from error
 
 
 def prepare(out: epath.Path) -> None:
+    # A name that TFDS accepts: letters, digits and _, starting with a letter.
+    name = re.sub(r"\W+", "_", out.name, flags=re.ASCII).strip("_").lower()
+    name = name if name[:1].isalpha() else f"set_{name}".rstrip("_")
+    root = epath.Path(IN.value)
     with workers(WORKERS.value or len(os.sched_getaffinity(0))) as parallel:
         if FROM.value == "folder":
-            if out.resolve().is_relative_to(epath.Path(IN.value).resolve()):
-                raise UserError(
-                    f"--out={out} is inside --in={IN.value}, where it would become a class; give another --out"
-                )
-            found = raw.folder(epath.Path(IN.value), held_out=HELD_OUT.value, per_part=PER_SHARD.value)
+            if out.resolve().is_relative_to(root.resolve()):
+                raise UserError(f"--out={out} is inside --in={root}, where it would become a class; give another --out")
+            found = raw.folder(root, held_out=HELD_OUT.value, per_part=PER_SHARD.value)
         elif FROM.value == "tfds":
-            found = tfds.corpus_of(epath.Path(IN.value))
+            found = tfds.corpus_of(root)
         else:
             logger.info("counting labels: this reads all files once")
             keys = {"image": IMAGE_KEY.value, "label": LABEL_KEY.value, "classes": CLASSES.value}
             found = raw.examples(IN.value, **keys, parallel=parallel, pick=PICK.value, keep=KEEP.value)
         for note in found.notes:
             logger.info("%s", note)
-        form = shards.Form(SIZE.value, RESIZE.value)
         tracked = lambda function, items: track_many(parallel(function, items), "shards", len(items))
-        made = shards.prepare(found, out, name_of(out), form, tracked)
+        made = shards.prepare(found, out, name, shards.Form(SIZE.value, RESIZE.value), tracked)
     for split, summary in made.items():
         for line in stats.lines(summary):
             logger.info("%s: %s", split, line)
     print(f"prepared in {out}; to train: {training(out, '', len(found.class_names))}")
 
 
-def name_of(out: epath.Path) -> str:
-    """Derive a name that TFDS accepts from the folder's: letters, digits and _, starting with a letter."""
-    name = re.sub(r"\W+", "_", out.name, flags=re.ASCII).strip("_").lower()
-    return name if name[:1].isalpha() else f"set_{name}".rstrip("_")
-
-
-PRESETS = {
-    32: "biggan_cifar10",
-    64: "biggan_imagenet64",
-    128: "biggan_small128",
-    256: "biggan_imagenet256",
-    512: "biggan_imagenet512",
-}
-"""The preset to train with, by resolution."""
+PRESETS = {32: "cifar10", 64: "imagenet64", 128: "small128", 256: "imagenet256", 512: "imagenet512"}
+"""The preset of BigGAN to train with, by resolution."""
 
 
 def training(out: epath.Path, dataset: str, classes: int) -> str:
     """Return the command that trains on the prepared set, without labels if there is one class."""
-    size = SIZE.value or 128
-    preset = "biggan_imagenet128" if dataset else PRESETS.get(size)
+    preset = "imagenet128" if dataset else PRESETS.get(SIZE.value or 128)
     if not preset:
-        return f"no preset has {size} pixels; presets have {', '.join(map(str, PRESETS))}"
+        return f"no preset has {SIZE.value} pixels; presets have {', '.join(map(str, PRESETS))}"
     changes = {"data.name": "tfds", "data.dataset": dataset, "data.dir": str(out)}
     changes |= {"model.num_classes": str(classes if classes > 1 else 0), "data.resize": RESIZE.value}
-    overrides = [f"--config.{key}={value}" for key, value in changes.items()]
-    return shlex.join(
-        ["python", "-m", "biggan_jax.main", f"--config={preset}", f"--workdir=runs/{out.name}", *overrides]
-    )
+    command = ["python", "-m", "biggan_jax.main", f"--config=biggan_{preset}", f"--workdir=runs/{out.name}"]
+    return shlex.join([*command, *(f"--config.{key}={value}" for key, value in changes.items())])
 
 
 @contextlib.contextmanager
@@ -149,8 +123,7 @@ def workers(count: int) -> Iterator[Any]:
     if count == 1:
         yield map
         return
-    context = multiprocessing.get_context("spawn")
-    pool = concurrent.futures.ProcessPoolExecutor(count, mp_context=context, initializer=worker.init_worker)
+    pool = concurrent.futures.ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), loader.init_worker)
 
     def parallel(function, items):
         # Workers inherit ignored signals when they start, before `init_worker` runs in them.

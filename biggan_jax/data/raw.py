@@ -6,8 +6,8 @@ A corpus has class names and, for each split, parts: each part becomes one shard
 import collections
 import dataclasses
 import struct
-from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from etils import epath
 
@@ -26,10 +26,8 @@ class Item(NamedTuple):
     encoded: bytes
 
 
-class Part(Protocol):
-    """The items of one shard. An item that cannot be read is a sentence instead."""
-
-    def __iter__(self) -> Iterator[Item | str]: ...
+Part = Iterable[Item | str]
+"""The items of one shard. An item that cannot be read is a sentence instead."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,20 +79,16 @@ def folder(root: epath.Path, *, held_out: int, per_part: int) -> Corpus:
     if empty:
         raise UserError(f"{len(empty)} folders in --in={root} have no pictures: {', '.join(empty[:5])}; remove them")
     if loose:
-        raise UserError(
-            f"--in={root} has {len(loose)} pictures outside its class folders, such as {loose[0].name}; move them into one"
-        )
+        stray = f"{len(loose)} pictures outside its class folders, such as {loose[0].name}"
+        raise UserError(f"--in={root} has {stray}; move them into one")
     few = [name for name, pictures in found.items() if len(pictures) <= held_out]
     if held_out and few:
         raise UserError(f"--held_out={held_out} leaves class {few[0]} nothing to train on; it has {len(found[few[0]])}")
     splits = {"train": slice(None, -held_out or None)} | ({"test": slice(-held_out, None)} if held_out else {})
     parts = {}
     for split, which in splits.items():
-        rows = [
-            (f"{name}/{picture}", i, (root / name / picture).stat().length)
-            for i, name in enumerate(found)
-            for picture in found[name][which]
-        ]
+        labelled = [(f"{name}/{file}", i) for i, name in enumerate(found) for file in found[name][which]]
+        rows = [(path, label, (root / path).stat().length) for path, label in labelled]
         # Deal the classes out to the shards, so that each shard has nearly all of them.
         count = -(-len(rows) // per_part)
         parts[split] = [Files(str(root), *zip(*rows[i::count], strict=True)) for i in range(count)]
@@ -109,7 +103,7 @@ def _is_picture(path: epath.Path) -> bool:
 
 
 class Choice(NamedTuple):
-    """The label to keep of several: the first one in `new`, or, with `rank`, the one of highest rank.
+    """The label to keep of several: the first one in `new`, or, with `rank`, the one of highest rank; -1 if none is kept.
 
     new: stored label to label of the prepared set; other labels are dropped. rank: higher for more frequent labels.
     """
@@ -117,10 +111,10 @@ class Choice(NamedTuple):
     new: dict[int, int]
     rank: dict[int, int] | None
 
-    def __call__(self, labels: Sequence[int]) -> int | None:
+    def __call__(self, labels: Sequence[int]) -> int:
         kept = [label for label in labels if label in self.new]
         if not kept:
-            return None
+            return -1
         return self.new[max(kept, key=self.rank.__getitem__) if self.rank else kept[0]]
 
 
@@ -136,9 +130,7 @@ class Examples:
 
     def labels(self) -> collections.Counter:
         """Count each label."""
-        return collections.Counter(
-            label for features, _ in self._features() if features for label in features[self.label].int64_list.value
-        )
+        return collections.Counter(label for f, _ in self._features() if f for label in f[self.label].int64_list.value)
 
     def __iter__(self) -> Iterator[Item | str]:
         for features, where in self._features():
@@ -146,15 +138,14 @@ class Examples:
                 yield f"{where}: no example"
                 continue
             stored = features[self.image].bytes_list.value if self.image in features else []
-            labels = features[self.label].int64_list.value if self.label in features else []
             if len(stored) != 1:
                 yield f"{where}: no picture in {self.image!r}, only {', '.join(sorted(features))}"
                 continue
-            label = self.choice(labels) if self.choice else labels[0] if len(labels) == 1 else None
-            if label is None or label < 0:  # TFDS stores -1 for labels that are not public.
-                continue
-            names = features[self.name].bytes_list.value if self.name and self.name in features else []
-            yield Item(names[0].decode(errors="replace") if names else where, label, stored[0])
+            labels = features[self.label].int64_list.value
+            label = self.choice(labels) if self.choice else labels[0] if len(labels) == 1 else -1
+            if label >= 0:  # TFDS stores -1 for labels that are not public.
+                names = features[self.name].bytes_list.value if self.name else []
+                yield Item(names[0].decode(errors="replace") if names else where, label, stored[0])
 
     def _features(self):
         for number, raw in enumerate(read_records(self.path)):
@@ -168,15 +159,12 @@ class Examples:
 def examples(pattern: str, *, image: str, label: str, parallel, classes: str | None, pick: str, keep: int) -> Corpus:
     """List a corpus like JFT: sharded files of encoded pictures with one or several labels each.
 
-    Args:
-        pattern: of the files' paths.
-        image, label: names of the features.
-        parallel: like map, in any order.
-        classes: path of a file with one class name a line, for label 0, 1, ...
-        pick: the label to keep of several, first or frequent.
-        keep: number of most frequent classes to keep (Brock et al. 2019, Sec. 4.2: 8,500 of JFT's 18,000); 0 keeps all.
+    image, label: names of the features. parallel: like map, in any order. classes: path of a file with one class name a line,
+    for label 0, 1, ... pick: the label to keep of several, first or frequent. keep: number of most frequent classes to keep
+    (Brock et al. 2019, Sec. 4.2: 8,500 of JFT's 18,000); 0 keeps all.
     """
-    paths = [str(path) for path in _glob(pattern)]
+    where = epath.Path(pattern)
+    paths = sorted(str(path) for path in where.parent.glob(where.name))
     if not paths:
         raise UserError(f"--in={pattern} matches no file")
     names = _read_names(classes) if classes else None
@@ -198,18 +186,26 @@ def examples(pattern: str, *, image: str, label: str, parallel, classes: str | N
 
 def _read_names(path: str) -> list[str]:
     names = [line.strip() for line in epath.Path(path).read_text().splitlines()]
-    twice = [name for name, count in collections.Counter(names).items() if count > 1 or not name]
-    if twice:
-        raise UserError(
-            f"--classes={path} must have a different class name in each line; {twice[0]!r} is empty or repeated"
-        )
+    bad = [name for name, count in collections.Counter(names).items() if count > 1 or not name]
+    if bad:
+        raise UserError(f"--classes={path} needs a different class name in each line; {bad[0]!r} is empty or repeated")
     return names
 
 
 def read_records(path: str) -> Iterator[bytes]:
     """Read all records of one file. Raises UserError if it is neither TFRecord nor ArrayRecord, or truncated."""
     if "tfrecord" in epath.Path(path).name.lower():
-        yield from _read_tfrecord(path)
+        # A record is stored as its length (8 bytes), a checksum of the length (4), the record, and its checksum (4). Checksums
+        # are not verified: damage shows when a picture is decoded.
+        left = epath.Path(path).stat().length
+        with epath.Path(path).open("rb") as file:
+            while header := file.read(12):
+                length = struct.unpack("<Q", header[:8])[0] if len(header) == 12 else left
+                left -= 16 + length
+                if left < 0:
+                    raise UserError(f"{path} is truncated, or not a TFRecord file")
+                yield file.read(length)
+                file.read(4)
         return
     from array_record.python import array_record_module
 
@@ -219,22 +215,3 @@ def read_records(path: str) -> Iterator[bytes]:
             yield from reader.read(start, min(start + 256, reader.num_records()))
     except (ValueError, RuntimeError, IndexError) as error:
         raise UserError(f"{path} cannot be read as ArrayRecord: {' '.join(str(error).split())[:120]}") from error
-
-
-def _read_tfrecord(path: str) -> Iterator[bytes]:
-    # A record is stored as its length (8 bytes), a checksum of the length (4), the record, and its checksum (4). Checksums are
-    # not verified: damage shows when a picture is decoded.
-    left = epath.Path(path).stat().length
-    with epath.Path(path).open("rb") as file:
-        while header := file.read(12):
-            length = struct.unpack("<Q", header[:8])[0] if len(header) == 12 else left
-            left -= 16 + length
-            if left < 0:
-                raise UserError(f"{path} is truncated, or not a TFRecord file")
-            yield file.read(length)
-            file.read(4)
-
-
-def _glob(pattern: str) -> list[epath.Path]:
-    path = epath.Path(pattern)
-    return sorted(path.parent.glob(path.name))

@@ -9,7 +9,7 @@ import functools
 import hashlib
 import math
 import resource
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,28 +18,14 @@ from etils import epath
 
 from biggan_jax.data import picture
 from biggan_jax.data.dataset import Reading
-from biggan_jax.data.picture import UnreadableError
 from biggan_jax.types import UserError
 
-MAX_CONSECUTIVE = 100
-"""More unreadable records in a row mean that the set is broken, not single pictures."""
+MAX_CONSECUTIVE = 100  # More unreadable records in a row mean that the set is broken, not single pictures.
 
 
 def digest(stored: bytes) -> int:
     """Hash a file to 64 bits, to find equal files."""
     return int.from_bytes(hashlib.blake2b(stored, digest_size=8).digest(), "little")
-
-
-def _allow_open_files(shards: int) -> None:
-    """Raise this process's limit of open files: each shard stays open, and most systems start at 1,024."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = shards + 512
-    if hard != resource.RLIM_INFINITY and hard < wanted:
-        raise UserError(
-            f"{shards} shards need {wanted} open files, and this system allows {hard}; raise it (ulimit -Hn)"
-        )
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @functools.cache
@@ -85,8 +71,7 @@ class Records:
     @property
     def pixel_format(self) -> str:
         """Text that tells apart what the same shards may be read as. It is part of stored content hashes: keep it as it is."""
-        height, _, _ = self.shape
-        size = height if self.shape == (height, height, 3) else self.shape
+        size = self.shape[0] if self.shape == (self.shape[0], self.shape[0], 3) else self.shape
         return f"{size} {self.resize} {self.draft} {self.fields}"
 
     def read(self, numbers: np.ndarray, crop_offset: np.ndarray) -> Reading:
@@ -102,29 +87,28 @@ class Records:
         list(self._pool.map(fill, np.array_split(np.arange(len(numbers)), min(len(numbers), 4 * self.threads))))
         return Reading(images, labels, tuple(sorted(unreadable)))
 
-    def examine(self, numbers: Sequence[int]) -> dict[str, Any]:
+    def examine(self, numbers: np.ndarray) -> dict[str, Any]:
         """Return the arguments of `stats.summary` for these records."""
-        rows, unreadable = [], []
+        bad: list[str] = []
 
-        def one(number: int) -> None:
+        def one(number: int):
             example = None
             try:
                 example = self.example(number)
                 height, width, _ = self.pixels(example).shape
                 stored = example.features.feature[self.fields.image].bytes_list.value[0]
-                rows.append((number, self.label(example), (width, height), digest(stored), self.name(number, example)))
-            except UnreadableError as error:
-                unreadable.append(f"{self.name(number, example)}: {error}")
+                return self.label(example), (width, height), digest(stored), self.name(number, example)
+            except picture.UnreadableError as error:
+                bad.append(f"{self.name(number, example)}: {error}")
 
-        numbers = np.asarray(numbers)
+        rows: list[tuple] = []
         for start in range(0, len(numbers), 4096):  # In portions, since a pool stores all that it is given.
-            list(self._pool.map(one, numbers[start : start + 4096].tolist()))
-        _, labels, sizes, digests, files = zip(*sorted(rows), strict=True) if rows else ((),) * 5
-        found = {"labels": labels, "sizes": sizes, "digests": digests, "unreadable": unreadable}
-        return found | {"files": lambda i: files[i]}
+            rows += filter(None, self._pool.map(one, numbers[start : start + 4096].tolist()))
+        labels, sizes, digests, files = zip(*rows, strict=True) if rows else ((),) * 4
+        return {"labels": labels, "sizes": sizes, "digests": digests, "unreadable": bad, "files": files.__getitem__}
 
     def example(self, number: int) -> Any:
-        """Return a stored example. Raises UserError if its shard is missing, UnreadableError if it is damaged."""
+        """Return a stored example. Raises UserError if its shard is missing, picture.UnreadableError if it is damaged."""
         try:
             stored = self._records[number]
         except Exception as error:  # The reader has no exception types of its own.
@@ -134,27 +118,27 @@ class Records:
             # Only permanent damage may be replaced. If a passing error (too many open files, a network) were, the order
             # would depend on more than the position.
             if why.startswith("Corrupted"):
-                raise UnreadableError(why) from error
+                raise picture.UnreadableError(why) from error
             raise UserError(f"{self.name(number)} cannot be read: {why}") from error
         try:
             return example_type().FromString(stored)
         except Exception as error:
-            raise UnreadableError(f"no example: {error}") from error
+            raise picture.UnreadableError(f"no example: {error}") from error
 
     def label(self, example: Any) -> int:
         found = example.features.feature[self.fields.label].int64_list.value
         if len(found) != 1 or not 0 <= found[0] < self.num_classes:
-            raise UnreadableError(f"label {list(found)} is not one of 0 to {self.num_classes - 1}")
+            raise picture.UnreadableError(f"label {list(found)} is not one of 0 to {self.num_classes - 1}")
         return found[0]
 
     def pixels(self, example: Any) -> np.ndarray:
         """Return the whole picture, uint8 [H, W, 3]."""
         stored = example.features.feature[self.fields.image].bytes_list.value
         if len(stored) != 1:
-            raise UnreadableError("it holds no picture")
+            raise picture.UnreadableError("it holds no picture")
         if self.fields.shape:
             if len(stored[0]) != math.prod(self.fields.shape):
-                raise UnreadableError(f"{len(stored[0])} bytes are not a picture of {self.fields.shape}")
+                raise picture.UnreadableError(f"{len(stored[0])} bytes are not a picture of {self.fields.shape}")
             pixels = np.frombuffer(stored[0], np.uint8).reshape(self.fields.shape)
             return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
         return picture.decode(stored[0], at_least=max(self.shape[:2]) if self.draft else 0)
@@ -183,7 +167,7 @@ class Records:
                 cropped = picture.crop(self.pixels(example), self.shape, crop_offset)
                 image = picture.resize(cropped, self.shape, self.resize)
                 return picture.to_gray(image) if self.shape[2] == 1 else image, label
-            except UnreadableError as error:
+            except picture.UnreadableError as error:
                 report(f"{self.name(replacement, example)}: {error}")
         raise UserError(f"{MAX_CONSECUTIVE} records in a row cannot be read, the first is {self.name(number)}")
 
@@ -193,7 +177,12 @@ class Records:
 
     @functools.cached_property
     def _records(self) -> array_record.ArrayRecordDataSource:
-        _allow_open_files(len(self.files))
+        # Each shard stays open, and most systems start with a limit of 1,024 open files; RLIM_INFINITY is -1.
+        (soft, hard), wanted = resource.getrlimit(resource.RLIMIT_NOFILE), len(self.files) + 512
+        if 0 <= hard < wanted:
+            raise UserError(f"{wanted} files must be open, and this system allows {hard}; raise it (ulimit -Hn)")
+        if 0 <= soft < wanted:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         return array_record.ArrayRecordDataSource(self.files)
 
     @functools.cached_property

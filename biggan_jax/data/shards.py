@@ -1,7 +1,6 @@
 """Write a prepared set: ArrayRecord shards, and the metadata by which TFDS finds them.
 
-Shards are written in several processes, each atomically, so that an interrupted command resumes with the missing ones. Statistics
-of each shard are stored beside it until the set is complete.
+Shards and, until the set is complete, their statistics are written atomically: an interrupted command resumes with the others.
 """
 
 import contextlib
@@ -9,8 +8,7 @@ import dataclasses
 import fcntl
 import hashlib
 import io
-import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -18,15 +16,13 @@ from etils import epath
 from PIL import Image
 
 from biggan_jax.data import picture, stats
-from biggan_jax.data.picture import UnreadableError
 from biggan_jax.data.raw import Corpus, Examples, Part
 from biggan_jax.data.records import digest, example_type
 from biggan_jax.data.tfds import INFO, checked_of
-from biggan_jax.runtime.files import atomic_write, is_remote
+from biggan_jax.runtime.files import atomic_write, is_remote, write_text
 from biggan_jax.types import UserError
 
-WORK = ".prepare"
-"""Folder of a set's temporary files, in the set's own."""
+WORK = ".prepare"  # The folder of a set's temporary files, in the set's own.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,14 +33,16 @@ class Form:
     resize: str = "area"
 
     def __call__(self, encoded: bytes) -> tuple[bytes, tuple[int, int]]:
-        """Return the bytes to store, and the picture's original (width, height). Raises UnreadableError."""
+        """Return the bytes to store, and the picture's original (width, height). Raises picture.UnreadableError."""
         if self.size:
             pixels = picture.decode(encoded, upright=True)
             small = picture.resize(picture.crop(pixels), (self.size, self.size), self.resize)
             return np.ascontiguousarray(small).tobytes(), pixels.shape[1::-1]
         upright = Image.fromarray(picture.decode(encoded, upright=True))
         with picture.opened(encoded) as image:
-            if image.format in ("JPEG", "PNG") and picture.is_plain(image):
+            # Decoding the file as it is gives the intended pixels if it is opaque, of 8 bits, and upright by its EXIF tag.
+            plain = image.mode in ("RGB", "L") and "transparency" not in image.info
+            if image.format in ("JPEG", "PNG") and plain and image.getexif().get(0x0112, 1) == 1:
                 return encoded, upright.size
         lossless = io.BytesIO()
         upright.save(lossless, "PNG")
@@ -60,37 +58,29 @@ def prepare(corpus: Corpus, out: epath.Path, name: str, form: Form, parallel: Ca
     out = epath.Path(out)
     plan = _fingerprint(corpus, name, form)
     if (out / INFO).exists():
-        return _finished(out, plan)
-    jobs = {
-        split: [
-            Job(part, str(out), f"{name}-{split}.array_record-{i:05d}-of-{len(parts):05d}", form)
-            for i, part in enumerate(parts)
-        ]
-        for split, parts in corpus.splits.items()
-    }
-    every = [job for split in jobs.values() for job in split]
+        known = checked_of(out)
+        if known.pop("plan", None) != plan:
+            raise UserError(f"{out} has another prepared set; give another --out, or delete it")
+        known.pop("form")
+        return known
+    jobs = {}
+    for split, parts in corpus.splits.items():
+        shard = f"{name}-{split}.array_record-{{:05d}}-of-{len(parts):05d}"
+        jobs[split] = [Job(part, str(out), shard.format(i), form) for i, part in enumerate(parts)]
     with _claimed(out, plan):
-        for _ in parallel(Job.run, every):
+        for _ in parallel(Job.run, [job for split in jobs.values() for job in split]):
             pass
-        found = {split: _summary(made, corpus.class_names) for split, made in jobs.items()}
+        seen = {split: [job.seen() for job in made] for split, made in jobs.items()}
+        found = {split: _summary(shards, corpus.class_names) for split, shards in seen.items()}
         if not any(summary["images"] for summary in found.values()):
             out.rmtree()
             why = [what for summary in found.values() for what in summary["unreadable_named"]]
             raise UserError(f"no picture can be read{': ' + why[0] if why else ''}")
         found = {split: summary for split, summary in found.items() if summary["images"]}
         stats.store(out / stats.FILE, {"form": dataclasses.asdict(form), "plan": plan, **found})
-        _describe(out, name, form, corpus.class_names, {split: jobs[split] for split in found})
+        _describe(out, name, form, corpus.class_names, {split: seen[split] for split in found})
     (out / WORK).rmtree()
     return found
-
-
-def _finished(out: epath.Path, plan: str) -> dict[str, Any]:
-    """Return the summaries of a complete set, if it is the requested one."""
-    known = checked_of(out)
-    if known.pop("plan", None) != plan:
-        raise UserError(f"{out} has another prepared set; give another --out, or delete it")
-    known.pop("form")
-    return known
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,13 +93,38 @@ class Job:
     form: Form
 
     def run(self) -> None:
+        """Write the shard and its statistics, unless they exist."""
+        from array_record.python import array_record_module
+
         path = epath.Path(self.out) / self.shard
         if path.exists() and self._seen.exists():
             return
+        rows, unreadable, size = [], [], 0
         with atomic_write(path) as made:
-            seen = self._write(made)
+            # One record a group, so that an image is read without its neighbours. Pictures hardly compress further.
+            writer = array_record_module.ArrayRecordWriter(made, "group_size:1,uncompressed")
+            for item in self.part:
+                # A file name may be any bytes; what is not valid text is replaced.
+                name = (item if isinstance(item, str) else item.name).encode(errors="replace").decode()
+                if isinstance(item, str):
+                    unreadable.append(name)
+                    continue
+                try:
+                    stored, shape = self.form(item.encoded)
+                except picture.UnreadableError as error:
+                    unreadable.append(f"{name}: {error}")
+                    continue
+                record = _example(stored, item.label, name)
+                writer.write(record)
+                size += len(record)
+                rows.append((item.label, shape, digest(item.encoded), name))
+            writer.close()
+            labels, sizes, digests, files = zip(*rows, strict=True) if rows else ((),) * 4
             # Statistics are renamed into place before the shard: no shard is without them.
             with atomic_write(self._seen) as unfinished, open(unfinished, "wb") as file:
+                seen: dict[str, Any] = {"unreadable": np.array(unreadable, str), "bytes": np.int64(size)}
+                seen |= {"labels": np.array(labels, np.int32), "sizes": np.array(sizes, np.int32).reshape(-1, 2)}
+                seen |= {"digests": np.array(digests, np.uint64), "files": np.array(files, str)}
                 np.savez(file, **seen)
 
     def seen(self) -> Any:
@@ -119,42 +134,6 @@ class Job:
     @property
     def _seen(self) -> epath.Path:
         return epath.Path(self.out) / WORK / f"{self.shard}.npz"
-
-    def _write(self, path: str) -> dict[str, Any]:
-        from array_record.python import array_record_module
-
-        # One record a group, so that an image is read without its neighbours. Pictures hardly compress further.
-        writer = array_record_module.ArrayRecordWriter(path, "group_size:1,uncompressed")
-        rows, unreadable, size = [], [], 0
-        for item in self.part:
-            if isinstance(item, str):
-                unreadable.append(_printable(item))
-                continue
-            name = _printable(item.name)
-            try:
-                stored, shape = self.form(item.encoded)
-            except UnreadableError as error:
-                unreadable.append(f"{name}: {error}")
-                continue
-            record = _example(stored, item.label, name)
-            writer.write(record)
-            size += len(record)
-            rows.append((item.label, shape, digest(item.encoded), name))
-        writer.close()
-        labels, sizes, digests, files = zip(*rows, strict=True) if rows else ((),) * 4
-        return {
-            "labels": np.array(labels, np.int32),
-            "sizes": np.array(sizes, np.int32).reshape(-1, 2),
-            "digests": np.array(digests, np.uint64),
-            "files": np.array(files, str),
-            "unreadable": np.array(unreadable, str),
-            "bytes": np.int64(size),
-        }
-
-
-def _printable(name: str) -> str:
-    """Replace what is not valid text: a file name may be any bytes."""
-    return name.encode(errors="replace").decode()
 
 
 def _example(stored: bytes, label: int, name: str) -> bytes:
@@ -180,17 +159,13 @@ def _fingerprint(corpus: Corpus, name: str, form: Form) -> str:
 def _claimed(out: epath.Path, plan: str) -> Iterator[None]:
     """Mark and lock the folder for this plan. Raises UserError if it has another set, or another command's lock."""
     mark = out / WORK / "plan"
-    if mark.exists():
-        if mark.read_text() != plan:
-            raise UserError(
-                f"{out} has another, incomplete set, or the pictures have changed since; delete it, or give another --out"
-            )
-    elif out.exists() and any(path.name != WORK for path in out.iterdir()):
-        raise UserError(f"{out} is not empty; give another --out")
-    mark.parent.mkdir(parents=True, exist_ok=True)
     if not mark.exists():
-        with atomic_write(mark) as file:
-            pathlib.Path(file).write_text(plan)
+        if out.exists() and any(path.name != WORK for path in out.iterdir()):
+            raise UserError(f"{out} is not empty; give another --out")
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        write_text(mark, plan)
+    elif mark.read_text() != plan:
+        raise UserError(f"{out} has another, incomplete set, or the pictures changed; delete it, or give another --out")
     if is_remote(out):  # An object store has no locks; two commands write the same objects twice.
         yield
         return
@@ -202,48 +177,32 @@ def _claimed(out: epath.Path, plan: str) -> Iterator[None]:
         yield
 
 
-def _summary(jobs: Sequence[Job], names: tuple[str, ...]) -> dict[str, Any]:
-    keys = "labels", "sizes", "digests", "unreadable"
-    joined: dict[str, list[np.ndarray]] = {key: [] for key in keys}
-    for job in jobs:
-        with job.seen() as seen:
-            for key in keys:
-                joined[key].append(seen[key])
-    ends = np.cumsum([len(labels) for labels in joined["labels"]])
+def _summary(seen: list[Any], names: tuple[str, ...]) -> dict[str, Any]:
+    ends = np.cumsum([len(shard["labels"]) for shard in seen])
 
-    def file(i: int) -> str:  # Names would take the most memory, and few are needed.
+    def file(i: int) -> str:  # Names are decoded one by one: together they would take the most memory.
         shard = int(np.searchsorted(ends, i, side="right"))
-        with jobs[shard].seen() as seen:
-            return str(seen["files"][i - (ends[shard] - len(joined["labels"][shard]))])
+        return str(seen[shard]["files"][i - ends[shard]])
 
-    whole = {key: np.concatenate(joined[key]) for key in keys}
-    return stats.summary(names=names, files=file, **whole)  # type: ignore[arg-type]
+    keys = "labels", "sizes", "digests", "unreadable"
+    whole: dict[str, Any] = {key: np.concatenate([shard[key] for shard in seen]) for key in keys}
+    return stats.summary(names=names, files=file, **whole)
 
 
-def _describe(out: epath.Path, name: str, form: Form, class_names: tuple[str, ...], jobs: dict[str, list[Job]]) -> None:
+def _describe(out: epath.Path, name: str, form: Form, class_names: tuple[str, ...], seen: dict[str, list]) -> None:
     """Write TFDS's dataset_info.json and features.json, which mark the set as complete."""
     import tensorflow_datasets as tfds
 
-    image = (
-        tfds.features.Tensor(shape=(form.size, form.size, 3), dtype=np.uint8, encoding="bytes")
-        if form.size
-        else tfds.features.Image()
-    )
+    image = tfds.features.Image()
+    if form.size:
+        image = tfds.features.Tensor(shape=(form.size, form.size, 3), dtype=np.uint8, encoding="bytes")
     label = tfds.features.ClassLabel(names=list(class_names))
     features = tfds.features.FeaturesDict({"image": image, "label": label, "file_name": tfds.features.Text()})
-    template = "{DATASET}-{SPLIT}.{FILEFORMAT}-{SHARD_X_OF_Y}"
-    seen = {split: [job.seen() for job in made] for split, made in jobs.items()}
-    splits = [
-        tfds.core.SplitInfo(
-            name=split,
-            shard_lengths=[len(shard["labels"]) for shard in shards],
-            num_bytes=int(sum(shard["bytes"] for shard in shards)),
-            filename_template=tfds.core.ShardedFileTemplate(
-                dataset_name=name, data_dir=out, split=split, filetype_suffix="array_record", template=template
-            ),
-        )
-        for split, shards in seen.items()
-    ]
+    files = tfds.core.ShardedFileTemplate(out, dataset_name=name, filetype_suffix="array_record")
+    splits = []
+    for split, shards in seen.items():
+        size = int(sum(shard["bytes"] for shard in shards))
+        splits.append(tfds.core.SplitInfo(split, [len(shard["labels"]) for shard in shards], size, files))
     tfds.folder_dataset.write_metadata(
         data_dir=out, features=features, split_infos=splits, version="1.0.0", check_data=False
     )

@@ -45,20 +45,17 @@ def import_grain() -> Any:
     """Import Grain without its warning, where jax is older than 0.11, that worker processes cannot be profiled."""
     verbosity = absl_logging.get_verbosity()
     absl_logging.set_verbosity(absl_logging.ERROR)
-    try:
-        import grain
-        import grain.experimental
-    finally:
-        absl_logging.set_verbosity(verbosity)
+    import grain
+    import grain.experimental
+
+    absl_logging.set_verbosity(verbosity)
     return grain
 
 
 def _grain(places: np.ndarray, size: int, key: tuple[int, ...]) -> list[int]:
     """Permute by Grain's index_shuffle, a block cipher. 5 us an image; below 65,536 images 30 ms an epoch."""
-    index_shuffle, seed = (
-        import_grain().experimental.index_shuffle,
-        int(np.random.SeedSequence(key).generate_state(1)[0]),
-    )
+    index_shuffle = import_grain().experimental.index_shuffle
+    seed = int(np.random.SeedSequence(key).generate_state(1)[0])
     return [index_shuffle(place, max_index=size - 1, seed=seed, rounds=4) for place in places.tolist()]
 
 
@@ -70,7 +67,7 @@ def _feistel(places: np.ndarray, size: int, key: tuple[int, ...]) -> np.ndarray:
     out = np.ones(len(places), bool)
     while out.any():
         left, right = places[out] >> half, places[out] & mask
-        for salt in _salts(key, 6):
+        for salt in np.random.SeedSequence(key).generate_state(6, np.uint64):
             left, right = right, left ^ (_mix(right + salt) & mask)
         places[out] = (left << half) | right
         out = places >= np.uint64(size)
@@ -82,11 +79,7 @@ ORDERS: dict[str, Callable] = {"grain": _grain, "feistel": _feistel}
 
 def _hashes(key: tuple[int, ...], positions: np.ndarray) -> np.ndarray:
     """Return 64 random bits for each position, independent of all others."""
-    return _mix(positions.astype(np.uint64) + _salts(key, 1))
-
-
-def _salts(key: tuple[int, ...], count: int) -> np.ndarray:
-    return np.random.SeedSequence(key).generate_state(count, np.uint64)
+    return _mix(positions.astype(np.uint64) + np.random.SeedSequence(key).generate_state(1, np.uint64))
 
 
 def _mix(x: np.ndarray) -> np.ndarray:

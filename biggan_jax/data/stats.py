@@ -14,44 +14,38 @@ from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
 
-FILE = "check.json"
-"""In a prepared set's folder: the summary that `prepare` or `validate` made of all of it."""
-
-NAMED = 20
-"""Unreadable files, duplicates and empty classes that are named; all are counted."""
-
-SAMPLE = 1024
-"""Records that are read of a set without check.json."""
+FILE = "check.json"  # In a prepared set's folder: the summary that `prepare` or `validate` made of all of it.
+NAMED = 20  # Unreadable files, duplicates and empty classes that are named; all are counted.
+SAMPLE = 1024  # Records that are read of a set without check.json.
+WRONG = {
+    "unreadable": "records cannot be read",
+    "in_two_classes": "pairs of equal files are in two classes",
+    "empty_classes": "classes have no images",
+}
+"""What is wrong with a set, by the key of its count."""
 
 
 def summary(
-    labels: Sequence[int],
-    names: Sequence[str],
-    *,
+    labels: Sequence[int],  # Of each readable image; so are sizes (width, height) and digests (64-bit hashes of files).
+    names: Sequence[str],  # Of the classes, in order.
     sizes: Sequence[tuple[int, int]] = (),
-    unreadable: Sequence[str] = (),
+    unreadable: Sequence[str] = (),  # A sentence for each unreadable record.
     digests: Sequence[int] = (),
-    files: Callable[[int], str] = str,
-    of: int | None = None,
+    files: Callable[[int], str] = str,  # Returns the name of the i-th readable image.
+    of: int | None = None,  # Records in the set, if these are a sample.
 ) -> dict[str, Any]:
-    """Summarize a set, as JSON.
-
-    Args:
-        labels: of each readable image.
-        names: of the classes, in order.
-        sizes: (width, height) of each readable image.
-        unreadable: a sentence for each unreadable record.
-        digests: 64-bit hash of each readable image's file.
-        files: returns the name of the i-th readable image.
-        of: number of records in the set, if these are a sample.
-    """
+    """Summarize a set, as JSON."""
     labels, sizes = np.asarray(labels, np.int64), np.asarray(sizes).reshape(-1, 2)
     counts = np.bincount(labels, minlength=len(names))
     seen = len(labels) + len(unreadable)
     spread = lambda values: [int(np.min(values)), int(np.median(values)), int(np.max(values))] if len(values) else None
     empty = [names[i] for i in np.flatnonzero(counts == 0).tolist()]
-    pairs = _in_two_classes(np.asarray(digests, np.uint64), labels, files)
-    return {
+    # Equal files with different labels; of several equal files, neighbours in this order are compared.
+    digests = np.asarray(digests, np.uint64)
+    order = np.argsort(digests, kind="stable")
+    equal = np.flatnonzero(digests[order][1:] == digests[order][:-1])
+    pairs = [[files(a), files(b)] for a, b in order[[equal, equal + 1]].T if labels[a] != labels[b]]
+    found: dict[str, Any] = {
         "images": len(labels),
         "share_seen": seen / of if of else 1.0,
         "of": of or seen,
@@ -60,13 +54,10 @@ def summary(
         "labels": [int(labels.min()), int(labels.max())] if len(labels) else None,
         "width": spread(sizes[:, 0]),
         "height": spread(sizes[:, 1]),
-        "empty_classes": len(empty),
-        "empty_classes_named": empty[:NAMED],
-        "unreadable": len(unreadable),
-        "unreadable_named": sorted(unreadable)[:NAMED],
-        "in_two_classes": len(pairs),
-        "in_two_classes_named": pairs[:NAMED],
     }
+    for key, named in (("empty_classes", empty), ("unreadable", sorted(unreadable)), ("in_two_classes", pairs)):
+        found |= {key: len(named), f"{key}_named": named[:NAMED]}
+    return found
 
 
 def summarize(source: Any, sample: int | None = SAMPLE) -> dict[str, Any]:
@@ -79,7 +70,7 @@ def summarize(source: Any, sample: int | None = SAMPLE) -> dict[str, Any]:
     if sample is not None and source.checked:
         return source.checked
     count = len(source)
-    numbers = range(count) if sample is None else np.unique(np.linspace(0, count - 1, min(sample, count)).astype(int))
+    numbers = np.unique(np.linspace(0, count - 1, min(sample or count, count)).astype(int))
     return summary(**source.examine(numbers), names=names, of=count)
 
 
@@ -87,17 +78,12 @@ def lines(found: dict[str, Any]) -> list[str]:
     """Format a summary for people."""
     low, median, high = found["images_per_class"] or (0, 0, 0)
     part = "" if found["share_seen"] == 1 else f" (of a sample: {found['share_seen']:.2%} of the set)"
-    text = [
-        f"{found['images']:,} images in {found['classes']:,} classes, {low:,} to {high:,} per class, median {median:,}{part}"
-    ]
+    images = f"{found['images']:,} images in {found['classes']:,} classes"
+    text = [f"{images}, {low:,} to {high:,} per class, median {median:,}{part}"]
     if found["width"]:
         (w0, w1, w2), (h0, h1, h2) = found["width"], found["height"]
         text.append(f"pixels: width {w0} to {w2}, median {w1}; height {h0} to {h2}, median {h1}")
-    for key, what in (
-        ("unreadable", "records cannot be read"),
-        ("in_two_classes", "pairs of equal files are in two classes"),
-        ("empty_classes", "classes have no images"),
-    ):
+    for key, what in WRONG.items():
         if found[key]:
             more = " ..." if found[key] > len(found[f"{key}_named"]) else ""
             text.append(f"{found[key]:,} {what}: {'; '.join(map(str, found[f'{key}_named']))}{more}")
@@ -107,32 +93,24 @@ def lines(found: dict[str, Any]) -> list[str]:
 def refuse(found: dict[str, Any], *, conditional: bool, batch_size: int, where: str) -> None:
     """Raise UserError if training on such a set makes no sense; the message says what to do."""
     if not found["images"]:
-        raise UserError(
-            f"none of {found['unreadable']:,} records of {where} can be read; for example {found['unreadable_named'][0]}"
-        )
+        number, first = f"{found['unreadable']:,}", found["unreadable_named"][0]
+        raise UserError(f"none of {number} records of {where} can be read; for example {first}")
     count = found["images"] if found["share_seen"] == 1 else found["of"]
     if count < batch_size:
-        raise UserError(
-            f"{where} has {count:,} images, fewer than one batch of {batch_size:,}; lower batch_size or add images"
-        )
+        few = f"{count:,} images, fewer than one batch of {batch_size:,}"
+        raise UserError(f"{where} has {few}; lower batch_size or add images")
     if not conditional:
         return
+    level = "the folder may be a level too high or too low"
     if found["classes"] == 1:
-        raise UserError(
-            f"{where} has one class, so labels mean nothing: the folder may be a level too high or too low "
-            "(ROOT/CLASS/PICTURE is expected); for a set without classes, set model.num_classes=0"
-        )
+        expected = "ROOT/CLASS/PICTURE is expected; for a set without classes, set model.num_classes=0"
+        raise UserError(f"{where} has one class, so labels mean nothing: {level}; {expected}")
     if found["empty_classes"] and found["share_seen"] == 1:
-        some = ", ".join(found["empty_classes_named"][:5])
-        raise UserError(
-            f"{where} has {found['empty_classes']} classes without images ({some}), of which nothing can be learnt; "
-            "prepare it without them, or add images"
-        )
+        empty = f"{found['empty_classes']} classes without images ({', '.join(found['empty_classes_named'][:5])})"
+        raise UserError(f"{where} has {empty}: nothing can be learnt of them; prepare it without them, or add images")
     low, high = found["labels"]
     if low == high:
-        raise UserError(
-            f"every label seen in {where} is {low}: the folder may be a level too high or too low; prepare it again"
-        )
+        raise UserError(f"every label seen in {where} is {low}: {level}; prepare it again")
 
 
 def before_training(source: Any, config: ml_collections.ConfigDict, workdir: epath.Path, *, write: bool) -> None:
@@ -151,11 +129,3 @@ def before_training(source: Any, config: ml_collections.ConfigDict, workdir: epa
 def store(path: epath.Path, found: dict[str, Any]) -> None:
     """Write a summary atomically."""
     write_text(path, json.dumps(found, indent=2))
-
-
-def _in_two_classes(digests: np.ndarray, labels: np.ndarray, files: Callable[[int], str]) -> list[list[str]]:
-    """List pairs of equal files with different labels; of several equal files, neighbours are compared."""
-    order = np.argsort(digests, kind="stable")
-    same = np.flatnonzero(digests[order][1:] == digests[order][:-1])
-    pairs = [(order[i], order[i + 1]) for i in same]
-    return [[files(a), files(b)] for a, b in pairs if labels[a] != labels[b]]

@@ -1,6 +1,7 @@
-"""Find a prepared set, by its TFDS name or its folder, and open it."""
+"""Find a prepared set, by its TFDS name or its folder, and open it; prepare ImageNet with TFDS."""
 
 import contextlib
+import importlib.util
 import io
 import json
 import os
@@ -17,8 +18,8 @@ from biggan_jax.data.raw import Corpus, Examples
 from biggan_jax.data.records import Fields, Records
 from biggan_jax.types import UserError
 
-INFO = "dataset_info.json"
-"""The file that marks a folder as a set prepared by TFDS."""
+INFO = "dataset_info.json"  # The file that marks a folder as a set prepared by TFDS.
+IMAGENET_TARS = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 
 
 def open_tfds(config: ml_collections.ConfigDict, split: str) -> Records:
@@ -57,21 +58,12 @@ def open_tfds(config: ml_collections.ConfigDict, split: str) -> Records:
     resize = checked.get("form", {}).get("resize")
     if fields.shape and resize and resize != config.data.resize:
         raise UserError(
-            f"{where} has pictures resized by {resize}, not by data.resize={config.data.resize}; "
-            f"give --config.data.resize={resize}, or prepare it again"
+            f"{where} has pictures resized by {resize}, not by data.resize={config.data.resize}; give {resize}, or prepare it again"
         )
-    return Records(
-        files,
-        fields,
-        label.num_classes,
-        shape,
-        config.data.resize,
-        config.data.draft,
-        split=split,
-        class_names=tuple(label.names),
-        checked=checked.get(split),
-        threads=config.data.threads or max(1, len(os.sched_getaffinity(0)) // max(1, config.data.workers)),
-    )
+    threads = config.data.threads or max(1, len(os.sched_getaffinity(0)) // max(1, config.data.workers))
+    more: dict[str, Any] = {"resize": config.data.resize, "draft": config.data.draft, "threads": threads}
+    more |= {"split": split, "class_names": tuple(label.names), "checked": checked.get(split)}
+    return Records(files, fields, label.num_classes, shape, **more)
 
 
 def checked_of(where: epath.Path) -> dict[str, Any]:
@@ -84,54 +76,53 @@ def checked_of(where: epath.Path) -> dict[str, Any]:
 
 def corpus_of(folder: epath.Path) -> Corpus:
     """Open a set that TFDS prepared, in any format, to prepare it again."""
-    builder = find("", str(folder))
-    features = builder.info.features
-    fields = fields_of(features, folder)
+    info = find("", str(folder)).info
+    fields = fields_of(info.features, folder)
     if fields.shape:
         raise UserError(f"{folder} has pictures that are already cropped and decoded; prepare from its original")
-    splits = {
-        split: [Examples(str(path), fields.image, fields.label, fields.name) for path in info.filepaths]
-        for split, info in builder.info.splits.items()
-    }
-    return Corpus(tuple(features[fields.label].names), splits)
+    keys = fields.image, fields.label, fields.name
+    splits = {name: [Examples(str(path), *keys) for path in split.filepaths] for name, split in info.splits.items()}
+    return Corpus(tuple(info.features[fields.label].names), splits)
 
 
 def find(name: str, folder: str) -> Any:
     """Return the TFDS builder of a prepared set. Neither its files nor its name can make TFDS import or fetch code."""
-    with quiet():
-        import tensorflow_datasets as tfds
     try:
-        with quiet(), _own_features_only(tfds.features.FeatureConnector):
+        with contextlib.redirect_stdout(io.StringIO()), _own_features_only():  # TFDS prints.
+            import tensorflow_datasets as tfds
+            from tensorflow_datasets.core import naming
+
             if folder and (epath.Path(folder) / INFO).exists():
                 return tfds.builder_from_directory(folder)
             if not name:
                 raise FileNotFoundError(f"it has no {INFO}, and data.dataset is empty")
-            _refuse_code_from_elsewhere(name)
+            # TFDS would fetch and run the code of NAMESPACE:NAME, and other arguments could name other files.
+            parsed, arguments = naming.parse_builder_name_kwargs(name)
+            if parsed.namespace or arguments.keys() - {"config", "version"}:
+                raise ValueError("only NAME, NAME/CONFIG and NAME:VERSION are allowed: they run TFDS's code alone")
             builder = tfds.builder(name, data_dir=folder or None)
             if not builder.data_path.exists():
                 raise FileNotFoundError("nothing is prepared there")
+            return builder
     except Exception as error:  # TFDS raises many types: unknown, not prepared, not readable.
         what = " ".join(str(error).split())[:200]
         raise UserError(
             f"data.dataset {name!r} cannot be read from data.dir {folder or '~/tensorflow_datasets'} ({what}); "
             "prepare it first: python -m biggan_jax.data.prepare --help"
         ) from error
-    return builder
-
-
-OWN_FEATURES = "tensorflow_datasets.core.features."
 
 
 @contextlib.contextmanager
-def _own_features_only(connector: Any) -> Iterator[None]:
+def _own_features_only() -> Iterator[None]:
     """Restrict the feature classes that a set's files may name to TFDS's own: TFDS imports whatever module they name."""
+    import tensorflow_datasets as tfds
+
+    connector = tfds.features.FeatureConnector
     original = vars(connector)["cls_from_name"]
 
     def own(cls, name: str) -> type:
-        if not name.startswith(OWN_FEATURES):
-            raise ValueError(
-                f"its files name the class {name[:80]!r}; importing it would run its code, so only TFDS's own are allowed"
-            )
+        if not name.startswith("tensorflow_datasets.core.features."):
+            raise ValueError(f"its files name the class {name[:80]!r}; only TFDS's own may be imported")
         return original.__func__(cls, name)
 
     connector.cls_from_name = classmethod(own)
@@ -139,15 +130,6 @@ def _own_features_only(connector: Any) -> Iterator[None]:
         yield
     finally:
         connector.cls_from_name = original
-
-
-def _refuse_code_from_elsewhere(name: str) -> None:
-    """Refuse NAMESPACE:NAME, whose code TFDS would fetch and run, and arguments other than config and version."""
-    from tensorflow_datasets.core import naming
-
-    parsed, arguments = naming.parse_builder_name_kwargs(name)
-    if parsed.namespace or arguments.keys() - {"config", "version"}:
-        raise ValueError("only NAME, NAME/CONFIG and NAME:VERSION are allowed, which run no code but TFDS's own")
 
 
 def fields_of(features: Any, where: epath.Path) -> Fields:
@@ -166,20 +148,28 @@ def fields_of(features: Any, where: epath.Path) -> Fields:
     image = only("pictures", pictures(3) or pictures(1))  # Beside a colour picture, a gray one is often a mask.
     label = only("labels", [n for n, f in features.items() if isinstance(f, tfds.features.ClassLabel)])
     names = [n for n, f in features.items() if isinstance(f, tfds.features.Text) and "name" in n]
-    if isinstance(features[image], tfds.features.Image):
-        shape = None
-    else:
-        shape = tuple(features[image].shape)
-        # TFDS has no public attribute for a tensor's encoding.
-        if None in shape or getattr(features[image], "_encoding", None) != tfds.features.Encoding.BYTES:
-            raise UserError(
-                f"{where} stores pixels of shape {shape} in an encoding that is not supported; only bytes are"
-            )
+    shape = None if isinstance(features[image], tfds.features.Image) else tuple(features[image].shape)
+    # TFDS has no public attribute for a tensor's encoding.
+    if shape and (None in shape or getattr(features[image], "_encoding", None) != tfds.features.Encoding.BYTES):
+        raise UserError(f"{where} stores pixels of shape {shape} in an encoding that is not supported; only bytes are")
     return Fields(image, label, names[0] if names else None, shape)
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Suppress what TFDS prints."""
-    with contextlib.redirect_stdout(io.StringIO()):
-        yield
+def prepare_imagenet(tars: epath.Path, out: epath.Path) -> epath.Path:
+    """Prepare imagenet2012 from its official tars as ArrayRecord under `out`; return the folder made there.
+
+    One tar alone makes one split. Raises UserError if both are missing, or if TensorFlow is.
+    """
+    if not any((tars / name).exists() for name in IMAGENET_TARS):
+        raise UserError(f"--in={tars} has neither {' nor '.join(IMAGENET_TARS)}; sign up at image-net.org to get them")
+    missing = [name for name in ("tensorflow", "importlib_resources") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UserError(f"TFDS needs {' and '.join(missing)} to prepare ImageNet: pip install -e '.[tf]'")
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            import tensorflow_datasets as tfds
+        builder = tfds.builder("imagenet2012", data_dir=out, file_format="array_record")
+        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=tars))
+    except Exception as error:  # A damaged tar, a full disk, ...: TFDS has no exception type of its own.
+        raise UserError(f"TFDS could not prepare {tars}: {' '.join(str(error).split())[:200]}") from error
+    return epath.Path(builder.data_path)

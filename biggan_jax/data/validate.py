@@ -34,8 +34,7 @@ def main() -> int:
             stats.store(where / stats.FILE, known | {source.split: found})
         except OSError as error:
             raise UserError(f"{where / stats.FILE} cannot be written: {error}") from error
-    wrong = any(found[key] for key in ("unreadable", "in_two_classes", "empty_classes"))
-    return cli.DIFFERENT if wrong else cli.SUCCESS
+    return cli.DIFFERENT if any(found[key] for key in stats.WRONG) else cli.SUCCESS
 
 
 def run() -> None:

@@ -18,7 +18,7 @@ from biggan_jax.evaluation.reference import Reference, reference_of
 from biggan_jax.evaluation.results import Protocol
 from biggan_jax.family import Family
 from biggan_jax.latents import Truncation
-from biggan_jax.sampling import generate, statistics
+from biggan_jax.sampling import generate
 from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.state import TrainState
 
@@ -102,9 +102,9 @@ def score_in_training(
     def score(gan: Family, state: TrainState) -> float:
         network = state.networks[gan.sampled]
         weights = generate.evaluation_weights(gan, state.averages[gan.sampled], network.spectral)
-        variables = statistics.variables_for_sampling(gan, weights, network.variables, seed, passes=PASSES)
+        variables = generate.variables_for_sampling(gan, weights, network.variables, seed, passes=PASSES)
         described = "running" if "batch_stats" in variables else "none"
-        if statistics.has_standing_statistics(gan, variables):
+        if generate.has_standing_statistics(gan, variables):
             described = f"standing, {PASSES} batches"
         return float(evaluator.evaluate(Sampler(gan, weights, variables, None, described)).overall["frechet_distance"])
 

@@ -1,7 +1,6 @@
 """Flags of every command that draws samples: checkpoint, weights, truncation, statistics, seed."""
 
 import contextlib
-import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -38,29 +37,22 @@ SEED = flags.DEFINE_integer("seed", 0, "Seed of the latents.", lower_bound=0, up
 def load(mesh=None, path: str | None = None) -> TrainedGenerator:
     """Load the generator named by --checkpoint (or `path`) and --weights, after checking the other flags."""
     if flags.FLAGS["passes"].present and STATISTICS.value not in (None, "standing"):
-        raise UserError(
-            f"--passes has no meaning with --statistics={STATISTICS.value}; only standing statistics are averaged"
-        )
-    if TRUNCATION.value is not None and not (TRUNCATION.value > 0 and math.isfinite(TRUNCATION.value)):
+        raise UserError(f"--passes has no meaning with --statistics={STATISTICS.value}; it is for standing statistics")
+    if TRUNCATION.value is not None and not 0 < TRUNCATION.value < np.inf:
         raise UserError(f"--truncation={TRUNCATION.value} must be greater than 0, and finite")
     return load_generator(path or CHECKPOINT.value, mesh, live=WEIGHTS.value == "live")
 
 
 def truncation_of(
-    trained: TrainedGenerator, threshold: float | None = None, kind: str | None = None
+    trained: TrainedGenerator, threshold: float | None = None, stored: tuple[float, str | None] | None = None
 ) -> Truncation | None:
-    """Return the truncation of the flags; `threshold` overrides theirs, `kind` is used if the flags name none."""
-    threshold = TRUNCATION.value if threshold is None else threshold
+    """Return the truncation of the flags, else `stored`, of latents, if any. `threshold` overrides the flags'."""
+    threshold, kind = TRUNCATION.value if threshold is None else threshold, None
+    if threshold is None and stored:
+        threshold, kind = stored
     statistics = STATISTICS.value or sampler.default_statistics(trained)
     default = "scale" if statistics.startswith("binned") else "resample"
     return None if threshold is None else Truncation(threshold, TRUNCATION_KIND.value or kind or default)
-
-
-def truncation_or(stored: tuple[float, str | None] | None, trained: TrainedGenerator) -> Truncation | None:
-    """Return the truncation of the flags, else the one stored with the latents, if any."""
-    if stored and TRUNCATION.value is None:
-        return truncation_of(trained, *stored)
-    return truncation_of(trained)
 
 
 def make_sampler(trained: TrainedGenerator, truncation: Truncation | None) -> Sampler:

@@ -23,9 +23,7 @@ def read_latents(path: epath.PathLike, gan: Family) -> tuple[np.ndarray, np.ndar
         raise UserError(f"{path} has the arrays {', '.join(arrays)}; z and y are needed")
     z, y = arrays["z"], arrays["y"]
     if z.ndim != 2 or z.shape[1] != gan.dim_z or not len(z) or y.ndim == 0 or len(y) != len(z):
-        raise UserError(
-            f"{path}: z {list(z.shape)} and y {list(y.shape)}; this model takes z [N, {gan.dim_z}] and y [N]"
-        )
+        raise UserError(f"{path}: z {list(z.shape)}, y {list(y.shape)}; this model takes z [N, {gan.dim_z}] and y [N]")
     if z.dtype.kind not in "fiu" or not np.isfinite(z).all():
         raise UserError(f"{path}: z has values that are not finite numbers")
     truncation = None
@@ -36,13 +34,12 @@ def read_latents(path: epath.PathLike, gan: Family) -> tuple[np.ndarray, np.ndar
         if kind is not None:
             choose(TRUNCATIONS, f"{path}: truncation_kind", kind)
         truncation = float(threshold), kind
-    z = z.astype(np.float32)
     if y.ndim == 2 and y.shape[1] == gan.num_classes and y.dtype.kind in "fiu" and np.isfinite(y).all():
-        return z, y.astype(np.float32), truncation
+        return z.astype(np.float32), y.astype(np.float32), truncation
     last = max(gan.num_classes, 1) - 1
     if y.ndim != 1 or y.dtype.kind not in "iu" or y.min() < 0 or y.max() > last:
         raise UserError(f"{path}: y must be classes 0 to {last}, or mixtures [N, {gan.num_classes}]")
-    return z, y.astype(np.int32), truncation
+    return z.astype(np.float32), y.astype(np.int32), truncation
 
 
 def write_samples(

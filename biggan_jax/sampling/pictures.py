@@ -2,8 +2,6 @@
 
 import io
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 from etils import epath
 from PIL import Image as PILImage
@@ -17,23 +15,19 @@ def to_uint8(images: Arrays) -> Arrays:
     >>> to_uint8(np.array([-1.0, 0.0, 0.999, 7.0]))
     array([  0, 128, 255, 255], dtype=uint8)
     """
-    xp = jnp if isinstance(images, jax.Array) else np
-    return xp.rint((xp.clip(images, -1, 1) + 1) * 127.5).astype(xp.uint8)
+    return ((images.clip(-1, 1) + 1) * 127.5).round().astype(np.uint8)
 
 
 def to_rgb(images: Arrays) -> Arrays:
     """Repeat the channel of grey images [..., 1]; RGB images [..., 3] stay as they are. Raises UserError for others."""
     check_drawable(images.shape[-3:])
-    xp = jnp if isinstance(images, jax.Array) else np
-    return images if images.shape[-1] == 3 else xp.repeat(images, 3, axis=-1)
+    return images if images.shape[-1] == 3 else images.repeat(3, axis=-1)
 
 
 def check_drawable(image_shape: tuple[int, ...]) -> None:
     """Raise UserError unless the shape is that of a grey or an RGB image, (H, W, 1) or (H, W, 3)."""
     if len(image_shape) != 3 or image_shape[-1] not in (1, 3):
-        raise UserError(
-            f"samples of shape {list(image_shape)} are not grey or RGB images [H, W, 1 or 3]; write them as .npz instead"
-        )
+        raise UserError(f"samples {list(image_shape)} are not grey or RGB images [H, W, 1 or 3]; write them as .npz")
 
 
 def rows_of_classes(num_classes: int, rows: int = 10) -> np.ndarray:

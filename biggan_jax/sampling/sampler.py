@@ -12,7 +12,7 @@ from biggan_jax.family import Family
 from biggan_jax.latents import Truncation
 from biggan_jax.runtime.progress import track
 from biggan_jax.sampling import generate, pictures
-from biggan_jax.sampling import statistics as bn_statistics
+from biggan_jax.sharding import divisible
 from biggan_jax.types import Label, Latent, Params, UserError
 
 STATISTICS = ("standing", "running", "binned", "binned_as_hf")
@@ -44,25 +44,17 @@ class Sampler:
         passes: int = 100,
         seed: int = 0,
     ) -> Self:
-        """Prepare a checkpoint's generator for sampling. Arguments and errors: see `resolve`.
-
-        seed: of the latents that standing statistics are measured on.
-        """
-        gan = trained.gan
+        """Prepare a checkpoint's generator for sampling. seed: of the latents for standing statistics; the rest: see `resolve`."""
+        gan, variables = trained.gan, trained.variables
         statistics, truncation, description = resolve(trained, truncation, statistics, passes)
         weights = generate.evaluation_weights(gan, trained.params, trained.spectral)
-        variables = trained.variables
         if statistics == "standing":
-            show = lambda passes: track(passes, "standing statistics")
-            variables["batch_stats"] = bn_statistics.standing_statistics(
-                gan, weights, seed, truncation=truncation, passes=passes, track=show
-            )
+            options = {"truncation": truncation, "passes": passes, "show": True}
+            variables = generate.variables_for_sampling(gan, weights, variables, seed, **options)
         elif statistics != "running":
             assert trained.binned is not None and truncation is not None  # `resolve` guarantees both.
-            swapped = statistics == "binned_as_hf"
-            variables["batch_stats"] = bn_statistics.binned_statistics(
-                trained.binned, truncation.threshold, swapped=swapped
-            )
+            bins, swapped = trained.binned, statistics == "binned_as_hf"
+            variables["batch_stats"] = generate.binned_statistics(bins, truncation.threshold, swapped=swapped)
         return cls(gan, weights, variables, truncation, description)
 
     def latents(self, num: int, seed: int = 0) -> np.ndarray:
@@ -84,15 +76,14 @@ class Sampler:
 
     def images(self, z: Latent, y: Label, batch_size: int = 64) -> np.ndarray:
         """Generate images, uint8 [N, *image_shape]."""
-        batches = self.batches(z, y, batch_size)
-        return np.concatenate([pictures.to_uint8(np.asarray(images)[:count]) for images, count in batches])
+        return np.concatenate([pictures.to_uint8(np.asarray(x)[:n]) for x, n in self.batches(z, y, batch_size)])
 
 
 def default_statistics(trained: TrainedGenerator) -> str:
     """Return "binned" if the checkpoint has binned statistics; "standing", or "running" where they cannot be measured."""
     if trained.binned:
         return "binned"
-    return "standing" if bn_statistics.has_standing_statistics(trained.gan, trained.variables) else "running"
+    return "standing" if generate.has_standing_statistics(trained.gan, trained.variables) else "running"
 
 
 def resolve(
@@ -100,33 +91,25 @@ def resolve(
 ) -> tuple[str, Truncation | None, str]:
     """Return the statistics, the truncation and the description of a sampler, without computing anything.
 
-    Args:
-        statistics: one of STATISTICS, or None for the default. Binned statistics were measured for truncation of kind
-            `scale`; without a truncation, those for 1 are used.
-        passes: batches that standing statistics are averaged over.
-
-    Raises:
-        UserError: the checkpoint lacks the statistics, or they do not fit the truncation.
+    statistics: one of STATISTICS, or None for the default. Binned ones were measured for truncation of kind `scale`; without a
+    truncation, those for 1 are used. passes: batches that standing statistics are averaged over. Raises UserError if the
+    checkpoint lacks the statistics, or they do not fit the truncation.
     """
     statistics = statistics or default_statistics(trained)
     if statistics == "running":
         return statistics, truncation, statistics if "batch_stats" in trained.stats else "none"
     if statistics == "standing":
-        if not bn_statistics.has_standing_statistics(trained.gan, trained.variables):
+        if not generate.has_standing_statistics(trained.gan, trained.variables):
             raise UserError("statistics standing: this model has no batch norm that can be measured; use running")
-        size = generate.divisible(trained.gan, bn_statistics.STANDING_BATCH)
+        size = divisible(generate.STANDING_BATCH, trained.gan.mesh)
         return statistics, truncation, f"standing, {passes} batches of {size}"
     if trained.binned is None:
         raise UserError(f"statistics {statistics}: this checkpoint has no statistics by truncation; use standing")
     truncation = truncation or Truncation(1.0, "scale")
     if truncation.kind != "scale":
-        raise UserError(
-            f"binned statistics were measured for truncation of kind scale, not {truncation.kind}; "
-            "use --truncation_kind=scale or --statistics=standing"
-        )
+        hint = "use --truncation_kind=scale or --statistics=standing"
+        raise UserError(f"binned statistics were measured for truncation of kind scale, not {truncation.kind}; {hint}")
     if truncation.threshold > 1:
-        raise UserError(
-            f"truncation {truncation.threshold:g} is outside the range of binned statistics, 0 to 1; "
-            "use --statistics=standing"
-        )
+        t = f"{truncation.threshold:g}"
+        raise UserError(f"truncation {t} is outside the range of binned statistics, 0 to 1; use --statistics=standing")
     return statistics, truncation, statistics

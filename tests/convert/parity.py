@@ -17,7 +17,7 @@ from etils import epath as etils_epath
 from biggan_jax import config as configs
 from biggan_jax.convert import biggan_pytorch, biggan_pytorch_files, hf_biggan_deep, imported, tables
 from biggan_jax.models import build_gan
-from biggan_jax.sampling import generate, statistics
+from biggan_jax.sampling import generate
 from biggan_jax.train_step import moving_average
 from tests.conftest import generate as in_training
 from tests.conftest import update
@@ -144,7 +144,7 @@ def hugging_face_errors(path):
     errors = {}
     for z in (name for name in arrays if name.startswith("z@")):
         truncation = float(z.removeprefix("z@"))
-        moments = statistics.binned_statistics(network["binned"], truncation, swapped=True)
+        moments = generate.binned_statistics(network["binned"], truncation, swapped=True)
         images = apply({"params": weights, "batch_stats": moments}, arrays[z], arrays["class_vector"])
         errors[f"truncation {truncation}"] = distance(images, to_nhwc(arrays[z.replace("z@", "out@")]))
     return errors

@@ -8,7 +8,7 @@ from biggan_jax.config import base
 from biggan_jax.convert import hf_biggan_deep, imported, tables
 from biggan_jax.latents import Truncation
 from biggan_jax.models import build_gan
-from biggan_jax.sampling import generate, statistics
+from biggan_jax.sampling import generate
 from biggan_jax.state import init_state
 from biggan_jax.types import UserError
 from tests.conftest import assert_identical
@@ -83,7 +83,7 @@ def test_recorded_weights_convert_back_to_the_same_bits():
 
 def test_statistics_are_interpolated_between_truncations():
     rows = {"mean": np.arange(51, dtype=np.float32)[:, None]}
-    at = lambda t, **how: float(statistics.binned_statistics(rows, t, **how)["mean"][0])
+    at = lambda t, **how: float(generate.binned_statistics(rows, t, **how)["mean"][0])
     assert at(0.413) == pytest.approx(20.65, abs=1e-4) and at(0.413, swapped=True) == pytest.approx(20.35, abs=1e-4)
     for i in range(51):
         assert at(i / 50) == pytest.approx(i, abs=1e-4)
@@ -133,7 +133,7 @@ def test_statistics_of_a_truncation_are_standing_statistics(model):
     gan, state = model
     weights = generate.evaluation_weights(gan, state.averages["G"], state.networks["G"].spectral)
     bins = hf_biggan_deep.measure_bins(gan, weights, bins=3, passes=2)
-    half = statistics.standing_statistics(gan, weights, 0, truncation=Truncation(0.5, "scale"), passes=2)
+    half = generate.standing_statistics(gan, weights, 0, truncation=Truncation(0.5, "scale"), passes=2)
     for a, b in zip(jax.tree.leaves(bins), jax.tree.leaves(half), strict=True):
         assert a.shape == (3, *b.shape)
         np.testing.assert_array_equal(a[1], b)
@@ -150,7 +150,7 @@ def test_an_exported_g_gives_the_same_images(settings, tmp_path):
     came = hf_biggan_deep.read(epath(tmp_path))
     theirs = came.networks["G"]
     z, y = gan.latents(jax.random.key(0), 3)
-    moments = statistics.binned_statistics(network["binned"], 0.5)
+    moments = generate.binned_statistics(network["binned"], 0.5)
 
     def images(config, params, vectors):
         gan = build_gan(config)

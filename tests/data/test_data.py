@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from biggan_jax import data
-from biggan_jax.data import builtin, fake, stats
+from biggan_jax.data import builtin, stats
 from biggan_jax.data.dataset import Images
 from biggan_jax.types import UserError
 from tests.conftest import tiny_config
@@ -90,7 +90,7 @@ def test_flips_mirror_about_half_of_the_images(config):
 
 
 def test_fake_pictures_are_always_the_same():
-    first = fake.images((2, 2, 3), 10).images[0]
+    first = builtin.fake((2, 2, 3), 10).images[0]
     assert first.ravel().tolist() == [95, 130, 194, 217, 207, 235, 15, 163, 33, 215, 217, 130]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from absl import app  # noqa: F401  TFDS's builder asks for flags that absl defines.
 
-from biggan_jax.data import imagenet
+from biggan_jax.data import tfds
 from tests.conftest import ROOT
 from tests.data.conftest import encode, opened, picture, read_all
 from tests.data.test_prepare import run
@@ -32,14 +32,14 @@ def tars(tmp_path):
     """The official layout: a tar that contains one tar per class, and a tar of validation pictures."""
     folder = tmp_path / "tars"
     folder.mkdir()
-    with tarfile.open(folder / imagenet.TARS[0], "w") as train:
+    with tarfile.open(folder / tfds.IMAGENET_TARS[0], "w") as train:
         for colour, synset in enumerate(CLASSES):
             inner = io.BytesIO()
             with tarfile.open(fileobj=inner, mode="w") as tar:
                 for i in range(30):
                     add(tar, f"{synset}_{i}.JPEG", encode(picture(colour, i), "JPEG", quality=95))
             add(train, f"{synset}.tar", inner.getvalue())
-    with tarfile.open(folder / imagenet.TARS[1], "w") as val:
+    with tarfile.open(folder / tfds.IMAGENET_TARS[1], "w") as val:
         for i in range(1, 13):
             add(val, f"ILSVRC2012_val_{i:08d}.JPEG", encode(picture(0, 100 + i), "JPEG"))
     return folder
@@ -67,7 +67,7 @@ assert len(set(labels.tolist())) == 3 and "tensorflow" not in sys.modules
 
 
 def test_imagenet_is_prepared_again_in_the_size_of_training(tars, tmp_path):
-    built = imagenet.build(tars, tmp_path / "out")
+    built = tfds.prepare_imagenet(tars, tmp_path / "out")
     code, _, err = run("--from=tfds", f"--in={built}", f"--out={tmp_path / 'small'}", "--size=16")
     assert code == 0 and "90 images in 1,000 classes" in err and "997 classes have no images" in err
     whole, small = opened(built), opened(tmp_path / "small")
@@ -76,7 +76,7 @@ def test_imagenet_is_prepared_again_in_the_size_of_training(tars, tmp_path):
 
 
 def test_pictures_are_decoded_as_tensorflow_does(tars, tmp_path):
-    source = opened(imagenet.build(tars, tmp_path / "out"))
+    source = opened(tfds.prepare_imagenet(tars, tmp_path / "out"))
     stored = source.example(0).features.feature["image"].bytes_list.value[0]
     pixels = tensorflow.io.decode_jpeg(stored, 3, dct_method="INTEGER_ACCURATE").numpy()
     np.testing.assert_array_equal(source.pixels(source.example(0)), pixels)

@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from biggan_jax import latents
-from biggan_jax.sampling import generate, pictures, statistics
+from biggan_jax.sampling import generate, pictures
 from tests.conftest import generate as in_training
 
 
@@ -12,7 +12,7 @@ from tests.conftest import generate as in_training
 def ready(model):
     gan, state = model
     weights = generate.evaluation_weights(gan, state.averages["G"], state.networks["G"].spectral)
-    return gan, weights, statistics.standing_statistics(gan, weights, 0, passes=3, batch_size=8)
+    return gan, weights, generate.standing_statistics(gan, weights, 0, passes=3, batch_size=8)
 
 
 def test_without_truncation_latents_are_normal():
@@ -22,7 +22,7 @@ def test_without_truncation_latents_are_normal():
 
 def test_standing_statistics_are_the_mean_of_batch_statistics(ready):
     gan, weights, three = ready
-    parts = [statistics._batch_statistics(gan, weights, np.uint32(0), np.uint32(i), 8, None) for i in range(3)]
+    parts = [generate._batch_statistics(gan, weights, np.uint32(0), np.uint32(i), 8, None) for i in range(3)]
     mean = jax.tree.map(lambda *x: sum(x) / 3, *parts)
     for a, b in zip(jax.tree.leaves(three), jax.tree.leaves(mean), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-6)
@@ -31,7 +31,7 @@ def test_standing_statistics_are_the_mean_of_batch_statistics(ready):
 
 def test_one_pass_of_standing_statistics_are_its_batchs_own_moments(ready):
     gan, weights, _ = ready
-    moments = statistics.standing_statistics(gan, weights, 0, passes=1, batch_size=8)
+    moments = generate.standing_statistics(gan, weights, 0, passes=1, batch_size=8)
     z_key, y_key = jax.random.split(jax.random.fold_in(jax.random.key(0), 0))
     z, y = jax.random.normal(z_key, (8, gan.dim_z)), jax.random.randint(y_key, (8,), 0, 10)
     by_batch, _ = in_training(gan, weights, moments, z, y)
@@ -42,7 +42,7 @@ def test_one_pass_of_standing_statistics_are_its_batchs_own_moments(ready):
 
 def test_standing_statistics_follow_the_truncation(ready):
     gan, weights, plain = ready
-    tight = statistics.standing_statistics(gan, weights, 0, truncation=latents.Truncation(0.1), passes=3, batch_size=8)
+    tight = generate.standing_statistics(gan, weights, 0, truncation=latents.Truncation(0.1), passes=3, batch_size=8)
     var = lambda moments: float(moments["bn_out"]["var"].mean())
     assert var(tight) < var(plain)
 

@@ -6,7 +6,7 @@ import pytest
 
 from biggan_jax.checkpoint import Checkpoints, load_generator
 from biggan_jax.latents import Truncation
-from biggan_jax.sampling import generate, pictures, statistics
+from biggan_jax.sampling import generate, pictures
 from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.sharding import make_mesh
 from biggan_jax.types import UserError
@@ -59,7 +59,7 @@ def test_a_mesh_divides_the_work_of_sampling(trained, folder):
 
     images = weights, jax.tree.map(np.asarray, trained.variables), z, y
     moments = weights, np.uint32(0), np.uint32(0), 64, None
-    for function, arguments in ((generate.generate_batch, images), (statistics._batch_statistics, moments)):
+    for function, arguments in ((generate.generate_batch, images), (generate._batch_statistics, moments)):
         assert flops(gan, function, *arguments) <= 1.15 * flops(one, function, *arguments) / 8
 
 

@@ -15,7 +15,6 @@ from biggan_jax.family import Family
 from biggan_jax.latents import Truncation
 from biggan_jax.runtime.progress import track
 from biggan_jax.sampling import generate, pictures
-from biggan_jax.sampling import statistics as bn_statistics
 from biggan_jax.sampling.sampler import Sampler, resolve
 from biggan_jax.tools.app.views import SEEDS, End, View
 from biggan_jax.tools.classes import class_weights
@@ -64,7 +63,7 @@ def statistics_of(trained: TrainedGenerator, weights: Params, statistics: str, k
         share = np.interp(1.0 if threshold is None else threshold, thresholds, np.linspace(0, 1, len(thresholds)))
         assert bins is not None  # Without bins, the page offers no truncation.
         swapped = statistics == "binned_as_hf"
-        return trained.variables | {"batch_stats": bn_statistics.binned_statistics(bins, float(share), swapped=swapped)}
+        return trained.variables | {"batch_stats": generate.binned_statistics(bins, float(share), swapped=swapped)}
 
     return Statistics(at, description)
 
@@ -76,7 +75,7 @@ def _measured(trained: TrainedGenerator, weights: Params, kind: str, passes: int
         truncations += [Truncation(float(t), kind) for t in LIMITS[kind] * SHARES]
     content = hash_of_tree(weights)
     options: dict[str, Any] = {"passes": passes, "batch_size": MEASURED}
-    standing = functools.partial(bn_statistics.standing_statistics, trained.gan, weights, 0, **options)
+    standing = functools.partial(generate.standing_statistics, trained.gan, weights, 0, **options)
     rows = []
     for truncation in track(truncations, "statistics by truncation"):
         measure = lambda t=truncation: flatten_dict(jax.device_get(standing(truncation=t)), sep=".")

@@ -137,7 +137,7 @@ def mix_latents(trained: TrainedGenerator, weights: np.ndarray | None) -> Edited
     stored = {files[path][2] for path, _ in places}
     if len(stored) > 1 and sampling_flags.TRUNCATION.value is None:
         raise UserError("--z: these latents have different truncations; choose one for the sum by --truncation")
-    sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_or(stored.pop(), trained))
+    sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained, stored=stored.pop()))
     grid = Grid(sampler.images(z, y)[None], columns=[*names, "sum"])
     return grid, sample_arrays(sampler, sampler.images(z[-1:], y[-1:]), z[-1:], y[-1:])
 
@@ -166,7 +166,7 @@ def samples(trained: TrainedGenerator, default: int) -> tuple[Sampler, np.ndarra
     """Return the sampler, z and y: those of --latents, else random ones, of --class or of all classes in turn."""
     if LATENTS.value:
         z, y, stored = read_latents(LATENTS.value, trained.gan)
-        return sampling_flags.make_sampler(trained, sampling_flags.truncation_or(stored, trained)), z, y
+        return sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained, stored=stored)), z, y
     label = class_id(trained, CLASS.value)
     sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained))
     num = NUM.value or default

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from biggan_jax.latents import Truncation
-from biggan_jax.sampling import generate, pictures, statistics
+from biggan_jax.sampling import generate, pictures
 from biggan_jax.tools.app.studio import MEASURED, Studio, statistics_of
 from biggan_jax.tools.app.views import End, View, parse
 from biggan_jax.types import UNCONDITIONAL, UserError
@@ -71,7 +71,7 @@ def test_images_have_consecutive_seeds(client):
 def test_an_image_is_that_of_its_latent_and_statistics(client, trained, studio):
     """At truncation 0.5, for which statistics were measured. Another compiled program may round to the next level."""
     drawn = arrays(client, "seed=3&class=7&num=2&truncation=0.5")
-    batch_stats = statistics.standing_statistics(
+    batch_stats = generate.standing_statistics(
         trained.gan, studio.weights, 0, truncation=Truncation(0.5), passes=1, batch_size=MEASURED
     )
     images = generate.generate(
@@ -88,7 +88,7 @@ def test_statistics_are_interpolated_between_truncations(studio):
 
 def test_measured_statistics_are_cached(trained, studio, monkeypatch):
     """Also in another process, because the cache is keyed by content."""
-    monkeypatch.setattr(statistics, "standing_statistics", lambda *_, **__: pytest.fail("measured again"))
+    monkeypatch.setattr(generate, "standing_statistics", lambda *_, **__: pytest.fail("measured again"))
     again = statistics_of(trained, studio.weights, "standing", "resample", 1).at(0.3)
     for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(studio.batch_stats.at(0.3)), strict=True):
         np.testing.assert_array_equal(a, b)
