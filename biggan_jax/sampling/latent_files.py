@@ -42,16 +42,14 @@ def read_latents(path: epath.PathLike, gan: Family) -> tuple[np.ndarray, np.ndar
     return z.astype(np.float32), y.astype(np.int32), truncation
 
 
-def write_samples(
-    path: epath.Path, sampler: Sampler, z: np.ndarray, y: np.ndarray, *, floats: bool = False, **others: ArrayLike
-) -> None:
-    """Generate samples and write them as arr_0, with z, y, the truncation and other arrays.
+def write_samples(path: epath.Path, sampler: Sampler, z: np.ndarray, y: np.ndarray, *, floats: bool = False) -> None:
+    """Generate samples and write them as arr_0, with z, y and the truncation.
 
     arr_0 is uint8, or float32 in [-1, 1] if `floats`; vectors are always float32.
     """
     samples = sampler.floats(z, y)
     samples = samples if floats or samples.ndim == 2 else to_uint8(samples)
-    write_arrays(path, **sample_arrays(sampler, samples, z, y), **others)
+    write_arrays(path, **sample_arrays(sampler, samples, z, y))
 
 
 def sample_arrays(sampler: Sampler, samples: np.ndarray, z: np.ndarray, y: np.ndarray) -> dict[str, ArrayLike]:
