@@ -39,7 +39,12 @@ from tests.families import minimal
 
 
 def tiny_config(family="biggan"):
-    """Return the smallest config with every layer: attention in both networks, skip-z, conditional batch norm."""
+    """Return the smallest config with every layer: attention in both networks, skip-z, conditional batch norm.
+
+    family: biggan, biggan_deep, or dense, which is quicker to compile; see tests/families/minimal.py.
+    """
+    if family == "dense":
+        return minimal.dense_config()
     c = tiny.get_config()
     c.model.family = family
     return c
@@ -48,6 +53,11 @@ def tiny_config(family="biggan"):
 @pytest.fixture
 def config():
     return tiny_config()
+
+
+def build(config, mesh=None):
+    """Return the model of a `tiny_config`."""
+    return (minimal.dense if config.model.family == "dense" else build_gan)(config, mesh)
 
 
 @pytest.fixture
@@ -61,12 +71,12 @@ def dense(monkeypatch):
 @functools.cache
 def _tiny(family):
     """(gan, jitted init_state: seed to state) of `tiny_config`."""
-    gan = build_gan(tiny_config(family))
+    gan = build(tiny_config(family))
     return gan, jax.jit(functools.partial(init_state, gan))
 
 
 def fresh_state(family="biggan", seed=0):
-    """Return a fresh state of the tiny model, from one program for all tests of a process."""
+    """Return a fresh state of the model of `tiny_config`, from one program for all tests of a process."""
     return _tiny(family)[1](seed)
 
 
@@ -239,6 +249,12 @@ def assert_identical(a, b):
     assert a.keys() == b.keys()
     different = [name for name in a if a[name].tobytes() != b[name].tobytes()]
     assert not different, f"differ: {different}"
+
+
+def unchanged(before, after):
+    """Return the names of the arrays that are equal."""
+    before, after = leaves(before), leaves(after)
+    return {name for name in before if np.array_equal(before[name], after[name])}
 
 
 def biases_that_feed_only_batch_norm(family):

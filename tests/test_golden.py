@@ -3,16 +3,22 @@ import json
 import pytest
 
 from tests import golden
-from tests.conftest import biases_that_feed_only_batch_norm
+from tests.conftest import biases_that_feed_only_batch_norm, unchanged
 
 RECORD = json.loads(golden.FILE.read_text())
 
 
 @pytest.fixture(scope="module", params=golden.FAMILIES)
-def results(request):
+def compiled(request):
+    """(family, fresh state, compiled step, batches)"""
+    return request.param, *golden.compiled(request.param)
+
+
+@pytest.fixture(scope="module")
+def results(compiled):
     """(family, results of two steps, results of the same two steps repeated)"""
-    arguments = golden.compiled(request.param)
-    return request.param, golden.train(*arguments), golden.train(*arguments)
+    family, *arguments = compiled
+    return family, golden.train(*arguments), golden.train(*arguments)
 
 
 def test_two_steps_equal_the_record_within_rounding(results):
@@ -31,6 +37,13 @@ def test_two_steps_equal_the_record_within_rounding(results):
 def test_repeated_steps_are_bitwise_identical(results):
     _, first, second = results
     assert first["digest"] == second["digest"]
+
+
+def test_a_step_moves_every_parameter(compiled):
+    family, state, step, (batch, _) = compiled
+    after, _ = step(state, batch)
+    still = {name: unchanged(state.networks[name].params, after.networks[name].params) for name in ("G", "D")}
+    assert still["D"] == set() and still["G"] <= biases_that_feed_only_batch_norm(family)
 
 
 def test_on_the_recording_machine_bits_equal_the_record(results):

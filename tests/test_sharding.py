@@ -7,12 +7,17 @@ import numpy as np
 import pytest
 
 from biggan_jax import sharding
-from biggan_jax.models import build_gan
 from biggan_jax.partitioning import compile_step, state_layout
-from biggan_jax.state import init_state
 from biggan_jax.types import UserError
-from tests.conftest import biases_that_feed_only_batch_norm, leaves, random_batch, tiny_config, with_attention
-from tests.families.minimal import dense, dense_config
+from tests.conftest import (
+    biases_that_feed_only_batch_norm,
+    build,
+    fresh_state,
+    leaves,
+    random_batch,
+    tiny_config,
+    with_attention,
+)
 
 STEPS = 3
 
@@ -24,10 +29,6 @@ MESHES = {
     "4 x 2": dict(count=8, fsdp=2),
     CHUNKS: dict(count=4, fsdp=2, shard_update=False, d_chunks=4, loops=True),
 }
-
-
-def build(config, mesh=None):
-    return dense(config, mesh) if config.model.family == "dense" else build_gan(config, mesh)
 
 
 def run(config, state, count, fsdp=1, **changes):
@@ -50,18 +51,13 @@ def trained_on(family, mesh):
     config = config_of(family)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sharding, "MIN_SHARDED_SIZE", 64)  # Shards these small weights, too.
-        return config, run(config, fresh_state(family), **MESHES[mesh])
+        return config, run(config, with_attention(fresh_state(family)), **MESHES[mesh])
 
 
 def config_of(family):
-    config = dense_config() if family == "dense" else tiny_config(family)
+    config = tiny_config(family)
     config.d_steps = 2 if family == "dense" else 1
     return config
-
-
-@functools.cache
-def fresh_state(family):
-    return with_attention(jax.jit(lambda: init_state(build(config_of(family)), 0))())
 
 
 # Dense networks on every mesh, and BigGAN's layers on one. BigGAN on the others takes XLA minutes.

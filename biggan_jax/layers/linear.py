@@ -97,11 +97,11 @@ class ClassEmbedding(nn.Module):
 
     num_classes: int
     features: int
-    init: Callable = orthogonal
+    embedding_init: Callable = orthogonal
 
     @nn.compact
     def __call__(self, y: Label) -> jax.Array:
-        embedding = self.param("embedding", self.init, (self.num_classes, self.features))
+        embedding = self.param("embedding", self.embedding_init, (self.num_classes, self.features))
         if jnp.issubdtype(y.dtype, jnp.integer):
             return look_up(embedding, y)
         return jnp.dot(y, embedding, precision=jax.lax.Precision.HIGHEST)

@@ -29,9 +29,12 @@ from tests.conftest import assert_identical, fresh_state, tiny_config
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory):
     """(workdir with steps 1 and 2, state of step 2)."""
-    c = tiny_config()
-    workdir = tmp_path_factory.mktemp("saved")
-    state = fresh_state()
+    return save_two(tmp_path_factory.mktemp("saved"), "biggan")
+
+
+def save_two(workdir, family):
+    c = tiny_config(family)
+    state = fresh_state(family)
     checkpoints = Checkpoints(workdir, keep=3)
     checkpoints.save(state.replace(step=np.int32(1)), c)
     state = state.replace(step=np.int32(2), averages={"G": jax.tree.map(lambda x: x + 0.5, state.averages["G"])})
@@ -43,6 +46,12 @@ def saved(tmp_path_factory):
 @pytest.fixture
 def copy(saved, tmp_path):
     return shutil.copytree(saved[0], tmp_path / "copy")
+
+
+@pytest.fixture
+def small_copy(tmp_path):
+    """A workdir like `copy`, of few arrays, for tests that read them often."""
+    return save_two(tmp_path / "copy", "dense")[0]
 
 
 def on_one_device(state):
@@ -125,8 +134,8 @@ def test_a_checkpoint_without_its_config_is_refused(copy):
 
 
 def keeping(workdir, config, scores, *, keep=1, keep_every=0):
-    """Return (checkpoints, state) of a run that saved steps 1, 2, ... with these scores."""
-    state = fresh_state()
+    """Return (checkpoints, state) of a run that saved steps 1, 2, ... with these scores; the state is small."""
+    state = fresh_state("dense")
     checkpoints = Checkpoints(workdir, keep=keep, keep_every=keep_every)
     for step, score in enumerate(scores, start=1):
         checkpoints.save(state.replace(step=np.int32(step)), config, score=score)
@@ -188,7 +197,7 @@ def test_discarded_steps_may_be_saved_again(config, tmp_path):
     checkpoints.discard_after(1, "aside")
     assert (checkpoints.steps(), checkpoints.best_step(), checkpoints.pinned()) == ([1], 1, {})
     assert [path.name for path in (tmp_path / "aside").iterdir()] == ["3"], "the best and pinned one is moved"
-    assert checkpoint.load_state(tmp_path / "aside" / "3")[0].step == 3
+    assert checkpoint.load_arrays(tmp_path / "aside" / "3")["step"] == 3
     checkpoints.save(state.replace(step=np.int32(3), attempt=np.int32(1)), config)
     assert checkpoints.attempts() == {1: 0, 3: 1}
     assert (checkpoints.best_step(), checkpoints.pinned()) == (1, {})
@@ -254,10 +263,10 @@ def flips(data, count, seed):
 
 
 @pytest.mark.parametrize("count", [2, pytest.param(60, marks=pytest.mark.slow)])
-def test_a_flipped_bit_in_any_file_is_refused_or_harmless(copy, monkeypatch, count):
+def test_a_flipped_bit_in_any_file_is_refused_or_harmless(small_copy, dense, monkeypatch, count):
     monkeypatch.setattr(restore.time, "sleep", lambda seconds: None)
     monkeypatch.setattr(restore, "_suggest_intact_step", lambda path: "")
-    step = copy / "checkpoints" / "2"
+    step = small_copy / "checkpoints" / "2"
     arrays, config = checkpoint.load_arrays(step), checkpoint.load_config(step)
     refused = set()
     for seed, file in enumerate(sorted(path for path in step.rglob("*") if path.is_file())):
@@ -288,9 +297,9 @@ def test_a_corrupted_weight_is_named_and_another_step_suggested(copy):
             load(copy)
 
 
-def test_a_missing_file_is_refused_or_harmless(copy, monkeypatch):
+def test_a_missing_file_is_refused_or_harmless(small_copy, dense, monkeypatch):
     monkeypatch.setattr(restore.time, "sleep", lambda seconds: None)
-    step = copy / "checkpoints" / "2"
+    step = small_copy / "checkpoints" / "2"
     arrays = checkpoint.load_arrays(step)
     for file in sorted(path for path in step.rglob("*") if path.is_file()):
         intact = file.read_bytes()

@@ -40,11 +40,33 @@ def test_self_attention_starts_as_identity_without_biases():
     }
 
 
+def test_attention_gets_no_gradient_until_gamma_leaves_zero():
+    x, target = np.random.default_rng(0).standard_normal((2, 2, 4, 6, 16)).astype(np.float32)
+    loss = lambda params: jnp.sum(target * SelfAttention().apply({"params": params}, x))
+    params = SelfAttention().init(jax.random.key(0), x)["params"]
+    for gamma, moved in ((0.0, {"gamma"}), (0.5, {"gamma", "theta", "phi", "g", "o"})):
+        grads = jax.jit(jax.grad(loss))(params | {"gamma": jnp.float32(gamma)})
+        assert {name for name, grad in grads.items() if any(np.any(g) for g in jax.tree.leaves(grad))} == moved
+
+
 def formula(q, k, v):
     return jnp.einsum("bqk,bkc->bqc", jax.nn.softmax(jnp.einsum("bqc,bkc->bqk", q, k), axis=-1), v)
 
 
 interpreted = functools.partial(fused_attention.attend, interpret=True)
+
+
+def with_gradients(attend):
+    """Return the jitted function of (q, k, v) and g to the output and the gradients of its product with g."""
+
+    def both(inputs, g):
+        out, pullback = jax.vjp(attend, *inputs)
+        return out, *pullback(g)
+
+    return jax.jit(both)
+
+
+by_formula = with_gradients(formula)
 
 
 @pytest.mark.parametrize("ours", [attend, blocked_attention.attend, interpreted], ids=["plain", "blocked", "fused"])
@@ -54,10 +76,10 @@ def test_attention_and_its_gradient_equal_the_formula(ours, scores, monkeypatch)
         monkeypatch.setattr(module, "SCORES", scores)  # One query per block, several, and all.
     draw = lambda seed, *shape: np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
     inputs = draw(0, 2, 32, 8), draw(1, 2, 16, 8), draw(2, 2, 16, 24)
-    (out, pullback), (expected, expected_pullback) = jax.vjp(ours, *inputs), jax.vjp(formula, *inputs)
+    g = draw(3, 2, 32, 24)
+    (out, *grads), (expected, *expected_grads) = with_gradients(ours)(inputs, g), by_formula(inputs, g)
     np.testing.assert_allclose(out, expected, atol=1e-5)
-    g = draw(3, *out.shape)
-    for a, b in zip(pullback(g), expected_pullback(g), strict=True):
+    for a, b in zip(grads, expected_grads, strict=True):
         np.testing.assert_allclose(a, b, atol=2e-5)
 
 
@@ -67,9 +89,8 @@ def test_bfloat16_inputs_have_float32_scores(ours):
     draw = lambda seed, *shape: 2 * np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
     half = [jnp.asarray(x, jnp.bfloat16) for x in (draw(0, 2, 64, 16), draw(1, 2, 16, 16), draw(2, 2, 16, 24))]
     g = jnp.asarray(draw(3, 2, 64, 24), jnp.bfloat16)
-    out, pullback = jax.vjp(ours, *half)
-    expected, expected_pullback = jax.vjp(formula, *(x.astype(jnp.float32) for x in half))
-    for a, b in zip((out, *pullback(g)), (expected, *expected_pullback(g.astype(jnp.float32))), strict=True):
+    expected = by_formula([x.astype(jnp.float32) for x in half], g.astype(jnp.float32))
+    for a, b in zip(with_gradients(ours)(half, g), expected, strict=True):
         assert np.linalg.norm(a.astype(jnp.float32) - b) < 0.01 * np.linalg.norm(b)
 
 
@@ -78,4 +99,5 @@ def test_the_gradient_can_be_differentiated(ours):
     """R1 needs this in D."""
     q, k, v = (np.random.default_rng(i).standard_normal((1, 8, 4)).astype(np.float32) for i in range(3))
     size = lambda f: lambda k: jnp.sum(jax.grad(lambda q: jnp.sum(f(q, k, v) ** 2))(q) ** 2)
-    np.testing.assert_allclose(jax.grad(size(ours))(k), jax.grad(size(formula))(k), rtol=1e-3, atol=1e-4)
+    twice = lambda f: jax.jit(jax.grad(size(f)))(k)
+    np.testing.assert_allclose(twice(ours), twice(formula), rtol=1e-3, atol=1e-4)

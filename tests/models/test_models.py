@@ -10,7 +10,7 @@ from biggan_jax.models.optimizers import adam
 from biggan_jax.models.tables import WIDTHS
 from biggan_jax.state import init_state
 from biggan_jax.types import UserError
-from tests.conftest import family_of, generate, leaves, tiny_config
+from tests.conftest import family_of, generate, tiny_config
 
 
 def shapes(config):
@@ -119,15 +119,15 @@ def test_a_chunk_of_z_reaches_only_its_block_and_later_ones(model):
 def test_bfloat16_keeps_weights_and_outputs_in_float32(config):
     config.dtype = "bfloat16"
     gan = build_gan(config)
-    state = jax.jit(lambda: init_state(gan, 0))()
-    assert {leaf.dtype for leaf in leaves(state.networks["G"]).values()} <= {
-        np.dtype(t) for t in (np.float32, np.int32)
-    }
-    G = state.networks["G"]
-    z, y = gan.latents(jax.random.key(0), 2)
-    images, stats = generate(gan, G.params, G.variables["batch_stats"], z, y)
+
+    def drawn():
+        G = init_state(gan, 0).networks["G"]
+        return G, *generate(gan, G.params, G.variables["batch_stats"], *gan.latents(jax.random.key(0), 2))
+
+    G, images, stats = jax.eval_shape(drawn)
+    assert {leaf.dtype for leaf in jax.tree.leaves(G)} <= {np.dtype(t) for t in (np.float32, np.int32)}
     assert images.dtype == np.float32
-    assert {leaf.dtype for leaf in leaves(stats).values()} == {np.dtype(np.float32)}
+    assert {leaf.dtype for leaf in jax.tree.leaves(stats)} == {np.dtype(np.float32)}
 
 
 def test_adam_without_momentum_stores_no_first_moment(config):

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -34,7 +36,7 @@ def test_one_pass_of_standing_statistics_are_its_batchs_own_moments(ready):
     moments = generate.standing_statistics(gan, weights, 0, passes=1, batch_size=8)
     z_key, y_key = jax.random.split(jax.random.fold_in(jax.random.key(0), 0))
     z, y = jax.random.normal(z_key, (8, gan.dim_z)), jax.random.randint(y_key, (8,), 0, 10)
-    by_batch, _ = in_training(gan, weights, moments, z, y)
+    by_batch, _ = jax.jit(functools.partial(in_training, gan))(weights, moments, z, y)
     # Running variances are unbiased, batches are normalised by biased ones: 1 / (8 * 4 * 4) apart in the first layers.
     difference = np.abs(generate.generate(gan, weights, {"batch_stats": moments}, z, y, batch_size=8) - by_batch)
     assert difference.mean() < 0.02
@@ -69,7 +71,7 @@ def test_a_mixture_of_one_class_is_the_class(ready):
 
 def test_evaluation_takes_one_power_step_from_the_stored_u(ready, model):
     gan, state = model
-    expected, _ = gan.normalize(state.averages["G"], state.networks["G"].spectral)
+    expected, _ = jax.jit(gan.normalize)(state.averages["G"], state.networks["G"].spectral)
     for a, b in zip(jax.tree.leaves(ready[1]), jax.tree.leaves(expected), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
 

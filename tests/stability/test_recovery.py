@@ -14,7 +14,7 @@ VERDICT = Verdict(7, 4, "diversity", 0.1, 0.3, "samples of one class are nearly 
 
 @pytest.fixture(scope="module")
 def state():
-    return fresh_state()
+    return fresh_state("dense")
 
 
 @pytest.fixture

@@ -71,7 +71,8 @@ def test_distances_are_root_mean_squares():
 def test_features_are_the_inputs_of_the_last_layer(probing):
     gan, state, _ = probing
     params = state.networks["D"].params
-    logits, features = signals.logits_and_features(gan, params, {}, jnp.ones((2, 16, 16, 3)), jnp.array([0, 1]))
+    look = jax.jit(functools.partial(signals.logits_and_features, gan))
+    logits, features = look(params, {}, jnp.ones((2, 16, 16, 3)), jnp.array([0, 1]))
     assert logits.shape == (2,) and features.shape == (2, params["linear"]["kernel"].shape[0])
     by_hand = features @ params["linear"]["kernel"][:, 0] + params["linear"]["bias"]
     by_hand += (params["embed"]["embedding"][:2] * features).sum(1)
