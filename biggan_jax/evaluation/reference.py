@@ -33,14 +33,9 @@ class Reference:
 
 
 def reference_of(
-    source: Source,
-    name: str,
-    network: FeatureNetwork,
-    mesh: Mesh | None = None,
-    count: int | None = None,
-    batch_size=64,
+    source: Source, name: str, network: FeatureNetwork, mesh: Mesh | None = None, count: int = 0, batch_size: int = 64
 ) -> Reference:
-    """Compute the reference from `count` images, evenly spread, or from all; or read it from the cache."""
+    """Compute the reference from `count` images, evenly spread (0: from all), or read it from the cache."""
     content, count = hash_of_source(source), min(count or len(source), len(source))
     numbers = _spread(len(source), count)
     keep = np.zeros(count, bool)

@@ -238,6 +238,17 @@ def test_the_classifier_is_fitted_once_per_content(quick, monkeypatch):
         networks.open_network("classifier", training=Numbered("others"))
 
 
+def test_the_classifier_takes_images_that_are_not_square(quick):
+    class Wide(Numbered):
+        def read(self, numbers, across):
+            images, labels, _ = super().read(numbers, across)
+            return Reading(images[:, :4], labels)
+
+    network = networks.open_network("classifier", training=Wide("wide"))
+    features, logits = network.apply(network.params, np.zeros((5, 4, 8, 1), np.uint8))
+    assert features.shape == (5, 64) and logits.shape == (5, 2)
+
+
 def test_sharded_images_give_sharded_features(quick):
     network = networks.open_network("classifier", training=Numbered())
     images, _, _ = Numbered().read(np.arange(16), np.full(16, 0.5))
