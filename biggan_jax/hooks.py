@@ -5,6 +5,7 @@ import dataclasses
 import logging
 import math
 import os
+import pathlib
 from collections.abc import Callable, Iterator
 
 import jax
@@ -16,12 +17,11 @@ from etils import epath
 from biggan_jax import config as configs
 from biggan_jax import data
 from biggan_jax.checkpoint import Checkpoints
-from biggan_jax.checkpoint.init_from import Weights
+from biggan_jax.checkpoint.resume import Weights
 from biggan_jax.data.dataset import Source
 from biggan_jax.evaluation.evaluator import score_in_training
 from biggan_jax.family import Family
-from biggan_jax.runtime import distributed, jsonl, memory
-from biggan_jax.runtime.jsonl import Record
+from biggan_jax.runtime import distributed, jsonl
 from biggan_jax.runtime.metric_writer import PROBES, MetricWriter
 from biggan_jax.runtime.progress import ProgressLine
 from biggan_jax.runtime.supervised import Job
@@ -49,28 +49,28 @@ class RunContext:
 
 @dataclasses.dataclass
 class Hooks:
-    """The hooks of one attempt, called in the order in which files must be written. `of_attempt` makes them.
-
-    They read the state and never change it. All processes call them; writer is None except in process 0.
-    """
+    """The hooks of one attempt. They read the state and never change it. All processes call them; only process 0 has a writer."""
 
     run: RunContext
     gan: Family
     attempt: int
     writer: "MetricWriter | None"
     metrics: "MetricLogger"
-    profiler: "Profiler"
     monitor: CollapseMonitor
+    profiling: bool = False
 
     def before_step(self, step: int) -> None:
-        self.profiler.before_step(step)
+        if not self.profiling and step in configs.profile_range(self.run.config):
+            jax.profiler.start_trace(str(self.run.workdir / "profile"))
+            self.profiling = True
 
     def log(self, step: int, metrics: Metrics) -> None:
-        self.profiler.after_step(step, metrics)
+        if step not in configs.profile_range(self.run.config):
+            self.stop_profile(metrics)
         self.run.job.check()
         self.metrics.after_step(step, metrics, last=step == self.run.config.num_steps)
 
-    def after_step(self, step: int, state: TrainState, metrics: Metrics, *, stopping: bool) -> Record | None:
+    def after_step(self, step: int, state: TrainState, metrics: Metrics, *, stopping: bool) -> jsonl.Record | None:
         """Probe, save and draw samples where they are due. Return the event that ends the attempt, if the run collapsed."""
         config, monitor = self.run.config, self.monitor
         last = step == config.num_steps
@@ -87,12 +87,17 @@ class Hooks:
         if saving:
             self.metrics.flush()  # Flush first: a crash right after saving would lose this step's metrics.
             # The config of the run, not of the attempt: a resume compares it with the user's.
-            self.run.checkpoints.save(
-                state, config, score=monitor.latest_score, last_healthy_step=monitor.last_healthy_step
-            )
+            score, healthy = monitor.latest_score, monitor.last_healthy_step
+            self.run.checkpoints.save(state, config, score=score, last_healthy_step=healthy)
         if config.sample_every and (last or (step % config.sample_every == 0 and not stopping)):
             write_samples(self.gan, state, step, self.writer)
         return None
+
+    def stop_profile(self, metrics: Metrics | None = None) -> None:
+        if self.profiling:
+            jax.block_until_ready(metrics)
+            jax.profiler.stop_trace()
+            self.profiling = False
 
 
 @contextlib.contextmanager
@@ -103,25 +108,21 @@ def of_attempt(run: RunContext, gan: Family, state: TrainState, attempt: int) ->
         data.before_training(run.source, config, run.workdir, write=writes)
         writer = None
         if writes:
-            wandb = {"wandb_project": config.wandb_project, "config": config.to_dict()}
-            writer = MetricWriter(run.workdir, start=start, attempt=attempt, **wandb)
+            writer = MetricWriter(run.workdir, start=start, attempt=attempt, config=config.to_dict())
             cleanup.callback(writer.close)
         progress = ProgressLine(start, config.num_steps, gan.minibatches * config.batch_size, shown=writes)
         cleanup.callback(progress.close)
-        profiler = Profiler(configs.profile_range(config), str(run.workdir / "profile"))
-        cleanup.callback(profiler.stop)
         monitor = make_monitor(run, gan, state, writer)
         # Probe the initial state only if the run reaches a probe to compare it with.
         if not start and config.stability.every <= config.num_steps:
             monitor.begin(state)
-        yield Hooks(run, gan, attempt, writer, MetricLogger(config.log_every, writer, progress), profiler, monitor)
+        hooks = Hooks(run, gan, attempt, writer, MetricLogger(config.log_every, writer, progress), monitor)
+        cleanup.callback(hooks.stop_profile)
+        yield hooks
 
 
 class MetricLogger:
-    """Write metrics every `every` steps and after the last step.
-
-    They are fetched one step late, so that the device never waits for the host.
-    """
+    """Write metrics every `every` steps and after the last, fetched one step late: the device never waits for the host."""
 
     def __init__(self, every: int, writer: MetricWriter | None, progress: ProgressLine):
         self._every, self._writer, self._progress = every, writer, progress
@@ -141,31 +142,20 @@ class MetricLogger:
         if not any(np.any(value) for name, value in metrics.items() if name.endswith("_faults")):
             # Without a fault, NaN marks a lazy update that did not run in this step.
             scalars = {name: value for name, value in scalars.items() if not math.isnan(value)}
-        values = self._progress.metrics(step, scalars) | memory.usage()
+        values = self._progress.metrics(step, scalars) | memory_usage()
         if self._writer:
             self._writer.scalars(step, values)
 
 
-class Profiler:
-    """Write a jax.profiler trace of the steps in `steps` to `folder`."""
-
-    def __init__(self, steps: range, folder: str):
-        self._steps, self._folder, self._on = steps, folder, False
-
-    def before_step(self, step: int) -> None:
-        if not self._on and step in self._steps:
-            jax.profiler.start_trace(self._folder)
-            self._on = True
-
-    def after_step(self, step: int, metrics: Metrics) -> None:
-        if self._on and step not in self._steps:
-            jax.block_until_ready(metrics)
-            self.stop()
-
-    def stop(self) -> None:
-        if self._on:
-            jax.profiler.stop_trace()
-            self._on = False
+def memory_usage() -> dict[str, float]:
+    """Return {host_gb, device_gb} in 10^9 bytes: resident memory (on Linux) and memory in use on the first local device."""
+    statm, found = pathlib.Path("/proc/self/statm"), {}
+    if statm.exists():
+        found["host_gb"] = int(statm.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e9
+    # CPU devices report no statistics: count all live arrays.
+    stats = jax.local_devices()[0].memory_stats()
+    in_use = stats["bytes_in_use"] if stats else sum(array.nbytes for array in jax.live_arrays())
+    return found | {"device_gb": in_use / 1e9}
 
 
 def write_samples(gan: Family, state: TrainState, step: int, writer: MetricWriter | None, columns: int = 8) -> None:
@@ -188,9 +178,11 @@ def make_monitor(run: RunContext, gan: Family, state: TrainState, writer: Metric
     config, start = run.config, int(state.step)
     images = {}
     if config.stability.every or config.score.every:
-        host = jax.process_index(), jax.process_count()
-        size = config.batch_size // config.microbatches
-        images = images_for_probes(_probe_sources(run), config.seed, size, run.mesh, host)
+        sources: dict[str, Source] = {"real": run.source}
+        with contextlib.suppress(UserError):  # Not every data set holds images out.
+            sources["held_out"] = data.make_source(config, "test")
+        size, host = config.batch_size // config.microbatches, (jax.process_index(), jax.process_count())
+        images = images_for_probes(sources, config.seed, size, run.mesh, host)
     return CollapseMonitor(
         ProbeSchedule(gan, config.stability.every, images, writer),
         NonFinite(min(config.log_every, config.stability.nonfinite_limit), gan, state),
@@ -203,15 +195,6 @@ def make_monitor(run: RunContext, gan: Family, state: TrainState, writer: Metric
     )
 
 
-def _probe_sources(run: RunContext) -> dict[str, Source]:
-    """The training images and, where the data set has any, held-out ones."""
-    try:
-        return {"real": run.source, "held_out": data.make_source(run.config, "test")}
-    except UserError as error:
-        logger.debug("nothing is held out: %s", error)
-        return {"real": run.source}
-
-
 def _score(run: RunContext, gan: Family) -> Callable[[TrainState], float]:
     c = run.config.score
     options = {"network": c.network, "inception": c.inception, "num": c.num, "seed": run.config.seed}
@@ -222,7 +205,7 @@ def _score(run: RunContext, gan: Family) -> Callable[[TrainState], float]:
 
 
 def log_setup(state: TrainState, mesh: jax.sharding.Mesh) -> None:
-    """Log the size of the networks, the devices and the step to resume from."""
+    """Log the size of the networks and the devices."""
     for name, network in sorted(state.networks.items(), reverse=True):
         logger.info("%s: %s parameters", name, f"{parameter_overview.count_parameters(network.params):,}")
     platform = jax.devices()[0].platform
@@ -230,5 +213,3 @@ def log_setup(state: TrainState, mesh: jax.sharding.Mesh) -> None:
     logger.info("%d %s device(s), mesh %s; the first step compiles", jax.device_count(), platform, sizes)
     if platform == "gpu" and "xla_gpu_deterministic_ops=true" not in os.environ.get("XLA_FLAGS", ""):
         logger.info("a resumed run is bitwise identical only with XLA_FLAGS=--xla_gpu_deterministic_ops=true")
-    if step := int(state.step):
-        logger.info("resuming from step %d", step)

@@ -18,11 +18,7 @@ WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the training run, loca
 def main() -> int:
     if CONFIG.value is None or not WORKDIR.value:
         raise UserError("--config and --workdir are needed, such as --config=quickstart --workdir=runs/quickstart")
-    return runtime_flags.run(run_training)
-
-
-def run_training() -> int:
-    return cli.SUCCESS if train(CONFIG.value, WORKDIR.value) else cli.RUN_AGAIN
+    return runtime_flags.run(lambda: cli.SUCCESS if train(CONFIG.value, WORKDIR.value) else cli.RUN_AGAIN)
 
 
 def run() -> None:

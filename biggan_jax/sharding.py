@@ -9,32 +9,22 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from biggan_jax.types import Array, Tree, UserError
 
-AXES = ("data", "fsdp")
-"""The batch is sharded over both axes, large arrays of the state over fsdp; see `state_sharding`."""
+AXES = ("data", "fsdp")  # The batch is sharded over both, large arrays of the state over fsdp; see `state_sharding`.
 
-SHARDED = (
-    # Statistics and singular vectors are tiny and used unsharded. A family's `extra` state is not laid out as weights are.
-    (r"\.(variables|spectral|extra)\b", False),
-    (r"(kernel|embedding)'\]$", True),
-    (r"", False),
-)
-"""(pattern, whether to shard) for an array of the state: the first pattern found in the array's path decides."""
-
-MIN_SHARDED_SIZE = 2**14
-"""Arrays of fewer elements are replicated: gathering their shards would take longer than sharding saves."""
+# An array of the state is sharded if the first pattern is in its path and the second is not. Statistics and singular vectors
+# are tiny and used unsharded. A family's `extra` state is not laid out as weights are.
+SHARDED, REPLICATED = r"(kernel|embedding)'\]$", r"\.(variables|spectral|extra)\b"
+MIN_SHARDED_SIZE = 2**14  # Elements. Of smaller arrays, gathering the shards would take longer than sharding saves.
 
 
 def make_mesh(devices: list[jax.Device] | None = None, data: int = -1, fsdp: int = 1) -> Mesh:
     """Return a mesh [data, fsdp] of `devices`, by default all devices of all hosts.
 
-    One of the two sizes may be -1: the number of devices divided by the other.
-
-    Raises:
-        UserError: the product is not the number of devices; the message names sizes that fit.
+    One of the two sizes may be -1: the number of devices divided by the other. Raises UserError, which names sizes that fit,
+    if their product is not the number of devices.
     """
     devices = jax.devices() if devices is None else devices
-    count = len(devices)
-    sizes = {"data": data, "fsdp": fsdp}
+    count, sizes = len(devices), {"data": data, "fsdp": fsdp}
     for axis, size in sizes.items():
         if size == 0 or size < -1:
             raise UserError(f"mesh.{axis} is {size}; it must be a number of devices, or -1 for all that remain")
@@ -42,11 +32,8 @@ def make_mesh(devices: list[jax.Device] | None = None, data: int = -1, fsdp: int
         raise UserError("mesh.data and mesh.fsdp are both -1; only one of them can be")
     known = data * fsdp if -1 not in (data, fsdp) else max(data, fsdp)
     if count % known or (-1 not in (data, fsdp) and known != count):
-        divisors = ", ".join(str(n) for n in range(1, count + 1) if count % n == 0)
-        raise UserError(
-            f"mesh.data={data}, mesh.fsdp={fsdp} does not fit {count} devices; "
-            f"mesh.data=-1 with mesh.fsdp one of {divisors} does"
-        )
+        hint = "mesh.data=-1 with mesh.fsdp one of " + ", ".join(str(n) for n in range(1, count + 1) if count % n == 0)
+        raise UserError(f"mesh.data={data}, mesh.fsdp={fsdp} does not fit {count} devices; {hint} does")
     shape = tuple(count // known if size == -1 else size for size in sizes.values())
     # Auto, since make_mesh's default may be Explicit, where every operation must name its output's sharding.
     return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * 2, devices=devices)
@@ -73,7 +60,7 @@ def state_sharding(tree, mesh: Mesh, *, split_over_data: bool):
 
     def one(path, leaf):
         name = jax.tree_util.keystr(path)
-        sharded = next(answer for pattern, answer in SHARDED if re.search(pattern, name))
+        sharded = re.search(SHARDED, name) and not re.search(REPLICATED, name)
         return NamedSharding(mesh, _partition(leaf.shape, groups, mesh) if sharded else PartitionSpec())
 
     return jax.tree_util.tree_map_with_path(one, tree)
@@ -98,18 +85,15 @@ def with_sharding(shapes, layout):
 
 
 def constrain_batch(x: Array, mesh: Mesh | None) -> Array:
-    """Shard x [B, ...], drawn inside a jitted function, over the mesh; without a mesh return x.
-
-    Random draws carry no sharding. Without this constraint every device would repeat the whole forward pass after them.
-    """
+    """Shard x [B, ...], drawn inside a jitted function, over the mesh; without a mesh return x."""
+    # Random draws carry no sharding: every device would repeat the whole forward pass after them.
     return x if mesh is None else jax.lax.with_sharding_constraint(x, batch_sharding(mesh))
 
 
 def on_each_device(kernel, mesh: Mesh, *, otherwise):
-    """Return a function that runs `kernel` on each device's shard of the arrays [B, ...].
+    """Return a function that runs `kernel` on each device's shard of the arrays [B, ...]; the compiler cannot shard a kernel.
 
-    The compiler cannot shard a kernel by itself. If the number of devices does not divide the batch, as with the one
-    image of an initialisation, the function `otherwise` runs instead.
+    If the number of devices does not divide the batch, as with the one image of an initialisation, `otherwise` runs instead.
     """
     spec = PartitionSpec(AXES)
     sharded = jax.shard_map(kernel, mesh=mesh, in_specs=spec, out_specs=spec, check_vma=False)
@@ -117,11 +101,8 @@ def on_each_device(kernel, mesh: Mesh, *, otherwise):
 
 
 def gather(tree: Tree, mesh: Mesh | None) -> Tree:
-    """Replicate every array of the tree on all devices, inside a jitted function, before it is used with a batch.
-
-    Without this constraint, the sharding of the weights spreads to the activations, at the cost of thousands of
-    collectives.
-    """
+    """Replicate every array of the tree on all devices, inside a jitted function, before it is used with a batch."""
+    # Otherwise the sharding of the weights spreads to the activations, at the cost of thousands of collectives.
     return tree if mesh is None else jax.lax.with_sharding_constraint(tree, replicated(mesh))
 
 

@@ -9,8 +9,7 @@ from etils import epath
 
 from biggan_jax import config as configs
 from biggan_jax import data, hooks, sharding
-from biggan_jax.checkpoint import Checkpoints, checkpoint_steps, full_disk, init_from
-from biggan_jax.checkpoint.workdir import claim_workdir, keep_data_order
+from biggan_jax.checkpoint import Checkpoints, checkpoint_steps, resume
 from biggan_jax.models import build_gan
 from biggan_jax.partitioning import compile_step
 from biggan_jax.runtime.jsonl import Record
@@ -23,31 +22,27 @@ logger = logging.getLogger(__name__)
 def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
     """Train until `num_steps` steps are done, resuming from the latest checkpoint in `workdir` if there is one.
 
-    Trained in one go or in pieces, the result is bitwise identical on the same devices.
-
-    Returns:
-        Whether all steps are done. False if a signal or a preemption notice stopped the run: every step that was done is
-        saved, and the same call resumes.
+    Trained in one go or in pieces, the result is bitwise identical on the same devices. Returns whether all steps are done:
+    False if a signal or a preemption notice stopped the run. Every step that was done is saved, and the same call resumes.
 
     Raises:
         UserError: config, data, devices and workdir do not fit together. Raised before anything is written.
         CollapseError: the run collapsed.
     """
-    last_saved = lambda: max(checkpoint_steps(workdir), default=None)
-    with supervised(workdir, last_saved, full_disk.explained(workdir)) as job:
+    with supervised(workdir, lambda: max(checkpoint_steps(workdir), default=None)) as job:
         configs.validate(config)
-        config = keep_data_order(workdir, config)
+        config = resume.keep_data_order(workdir, config)
         mesh = sharding.make_mesh(data=config.mesh.data, fsdp=config.mesh.fsdp)
         sharding.check_batch_size(config.batch_size, mesh.size, config.microbatches, config.d_chunks)
         gan = build_gan(config, mesh)
         source = data.make_source(config)
-        weights = functools.cache(lambda: init_from.load(gan, config.init_from) if config.init_from else None)
+        weights = functools.cache(lambda: resume.load_weights(gan, config.init_from) if config.init_from else None)
         if not checkpoint_steps(workdir):
             weights()  # Fail on a bad init_from before writing anything.
 
         if not job.lock_workdir():
             return False
-        claim_workdir(workdir, config)
+        resume.claim_workdir(workdir, config)
         checkpoints = Checkpoints(workdir, config.checkpoint_keep, config.checkpoint_keep_every)
         job.at_exit(checkpoints.close)
         run = hooks.RunContext(config, epath.Path(workdir), mesh, source, weights, checkpoints, job)
@@ -63,14 +58,12 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
 def run_attempt(run: hooks.RunContext, attempt: int) -> tuple[int, Record | None]:
     """Train from the latest checkpoint until the last step, a signal or a collapse.
 
+    Returns the number of steps done and, if the run collapsed, the event that ended the attempt.
     attempt: the number of rollbacks before. It changes latents, data order and what config.stability says.
-
-    Returns:
-        The number of steps done, and the event that ended the attempt if the run collapsed.
     """
     config = recovery.config_of_attempt(run.config, attempt)
     gan = build_gan(config, run.mesh)
-    state = init_from.restore_or_init(gan, config.seed, run.checkpoints, run.weights)
+    state = resume.restore_or_init(gan, config.seed, run.checkpoints, run.weights)
     state = state.replace(attempt=state.attempt + (attempt - int(state.attempt)))
     start = step = int(state.step)
     if start >= config.num_steps:
@@ -88,6 +81,8 @@ def run_attempt(run: hooks.RunContext, attempt: int) -> tuple[int, Record | None
     ):
         train_step = compile_step(gan)
         stopping = run.job.should_stop(state)
+        if start and not stopping:
+            logger.info("resuming from step %d", start)
         while step < config.num_steps and not stopping:
             hook.before_step(step)
             state, metrics = train_step(state, next(batches))

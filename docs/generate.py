@@ -9,7 +9,7 @@ import re
 import textwrap
 
 from biggan_jax import config as configs
-from biggan_jax.config.comments import meanings
+from biggan_jax.config.defaults import meanings
 from biggan_jax.data.dataset import image_shape
 
 ROOT = pathlib.Path(__file__).parent.parent

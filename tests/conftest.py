@@ -26,7 +26,7 @@ import pytest
 from biggan_jax import config as configs
 from biggan_jax import models
 from biggan_jax import train as training
-from biggan_jax.checkpoint import Checkpoints, init_from, load_generator
+from biggan_jax.checkpoint import Checkpoints, load_generator, resume
 from biggan_jax.family import Moving, Nets
 from biggan_jax.models import build_gan
 from biggan_jax.partitioning import compile_step, sharded_init_state
@@ -138,7 +138,7 @@ def reused(programs):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "build_gan", build)
         patch.setattr(training, "compile_step", compile_)
-        patch.setattr(init_from, "sharded_init_state", init)
+        patch.setattr(resume, "sharded_init_state", init)
         yield
 
 

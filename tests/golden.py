@@ -15,7 +15,7 @@ from tests.conftest import leaves, random_batch, tiny_config, with_attention  # 
 import jax
 import numpy as np
 
-from biggan_jax.checkpoint.tree import to_tree
+from biggan_jax.checkpoint.layout import to_tree
 from biggan_jax.models import build_gan
 from biggan_jax.state import init_state
 from biggan_jax.train_step import train_step

@@ -155,10 +155,10 @@ def disk(tmp_path):
 
 
 def assert_reports_full_disk(printed, workdir):
-    """One sentence without a traceback that names the step to resume from."""
+    """One sentence without a traceback that names the saved step."""
     steps = checkpoint_steps(workdir)
-    resuming = f"resumes from step {steps[-1]}" if steps else "starts from the beginning, since nothing was saved yet"
-    assert f"no room is left to write in {workdir} (" in printed and f"the same command {resuming}" in printed, printed
+    saved = f"rerun the same command; step {steps[-1]} is saved" if steps else "rerun the same command"
+    assert f"no room is left to write in {workdir} (" in printed and saved in printed, printed
     assert "Traceback" not in printed, printed
     assert all(is_intact(workdir / "checkpoints" / str(step)) for step in steps)
 

@@ -6,9 +6,9 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "biggan_jax"
 # Each row may import from the rows above it, and within its own package; see docs/design.md.
 ORDER = [
     ["types"],
-    ["runtime.files", "runtime.memory", "runtime.progress"],
+    ["runtime.files", "runtime.progress"],
     ["config", "sharding", "runtime.jsonl"],
-    ["runtime.cli", "runtime.process"],
+    ["runtime.cli"],
     ["layers", "losses", "augment", "latents"],
     ["penalties", "conditioning"],
     ["regularizers"],

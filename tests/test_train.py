@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from biggan_jax import checkpoint, data, hooks
-from biggan_jax.checkpoint.workdir import claim_workdir, keep_data_order
+from biggan_jax.checkpoint.resume import claim_workdir, keep_data_order
 from biggan_jax.train import train
 from biggan_jax.types import UserError
 from tests.cli import Process
@@ -187,7 +187,7 @@ def test_a_crash_loses_only_the_steps_since_the_last_save(unbroken, tmp_path, co
 
     full = isinstance(error, OSError)
     # Step 2 may not be completely written yet.
-    sentence = "no room is left .* the same command (resumes from step 2|starts)" if full else "crash"
+    sentence = "no room is left .* rerun the same command(; step 2 is saved)?$" if full else "crash"
     with pytest.MonkeyPatch.context() as patch, pytest.raises(UserError if full else RuntimeError, match=sentence):
         patch.setattr(hooks.MetricWriter, "scalars", fail_after_3)
         train(config, tmp_path)

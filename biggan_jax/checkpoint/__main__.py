@@ -7,7 +7,6 @@ Both exit with 0 for yes and 1 for no.
 """
 
 import sys
-from collections.abc import Callable
 
 from biggan_jax.checkpoint import checkpoint_steps, compare, find
 from biggan_jax.checkpoint.restore import check
@@ -15,17 +14,9 @@ from biggan_jax.runtime import cli
 from biggan_jax.types import UserError
 
 
-def compare_command(a: str, b: str) -> int:
-    lines = compare(a, b)
-    print("\n".join(lines) if lines else "bit-identical")
-    return cli.DIFFERENT if lines else cli.SUCCESS
-
-
-def check_command(path: str) -> int:
-    latest = find(path)
-    steps = [latest.parent / str(step) for step in checkpoint_steps(path)] or [latest]
-    status = cli.SUCCESS
-    for step_path in steps:
+def check_all(path: str) -> int:
+    latest, status = find(path), cli.SUCCESS
+    for step_path in [latest.parent / str(step) for step in checkpoint_steps(path)] or [latest]:
         try:
             print(f"{step_path}: {check(step_path)}", flush=True)
         except UserError as error:
@@ -34,24 +25,24 @@ def check_command(path: str) -> int:
     return status
 
 
-COMMANDS: dict[str, tuple[Callable[..., int], int]] = {"compare": (compare_command, 2), "check": (check_command, 1)}
-"""Name: (function, number of arguments)."""
-
-
 def main(argv: list[str]) -> int:
     """Run the command that `argv` names, without the program's name, and return its exit status."""
     if {"-h", "--help"} & {*argv}:
         print(__doc__)
         return cli.SUCCESS
-    name, *arguments = argv or [""]
-    if name not in COMMANDS or len(arguments) != COMMANDS[name][1]:
-        print("usage: python -m biggan_jax.checkpoint compare A B, or check PATH", file=sys.stderr)
-        return cli.USER_ERROR
     cli.log_to_stderr()
     try:
-        return COMMANDS[name][0](*arguments)
+        match argv:
+            case ["compare", a, b]:
+                lines = compare(a, b)
+                print("\n".join(lines) or "bit-identical")
+                return cli.DIFFERENT if lines else cli.SUCCESS
+            case ["check", path]:
+                return check_all(path)
     except UserError as error:
         cli.fail(error)
+    print("usage: python -m biggan_jax.checkpoint compare A B, or check PATH", file=sys.stderr)
+    return cli.USER_ERROR
 
 
 if __name__ == "__main__":

@@ -1,7 +1,11 @@
 """Save, restore, pin and discard the checkpoints of a training run."""
 
 import concurrent.futures
+import contextlib
+import dataclasses
+import json
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -10,17 +14,68 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 from jax.experimental import multihost_utils
+from orbax.checkpoint import checkpoint_managers as policies
 
-from biggan_jax.checkpoint import checksums, full_disk, restore, retention
+from biggan_jax.checkpoint import checksums, restore
+from biggan_jax.checkpoint.layout import FOLDER, from_tree, steps_in, to_tree
 from biggan_jax.checkpoint.metadata import Metadata, create, read
-from biggan_jax.checkpoint.paths import FOLDER
-from biggan_jax.checkpoint.tree import from_tree, to_tree
-from biggan_jax.runtime.files import is_remote
+from biggan_jax.runtime.files import full_disk_explained, is_remote, write_text
 from biggan_jax.state import TrainState
 from biggan_jax.types import UserError
 
-_DELETED = "deleted"
-"""A folder beside the steps. A checkpoint is renamed into it before its files are deleted, so none is ever half-deleted."""
+_DELETED = "deleted"  # A folder beside the steps. A checkpoint is renamed into it first, so none is ever half-deleted.
+# Filter out Orbax's log record of an error: the error is raised again on wait.
+_drop_duplicate = lambda record: not (record.exc_info and "orbax" in record.pathname)
+PINNED = "kept.json"  # In the checkpoints folder: {step: reason} of the pinned checkpoints.
+
+
+@dataclasses.dataclass
+class RetentionPolicy:
+    """A preservation policy for Orbax's CheckpointManager."""
+
+    newest: int  # Keep this many of the latest checkpoints.
+    every: int  # Keep multiples of this step; 0: none.
+    # {step: score}, lower is better; the best is kept. Orbax's BestN would need them as an item of its own in each checkpoint.
+    scores: dict[int, float]
+    pinned: dict[int, str]  # {step: reason}, all kept.
+    last_healthy_step: int | None = None  # Keep the newest checkpoint not after it; None: unknown.
+
+    def should_preserve(self, checkpoints: Sequence, *, context=None) -> Sequence[bool]:
+        steps = [checkpoint.step for checkpoint in checkpoints]
+        limit = -1 if self.last_healthy_step is None else self.last_healthy_step
+        healthy = max((step for step in steps if step <= limit), default=None)
+        chosen = [step for step in (*self.pinned, self.best(steps), healthy) if step is not None]
+        chosen_by = [policies.LatestN(self.newest), policies.CustomSteps(chosen)]
+        if self.every:
+            chosen_by.append(policies.EveryNSteps(self.every))
+        return policies.AnyPreservationPolicy(chosen_by).should_preserve(checkpoints, context=context)
+
+    def best(self, steps: Sequence[int]) -> int | None:
+        """Return the step of the lowest score, of equal ones the latest; None if no step has a score."""
+        return min((s for s in steps if s in self.scores), key=lambda s: (self.scores[s], -s), default=None)
+
+    def forget_after(self, step: int) -> None:
+        """Drop scores and pins of later steps."""
+        self.scores = {s: score for s, score in self.scores.items() if s <= step}
+        self.pinned = {s: reason for s, reason in self.pinned.items() if s <= step}
+
+
+def read_pinned(folder: epath.Path) -> dict[int, str]:
+    """Read kept.json in the checkpoints folder. Raise UserError if it is invalid: nothing must be deleted then."""
+    path = folder / PINNED
+    if not path.exists():
+        return {}
+    try:
+        return {int(step): str(reason) for step, reason in json.loads(path.read_text()).items()}
+    except (ValueError, AttributeError) as error:
+        hint = "mend it, or delete it if no checkpoint is to be pinned"
+        raise UserError(f'{path} is not JSON such as {{"1000": "why it is kept"}}; {hint}') from error
+
+
+def write_pinned(folder: epath.Path, pinned: dict[int, str]) -> None:
+    """Write kept.json, in process 0."""
+    if jax.process_index() == 0:
+        write_text(folder / PINNED, json.dumps({str(step): pinned[step] for step in sorted(pinned)}, indent=2) + "\n")
 
 
 class Checkpoints:
@@ -28,15 +83,14 @@ class Checkpoints:
 
     Saving is asynchronous: it returns once the arrays have left the devices. Methods that list checkpoints wait for a
     save in progress, so they list complete checkpoints only. All processes must call the same methods in the same order.
-
-    See RetentionPolicy for which checkpoints are kept: among others the `keep` newest and multiples of `keep_every` (0: none).
+    RetentionPolicy says which checkpoints are kept: among others the `keep` newest and multiples of `keep_every` (0: none).
     """
 
     def __init__(self, workdir: epath.PathLike, keep: int, keep_every: int = 0):
         folder = epath.Path(workdir).absolute() / FOLDER
         logging.getLogger("absl").addFilter(_drop_duplicate)
-        self._workdir, self._folder = workdir, folder
-        self._retention = retention.RetentionPolicy(keep, keep_every, scores={}, pinned=retention.read_pinned(folder))
+        self._workdir, self._folder, self._last_saved = workdir, folder, lambda: max(steps_in(folder), default=None)
+        self._retention = RetentionPolicy(keep, keep_every, scores={}, pinned=read_pinned(folder))
         options = ocp.CheckpointManagerOptions(
             preservation_policy=self._retention,
             cleanup_tmp_directories=True,  # Left by a process that died while saving.
@@ -73,11 +127,9 @@ class Checkpoints:
         score: float | None = None,
         last_healthy_step: int | None = None,
     ) -> None:
-        """Save the state, unless its step is saved already.
+        """Save the state and its resolved config, unless its step is saved already.
 
         Args:
-            state: the training state.
-            config: the resolved config, stored with the state.
             extras: converted arrays that training does not use; see restore.Extras.
             score: lower is better; None: unknown.
             last_healthy_step: the last step at which diagnostics were healthy; the newest checkpoint not after it is kept.
@@ -90,9 +142,8 @@ class Checkpoints:
         if step == latest:
             return
         if latest is not None and step < latest:
-            raise UserError(
-                f"step {step} cannot be saved in {self._folder}: there is a later one, {latest}; use another folder"
-            )
+            where = f"{self._folder}: there is a later one, {latest}"
+            raise UserError(f"step {step} cannot be saved in {where}; use another folder")
         self._wait()
         self._empty_deleted()
         self._retention.last_healthy_step = last_healthy_step
@@ -102,15 +153,11 @@ class Checkpoints:
         if metadata["score"] is not None:
             self._retention.scores[step] = metadata["score"]
         arguments = {item: ocp.args.PyTreeSave(tree) for item, tree in items.items()}
-        with full_disk.explained(self._workdir):
+        with full_disk_explained(self._workdir, self._last_saved):
             self._manager.save(step, args=ocp.args.Composite(**arguments, config=ocp.args.JsonSave(metadata)))
 
     def restore(self, like: TrainState, step: int | None = None) -> TrainState:
-        """Restore the state of `step`, by default the latest, with the shardings of `like` (arrays, or shapes with shardings).
-
-        Raises:
-            UserError: the checkpoint is corrupted.
-        """
+        """Restore a step's state, by default the latest, with the shardings of `like`. Raises UserError if it is corrupted."""
         path = self._folder / str(self.latest_step() if step is None else step)
         return from_tree(restore.restore(path, to_tree(like)), like)
 
@@ -119,44 +166,34 @@ class Checkpoints:
         if step not in self.steps():
             raise ValueError(f"there is no complete checkpoint of step {step} in {self._folder} to pin")
         # The user may have pinned others by hand.
-        self._retention.pinned |= retention.read_pinned(self._folder) | {step: reason}
-        self._write_pinned()
+        self._retention.pinned |= read_pinned(self._folder) | {step: reason}
+        write_pinned(self._folder, self._retention.pinned)
 
     def pinned(self) -> dict[int, str]:
         """Return {step: reason} of the complete checkpoints that are pinned."""
         return {step: self._retention.pinned[step] for step in self.steps() if step in self._retention.pinned}
 
     def discard_after(self, step: int, aside: str) -> None:
-        """Delete all later checkpoints, the latest first, so that a kill leaves no gap.
-
-        The best of them and pinned ones are moved to the folder `aside` beside checkpoints/ instead.
-        """
-        later = [s for s in self.steps() if s > step]
-        self._move_aside([s for s in later if s == self.best_step() or s in self._retention.pinned], aside)
-        later = [s for s in self.steps() if s > step]
-        self._retention.forget_after(step)
-        if later:
-            self._write_pinned()
-        self._empty_deleted()
-        for s in reversed(later):
-            self._manager.delete(s)
-        self._empty_deleted()
-
-    def _move_aside(self, steps: list[int], aside: str) -> None:
-        if not steps:
-            return
-        if jax.process_index() == 0:
-            folder = self._folder.parent / aside
+        """Delete all later checkpoints. The best and pinned ones are moved to the folder `aside` beside checkpoints/ instead."""
+        kept, folder = {self.best_step(), *self._retention.pinned}, self._folder.parent / aside
+        kept &= {s for s in self.steps() if s > step}
+        if kept and jax.process_index() == 0:
             folder.mkdir(parents=True, exist_ok=True)
-            for step in steps:
-                (self._folder / str(step)).rename(folder / str(step))
+            for s in kept:
+                (self._folder / str(s)).rename(folder / str(s))
         if jax.process_count() > 1:
             multihost_utils.sync_global_devices("checkpoints moved aside")
         self._manager.reload()
+        self._retention.forget_after(step)
+        write_pinned(self._folder, self._retention.pinned)
+        self._empty_deleted()
+        for s in reversed([s for s in self.steps() if s > step]):  # The latest first: a kill leaves no gap.
+            self._manager.delete(s)
+        self._empty_deleted()
 
     def close(self) -> None:
         """Wait for a save in progress. Raise UserError if the disk is full."""
-        with full_disk.explained(self._workdir):
+        with full_disk_explained(self._workdir, self._last_saved):
             try:
                 self._manager.wait_until_finished()
                 self._empty_deleted()
@@ -165,25 +202,17 @@ class Checkpoints:
 
     def _wait(self) -> None:
         """Wait until nothing is being saved or deleted. Errors of the background threads are raised here."""
-        with full_disk.explained(self._workdir):
+        with full_disk_explained(self._workdir, self._last_saved):
             self._manager.wait_until_finished()
 
     def _metadata(self) -> dict[int, Metadata]:
         """Return the metadata of every complete checkpoint that is not corrupted."""
-
-        def read_or_none(step: int) -> Metadata | None:
-            try:
-                return read(self._folder / str(step))
-            except Exception:  # Corruption raises nearly anything; restoring the checkpoint reports it.
-                return None
-
-        steps = self.steps()
+        found: dict[int, Metadata] = {}
         with concurrent.futures.ThreadPoolExecutor(16) as pool:  # Object stores take long to answer.
-            return {step: found for step, found in zip(steps, pool.map(read_or_none, steps), strict=True) if found}
-
-    def _write_pinned(self) -> None:
-        if jax.process_index() == 0:
-            retention.write_pinned(self._folder, self._retention.pinned)
+            for step, answer in {s: pool.submit(read, self._folder / str(s)) for s in self.steps()}.items():
+                with contextlib.suppress(Exception):  # Corruption raises nearly anything; restoring reports it.
+                    found[step] = answer.result()
+        return found
 
     def _empty_deleted(self) -> None:
         deleted = self._folder / _DELETED
@@ -192,16 +221,8 @@ class Checkpoints:
 
 
 def _array_handler() -> ocp.PyTreeCheckpointHandler:
-    """Return Orbax's handler of a tree of arrays.
-
-    By default, replicas share the writing of each array, and each share is a program to compile. One process gains nothing by it.
-    """
+    # By default, replicas share the writing of each array, and each share is a program to compile: no gain in one process.
     arrays = ocp.type_handlers.ArrayHandler(use_replica_parallel=jax.process_count() > 1)
     handlers: list[tuple[Any, Any]] = [(jax.Array, arrays), (np.ndarray, ocp.type_handlers.NumpyHandler())]
     handlers += [(kind, ocp.type_handlers.ScalarHandler()) for kind in (int, float, np.number)]
     return ocp.PyTreeCheckpointHandler(type_handler_registry=ocp.type_handlers.create_type_handler_registry(*handlers))
-
-
-def _drop_duplicate(record: logging.LogRecord) -> bool:
-    """Filter out Orbax's log record of an error: the error is raised again on wait."""
-    return not (record.exc_info and "orbax" in record.pathname)

@@ -13,11 +13,8 @@ from biggan_jax.checkpoint import checksums
 from biggan_jax.types import UserError
 
 FORMAT = 3
-WITHOUT_CHECKSUMS = 2
-"""The previous format: only the config and the version of JAX."""
-
-ITEM = "config"
-_FILE = "metadata"  # Orbax's name for the file in the item's folder.
+WITHOUT_CHECKSUMS = 2  # The previous format: only the config and the version of JAX.
+_FILE = "config/metadata"  # Item, and Orbax's name for its file.
 
 Metadata = dict[str, Any]
 
@@ -45,43 +42,31 @@ def create(
 def read(step_path: epath.Path) -> Metadata:
     """Read what `create` returned; fill in the defaults for format 2.
 
-    Raises:
-        UserError: the format is not supported.
-        CorruptionError: the metadata are corrupted. Reading may raise other errors for the same reason.
+    Raises UserError if the format is not supported, CorruptionError (or, as files raise, others) if the metadata are corrupted.
     """
+    corrupted = CorruptionError(f"{_FILE} is not what was saved")
     try:
-        metadata = json.loads((step_path / ITEM / _FILE).read_text())
+        metadata = json.loads((step_path / _FILE).read_text())
     except ValueError as error:
-        raise CorruptionError(f"{ITEM}/{_FILE} is not what was saved") from error
+        raise corrupted from error
     if not isinstance(metadata, dict) or not isinstance(metadata.get("checksums", {}), dict):
-        raise CorruptionError(f"{ITEM}/{_FILE} is not what was saved")
-    digest = metadata.pop("digest", None)
-    if digest is not None and digest != checksums.of_json(metadata):
-        raise CorruptionError(f"{ITEM}/{_FILE} is not what was saved")
-    written = metadata.get("format")
+        raise corrupted
+    digest, written = metadata.pop("digest", None), metadata.get("format")
+    if digest not in (None, checksums.of_json(metadata)):
+        raise corrupted
     if written == WITHOUT_CHECKSUMS:
         return {"step": int(step_path.name), "attempt": 0, "score": None, "checksums": {}} | metadata
-    if isinstance(written, int) and written < WITHOUT_CHECKSUMS:
-        raise UserError(
-            f"the checkpoint {step_path} has format {written}, which this version no longer reads; "
-            "resume with version 0.1.0 of biggan_jax, which wrote it, or train again"
-        )
-    if isinstance(written, int) and written > FORMAT:
-        raise UserError(
-            f"the checkpoint {step_path} has format {written}, newer than the {FORMAT} that this version reads; "
-            "update biggan_jax"
-        )
+    if isinstance(written, int) and written != FORMAT:
+        old = "which this version no longer reads; resume with version 0.1.0 of biggan_jax, which wrote it, or train again"
+        new = f"newer than the {FORMAT} that this version reads; update biggan_jax"
+        raise UserError(f"the checkpoint {step_path} has format {written}, {old if written < FORMAT else new}")
     if written != FORMAT or digest is None:
-        raise CorruptionError(f"{ITEM}/{_FILE} is not what was saved")
+        raise corrupted
     return metadata
 
 
 def verify(metadata: Metadata, item: str, tree, *, complete: bool) -> None:
-    """Compare the checksums of an item's arrays with those in the metadata.
-
-    Raises:
-        CorruptionError: an array differs or, if `complete`, is missing. The message names the first one.
-    """
+    """Raise CorruptionError, which names the first array that differs from its checksum or, if `complete`, is missing."""
     if metadata["format"] == WITHOUT_CHECKSUMS:
         return
     saved, found = metadata["checksums"].get(item, {}), checksums.of_arrays(tree)

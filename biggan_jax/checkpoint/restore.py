@@ -1,7 +1,4 @@
-"""Read a checkpoint, completely or in part, and verify the checksum of each array.
-
-A corrupted checkpoint raises a UserError that names the array and, if one exists, an intact checkpoint of the same run.
-"""
+"""Read a checkpoint, completely or in part, and verify the checksum of each array."""
 
 import contextlib
 import dataclasses
@@ -10,7 +7,7 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -24,8 +21,7 @@ from jax.sharding import Mesh
 from biggan_jax import config as configs
 from biggan_jax.checkpoint import metadata
 from biggan_jax.checkpoint.checksums import named_arrays
-from biggan_jax.checkpoint.paths import find, steps_in
-from biggan_jax.checkpoint.tree import average_in, from_tree, network_in, part_of, to_tree
+from biggan_jax.checkpoint.layout import average_in, find, from_tree, network_in, part_of, steps_in, to_tree
 from biggan_jax.family import Family
 from biggan_jax.models import build_gan
 from biggan_jax.sharding import replicated
@@ -43,20 +39,16 @@ foreign: arrays without a use here, by their original names, for converting back
 
 @dataclasses.dataclass(frozen=True)
 class TrainedGenerator:
-    """What sampling needs from a checkpoint.
-
-    params: the averaged weights, or the live ones. stats: singular vectors and running statistics. binned: statistics by
-    truncation, if the checkpoint has them. path: the folder of its step.
-    """
+    """What sampling needs from a checkpoint."""
 
     gan: Family
     config: ml_collections.ConfigDict
     step: int
-    params: Params
-    stats: dict[str, Params]
-    binned: Params | None
+    params: Params  # The averaged weights, or the live ones.
+    stats: dict[str, Params]  # Singular vectors and running statistics.
+    binned: Params | None  # Statistics by truncation, if the checkpoint has them.
     live: bool
-    path: epath.Path
+    path: epath.Path  # The folder of its step.
 
     @property
     def spectral(self) -> Params:
@@ -69,15 +61,10 @@ class TrainedGenerator:
 
 
 def load_generator(path: epath.PathLike, mesh: Mesh | None = None, *, live: bool = False) -> TrainedGenerator:
-    """Load G from a workdir (its latest step), a checkpoints folder or one step.
+    """Load G from a workdir (its latest step), a checkpoints folder or one step. Raises UserError.
 
-    Args:
-        path: where the checkpoint is.
-        mesh: replicate the arrays on all its devices; None: on one device.
-        live: load the weights as they are trained instead of their average.
-
-    Raises:
-        UserError: the checkpoint is missing or corrupted.
+    mesh: replicate the arrays on all its devices; None: on one device. live: load the weights as they are trained instead of
+    their average.
     """
     step_path = find(path)
     config = load_config(step_path)
@@ -103,8 +90,10 @@ def load_state(path: epath.PathLike) -> tuple[TrainState, ml_collections.ConfigD
 
 def load_extras(step_path: epath.Path) -> Extras:
     """Load the checkpoint's extras as NumPy arrays; empty if it has no extras."""
-    saved = load_metadata(step_path)["checksums"].get("extras")
-    return _load_item(step_path, "extras") if saved or (step_path / "extras").is_dir() else {}
+    if not load_metadata(step_path)["checksums"].get("extras") and not (step_path / "extras").is_dir():
+        return {}
+    with _corruption_as_user_error(step_path):
+        return _read_item(step_path, "extras")
 
 
 def load_config(step_path: epath.Path) -> ml_collections.ConfigDict:
@@ -122,43 +111,49 @@ def load_metadata(step_path: epath.Path) -> metadata.Metadata:
 
 def load_arrays(path: epath.PathLike) -> dict[str, np.ndarray]:
     """Load every array of a checkpoint by its dotted name. The model need not be known."""
-    return named_arrays(_load_item(find(path), "state"))
+    step_path = find(path)
+    with _corruption_as_user_error(step_path):
+        return named_arrays(_read_item(step_path, "state"))
+
+
+def compare(a: epath.PathLike, b: epath.PathLike) -> list[str]:
+    """Return one line for each array that differs; an empty list if the checkpoints are bitwise identical."""
+    a, b = load_arrays(a), load_arrays(b)
+    lines = [f"{name}: only in the {'first' if name in a else 'second'}" for name in sorted(a.keys() ^ b.keys())]
+    for name in sorted(a.keys() & b.keys()):
+        x, y = a[name], b[name]
+        if x.shape != y.shape or x.dtype != y.dtype:
+            lines.append(f"{name}: {x.dtype}{list(x.shape)} and {y.dtype}{list(y.shape)}")
+        elif x.tobytes() != y.tobytes():
+            difference = np.abs(x.astype(np.float64) - y.astype(np.float64))
+            count = np.count_nonzero(np.asarray(x != y))
+            lines.append(f"{name}: {count} of {x.size} values differ, by at most {difference.max():.3g}")
+    return lines
 
 
 def restore(step_path: epath.Path, like, *, partial: bool = False):
     """Read and verify arrays into a tree like `like`, with its shardings. partial: `like` lacks some of the arrays."""
 
-    def read():
-        handler = ocp.Checkpointer(ocp.PyTreeCheckpointHandler())
-        restore_args = ocp.checkpoint_utils.construct_restore_args(like)
-        args = ocp.args.PyTreeRestore(item=like, restore_args=restore_args, partial_restore=partial)
-        return handler.restore(step_path / "state", args=args)
-
-    saved = load_metadata(step_path)
     with _corruption_as_user_error(step_path):
-        tree = _without_noise(read)
+        saved = metadata.read(step_path)
+        with _quiet_failure():
+            restore_args = ocp.checkpoint_utils.construct_restore_args(like)
+            args = ocp.args.PyTreeRestore(item=like, restore_args=restore_args, partial_restore=partial)
+            tree = ocp.Checkpointer(ocp.PyTreeCheckpointHandler()).restore(step_path / "state", args=args)
         metadata.verify(saved, "state", tree, complete=not partial)
-    return tree
-
-
-def _load_item(step_path: epath.Path, item: str) -> dict:
-    """Load one item as NumPy arrays and verify them."""
-    with _corruption_as_user_error(step_path):
-        return _read_item(step_path, item)
+        return tree
 
 
 def _read_item(step_path: epath.Path, item: str) -> dict:
-    def read():
+    """Read one item as NumPy arrays and verify them."""
+    with _quiet_failure():
         # Not a Checkpointer, which would wait for the other processes: one process may read alone.
-        handler = ocp.PyTreeCheckpointHandler()
-        before = absl_logging.get_verbosity()
+        handler, before = ocp.PyTreeCheckpointHandler(), absl_logging.get_verbosity()
         absl_logging.set_verbosity(absl_logging.ERROR)  # Orbax warns about metadata that arrays do not need.
         shapes = handler.metadata(step_path / item).tree
         absl_logging.set_verbosity(before)
         as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), shapes)
-        return handler.restore(step_path / item, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
-
-    tree = _without_noise(read)
+        tree = handler.restore(step_path / item, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
     metadata.verify(metadata.read(step_path), item, tree, complete=True)
     return tree
 
@@ -190,23 +185,22 @@ def _replicated(tree, mesh: Mesh | None = None):
     return jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=layout), tree)
 
 
-def _without_noise(read: Callable[[], Any]) -> Any:
-    """Call read(); suppress what libraries print to stderr if it fails."""
-    noise = io.StringIO()
-    with contextlib.redirect_stderr(noise):
+@contextlib.contextmanager
+def _quiet_failure() -> Iterator[None]:
+    """Suppress what libraries print to stderr if reading fails."""
+    with contextlib.redirect_stderr(io.StringIO()) as noise:
         try:
-            result = read()
+            yield
         except Exception:
             # Arrays are read concurrently: when one fails, each of the others prints a traceback as it ends.
             time.sleep(0.5)
             raise
     sys.stderr.write(noise.getvalue())
-    return result
 
 
 @contextlib.contextmanager
 def _corruption_as_user_error(step_path: epath.Path) -> Iterator[None]:
-    """Re-raise reading errors as a UserError that names the checkpoint and an intact one."""
+    """Re-raise reading errors as a UserError that names the array and an intact checkpoint of the same run, if any."""
     try:
         yield
     except (UserError, MemoryError):
@@ -217,20 +211,17 @@ def _corruption_as_user_error(step_path: epath.Path) -> Iterator[None]:
         logger.debug("%s: %s", step_path, error)
         if isinstance(error, PermissionError):
             raise UserError(f"the checkpoint {step_path} may not be read: {error}") from error
-        what = str(error) if isinstance(error, metadata.CorruptionError) else _describe(error, step_path)
+        what = type(error).__name__
+        if isinstance(error, metadata.CorruptionError):
+            what = str(error)
+        elif file := re.search(re.escape(f"{step_path}/") + r"([\w./-]*\w)", str(error)):
+            what = f"{file[1]}: {what}"
         hint = _suggest_intact_step(step_path)
         raise UserError(f"the checkpoint {step_path} is damaged or incomplete ({what}){hint}") from error
 
 
-def _describe(error: Exception, step_path: epath.Path) -> str:
-    """Return the error's class and, if its message names one, the file."""
-    file = re.search(re.escape(f"{step_path}/") + r"([\w./-]*\w)", str(error))
-    return f"{file[1]}: {type(error).__name__}" if file else type(error).__name__
-
-
 def _suggest_intact_step(step_path: epath.Path) -> str:
-    others = [step_path.parent / str(s) for s in reversed(steps_in(step_path.parent)) if str(s) != step_path.name]
-    good = next((other for other in others if is_intact(other)), None)
-    if good is None:
-        return ""
-    return f"; step {good.name} is whole: name it, or delete the folder of this one to resume from there"
+    for step in map(str, reversed(steps_in(step_path.parent))):
+        if step != step_path.name and is_intact(step_path.parent / step):
+            return f"; step {step} is whole: name it, or delete the folder of this one to resume from there"
+    return ""

@@ -3,17 +3,14 @@
 import argparse
 import ast
 import json
-import pathlib
 import signal
 import sys
 from collections.abc import Sequence
 
 from biggan_jax.config import differences, flatten, load, to_json, validate
-from biggan_jax.config.comments import meanings
+from biggan_jax.config.defaults import meanings
 from biggan_jax.config.loading import presets
 from biggan_jax.types import UserError
-
-DIFFERENT, USER_ERROR = 1, UserError.status
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,29 +26,24 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags = parser.parse_args(argv)
     try:
         if flags.command == "list":
-            print_table([(name, title(path)) for name, path in presets().items()])
+            titles = {name: ast.get_docstring(ast.parse(path.read_text())) or "" for name, path in presets().items()}
+            print_table([(name, text.partition("\n")[0]) for name, text in titles.items()])
         elif flags.command == "show":
             config = load(flags.name)
             validate(config)
             if flags.json:
                 print(to_json(config))
             else:
-                values = flatten(config.to_dict())
-                rows = [(key, json.dumps(values[key]), said) for key, said in meanings(config.model.family).items()]
-                print_table([(f"{key} = {value}", f"# {said}") for key, value, said in rows])
+                values, said = flatten(config.to_dict()), meanings(config.model.family)
+                print_table([(f"{key} = {json.dumps(values[key])}", f"# {text}") for key, text in said.items()])
         else:
             changed = differences(*(load(name).to_dict() for name in (flags.a, flags.b)))
             print_table([(key, json.dumps(a), json.dumps(b)) for key, (a, b) in changed.items()])
-            return DIFFERENT if changed else 0
+            return 1 if changed else 0
     except UserError as error:
         print(f"config: error: {error}", file=sys.stderr)
-        return USER_ERROR
+        return error.status
     return 0
-
-
-def title(path: pathlib.Path) -> str:
-    """Return the first line of a file's docstring."""
-    return (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]
 
 
 def print_table(rows: list[tuple[str, ...]]) -> None:

@@ -1,13 +1,13 @@
-"""The table of config keys: each key's default, meaning, unit, source and accepted values.
+"""The table of config keys: defaults and accepted values. docs/config_keys.md is made from its comments."""
 
-docs/config_keys.md is made from the comments here.
-"""
-
+import ast
+import inspect
+import textwrap
 from typing import Any
 
 import ml_collections
 
-from biggan_jax.config.families import SECTIONS
+from biggan_jax.config.families import SECTIONS, Section
 from biggan_jax.config.keys import Key, choice, choose, fraction, non_negative, positive
 
 
@@ -159,3 +159,35 @@ def base(family: str = "biggan") -> ml_collections.ConfigDict:
 SAFE_TO_CHANGE = tuple(name for name, key in general().items() if isinstance(key, Key) and key.safe)
 """Keys that a resumed run may change: they do not change what is computed, up to rounding, the random draws of augmentation
 (d_chunks), and what follows a rollback (stability.rollback_*)."""
+
+
+def meanings(family: str) -> dict[str, str]:
+    """Return {dotted key: its comment, or ""} of all keys of a family's configs, in the order of the table."""
+    found = comments(general) | {f"model.{key}": text for key, text in comments(SECTIONS[family]).items()}
+    return {key: found.get(key, "") for key in table(family)}
+
+
+def comments(section: Section) -> dict[str, str]:
+    """Return {key: the comment above or behind it} of a function that returns a dict display.
+
+    A section may extend another, as in `biggan() | {...}` or `{**biggan(), ...}`, whose comments it then has.
+    """
+    try:
+        source = textwrap.dedent(inspect.getsource(section))
+        nodes, lines = list(ast.walk(ast.parse(source))), source.splitlines()
+    except (OSError, SyntaxError):  # Typed into a shell, or a lambda within a call: there are no comments to read.
+        return {}
+    found: dict[str, str] = {}
+    for node in nodes:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not (node.args or node.keywords):
+            found |= comments(section.__globals__[node.func.id])
+    for display in (node for node in nodes if isinstance(node, ast.Dict)):
+        for key, value in zip(display.keys, display.values, strict=True):
+            if isinstance(key, ast.Constant):  # `**other` has the key None.
+                first = key.lineno - 1
+                while lines[first - 1].lstrip().startswith("# "):
+                    first -= 1
+                above = [line.strip().removeprefix("# ") for line in lines[first : key.lineno - 1]]
+                behind = lines[(value.end_lineno or key.lineno) - 1].partition("  # ")[2]
+                found[str(key.value)] = " ".join([*above, behind]).strip() or found.get(str(key.value), "")
+    return found

@@ -1,7 +1,4 @@
-"""The keys of `config.model`: one section of defaults for each family of GANs.
-
-docs/config_keys.md is made from the comments here.
-"""
+"""The keys of `config.model`, by family of GANs. docs/config_keys.md is made from their comments."""
 
 from collections.abc import Callable
 from typing import Any

@@ -16,24 +16,15 @@ KINDS = {bool: "true or false", int: "a whole number", float: "a finite number",
 
 @dataclasses.dataclass(frozen=True)
 class Key:
-    """One row of the table of keys.
+    """One row of the table of keys."""
 
-    Args:
-        default: its type is the key's type; a float key accepts an int, a tuple key a list.
-        rule: what a value must be, in words and as a predicate.
-        at_most: the largest whole number accepted.
-        one_of: the strings accepted; any if empty.
-        safe: whether a resumed run may change it. A family's keys never are: they decide what is computed.
-        entries: the type of a tuple's entries; by default that of the first, or str.
-    """
-
-    default: Any
+    default: Any  # Its type is the key's type; a float key accepts an int, a tuple key a list.
     _: dataclasses.KW_ONLY
-    rule: tuple[str, Callable[[Any], bool]] | None = None
-    at_most: int = 2**31 - 1
-    one_of: tuple[str, ...] = ()
-    safe: bool = False
-    entries: type | None = None
+    rule: tuple[str, Callable[[Any], bool]] | None = None  # What a value must be, in words and as a predicate.
+    at_most: int = 2**31 - 1  # The largest whole number accepted.
+    one_of: tuple[str, ...] = ()  # The strings accepted; any if empty.
+    safe: bool = False  # Whether a resumed run may change it. A family's keys never are: they decide what is computed.
+    entries: type | None = None  # The type of a tuple's entries; by default that of the first, or str.
 
     def __post_init__(self) -> None:
         if type(self.default) not in KINDS:

@@ -4,10 +4,9 @@ import math
 
 import ml_collections
 
-from biggan_jax.config import loading
 from biggan_jax.config.defaults import table
 from biggan_jax.config.families import SECTIONS
-from biggan_jax.config.strict_json import family_of, merge_into
+from biggan_jax.config.loading import family_of, load, merge_into, presets
 from biggan_jax.types import UserError
 
 
@@ -16,27 +15,23 @@ def validate(config: ml_collections.ConfigDict) -> None:
     plain = config.to_dict()
     family = family_of(plain, "the config")
     _check_family(family, plain)
-    keys = table(family)
-    found = merge_into(keys, plain, "the config")  # A config file can set values of any type.
-    for name, key in keys.items():
-        if name not in found:
+    values = merge_into(table(family), plain, "the config")  # A config file can set values of any type.
+    for name, key in table(family).items():
+        if name not in values:
             raise UserError(f"the config lacks the key {name}; start from biggan_jax.config.base({family!r})")
-        key.check(found[name], name)
-    if config.batch_size % config.microbatches:
-        raise UserError(
-            f"batch_size {config.batch_size} cannot be split in {config.microbatches} microbatches of equal size"
-        )
-    part = config.batch_size // config.microbatches
+        key.check(values[name], name)
+    size, parts = config.batch_size, config.microbatches
+    if size % parts:
+        raise UserError(f"batch_size {size} cannot be split in {parts} microbatches of equal size")
+    part = size // parts
     if part % config.d_chunks:
         near = max(n for n in range(1, min(config.d_chunks, part + 1)) if part % n == 0)
-        what = f"batch_size {part}" if config.microbatches == 1 else f"a microbatch of {part} images"
+        what = f"batch_size {part}" if parts == 1 else f"a microbatch of {part} images"
         raise UserError(f"{what} cannot be split in d_chunks={config.d_chunks} of equal size; d_chunks={near} can")
-    if config.score.every % config.checkpoint_every:
-        near = max(round(config.score.every / config.checkpoint_every), 1) * config.checkpoint_every
-        raise UserError(
-            f"score.every {config.score.every} is no multiple of checkpoint_every {config.checkpoint_every}, and only a "
-            f"saved step can be kept as the best; {near} is"
-        )
+    score, every = config.score.every, config.checkpoint_every
+    if score % every:
+        near, why = max(round(score / every), 1) * every, "only a saved step can be kept as the best"
+        raise UserError(f"score.every {score} is no multiple of checkpoint_every {every}, and {why}; {near} is")
     expected_scores(config)
     profile_range(config)
 
@@ -46,8 +41,9 @@ def _check_family(family: str, plain: dict) -> None:
     own = plain["model"].keys() - {"family"} if isinstance(plain.get("model"), dict) else set()
     others = [other for other, section in SECTIONS.items() if own == section().keys()]
     if others and family not in others:
-        presets = [f"--config={name}" for name in loading.presets_of(family)[:3]]
-        start = f"a preset of that family, {' or '.join(presets)}" if presets else f"base({family!r}) in a config file"
+        complete = [name for name in presets() if name not in ("finetune", "plain")]  # Those take an argument.
+        found = [f"--config={name}" for name in complete if load(name).model.family == family][:3]
+        start = f"a preset of that family, {' or '.join(found)}" if found else f"base({family!r}) in a config file"
         raise UserError(f"model.family is {family!r}, but the config has the keys of {others[0]!r}; start from {start}")
 
 

@@ -26,7 +26,7 @@ from etils import epath
 from biggan_jax.config import choose
 from biggan_jax.data import loader, picture, raw, shards, stats, tfds
 from biggan_jax.runtime import cli
-from biggan_jax.runtime.progress import track_many
+from biggan_jax.runtime.progress import track
 from biggan_jax.types import UserError
 
 logger = logging.getLogger("biggan_jax.prepare")
@@ -94,7 +94,7 @@ def prepare(out: epath.Path) -> None:
             found = raw.examples(IN.value, **keys, parallel=parallel, pick=PICK.value, keep=KEEP.value)
         for note in found.notes:
             logger.info("%s", note)
-        tracked = lambda function, items: track_many(parallel(function, items), "shards", len(items))
+        tracked = lambda function, items: track(parallel(function, items), "shards", len(items))
         made = shards.prepare(found, out, name, shards.Form(SIZE.value, RESIZE.value), tracked)
     for split, summary in made.items():
         for line in stats.lines(summary):

@@ -21,7 +21,7 @@ from biggan_jax.evaluation.cache import cached, folder, hash_of_file
 from biggan_jax.evaluation.efficientnet import EfficientNetLite0
 from biggan_jax.evaluation.inception import Inception
 from biggan_jax.runtime.files import atomic_write, unique_suffix
-from biggan_jax.runtime.progress import track_many
+from biggan_jax.runtime.progress import track
 from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ def download(url: str = URL) -> epath.Path:
             with urllib.request.urlopen(url, timeout=TIMEOUT) as response, open(unfinished, "wb") as file:
                 size = -(-int(response.headers.get("Content-Length", 0)) // MEGABYTE)
                 chunks = iter(functools.partial(response.read, MEGABYTE), b"")
-                file.writelines(track_many(chunks, "downloading, in MB", size))
+                file.writelines(track(chunks, "downloading, in MB", size))
         except (OSError, http.client.HTTPException) as error:
             raise UserError(
                 f"{url} cannot be downloaded ({error}); download it elsewhere, and give the file with --inception=PATH"

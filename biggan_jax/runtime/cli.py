@@ -8,7 +8,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from absl import app, flags
 from absl import logging as absl_logging
@@ -20,63 +20,56 @@ from biggan_jax.types import UserError
 SUCCESS, DIFFERENT, USER_ERROR, COLLAPSED, RUN_AGAIN = 0, 1, UserError.status, 3, 75
 """Exit statuses. RUN_AGAIN (EX_TEMPFAIL): interrupted; rerun the same command to resume."""
 
-
 flags.disclaim_key_flags()  # A command's --help then lists the flags defined here, too.
 
 
-class _ConfigParser(flags.ArgumentParser):
-    """Parse --config=FILE, or the NAME of a config that ships with the package; either may be followed by :ARGUMENT."""
+class _Parser(flags.ArgumentParser):
+    """Parse a flag that excludes another one."""
 
-    def __init__(self, file_parser: flags.ArgumentParser):
-        self._file_parser = file_parser
+    def __init__(self, other: str, parse: Callable[[str], Any]):
+        self._other, self._parse = other, parse
 
-    def parse(self, path: str):
-        if flags.FLAGS["config_json"].present:
-            raise UserError(_ONE_CONFIG)
-        name, colon, argument = path.partition(":")
-        return self._file_parser.parse(path if os.path.exists(name) else f"{config_path(name)}{colon}{argument}")
-
-
-class _JsonParser(flags.ArgumentParser):
-    """Parse --config_json=FILE as --config=plain:FILE."""
-
-    def parse(self, path: str) -> str:
-        if flags.FLAGS["config"].present:
-            raise UserError(_ONE_CONFIG)
-        flags.FLAGS["config"].parse(f"{config_path('plain')}:{path}")
-        return path
-
-
-_ONE_CONFIG = "one of --config and --config_json is given, once"
+    def parse(self, text: str) -> Any:
+        if flags.FLAGS[self._other].present:
+            raise UserError("one of --config and --config_json is given, once")
+        return self._parse(text)
 
 
 def define_config(help_text: str) -> flags.FlagHolder:
-    """Define --config, and --config_json, which sets the value of --config."""
+    """Define --config=FILE, or the NAME of a preset, each with or without :ARGUMENT; and --config_json=FILE for plain:FILE."""
     known = flags.FLAGS
     holder = config_flags.DEFINE_config_file("config", None, help_text, flag_values=known, lock_config=True)
-    known["config"].parser = _ConfigParser(known["config"].parser)
+    parse_file = known["config"].parser.parse
+
+    def parse(path: str) -> Any:
+        name, colon, argument = path.partition(":")
+        return parse_file(path if os.path.exists(name) else f"{config_path(name)}{colon}{argument}")
+
+    def parse_json(path: str) -> str:
+        known["config"].parse(f"{config_path('plain')}:{path}")
+        return path
+
+    known["config"].parser = _Parser("config_json", parse)
     json_help = "Instead of --config, which runs Python: a config as JSON, such as a run's config.json."
-    flags.DEFINE(_JsonParser(), "config_json", None, json_help, flag_values=known)
+    flags.DEFINE(_Parser("config", parse_json), "config_json", None, json_help, flag_values=known)
     return holder
 
 
-_is_command = False
+is_command = False  # Whether this process is one of our commands, which may exit; a notebook's process must not.
 
 
 def run(main: Callable[[], int | None]) -> None:
     """Parse the flags, call `main` and exit with its return value (None: 0). Print a UserError and exit with 2."""
-    global _is_command
-    _is_command = True
+    global is_command
+    is_command = True
     _show_help_of(main.__module__)
     log_to_stderr()
     app.run(lambda argv: _call(main), flags_parser=_parse)
 
 
 def _show_help_of(module: str) -> None:
-    """Let --help show the docstring and flags of the command's module, and the flags of all imported modules called flags.
-
-    absl shows those of __main__, which for an installed command is the installer's script.
-    """
+    """Let --help show the docstring and flags of the command's module, and the flags of all imported modules called flags."""
+    # absl shows those of __main__, which for an installed command is the installer's script.
     if module != "__main__":
         sys.modules["__main__"].__doc__ = sys.modules[module].__doc__
     shared = [name for name in sys.modules if name.startswith("biggan_jax.") and name.endswith(".flags")]
@@ -109,7 +102,7 @@ def log_to_stderr() -> None:
 
 
 def _unraisable(error) -> None:
-    """Print an unraisable exception, except "Event loop is closed" from library threads after the first error."""
+    # Library threads raise this after the first error.
     if not (isinstance(error.exc_value, RuntimeError) and "Event loop is closed" in str(error.exc_value)):
         sys.__unraisablehook__(error)
 
@@ -161,11 +154,6 @@ def _line(sentence: str) -> str:
     return f"{name}: {escape(' '.join(sentence.split()))}"
 
 
-def is_command() -> bool:
-    """Return whether this process is one of our commands, which may exit; a notebook's process must not."""
-    return _is_command
-
-
 def end_at_once(sentence: str, status: int) -> NoReturn:
     """Print the sentence and end the process without cleanup, from any thread."""
     # Other threads may hold the locks of sys.stderr. A progress line has hidden the terminal's cursor.
@@ -184,17 +172,10 @@ def _sentence(error: Exception) -> str:
     if isinstance(error, (UserError, flags.Error)):
         return str(error)
     frame = traceback.extract_tb(error.__traceback__)[-1]
-    from_config = isinstance(error, (AttributeError, KeyError)) and "ml_collections" in frame.filename
-    if from_config and (unknown := _unknown_key(sys.argv)):
-        return unknown
+    if isinstance(error, (AttributeError, KeyError)) and "ml_collections" in frame.filename:  # An override.
+        known = sorted({key for family in SECTIONS for key in table(family)})
+        overridden = [text.partition("=")[0].removeprefix("--config.") for text in sys.argv if "--config." in text]
+        if unknown := next((key for key in overridden if key not in known), ""):
+            near = closest(unknown, known)
+            return f"config key {unknown} is unknown" + (f"; did you mean {near}?" if near else "")
     return f"the config file failed with {type(error).__name__}: {error} ({frame.filename}, line {frame.lineno})"
-
-
-def _unknown_key(argv: Sequence[str]) -> str:
-    """Name the first override of an unknown key and the nearest known key; empty if all keys are known."""
-    known = {key for family in SECTIONS for key in table(family)}
-    for key in (argument.partition("=")[0].removeprefix("--config.") for argument in argv if "--config." in argument):
-        if key not in known:
-            near = closest(key, sorted(known))
-            return f"config key {key} is unknown" + (f"; did you mean {near}?" if near else "")
-    return ""

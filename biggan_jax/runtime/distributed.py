@@ -1,16 +1,18 @@
 """Multi-process setup, and prompt shutdown when a peer dies.
 
-JAX ends a process from C++ when a peer is lost: with a stack trace, and without a Python exception. `run` therefore does the
-work in a child process; its parent forwards what the child prints, and replaces that trace with one sentence.
-JAX alone does not suffice (0.7.2 to 0.10.2): with `jax_enable_recoverability` the death of process 0 still aborts the others, and a
-Python `missed_heartbeat_callback` fails with std::bad_cast.
+JAX ends a process from C++ when a peer is lost, with a stack trace. `run` therefore does the work in a child process; its
+parent forwards what the child prints, and replaces that trace with one sentence. JAX alone does not suffice (0.7.2 to 0.10.2):
+with `jax_enable_recoverability` the death of process 0 still aborts the others, and a Python `missed_heartbeat_callback` fails
+with std::bad_cast.
 """
 
 import contextlib
 import io
 import os
+import pathlib
 import re
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -22,18 +24,16 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from biggan_jax.runtime import cli, process
+from biggan_jax.runtime import cli
+from biggan_jax.runtime.files import causes
 from biggan_jax.types import UserError
 
-HEARTBEAT_TIMEOUT = 30
-"""Seconds without a heartbeat before a process is presumed dead. The death of process 0 is noticed at once."""
+HEARTBEAT_TIMEOUT = 30  # Seconds before a process is presumed dead. The death of process 0 is noticed at once.
+SHUTDOWN_TIMEOUT = 10  # Seconds that a failed process waits for peers, which may fail alike and have to report it.
 
-SHUTDOWN_TIMEOUT = 10
-"""Seconds that a failed process waits for its peers, which may have failed alike and still have to report it."""
-
+# Coordinator address, number of processes and process id; None where JAX recognises the cluster.
 Cluster = tuple[str | None, int | None, int | None]
-"""Coordinator address, number of processes and process id; None where JAX recognises the cluster."""
-
+_CHILD = "BIGGAN_JAX_CHILD"  # Set in the child's environment.
 _is_child = False
 _LOST = "JAX distributed service detected fatal errors"
 _LOG_LINE = re.compile(r"\d\d:\d\d:\d\d |[IWEF]\d{4} ")
@@ -43,11 +43,11 @@ _COORDINATION = re.compile(r"[WEF]\d{4} [^]]*\b(coordination_service\w*|preempti
 def run(work: Callable[[], int], cluster: Cluster, arrive_within: int) -> int:
     """Join `cluster`, call `work` and return its exit status.
 
-    Returns RUN_AGAIN, and prints one sentence, if a peer does not arrive within `arrive_within` seconds, or at most 60 s after
-    a peer died.
+    Returns RUN_AGAIN, with one sentence on stderr, if a peer does not arrive within `arrive_within` seconds or has died (at
+    most 60 s later).
     """
     global _is_child
-    _is_child = process.is_child()
+    _is_child = is_child()
     if not _is_child:
         return _run_child(cluster, arrive_within)
     try:
@@ -85,27 +85,17 @@ def all_agree(yes: bool) -> bool:
 
 
 def exit_without_barrier(kind, error, trace) -> None:
-    """End this process of a multi-process run on an error. Push it on an ExitStack, above clean-up that waits for the peers.
-
-    The peers notice, and end. If a lost peer may have caused the error, wait until JAX notices the loss and ends this process.
-    """
+    """End this process on an error, so that its peers end, too. Push it on an ExitStack, above clean-up that waits for them."""
     if not _is_child or not isinstance(error, Exception) or isinstance(error, UserError):
         return
-    if _may_come_from_a_peer(error):
+    # A lost peer may have caused any JAX error except out-of-memory. JAX notices the loss, and ends this process.
+    suspects = [e for e in causes(error) if isinstance(e, jax.errors.JaxRuntimeError | TimeoutError)]
+    if suspects and "RESOURCE_EXHAUSTED" not in str(suspects[0]):
         with contextlib.redirect_stderr(io.StringIO()):  # Threads of libraries report the same loss.
             time.sleep(HEARTBEAT_TIMEOUT + SHUTDOWN_TIMEOUT)
     traceback.print_exception(kind, error, trace)
     sys.stderr.flush()
     os._exit(1)
-
-
-def _may_come_from_a_peer(error: BaseException | None) -> bool:
-    """Whether a lost peer may have caused this: any JAX error except out-of-memory."""
-    if error is None:
-        return False
-    if isinstance(error, jax.errors.JaxRuntimeError | TimeoutError):
-        return "RESOURCE_EXHAUSTED" not in str(error)
-    return _may_come_from_a_peer(error.__cause__ or error.__context__)
 
 
 def _join(cluster: Cluster, arrive_within: int) -> None:
@@ -116,9 +106,8 @@ def _join(cluster: Cluster, arrive_within: int) -> None:
             *cluster, initialization_timeout=arrive_within, heartbeat_timeout_seconds=HEARTBEAT_TIMEOUT
         )
     except (ValueError, RuntimeError) as error:
-        raise UserError(
-            f"--multihost: {error}; if no cluster is recognised, give --coordinator, --num_processes and --process_id"
-        ) from error
+        hint = "if no cluster is recognised, give --coordinator, --num_processes and --process_id"
+        raise UserError(f"--multihost: {error}; {hint}") from error
     finally:
         signal.signal(signal.SIGINT, former)
 
@@ -134,13 +123,12 @@ def _exit_together(status: int) -> NoReturn:
 
 
 def _run_child(cluster: Cluster, arrive_within: int) -> int:
-    status, withheld = process.run_child(_Coordination())
+    status, withheld = run_child(_Coordination())
     if _LOST in withheld:
         if status in (cli.SUCCESS, cli.USER_ERROR, cli.COLLAPSED):
             return status  # The work was finished before.
-        cli.complain(
-            _explain(withheld, cluster, arrive_within)
-        )  # The status is 1 or that of SIGABRT, by version of JAX.
+        # The status is 1 or that of SIGABRT, by version of JAX.
+        cli.complain(_explain(withheld, cluster, arrive_within))
         return cli.RUN_AGAIN
     sys.stderr.write(withheld)
     if status == -signal.SIGINT:  # While it waited for its peers.
@@ -148,6 +136,66 @@ def _run_child(cluster: Cluster, arrive_within: int) -> int:
     elif status < 0:
         cli.complain(f"ended by signal {-status}; rerun the same command to resume from the last checkpoint")
     return 128 - status if status < 0 else status
+
+
+def is_child() -> bool:
+    """Whether `run_child` started this process. Call once, at the start: the child's own children must not inherit the answer."""
+    if not os.environ.pop(_CHILD, ""):
+        return False
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    return True
+
+
+def run_child(withhold: Callable[[str], bool]) -> tuple[int, str]:
+    """Run this command again as a child, and forward SIGINT and SIGTERM to it.
+
+    withhold: asked for each line the child writes to stderr; True keeps the line from this process's stderr.
+
+    Returns the exit status, negative if a signal ended the child, and the withheld lines.
+    """
+    child = subprocess.Popen(
+        [sys.executable, *sys.orig_argv[1:]],
+        env=os.environ | {_CHILD: "1"},
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,  # Otherwise Ctrl-C on a terminal would reach the child twice.
+    )
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda number, _: child.send_signal(number))
+    withheld: list[str] = []
+
+    def read() -> None:
+        assert child.stderr is not None
+        for line in child.stderr:
+            if withhold(line):
+                withheld.append(line)
+            else:
+                sys.stderr.write(line)
+                sys.stderr.flush()
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    status = child.wait()
+    reader.join(5)  # A process that the child has started may live longer and hold its stderr open.
+    return status, "".join(withheld)
+
+
+def process_state(pid: str) -> str:
+    """The state of a process as ps shows it, such as T: stopped. X from when it begins to exit, "" if it is unknown."""
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        stat = pathlib.Path(f"/proc/{int(pid)}/stat").read_text(errors="replace")
+        fields = stat.rpartition(")")[2].split()  # The process name before it may contain anything.
+        return "X" if int(fields[6]) & 4 else fields[0].upper()  # PF_EXITING: to free much memory takes seconds.
+    return ""
+
+
+def _end_with_parent() -> None:
+    """Exit when the parent exits, which closes stdin."""
+    while os.read(0, 1):
+        pass
+    os._exit(128 + signal.SIGKILL)
 
 
 class _Coordination:
@@ -169,17 +217,13 @@ def _explain(text: str, cluster: Cluster, arrive_within: int) -> str:
     text = text[text.index(_LOST) :]
     if "RegisterTask" in text:
         where, expected = f" at {coordinator}" if coordinator else "", f"all {count}" if count else "all"
-        return (
-            f"not {expected} processes arrived{where} within {arrive_within} s (--arrive_within); "
-            "start all of them; the same command resumes the run"
-        )
+        late = f"not {expected} processes arrived{where} within {arrive_within} s (--arrive_within)"
+        return f"{late}; start all of them; the same command resumes the run"
     lost = re.findall(r"[Tt]ask (?:\S*task:)?(\d+) heartbeat timeout", text)
     if unhealthy := re.search(r"stopped sending heartbeats\):\n(.*)", text):
         lost = re.findall(r"(?:task:|^|[\s,])(\d+)\b", unhealthy[1])
     if "Failed to send RPC to coordination service" in text or "Socket closed" in text:
         lost = ["0"]
     who = f"process {', '.join(lost)} is" if len(lost) == 1 else f"processes {', '.join(lost)} are"
-    return (
-        f"{who if lost else 'another process is'} gone, so this process ends too; "
-        "rerun the same command on all processes to resume from the last checkpoint"
-    )
+    hint = "rerun the same command on all processes to resume from the last checkpoint"
+    return f"{who if lost else 'another process is'} gone, so this process ends too; {hint}"

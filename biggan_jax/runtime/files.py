@@ -1,13 +1,16 @@
-"""Files on disks and in object stores: atomic writes, locks, arrays read without pickle."""
+"""Files on disks and in object stores: atomic writes, locks, errors, arrays read without pickle."""
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import os
 import pathlib
+import re
+import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import IO
 
 import numpy as np
@@ -20,9 +23,7 @@ from biggan_jax.types import UserError
 def atomic_write(path: epath.PathLike, suffix: str = "") -> Iterator[str]:
     """Yield the name of a local file to write, then move it to `path`; upload it if `path` is in an object store.
 
-    Args:
-        path: the final file. It is left as it was if an error is raised.
-        suffix: see `unique_suffix`; needed if several processes may write the same file at once.
+    `path` is left as it was if an error is raised. Several processes that may write it at once need a `unique_suffix`.
     """
     path = epath.Path(path)
     if is_remote(path):
@@ -53,11 +54,38 @@ def user_errors(folder: epath.PathLike, what: str) -> Iterator[None]:
         yield
     except UserError:
         raise
-    except (
-        Exception
-    ) as error:  # Each file system raises its own: OSError, TensorFlow's, gcsfs's, or a missing package's.
+    except Exception as error:  # Of any type: OSError, TensorFlow's, gcsfs's, or a missing package's.
         hint = "; for gs:// folders pip install 'biggan-jax[gcs]'" if isinstance(error, ImportError) else ""
         raise UserError(f"{what} {folder} cannot be used: {error}{hint}") from error
+
+
+@contextlib.contextmanager
+def full_disk_explained(workdir: epath.PathLike, last_saved: Callable[[], int | None]) -> Iterator[None]:
+    """Re-raise a disk-full error as a UserError that names the folder and the last saved step."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, UserError) or not any(map(_is_full, causes(error))):
+            raise
+        space, step = "", last_saved()
+        if not is_remote(workdir):
+            disk = shutil.disk_usage(workdir)
+            space = f" ({disk.free / 1e6:,.1f} MB of {disk.total / 1e6:,.1f} MB are free, or a quota is used up)"
+        # A save in progress may yet complete, and a run that has collapsed or is at its end does not resume.
+        hint = "rerun the same command" + ("" if step is None else f"; step {step} is saved")
+        raise UserError(f"no room is left to write in {workdir}{space}; free some and {hint}") from error
+
+
+def _is_full(error: BaseException) -> bool:
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return full or re.search("No space left on device|Disk quota exceeded", str(error)) is not None
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield the error, the one that caused it, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def unique_suffix() -> str:
@@ -66,22 +94,17 @@ def unique_suffix() -> str:
 
 
 def read_npz(path: epath.PathLike) -> dict[str, np.ndarray]:
-    """Read all arrays of an .npz file.
-
-    Raises:
-        UserError: the file is not an .npz, is corrupted, or holds objects that need pickle, which can run code.
-    """
+    """Read all arrays of an .npz file. Raises UserError if it is no .npz, corrupted, or needs pickle, which can run code."""
     try:
         with epath.Path(path).open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             found = {name: arrays[name] for name in arrays.files}
+            if others := [name for name, array in found.items() if not isinstance(array, np.ndarray)]:
+                raise ValueError(f"{others[0]!r} is not an array")
+            return found
     except Exception as error:  # Corrupted input raises many types: those of zipfile, zlib and numpy, MemoryError.
         # NumPy's message for a file that is not an archive advises to allow pickle.
         reason = "" if "pickle" in str(error) or isinstance(error, AttributeError | TypeError) else f": {error!s:.160}"
         raise UserError(f"{path} is not an .npz of arrays{reason}") from error
-    for name, array in found.items():
-        if not isinstance(array, np.ndarray):
-            raise UserError(f"{path} is not an .npz of arrays: {name!r} is not an array")
-    return found
 
 
 def is_remote(path: epath.PathLike) -> bool:
@@ -90,11 +113,7 @@ def is_remote(path: epath.PathLike) -> bool:
 
 
 class OSLock:
-    """A lock between processes of one user on one machine. The kernel releases it when the process dies.
-
-    Attributes:
-        id: equal in two processes only if they try to lock the same file on the same machine. Set by `acquire`.
-    """
+    """A lock between processes of one user on one machine. The kernel releases it when the process dies."""
 
     def __init__(self, name: str):
         digest = hashlib.sha256(name.encode()).hexdigest()[:16]
@@ -108,6 +127,7 @@ class OSLock:
             self._file = open(self._path, "a")  # noqa: SIM115
             stat, boot = os.fstat(self._file.fileno()), pathlib.Path("/proc/sys/kernel/random/boot_id")
             machine = boot.read_text().strip() if boot.exists() else f"{uuid.getnode():x}"
+            # Equal in two processes only if they try to lock the same file on the same machine.
             self.id = f"{machine}:{stat.st_dev}:{stat.st_ino}"
         with contextlib.suppress(BlockingIOError):
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)

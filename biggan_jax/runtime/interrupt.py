@@ -22,34 +22,23 @@ from biggan_jax.runtime import cli
 logger = logging.getLogger(__name__)
 
 SIGNALS = signal.SIGINT, signal.SIGTERM
-
-DEBOUNCE_SECONDS = 0.1
-"""Debounce window for duplicate SIGINTs: a terminal and a wrapper may both send the one of a Ctrl-C."""
+DEBOUNCE_SECONDS = 0.1  # For duplicate SIGINTs: a terminal and a wrapper may both send the one of a Ctrl-C.
 
 
 class Interrupt:
     """While entered, Ctrl-C and SIGTERM request a stop after the current step.
 
     A second Ctrl-C ends a command at once; in a notebook it raises KeyboardInterrupt. A second SIGTERM, which some cluster
-    managers send, changes nothing.
+    managers send, changes nothing. `requested`: whether this host wants to stop. `now`: the clock.
 
-    Args:
-        last_saved: returns the last saved step or None, for the message of a second Ctrl-C.
-
-    Attributes:
-        requested: whether this host wants to stop.
-        now: the clock.
+    last_saved: returns the last saved step or None, for the message of a second Ctrl-C.
     """
 
-    AGREE_EVERY, AGREE_WITHIN = 10, 3.0
-    """Steps, and approximate seconds, between two exchanges of several hosts."""
-
+    AGREE_EVERY, AGREE_WITHIN = 10, 3.0  # Steps, and approximate seconds, between two exchanges of several hosts.
     now = staticmethod(time.monotonic)
 
     def __init__(self, last_saved: Callable[[], int | None] = lambda: None) -> None:
-        self.requested = False
-        self._last_saved = last_saved
-        self._training = False
+        self._last_saved, self.requested, self._training = last_saved, False, False
         self._first_sigint: float | None = None
         self._sigints = 0
         self._steps, self._next_exchange, self._last_exchange = 0, 0, (0, self.now())
@@ -84,13 +73,9 @@ class Interrupt:
         logger.warning("%s: %s", reason, "saving after this step" if self._training else "ending before the first step")
 
     def should_stop(self, so_far: Any = None) -> bool:
-        """Whether to stop after this step: the same answer on all hosts.
+        """Whether to save and stop after this step: the same answer on all hosts.
 
-        Call once before the first step, and once after each step.
-
-        Args:
-            so_far: the arrays dispatched so far. Hosts await them before they exchange answers: on CPU, computations run
-              concurrently, and two collectives would wait for each other.
+        Call once before the first step, and once after each step, with the arrays dispatched so far.
         """
         self._training = True
         if jax.process_count() == 1:
@@ -98,7 +83,7 @@ class Interrupt:
         step, self._steps = self._steps, self._steps + 1
         if step < self._next_exchange:
             return False
-        jax.block_until_ready(so_far)
+        jax.block_until_ready(so_far)  # On CPU, computations and collectives would run concurrently, and hang.
         now, (last_step, last_time) = self.now(), self._last_exchange
         self._last_exchange = step, now
         steps = int(self.AGREE_WITHIN * (step - last_step) / max(now - last_time, 1e-9))
@@ -110,7 +95,7 @@ class Interrupt:
     def _handle(self, number: int, frame) -> None:
         self.requested = True
         self._sigints += number == signal.SIGINT
-        if self._sigints > 1 and not cli.is_command():
+        if self._sigints > 1 and not cli.is_command:
             raise KeyboardInterrupt
 
     def _listen(self) -> None:
@@ -121,7 +106,7 @@ class Interrupt:
                         self._on_signal(signal.Signals(number))
 
     def _on_signal(self, number: signal.Signals) -> None:
-        if number is not signal.SIGINT or not cli.is_command():
+        if number is not signal.SIGINT or not cli.is_command:
             return self.request(number.name)
         now = self.now()
         if self._first_sigint is None:

@@ -12,15 +12,13 @@ from etils import epath
 
 from biggan_jax.runtime.files import is_remote, write_text
 
-Record = dict[str, Any]
-"""Has the key `step`, and `attempt` where that is not 0."""
+Record = dict[str, Any]  # Has the key `step`, and `attempt` where that is not 0.
 
 
 class JsonLines:
     """Write the records of one attempt, which starts or resumes at step `start`.
 
-    Records of the same attempt after `start`, left by a run that died, are dropped; all of them if `start` is 0. Records of
-    other attempts stay.
+    Its records after `start` (all, if `start` is 0), left by a run that died, are dropped. Those of other attempts stay.
     """
 
     LINES_PER_PART = 100
@@ -44,14 +42,9 @@ class JsonLines:
                 file.write(line + "\n")
             return
         self._lines.append(line)
-        # Rewrite the part each time: a crash loses nothing, and a part is small.
-        self.flush()
+        self._part().write_text("\n".join(self._lines) + "\n")  # The whole part each time: a crash loses nothing.
         if len(self._lines) >= self.LINES_PER_PART:
             self._start, self._lines = record["step"], []
-
-    def flush(self) -> None:
-        if self._lines:
-            self._part().write_text("\n".join(self._lines) + "\n")
 
     def _part(self) -> epath.Path:
         attempt = f"{self._attempt}-" if self._attempt else ""

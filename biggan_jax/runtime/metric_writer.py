@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import time
+from typing import Any
 
 import numpy as np
 from etils import epath
@@ -20,24 +21,24 @@ class MetricWriter:
     """Write metrics.jsonl, stability.jsonl, samples/*.png and TensorBoard events in `workdir`, and to Weights & Biases.
 
     start: the step from which this attempt resumes. Its records of later steps, left by a killed process, are dropped.
+    config: for Weights & Biases, which is used if it has wandb_project.
     """
 
-    def __init__(
-        self,
-        workdir: epath.PathLike,
-        *,
-        start: int,
-        attempt: int = 0,
-        wandb_project: str = "",
-        config: dict | None = None,
-    ):
+    def __init__(self, workdir: epath.PathLike, *, start: int, attempt: int = 0, config: dict | None = None):
         workdir = epath.Path(workdir)
         self._samples = workdir / "samples"
         self._samples.mkdir(parents=True, exist_ok=True)
         self._metrics = JsonLines(workdir, "metrics", start, attempt)
         self._probes = JsonLines(workdir, PROBES, start, attempt)
-        self._tensorboard = _tensorboard(workdir, start, attempt)
-        self._wandb = _wandb(workdir, attempt, wandb_project, config)
+        self._tensorboard = None
+        try:
+            # tensorboardX names files by the second: without a suffix, the next attempt could overwrite the last one's.
+            self._tensorboard = _TensorBoard(workdir, f".{attempt}-{start}")
+        except OSError:
+            raise  # The workdir cannot be written.
+        except Exception as error:  # A broken installation, or no google-cloud-storage for gs://: train without it.
+            logger.warning("no TensorBoard: %s", error)
+        self._wandb = _wandb(workdir, attempt, config or {})
 
     def scalars(self, step: int, values: dict[str, float]) -> None:
         self._metrics.write({"step": step, **values})
@@ -46,35 +47,33 @@ class MetricWriter:
     def write_probe(self, record: Record) -> None:
         """Write a probe to stability.jsonl; elsewhere its signals and each weight's largest singular value."""
         self._probes.write(record)
-        largest = {
-            f"singular/{network}/{weight}": values[0]
-            for network, weights in record["singular"].items()
-            for weight, values in weights.items()
-        }
-        self._show(record["step"], {f"stability/{name}": value for name, value in record["signals"].items()} | largest)
+        shown = {f"stability/{name}": value for name, value in record["signals"].items()}
+        for network, weights in record["singular"].items():
+            shown |= {f"singular/{network}/{weight}": values[0] for weight, values in weights.items()}
+        self._show(record["step"], shown)
 
     def picture(self, step: int, name: str, grid: np.ndarray) -> None:
         """Write an image grid, uint8 [H, W, 3]."""
         path = self._samples / f"{step:08d}_{name}.png"
         save_png(path, grid)
         if self._tensorboard:
-            self._tensorboard.image(step, f"samples/{name}", grid.shape, path.read_bytes())
+            size = dict(zip(("height", "width", "colorspace"), grid.shape, strict=True))
+            image = size | {"encoded_image_string": path.read_bytes()}
+            self._tensorboard.write(step, [{"tag": f"samples/{name}", "image": image}])
         if self._wandb:
             import wandb
 
             self._wandb.log({f"samples/{name}": wandb.Image(grid)}, step=step)
 
     def close(self) -> None:
-        self._metrics.flush()
-        self._probes.flush()
         if self._tensorboard:
-            self._tensorboard.close()
+            self._tensorboard.writer.close()
         if self._wandb:
             self._wandb.finish()
 
     def _show(self, step: int, values: dict[str, float]) -> None:
         if self._tensorboard:
-            self._tensorboard.scalars(step, values)
+            self._tensorboard.write(step, [{"tag": name, "simple_value": value} for name, value in values.items()])
         if self._wandb:
             self._wandb.log(values, step=step)
 
@@ -90,42 +89,20 @@ class _TensorBoard:
     def __init__(self, workdir: epath.Path, suffix: str):
         from tensorboardX.event_file_writer import EventsWriter
         from tensorboardX.proto.event_pb2 import Event
-        from tensorboardX.proto.summary_pb2 import Summary
 
-        self._event, self._summary = Event, Summary
-        self._writer = EventsWriter(f"{workdir}/events", suffix)
+        self._event, self.writer = Event, EventsWriter(f"{workdir}/events", suffix)
         self._flushed = time.monotonic()
 
-    def scalars(self, step: int, values: dict[str, float]) -> None:
-        self._write(step, [self._summary.Value(tag=name, simple_value=value) for name, value in values.items()])
-
-    def image(self, step: int, name: str, shape: tuple[int, ...], png: bytes) -> None:
-        height, width, channels = shape
-        image = self._summary.Image(height=height, width=width, colorspace=channels, encoded_image_string=png)
-        self._write(step, [self._summary.Value(tag=name, image=image)])
-
-    def close(self) -> None:
-        self._writer.close()
-
-    def _write(self, step: int, values: list) -> None:
-        self._writer.write_event(self._event(wall_time=time.time(), step=step, summary=self._summary(value=values)))
+    def write(self, step: int, values: list[dict[str, Any]]) -> None:
+        """Write values, each with the fields of the proto Summary.Value."""
+        self.writer.write_event(self._event(wall_time=time.time(), step=step, summary={"value": values}))
         if time.monotonic() - self._flushed > self.FLUSH_SECONDS:  # In object stores a flush uploads the file.
-            self._writer.flush()
+            self.writer.flush()
             self._flushed = time.monotonic()
 
 
-def _tensorboard(workdir: epath.Path, start: int, attempt: int) -> _TensorBoard | None:
-    try:
-        # tensorboardX names files by the second: without a suffix, the next attempt could overwrite the last one's.
-        return _TensorBoard(workdir, f".{attempt}-{start}")
-    except OSError:
-        raise  # The workdir cannot be written.
-    except Exception as error:  # A broken installation, or no google-cloud-storage for gs://: train without it.
-        logger.warning("no TensorBoard: %s", error)
-        return None
-
-
-def _wandb(workdir: epath.Path, attempt: int, project: str, config: dict | None):
+def _wandb(workdir: epath.Path, attempt: int, config: dict):
+    project = config.get("wandb_project")
     if not project:
         return None
     try:

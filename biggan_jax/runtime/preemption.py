@@ -18,12 +18,8 @@ from collections.abc import Callable, Iterator
 
 logger = logging.getLogger(__name__)
 
-RESPONSE_TIMEOUT = 60
-"""Seconds after which the server responds even if the value has not changed."""
-
-PAUSE, PAUSE_AFTER_ERROR = 1.0, 10.0
-"""Seconds between two requests: a server that does not wait for changes must not be flooded."""
-
+RESPONSE_TIMEOUT = 60  # Seconds after which the server responds even if the value has not changed.
+PAUSE, PAUSE_AFTER_ERROR = 1.0, 10.0  # Seconds between requests: a server that does not wait must not be flooded.
 _PRODUCT_NAME = pathlib.Path("/sys/class/dmi/id/product_name")
 _NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # The server belongs to this machine.
 
@@ -81,9 +77,8 @@ def _watch(key: str, fetch: Fetch, on_notice: Callable[[str], None], pause: Call
 
 def _fetch(server: str, key: str, etag: str | None) -> tuple[str, str]:
     query = f"?wait_for_change=true&timeout_sec={RESPONSE_TIMEOUT}&last_etag={etag}" if etag else ""
-    request = urllib.request.Request(
-        f"http://{server}/computeMetadata/v1/instance/{key}{query}", headers={"Metadata-Flavor": "Google"}
-    )
+    url = f"http://{server}/computeMetadata/v1/instance/{key}{query}"
+    request = urllib.request.Request(url, headers={"Metadata-Flavor": "Google"})
     with _NO_PROXY.open(request, timeout=RESPONSE_TIMEOUT + 10) as response:
         if response.headers.get("Metadata-Flavor") != "Google":
             raise OSError(f"{server} is not a metadata server")

@@ -1,9 +1,10 @@
 """Show progress: a live line on a terminal, log lines elsewhere."""
 
 import logging
+import operator
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from rich.console import Console
@@ -11,23 +12,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 logger = logging.getLogger(__name__)
 
-MIN_SECONDS = 2
-"""Work that takes less shows no progress bar."""
-
-LOG_EVERY_SECONDS = 30
-"""Pause between log lines if stderr is not a terminal."""
-
+MIN_SECONDS = 2  # Work that takes less shows no progress bar.
+LOG_EVERY_SECONDS = 30  # Pause between log lines if stderr is not a terminal.
 T = TypeVar("T")
 
 
-def track(items: Sequence[T], what: str) -> Iterator[T]:
-    """Yield the items and show how many are done."""
-    return track_many(items, what, len(items))
-
-
-def track_many(items: Iterable[T], what: str, total: int) -> Iterator[T]:
-    """Yield items from an iterable of `total` items and show how many are done."""
-    terminal = sys.stderr.isatty()
+def track(items: Iterable[T], what: str, total: int = 0) -> Iterator[T]:
+    """Yield the items and show how many of `total`, by default len(items), are done."""
+    total, terminal = total or operator.length_hint(items), sys.stderr.isatty()
     began = logged = time.monotonic()
     columns = TextColumn("{task.description}"), MofNCompleteColumn(), BarColumn(), TimeRemainingColumn()
     bar = Progress(*columns, console=Console(stderr=True), transient=True)
@@ -52,10 +44,9 @@ class ProgressLine:
     """Show step, images/s, losses and the time left. images_per_step: real images; shown: False except in process 0."""
 
     def __init__(self, start: int, total: int, images_per_step: int, *, shown: bool = True):
-        self._images_per_step = images_per_step
-        self._last_step, self._last_time = start, time.monotonic()
-        self._total, self._compiling = total, True
-        self._bar, self._shown = None, shown
+        self._total, self._images_per_step, self._shown = total, images_per_step, shown
+        self._last_step, self._last_time, self._compiling = start, time.monotonic(), True
+        self._bar = None
         if shown and sys.stderr.isatty():
             columns = TextColumn("step"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[text]}")
             self._bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), refresh_per_second=4)
@@ -74,10 +65,8 @@ class ProgressLine:
         rate = (step - self._last_step) / max(now - self._last_time, 1e-9)
         self._last_step, self._last_time = step, now
         values = values | {"steps_per_second": rate, "images_per_second": rate * self._images_per_step}
-        losses = [
-            f"{name[:-5].upper()} {value:.3f}" for name, value in sorted(values.items()) if name.endswith("_loss")
-        ]
-        text = "  ".join([f"{values['images_per_second']:.0f} images/s", *losses])
+        losses = [(name[:-5].upper(), value) for name, value in sorted(values.items()) if name.endswith("_loss")]
+        text = "  ".join([f"{rate * self._images_per_step:.0f} images/s", *(f"{name} {x:.3f}" for name, x in losses)])
         if self._bar:
             self._bar.update(self._task, text=text)
         elif self._shown:

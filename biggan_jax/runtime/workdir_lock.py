@@ -1,7 +1,6 @@
 """Lock a workdir, local or in an object store, for one training run."""
 
 import contextlib
-import itertools
 import json
 import logging
 import os
@@ -13,29 +12,18 @@ from collections.abc import Callable
 import jax
 from etils import epath
 
-from biggan_jax.runtime import cli, distributed, process
+from biggan_jax.runtime import cli, distributed
 from biggan_jax.runtime.files import OSLock, is_remote, unique_suffix, user_errors, write_text
 from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
 
 FILE = "running.json"
-
-HEARTBEAT_SECONDS = 10
-"""Seconds between two heartbeats."""
-
-MISSED_HEARTBEATS = 3
-"""Missed heartbeats before a run on another machine is presumed dead."""
-
-VISIBILITY_DELAY = 2
-"""Seconds until concurrent writes to an object store are visible."""
-
+HEARTBEAT_SECONDS = 10  # Between two heartbeats.
+MISSED_HEARTBEATS = 3  # Before a run on another machine is presumed dead.
+VISIBILITY_DELAY = 2  # Seconds until concurrent writes to an object store are visible.
 _OWNED, _WAIT, _CANCELLED = "", "wait", "cancelled"
-
-
-def _boot_time() -> float:
-    """Seconds by a clock that also counts while the machine sleeps."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)  # It also counts while the machine sleeps.
 
 
 class WorkdirLock:
@@ -45,19 +33,11 @@ class WorkdirLock:
     the process dies. On other machines, a new run watches running.json for a heartbeat. If several runs start at once, one
     wins: on a disk, the one that creates the file; in an object store, the last to write it.
 
-    Args:
-        workdir: the folder. It is created if it is missing.
-        cancelled: asked while another run may be alive; True ends the wait.
-
-    Attributes:
-        owned: False if `cancelled` ended the wait.
-        now, sleep: the clock.
-
-    Raises:
-        UserError: another run uses the workdir, or the workdir cannot be used.
+    The workdir is created if it is missing. `cancelled` is asked while another run may be alive: True ends the wait, and `owned`
+    is False. Entering raises UserError if another run uses the workdir, or it cannot be used.
     """
 
-    now, sleep = staticmethod(_boot_time), staticmethod(time.sleep)
+    now, sleep = staticmethod(lambda: time.clock_gettime(_CLOCK)), staticmethod(time.sleep)
 
     def __init__(self, workdir: epath.PathLike, cancelled: Callable[[], bool] = lambda: False):
         self.owned = False
@@ -97,9 +77,9 @@ class WorkdirLock:
         late = self.now() - self._last_heartbeat > 2 * HEARTBEAT_SECONDS
         if late and self.owned and self._process_0:
             self.heartbeat()  # This process was suspended, and its thread may not have run since.
-        if self._lost and cli.is_command():  # Without clean-up, which would still write metrics and checkpoints.
-            cli.end_at_once(f"error: {self._lost}", cli.USER_ERROR)
         if self._lost:
+            if cli.is_command:  # Without clean-up, which would still write metrics and checkpoints.
+                cli.end_at_once(f"error: {self._lost}", cli.USER_ERROR)
             raise UserError(self._lost)
 
     def heartbeat(self) -> None:
@@ -108,7 +88,8 @@ class WorkdirLock:
         if not self._mutex.acquire(timeout=HEARTBEAT_SECONDS):
             return  # The thread waits for a network; training must not.
         try:
-            self._renew()
+            if not self._ended.is_set() and not self._lost:
+                self._renew(self._read()[0])
             self._failing = False
         except Exception as error:  # Whatever a file system raises: a network that is down must not end the run.
             if not self._failing:
@@ -117,28 +98,23 @@ class WorkdirLock:
         finally:
             self._mutex.release()
 
-    def _renew(self) -> None:
-        text, _ = self._read()
-        if self._ended.is_set() or self._lost:
-            return
+    def _renew(self, text: str | None) -> None:
         self._heartbeats += 1
         if text and _field(text, "id") != self._id:
-            self._lost = (
-                f"another run has taken {self._folder}, because this run missed its heartbeats: {_describe(text)}; "
-                "this run ends without writing any more"
-            )
+            why = f"because this run missed its heartbeats: {_describe(text)}; this run ends without writing any more"
+            self._lost = f"another run has taken {self._folder}, {why}"
         elif text and not self._remote:
             os.utime(self._path)  # Unlike a write, this works on a full disk.
         else:  # Also if the file was deleted.
             self._write(text)
 
     def _keep_alive(self) -> None:
-        for seconds in itertools.chain([1], itertools.repeat(HEARTBEAT_SECONDS)):
-            if self._ended.wait(seconds):
-                return
+        pause: float = 1
+        while not self._ended.wait(pause):
             self.heartbeat()
-            if self._lost and cli.is_command():
+            if self._lost and cli.is_command:
                 self.check()
+            pause = HEARTBEAT_SECONDS
 
     def _attempt(self) -> str:
         """Try once to take the workdir. Returns _OWNED, _WAIT, _CANCELLED or an error message."""
@@ -156,7 +132,7 @@ class WorkdirLock:
         on_this_machine = _field(text, "os_lock") == self._os_lock.id
         dead = acquired if on_this_machine else text is None
         if not dead:
-            state = process.state(_field(text, "pid")) if on_this_machine else ""
+            state = distributed.process_state(_field(text, "pid")) if on_this_machine else ""
             if self._watched is None:
                 self._watched, seconds = found, (MISSED_HEARTBEATS + 0.5) * HEARTBEAT_SECONDS
                 self._deadline = self.now() + seconds
@@ -196,12 +172,12 @@ class WorkdirLock:
         try:
             with open(self._path, "x") as file:
                 file.write(text)
+            return True
         except FileExistsError:
             return False
         except OSError:  # The disk is full: an empty file would make the next run wait for a heartbeat.
             self._path.unlink(missing_ok=True)
             raise
-        return True
 
 
 def _field(text: str | None, key: str) -> str:

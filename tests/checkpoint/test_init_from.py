@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from biggan_jax.checkpoint import Checkpoints, init_from
+from biggan_jax.checkpoint import Checkpoints, resume
 from biggan_jax.models import build_gan
 from biggan_jax.state import init_state
 from biggan_jax.train_step import moving_average
@@ -38,7 +38,7 @@ def started(config, folder, fresh):
         for name, network in fresh.networks.items()
     }
     fresh = fresh.replace(networks=restarted)
-    return fresh, init_from.replace_weights(fresh, init_from.load(gan, folder))
+    return fresh, resume.replace_weights(fresh, resume.load_weights(gan, folder))
 
 
 def test_networks_optimizers_and_averages_are_taken_over(config, stored, fresh):
@@ -86,4 +86,4 @@ def test_the_average_continues_from_the_loaded_one():
 def test_other_networks_are_refused_with_a_remedy(config, stored, changes, sentence):
     config.model.update(changes)
     with pytest.raises(UserError, match=sentence):
-        init_from.load(build_gan(config), stored[0])
+        resume.load_weights(build_gan(config), stored[0])

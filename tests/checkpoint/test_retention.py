@@ -7,8 +7,7 @@ import types
 import pytest
 from etils import epath
 
-from biggan_jax.checkpoint import retention
-from biggan_jax.checkpoint.retention import RetentionPolicy
+from biggan_jax.checkpoint.manager import RetentionPolicy, read_pinned, write_pinned
 from biggan_jax.types import UserError
 
 
@@ -60,14 +59,14 @@ def test_later_scores_and_pins_are_forgotten():
 
 def test_pins_are_written_for_people_and_read_back(tmp_path):
     folder = epath.Path(tmp_path)
-    assert retention.read_pinned(folder) == {}
-    retention.write_pinned(folder, {20: "b", 3: "a"})
+    assert read_pinned(folder) == {}
+    write_pinned(folder, {20: "b", 3: "a"})
     assert list(json.loads((tmp_path / "kept.json").read_text())) == ["3", "20"]
-    assert retention.read_pinned(folder) == {3: "a", 20: "b"}
+    assert read_pinned(folder) == {3: "a", 20: "b"}
 
 
 @pytest.mark.parametrize("text", ['{"2": ', "[1]", '{"two": "why"}'])
 def test_invalid_pins_are_refused(tmp_path, text):
     (tmp_path / "kept.json").write_text(text)
     with pytest.raises(UserError, match="kept.json is not JSON such as"):
-        retention.read_pinned(epath.Path(tmp_path))
+        read_pinned(epath.Path(tmp_path))

@@ -32,7 +32,7 @@ from tests.properties import damaged
 
 MAY_RUN = {
     "biggan_jax/config/loading.py": {"runpy.run_path"},  # A config file is Python; --help says so.
-    "biggan_jax/runtime/process.py": {"subprocess"},  # The command itself, once for each process.
+    "biggan_jax/runtime/distributed.py": {"subprocess"},  # The command itself, once for each process.
     "biggan_jax/tools/notebook.py": {"subprocess"},  # A command of this package, with the flags in a cell.
     "biggan_jax/tools/layout.py": {"subprocess"},  # ffmpeg, with pixels as its input.
 }

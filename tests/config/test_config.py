@@ -7,7 +7,7 @@ import pytest
 from biggan_jax import config as configs
 from biggan_jax import data, sharding
 from biggan_jax.config.__main__ import main
-from biggan_jax.config.comments import comments
+from biggan_jax.config.defaults import comments
 from biggan_jax.config.loading import presets
 from biggan_jax.models import build_gan
 from biggan_jax.state import init_state

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from biggan_jax import config as configs
-from biggan_jax.config import strict_json
+from biggan_jax.config import loading
 from biggan_jax.models import build_gan
 from biggan_jax.state import init_state
 from biggan_jax.types import UserError
@@ -130,13 +130,13 @@ def test_a_file_of_the_differences_gives_the_config_back(values, data):
             given_.setdefault(section, {})[name] = value
         else:
             given_[key] = value
-    assert configs.from_plain(strict_json.parse(json.dumps(given_), "FILE"), "FILE").to_dict() == c.to_dict()
+    assert configs.from_plain(loading.parse(json.dumps(given_), "FILE"), "FILE").to_dict() == c.to_dict()
 
 
 @given(changes(any_type=True))
 def test_any_json_is_a_config_or_refused(values):
     try:
-        c = configs.from_plain(strict_json.parse(json.dumps(values), "FILE"), "FILE")
+        c = configs.from_plain(loading.parse(json.dumps(values), "FILE"), "FILE")
     except UserError as error:
         assert sentence(error).startswith(("FILE", "each of FILE"))
         return
@@ -152,7 +152,7 @@ def test_any_json_is_a_config_or_refused(values):
 )
 def test_any_bytes_are_a_config_or_refused(raw):
     try:
-        configs.from_plain(strict_json.parse(raw, "FILE"), "FILE")
+        configs.from_plain(loading.parse(raw, "FILE"), "FILE")
     except UserError as error:
         sentence(error)
 

@@ -30,7 +30,7 @@ def hold(workdir):
 
 
 if __name__ == "__main__":
-    cli._is_command = True
+    cli.is_command = True
     cli.log_to_stderr()
     workdir_lock.HEARTBEAT_SECONDS = float(sys.argv[2])
     write = workdir_lock.WorkdirLock._write

@@ -16,7 +16,7 @@ import pytest
 from biggan_jax import checkpoint, data, sharding
 from biggan_jax.checkpoint import Checkpoints, checkpoint_steps, load_state
 from biggan_jax.models import build_gan
-from biggan_jax.runtime import cli, distributed, process
+from biggan_jax.runtime import cli, distributed
 from biggan_jax.state import init_state
 from biggan_jax.train import train
 from biggan_jax.types import UserError
@@ -176,7 +176,7 @@ def test_messages_of_the_coordination_service_are_withheld():
     ],
 )
 def test_parent_reports_how_its_child_ended(monkeypatch, capsys, ended, status, printed):
-    monkeypatch.setattr(process, "run_child", lambda withhold: ended)
+    monkeypatch.setattr(distributed, "run_child", lambda withhold: ended)
     assert distributed._run_child((None, None, None), 300) == status
     text = capsys.readouterr().err
     assert text == printed or text.partition(": ")[2] == printed

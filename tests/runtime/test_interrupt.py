@@ -15,8 +15,8 @@ import pytest
 
 from biggan_jax.checkpoint import checkpoint_steps
 from biggan_jax.runtime import cli, interrupt
+from biggan_jax.runtime.distributed import process_state
 from biggan_jax.runtime.interrupt import DEBOUNCE_SECONDS, Interrupt
-from biggan_jax.runtime.process import state
 from tests.conftest import ROOT
 from tests.runtime.clock import Clock
 from tests.runtime.commands import (
@@ -76,7 +76,7 @@ def command(monkeypatch):
     """(Interrupt of a command, its clock, how it was ended)."""
     ended, clock, stop = [], Clock(), Interrupt(lambda: 40)
     stop.now = clock.now
-    monkeypatch.setattr(cli, "is_command", lambda: True)
+    monkeypatch.setattr(cli, "is_command", True)
     monkeypatch.setattr(cli, "end_at_once", lambda *verdict: ended.append(verdict))
     return stop, clock, ended
 
@@ -161,7 +161,7 @@ def test_second_ctrl_c_ends_a_process_that_is_busy_in_c():
     busy = "import hashlib; hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)"
     code = (
         "from biggan_jax.runtime import cli; from biggan_jax.runtime.interrupt import Interrupt\n"
-        "cli._is_command = True; cli.log_to_stderr(); Interrupt(lambda: 7).__enter__()\n"
+        "cli.is_command = True; cli.log_to_stderr(); Interrupt(lambda: 7).__enter__()\n"
         f"print('busy', flush=True); {busy}"
     )
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
@@ -181,7 +181,7 @@ SLOW_SAVING = (
 
 
 def alive(pid):
-    return state(str(pid)) not in ("", "X")
+    return process_state(str(pid)) not in ("", "X")
 
 
 def assert_ended_at_once(process, sentence):

@@ -85,7 +85,7 @@ def test_a_full_disk_is_raised_where_an_event_is_written(tmp_path, monkeypatch):
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(writer._tensorboard._writer._py_recordio_writer, "write", full)
+    monkeypatch.setattr(writer._tensorboard.writer._py_recordio_writer, "write", full)
     with pytest.raises(OSError, match="No space left"):
         writer.scalars(1, {"d_loss": 0.5})
 
@@ -111,16 +111,16 @@ def test_weights_and_biases_resumes_under_the_same_id(tmp_path, monkeypatch):
     fake.init = lambda **options: started.append(options) or run
     monkeypatch.setitem(sys.modules, "wandb", fake)
     for start in (0, 3):
-        writer = MetricWriter(tmp_path, start=start, wandb_project="digits", config={"ch": 4})
+        writer = MetricWriter(tmp_path, start=start, config={"wandb_project": "digits", "ch": 4})
         writer.scalars(start + 1, {"d_loss": 1.0})
         writer.picture(start + 1, "ema", GRID)
         writer.close()
-    assert started[0]["project"] == "digits" and started[0]["config"] == {"ch": 4}
+    assert started[0]["project"] == "digits" and started[0]["config"]["ch"] == 4
     assert started[0]["id"] == started[1]["id"]
     assert logged[:3] == [(1, {"d_loss": 1.0}), (1, {"samples/ema": ("image", (4, 6, 3))}), "end"]
 
 
 def test_without_weights_and_biases_training_continues(tmp_path, monkeypatch, caplog):
     monkeypatch.setitem(sys.modules, "wandb", None)
-    MetricWriter(tmp_path, start=0, wandb_project="digits").close()
+    MetricWriter(tmp_path, start=0, config={"wandb_project": "digits"}).close()
     assert "Weights & Biases cannot be used" in caplog.text

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from biggan_jax.runtime import process
+from biggan_jax.runtime import distributed
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.skipif(not pathlib.Path("/proc/self/stat").exists(), reason="needs /proc")
@@ -15,30 +15,35 @@ pytestmark = pytest.mark.skipif(not pathlib.Path("/proc/self/stat").exists(), re
 
 def wait_for_state(pid, state):
     until = time.monotonic() + 30
-    while process.state(str(pid)) != state:
+    while distributed.process_state(str(pid)) != state:
         assert time.monotonic() < until
         time.sleep(0.005)
 
 
 def test_state_tells_running_suspended_and_dead_processes():
-    assert process.state(str(os.getpid())) in ("R", "S")
+    assert distributed.process_state(str(os.getpid())) in ("R", "S")
     with subprocess.Popen(["sleep", "60"]) as sleeper:
         wait_for_state(sleeper.pid, "S")
         sleeper.send_signal(signal.SIGSTOP)
         wait_for_state(sleeper.pid, "T")
         sleeper.kill()
         wait_for_state(sleeper.pid, "X")
-    assert process.state(str(sleeper.pid)) == process.state("") == process.state("x/../..") == ""
+    assert (
+        distributed.process_state(str(sleeper.pid))
+        == distributed.process_state("")
+        == distributed.process_state("x/../..")
+        == ""
+    )
 
 
 CHILD = """
 import os, signal, sys
-from biggan_jax.runtime import process
-if process.is_child():
+from biggan_jax.runtime import distributed
+if distributed.is_child():
     assert "BIGGAN_JAX_CHILD" not in os.environ
     os.write(2, b"shown\\nhidden 1\\nhidden 2\\n")
     signal.pause()
-status, withheld = process.run_child(lambda line: line.startswith("hidden"))
+status, withheld = distributed.run_child(lambda line: line.startswith("hidden"))
 print(status, repr(withheld))
 """
 
@@ -64,6 +69,6 @@ def test_child_ends_with_its_parent():
         pid = int(parent.stderr.readline())
         parent.kill()
         until = time.monotonic() + 30
-        while process.state(str(pid)) not in ("", "X"):
+        while distributed.process_state(str(pid)) not in ("", "X"):
             assert time.monotonic() < until
             time.sleep(0.005)

@@ -19,7 +19,7 @@ from etils import epath
 from fsspec.implementations.memory import MemoryFileSystem
 
 from biggan_jax.checkpoint import checkpoint_steps
-from biggan_jax.runtime import cli, distributed, files, process, workdir_lock
+from biggan_jax.runtime import cli, distributed, files, workdir_lock
 from biggan_jax.runtime.workdir_lock import FILE, HEARTBEAT_SECONDS, WorkdirLock
 from biggan_jax.types import UserError
 from tests.conftest import ROOT, untrained_run
@@ -135,14 +135,14 @@ def test_dead_run_on_this_machine_is_replaced_at_once(folder, clock):
 
 def test_exiting_process_is_waited_for(tmp_path, clock, monkeypatch):
     first = WorkdirLock(tmp_path).__enter__()
-    monkeypatch.setattr(process, "state", lambda pid: {str(os.getpid()): "X"}[pid])
+    monkeypatch.setattr(distributed, "process_state", lambda pid: {str(os.getpid()): "X"}[pid])
     clock.at(5, lambda: die(first))
     with WorkdirLock(tmp_path) as lock:
         assert lock.owned and clock.time < 7
 
 
 def test_suspended_run_on_this_machine_is_called_so(tmp_path, clock, monkeypatch):
-    monkeypatch.setattr(process, "state", lambda pid: "T")
+    monkeypatch.setattr(distributed, "process_state", lambda pid: "T")
     with WorkdirLock(tmp_path), pytest.raises(UserError, match=r"UTC, suspended now; wait"):
         WorkdirLock(tmp_path).__enter__()
 
@@ -266,7 +266,7 @@ def test_command_that_lost_its_workdir_ends_in_its_thread(tmp_path, monkeypatch)
         ended.set()
         threading.Event().wait()  # It never returns.
 
-    monkeypatch.setattr(cli, "is_command", lambda: True)
+    monkeypatch.setattr(cli, "is_command", True)
     monkeypatch.setattr(cli, "end_at_once", end_at_once)
     with WorkdirLock(tmp_path):
         lay(tmp_path)

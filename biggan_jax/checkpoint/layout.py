@@ -1,12 +1,39 @@
-"""The names of a state's arrays in a checkpoint (format 2): plain dicts, of which parts can be read alone."""
+"""The layout of checkpoints: `workdir`/checkpoints/<step>, and the names of arrays (format 2)."""
 
 from typing import Any
 
+import orbax.checkpoint as ocp
+from etils import epath
+
 from biggan_jax.state import NetworkState, TrainState
+from biggan_jax.types import UserError
+
+FOLDER = "checkpoints"
 
 PAIR = {"G": "generator", "D": "discriminator"}
 """A model of these two networks, of which G is averaged, has them at the top level, and the average as ema_params.
 Other models have {"networks": {name: ...}, "averages": {name: ...}}."""
+
+
+def find(path: epath.PathLike) -> epath.Path:
+    """Return the folder of one step: the latest of a workdir or of a checkpoints folder, or `path` itself."""
+    path = epath.Path(path).absolute()
+    for folder in (path, path / FOLDER):
+        if (folder / "state").is_dir():
+            return folder
+        if steps := steps_in(folder):
+            return folder / str(steps[-1])
+    raise UserError(f"no checkpoint at {path}; give a workdir, its {FOLDER} folder or one step in it")
+
+
+def checkpoint_steps(workdir: epath.PathLike) -> list[int]:
+    """Return the steps of a training run's complete checkpoints, in order."""
+    return steps_in(epath.Path(workdir) / FOLDER)
+
+
+def steps_in(folder: epath.Path) -> list[int]:
+    """Return the steps of the complete checkpoints in a checkpoints folder, in order."""
+    return sorted(ocp.utils.checkpoint_steps(folder)) if folder.is_dir() else []
 
 
 def to_tree(state: TrainState) -> dict:
@@ -24,10 +51,8 @@ def to_tree(state: TrainState) -> dict:
 def from_tree(tree: dict, like: TrainState) -> TrainState:
     """Convert plain dicts back to a state with the structure of `like`."""
     return like.replace(
-        step=tree["step"],
-        seed=tree["seed"],
-        attempt=tree["attempt"],
-        networks={name: _network(network_in(tree, name)) for name in like.networks},
+        **{name: tree[name] for name in ("step", "seed", "attempt")},
+        networks={name: _network(**network_in(tree, name)) for name in like.networks},
         averages={name: average_in(tree, name) for name in like.averages},
         extra=tree.get("extra", {}),
     )
@@ -53,6 +78,6 @@ def part_of(tree: dict, name: str, *, live: bool) -> dict:
     return {"step": tree["step"], PAIR[name]: network} | ({} if live else {"ema_params": tree["ema_params"]})
 
 
-def _network(tree: dict[str, Any]) -> NetworkState:
-    spectral, variables = tree["stats"]["spectral"], {k: v for k, v in tree["stats"].items() if k != "spectral"}
-    return NetworkState(tree["params"], variables, spectral, tree["opt_state"])
+def _network(params: Any, stats: dict[str, Any], opt_state: Any) -> NetworkState:
+    variables = {name: tree for name, tree in stats.items() if name != "spectral"}
+    return NetworkState(params, variables, stats["spectral"], opt_state)

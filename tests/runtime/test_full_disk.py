@@ -2,7 +2,7 @@ import errno
 
 import pytest
 
-from biggan_jax.checkpoint import full_disk
+from biggan_jax.runtime.files import full_disk_explained
 from biggan_jax.types import UserError
 
 FULL = OSError(errno.ENOSPC, "No space left on device")
@@ -24,19 +24,19 @@ def caused_by(cause):
     ],
     ids=["disk", "quota", "TensorStore", "cause"],
 )
-def test_a_full_disk_is_a_user_error_with_the_step_to_resume(tmp_path, error):
-    sentence = r"no room is left to write in .* \(.* MB of .* MB are free.*; free some, and the same command "
-    with pytest.raises(UserError, match=sentence + "starts from the beginning"), full_disk.explained(tmp_path):
-        raise error
-    (tmp_path / "checkpoints" / "40").mkdir(parents=True)
-    with pytest.raises(UserError, match=sentence + "resumes from step 40"), full_disk.explained(tmp_path):
-        raise error
+def test_a_full_disk_is_a_user_error_with_the_saved_step(tmp_path, error):
+    sentence = (
+        r"no room is left to write in .* \(.* MB of .* MB are free, or .*\); free some and rerun the same command"
+    )
+    for step, saved in ((None, "$"), (40, "; step 40 is saved$")):
+        with pytest.raises(UserError, match=sentence + saved), full_disk_explained(tmp_path, lambda step=step: step):
+            raise error
 
 
 @pytest.mark.parametrize(
     "error", [OSError(errno.EIO, "I/O error"), UserError("no space left"), caused_by(None)], ids=str
 )
 def test_other_errors_pass_unchanged(tmp_path, error):
-    with pytest.raises(type(error)) as raised, full_disk.explained(tmp_path):
+    with pytest.raises(type(error)) as raised, full_disk_explained(tmp_path, lambda: None):
         raise error
     assert raised.value is error

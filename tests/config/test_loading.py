@@ -3,13 +3,13 @@ import json
 import pytest
 
 from biggan_jax import config as configs
-from biggan_jax.config import strict_json
+from biggan_jax.config import loading
 from biggan_jax.config.keys import KINDS
 from biggan_jax.types import UserError
 
 
 def of_text(text):
-    return configs.from_plain(strict_json.parse(text, "FILE"), "FILE")
+    return configs.from_plain(loading.parse(text, "FILE"), "FILE")
 
 
 def test_keys_not_given_have_their_default():
@@ -83,7 +83,7 @@ def test_a_file_is_read_completely_or_refused(tmp_path):
     path = tmp_path / "config.json"
     path.write_text(configs.to_json(configs.base()))
     assert configs.of_file(path) == configs.base()
-    path.write_bytes(b"{" + b" " * strict_json.MAX_BYTES + b"}")
+    path.write_bytes(b"{" + b" " * loading.MAX_BYTES + b"}")
     with pytest.raises(UserError, match="has more than 1,048,576 bytes"):
         configs.of_file(path)
 
@@ -101,6 +101,6 @@ def test_a_file_that_cannot_be_read_says_why():
 
 def test_80000_keys_are_refused_at_the_first():
     text = json.dumps({f"k{i}": 0 for i in range(80_000)})
-    assert len(text) < strict_json.MAX_BYTES
+    assert len(text) < loading.MAX_BYTES
     with pytest.raises(UserError, match="the key k0"):
         of_text(text)

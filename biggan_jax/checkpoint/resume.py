@@ -1,0 +1,118 @@
+"""Begin or resume a training run: claim its workdir; start from its latest checkpoint, another run's weights, or from scratch."""
+
+import logging
+from collections.abc import Callable
+
+import jax
+import ml_collections
+import numpy as np
+from etils import epath
+from jax.experimental import multihost_utils
+
+from biggan_jax import config as configs
+from biggan_jax import sharding
+from biggan_jax.checkpoint.layout import checkpoint_steps, find
+from biggan_jax.checkpoint.manager import Checkpoints
+from biggan_jax.checkpoint.restore import load_config, load_state
+from biggan_jax.family import Family
+from biggan_jax.partitioning import sharded_init_state, state_layout
+from biggan_jax.runtime.files import user_errors, write_text
+from biggan_jax.state import TrainState, init_state
+from biggan_jax.types import UserError
+
+logger = logging.getLogger(__name__)
+
+Weights = dict[str, dict]
+"""{"networks": ..., "averages": ...} of a state, on the host; optimizer states that do not fit are None."""
+
+
+def keep_data_order(workdir: epath.PathLike, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+    """Return the config with the data order of the run in the workdir, if any: a run never changes its order."""
+    if not checkpoint_steps(workdir):
+        return config
+    stored = load_config(find(workdir)).data.order
+    if stored == config.data.order:
+        return config
+    logger.info("data.order stays %s, with which this run began", stored)
+    config = config.copy_and_resolve_references()
+    config.data.order = stored
+    return config
+
+
+def claim_workdir(workdir: epath.PathLike, config: ml_collections.ConfigDict) -> None:
+    """Make the workdir and store the config in it, in all processes. Raises UserError if it has checkpoints of another one."""
+    workdir = epath.Path(workdir)
+    with user_errors(workdir, "workdir"):
+        # Without a checkpoint, nothing of an earlier run can be lost or mixed with this one.
+        if checkpoint_steps(workdir):
+            changed = configs.differences(load_config(find(workdir)).to_dict(), config.to_dict())
+            unsafe = [f"{key} {a!r} -> {b!r}" for key, (a, b) in changed.items() if key not in configs.SAFE_TO_CHANGE]
+            if unsafe:
+                what = f"holds a run of another config ({', '.join(unsafe)})"
+                raise UserError(f"{workdir} {what}; use another folder, or that config")
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices("config.json read by all")
+        if jax.process_index() == 0:
+            store_config(workdir, config)
+
+
+def store_config(workdir: epath.Path, config: ml_collections.ConfigDict) -> None:
+    """Write `workdir`/config.json, for people and for finetuning. A run resumes with the config in its checkpoint."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    write_text(workdir / "config.json", configs.to_json(config))
+
+
+def restore_or_init(
+    gan: Family, seed: int, checkpoints: Checkpoints, weights: Callable[[], Weights | None]
+) -> TrainState:
+    """Return the latest checkpoint's state, else a fresh one with `weights()`, if any; laid out on the model's mesh."""
+    if checkpoints.latest_step() is None:
+        state = sharded_init_state(gan, seed)
+        return replace_weights(state, start) if (start := weights()) else state
+    shapes = jax.eval_shape(lambda: init_state(gan, seed))
+    return checkpoints.restore(sharding.with_sharding(shapes, state_layout(gan)))
+
+
+def load_weights(gan: Family, path: str) -> Weights:
+    """Load a checkpoint's networks to the host, with optimizer states where they fit. Raises UserError for other shapes."""
+    stored, _, _ = load_state(path)
+    fresh = jax.eval_shape(lambda: init_state(gan, 0))
+    if fresh.networks.keys() != stored.networks.keys():
+        theirs, ours = (", ".join(sorted(state.networks)) for state in (stored, fresh))
+        raise UserError(f"{path} has the networks {theirs}, this model has {ours}; start from a run of the same family")
+    networks = {}
+    for name, ours in fresh.networks.items():
+        theirs = stored.networks[name]
+        _refuse_other_shapes((ours.params, ours.stats), (theirs.params, theirs.stats), f"{path}: {name}")
+        if _shapes(theirs.opt_state) != _shapes(ours.opt_state):
+            logger.info("%s's optimizer differs from that of %s: it starts with a new state", name, path)
+            theirs = theirs.replace(opt_state=None)
+        networks[name] = theirs
+    logger.info("starting from the weights of %s, step %d", path, int(stored.step))
+    return jax.tree.map(np.asarray, {"networks": networks, "averages": stored.averages})
+
+
+def replace_weights(fresh: TrainState, start: Weights) -> TrainState:
+    """Replace networks of the fresh state by those that `load_weights` returned, with the fresh state's shardings."""
+
+    def place(new, like):
+        return like if new is None else jax.make_array_from_callback(new.shape, like.sharding, lambda index: new[index])
+
+    replaced = lambda name, part: jax.tree.map(place, part, getattr(fresh, name), is_leaf=lambda leaf: leaf is None)
+    return fresh.replace(**{name: replaced(name, part) for name, part in start.items()})
+
+
+def _shapes(tree) -> dict[str, tuple[int, ...]]:
+    return {jax.tree_util.keystr(k): v.shape for k, v in jax.tree_util.tree_leaves_with_path(tree)}
+
+
+def _refuse_other_shapes(ours, theirs, where: str) -> None:
+    ours, theirs = _shapes(ours), _shapes(theirs)
+    different = [name for name in sorted(ours.keys() | theirs.keys()) if ours.get(name) != theirs.get(name)]
+    hint = "use the networks of that run with --config=finetune:DIR, without overrides in config.model"
+    if all("embedding" in name for name in different):
+        hint = "change its classes first: python -m biggan_jax.convert --from=biggan-jax --in=DIR --out=NEW --classes=reinit:N"
+    if different:
+        name = different[0]
+        our, their = (list(shapes[name]) if name in shapes else "missing" for shapes in (ours, theirs))
+        raise UserError(f"{where}{name} is {their}, in this config {our}; {hint}")
