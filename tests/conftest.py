@@ -60,11 +60,18 @@ def build(config, mesh=None):
     return (minimal.dense if config.model.family == "dense" else build_gan)(config, mesh)
 
 
+@pytest.fixture(scope="module")
+def with_dense():
+    """The family dense of tests/families/minimal.py, among those of the package until the module ends."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(models.FAMILIES, "dense", minimal.dense)
+        patch.setitem(configs.SECTIONS, "dense", minimal.dense_section)
+        yield
+
+
 @pytest.fixture
-def dense(monkeypatch):
-    """The config of a run of the dense networks of tests/families/minimal.py, for tests of what is around a step."""
-    monkeypatch.setitem(models.FAMILIES, "dense", minimal.dense)
-    monkeypatch.setitem(configs.SECTIONS, "dense", minimal.dense_section)
+def dense(with_dense):
+    """The config of a run of dense networks, for tests of what is around a step."""
     return minimal.dense_config()
 
 

@@ -32,6 +32,17 @@ def unbroken(tmp_path_factory, programs):
     return workdir
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory, programs, with_dense):
+    """A run like `unbroken` of dense networks, for tests of what is around a step."""
+    workdir = tmp_path_factory.mktemp("small")
+    c = tiny_config("dense")
+    c.sample_every = 4
+    with reused(programs):
+        assert train(c, workdir)
+    return workdir
+
+
 def test_a_resumed_run_is_bitwise_identical(unbroken, tmp_path, compile_once):
     c = tiny_config()
     c.sample_every = 4
@@ -152,8 +163,8 @@ def test_the_last_step_is_always_logged(dense, tmp_path, compile_once):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_and_the_same_call_resumes(unbroken, tmp_path, compile_once, number):
-    config = tiny_config()
+def test_a_signal_saves_and_the_same_call_resumes(small, tmp_path, compile_once, number):
+    config = tiny_config("dense")
     config.sample_every, config.checkpoint_every = 4, 100
     log = hooks.MetricLogger.after_step
 
@@ -171,12 +182,12 @@ def test_a_signal_saves_and_the_same_call_resumes(unbroken, tmp_path, compile_on
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == handlers
     assert train(config, tmp_path)
     assert metrics(tmp_path) == [1, 2, 3, 4]
-    assert checkpoint.compare(unbroken, tmp_path) == []
+    assert checkpoint.compare(small, tmp_path) == []
 
 
 @pytest.mark.parametrize("error", [RuntimeError("crash"), OSError(errno.ENOSPC, "No space left on device")], ids=str)
-def test_a_crash_loses_only_the_steps_since_the_last_save(unbroken, tmp_path, compile_once, error):
-    config = tiny_config()
+def test_a_crash_loses_only_the_steps_since_the_last_save(small, tmp_path, compile_once, error):
+    config = tiny_config("dense")
     config.sample_every = 4
     scalars = hooks.MetricWriter.scalars
 
@@ -194,22 +205,22 @@ def test_a_crash_loses_only_the_steps_since_the_last_save(unbroken, tmp_path, co
     assert checkpoint.checkpoint_steps(tmp_path) == [2] and metrics(tmp_path) == [1, 2, 3]
     assert train(config, tmp_path)
     assert metrics(tmp_path) == [1, 2, 3, 4], "neither missing nor repeated"
-    assert checkpoint.compare(unbroken, tmp_path) == []
+    assert checkpoint.compare(small, tmp_path) == []
 
 
-def test_a_corrupted_latest_checkpoint_names_the_step_to_resume(unbroken, tmp_path, compile_once):
-    workdir = shutil.copytree(unbroken, tmp_path / "run")
+def test_a_corrupted_latest_checkpoint_names_the_step_to_resume(small, tmp_path, compile_once):
+    workdir = shutil.copytree(small, tmp_path / "run")
     last = workdir / "checkpoints" / "4"
     for file in (last / "state").rglob("d/*"):
         file.write_bytes(file.read_bytes()[:-1])
-    config = tiny_config()
+    config = tiny_config("dense")
     config.sample_every, config.num_steps = 4, 5
     with pytest.raises(UserError, match="checkpoints/4 is damaged or incomplete .* step 2 is whole"):
         train(config, workdir)
     shutil.rmtree(last)
     config.num_steps = 4
     assert train(config, workdir)
-    assert checkpoint.compare(unbroken, workdir) == []
+    assert checkpoint.compare(small, workdir) == []
 
 
 def metrics(workdir):
