@@ -10,14 +10,13 @@ import json
 import pathlib
 import platform
 
-from tests.conftest import leaves, random_batch, tiny_config, with_attention  # First: it sets XLA's flags.
+from tests.conftest import fresh_state, leaves, random_batch, tiny_config, with_attention  # First: it sets XLA's flags.
 
 import jax
 import numpy as np
 
 from biggan_jax.checkpoint.layout import to_tree
 from biggan_jax.models import build_gan
-from biggan_jax.state import init_state
 from biggan_jax.train_step import train_step
 
 FILE = pathlib.Path(__file__).parent / "data" / "golden.json"
@@ -30,7 +29,7 @@ def compiled(family):
     config.d_steps = 2
     config.regularizer.g_ortho = 1e-4
     gan = build_gan(config)
-    state = with_attention(jax.jit(lambda: init_state(gan, 0))())
+    state = with_attention(fresh_state(family))
     batches = [random_batch(gan, 8, seed=i) for i in range(2)]
     return state, jax.jit(functools.partial(train_step, gan)), batches
 
