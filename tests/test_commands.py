@@ -9,14 +9,7 @@ import pytest
 from PIL import Image
 
 from tests.cli import refused, run
-from tests.conftest import untrained_run
 from tests.test_train import TINY
-
-
-@pytest.fixture(scope="module")
-def workdir(tmp_path_factory):
-    folder = untrained_run(tmp_path_factory.mktemp("run"))
-    return folder
 
 
 @pytest.mark.parametrize(
@@ -132,12 +125,13 @@ def test_training_needs_neither_tensorflow_nor_tensorboard(tmp_path):
     script = f"""
 import sys
 sys.modules.update(tensorflow=None, tensorboard=None, tensorboardX=None)  # As if not installed.
-from tests.configs.tiny import get_config
-from biggan_jax import checkpoint
+from tests.families import minimal
+from biggan_jax import checkpoint, models
 from biggan_jax.sampling import generate
 from biggan_jax.train import train
 import numpy as np
-c = get_config()
+models.register("dense", minimal.dense, minimal.dense_section)
+c = minimal.dense_config()
 c.num_steps = 1
 assert train(c, {str(tmp_path)!r})
 t = checkpoint.load_generator({str(tmp_path)!r})
