@@ -18,6 +18,13 @@ def shapes(config):
     return gan, jax.eval_shape(lambda: init_state(gan, 0))
 
 
+def parameters(config):
+    """Return {network: the shapes of its parameters}, which takes a third of the time of `shapes`."""
+    key = jax.random.key(0)
+    init = lambda network: network.module.init(key, *network.example(key), **network.mode(True))["params"]
+    return {name: jax.eval_shape(lambda n=n: init(n)) for name, n in build_gan(config).networks.items()}
+
+
 def count(params):
     return sum(np.prod(leaf.shape, dtype=int) for leaf in jax.tree.leaves(params))
 
@@ -46,8 +53,8 @@ def test_parameter_counts_equal_the_published_ones(family, resolution, ch, dim_z
     c = base()
     c.model.update(family=family, resolution=resolution, ch=ch, dim_z=dim_z)
     c.model.g_attention, c.model.d_attention = attention
-    _, state = shapes(c)
-    assert (count(state.networks["G"].params), count(state.networks["D"].params)) == expected
+    params = parameters(c)
+    assert (count(params["G"]), count(params["D"])) == expected
 
 
 @pytest.mark.parametrize(("resolution", "expected"), [(128, 50_388_609), (256, 55_880_833), (512, 56_163_905)])
