@@ -29,15 +29,11 @@ OURS = "biggan-jax"
 
 FROM = flags.DEFINE_string("from", None, f"Import weights of this project: {', '.join([*PROJECTS, OURS])}.")
 TO = flags.DEFINE_string("to", None, "Export a checkpoint to this project.")
-IN = flags.DEFINE_string(
-    "in", None, "Input: a state dict (.pth, .bin or .npz) or a weights folder; with --to a checkpoint of ours."
-)
+IN = flags.DEFINE_string("in", None, "A state dict (.pth, .bin, .npz) or a weights folder; with --to our checkpoint.")
 OUT = flags.DEFINE_string("out", None, "Output folder.")
 SUFFIX = flags.DEFINE_string("suffix", "", "Which copy in a BigGAN-PyTorch folder, such as best0.")
 BN_EPS = flags.DEFINE_float(
-    "bn_eps",
-    None,
-    "Epsilon of batch norm, which shapes cannot tell. Default: the run's or config.json's, else 1e-5 (hf: 1e-4).",
+    "bn_eps", None, "Epsilon of batch norm. Default: the run's or config.json's, else 1e-5 (hf: 1e-4)."
 )
 SN_EPS = flags.DEFINE_float("sn_eps", None, "Epsilon of spectral norm. Default: as above, else 1e-6 (hf: 1e-4).")
 CLASSES = flags.DEFINE_string("classes", None, "keep:3,7,200 keeps those classes, reinit:20 initializes 20 new ones.")
@@ -54,7 +50,7 @@ def main() -> None:
         raise UserError("--from imports weights, --to exports them; give one of the two")
     if not IN.value or not OUT.value or not (FROM.value or TO.value):
         raise UserError(
-            "--from or --to, --in and --out are needed, such as --from=biggan-pytorch --in=G_ema.pth --out=runs/G"
+            "--from or --to, --in and --out are needed, such as --from=biggan-pytorch --in=G.pth --out=runs/G"
         )
     for flag in (BN_EPS, SN_EPS):
         if flag.value is not None and not flag.value > 0:
@@ -94,11 +90,12 @@ def import_weights(project, out: epath.Path) -> None:
     refuse_full(out)
     if project is None:
         state, config, extras = load_state(source)
-        roles = ["a checkpoint"]
+        came, missing = ["a checkpoint"], ""
     else:
         imported = project.read(source, bn_eps=BN_EPS.value, sn_eps=SN_EPS.value, suffix=SUFFIX.value)
         state, config, extras = to_state(imported, SEED.value), imported.config, imported.extras
-        roles = list(imported.networks)
+        came = list(imported.networks)
+        missing = "G" if came == ["D"] else "" if "D" in came else "D"
     wanted = classes.parse(CLASSES.value, config.model.num_classes) if CLASSES.value else None
     if wanted:
         state, extras = classes.change_classes(state, extras, wanted, SEED.value)
@@ -107,15 +104,13 @@ def import_weights(project, out: epath.Path) -> None:
     checkpoints = Checkpoints(out, keep=1)
     checkpoints.save(state, config, extras)
     checkpoints.close()
-    fresh = "; G was missing and is newly initialized" if roles == ["D"] else ""
-    if project and "D" not in roles:
-        fresh = "; D was missing and is newly initialized"
+    fresh = f"; {missing} was missing and is newly initialized" if missing else ""
     if wanted:
         logger.info("optimizer moments of the changed tables start from zero: their first updates are large")
     model = config.model
     print(
         f"{model.family}, {model.resolution} pixels, ch {model.g_ch or model.ch}, {model.num_classes} classes, "
-        f"from {', '.join(roles)}: step {int(np.asarray(state.step))} in {out}{fresh}"
+        f"from {', '.join(came)}: step {int(np.asarray(state.step))} in {out}{fresh}"
     )
 
 

@@ -9,6 +9,7 @@ import re
 from typing import Any
 
 import ml_collections
+import numpy as np
 
 from biggan_jax.convert import layouts
 from biggan_jax.convert.layouts import Layout
@@ -18,7 +19,7 @@ from biggan_jax.types import UserError
 
 RESOLUTIONS = (32, 64, 128, 256, 512)
 
-LEAVES = {"kernel": "weight", "embedding": "weight", "mean": "stored_mean", "var": "stored_var"}
+LEAVES = {"kernel": "weight", "embedding": "weight", "offset": "bias", "mean": "stored_mean", "var": "stored_var"}
 MODULES = {"bn_out": "output_layer.0", "conv_out": "output_layer.2", "conv_in": "input_conv"}
 INNER = {"conv_skip": "conv_sc", "offset": "bias"}
 ORDER = ["gamma", "theta", "phi", "g", "o", "conv1", "conv2", "conv3", "conv4", "conv_sc", "bn1", "bn2", "bn3", "bn4"]
@@ -32,12 +33,9 @@ def entry_of(model: ml_collections.ConfigDict, is_generator: bool):
         kind, *scopes, leaf = path
         if kind == "spectral":  # ('spectral', 'u', ..., 'kernel') is stored beside the weight.
             scopes, leaf = scopes[1:], "u0"
-        names = [
-            _module(scopes[0], model, is_generator),
-            *(INNER.get(s, re.sub(r"^(bn|conv)_", r"\1", s)) for s in scopes[1:]),
-        ]
-        last = "bias" if leaf == "offset" else LEAVES.get(leaf, leaf)
-        return Entry(".".join([*names, last]), path, _layout(scopes, leaf, shape, is_generator))
+        inner = [INNER.get(s, re.sub(r"^(bn|conv)_", r"\1", s)) for s in scopes[1:]]
+        names = [_module(scopes[0], model, is_generator), *inner, LEAVES.get(leaf, leaf)]
+        return Entry(".".join(names), path, _layout(scopes, leaf, shape, is_generator))
 
     return entry
 
@@ -47,7 +45,7 @@ def in_order(names: list[str], generator: bool) -> list[str]:
     top = ["shared", "linear", "blocks", "output_layer"] if generator else ["input_conv", "blocks", "linear", "embed"]
 
     def rank(name: str) -> list[int]:
-        """Sort key: a module's own arrays come before those of its submodules."""
+        # A module's own arrays come before those of its submodules.
         first, *inner, last = name.split(".")
         inside = [int(part) if part.isdigit() else len(ORDER) + ORDER.index(part) for part in inner]
         return [top.index(first), *inside, ORDER.index(last)]
@@ -63,21 +61,18 @@ def is_foreign(name: str) -> bool:
 def _module(scope: str, model: ml_collections.ConfigDict, is_generator: bool) -> str:
     """Return blocks.i.j for one of our blocks or attentions; other modules by name."""
     kind, *numbers = scope.split("_")
-    if kind not in ("block", "attention") or not numbers[0].isdigit():
+    if kind not in ("block", "attention"):
         return MODULES.get(scope, scope)
-    stage, deep = int(numbers[0]), model.family == "biggan_deep"
-    depth = model.depth if deep else 1
-    j = int(numbers[1]) if kind == "block" and deep else depth - 1
-    if deep and not is_generator:
-        return f"blocks.{stage}.{j}" if kind == "block" else f"blocks.{stage}.{depth}"
+    depth = model.depth if model.family == "biggan_deep" else 1
+    stage, j = int(numbers[0]), int(numbers[1]) if len(numbers) > 1 else depth - 1
+    if model.family == "biggan_deep" and not is_generator:
+        return f"blocks.{stage}.{j if kind == 'block' else depth}"
     return f"blocks.{stage * depth + j}.{0 if kind == 'block' else 1}"
 
 
 def _layout(scopes: list[str], leaf: str, shape: tuple[int, ...], is_generator: bool) -> Layout:
-    if leaf == "kernel":
-        layout = layouts.CONVOLUTION if len(shape) == 4 else layouts.TRANSPOSED
-    else:
-        layout = layouts.ROW if leaf == "u0" else layouts.SAME
+    of_kernels = layouts.CONVOLUTION if len(shape) == 4 else layouts.TRANSPOSED
+    layout = {"kernel": of_kernels, "u0": layouts.ROW}.get(leaf, layouts.SAME)
     if not (is_generator and scopes == ["linear"]):
         return layout
     first = layouts.channels_last()  # The features are axis 0 of weight and bias, and axis 1 of u0.
@@ -109,10 +104,7 @@ def infer_generator(shapes: dict[str, tuple[int, ...]]) -> dict:
     count = _count(shapes, r"blocks\.(\d+)\.0\.conv1\.weight")
     widths = [shapes[f"blocks.{i}.0.conv1.weight"][1] for i in range(count)] + [shapes["output_layer.2.weight"][1]]
 
-    def expected(resolution: int, depth: int) -> list[int]:
-        *stages, last = WIDTHS[resolution].generator
-        return [width for width in stages for _ in range(depth)] + [last]
-
+    expected = lambda widths, depth: [*np.repeat(widths.generator[:-1], depth), widths.generator[-1]]
     resolution, depth, ch = _match(widths, expected, deep)
     found: dict[str, Any] = {"family": "biggan_deep" if deep else "biggan", "resolution": resolution, "g_ch": ch}
     gain, z = shapes["blocks.0.0.bn1.gain.weight"], shapes["linear.weight"][1]
@@ -123,8 +115,7 @@ def infer_generator(shapes: dict[str, tuple[int, ...]]) -> dict:
         found |= {"num_classes": num_classes, "shared_dim": shared_dim, "dim_z": dim_z, "skip_z": deep or chunk > 0}
     else:
         found |= {"num_classes": gain[0], "dim_z": z, "skip_z": False, "shared_embedding": False}
-    if deep:
-        found["depth"] = depth
+    found |= {"depth": depth} if deep else {}
     attended = [i // depth for i in range(count) if f"blocks.{i}.1.gamma" in shapes]
     found["g_attention"] = tuple(generator_sizes(resolution)[stage] for stage in attended)
     found["g_spectral_norm"] = "linear.u0" in shapes
@@ -140,17 +131,12 @@ def infer_discriminator(shapes: dict[str, tuple[int, ...]]) -> dict:
     if deep:
         widths = [shapes["input_conv.weight"][0], *widths]
 
-    def expected(resolution: int, depth: int) -> list[int]:
-        first, *others = WIDTHS[resolution].discriminator
-        return [first, *(width for width in others for _ in range(depth))]
-
+    expected = lambda widths, depth: [widths.discriminator[0], *np.repeat(widths.discriminator[1:], depth)]
     resolution, _, ch = _match(widths, expected, deep)
     family = "biggan_deep" if deep else "biggan"
     found = {"family": family, "resolution": resolution, "d_ch": ch, "num_classes": shapes["embed.weight"][0]}
-    if deep:
-        found["depth"] = depth
-    else:
-        found["d_wide"] = shapes["blocks.0.0.conv1.weight"][0] == shapes["blocks.0.0.conv2.weight"][0]
+    hidden, features = (shapes[f"blocks.0.0.conv{i}.weight"][0] for i in (1, 2))
+    found |= {"depth": depth} if deep else {"d_wide": hidden == features}
     sizes = discriminator_sizes(resolution, family)
     # Several stages may have one size, as in the 32-pixel D: attention then follows all of them or none.
     attended = [sizes[i] for i in range(stages) if f"blocks.{i}.{depth}.gamma" in shapes]
@@ -166,8 +152,8 @@ def _match(widths: list[int], expected, deep: bool) -> tuple[int, int, int]:
     """Return (resolution, depth, ch) of the only architecture whose multiples of ch are these widths."""
     for resolution in RESOLUTIONS:
         for depth in range(1, len(widths)) if deep else (1,):
-            multiples = expected(resolution, depth)
-            ch = widths[-1] // multiples[-1]
+            multiples = expected(WIDTHS[resolution], depth)
+            ch = int(widths[-1] // multiples[-1])
             if widths == [ch * multiple for multiple in multiples]:
                 return resolution, depth, ch
     raise UserError(f"its channels {widths} fit no known architecture of {', '.join(map(str, RESOLUTIONS))} pixels")

@@ -13,6 +13,7 @@ from biggan_jax.convert import biggan_pytorch as project
 from biggan_jax.convert import files, imported, tables
 from biggan_jax.convert.imported import Imported, Moments
 from biggan_jax.convert.tables import Arrays, Network
+from biggan_jax.family import Family
 from biggan_jax.models import build_gan
 from biggan_jax.state import TrainState
 from biggan_jax.types import UserError
@@ -35,19 +36,19 @@ def read(path: epath.Path, *, bn_eps: float | None = None, sn_eps: float | None 
         arrays, optimizers, run = _read_folder(path, suffix)
     else:
         loaded = files.read_arrays(path)
-        arrays, optimizers, run = {_role(loaded, path): loaded}, {}, {}
-    config = settings_of(run.get("config", {}), bn_eps, sn_eps, where=str(path))
-    _set_adam(
-        config, {name: _group(optimizer, f"{path}: {name}_optim") for name, optimizer in optimizers.items()}, str(path)
-    )
-    found = imported.merge({name: _explained(name, path, project.infer, a) for name, a in arrays.items()})
-    imported.complete(config.model, found)
+        role = "G" if _explained(f"{path}", project.is_generator, loaded) else "D"
+        arrays, optimizers, run = {role: loaded}, {}, {}
+    config = settings_of(run.get("config", {}), bn_eps, sn_eps, where=f"{path}")
+    groups = {name: _group(optimizer, f"{path}: {name}_optim") for name, optimizer in optimizers.items()}
+    _set_adam(config, groups, f"{path}")
+    found = {name: _explained(f"{path}: {name}", project.infer, theirs) for name, theirs in arrays.items()}
+    imported.complete(config.model, imported.merge(found))
 
     shapes = imported.shapes_of(build_gan(config))
     networks, foreign = {}, {}
     for name, theirs in arrays.items():
         entry = project.entry_of(config.model, name != "D")
-        networks[name] = imported.read_network(theirs, shapes[name[0]], entry, f"{path}: {name}", project.is_foreign)
+        networks[name] = tables.to_here(theirs, shapes[name[0]], entry, f"{path}: {name}", project.is_foreign)
         foreign[name] = {key: array for key, array in theirs.items() if project.is_foreign(key)}
     moments = {}
     for name, optimizer in optimizers.items():
@@ -66,29 +67,21 @@ def write(state: TrainState, config: ml_collections.ConfigDict, extras: Extras, 
     if model.resolution not in project.RESOLUTIONS:
         raise UserError(f"BigGAN-PyTorch has no network of {model.resolution} pixels; it has {project.RESOLUTIONS}")
     if not model.num_classes or model.pad_rgb or model.prior != "normal":
-        raise UserError(
-            "BigGAN-PyTorch has only conditional networks, without padded RGB convolution, with a normal prior"
-        )
+        raise UserError("BigGAN-PyTorch has only conditional networks, without model.pad_rgb, with a normal prior")
     if model.spectral_eval != "step":
-        raise UserError(
-            "BigGAN-PyTorch makes a power iteration in evaluation, but this model has model.spectral_eval=stored"
-        )
+        raise UserError("BigGAN-PyTorch has no model.spectral_eval=stored: it makes a power iteration in evaluation")
     if model.resolution == 32 and set(model.d_attention) not in (set(), {16, 8}):
-        raise UserError(
-            f"BigGAN-PyTorch's D of 32 pixels has attention after all blocks or none, not {model.d_attention}"
-        )
+        raise UserError(f"BigGAN-PyTorch's D of 32 pixels has attention at 16 and 8 or none, not {model.d_attention}")
     if model.resolution == 512:
         logger.warning("BigGAN-PyTorch has no D of 512 pixels: D.pth follows its naming, but it can load only G")
     if (model.bn_out_eps or model.bn_eps) != BN_OUT_EPS:
-        logger.warning(
-            "BigGAN-PyTorch's output batch norm has eps 1e-5, this model's has another: images differ slightly"
-        )
+        logger.warning("BigGAN-PyTorch's output batch norm has eps 1e-5, not this model's: images differ slightly")
     G, D = imported.network_of(state.networks["G"]), imported.network_of(state.networks["D"])
     networks = {"G": G, "D": D, "G_ema": {**G, **extras.get("ema_stats", {}), "params": state.averages["G"]}}
     foreign = extras.get("foreign", {})
     out.mkdir(parents=True, exist_ok=True)
     for name, network in networks.items():
-        files.write_torch(out / f"{name}.pth", state_dict(network, gan, config, name, foreign.get(name)))
+        files.write_torch(out / f"{name}.pth", state_dict(network, gan, model, name, foreign.get(name)))
     for name in ("G", "D"):
         optimizer = _optimizer(imported.moments_of(state.networks[name]), config, name, foreign.get(f"{name}_optim"))
         files.write_torch(out / f"{name}_optim.pth", optimizer)
@@ -96,28 +89,18 @@ def write(state: TrainState, config: ml_collections.ConfigDict, extras: Extras, 
     files.write_torch(out / "state_dict.pth", {**counters, "itr": int(state.step), "config": _their_config(config)})
 
 
-def state_dict(
-    network: Network, gan, config: ml_collections.ConfigDict, name: str, foreign: Arrays | None = None
-) -> Arrays:
+def state_dict(network: Network, gan: Family, model: ml_collections.ConfigDict, name: str, foreign=None) -> Arrays:
     """Return one network's arrays with PyTorch names, in order. foreign: the imported logs of sigma; computed if None."""
-    generator = name != "D"
-    arrays = tables.to_there(tables.table(network, project.entry_of(config.model, generator)), network)
+    entry = project.entry_of(model, name != "D")
+    arrays = tables.to_there(network, entry)
     if foreign is None:
         weights, _ = jax.jit(gan.normalize)(network["params"], network["spectral"])
-        normalised = {"params": weights}
-        after = tables.to_there(tables.table(normalised, project.entry_of(config.model, generator)), normalised)
-        foreign = {}
-        for u in (key for key in arrays if key.endswith(".u0")):
-            weight = u.replace(".u0", ".weight")
-            sigma = np.linalg.norm(arrays[weight]) / np.linalg.norm(after[weight])
-            foreign[u.replace(".u0", ".sv0")] = np.array([sigma], np.float32)
+        after, foreign = tables.to_there({"params": weights}, entry), {}
+        for module in (key.removesuffix("u0") for key in arrays if key.endswith(".u0")):
+            sigma = np.linalg.norm(arrays[f"{module}weight"]) / np.linalg.norm(after[f"{module}weight"])
+            foreign[f"{module}sv0"] = np.array([sigma], np.float32)
     arrays = arrays | foreign
-    return {key: arrays[key] for key in project.in_order(list(arrays), generator)}
-
-
-def average_buffers(average: dict, stats: dict, decay: float) -> dict:
-    """Update the average as BigGAN-PyTorch does after a step: it covers G's buffers (BN statistics, u), ours does not."""
-    return jax.tree.map(lambda a, b: a * decay + b * (1 - decay), average, stats)
+    return {key: arrays[key] for key in project.in_order(list(arrays), name != "D")}
 
 
 def _read_folder(path: epath.Path, suffix: str) -> tuple[dict[str, Arrays], dict[str, dict], dict]:
@@ -129,28 +112,18 @@ def _read_folder(path: epath.Path, suffix: str) -> tuple[dict[str, Arrays], dict
         hint = f"; it has copies of --suffix {copies}" if copies else ""
         raise UserError(f"{path} has neither {file('G').name} nor {file('D').name} nor {file('G_ema').name}{hint}")
     arrays = {name: files.read_arrays(file(name)) for name in present}
-    optimizers: dict[str, dict] = {
-        name: files.read_torch(file(f"{name}_optim"))
-        for name in ("G", "D")
-        if name in present and file(f"{name}_optim").exists()
-    }
-    run = files.read_torch(file("state_dict")) if file("state_dict").exists() else {}
-    if file("state_dict").exists() and not (isinstance(run, dict) and {"itr", "config"} <= run.keys()):
+    optimizers = [name for name in ("G", "D") if name in present and file(f"{name}_optim").exists()]
+    run = files.read_torch(file("state_dict")) if file("state_dict").exists() else {"itr": 0, "config": {}}
+    if not (isinstance(run, dict) and {"itr", "config"} <= run.keys()):
         raise UserError(f"{file('state_dict')} is not from a BigGAN-PyTorch run: it must have itr and config")
-    return arrays, optimizers, run
+    return arrays, {name: files.read_torch(file(f"{name}_optim")) for name in optimizers}, run
 
 
-def _role(arrays: Arrays, path: epath.Path) -> str:
-    return "G" if _explained("", path, project.is_generator, arrays) else "D"
-
-
-def _explained(name: str, path: epath.Path, function, arrays: Arrays):
+def _explained(what: str, function, arrays: Arrays):
     try:
         return function(arrays)
     except UserError as error:
-        raise UserError(
-            f"{path}{': ' + name if name else ''} is not a state dict of BigGAN-PyTorch: {error}"
-        ) from error
+        raise UserError(f"{what} is not a state dict of BigGAN-PyTorch: {error}") from error
 
 
 SETTINGS = {
@@ -179,11 +152,10 @@ def settings_of(
     for name in ("G_nl", "D_nl"):
         if run.get(name, "relu") not in ("relu", "inplace_relu"):
             raise UserError(f"{where} was trained with {name} {run[name]}; networks here support only ReLU")
-    for a, b in (("num_G_accumulations", "num_D_accumulations"), ("num_G_SV_itrs", "num_D_SV_itrs")):
-        if run.get(a) != run.get(b):
-            logger.warning(
-                "%s has %s %s and %s %s; here both are set to the latter", where, a, run.get(a), b, run.get(b)
-            )
+    for what in ("accumulations", "SV_itrs"):
+        g, d = (run.get(f"num_{who}_{what}") for who in "GD")
+        if g != d:
+            logger.warning("%s has num_G_%s %s, but num_D_%s %s; here both are the latter", where, what, g, what, d)
     if run.get("z_var", 1.0) != 1.0:
         logger.warning("%s was trained with z_var %s; latents here have a standard deviation of 1", where, run["z_var"])
     config.batch_size = run.get("batch_size", config.batch_size) * config.microbatches
@@ -221,47 +193,35 @@ def _group(optimizer: dict, name: str) -> dict:
 def _moments(optimizer: dict, shapes: Network, config, name: str) -> tuple[Moments, Arrays]:
     """Convert Adam's moments. With b1 = 0 the means, then the last gradient, are returned unconverted: we do not keep them."""
     generator = "batch_stats" in shapes
-    params = {"params": shapes["params"]}
-    entries = tables.table(params, project.entry_of(config.model, generator))
-    numbered = project.in_order([entry.there for entry in entries], generator)
+    params, entry = {"params": shapes["params"]}, project.entry_of(config.model, generator)
+    numbered = project.in_order([e.there for e in tables.table(params, entry)], generator)
     keys = optimizer["param_groups"][0]["params"]  # 0, 1, ..., or, before PyTorch 1.6, ids of Python objects.
     slots = [optimizer["state"].get(key, {}) for key in keys]
     if len(slots) != len(numbered) or not all({"step", "exp_avg", "exp_avg_sq"} <= slot.keys() for slot in slots):
         raise UserError(f"{name} has moments of {len(slots)} arrays, where this architecture has {len(numbered)}")
     theirs = lambda key: {there: files.to_numpy(slot[key]) for there, slot in zip(numbered, slots, strict=True)}
-    read = lambda key: tables.to_here(entries, theirs(key), params, f"{name}: {key}", lambda _: False)["params"]
+    read = lambda key: tables.to_here(theirs(key), params, entry, f"{name}: {key}")["params"]
     means = {} if config.optimizer.b1 else theirs("exp_avg")
     return Moments(read("exp_avg_sq"), read("exp_avg") if config.optimizer.b1 else None, int(slots[0]["step"])), means
 
 
 def _optimizer(moments: Moments, config, name: str, means: Arrays | None) -> dict:
-    """Return the state dict of torch.optim.Adam."""
-    generator = name == "G"
-
-    def theirs(tree):
-        network = {"params": tree}
-        return tables.to_there(tables.table(network, project.entry_of(config.model, generator)), network)
-
+    """Return the state dict of torch.optim.Adam. means: used if we keep none; zeros if None."""
+    theirs = lambda tree: tables.to_there({"params": tree}, project.entry_of(config.model, name == "G"))
     squares = theirs(moments.nu)
     if moments.mu is not None:
         means = theirs(moments.mu)
-    numbered = project.in_order(list(squares), generator)
-    step = np.float32(moments.count)
-    state = {
-        i: {
-            "step": np.asarray(step),
-            "exp_avg": means[there] if means else np.zeros_like(squares[there]),
-            "exp_avg_sq": squares[there],
-        }
-        for i, there in enumerate(numbered)
-    }
+    state = {}
+    for i, there in enumerate(project.in_order(list(squares), name == "G")):
+        mean = means[there] if means else np.zeros_like(squares[there])
+        state[i] = {"step": np.array(moments.count, np.float32), "exp_avg": mean, "exp_avg_sq": squares[there]}
     group = {
         "lr": config.optimizer[f"{name.lower()}_lr"],
         "betas": (config.optimizer.b1, config.optimizer.b2),
         "eps": config.optimizer.eps,
         "weight_decay": 0,
         "amsgrad": False,
-        "params": list(range(len(numbered))),
+        "params": list(state),
     }
     return {"state": state if moments.count else {}, "param_groups": [group]}
 

@@ -1,5 +1,7 @@
 """Change the number of classes of a trained model."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -43,42 +45,39 @@ def change_classes(
     key = jax.random.key(seed)
     G = _change_network(state.networks["G"], wanted, key)
     D = _change_network(state.networks["D"], wanted, jax.random.fold_in(key, 1))
-    ema_params = _change_tables(
-        state.averages["G"], wanted, key
-    )  # The same key as for G: both start from the same tables.
-    state = state.with_networks(G=G, D=D).replace(averages={"G": ema_params})
+    # The same key as for G: both start from the same tables.
+    averages = {"G": _change_tables(state.averages["G"], wanted, key)}
+    state = state.with_networks(G=G, D=D).replace(averages=averages)
     return jax.tree.map(jnp.array, state), {name: value for name, value in extras.items() if name != "foreign"}
 
 
 def _change_network(network: NetworkState, wanted: list[int] | int, key: jax.Array) -> NetworkState:
-    params = _change_tables(network.params, wanted, key)
-    vectors = dict(network.spectral)
-    vectors["u"] = jax.tree_util.tree_map_with_path(
-        lambda path, u: _change_u(u, wanted, key) if path[-1].key == "embedding" else u, vectors["u"]
-    )
-    opt_state = network.opt_state
+    def change_u(u: jax.Array) -> jax.Array:
+        u = jax.random.normal(key, (wanted,)) if isinstance(wanted, int) else u[np.array(wanted)]
+        return u / jnp.maximum(jnp.linalg.norm(u), 1e-12)
+
+    params, opt_state = _change_tables(network.params, wanted, key), network.opt_state
     for slot in ("nu", "mu"):
         moments = optax.tree_utils.tree_get(opt_state, slot)
         if moments is not None:
-            fresh = jax.tree_util.tree_map_with_path(
-                lambda path, m, p: jnp.zeros_like(p) if path[-1].key == "embedding" else m, moments, params
-            )
+            fresh = _map_embeddings(lambda _, p: jnp.zeros_like(p), moments, params)
             opt_state = optax.tree_utils.tree_set(opt_state, **{slot: fresh})
+    vectors = network.spectral | {"u": _map_embeddings(change_u, network.spectral["u"])}
     return network.replace(params=params, spectral=vectors, opt_state=opt_state)
 
 
 def _change_tables(params: Params, wanted: list[int] | int, key: jax.Array) -> Params:
-    named, tree = jax.tree_util.tree_flatten_with_path(params)
-    changed = []
-    for i, (path, leaf) in enumerate(named):
-        if path[-1].key == "embedding" and isinstance(wanted, int):
-            leaf = INITIALIZERS["orthogonal"](jax.random.fold_in(key, i), (wanted, leaf.shape[1]), leaf.dtype)
-        elif path[-1].key == "embedding":
-            leaf = leaf[np.array(wanted)]
-        changed.append(leaf)
-    return jax.tree_util.tree_unflatten(tree, changed)
+    def change(table: jax.Array, position: int) -> jax.Array:
+        if not isinstance(wanted, int):
+            return table[np.array(wanted)]
+        shape = wanted, table.shape[1]
+        return INITIALIZERS["orthogonal"](jax.random.fold_in(key, position), shape, table.dtype)
+
+    leaves, tree = jax.tree.flatten(params)
+    return _map_embeddings(change, params, jax.tree.unflatten(tree, range(len(leaves))))
 
 
-def _change_u(u: jax.Array, wanted: list[int] | int, key: jax.Array) -> jax.Array:
-    u = jax.random.normal(key, (wanted,)) if isinstance(wanted, int) else u[np.array(wanted)]
-    return u / jnp.maximum(jnp.linalg.norm(u), 1e-12)
+def _map_embeddings(change: Callable, tree: Params, *others: Params) -> Params:
+    """Return the tree with change(leaf, *others' leaves) for each leaf named embedding."""
+    one = lambda path, leaf, *more: change(leaf, *more) if path[-1].key == "embedding" else leaf
+    return jax.tree.map_with_path(one, tree, *others)

@@ -11,14 +11,12 @@ LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": 
 
 def inception(arrays: Arrays, network: Network, name: str) -> Network:
     """Convert to {params, batch_stats} with the shapes of `network`. Raises UserError naming what in file `name` does not fit."""
-    entries = tables.table(network, inception_entry)
-    # The Inception Score ignores the last layer's bias.
-    return tables.to_here(entries, arrays, network, name, lambda there: _counts(there) or there == "fc.bias")
+    return tables.to_here(arrays, network, inception_entry, name, _ignored)
 
 
 def efficientnet(arrays: Arrays, network: Network, name: str) -> Network:
     """Convert EfficientNet-Lite0, as `inception`."""
-    return tables.to_here(tables.table(network, efficientnet_entry), arrays, network, name, _counts)
+    return tables.to_here(arrays, network, efficientnet_entry, name, _ignored)
 
 
 def inception_entry(path: Path, shape: tuple[int, ...]) -> Entry:
@@ -34,6 +32,6 @@ def _entry(path: Path, shape: tuple[int, ...], modules: list[str]) -> Entry:
     return Entry(".".join([*modules, LEAVES.get(path[-1], path[-1])]), path, layout)
 
 
-def _counts(there: str) -> bool:
-    """Return whether the array is a counter of batches, which is not imported."""
-    return there.endswith("num_batches_tracked")
+def _ignored(there: str) -> bool:
+    """Return whether the array is a counter of batches, or Inception's last bias, which the Inception Score does not use."""
+    return there.endswith("num_batches_tracked") or there == "fc.bias"

@@ -13,18 +13,20 @@ import jax
 import ml_collections
 import numpy as np
 from etils import epath
+from flax import traverse_util
 
 from biggan_jax.checkpoint import Extras
 from biggan_jax.convert import files, imported, layouts, tables
 from biggan_jax.convert.imported import Imported
 from biggan_jax.convert.layouts import Layout
 from biggan_jax.convert.tables import Arrays, Entry, Network, Path
+from biggan_jax.family import Family
 from biggan_jax.latents import Truncation
 from biggan_jax.models import build_gan
 from biggan_jax.models.tables import WIDTHS, generator_sizes
 from biggan_jax.sampling import generate
 from biggan_jax.state import TrainState
-from biggan_jax.types import UserError
+from biggan_jax.types import Params, UserError
 
 logger = logging.getLogger(__name__)
 
@@ -33,13 +35,10 @@ EPS = 1e-4
 BINS = 51
 WEIGHTS, CONFIG = "pytorch_model.bin", "config.json"
 
-MODULES = {
-    "linear": "generator.gen_z",
-    "bn_out": "generator.bn",
-    "conv_out": "generator.conv_to_rgb",
-    "shared": "embeddings",
-}
-ATTENTION = {"theta": "snconv1x1_theta", "phi": "snconv1x1_phi", "g": "snconv1x1_g", "o": "snconv1x1_o_conv"}
+MODULES = {"linear": "gen_z", "bn_out": "bn", "conv_out": "conv_to_rgb"}
+INNER = {name: f"snconv1x1_{name}" for name in ("theta", "phi", "g")} | {"o": "snconv1x1_o_conv", "gain": "scale"}
+LEAVES = {"kernel": "weight_orig", "embedding": "weight", "gain": "weight", "offset": "bias"}
+LEAVES |= {"mean": "running_means", "var": "running_vars"}
 
 
 def read(path: epath.Path, *, bn_eps: float | None = None, sn_eps: float | None = None, suffix: str = "") -> Imported:
@@ -68,7 +67,7 @@ def read_network(arrays: Arrays, config: ml_collections.ConfigDict, name: str) -
     """Convert G, with statistics for each truncation (`binned`) instead of running ones."""
     bins = len(arrays["generator.bn.running_means"])
     shapes = _with_bins(imported.shapes_of(build_gan(config))["G"], bins)
-    return imported.read_network(arrays, shapes, entry_of(config.model), name, lambda _: False)
+    return tables.to_here(arrays, shapes, entry_of(config.model), name)
 
 
 def write(
@@ -78,86 +77,66 @@ def write(
     model, gan = config.model, build_gan(config)
     if model.family != "biggan_deep" or model.depth != 2 or len(model.g_attention) != 1 or model.prior != "normal":
         raise UserError("Hugging Face's project has only BigGAN-deep of depth 2 with one attention layer and normal z")
-    if (
-        model.resolution not in RESOLUTIONS
-        or not model.num_classes
-        or model.dim_z != model.shared_dim
-        or not model.g_spectral_norm
-    ):
-        raise UserError(
-            f"Hugging Face's BigGAN-deep has {RESOLUTIONS} pixels, classes, spectral norm in G, and a z as long as its "
-            "embedding"
-        )
+    if model.resolution not in RESOLUTIONS:
+        raise UserError(f"Hugging Face's BigGAN-deep has {RESOLUTIONS} pixels")
+    if not model.num_classes or model.dim_z != model.shared_dim or not model.g_spectral_norm:
+        raise UserError("Hugging Face's BigGAN-deep has classes, spectral norm in G, and a z as long as its embedding")
     if model.g_attention[0] == model.resolution:
         raise UserError("Hugging Face's BigGAN-deep has no place for attention after the last block")
     if model.bn_out_eps not in (0.0, model.bn_eps):
         raise UserError(f"Hugging Face's BigGAN-deep has one eps; this model has {model.bn_eps} and {model.bn_out_eps}")
     files.import_torch()  # If it is missing, fail before measuring statistics.
     params, vectors = state.averages["G"], extras.get("ema_stats", state.networks["G"].stats)["spectral"]
-    if gan.spectral_eval != "stored":
-        # Its sampling makes no power iteration: export the vectors after ours, so that sigma is the same.
-        with_v = {"u": vectors["u"], "v": {}}
-        _, vectors = jax.jit(gan.evaluation_step)(params, with_v)
     binned = extras.get("binned")
     if binned is None:
-        weights = generate.evaluation_weights(
-            gan, params, extras.get("ema_stats", state.networks["G"].stats)["spectral"]
-        )
-        binned = measure_bins(gan, weights, passes=passes)
+        binned = measure_bins(gan, generate.evaluation_weights(gan, params, vectors), passes=passes)
+    if gan.spectral_eval != "stored":
+        # Its sampling makes no power iteration: export the vectors after ours, so that sigma is the same.
+        _, vectors = jax.jit(gan.evaluation_step)(params, {"u": vectors["u"], "v": {}})
     network = {"params": params, "spectral": vectors, "binned": binned}
     if not model.pad_rgb:
         network = _padded(network)
-    arrays = tables.to_there(tables.table(network, entry_of(model)), network)
     out.mkdir(parents=True, exist_ok=True)
-    files.write_torch(out / WEIGHTS, arrays)
+    files.write_torch(out / WEIGHTS, tables.to_there(network, entry_of(model)))
     (out / CONFIG).write_text(json.dumps(_their_config(config, len(jax.tree.leaves(binned)[0])), indent=2) + "\n")
 
 
-def measure_bins(gan, weights, *, bins: int = BINS, passes: int = 100) -> dict:
+def measure_bins(gan: Family, weights: Params, *, bins: int = BINS, passes: int = 100) -> dict:
     """Measure standing statistics for truncations 0 ... 1, of latents as Hugging Face draws them: {mean, var} [bins, C]."""
     logger.info("measuring batch-norm statistics for %d truncations, %d batches each", bins, passes)
-    rows = [
-        jax.tree.map(
-            np.asarray,
-            generate.standing_statistics(gan, weights, 0, truncation=Truncation(t, "scale"), passes=passes),
-        )
-        for t in np.linspace(0, 1, bins)
-    ]
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *rows)
+    measure = lambda t: generate.standing_statistics(
+        gan, weights, 0, truncation=Truncation(t, "scale"), passes=passes
+    )
+    return jax.tree.map(lambda *rows: np.stack(rows), *map(measure, np.linspace(0, 1, bins)))
 
 
 def entry_of(model: ml_collections.ConfigDict):
     """Return the function from (path, shape) of a leaf of G to its Entry."""
     position = _attention_position(model)
 
+    def module(scope: str) -> str:
+        kind, *numbers = scope.split("_")
+        if kind == "block":
+            index = int(numbers[0]) * model.depth + int(numbers[1])
+            return f"generator.layers.{index + (index >= position)}"
+        if kind == "attention":
+            return f"generator.layers.{position}"
+        return "embeddings" if scope == "shared" else f"generator.{MODULES[scope]}"
+
     def entry(path: Path, shape: tuple[int, ...]) -> Entry:
         kind, *scopes, leaf = path
         if kind == "spectral":
             leaf, scopes = f"weight_{scopes[0]}", scopes[1:]
-        names = [_module(scopes[0], position, model.depth), *(_inner(scope) for scope in scopes[1:])]
-        return Entry(".".join([*names, _leaf(kind, scopes, leaf)]), path, _layout(scopes, leaf, shape, model))
+        names = [module(scopes[0]), *map(_inner, scopes[1:]), LEAVES.get(leaf, leaf)]
+        return Entry(".".join(names), path, _layout(scopes, leaf, shape, model))
 
     return entry
-
-
-def _module(scope: str, position: int, depth: int) -> str:
-    kind, *numbers = scope.split("_")
-    if kind == "block":
-        index = int(numbers[0]) * depth + int(numbers[1])
-        return f"generator.layers.{index + (index >= position)}"
-    return f"generator.layers.{position}" if kind == "attention" else MODULES[scope]
 
 
 def _inner(scope: str) -> str:
     """Translate submodules: bn_1 is bn_0 there, conv_1 is conv_0."""
     numbered = re.fullmatch(r"(bn|conv)_(\d)", scope)
-    return f"{numbered[1]}_{int(numbered[2]) - 1}" if numbered else {**ATTENTION, "gain": "scale"}.get(scope, scope)
-
-
-def _leaf(kind: str, scopes: list[str], leaf: str) -> str:
-    if kind == "binned":
-        return {"mean": "running_means", "var": "running_vars"}[leaf]
-    return {"kernel": "weight_orig", "embedding": "weight", "gain": "weight", "offset": "bias"}.get(leaf, leaf)
+    return f"{numbered[1]}_{int(numbered[2]) - 1}" if numbered else INNER.get(scope, scope)
 
 
 def _layout(scopes: list[str], leaf: str, shape: tuple[int, ...], model: ml_collections.ConfigDict) -> Layout:
@@ -226,13 +205,15 @@ def _with_bins(shapes: Network, bins: int) -> Network:
 
 def _padded(network: Network) -> Network:
     """Pad conv_out with filters of zeros up to ch, which changes neither images nor sigma."""
-    network = jax.tree.map(np.asarray, network)
-    kernel, bias = network["params"]["conv_out"]["kernel"], network["params"]["conv_out"]["bias"]
-    more = kernel.shape[2] - 3
-    out = {"kernel": np.pad(kernel, ((0, 0), (0, 0), (0, 0), (0, more))), "bias": np.pad(bias, (0, more))}
-    u = {"kernel": np.pad(network["spectral"]["u"]["conv_out"]["kernel"], (0, more))}
-    params, spectral = network["params"] | {"conv_out": out}, network["spectral"]
-    return network | {"params": params, "spectral": spectral | {"u": spectral["u"] | {"conv_out": u}}}
+    leaves = traverse_util.flatten_dict(jax.tree.map(np.asarray, network))
+    more = leaves["params", "conv_out", "kernel"].shape[2] - 3
+    for path in (
+        ("params", "conv_out", "kernel"),
+        ("params", "conv_out", "bias"),
+        ("spectral", "u", "conv_out", "kernel"),
+    ):
+        leaves[path] = np.pad(leaves[path], [(0, 0)] * (leaves[path].ndim - 1) + [(0, more)])
+    return traverse_util.unflatten_dict(leaves)
 
 
 def _read_config(path: epath.Path) -> dict:
@@ -250,15 +231,10 @@ def _read_config(path: epath.Path) -> dict:
 
 def _check_config(theirs: dict, found: dict, path: epath.Path) -> None:
     """Raise UserError if config.json contradicts the arrays."""
-    ours = {
-        "output_dim": found["resolution"],
-        "z_dim": found["dim_z"],
-        "channel_width": found["g_ch"],
-        "num_classes": found["num_classes"],
-    }
-    for key, value in ours.items():
-        if theirs.get(key, value) != value:
-            raise UserError(f"{path} has {key} {theirs[key]}, but the weights have {value}")
+    keys = {"output_dim": "resolution", "z_dim": "dim_z", "channel_width": "g_ch", "num_classes": "num_classes"}
+    for key, ours in keys.items():
+        if theirs.get(key, found[ours]) != found[ours]:
+            raise UserError(f"{path} has {key} {theirs[key]}, but the weights have {found[ours]}")
 
 
 def _their_config(config: ml_collections.ConfigDict, bins: int) -> dict:

@@ -1,7 +1,6 @@
 """Imported weights of any project: networks, optimizer moments and a config, and their training state."""
 
 import dataclasses
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -11,8 +10,7 @@ import optax
 
 from biggan_jax import config as configs
 from biggan_jax.checkpoint import Extras
-from biggan_jax.convert import tables
-from biggan_jax.convert.tables import Arrays, Entry, Network
+from biggan_jax.convert.tables import Network
 from biggan_jax.family import Family
 from biggan_jax.models import build_gan
 from biggan_jax.models.tables import WIDTHS, discriminator_sizes, generator_sizes
@@ -42,21 +40,26 @@ class Imported:
 
 def to_state(imported: Imported, seed: int = 0) -> TrainState:
     """Return a complete state; missing parts are newly initialized. A G alone is also its average, an average alone also G."""
-    gan = build_gan(imported.config)
-    networks = imported.networks
-    network = networks.get("G", networks.get("G_ema"))
-    # Separately, so that only a missing network is compiled and drawn.
-    G = _network_state(network, gan.networks["G"].optimizer) or jax.jit(lambda: init_state(gan, seed).networks["G"])()
-    D = (
-        _network_state(networks.get("D"), gan.networks["D"].optimizer)
-        or jax.jit(lambda: init_state(gan, seed).networks["D"])()
-    )
+    gan, given = build_gan(imported.config), imported.networks
+
+    def network_state(role: str, network: Network | None) -> NetworkState:
+        if network is None:  # Only this network is compiled and drawn.
+            return jax.jit(lambda: init_state(gan, seed).networks[role])()
+        params, opt_state = network["params"], gan.networks[role].optimizer.init(network["params"])
+        if moments := imported.moments.get(role):
+            values = {"nu": moments.nu, "count": jnp.int32(moments.count)}
+            values |= {} if moments.mu is None else {"mu": moments.mu}
+            opt_state = optax.tree_utils.tree_set(opt_state, **values)
+        variables = {name: network[name] for name in ("batch_stats",) if name in network}
+        return NetworkState(params, variables, network["spectral"], opt_state)
+
+    G, D = network_state("G", given.get("G", given.get("G_ema"))), network_state("D", given.get("D"))
     state = TrainState(
         step=jnp.int32(imported.step),
         seed=jnp.uint32(seed),
         attempt=jnp.int32(0),
-        networks={"G": _with_moments(G, imported.moments.get("G")), "D": _with_moments(D, imported.moments.get("D"))},
-        averages={"G": networks.get("G_ema", {"params": G.params})["params"]},
+        networks={"G": G, "D": D},
+        averages={"G": given["G_ema"]["params"] if "G_ema" in given else G.params},
         extra={},
     )
     return jax.tree.map(jnp.array, state)
@@ -79,59 +82,30 @@ def shapes_of(gan: Family) -> dict[str, Network]:
     return {"G": network_of(state.networks["G"]), "D": network_of(state.networks["D"])}
 
 
-def read_network(
-    arrays: Arrays, shapes: Network, entry: Callable[..., Entry], name: str, ignored: Callable[[str], bool]
-):
-    return tables.to_here(tables.table(shapes, entry), arrays, shapes, name, ignored)
-
-
 def complete(model: ml_collections.ConfigDict, found: dict) -> None:
     """Set config.model from what was inferred of one or both networks; a missing network gets settings that fit the other."""
-    ch = found.get("g_ch", found.get("d_ch"))
-    resolution, family = found["resolution"], found["family"]
-    both = {"g_attention": generator_sizes(resolution), "d_attention": discriminator_sizes(resolution, family)}
-    chunks = len(WIDTHS[resolution].generator)
-    defaults = {"ch": ch, "dim_z": 128 if family == "biggan_deep" else 20 * chunks}
+    ch, resolution, family = found.get("g_ch", found.get("d_ch")), found["resolution"], found["family"]
+    sizes = {"g_attention": generator_sizes(resolution), "d_attention": discriminator_sizes(resolution, family)}
     # Attention where the paper has it, and only if the other network has any.
-    attended = any(found.get(key) for key in both)
-    defaults |= {key: (64,) if attended and 64 in sizes else () for key, sizes in both.items()}
-    for key, value in (defaults | found).items():
-        model[key] = value
-    for key in ("g_ch", "d_ch"):
-        model[key] = 0 if found.get(key, ch) == ch else found[key]
+    attended = any(found.get(key) for key in sizes)
+    defaults: dict[str, Any] = {key: (64,) if attended and 64 in sizes[key] else () for key in sizes}
+    chunks = len(WIDTHS[resolution].generator)
+    defaults |= {"ch": ch, "dim_z": 128 if family == "biggan_deep" else 20 * chunks}
+    own = {key: 0 if found.get(key, ch) == ch else found[key] for key in ("g_ch", "d_ch")}
+    model.update(defaults | found | own)
 
 
 def merge(found: dict[str, dict]) -> dict:
     """Merge what was inferred of one model from several files. Raises UserError if they contradict each other."""
-    merged: dict[str, Any] = {}
-    source: dict[str, str] = {}
+    merged: dict[str, tuple[Any, str]] = {}
     for name, keys in found.items():
         for key, value in keys.items():
-            if key in merged and merged[key] != value:
-                raise UserError(f"{source[key]} has {key} {merged[key]!r}, but {name} {value!r}")
-            merged[key], source[key] = value, name
-    return merged
+            known, source = merged.setdefault(key, (value, name))
+            if known != value:
+                raise UserError(f"{source} has {key} {known!r}, but {name} {value!r}")
+    return {key: value for key, (value, _) in merged.items()}
 
 
 def moments_of(state: NetworkState) -> Moments:
-    return Moments(
-        nu=optax.tree_utils.tree_get(state.opt_state, "nu"),
-        mu=optax.tree_utils.tree_get(state.opt_state, "mu"),
-        count=int(optax.tree_utils.tree_get(state.opt_state, "count")),
-    )
-
-
-def _network_state(network: Network | None, optimizer: optax.GradientTransformation) -> NetworkState | None:
-    if network is None:
-        return None
-    variables = {name: network[name] for name in ("batch_stats",) if name in network}
-    return NetworkState(network["params"], variables, network["spectral"], optimizer.init(network["params"]))
-
-
-def _with_moments(state: NetworkState, moments: Moments | None) -> NetworkState:
-    if moments is None:
-        return state
-    values = {"nu": moments.nu, "count": jnp.int32(moments.count)}
-    if moments.mu is not None:
-        values["mu"] = moments.mu
-    return state.replace(opt_state=optax.tree_utils.tree_set(state.opt_state, **values))
+    nu, mu, count = (optax.tree_utils.tree_get(state.opt_state, slot) for slot in ("nu", "mu", "count"))
+    return Moments(nu, mu, int(count))

@@ -25,41 +25,47 @@ class Entry(NamedTuple):
     layout: Layout
 
 
-def table(network: Network, entry: Callable[[Path, tuple[int, ...]], Entry]) -> list[Entry]:
+EntryOf = Callable[[Path, tuple[int, ...]], Entry]
+"""(path, shape) of a leaf to its Entry."""
+
+
+def table(network: Network, entry_of: EntryOf) -> list[Entry]:
     """Return the entry of every leaf of a network, given as arrays or shapes. Names there must be unique."""
-    entries = [entry(path, leaf.shape) for path, leaf in leaves(network)]
+    entries = [entry_of(path, leaf.shape) for path, leaf in leaves(network)]
     assert len({e.there for e in entries}) == len(entries)
     return entries
 
 
 def to_here(
-    entries: list[Entry], arrays: Arrays, network: Network, name: str, ignored: Callable[[str], bool]
+    arrays: Arrays, network: Network, entry_of: EntryOf, name: str, ignored: Callable[[str], bool] = lambda there: False
 ) -> Network:
     """Fill the network, given as shapes, from `arrays`. Raises UserError naming what in the file `name` does not fit."""
-    expected = {entry.there: entry for entry in entries}
-    missing = [there for there in expected if there not in arrays]
+    entries, shapes = table(network, entry_of), dict(leaves(network))
+    expected = {entry.there for entry in entries}
+    missing = [entry.there for entry in entries if entry.there not in arrays]
     extra = [there for there in arrays if there not in expected and not ignored(there)]
     if missing or extra:
         lacks = f"lacks {_listed(missing)}" if missing else ""
         has = f"has {_listed(extra)}, which this architecture does not have" if extra else ""
         raise UserError(f"{name} {' and '.join(filter(None, (lacks, has)))}")
-    shapes = dict(leaves(network))
     filled: dict[Path, np.ndarray] = {}
-    for there, entry in expected.items():
-        like = entry.layout.to_there(np.empty(shapes[entry.here].shape, np.float32))
-        array = arrays[there]
+    for there, here, layout in entries:
+        array, like = arrays[there], layout.to_there(np.empty(shapes[here].shape, np.float32))
         if array.shape != like.shape:
             raise UserError(f"{name}: {there} is {list(array.shape)}, where this architecture has {list(like.shape)}")
         if not np.issubdtype(array.dtype, np.floating):
             raise UserError(f"{name}: {there} is {array.dtype}, not floating point")
-        filled[entry.here] = np.array(entry.layout.to_here(array.astype(np.float32)), order="C")
+        filled[here] = np.array(layout.to_here(array.astype(np.float32)), order="C")
     return traverse_util.unflatten_dict(filled)
 
 
-def to_there(entries: list[Entry], network: Network) -> Arrays:
-    """Return the state dict, in the order of the entries."""
+def to_there(network: Network, entry_of: EntryOf) -> Arrays:
+    """Return the network's state dict, in the order of `leaves`."""
     arrays = dict(leaves(network))
-    return {e.there: np.array(e.layout.to_there(np.asarray(arrays[e.here])), order="C") for e in entries}
+    return {
+        there: np.array(layout.to_there(np.asarray(arrays[here])), order="C")
+        for there, here, layout in table(network, entry_of)
+    }
 
 
 def leaves(network: Network) -> list[tuple[Path, np.ndarray]]:
