@@ -23,7 +23,7 @@ CONFIG = cli.define_config("A config file, or the name of one in configs/.")
 TOPOLOGY = flags.DEFINE_string(
     "topology",
     None,
-    "A TPU slice: VERSION:SHAPE in chips, such as v5e:16x16, or its Cloud TPU name, such as v5litepod-256.",
+    "A TPU slice: VERSION:SHAPE in chips, such as v5e:16x16, or a Cloud TPU name such as v5litepod-256.",
 )
 DEVICES = flags.DEFINE_string("devices", None, "Instead of --topology: cpu:N, N simulated devices.")
 JSON = flags.DEFINE_string("json", None, "Write the plan's figures to this file.")
@@ -31,9 +31,7 @@ ADVISE = flags.DEFINE_bool("advise", True, "If the step does not fit, compile va
 BRIEF = flags.DEFINE_bool(
     "brief", False, "Print one line: chips, hours, whether it fits; only chips if no TPU compiler is installed."
 )
-NO_COMPILE = flags.DEFINE_bool(
-    "no-compile", False, "Do not compile: print parameters, bytes of the state and useful FLOPs."
-)
+NO_COMPILE = flags.DEFINE_bool("no-compile", False, "Only print parameters, bytes of the state and useful FLOPs.")
 
 DOES_NOT_FIT = 1
 
@@ -43,9 +41,7 @@ def main() -> int:
     jax.config.update("jax_platforms", "cpu")
     config = CONFIG.value
     if config is None or bool(TOPOLOGY.value) == bool(DEVICES.value):
-        raise UserError(
-            "--config and one of --topology and --devices are needed, not both, such as --topology=v5e:16x16"
-        )
+        raise UserError("--config and one of --topology and --devices are needed, not both, such as --topology=v5e:4x4")
     configs.validate(config)
     name = TOPOLOGY.value or DEVICES.value
     if TOPOLOGY.value and ":" not in name:
@@ -80,27 +76,22 @@ def make_plan(config, devices, name) -> dict:
 def advice(config, devices, name) -> list[str]:
     """Compile variants until one fits. Returns one sentence per variant."""
     found = []
-    tries = report.changes(config, len(devices))
-    if not tries:
-        return [
-            "only more devices can help: all activations are recomputed, and a device's batch cannot be split further"
-        ]
-    for overrides in tries:
-        flags_ = report.as_flags(overrides)
-        logger.info("trying %s", flags_)
-        other = report.changed(config, overrides)
+    for overrides in report.changes(config, len(devices)):
+        given = " ".join(f"--config.{key}={value}" for key, value in overrides.items())
+        logger.info("trying %s", given)
         try:
-            plan = make_plan(other, devices, name)
+            plan = make_plan(report.changed(config, overrides), devices, name)
         except jax.errors.JaxRuntimeError as error:
-            found.append(f"{flags_} cannot be compiled: {str(error).splitlines()[0]}")
+            found.append(f"{given} cannot be compiled: {str(error).splitlines()[0]}")
             continue
         used = f"{plan['hbm_bytes_per_device'] / report.GB:.2f} GB"
         if plan["fits"]:
             parts = "; batch norm then sees one microbatch at a time" if "microbatches" in overrides else ""
             cycles = plan["estimated_cycles_per_device"] / 1e6
-            return [*found, f"{flags_} does fit: {used}, {cycles:.0f} million cycles{parts}"]
-        found.append(f"{flags_} does not fit: {used}")
-    return found
+            return [*found, f"{given} does fit: {used}, {cycles:.0f} million cycles{parts}"]
+        found.append(f"{given} does not fit: {used}")
+    only = "only more devices can help: all activations are recomputed, and a device's batch cannot be split further"
+    return found or [only]
 
 
 def write(plan: dict, path: pathlib.Path | None) -> None:

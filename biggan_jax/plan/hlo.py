@@ -12,38 +12,32 @@ from collections.abc import Callable, Iterator
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 BYTES = {"pred": 1, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "s64": 8}
 BYTES |= {"u64": 8, "f64": 8}
-_INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?(?P<name>[\w.\-]+) = (?P<rest>.*)$")
-_OPCODE = re.compile(r"(?:^|[\s)}])(?P<opcode>[a-z][a-z0-9\-]*)\(")
-_CYCLES = re.compile(r'"estimated_cycles":"(\d+)"')
+_INSTRUCTION = re.compile(r"^\s+(?:ROOT )?%?[\w.\-]+ = (.*)$")
+_OPCODE = re.compile(r"(?:^|[\s)}])([a-z][a-z0-9\-]*)\(")
 _KERNEL = re.compile(
     r'custom_call_target="tpu_custom_call", operand_layout_constraints=\{((?:[a-z0-9]+\[[\d,]*\]\{[^}]*\}(?:, )?)*)\}'
 )
-_CHANNEL = re.compile(r"\bchannel_id=(\d+)")
-_OP_NAME = re.compile(r'op_name="([^"]*)"')
 _ARRAY = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
 _CALLED = re.compile(r"\b(?:body|condition|to_apply|calls|branch_computations)=\{?%?([\w.\-]+)")
-_CONDITION = re.compile(r"\bcondition=%?([\w.\-]+)")
-_CONSTANT = re.compile(r"\bconstant\((\d+)\)")
 
 
 @dataclasses.dataclass(frozen=True)
 class Instruction:
-    """One line of a scheduled program.
+    """One line of a scheduled program; "" where the line has no such part.
 
     type: the type of the result, as text. cycles: the compiler's estimate, 0 without one, as for kernels. operands: the
     shapes that a kernel reads. condition: a loop's. value: a constant's.
     """
 
-    name: str
     opcode: str
     type: str
     cycles: int
     operands: tuple[tuple[int, ...], ...]
     op_name: str
     called: tuple[str, ...]
-    channel: int | None
+    channel: str
     condition: str
-    value: int | None
+    value: str
 
 
 def parse(text: str) -> tuple[dict[str, list[Instruction]], str]:
@@ -51,33 +45,30 @@ def parse(text: str) -> tuple[dict[str, list[Instruction]], str]:
     computations: dict[str, list[Instruction]] = {}
     entry, current = "", None
     for line in text.splitlines():
-        if line.endswith("{") and not line.startswith(" ") and not line.startswith("HloModule"):
+        if line.endswith("{") and not line.startswith((" ", "HloModule")):
             name = line.removeprefix("ENTRY ").split(" ", 1)[0].lstrip("%")
             current = computations[name] = []
-            if line.startswith("ENTRY"):
-                entry = name
+            entry = name if line.startswith("ENTRY") else entry
         elif line.startswith("}"):
             current = None
         elif current is not None and (match := _INSTRUCTION.match(line)):
-            current.append(_instruction(match["name"], match["rest"]))
+            current.append(_instruction(match[1]))
     return computations, entry
 
 
-def _instruction(name: str, rest: str) -> Instruction:
-    opcode = _OPCODE.search(rest)
-    cycles, kernel, op_name = _CYCLES.search(rest), _KERNEL.search(rest), _OP_NAME.search(rest)
-    condition, constant, channel = _CONDITION.search(rest), _CONSTANT.search(rest), _CHANNEL.search(rest)
+def _instruction(text: str) -> Instruction:
+    opcode = _OPCODE.search(text)
+    first = lambda pattern: match[1] if (match := re.search(pattern, text)) else ""
     return Instruction(
-        name=name,
-        opcode=opcode["opcode"] if opcode else "",
-        type=rest[: opcode.start()] if opcode else rest,
-        cycles=int(cycles[1]) if cycles else 0,
-        operands=tuple(_sizes(shape) for _, shape in _ARRAY.findall(kernel[1])) if kernel else (),
-        op_name=op_name[1] if op_name else "",
-        called=tuple(_CALLED.findall(rest)),
-        channel=int(channel[1]) if channel else None,
-        condition=condition[1] if condition else "",
-        value=int(constant[1]) if constant else None,
+        opcode=opcode[1] if opcode else "",
+        type=text[: opcode.start()] if opcode else text,
+        cycles=int(first(r'"estimated_cycles":"(\d+)"') or 0),
+        operands=tuple(_sizes(shape) for _, shape in _ARRAY.findall(first(_KERNEL))),
+        op_name=first(r'op_name="([^"]*)"'),
+        called=tuple(_CALLED.findall(text)),
+        channel=first(r"\bchannel_id=(\d+)"),
+        condition=first(r"\bcondition=%?([\w.\-]+)"),
+        value=first(r"\bconstant\((\d+)\)"),
     )
 
 
@@ -102,7 +93,7 @@ def executed(text: str, *, inside_fusions: bool = False) -> Iterator[tuple[Instr
 
 def _trips(condition: list[Instruction]) -> int:
     """Return the trip count of a loop from 0 to a constant, as made by `fori_loop`, `scan` and `map`."""
-    bounds = [instruction.value for instruction in condition if instruction.value is not None]
+    bounds = [int(instruction.value) for instruction in condition if instruction.value]
     if len(bounds) != 1:
         raise ValueError(f"the trip count of a loop cannot be read: its condition has the constants {bounds}")
     return bounds[0]
@@ -117,7 +108,7 @@ def collectives(text: str) -> dict[str, dict[str, int]]:
         if kind not in COLLECTIVES or instruction.channel in seen:
             continue
         # An asynchronous collective appears once per piece; all pieces have one channel.
-        seen |= {instruction.channel} - {None}
+        seen |= {instruction.channel} - {""}
         found[kind].update(count=times, bytes=times * _result_bytes(instruction))
     return {kind: dict(counts) for kind, counts in sorted(found.items())}
 
@@ -128,12 +119,7 @@ def _result_bytes(instruction: Instruction) -> int:
         # It returns its operands, as many results, and context flags.
         arrays = [array for array in arrays if array != ("u32", "")]
         arrays = arrays[len(arrays) // 2 :]
-    return sum(array_bytes(*array) for array in arrays)
-
-
-def array_bytes(kind: str, shape: str) -> int:
-    """Return the bytes of an array, given as in ("bf16", "8,128")."""
-    return BYTES.get(kind, 0) * math.prod(_sizes(shape))
+    return sum(BYTES.get(kind, 0) * math.prod(_sizes(shape)) for kind, shape in arrays)
 
 
 def _sizes(shape: str) -> tuple[int, ...]:

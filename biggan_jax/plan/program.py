@@ -15,9 +15,9 @@ import math
 import os
 import pathlib
 import re
-import threading
 import time
 import zlib
+from concurrent import futures
 
 import jax
 import jax.numpy as jnp
@@ -26,19 +26,19 @@ import ml_collections
 from biggan_jax import sharding
 from biggan_jax.models import build_gan
 from biggan_jax.partitioning import compile_step, state_layout
+from biggan_jax.runtime.files import atomic_write, unique_suffix
 from biggan_jax.state import init_state
 from biggan_jax.train_step import train_step
 from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
 
-OUT_OF_MEMORY = (
-    re.compile(r"Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm"),
-    re.compile(
-        r"total memory required for HLO temporaries \(([\d.]+)([KMGT]?)\) exceeds available HBM \(([\d.]+)([KMGT]?)\)"
-    ),
+LOG_EVERY_SECONDS = 20
+
+OUT_OF_MEMORY = re.compile(
+    r"(?:Used |HLO temporaries \()([\d.]+)([KMGT]?)\)? (?:of|exceeds available HBM) \(?([\d.]+)([KMGT]?)(?: hbm|\))"
 )
-"""The TPU compiler's messages for a program that is too large: needed and available memory, each a number and its unit."""
+"""The TPU compiler's two messages for a program that is too large: needed and available memory, numbers with units."""
 
 UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
@@ -52,28 +52,27 @@ class Program:
     a loop's body counted once.
     """
 
-    content: str | None
-    text: str
-    memory: int | None
-    limit: int | None
-    flops: float | None
-    seconds: float | None
+    content: str | None = None
+    text: str = ""
+    memory: int | None = None
+    limit: int | None = None
+    flops: float | None = None
+    seconds: float | None = None
 
 
-NOT_COMPILED = Program(content=None, text="", memory=None, limit=None, flops=None, seconds=None)
+NOT_COMPILED = Program()
 
 
 def batch_shapes(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh | None = None):
     """Return the shapes of a step's batch, sharded over the mesh."""
-    layout = None if mesh is None else sharding.batch_sharding(mesh, leading=1)
-    gan = build_gan(config)
+    gan, layout = build_gan(config), None if mesh is None else sharding.batch_sharding(mesh, leading=1)
     leading = gan.minibatches, config.batch_size
+    array = lambda dtype, *shape: jax.ShapeDtypeStruct((*leading, *shape), dtype, sharding=layout)
     vector = gan.condition.kind == "vector"
-    arrays = {
-        "image": ((*leading, *gan.image_shape), jnp.float32 if len(gan.image_shape) == 1 else jnp.uint8),
-        "label": ((*leading, gan.condition.size), jnp.float32) if vector else (leading, jnp.int32),
+    return {
+        "image": array(jnp.float32 if len(gan.image_shape) == 1 else jnp.uint8, *gan.image_shape),
+        "label": array(jnp.float32, gan.condition.size) if vector else array(jnp.int32),
     }
-    return {name: jax.ShapeDtypeStruct(*array, sharding=layout) for name, array in arrays.items()}
 
 
 def lower(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> jax.stages.Lowered:
@@ -108,34 +107,34 @@ def useful_flops(config: ml_collections.ConfigDict) -> float:
     try:
         cpu = jax.local_devices(backend="cpu")[0]
     except RuntimeError as error:
-        raise UserError(
-            "useful FLOPs need the CPU backend, which JAX_PLATFORMS leaves out; append ,cpu to it"
-        ) from error
+        raise UserError("useful FLOPs need the CPU, which JAX_PLATFORMS leaves out; append ,cpu to it") from error
     with jax.default_device(cpu):
         state = jax.eval_shape(functools.partial(init_state, gan), 0)
         lowered = jax.jit(functools.partial(train_step, gan)).lower(state, batch_shapes(config))
         return (lowered.cost_analysis() or {})["flops"]
 
 
-def compile(lowered: jax.stages.Lowered, target: str, folder: pathlib.Path | None = None) -> Program:
-    """Compile for `target`, a name of the devices, or read the cached result from `folder`."""
-    folder = folder or cache_folder()
-    content = content_of(lowered, target)
-    path = folder / f"{content}.json.gz"
-    if path.exists():
-        with contextlib.suppress(
-            OSError, EOFError, ValueError, TypeError, zlib.error
-        ):  # A damaged entry is compiled again.
-            program = Program(**json.loads(gzip.decompress(path.read_bytes())))
-            logger.info("read from the cache: %s", path)
-            return program
-    with _progress(f"compiling for {target}: takes minutes on a few cores"):
-        program = _compile(lowered, content)
+def compile(lowered: jax.stages.Lowered, target: str) -> Program:
+    """Compile for `target`, a name of the devices, or read the result from the cache: $XDG_CACHE_HOME/biggan_jax/plans."""
+    content, cache = content_of(lowered, target), pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+    path = cache.expanduser() / "biggan_jax" / "plans" / f"{content}.json.gz"
+    # A missing or damaged entry is compiled again.
+    with contextlib.suppress(OSError, EOFError, ValueError, TypeError, zlib.error):
+        program = Program(**json.loads(gzip.decompress(path.read_bytes())))
+        logger.info("read from the cache: %s", path)
+        return program
+    logger.info("compiling for %s: takes minutes on a few cores", target)
+    start = time.monotonic()
+    with futures.ThreadPoolExecutor(1) as thread:
+        compiling = thread.submit(_compile, lowered, content)
+        while not futures.wait([compiling], LOG_EVERY_SECONDS).done:
+            logger.info("still compiling, %d s", time.monotonic() - start)
+    program = compiling.result()
+    logger.info("done in %d s", time.monotonic() - start)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        written = path.with_suffix(f".{os.getpid()}")
-        written.write_bytes(gzip.compress(json.dumps(dataclasses.asdict(program)).encode()))
-        written.replace(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic_write(path, unique_suffix()) as unfinished:
+            pathlib.Path(unfinished).write_bytes(gzip.compress(json.dumps(dataclasses.asdict(program)).encode()))
     except OSError as error:
         logger.warning("the compiled program cannot be cached: %s", error)
     return program
@@ -148,11 +147,6 @@ def memory_bytes(compiled: jax.stages.Compiled) -> int | None:
         return None
     total = memory.argument_size_in_bytes + memory.temp_size_in_bytes + memory.output_size_in_bytes
     return total - memory.alias_size_in_bytes
-
-
-def cache_folder() -> pathlib.Path:
-    """Return the folder of the cache: $XDG_CACHE_HOME/biggan_jax/plans."""
-    return pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "biggan_jax" / "plans"
 
 
 def versions() -> dict[str, str]:
@@ -169,20 +163,12 @@ def _compile(lowered: jax.stages.Lowered, content: str) -> Program:
     try:
         compiled = lowered.compile()
     except jax.errors.JaxRuntimeError as error:
-        match = next(filter(None, (pattern.search(str(error)) for pattern in OUT_OF_MEMORY)), None)
-        if not match:
+        if not (match := OUT_OF_MEMORY.search(str(error))):
             raise
         used, limit = (round(float(match[i]) * UNITS[match[i + 1]]) for i in (1, 3))
-        return Program(content, "", used, limit, None, time.monotonic() - start)
-    cost = compiled.cost_analysis() or {}
-    return Program(
-        content=content,
-        text=compiled.as_text() or "",
-        memory=memory_bytes(compiled),
-        limit=None,
-        flops=cost.get("flops"),
-        seconds=time.monotonic() - start,
-    )
+        return Program(content, memory=used, limit=limit, seconds=time.monotonic() - start)
+    flops, seconds = (compiled.cost_analysis() or {}).get("flops"), time.monotonic() - start
+    return Program(content, compiled.as_text() or "", memory_bytes(compiled), None, flops, seconds)
 
 
 def content_of(lowered: jax.stages.Lowered, target: str) -> str:
@@ -203,23 +189,3 @@ def _without_source_locations():
         yield
     finally:
         jax.config.update("jax_traceback_in_locations_limit", limit)
-
-
-@contextlib.contextmanager
-def _progress(what: str, every: float = 20.0):
-    """Log `what`, then the elapsed time every so many seconds, until the block ends."""
-    start, done = time.monotonic(), threading.Event()
-
-    def report():
-        while not done.wait(every):
-            logger.info("still compiling, %d s", time.monotonic() - start)
-
-    logger.info(what)
-    thread = threading.Thread(target=report, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-    logger.info("done in %d s", time.monotonic() - start)

@@ -23,7 +23,6 @@ MIN_IMAGES = 16
 """With fewer images, a pass of D leaves rows of a TPU's matrix units idle."""
 LONG_NAMES = {"G": "generator", "D": "discriminator"}
 """The names that a plan has for networks, where they differ from the family's."""
-_FUNCTION = re.compile(r"jit\([^()]*\)")
 _NOT_MODULES = ("", "jvp", "transpose", "checkpoint", "rematted_computation")
 _SCOPES = ("spectral_norm", "optimizer", "penalty", "average")
 
@@ -70,28 +69,24 @@ def figures(
 
 def fits(compiled: Program, chip: Chip | None, state_bytes: int = 0) -> bool | None:
     """Return whether the step fits the chip's memory; None if the memory of either is unknown."""
-    if compiled.limit is not None:
-        return False
-    if chip and max(compiled.memory or 0, state_bytes) > chip.memory:
+    if compiled.limit is not None or (chip and max(compiled.memory or 0, state_bytes) > chip.memory):
         return False
     return True if chip and compiled.memory else None
 
 
 def parameters(config: ml_collections.ConfigDict) -> dict[str, int]:
     """Return {"NAME_parameters": number of weights} of the networks."""
-    gan = program.build_gan(config)
-    state = jax.eval_shape(lambda: program.init_state(gan, 0))
-    count = lambda name: sum(leaf.size for leaf in jax.tree.leaves(state.networks[name].params))
-    return {f"{LONG_NAMES.get(name, name)}_parameters": count(name) for name in gan.networks}
+    networks = jax.eval_shape(lambda: program.init_state(program.build_gan(config), 0)).networks
+    count = lambda network: sum(leaf.size for leaf in jax.tree.leaves(network.params))
+    return {f"{LONG_NAMES.get(name, name)}_parameters": count(network) for name, network in networks.items()}
 
 
 def network_names(config: ml_collections.ConfigDict) -> dict[str, str]:
     """Return {name of a module's class: name of the network}, "A/B" for networks of one class."""
-    names: dict[str, str] = {}
+    names: dict[str, list[str]] = {}
     for name, network in program.build_gan(config).networks.items():
-        kind = type(network.module).__name__
-        names[kind] = f"{names[kind]}/{name}" if kind in names else name
-    return names
+        names.setdefault(type(network.module).__name__, []).append(name)
+    return {kind: "/".join(of_kind) for kind, of_kind in names.items()}
 
 
 def module_of(
@@ -99,15 +94,12 @@ def module_of(
 ) -> str:
     """Return the module and direction of an operation, such as "G block_4 backward", or else its part of the step."""
     direction = "backward" if "transpose(" in op_name else "forward"
-    parts = [part for part in re.split(r"[/()]+", _FUNCTION.sub("", op_name)) if part not in _NOT_MODULES]
+    parts = [part for part in re.split(r"[/()]+", re.sub(r"jit\([^()]*\)", "", op_name)) if part not in _NOT_MODULES]
     networks = [i for i, part in enumerate(parts) if part in names]
     if networks:
         network, *inside = parts[networks[-1] :]
         return " ".join([names[network], *inside[:-1][:1], direction])  # The last part is the operation itself.
-    for scope in _SCOPES:
-        if scope in op_name:
-            return scope
-    return "other"
+    return next((scope for scope in _SCOPES if scope in op_name), "other")
 
 
 def kernel_cycles(kernel: hlo.Instruction, chip: Chip) -> int:
@@ -140,27 +132,24 @@ def changed(config: ml_collections.ConfigDict, overrides: dict) -> ml_collection
     return other
 
 
-def as_flags(overrides: dict) -> str:
-    return " ".join(f"--config.{key}={value}" for key, value in overrides.items())
-
-
 def brief(plan: dict) -> str:
     """Return the plan in one line: chips, time, whether it fits."""
-    chips, hours, steps = plan["chips"], plan["estimated_hours"], f"{plan['num_steps']:,} steps"
-    used = f"{_chips(chips)} for {steps}, for an unknown time"
-    if hours:
-        count, unit, name = hours, "h", "hours"
-        if hours < 1:
-            count, unit, name = (60 * hours, "min", "minutes") if 60 * hours >= 1 else (3600 * hours, "s", "seconds")
-        product = f"{_chips(chips)} x {_rounded(count)} {unit} = {_rounded(chips * count)} chip-{name}"
-        used = f"{product} for {steps}, by the compiler's estimate"
+    used = _unknown_time(plan["chips"], plan["num_steps"])
+    if hours := plan["estimated_hours"]:
+        units = (hours, "h", "hours"), (60 * hours, "min", "minutes"), (3600 * hours, "s", "seconds")
+        count, unit, name = next((known for known in units if known[0] >= 1), units[-1])
+        product = f"{_chips(plan['chips'])} x {_rounded(count)} {unit} = {_rounded(plan['chips'] * count)} chip-{name}"
+        used = f"{product} for {plan['num_steps']:,} steps, by the compiler's estimate"
     return f"{plan['target']}: {used}; {_memory(plan)}"
 
 
 def brief_without_compiler(config: ml_collections.ConfigDict, slice_: Slice, why: UserError) -> str:
     """Return what `brief` says as far as it is known without a compiler; `why` says what to install."""
-    used = f"{_chips(slice_.chips)} for {config.num_steps:,} steps, for an unknown time; whether it fits is unknown"
-    return f"{slice_.topology}: {used}: {why}"
+    return f"{slice_.topology}: {_unknown_time(slice_.chips, config.num_steps)}; whether it fits is unknown: {why}"
+
+
+def _unknown_time(chips: int, steps: int) -> str:
+    return f"{_chips(chips)} for {steps:,} steps, for an unknown time"
 
 
 def _chips(count: int) -> str:
@@ -174,40 +163,34 @@ def _rounded(x: float) -> str:
 def text(plan: dict, rows: int = 24) -> str:
     """Return the plan as text, with the largest `rows` of the breakdown."""
     per_device = plan["batch_size"] / plan["devices"]
+    useful, compiled = plan["useful_flops_per_device"], plan["compiled_flops_per_device"]
+    ratio = f", compiled {compiled / 1e12:.3f} ({compiled / useful:.3f}x)" if compiled else ""
+    counts = [f"{k.removesuffix('_parameters')} {plan[k]:,}" for k in plan if k.endswith("_parameters")]
     lines = [
         f"{plan['target']}: {plan['chips']} chip(s), {plan['devices']} device(s);"
         f" batch {plan['batch_size']}, {per_device:g} per device",
-        "parameters: "
-        + ", ".join(f"{k.removesuffix('_parameters')} {plan[k]:,}" for k in plan if k.endswith("_parameters")),
+        f"parameters: {', '.join(counts)}",
         _memory(plan),
+        f"work: {useful / 1e12:.3f} useful TFLOP per device and step{ratio}",
     ]
-    useful, compiled = plan["useful_flops_per_device"], plan["compiled_flops_per_device"]
-    ratio = f", compiled {compiled / 1e12:.3f} ({compiled / useful:.3f}x)" if compiled else ""
-    lines.append(f"work: {useful / 1e12:.3f} useful TFLOP per device and step{ratio}")
-    if plan["estimated_cycles_per_device"]:
+    if cycles := plan["estimated_cycles_per_device"]:
         lines.append(
-            f"time: {plan['estimated_cycles_per_device'] / 1e6:.1f} million cycles = {plan['estimated_step_seconds']:.4f} s per step"
+            f"time: {cycles / 1e6:.1f} million cycles = {plan['estimated_step_seconds']:.4f} s per step"
             f" by the compiler's estimate, MFU {100 * plan['estimated_mfu']:.1f} %;"
             f" {plan['num_steps']:,} steps: {plan['estimated_hours']:.1f} h. Communication stalls are not included"
         )
     for kind, found in plan["collectives"].items():
         lines.append(f"{kind}: {found['count']} per step, {found['bytes'] / GB:.3f} GB")
-    total = sum(plan["breakdown"].values())
     for name, own in list(plan["breakdown"].items())[:rows]:
-        lines.append(f"  {own / 1e6:8.2f} Mcycles {100 * own / total:5.1f} %  {name}")
+        lines.append(f"  {own / 1e6:8.2f} Mcycles {100 * own / cycles:5.1f} %  {name}")
     return "\n".join(lines)
 
 
 def _memory(plan: dict) -> str:
-    used, capacity, state = (
-        plan[key] for key in ("hbm_bytes_per_device", "hbm_capacity_bytes", "state_bytes_per_device")
-    )
-    of = f" of {capacity / GB:.1f} GB" if capacity else ""
+    size = lambda count: f"{count / GB:.2f} GB" if count >= GB / 10 else f"{count / 1e6:.1f} MB"
+    of = f" of {plan['hbm_capacity_bytes'] / GB:.1f} GB" if plan["hbm_capacity_bytes"] else ""
+    state = size(plan["state_bytes_per_device"])
     if plan["program"] is None:
-        return f"not compiled; the state alone takes {_bytes(state)}{of} per device"
+        return f"not compiled; the state alone takes {state}{of} per device"
     verdict = {True: "fits", False: "DOES NOT FIT", None: "memory"}[plan["fits"]]
-    return f"{verdict}: {_bytes(used)}{of} per device, {_bytes(state)} of it for the state"
-
-
-def _bytes(count: int) -> str:
-    return f"{count / GB:.2f} GB" if count >= GB / 10 else f"{count / 1e6:.1f} MB"
+    return f"{verdict}: {size(plan['hbm_bytes_per_device'])}{of} per device, {state} of it for the state"
