@@ -17,8 +17,7 @@ from biggan_jax.layers.attention import Attend, SelfAttention, attend
 from biggan_jax.layers.linear import ClassEmbedding, Conv1x1, Conv3x3, Dense
 from biggan_jax.layers.norm import BatchNorm
 from biggan_jax.layers.resample import Conv3x3Pool, UpConv3x3, average_pool, upsample
-from biggan_jax.models import adversarial
-from biggan_jax.models.attention import attention_on
+from biggan_jax.models import modules
 from biggan_jax.models.heads import Head, projection, rematerialised, to_image
 from biggan_jax.models.tables import WIDTHS, check_widths, smallest_size
 from biggan_jax.types import Image, Label, Latent, UserError
@@ -93,19 +92,12 @@ class Generator(nn.Module):
         x = x.reshape(-1, 4, 4, first * self.ch)
         for i, (width, chunk) in enumerate(zip(widths, chunks, strict=True)):
             c = y if tables else jnp.concatenate([label, chunk], axis=-1)
-            x = block(width * self.ch, self.bn_eps, self.bn_momentum, self.dtype, tables, name=f"block_{i}")(
-                x, c if tables or c.shape[-1] else None, train
-            )
+            up = block(width * self.ch, self.bn_eps, self.bn_momentum, self.dtype, tables, name=f"block_{i}")
+            x = up(x, c if tables or c.shape[-1] else None, train)
             if x.shape[1] in self.attention:
                 x = SelfAttention(self.dtype, self.attend, name=f"attention_{i}")(x)
-        return to_image(
-            x,
-            pad_rgb=self.pad_rgb,
-            bn_eps=self.bn_out_eps or self.bn_eps,
-            bn_momentum=self.bn_momentum,
-            dtype=self.dtype,
-            train=train,
-        )
+        norm = {"bn_eps": self.bn_out_eps or self.bn_eps, "bn_momentum": self.bn_momentum}
+        return to_image(x, pad_rgb=self.pad_rgb, dtype=self.dtype, train=train, **norm)
 
 
 class DiscriminatorBlock(nn.Module):
@@ -166,44 +158,13 @@ class Discriminator(nn.Module):
 def build(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GAN:
     """Build the GAN of `config`. Raises UserError if its options cannot be combined."""
     model = config.model
-    widths = check_widths(model, least=1)
-    dtype = jnp.dtype(config.dtype)
+    chunks = len(check_widths(model, least=1).generator)
     if model.skip_z and not model.shared_embedding:
         raise UserError("model.shared_embedding=False needs model.skip_z=False: tables of classes have no input for z")
-    chunks = len(widths.generator)
     if model.skip_z and model.dim_z % chunks:
         below = max(model.dim_z // chunks, 1) * chunks
         raise UserError(
             f"model.dim_z {model.dim_z} is not divisible by {chunks}, the number of chunks of skip_z; "
             f"nearest are {below} and {below + chunks}"
         )
-    generator = Generator(
-        resolution=model.resolution,
-        num_classes=model.num_classes,
-        ch=model.g_ch or model.ch,
-        dim_z=model.dim_z,
-        shared_dim=model.shared_dim,
-        shared_embedding=model.shared_embedding,
-        skip_z=model.skip_z,
-        attention=tuple(model.g_attention),
-        pad_rgb=model.pad_rgb,
-        bn_eps=model.bn_eps,
-        bn_out_eps=model.bn_out_eps,
-        bn_momentum=model.bn_momentum,
-        dtype=dtype,
-        remat=config.remat != "none",
-        attend=attention_on(mesh, config),
-    )
-    discriminator = Discriminator(
-        resolution=model.resolution,
-        num_classes=model.num_classes,
-        ch=model.d_ch or model.ch,
-        wide=model.d_wide,
-        attention=tuple(model.d_attention),
-        dtype=dtype,
-        remat=config.remat != "none",
-        attend=attention_on(mesh, config, twice=adversarial.differentiates_twice(config)),
-        head=adversarial.head_of(config),
-    )
-    image_shape = (model.resolution, model.resolution, 3)
-    return adversarial.build(config, mesh, generator, discriminator, image_shape=image_shape)
+    return modules.build(config, mesh, Generator, Discriminator)

@@ -13,8 +13,7 @@ from biggan_jax.layers.attention import Attend, SelfAttention, attend
 from biggan_jax.layers.linear import ClassEmbedding, Conv1x1, Conv3x3, Dense
 from biggan_jax.layers.norm import BatchNorm
 from biggan_jax.layers.resample import UpConv3x3, average_pool, upsample
-from biggan_jax.models import adversarial
-from biggan_jax.models.attention import attention_on
+from biggan_jax.models import modules
 from biggan_jax.models.heads import Head, projection, rematerialised, to_image
 from biggan_jax.models.tables import WIDTHS, check_widths, smallest_size
 from biggan_jax.types import Image, Label, Latent, UserError
@@ -35,14 +34,13 @@ class GeneratorBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, c: jax.Array | None, train: bool) -> jax.Array:
         hidden = x.shape[-1] // 4
-        norm = lambda h, name: nn.relu(
-            BatchNorm(self.bn_eps, self.bn_momentum, self.dtype, name=name)(h, c, train=train)
-        )
+        norm = lambda name: BatchNorm(self.bn_eps, self.bn_momentum, self.dtype, name=name)
+        active = lambda h, name: nn.relu(norm(name)(h, c, train=train))
         second, resize = (UpConv3x3, upsample) if self.up else (Conv3x3, lambda h: h)
-        h = Conv1x1(hidden, dtype=self.dtype, name="conv_1")(norm(x, "bn_1"))
-        h = second(hidden, dtype=self.dtype, name="conv_2")(norm(h, "bn_2"))
-        h = Conv3x3(hidden, dtype=self.dtype, name="conv_3")(norm(h, "bn_3"))
-        h = Conv1x1(self.features, dtype=self.dtype, name="conv_4")(norm(h, "bn_4"))
+        h = Conv1x1(hidden, dtype=self.dtype, name="conv_1")(active(x, "bn_1"))
+        h = second(hidden, dtype=self.dtype, name="conv_2")(active(h, "bn_2"))
+        h = Conv3x3(hidden, dtype=self.dtype, name="conv_3")(active(h, "bn_3"))
+        h = Conv1x1(self.features, dtype=self.dtype, name="conv_4")(active(h, "bn_4"))
         return h + resize(x[..., : self.features])
 
 
@@ -93,14 +91,8 @@ class Generator(nn.Module):
                 x = block(features, up, self.bn_eps, self.bn_momentum, self.dtype, name=name)(x, c, train)
             if x.shape[1] in self.attention:
                 x = SelfAttention(self.dtype, self.attend, name=f"attention_{stage}")(x)
-        return to_image(
-            x,
-            pad_rgb=self.pad_rgb,
-            bn_eps=self.bn_out_eps or self.bn_eps,
-            bn_momentum=self.bn_momentum,
-            dtype=self.dtype,
-            train=train,
-        )
+        norm = {"bn_eps": self.bn_out_eps or self.bn_eps, "bn_momentum": self.bn_momentum}
+        return to_image(x, pad_rgb=self.pad_rgb, dtype=self.dtype, train=train, **norm)
 
 
 class DiscriminatorBlock(nn.Module):
@@ -162,33 +154,4 @@ def build(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GAN:
     if not (model.shared_embedding and model.d_wide):
         raise UserError("model.shared_embedding and model.d_wide can be False only with model.family=biggan")
     check_widths(model, least=4)
-    dtype = jnp.dtype(config.dtype)
-    generator = Generator(
-        resolution=model.resolution,
-        num_classes=model.num_classes,
-        ch=model.g_ch or model.ch,
-        dim_z=model.dim_z,
-        shared_dim=model.shared_dim,
-        depth=model.depth,
-        attention=tuple(model.g_attention),
-        pad_rgb=model.pad_rgb,
-        bn_eps=model.bn_eps,
-        bn_out_eps=model.bn_out_eps,
-        bn_momentum=model.bn_momentum,
-        dtype=dtype,
-        remat=config.remat != "none",
-        attend=attention_on(mesh, config),
-    )
-    discriminator = Discriminator(
-        resolution=model.resolution,
-        num_classes=model.num_classes,
-        ch=model.d_ch or model.ch,
-        depth=model.depth,
-        attention=tuple(model.d_attention),
-        dtype=dtype,
-        remat=config.remat != "none",
-        attend=attention_on(mesh, config, twice=adversarial.differentiates_twice(config)),
-        head=adversarial.head_of(config),
-    )
-    image_shape = (model.resolution, model.resolution, 3)
-    return adversarial.build(config, mesh, generator, discriminator, image_shape=image_shape)
+    return modules.build(config, mesh, Generator, Discriminator)

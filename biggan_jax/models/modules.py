@@ -1,0 +1,46 @@
+"""From a config to the GAN of BigGAN's or BigGAN-deep's modules, and which form of attention runs on which devices."""
+
+import dataclasses
+
+import flax.linen as nn
+import jax.numpy as jnp
+import ml_collections
+from jax.sharding import Mesh
+
+from biggan_jax import sharding
+from biggan_jax.gan import GAN
+from biggan_jax.layers import blocked_attention, fused_attention
+from biggan_jax.layers.attention import Attend, attend
+from biggan_jax.models import adversarial
+
+
+def build(
+    config: ml_collections.ConfigDict, mesh: Mesh | None, generator: type[nn.Module], discriminator: type[nn.Module]
+) -> GAN:
+    """Return the GAN of two classes of modules. A field is the key of config.model of its name, or, in G, of g_ and its name."""
+    model = config.model
+
+    def module(kind: type[nn.Module], network: str, **fields) -> nn.Module:
+        names = [field.name for field in dataclasses.fields(kind)]
+        given = {name: model[name] for name in names if name in model}
+        given |= {name: model[f"{network}_{name}"] for name in names if f"{network}_{name}" in model}
+        ch, attention = given.pop("ch") or model.ch, tuple(given.pop("attention"))
+        execution = {"dtype": jnp.dtype(config.dtype), "remat": config.remat != "none"}
+        return kind(ch=ch, attention=attention, **given, **execution, **fields)
+
+    attend_in_D = attention_on(mesh, config, twice=adversarial.differentiates_twice(config))
+    G = module(generator, "g", attend=attention_on(mesh, config))
+    D = module(discriminator, "d", attend=attend_in_D, head=adversarial.head_of(config))
+    return adversarial.build(config, mesh, G, D, image_shape=(model.resolution, model.resolution, 3))
+
+
+def attention_on(mesh: Mesh | None, config: ml_collections.ConfigDict, *, twice: bool = False) -> Attend:
+    """The function that computes attention on the mesh's devices; all are equal but for rounding.
+
+    twice: its gradient is differentiated, as R1 does.
+    """
+    if not twice and config.fused_attention and config.dtype == "bfloat16" and fused_attention.runs_on(mesh):
+        return sharding.on_each_device(fused_attention.attend, mesh, otherwise=attend)
+    if blocked_attention.runs_on(mesh):
+        return sharding.on_each_device(blocked_attention.attend, mesh, otherwise=attend)
+    return attend
