@@ -18,7 +18,7 @@ from biggan_jax.data import builtin, host_batches, image_shape
 from biggan_jax.models import build_gan
 from biggan_jax.partitioning import compile_step, state_layout
 from biggan_jax.plan import program, report
-from biggan_jax.plan.chips import CHIPS
+from biggan_jax.plan.target import CHIPS
 from biggan_jax.state import init_state
 from biggan_jax.types import UserError
 

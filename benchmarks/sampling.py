@@ -24,7 +24,6 @@ from biggan_jax.evaluation.weights import shapes_of
 from biggan_jax.models import build_gan
 from biggan_jax.plan import hlo, program, target
 from biggan_jax.plan import report as plan_report
-from biggan_jax.plan.chips import chip_of
 from biggan_jax.runtime import cli
 from biggan_jax.sampling import generate
 from biggan_jax.state import init_state
@@ -102,7 +101,7 @@ def estimate(config) -> dict:
     jax.config.update("jax_platforms", "cpu")
     devices = target.tpu_devices(TOPOLOGY.value)
     mesh = sharding.make_mesh(devices)
-    size, chip = BATCH_SIZE.value * mesh.size, chip_of(devices[0])
+    size, chip = BATCH_SIZE.value * mesh.size, target.chip_of(devices[0])
     report = {
         "topology": TOPOLOGY.value,
         "batch": size,

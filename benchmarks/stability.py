@@ -17,7 +17,6 @@ from ml_collections import config_flags
 from biggan_jax import config as configs
 from biggan_jax import sharding
 from biggan_jax.plan import hlo, program, report, target
-from biggan_jax.plan.chips import chip_of
 from biggan_jax.runtime import cli
 from biggan_jax.stability.spectra import top_singular_values
 from biggan_jax.types import UserError
@@ -77,7 +76,7 @@ def estimated(config, topology: str) -> dict:
     jax.config.update("jax_platforms", "cpu")
     devices = target.tpu_devices(topology)
     mesh = sharding.make_mesh(devices, data=config.mesh.data, fsdp=config.mesh.fsdp)
-    chip = chip_of(devices[0])
+    chip = target.chip_of(devices[0])
 
     def compiled(lowered):
         text = program.compile(lowered, topology).text

@@ -30,9 +30,6 @@ weights or their gradients, in order, and last the loss. Such an update is not a
 Params: TypeAlias = dict[str, Any]
 """A nested dict of arrays, as Flax Linen makes it."""
 
-Key: TypeAlias = jax.Array
-"""A JAX random key."""
-
 
 class Condition(NamedTuple):
     """What images are conditioned on. kind: none; classes, `size` of them; or vector, of `size` real numbers."""

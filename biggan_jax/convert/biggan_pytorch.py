@@ -11,10 +11,10 @@ from typing import Any
 import ml_collections
 import numpy as np
 
-from biggan_jax.convert import layouts
+from biggan_jax.convert import imported, layouts
 from biggan_jax.convert.layouts import Layout
 from biggan_jax.convert.tables import Arrays, Entry, Path
-from biggan_jax.models.tables import WIDTHS, discriminator_sizes, generator_sizes
+from biggan_jax.models.tables import discriminator_sizes, generator_sizes
 from biggan_jax.types import UserError
 
 RESOLUTIONS = (32, 64, 128, 256, 512)
@@ -104,8 +104,8 @@ def infer_generator(shapes: dict[str, tuple[int, ...]]) -> dict:
     count = _count(shapes, r"blocks\.(\d+)\.0\.conv1\.weight")
     widths = [shapes[f"blocks.{i}.0.conv1.weight"][1] for i in range(count)] + [shapes["output_layer.2.weight"][1]]
 
-    expected = lambda widths, depth: [*np.repeat(widths.generator[:-1], depth), widths.generator[-1]]
-    resolution, depth, ch = _match(widths, expected, deep)
+    depths = range(1, len(widths)) if deep else (1,)
+    resolution, depth, ch = imported.match_widths(widths, imported.generator_widths, RESOLUTIONS, depths)
     found: dict[str, Any] = {"family": "biggan_deep" if deep else "biggan", "resolution": resolution, "g_ch": ch}
     gain, z = shapes["blocks.0.0.bn1.gain.weight"], shapes["linear.weight"][1]
     if "shared.weight" in shapes:
@@ -131,8 +131,8 @@ def infer_discriminator(shapes: dict[str, tuple[int, ...]]) -> dict:
     if deep:
         widths = [shapes["input_conv.weight"][0], *widths]
 
-    expected = lambda widths, depth: [widths.discriminator[0], *np.repeat(widths.discriminator[1:], depth)]
-    resolution, _, ch = _match(widths, expected, deep)
+    multiples = lambda row, depth: [row.discriminator[0], *np.repeat(row.discriminator[1:], depth)]
+    resolution, _, ch = imported.match_widths(widths, multiples, RESOLUTIONS, [depth])
     family = "biggan_deep" if deep else "biggan"
     found = {"family": family, "resolution": resolution, "d_ch": ch, "num_classes": shapes["embed.weight"][0]}
     hidden, features = (shapes[f"blocks.0.0.conv{i}.weight"][0] for i in (1, 2))
@@ -146,14 +146,3 @@ def infer_discriminator(shapes: dict[str, tuple[int, ...]]) -> dict:
 
 def _count(shapes: dict, pattern: str) -> int:
     return len({match[1] for match in map(re.compile(pattern).fullmatch, shapes) if match})
-
-
-def _match(widths: list[int], expected, deep: bool) -> tuple[int, int, int]:
-    """Return (resolution, depth, ch) of the only architecture whose multiples of ch are these widths."""
-    for resolution in RESOLUTIONS:
-        for depth in range(1, len(widths)) if deep else (1,):
-            multiples = expected(WIDTHS[resolution], depth)
-            ch = int(widths[-1] // multiples[-1])
-            if widths == [ch * multiple for multiple in multiples]:
-                return resolution, depth, ch
-    raise UserError(f"its channels {widths} fit no known architecture of {', '.join(map(str, RESOLUTIONS))} pixels")

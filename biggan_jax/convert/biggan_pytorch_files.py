@@ -201,20 +201,19 @@ def _moments(optimizer: dict, shapes: Network, config, name: str) -> tuple[Momen
         raise UserError(f"{name} has moments of {len(slots)} arrays, where this architecture has {len(numbered)}")
     theirs = lambda key: {there: files.to_numpy(slot[key]) for there, slot in zip(numbered, slots, strict=True)}
     read = lambda key: tables.to_here(theirs(key), params, entry, f"{name}: {key}")["params"]
-    means = {} if config.optimizer.b1 else theirs("exp_avg")
-    return Moments(read("exp_avg_sq"), read("exp_avg") if config.optimizer.b1 else None, int(slots[0]["step"])), means
+    moments = {"nu": read("exp_avg_sq"), "count": int(slots[0]["step"])}
+    return (moments | {"mu": read("exp_avg")}, {}) if config.optimizer.b1 else (moments, theirs("exp_avg"))
 
 
 def _optimizer(moments: Moments, config, name: str, means: Arrays | None) -> dict:
     """Return the state dict of torch.optim.Adam. means: used if we keep none; zeros if None."""
     theirs = lambda tree: tables.to_there({"params": tree}, project.entry_of(config.model, name == "G"))
-    squares = theirs(moments.nu)
-    if moments.mu is not None:
-        means = theirs(moments.mu)
+    squares, step = theirs(moments["nu"]), np.array(moments["count"], np.float32)
+    means = theirs(moments["mu"]) if "mu" in moments else means
     state = {}
     for i, there in enumerate(project.in_order(list(squares), name == "G")):
         mean = means[there] if means else np.zeros_like(squares[there])
-        state[i] = {"step": np.array(moments.count, np.float32), "exp_avg": mean, "exp_avg_sq": squares[there]}
+        state[i] = {"step": step, "exp_avg": mean, "exp_avg_sq": squares[there]}
     group = {
         "lr": config.optimizer[f"{name.lower()}_lr"],
         "betas": (config.optimizer.b1, config.optimizer.b2),
@@ -223,7 +222,7 @@ def _optimizer(moments: Moments, config, name: str, means: Arrays | None) -> dic
         "amsgrad": False,
         "params": list(state),
     }
-    return {"state": state if moments.count else {}, "param_groups": [group]}
+    return {"state": state if moments["count"] else {}, "param_groups": [group]}
 
 
 def _their_config(config: ml_collections.ConfigDict) -> dict:

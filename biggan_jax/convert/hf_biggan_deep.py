@@ -5,6 +5,7 @@ each weight_orig, used without a power iteration; batch-norm statistics for 51 t
 attention at `attention_layer_position`.
 """
 
+import itertools
 import json
 import logging
 import re
@@ -148,8 +149,8 @@ def _layout(scopes: list[str], leaf: str, shape: tuple[int, ...], model: ml_coll
         return layouts.TRANSPOSED.then(swapped)
     if leaf == "weight_v":
         three = scopes[-1] in ("conv_2", "conv_3", "conv_out")
-        return layouts.convolution_input(3) if three else swapped
-    return layouts.SCALAR if leaf == "gamma" else layouts.SAME
+        return layouts.channels_last(3) if three else swapped
+    return layouts.ROW if leaf == "gamma" else layouts.SAME
 
 
 def infer(arrays: Arrays) -> dict:
@@ -157,21 +158,19 @@ def infer(arrays: Arrays) -> dict:
     shapes = {name: array.shape for name, array in arrays.items()}
     try:
         dim_z, num_classes = shapes["embeddings.weight"]
-        ch = shapes["generator.conv_to_rgb.weight_orig"][0]
         matches = (re.fullmatch(r"generator\.layers\.(\d+)\..*", name) for name in shapes)
         layers = 1 + max(int(match[1]) for match in matches if match)
         attended = [i for i in range(layers) if f"generator.layers.{i}.gamma" in shapes]
         blocks = [i for i in range(layers) if i not in attended]
-        widths = [shapes[f"generator.layers.{i}.conv_0.weight_orig"][1] for i in blocks] + [ch]
+        widths = [shapes[f"generator.layers.{i}.conv_0.weight_orig"][1] for i in blocks]
+        widths.append(shapes["generator.conv_to_rgb.weight_orig"][0])
         if not shapes["generator.bn.running_means"][0] > 1:
             raise UserError("it has statistics for fewer than two truncations")
     except KeyError as error:
         raise UserError(f"it lacks {error.args[0]}") from None
     except (ValueError, IndexError) as error:
         raise UserError(f"it has no generator.layers, or an array has an unexpected number of axes ({error})") from None
-    resolution = next((r for r in RESOLUTIONS if widths == _block_widths(r, ch)), None)
-    if resolution is None:
-        raise UserError(f"its channels {widths} fit no known architecture")
+    resolution, _, ch = imported.match_widths(widths, imported.generator_widths, RESOLUTIONS, [2])
     if len(attended) != 1 or attended[0] % 2 or not attended[0]:
         raise UserError(f"its attention layers are {attended}; one is expected, after a whole stage")
     return {
@@ -188,12 +187,6 @@ def infer(arrays: Arrays) -> dict:
     }
 
 
-def _block_widths(resolution: int, ch: int) -> list[int]:
-    """Return the input channels of each block, and the output channels of the last."""
-    *stages, last = WIDTHS[resolution].generator
-    return [ch * width for width in stages for _ in range(2)] + [ch * last]
-
-
 def _attention_position(model: ml_collections.ConfigDict) -> int:
     return model.depth * (generator_sizes(model.resolution).index(model.g_attention[0]) + 1)
 
@@ -205,15 +198,11 @@ def _with_bins(shapes: Network, bins: int) -> Network:
 
 def _padded(network: Network) -> Network:
     """Pad conv_out with filters of zeros up to ch, which changes neither images nor sigma."""
-    leaves = traverse_util.flatten_dict(jax.tree.map(np.asarray, network))
-    more = leaves["params", "conv_out", "kernel"].shape[2] - 3
-    for path in (
-        ("params", "conv_out", "kernel"),
-        ("params", "conv_out", "bias"),
-        ("spectral", "u", "conv_out", "kernel"),
-    ):
+    leaves = traverse_util.flatten_dict(jax.tree.map(np.asarray, network), sep="/")
+    more = leaves["params/conv_out/kernel"].shape[2] - 3
+    for path in ("params/conv_out/kernel", "params/conv_out/bias", "spectral/u/conv_out/kernel"):
         leaves[path] = np.pad(leaves[path], [(0, 0)] * (leaves[path].ndim - 1) + [(0, more)])
-    return traverse_util.unflatten_dict(leaves)
+    return traverse_util.unflatten_dict(leaves, sep="/")
 
 
 def _read_config(path: epath.Path) -> dict:
@@ -239,9 +228,8 @@ def _check_config(theirs: dict, found: dict, path: epath.Path) -> None:
 
 def _their_config(config: ml_collections.ConfigDict, bins: int) -> dict:
     model = config.model
-    *stages, last = WIDTHS[model.resolution].generator
     layers = []
-    for width, following in zip(stages, [*stages[1:], last], strict=True):
+    for width, following in itertools.pairwise(WIDTHS[model.resolution].generator):
         layers += [[False, width, width], [True, width, following]]
     return {
         "output_dim": model.resolution,

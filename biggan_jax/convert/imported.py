@@ -1,11 +1,14 @@
 """Imported weights of any project: networks, optimizer moments and a config, and their training state."""
 
 import dataclasses
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import ml_collections
+import numpy as np
 import optax
 
 from biggan_jax import config as configs
@@ -13,18 +16,12 @@ from biggan_jax.checkpoint import Extras
 from biggan_jax.convert.tables import Network
 from biggan_jax.family import Family
 from biggan_jax.models import build_gan
-from biggan_jax.models.tables import WIDTHS, discriminator_sizes, generator_sizes
+from biggan_jax.models.tables import WIDTHS, Widths, discriminator_sizes, generator_sizes
 from biggan_jax.state import NetworkState, TrainState, init_state
-from biggan_jax.types import Params, UserError
+from biggan_jax.types import UserError
 
-
-@dataclasses.dataclass
-class Moments:
-    """Adam's moments: squares (nu), means (mu, None if b1 is 0) and the number of updates."""
-
-    nu: Params
-    mu: Params | None
-    count: int
+Moments = dict[str, Any]
+"""Adam's moments by the names of optax: squares (nu), means (mu, absent if b1 is 0) and the number of updates (count)."""
 
 
 @dataclasses.dataclass
@@ -47,9 +44,7 @@ def to_state(imported: Imported, seed: int = 0) -> TrainState:
             return jax.jit(lambda: init_state(gan, seed).networks[role])()
         params, opt_state = network["params"], gan.networks[role].optimizer.init(network["params"])
         if moments := imported.moments.get(role):
-            values = {"nu": moments.nu, "count": jnp.int32(moments.count)}
-            values |= {} if moments.mu is None else {"mu": moments.mu}
-            opt_state = optax.tree_utils.tree_set(opt_state, **values)
+            opt_state = optax.tree_utils.tree_set(opt_state, **moments | {"count": jnp.int32(moments["count"])})
         variables = {name: network[name] for name in ("batch_stats",) if name in network}
         return NetworkState(params, variables, network["spectral"], opt_state)
 
@@ -106,6 +101,27 @@ def merge(found: dict[str, dict]) -> dict:
     return {key: value for key, (value, _) in merged.items()}
 
 
+def match_widths(
+    widths: list[int], multiples: Callable[[Widths, int], list], resolutions: Sequence[int], depths: Iterable[int]
+) -> tuple[int, int, int]:
+    """Return (resolution, depth, ch) of the only architecture with ch * multiples(row of WIDTHS, depth) channels.
+
+    Raises:
+        UserError: there is none.
+    """
+    for resolution, depth in itertools.product(resolutions, depths):
+        expected = np.array(multiples(WIDTHS[resolution], depth))
+        ch = widths[-1] // int(expected[-1])
+        if widths == (ch * expected).tolist():
+            return resolution, depth, ch
+    raise UserError(f"its channels {widths} fit no known architecture of {', '.join(map(str, resolutions))} pixels")
+
+
+def generator_widths(row: Widths, depth: int) -> list[int]:
+    """Return the input channels of each of G's blocks, and the output channels of the last, in multiples of ch."""
+    return [*np.repeat(row.generator[:-1], depth), row.generator[-1]]
+
+
 def moments_of(state: NetworkState) -> Moments:
-    nu, mu, count = (optax.tree_utils.tree_get(state.opt_state, slot) for slot in ("nu", "mu", "count"))
-    return Moments(nu, mu, int(count))
+    found = {slot: optax.tree_utils.tree_get(state.opt_state, slot) for slot in ("nu", "mu", "count")}
+    return {slot: values for slot, values in found.items() if values is not None}

@@ -20,8 +20,7 @@ class Layout(NamedTuple):
 SAME = Layout(lambda a: a, lambda a: a)
 TRANSPOSED = Layout(np.transpose, np.transpose)  # Dense: [out, in] and [in, out].
 CONVOLUTION = Layout(lambda a: a.transpose(2, 3, 1, 0), lambda a: a.transpose(3, 2, 0, 1))  # OIHW and HWIO.
-ROW = Layout(lambda a: a[0], lambda a: a[None])  # [1, n] and [n].
-SCALAR = Layout(lambda a: a[0], lambda a: a[None])  # [1] and [].
+ROW = Layout(lambda a: a[0], lambda a: a[None])  # [1, n] and [n], or [1] and [].
 
 
 def channels_last(size: int = 4) -> Layout:
@@ -35,11 +34,3 @@ def channels_last(size: int = 4) -> Layout:
 def rotated(first_there: int, axis: int) -> Layout:
     """The axis has two pieces in reverse order; the first one there has this length."""
     return Layout(lambda a: np.roll(a, -first_there, axis), lambda a: np.roll(a, first_there, axis))
-
-
-def convolution_input(size: int) -> Layout:
-    """A vector over a convolution's inputs is flattened (I, size, size) there, and (size, size, I) here."""
-    return Layout(
-        lambda a: a.reshape(-1, size, size).transpose(1, 2, 0).reshape(-1),
-        lambda a: a.reshape(size, size, -1).transpose(2, 0, 1).reshape(-1),
-    )

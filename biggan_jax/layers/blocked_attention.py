@@ -11,11 +11,6 @@ SCORES = 2**19
 """Maximum number of scores in a block: two megabytes."""
 
 
-def runs_on(mesh: jax.sharding.Mesh | None) -> bool:
-    """Return whether this is the faster attention on the mesh's devices."""
-    return mesh is not None and mesh.devices.flat[0].platform == "cpu"
-
-
 @jax.custom_vjp
 def attend(q: jax.Array, k: jax.Array, v: jax.Array) -> jax.Array:
     """Return softmax(q k^T) v, [B, Q, E] in v's dtype, for q [B, Q, D], k [B, K, D], v [B, K, E]; softmax is float32.

@@ -21,14 +21,6 @@ SCORES = 2**18
 """Maximum number of float32 scores in a block: a megabyte; the gradient keeps several in the core's memory."""
 
 
-def runs_on(mesh: jax.sharding.Mesh | None) -> bool:
-    """Return whether this is the faster attention on the mesh's devices."""
-    if mesh is None:
-        return False
-    device = mesh.devices.flat[0]
-    return device.platform == "tpu" and device.device_kind not in UNSUPPORTED
-
-
 @functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def attend(q: jax.Array, k: jax.Array, v: jax.Array, interpret: bool = False) -> jax.Array:
     """Return softmax(q k^T) v, [B, Q, E] in v's dtype, for q [B, Q, D], k [B, K, D], v [B, K, E]; softmax is float32.

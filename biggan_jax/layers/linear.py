@@ -45,14 +45,10 @@ def _to_few(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """
     # XLA fuses a convolution with the batch norm and ReLU before it: 0.38 instead of 0.68 million cycles for 8 images on
     # v5e. With the gradient of 32 images, a convolution takes 16.7 million cycles and an einsum 15.8 million.
-    product = functools.partial(
-        jax.lax.conv_general_dilated,
-        window_strides=(1, 1),
-        padding="VALID",
-        dimension_numbers=("NHWC", "HWIO", "NHWC"),
-        preferred_element_type=jnp.float32,
-    )
-    return _shifted_sum(product(x, _taps(kernel)[None, None]), kernel.shape[-1])
+    kernel_1x1, layout = _taps(kernel)[None, None], ("NHWC", "HWIO", "NHWC")
+    convolve = functools.partial(jax.lax.conv_general_dilated, dimension_numbers=layout)
+    product = convolve(x, kernel_1x1, (1, 1), "VALID", preferred_element_type=jnp.float32)
+    return _shifted_sum(product, kernel.shape[-1])
 
 
 def _to_few_for_gradient(x: jax.Array, kernel: jax.Array) -> jax.Array:

@@ -68,7 +68,7 @@ def _upsample_conv_gradient(kept, g):
     _, to_kernel = jax.vjp(lambda kernel: plain(x, kernel), kernel)
     # 4x4 pixels of the output depend on each pixel of x.
     rotated = kernel[::-1, ::-1].swapaxes(2, 3)
-    return _strided(g, _spread(rotated)), *to_kernel(g)
+    return _conv(g, _spread(rotated), 2), *to_kernel(g)
 
 
 upsample_conv.defvjp(lambda x, kernel: (upsample_conv(x, kernel), (x, kernel)), _upsample_conv_gradient)
@@ -79,7 +79,7 @@ def conv_pool(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Convolve x with kernel [3, 3, in, out], in float32 or x's dtype; then average over 2x2 squares."""
     if x.shape[1] < MIN_HEIGHT:
         return average_pool(_conv(x, kernel))
-    return _strided(x, _spread(kernel) / 4)
+    return _conv(x, _spread(kernel) / 4, 2)
 
 
 def _conv_pool_gradient(kept, g):
@@ -88,7 +88,7 @@ def _conv_pool_gradient(kept, g):
     if x.shape[1] < MIN_HEIGHT:
         return jax.vjp(plain, x, kernel)[1](g)
     _, to_x = jax.vjp(lambda x: plain(x, kernel), x)
-    _, to_kernel = jax.vjp(lambda kernel: _strided(x, _spread(kernel) / 4), kernel)
+    _, to_kernel = jax.vjp(lambda kernel: _conv(x, _spread(kernel) / 4, 2), kernel)
     return *to_x(g), *to_kernel(g)
 
 
@@ -101,14 +101,7 @@ def _spread(kernel: jax.Array) -> jax.Array:
     return jnp.add(*(jnp.pad(rows, ((0, 0), (i, 1 - i), (0, 0), (0, 0))) for i in (0, 1)))
 
 
-def _conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    return jax.lax.conv_general_dilated(
-        x, kernel.astype(x.dtype), (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
-
-
-def _strided(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Convolve [B, 2H, 2W, in] with [4, 4, in, out] at stride 2: [B, H, W, out]."""
-    return jax.lax.conv_general_dilated(
-        x, kernel.astype(x.dtype), (2, 2), ((1, 1), (1, 1)), dimension_numbers=("NHWC", "HWIO", "NHWC")
-    )
+def _conv(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
+    """Convolve [B, H, W, in], padded by one: with [3, 3, in, out], or at stride 2 with [4, 4, in, out]."""
+    strides, padding, layout = (stride, stride), ((1, 1), (1, 1)), ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(x, kernel.astype(x.dtype), strides, padding, dimension_numbers=layout)

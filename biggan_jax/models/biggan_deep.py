@@ -49,13 +49,7 @@ class Generator(nn.Module):
 
     The condition of the first layer and of every batch norm is the class embedding concatenated with all of z.
 
-    Attributes:
-        num_classes: 0 is unconditional: y is ignored, and z alone is the condition.
-        depth: blocks per stage, of which the last doubles the resolution.
-        attention: resolutions of feature maps; attention follows the stages that make them.
-        pad_rgb: see `heads.to_image`.
-        bn_out_eps: eps of the last batch norm; 0 for `bn_eps`.
-        remat: recompute the activations of blocks in the backward pass.
+    Attributes: those of `biggan.Generator`, and depth: blocks per stage, of which the last doubles the resolution.
     """
 
     resolution: int

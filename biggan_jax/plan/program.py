@@ -77,8 +77,13 @@ def batch_shapes(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh | No
 
 def lower(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> jax.stages.Lowered:
     """Lower the step exactly as `train` runs it on the mesh."""
-    with _without_source_locations():
+    # Kernels embed the files and lines of the code; without them, a program's hash does not depend on where the code is.
+    limit = jax.config.jax_traceback_in_locations_limit
+    jax.config.update("jax_traceback_in_locations_limit", 0)
+    try:
         return compile_step(build_gan(config, mesh)).lower(state_shapes(config, mesh), batch_shapes(config, mesh))
+    finally:
+        jax.config.update("jax_traceback_in_locations_limit", limit)
 
 
 def state_shapes(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh):
@@ -178,14 +183,3 @@ def content_of(lowered: jax.stages.Lowered, target: str) -> str:
     options = [os.environ.get(name, "") for name in ("LIBTPU_INIT_ARGS", "XLA_FLAGS")]
     given = [lowered.as_text(), *names, target, json.dumps(versions()), *options, *Program.__annotations__]
     return hashlib.sha256("\0".join(given).encode()).hexdigest()[:24]
-
-
-@contextlib.contextmanager
-def _without_source_locations():
-    """Keep files and lines, which kernels embed, out of a program, so that its hash does not depend on where the code is."""
-    limit = jax.config.jax_traceback_in_locations_limit
-    jax.config.update("jax_traceback_in_locations_limit", 0)
-    try:
-        yield
-    finally:
-        jax.config.update("jax_traceback_in_locations_limit", limit)

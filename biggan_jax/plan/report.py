@@ -10,9 +10,9 @@ import ml_collections
 
 from biggan_jax.layers import fused_attention
 from biggan_jax.plan import hlo, program
-from biggan_jax.plan.chips import Chip, chip_of
 from biggan_jax.plan.program import Program
 from biggan_jax.plan.slices import Slice
+from biggan_jax.plan.target import Chip, chip_of
 from biggan_jax.types import UserError
 
 GB = 1e9

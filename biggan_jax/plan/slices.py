@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from biggan_jax.types import UserError
 
+<<<<<<< HEAD
 
 class Version(NamedTuple):
     """A TPU version.
@@ -24,17 +25,23 @@ class Version(NamedTuple):
     accelerator: str
 
 
+=======
+>>>>>>> b9118a9 (convert, plan, layers: what is the same is written once)
 FLAT = "1x1 2x2 2x4 4x4 4x8 8x8 8x16 16x16"
 CUBES = "2x2x1 2x2x2 2x2x4 2x4x4 4x4x4 4x4x8 4x8x8 8x8x8 8x8x16 8x16x16"
 VERSIONS = {
-    "v3": Version("v3", 2, "2x2 4x4 4x8 8x8 8x16 16x16 16x32 32x32", "tpu-ubuntu2204-base", ""),
-    "v4": Version("v4", 2, CUBES, "tpu-ubuntu2204-base", "tpu-v4-podslice"),
-    "v5e": Version("v5litepod", 1, FLAT, "v2-alpha-tpuv5-lite", "tpu-v5-lite-podslice"),
-    "v5p": Version("v5p", 2, CUBES, "v2-alpha-tpuv5", "tpu-v5p-slice"),
-    "v6e": Version("v6e", 1, FLAT, "v2-alpha-tpuv6e", "tpu-v6e-slice"),
-    "tpu7x": Version("tpu7x", 2, CUBES, "", "tpu7x"),
+    "v3": ("v3", 2, "2x2 4x4 4x8 8x8 8x16 16x16 16x32 32x32", "tpu-ubuntu2204-base", ""),
+    "v4": ("v4", 2, CUBES, "tpu-ubuntu2204-base", "tpu-v4-podslice"),
+    "v5e": ("v5litepod", 1, FLAT, "v2-alpha-tpuv5-lite", "tpu-v5-lite-podslice"),
+    "v5p": ("v5p", 2, CUBES, "v2-alpha-tpuv5", "tpu-v5p-slice"),
+    "v6e": ("v6e", 1, FLAT, "v2-alpha-tpuv6e", "tpu-v6e-slice"),
+    "tpu7x": ("tpu7x", 2, CUBES, "", "tpu7x"),
 }
-"""{name in the compiler's topologies: version}, from Google Cloud's documentation of TPU versions, runtimes and GKE labels."""
+"""{version in the compiler's topologies: (prefix, N of a chip, named shapes in chips, runtime, accelerator)}.
+
+From Google Cloud's documentation of TPU versions, runtimes and GKE labels. A slice's name is prefix-N. runtime: the image of
+Cloud TPU's machines, accelerator: the label of GKE's nodes, "" where there is none.
+"""
 
 
 class Slice(NamedTuple):
@@ -53,14 +60,13 @@ class Slice(NamedTuple):
         return f"{self.version}:{self.shape}"
 
 
-def _of(name: str, shape: str) -> Slice:
-    version = VERSIONS[name]
+def _slice(version: str, shape: str) -> Slice:
+    prefix, cores, _, *labels = VERSIONS[version]
     chips = math.prod(map(int, shape.split("x")))
-    hosts = max(1, chips // 4)
-    return Slice(f"{version.prefix}-{chips * version.cores}", name, shape, chips, hosts, *version[3:])
+    return Slice(f"{prefix}-{chips * cores}", version, shape, chips, max(1, chips // 4), *labels)
 
 
-SLICES = {slice_.type: slice_ for name in VERSIONS for slice_ in (_of(name, s) for s in VERSIONS[name].shapes.split())}
+SLICES = {found.type: found for name, row in VERSIONS.items() for found in (_slice(name, s) for s in row[2].split())}
 
 
 def named(name: str) -> Slice:

@@ -73,7 +73,7 @@ def read(states, *, bn_eps=1e-5, sn_eps=1e-6, **settings):
     gan = build_gan(config)
     shapes = imported.shapes_of(gan)
     networks = {
-        name: imported.read_network(
+        name: tables.to_here(
             state, shapes[name[0]], biggan_pytorch.entry_of(config.model, name != "D"), name, biggan_pytorch.is_foreign
         )
         for name, state in states.items()
@@ -82,7 +82,7 @@ def read(states, *, bn_eps=1e-5, sn_eps=1e-6, **settings):
 
 
 def named(network, config, role):
-    return tables.to_there(tables.table(network, biggan_pytorch.entry_of(config.model, role != "D")), network)
+    return tables.to_there(network, biggan_pytorch.entry_of(config.model, role != "D"))
 
 
 def model_errors(path):
@@ -218,7 +218,9 @@ def training_errors(name):
         value = batches["losses"][it, 2]
         worst_of.share("G loss", abs(ours - value), 1e-4 * max(abs(value), 1))
         ema_params = moving_average(gan, np.int32(it), ema_params, G.params)
-        ema_stats = biggan_pytorch_files.average_buffers(ema_stats, G.stats, float(gan.ema_decay_at(np.int32(it))))
+        # BigGAN-PyTorch's average covers G's buffers (BN statistics, u), ours does not.
+        decay = float(gan.ema_decay_at(np.int32(it)))
+        ema_stats = jax.tree.map(lambda a, b, decay=decay: a * decay + b * (1 - decay), ema_stats, G.stats)
         if it == 0:
             grads["G_step0"] = named({"params": G.opt_state[0].trace}, config, "G")
             if fixtures(f"{name}_grads_it1.npz"):

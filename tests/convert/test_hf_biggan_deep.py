@@ -41,7 +41,7 @@ def made():
     """(config, network, its state dict there)"""
     config = deep()
     network = network_of(config)
-    return config, network, tables.to_there(tables.table(network, hf_biggan_deep.entry_of(config.model)), network)
+    return config, network, tables.to_there(network, hf_biggan_deep.entry_of(config.model))
 
 
 @pytest.mark.parametrize(("resolution", "attention"), [(128, 64), (128, 32), (256, 64), (512, 64)])
@@ -76,7 +76,7 @@ def test_recorded_weights_convert_back_to_the_same_bits():
     config = base()
     imported.complete(config.model, hf_biggan_deep.infer(state))
     network = hf_biggan_deep.read_network(state, config, "G")
-    back = tables.to_there(tables.table(network, hf_biggan_deep.entry_of(config.model)), network)
+    back = tables.to_there(network, hf_biggan_deep.entry_of(config.model))
     assert back.keys() == state.keys()
     assert not [name for name in state if back[name].tobytes() != state[name].tobytes()]
 

@@ -11,13 +11,13 @@ def test_the_way_back_is_the_exact_inverse():
         (layouts.TRANSPOSED, A.reshape(32, 15)),
         (layouts.CONVOLUTION, A.reshape(4, 20, 3, 2)),
         (layouts.ROW, A[None]),
-        (layouts.SCALAR, A[:1]),
+        (layouts.ROW, A[:1]),
         (layouts.channels_last(), A.reshape(48, 10)),
         (layouts.channels_last(), A),
         (layouts.channels_last().then(layouts.TRANSPOSED), A.reshape(48, 10)),
         (layouts.ROW.then(layouts.channels_last()), A[None]),
         (layouts.rotated(7, axis=0), A.reshape(32, 15)),
-        (layouts.convolution_input(4), A),
+        (layouts.channels_last(8), A[:384]),
     ]:
         back = layout.to_there(layout.to_here(there))
         assert back.shape == there.shape
@@ -37,4 +37,4 @@ def test_rotated_puts_last_what_came_first():
 def test_a_convolutions_input_vector_follows_its_kernel():
     kernel, v = np.random.default_rng(0).standard_normal((6, 2, 3, 3)), np.arange(18.0)
     here = layouts.CONVOLUTION.to_here(kernel).reshape(18, 6)
-    np.testing.assert_allclose(layouts.convolution_input(3).to_here(v) @ here, kernel.reshape(6, 18) @ v)
+    np.testing.assert_allclose(layouts.channels_last(3).to_here(v) @ here, kernel.reshape(6, 18) @ v)

@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from biggan_jax.plan import hlo, report
-from biggan_jax.plan.chips import Chip
+from biggan_jax.plan.target import Chip
 from tests.conftest import tiny_config
 
 # Shortened output of the TPU compiler: a loop of 3 iterations, a kernel, a collective in two pieces, and one in one piece.

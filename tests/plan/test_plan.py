@@ -10,7 +10,7 @@ import pytest
 from biggan_jax import config as configs
 from biggan_jax import models, sharding
 from biggan_jax.plan import program, report, target
-from biggan_jax.plan.chips import CHIPS
+from biggan_jax.plan.target import CHIPS
 from biggan_jax.types import UserError
 from tests import cli
 from tests.conftest import tiny_config
@@ -78,13 +78,14 @@ def test_a_damaged_or_unwritable_cache_is_ignored(tmp_path, monkeypatch, caplog)
         as_text = staticmethod(lambda debug_info=False: "program")
 
     monkeypatch.setattr(program, "_compile", lambda _, content: program.Program(content, "text", 1, None, 2.0, 3.0))
-    compile = lambda folder: program.compile(Lowered(), "cpu:2", folder)
-    first = compile(tmp_path / "plans")
-    (kept,) = (tmp_path / "plans").iterdir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    first = program.compile(Lowered(), "cpu:2")
+    (kept,) = (tmp_path / "biggan_jax" / "plans").iterdir()
     kept.write_bytes(kept.read_bytes()[:9])
-    assert compile(tmp_path / "plans") == first
+    assert program.compile(Lowered(), "cpu:2") == first
     (tmp_path / "file").write_text("")
-    assert compile(tmp_path / "file" / "plans") == first
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert program.compile(Lowered(), "cpu:2") == first
     assert "cannot be cached" in caplog.text
 
 
