@@ -16,14 +16,14 @@ from etils import epath
 
 from biggan_jax import config as configs
 from biggan_jax.checkpoint import Checkpoints, load_state, store_config
-from biggan_jax.convert import biggan_pytorch_files, classes, hf_biggan_deep
+from biggan_jax.convert import biggan_pytorch, classes, hf_biggan_deep
 from biggan_jax.convert.imported import to_state
 from biggan_jax.runtime import cli
 from biggan_jax.types import UserError
 
 logger = logging.getLogger("biggan_jax.convert")
 
-PROJECTS = {"biggan-pytorch": biggan_pytorch_files, "hf-biggan-deep": hf_biggan_deep}
+PROJECTS = {"biggan-pytorch": biggan_pytorch, "hf-biggan-deep": hf_biggan_deep}
 
 OURS = "biggan-jax"
 

@@ -1,21 +1,50 @@
-"""Array names and shapes of BigGAN-PyTorch (github.com/ajbrock/BigGAN-PyTorch).
+"""Array names, shapes and weights folders of BigGAN-PyTorch (github.com/ajbrock/BigGAN-PyTorch).
 
 Its conventions: channels first; G's first layer gives (C, 4, 4); u0 [1, n] beside each normalized weight, and sv0, which
 logs sigma; blocks.i.0 is a block and blocks.i.1 the attention after it, except in the deep D, where a stage's blocks and its
-attention share one i.
+attention share one i. A folder has G, D, G_ema, G_optim, D_optim and state_dict.
 """
 
+import logging
 import re
 from typing import Any
 
+import jax
 import ml_collections
 import numpy as np
+from etils import epath
 
-from biggan_jax.convert import imported, layouts
+from biggan_jax.checkpoint import Extras
+from biggan_jax.config import flatten
+from biggan_jax.convert import files, imported, layouts, tables
+from biggan_jax.convert.imported import Imported, Moments
 from biggan_jax.convert.layouts import Layout
-from biggan_jax.convert.tables import Arrays, Entry, Path
+from biggan_jax.convert.tables import Arrays, Entry, Network, Path
+from biggan_jax.family import Family
+from biggan_jax.models import build_gan
 from biggan_jax.models.tables import discriminator_sizes, generator_sizes
+from biggan_jax.state import TrainState
 from biggan_jax.types import UserError
+
+logger = logging.getLogger(__name__)
+
+BN_EPS, SN_EPS = 1e-5, 1e-6
+BN_OUT_EPS = 1e-5  # BigGAN-PyTorch does not pass --BN_eps to the output batch norm.
+
+NETWORKS = ("G", "D", "G_ema")
+COUNTERS = {"itr": 0, "epoch": 0, "save_num": 0, "save_best_num": 0, "best_IS": 0, "best_FID": 999999}
+SETTINGS = {
+    "BN_eps": "model.bn_eps",
+    "SN_eps": "model.spectral_eps",
+    "num_D_SV_itrs": "model.spectral_iterations",
+    "num_D_steps": "d_steps",
+    "num_D_accumulations": "microbatches",
+    "G_ortho": "regularizer.g_ortho",
+    "D_ortho": "regularizer.d_ortho",
+    "ema_decay": "ema.decay",
+    "ema_start": "ema.start",
+}
+"""BigGAN-PyTorch's names of settings that mean the same here."""
 
 RESOLUTIONS = (32, 64, 128, 256, 512)
 
@@ -24,6 +53,222 @@ MODULES = {"bn_out": "output_layer.0", "conv_out": "output_layer.2", "conv_in": 
 INNER = {"conv_skip": "conv_sc", "offset": "bias"}
 ORDER = ["gamma", "theta", "phi", "g", "o", "conv1", "conv2", "conv3", "conv4", "conv_sc", "bn1", "bn2", "bn3", "bn4"]
 ORDER += ["gain", "weight", "bias", "u0", "sv0", "stored_mean", "stored_var"]
+
+
+def read(path: epath.Path, *, bn_eps: float | None = None, sn_eps: float | None = None, suffix: str = "") -> Imported:
+    """Read a weights folder, or one state dict of G or D. `suffix` selects a copy in the folder, such as best0.
+
+    Settings that shapes cannot tell come from the arguments, else from the folder's state_dict.pth, else from the launch scripts.
+    """
+    if path.is_dir():
+        arrays, optimizers, run = _read_folder(path, suffix)
+    else:
+        loaded = files.read_arrays(path)
+        role = "G" if _explained(f"{path}", is_generator, loaded) else "D"
+        arrays, optimizers, run = {role: loaded}, {}, {}
+    config = settings_of(run.get("config", {}), bn_eps, sn_eps, where=f"{path}")
+    groups = {name: _group(optimizer, f"{path}: {name}_optim") for name, optimizer in optimizers.items()}
+    _set_adam(config, groups, f"{path}")
+    found = {name: _explained(f"{path}: {name}", infer, theirs) for name, theirs in arrays.items()}
+    imported.complete(config.model, imported.merge(found))
+
+    shapes = imported.shapes_of(build_gan(config))
+    networks, foreign = {}, {}
+    for name, theirs in arrays.items():
+        entry = entry_of(config.model, name != "D")
+        networks[name] = tables.to_here(theirs, shapes[name[0]], entry, f"{path}: {name}", is_foreign)
+        foreign[name] = {key: array for key, array in theirs.items() if is_foreign(key)}
+    moments = {}
+    for name, optimizer in optimizers.items():
+        if optimizer["state"]:
+            moments[name], foreign[f"{name}_optim"] = _moments(optimizer, shapes[name], config, f"{path}: {name}_optim")
+    extras: Extras = {"foreign": foreign}
+    if "G_ema" in networks:
+        extras["ema_stats"] = {key: value for key, value in networks["G_ema"].items() if key != "params"}
+    foreign["counters"] = {key: np.asarray(run.get(key, value)) for key, value in COUNTERS.items() if key != "itr"}
+    return Imported(config, networks, moments, int(run.get("itr", 0)), extras)
+
+
+def write(state: TrainState, config: ml_collections.ConfigDict, extras: Extras, out: epath.Path) -> None:
+    """Write a weights folder that BigGAN-PyTorch loads strictly, with --resume or in its sample.py."""
+    model, gan = config.model, build_gan(config)
+    if model.resolution not in RESOLUTIONS:
+        raise UserError(f"BigGAN-PyTorch has no network of {model.resolution} pixels; it has {RESOLUTIONS}")
+    if not model.num_classes or model.pad_rgb or model.prior != "normal":
+        raise UserError("BigGAN-PyTorch has only conditional networks, without model.pad_rgb, with a normal prior")
+    if model.spectral_eval != "step":
+        raise UserError("BigGAN-PyTorch has no model.spectral_eval=stored: it makes a power iteration in evaluation")
+    if model.resolution == 32 and set(model.d_attention) not in (set(), {16, 8}):
+        raise UserError(f"BigGAN-PyTorch's D of 32 pixels has attention at 16 and 8 or none, not {model.d_attention}")
+    if model.resolution == 512:
+        logger.warning("BigGAN-PyTorch has no D of 512 pixels: D.pth follows its naming, but it can load only G")
+    if (model.bn_out_eps or model.bn_eps) != BN_OUT_EPS:
+        logger.warning("BigGAN-PyTorch's output batch norm has eps 1e-5, not this model's: images differ slightly")
+    G, D = imported.network_of(state.networks["G"]), imported.network_of(state.networks["D"])
+    networks = {"G": G, "D": D, "G_ema": {**G, **extras.get("ema_stats", {}), "params": state.averages["G"]}}
+    foreign = extras.get("foreign", {})
+    out.mkdir(parents=True, exist_ok=True)
+    for name, network in networks.items():
+        files.write_torch(out / f"{name}.pth", state_dict(network, gan, model, name, foreign.get(name)))
+    for name in ("G", "D"):
+        optimizer = _optimizer(imported.moments_of(state.networks[name]), config, name, foreign.get(f"{name}_optim"))
+        files.write_torch(out / f"{name}_optim.pth", optimizer)
+    counters = {key: np.asarray(value).item() for key, value in {**COUNTERS, **foreign.get("counters", {})}.items()}
+    files.write_torch(out / "state_dict.pth", {**counters, "itr": int(state.step), "config": _their_config(config)})
+
+
+def state_dict(network: Network, gan: Family, model: ml_collections.ConfigDict, name: str, foreign=None) -> Arrays:
+    """Return one network's arrays with PyTorch names, in order. foreign: the imported logs of sigma; computed if None."""
+    entry = entry_of(model, name != "D")
+    arrays = tables.to_there(network, entry)
+    if foreign is None:
+        weights, _ = jax.jit(gan.normalize)(network["params"], network["spectral"])
+        after, foreign = tables.to_there({"params": weights}, entry), {}
+        for module in (key.removesuffix("u0") for key in arrays if key.endswith(".u0")):
+            sigma = np.linalg.norm(arrays[f"{module}weight"]) / np.linalg.norm(after[f"{module}weight"])
+            foreign[f"{module}sv0"] = np.array([sigma], np.float32)
+    arrays = arrays | foreign
+    return {key: arrays[key] for key in in_order(list(arrays), name != "D")}
+
+
+def _read_folder(path: epath.Path, suffix: str) -> tuple[dict[str, Arrays], dict[str, dict], dict]:
+    file = lambda name: path / (f"{name}_{suffix}.pth" if suffix else f"{name}.pth")
+    present = [name for name in NETWORKS if file(name).exists()]
+    if not present:
+        stems = {f.stem.removeprefix("G_").removeprefix("ema_") for f in path.glob("G_*.pth")}
+        copies = ", ".join(sorted(stem for stem in stems if not stem.startswith(("ema", "optim"))))
+        hint = f"; it has copies of --suffix {copies}" if copies else ""
+        raise UserError(f"{path} has neither {file('G').name} nor {file('D').name} nor {file('G_ema').name}{hint}")
+    arrays = {name: files.read_arrays(file(name)) for name in present}
+    optimizers = [name for name in ("G", "D") if name in present and file(f"{name}_optim").exists()]
+    run = files.read_torch(file("state_dict")) if file("state_dict").exists() else {"itr": 0, "config": {}}
+    if not (isinstance(run, dict) and {"itr", "config"} <= run.keys()):
+        raise UserError(f"{file('state_dict')} is not from a BigGAN-PyTorch run: it must have itr and config")
+    return arrays, {name: files.read_torch(file(f"{name}_optim")) for name in optimizers}, run
+
+
+def _explained(what: str, function, arrays: Arrays):
+    try:
+        return function(arrays)
+    except UserError as error:
+        raise UserError(f"{what} is not a state dict of BigGAN-PyTorch: {error}") from error
+
+
+def settings_of(
+    run: dict, bn_eps: float | None = None, sn_eps: float | None = None, where: str = ""
+) -> ml_collections.ConfigDict:
+    """Return our config with the training settings of a BigGAN-PyTorch run. The architecture comes from shapes alone."""
+    config = imported.base_config()
+    config.regularizer.update(ortho_factor=2.0, g_ortho=0.0, d_ortho=0.0)
+    config.model.update(bn_eps=BN_EPS, spectral_eps=SN_EPS, bn_out_eps=BN_OUT_EPS)
+    config.update_from_flattened_dict({ours: run[theirs] for theirs, ours in SETTINGS.items() if theirs in run})
+    config.model.update(bn_eps=bn_eps or config.model.bn_eps, spectral_eps=sn_eps or config.model.spectral_eps)
+    for name in ("G_nl", "D_nl"):
+        if run.get(name, "relu") not in ("relu", "inplace_relu"):
+            raise UserError(f"{where} was trained with {name} {run[name]}; networks here support only ReLU")
+    for what in ("accumulations", "SV_itrs"):
+        g, d = (run.get(f"num_{who}_{what}") for who in "GD")
+        if g != d:
+            logger.warning("%s has num_G_%s %s, but num_D_%s %s; here both are the latter", where, what, g, what, d)
+    if run.get("z_var", 1.0) != 1.0:
+        logger.warning("%s was trained with z_var %s; latents here have a standard deviation of 1", where, run["z_var"])
+    config.batch_size = run.get("batch_size", config.batch_size) * config.microbatches
+    config.spectral_advance = "microbatch" if config.microbatches > 1 else "update"
+    groups = {
+        who: {
+            "lr": run.get(f"{who}_lr", config.optimizer[f"{who.lower()}_lr"]),
+            "betas": (run.get(f"{who}_B1", 0.0), run.get(f"{who}_B2", 0.999)),
+            "eps": run.get("adam_eps", config.optimizer.eps),
+        }
+        for who in ("G", "D")
+    }
+    _set_adam(config, groups, where)
+    return config
+
+
+def _set_adam(config: ml_collections.ConfigDict, groups: dict[str, dict], where: str) -> None:
+    """Set learning rates, betas and eps from the optimizers' parameter groups, by network."""
+    if len({(tuple(group["betas"]), group["eps"]) for group in groups.values()}) > 1:
+        raise UserError(f"{where}: the optimizers of G and D have different betas or eps; here they share both")
+    for name, group in groups.items():
+        config.optimizer[f"{name.lower()}_lr"] = group["lr"]
+        config.optimizer.b1, config.optimizer.b2 = group["betas"]
+        config.optimizer.eps = group["eps"]
+
+
+def _group(optimizer: dict, name: str) -> dict:
+    """Return the only parameter group of an optimizer's state dict."""
+    groups = optimizer.get("param_groups") if isinstance(optimizer, dict) else None
+    if not groups or not {"lr", "betas", "eps", "params"} <= groups[0].keys() or "state" not in optimizer:
+        raise UserError(f"{name} is not a state dict of torch.optim.Adam")
+    return groups[0]
+
+
+def _moments(optimizer: dict, shapes: Network, config, name: str) -> tuple[Moments, Arrays]:
+    """Convert Adam's moments. With b1 = 0 the means, then the last gradient, are returned unconverted: we do not keep them."""
+    generator = "batch_stats" in shapes
+    params, entry = {"params": shapes["params"]}, entry_of(config.model, generator)
+    numbered = in_order([e.there for e in tables.table(params, entry)], generator)
+    keys = optimizer["param_groups"][0]["params"]  # 0, 1, ..., or, before PyTorch 1.6, ids of Python objects.
+    slots = [optimizer["state"].get(key, {}) for key in keys]
+    if len(slots) != len(numbered) or not all({"step", "exp_avg", "exp_avg_sq"} <= slot.keys() for slot in slots):
+        raise UserError(f"{name} has moments of {len(slots)} arrays, where this architecture has {len(numbered)}")
+    theirs = lambda key: {there: files.to_numpy(slot[key]) for there, slot in zip(numbered, slots, strict=True)}
+    read = lambda key: tables.to_here(theirs(key), params, entry, f"{name}: {key}")["params"]
+    moments = {"nu": read("exp_avg_sq"), "count": int(slots[0]["step"])}
+    return (moments | {"mu": read("exp_avg")}, {}) if config.optimizer.b1 else (moments, theirs("exp_avg"))
+
+
+def _optimizer(moments: Moments, config, name: str, means: Arrays | None) -> dict:
+    """Return the state dict of torch.optim.Adam. means: used if we keep none; zeros if None."""
+    theirs = lambda tree: tables.to_there({"params": tree}, entry_of(config.model, name == "G"))
+    squares, step = theirs(moments["nu"]), np.array(moments["count"], np.float32)
+    means = theirs(moments["mu"]) if "mu" in moments else means
+    state = {}
+    for i, there in enumerate(in_order(list(squares), name == "G")):
+        mean = means[there] if means else np.zeros_like(squares[there])
+        state[i] = {"step": step, "exp_avg": mean, "exp_avg_sq": squares[there]}
+    group = {
+        "lr": config.optimizer[f"{name.lower()}_lr"],
+        "betas": (config.optimizer.b1, config.optimizer.b2),
+        "eps": config.optimizer.eps,
+        "weight_decay": 0,
+        "amsgrad": False,
+        "params": list(state),
+    }
+    return {"state": state if moments["count"] else {}, "param_groups": [group]}
+
+
+def _their_config(config: ml_collections.ConfigDict) -> dict:
+    """Return the run's settings under BigGAN-PyTorch's names."""
+    model, values = config.model, flatten(config.to_dict())
+    return {
+        **{theirs: values[ours] for theirs, ours in SETTINGS.items()},
+        "model": "BigGANdeep" if model.family == "biggan_deep" else "BigGAN",
+        "resolution": model.resolution,
+        "n_classes": model.num_classes,
+        "G_ch": model.g_ch or model.ch,
+        "D_ch": model.d_ch or model.ch,
+        "G_depth": model.depth,
+        "D_depth": model.depth,
+        "dim_z": model.dim_z,
+        "shared_dim": model.shared_dim,
+        "G_shared": model.shared_embedding,
+        "hier": model.skip_z or model.family == "biggan_deep",
+        "G_param": "SN" if model.g_spectral_norm else "none",
+        "D_param": "SN" if model.d_spectral_norm else "none",
+        "G_attn": "_".join(map(str, model.g_attention)) or "0",
+        "D_attn": "_".join(map(str, model.d_attention)) or "0",
+        "D_wide": model.d_wide,
+        "adam_eps": config.optimizer.eps,
+        "G_lr": config.optimizer.g_lr,
+        "D_lr": config.optimizer.d_lr,
+        **{f"{who}_B{i}": config.optimizer[f"b{i}"] for who in "GD" for i in (1, 2)},
+        "num_G_SV_itrs": model.spectral_iterations,
+        "num_G_accumulations": config.microbatches,
+        "batch_size": config.batch_size // config.microbatches,
+        "ema": True,
+    }
 
 
 def entry_of(model: ml_collections.ConfigDict, is_generator: bool):

@@ -15,7 +15,7 @@ import optax
 from etils import epath as etils_epath
 
 from biggan_jax import config as configs
-from biggan_jax.convert import biggan_pytorch, biggan_pytorch_files, hf_biggan_deep, imported, tables
+from biggan_jax.convert import biggan_pytorch, hf_biggan_deep, imported, tables
 from biggan_jax.models import build_gan
 from biggan_jax.sampling import generate
 from biggan_jax.train_step import moving_average
@@ -64,7 +64,7 @@ def worst(ours, theirs):
 
 def read(states, *, bn_eps=1e-5, sn_eps=1e-6, **settings):
     """Return (config, gan, networks) of state dicts by role; the architecture is inferred from shapes."""
-    config = biggan_pytorch_files.settings_of({}, bn_eps, sn_eps)
+    config = biggan_pytorch.settings_of({}, bn_eps, sn_eps)
     for key, value in settings.items():
         config[key] = value
     imported.complete(

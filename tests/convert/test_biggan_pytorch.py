@@ -6,7 +6,7 @@ import pytest
 
 from biggan_jax.checkpoint import Checkpoints, load_generator, load_state
 from biggan_jax.config import base
-from biggan_jax.convert import biggan_pytorch, biggan_pytorch_files, classes, files, imported, tables
+from biggan_jax.convert import biggan_pytorch, classes, files, imported, tables
 from biggan_jax.models import build_gan
 from biggan_jax.types import UserError
 from tests.conftest import assert_identical, leaves, tiny_config
@@ -61,7 +61,7 @@ def test_weights_convert_there_and_back_to_the_same_bits(path):
     role = "G" if biggan_pytorch.is_generator(state) else "D"
     config, gan, networks = parity.read({role: state})
     foreign = {name: array for name, array in state.items() if biggan_pytorch.is_foreign(name)}
-    back = biggan_pytorch_files.state_dict(networks[role], gan, config.model, role, foreign)
+    back = biggan_pytorch.state_dict(networks[role], gan, config.model, role, foreign)
     assert list(back) == list(state)
     assert not [n for n in state if back[n].tobytes() != state[n].tobytes() or back[n].shape != state[n].shape]
 
@@ -69,7 +69,7 @@ def test_weights_convert_there_and_back_to_the_same_bits(path):
 def test_missing_logs_are_replaced_by_sigma():
     state = state_of(SMALL_D)
     config, gan, networks = parity.read({"D": state})
-    back = biggan_pytorch_files.state_dict(networks["D"], gan, config.model, "D")
+    back = biggan_pytorch.state_dict(networks["D"], gan, config.model, "D")
     weight = state["blocks.1.0.conv1.weight"].reshape(32, -1).astype(np.float64)
     v = state["blocks.1.0.conv1.u0"] @ weight
     v /= np.linalg.norm(v)
@@ -77,7 +77,7 @@ def test_missing_logs_are_replaced_by_sigma():
 
 
 def test_a_g_alone_is_also_the_average_beside_a_new_d(small):
-    came = biggan_pytorch_files.read(epath(small / "G.npz"), bn_eps=1e-4, sn_eps=1e-8)
+    came = biggan_pytorch.read(epath(small / "G.npz"), bn_eps=1e-4, sn_eps=1e-8)
     assert (came.config.model.bn_eps, came.config.model.bn_out_eps, came.config.model.spectral_eps) == (
         1e-4,
         1e-5,
@@ -91,7 +91,7 @@ def test_a_g_alone_is_also_the_average_beside_a_new_d(small):
 
 
 def test_a_d_alone_comes_with_a_new_g_that_fits(small):
-    came = biggan_pytorch_files.read(epath(small / "D.npz"))
+    came = biggan_pytorch.read(epath(small / "D.npz"))
     state = imported.to_state(came, seed=1)
     assert_identical(state.networks["D"].params, came.networks["D"]["params"])
     assert came.config.model.resolution == 32 and came.config.model.d_attention == (16, 8)
@@ -118,7 +118,7 @@ def test_arrays_that_do_not_fit_are_refused_by_name(tmp_path):
         change(state)
         np.savez(tmp_path / "G.npz", **state)
         with pytest.raises(UserError, match=sentence):
-            biggan_pytorch_files.read(epath(tmp_path / "G.npz"))
+            biggan_pytorch.read(epath(tmp_path / "G.npz"))
 
 
 def test_a_folder_without_the_asked_copy_says_which_it_has(tmp_path):
@@ -127,7 +127,7 @@ def test_a_folder_without_the_asked_copy_says_which_it_has(tmp_path):
     with pytest.raises(
         UserError, match="neither G.pth nor D.pth nor G_ema.pth; it has copies of --suffix best0, copy1"
     ):
-        biggan_pytorch_files.read(epath(tmp_path))
+        biggan_pytorch.read(epath(tmp_path))
 
 
 def test_files_of_different_models_are_not_mixed():
@@ -220,8 +220,8 @@ def test_a_folder_converts_there_and_back(trained, tmp_path):
     torch = pytest.importorskip("torch", reason="PyTorch is an extra")
     state, config, extras = load_state(trained[0])
     there, again = epath(tmp_path / "there"), epath(tmp_path / "again")
-    biggan_pytorch_files.write(state, config, extras, there)
-    came = biggan_pytorch_files.read(there)
+    biggan_pytorch.write(state, config, extras, there)
+    came = biggan_pytorch.read(there)
     assert came.step == 42 and set(came.networks) == {"G", "D", "G_ema"}
     assert_identical(imported.to_state(came), state)
     assert (came.config.ema.decay, came.config.d_steps) == (config.ema.decay, config.d_steps)
@@ -229,7 +229,7 @@ def test_a_folder_converts_there_and_back(trained, tmp_path):
     checkpoints.save(imported.to_state(came), came.config, came.extras)
     checkpoints.close()
     assert load_state(tmp_path / "run")[2]["foreign"].keys() == {"G", "D", "G_ema", "G_optim", "D_optim", "counters"}
-    biggan_pytorch_files.write(*load_state(tmp_path / "run"), again)
+    biggan_pytorch.write(*load_state(tmp_path / "run"), again)
     for name in ("G", "D", "G_ema", "G_optim", "D_optim", "state_dict"):
         a, b = (torch.load(f / f"{name}.pth", weights_only=True) for f in (there, again))
         assert_same(torch, a, b)
@@ -301,7 +301,7 @@ def test_settings_of_a_run_are_taken_over():
         "SN_eps": 1e-8, "ema_decay": 0.99, "ema_start": 5, "G_lr": 3e-4, "D_lr": 7e-4, "G_B1": 0.5, "D_B1": 0.5, "adam_eps": 1e-8,
         "num_G_SV_itrs": 2, "num_D_SV_itrs": 2, "G_nl": "inplace_relu",
     }  # fmt: skip
-    c = biggan_pytorch_files.settings_of(run)
+    c = biggan_pytorch.settings_of(run)
     assert (c.d_steps, c.microbatches, c.batch_size, c.spectral_advance) == (3, 4, 32, "microbatch")
     assert (c.optimizer.g_lr, c.optimizer.d_lr, c.optimizer.b1, c.optimizer.eps) == (3e-4, 7e-4, 0.5, 1e-8)
     assert (c.ema.decay, c.ema.start, c.regularizer.g_ortho, c.regularizer.ortho_factor) == (0.99, 5, 1e-4, 2.0)
@@ -311,7 +311,7 @@ def test_settings_of_a_run_are_taken_over():
         1e-8,
         2,
     )
-    assert biggan_pytorch_files.settings_of(run, bn_eps=1e-4).model.bn_eps == 1e-4, "a flag goes first"
+    assert biggan_pytorch.settings_of(run, bn_eps=1e-4).model.bn_eps == 1e-4, "a flag goes first"
 
 
 def test_settings_that_have_no_counterpart_are_refused():
@@ -320,7 +320,7 @@ def test_settings_that_have_no_counterpart_are_refused():
         ({"G_B1": 0.5}, "optimizers of G and D have different betas or eps"),
     ]:
         with pytest.raises(UserError, match=sentence):
-            biggan_pytorch_files.settings_of(run)
+            biggan_pytorch.settings_of(run)
 
 
 @pytest.mark.parametrize("keys", [(0, 1, 2), (140_001, 140_009, 140_003)])
@@ -338,13 +338,13 @@ def test_moments_are_found_by_the_order_of_their_group(keys):
         for i, (key, array) in enumerate(zip(keys, state.values(), strict=True))
     }
     optimizer = {"state": slots, "param_groups": [{"params": list(keys)}]}
-    moments, means = biggan_pytorch_files._moments(optimizer, {"params": params}, base(), "D_optim")
+    moments, means = biggan_pytorch._moments(optimizer, {"params": params}, base(), "D_optim")
     assert moments["count"] == 4 and list(means) == ["linear.weight", "linear.bias", "embed.weight"]
     nu = moments["nu"]
     assert [float(nu["linear"]["kernel"].max()), float(nu["embed"]["embedding"].max())] == [1, 3]
     with pytest.raises(UserError, match="has moments of 2 arrays, where this architecture has 3"):
         optimizer["param_groups"][0]["params"] = list(keys[:2])
-        biggan_pytorch_files._moments(optimizer, {"params": params}, base(), "D_optim")
+        biggan_pytorch._moments(optimizer, {"params": params}, base(), "D_optim")
 
 
 def test_without_pytorch_its_files_say_what_to_install(tmp_path, monkeypatch):
@@ -369,4 +369,4 @@ def test_a_model_that_they_do_not_have_is_not_exported(tmp_path):
         if changes.get("resolution"):
             config.model.dim_z = 12
         with pytest.raises(UserError, match="BigGAN-PyTorch"):
-            biggan_pytorch_files.write(None, config, {}, epath(tmp_path))
+            biggan_pytorch.write(None, config, {}, epath(tmp_path))
