@@ -60,6 +60,8 @@ def main() -> None:
     refuse_idle_flags()
     out = epath.Path(OUT.value)
     try:
+        if out.exists() and any(out.iterdir()):
+            raise UserError(f"--out={out} is not empty; give another folder")
         export_weights(target, out) if target else import_weights(project, out)
     except OSError as error:
         raise UserError(f"--out={out} cannot be written: {error}") from error
@@ -78,16 +80,10 @@ def refuse_idle_flags() -> None:
         raise UserError(f"--{name} has no effect here; see --help for where it has")
 
 
-def refuse_full(out: epath.Path) -> None:
-    if out.exists() and any(out.iterdir()):
-        raise UserError(f"--out={out} is not empty; give another folder")
-
-
 def import_weights(project, out: epath.Path) -> None:
     source = epath.Path(IN.value)
     if not source.exists():
         raise UserError(f"--in={source} does not exist")
-    refuse_full(out)
     if project is None:
         state, config, extras = load_state(source)
         came, missing = ["a checkpoint"], ""
@@ -115,7 +111,6 @@ def import_weights(project, out: epath.Path) -> None:
 
 
 def export_weights(project, out: epath.Path) -> None:
-    refuse_full(out)
     state, config, extras = load_state(IN.value)
     measured = {"passes": PASSES.value} if project is hf_biggan_deep else {}
     project.write(state, config, extras, out, **measured)

@@ -16,10 +16,9 @@ from etils import epath
 
 from biggan_jax.checkpoint import Extras
 from biggan_jax.config import flatten
-from biggan_jax.convert import files, imported, layouts, tables
+from biggan_jax.convert import files, imported, tables
 from biggan_jax.convert.imported import Imported, Moments
-from biggan_jax.convert.layouts import Layout
-from biggan_jax.convert.tables import Arrays, Entry, Network, Path
+from biggan_jax.convert.tables import Arrays, Entry, Layout, Network, Path
 from biggan_jax.family import Family
 from biggan_jax.models import build_gan
 from biggan_jax.models.tables import discriminator_sizes, generator_sizes
@@ -60,16 +59,16 @@ def read(path: epath.Path, *, bn_eps: float | None = None, sn_eps: float | None 
 
     Settings that shapes cannot tell come from the arguments, else from the folder's state_dict.pth, else from the launch scripts.
     """
+    explained = lambda name, *call: imported.explained(f"{path}{name} is not a state dict of BigGAN-PyTorch", *call)
     if path.is_dir():
         arrays, optimizers, run = _read_folder(path, suffix)
     else:
         loaded = files.read_arrays(path)
-        role = "G" if _explained(f"{path}", is_generator, loaded) else "D"
-        arrays, optimizers, run = {role: loaded}, {}, {}
+        arrays, optimizers, run = {"G" if explained("", is_generator, loaded) else "D": loaded}, {}, {}
     config = settings_of(run.get("config", {}), bn_eps, sn_eps, where=f"{path}")
     groups = {name: _group(optimizer, f"{path}: {name}_optim") for name, optimizer in optimizers.items()}
     _set_adam(config, groups, f"{path}")
-    found = {name: _explained(f"{path}: {name}", infer, theirs) for name, theirs in arrays.items()}
+    found = {name: explained(f": {name}", infer, theirs) for name, theirs in arrays.items()}
     imported.complete(config.model, imported.merge(found))
 
     shapes = imported.shapes_of(build_gan(config))
@@ -145,13 +144,6 @@ def _read_folder(path: epath.Path, suffix: str) -> tuple[dict[str, Arrays], dict
     if not (isinstance(run, dict) and {"itr", "config"} <= run.keys()):
         raise UserError(f"{file('state_dict')} is not from a BigGAN-PyTorch run: it must have itr and config")
     return arrays, {name: files.read_torch(file(f"{name}_optim")) for name in optimizers}, run
-
-
-def _explained(what: str, function, arrays: Arrays):
-    try:
-        return function(arrays)
-    except UserError as error:
-        raise UserError(f"{what} is not a state dict of BigGAN-PyTorch: {error}") from error
 
 
 def settings_of(
@@ -316,11 +308,11 @@ def _module(scope: str, model: ml_collections.ConfigDict, is_generator: bool) ->
 
 
 def _layout(scopes: list[str], leaf: str, shape: tuple[int, ...], is_generator: bool) -> Layout:
-    of_kernels = layouts.CONVOLUTION if len(shape) == 4 else layouts.TRANSPOSED
-    layout = {"kernel": of_kernels, "u0": layouts.ROW}.get(leaf, layouts.SAME)
+    of_kernels = tables.CONVOLUTION if len(shape) == 4 else tables.TRANSPOSED
+    layout = {"kernel": of_kernels, "u0": tables.ROW}.get(leaf, tables.SAME)
     if not (is_generator and scopes == ["linear"]):
         return layout
-    first = layouts.channels_last()  # The features are axis 0 of weight and bias, and axis 1 of u0.
+    first = tables.channels_last()  # The features are axis 0 of weight and bias, and axis 1 of u0.
     return layout.then(first) if leaf == "u0" else first.then(layout)
 
 
@@ -334,21 +326,15 @@ def is_generator(arrays: Arrays) -> bool:
 
 
 def infer(arrays: Arrays) -> dict:
-    """Infer keys of config.model from the shapes of a state dict. Raises UserError if they are not BigGAN's."""
+    """Infer keys of config.model from the shapes of a state dict. Call by `imported.explained`."""
     shapes = {name: array.shape for name, array in arrays.items()}
-    try:
-        return infer_generator(shapes) if is_generator(arrays) else infer_discriminator(shapes)
-    except KeyError as error:
-        raise UserError(f"it lacks {error.args[0]}") from None
-    except (IndexError, ValueError) as error:
-        raise UserError(f"an array has an unexpected number of axes ({error})") from None
+    return infer_generator(shapes) if is_generator(arrays) else infer_discriminator(shapes)
 
 
 def infer_generator(shapes: dict[str, tuple[int, ...]]) -> dict:
     deep = "blocks.0.0.conv4.weight" in shapes
     count = _count(shapes, r"blocks\.(\d+)\.0\.conv1\.weight")
     widths = [shapes[f"blocks.{i}.0.conv1.weight"][1] for i in range(count)] + [shapes["output_layer.2.weight"][1]]
-
     depths = range(1, len(widths)) if deep else (1,)
     resolution, depth, ch = imported.match_widths(widths, imported.generator_widths, RESOLUTIONS, depths)
     found: dict[str, Any] = {"family": "biggan_deep" if deep else "biggan", "resolution": resolution, "g_ch": ch}
@@ -375,7 +361,6 @@ def infer_discriminator(shapes: dict[str, tuple[int, ...]]) -> dict:
     widths = [shapes[f"blocks.{i}.{j}.{last}.weight"][0] for i in range(stages) for j in range(depth)]
     if deep:
         widths = [shapes["input_conv.weight"][0], *widths]
-
     multiples = lambda row, depth: [row.discriminator[0], *np.repeat(row.discriminator[1:], depth)]
     resolution, _, ch = imported.match_widths(widths, multiples, RESOLUTIONS, [depth])
     family = "biggan_deep" if deep else "biggan"

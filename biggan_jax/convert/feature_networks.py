@@ -3,7 +3,7 @@
 Inception has the names of torch-fidelity and pytorch-fid, EfficientNet those of efficientnet-lite-pytorch.
 """
 
-from biggan_jax.convert import layouts, tables
+from biggan_jax.convert import tables
 from biggan_jax.convert.tables import Arrays, Entry, Network, Path
 
 LEAVES = {"kernel": "weight", "scale": "weight", "mean": "running_mean", "var": "running_var"}
@@ -28,7 +28,7 @@ def efficientnet_entry(path: Path, shape: tuple[int, ...]) -> Entry:
 
 
 def _entry(path: Path, shape: tuple[int, ...], modules: list[str]) -> Entry:
-    layout = {2: layouts.TRANSPOSED, 4: layouts.CONVOLUTION}.get(len(shape), layouts.SAME)
+    layout = {2: tables.TRANSPOSED, 4: tables.CONVOLUTION}.get(len(shape), tables.SAME)
     return Entry(".".join([*modules, LEAVES.get(path[-1], path[-1])]), path, layout)
 
 

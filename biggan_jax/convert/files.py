@@ -50,8 +50,14 @@ def read_torch(path: epath.Path) -> Any:
 def write_torch(path: epath.Path, tree: Any) -> None:
     """Write nested dicts with torch.save; NumPy arrays become tensors."""
     torch = import_torch()
+
+    def tensors(tree: Any) -> Any:
+        if isinstance(tree, dict):
+            return {key: tensors(value) for key, value in tree.items()}
+        return torch.from_numpy(np.array(tree)) if isinstance(tree, np.ndarray) else tree
+
     with path.open("wb") as file:
-        torch.save(_tensors(torch, tree), file)
+        torch.save(tensors(tree), file)
 
 
 def import_torch():
@@ -60,9 +66,3 @@ def import_torch():
     except ImportError as error:
         raise UserError("PyTorch files need PyTorch: pip install 'biggan-jax[torch]'") from error
     return torch
-
-
-def _tensors(torch, tree: Any) -> Any:
-    if isinstance(tree, dict):
-        return {key: _tensors(torch, value) for key, value in tree.items()}
-    return torch.from_numpy(np.array(tree)) if isinstance(tree, np.ndarray) else tree

@@ -17,10 +17,9 @@ from etils import epath
 from flax import traverse_util
 
 from biggan_jax.checkpoint import Extras
-from biggan_jax.convert import files, imported, layouts, tables
+from biggan_jax.convert import files, imported, tables
 from biggan_jax.convert.imported import Imported
-from biggan_jax.convert.layouts import Layout
-from biggan_jax.convert.tables import Arrays, Entry, Network, Path
+from biggan_jax.convert.tables import Arrays, Entry, Layout, Network, Path
 from biggan_jax.family import Family
 from biggan_jax.latents import Truncation
 from biggan_jax.models import build_gan
@@ -46,15 +45,10 @@ def read(path: epath.Path, *, bn_eps: float | None = None, sn_eps: float | None 
     """Read a folder with pytorch_model.bin and config.json, or a state dict with or without a config.json beside it."""
     folder = path if path.is_dir() else path.parent
     arrays = files.read_arrays(path / WEIGHTS if path.is_dir() else path)
-    theirs = _read_config(folder / CONFIG)
+    found = imported.explained(f"{path} is not a state dict of Hugging Face's BigGAN-deep", infer, arrays)
+    eps = _read_eps(folder / CONFIG, found)
     config = imported.base_config()
-    config.model.bn_eps = bn_eps or theirs.get("eps", EPS)
-    config.model.spectral_eps = sn_eps or theirs.get("eps", EPS)
-    try:
-        found = infer(arrays)
-    except UserError as error:
-        raise UserError(f"{path} is not a state dict of Hugging Face's BigGAN-deep: {error}") from error
-    _check_config(theirs, found, folder / CONFIG)
+    config.model.update(bn_eps=bn_eps or eps, spectral_eps=sn_eps or eps)
     imported.complete(config.model, found)
 
     network = read_network(arrays, config, str(path))
@@ -142,34 +136,29 @@ def _inner(scope: str) -> str:
 
 def _layout(scopes: list[str], leaf: str, shape: tuple[int, ...], model: ml_collections.ConfigDict) -> Layout:
     conditioned = scopes[-1] in ("linear", "gain", "offset") and leaf != "bias"
-    swapped = layouts.rotated(model.dim_z, axis=0) if conditioned else layouts.SAME
+    swapped = tables.rotated(model.dim_z, axis=0) if conditioned else tables.SAME
     if leaf == "kernel" and len(shape) == 4:
-        return layouts.CONVOLUTION
+        return tables.CONVOLUTION
     if leaf in ("kernel", "embedding"):
-        return layouts.TRANSPOSED.then(swapped)
+        return tables.TRANSPOSED.then(swapped)
     if leaf == "weight_v":
         three = scopes[-1] in ("conv_2", "conv_3", "conv_out")
-        return layouts.channels_last(3) if three else swapped
-    return layouts.ROW if leaf == "gamma" else layouts.SAME
+        return tables.channels_last(3) if three else swapped
+    return tables.ROW if leaf == "gamma" else tables.SAME
 
 
 def infer(arrays: Arrays) -> dict:
-    """Infer keys of config.model from the shapes. Raises UserError if they are not this project's."""
+    """Infer keys of config.model from the shapes. Call by `imported.explained`."""
     shapes = {name: array.shape for name, array in arrays.items()}
-    try:
-        dim_z, num_classes = shapes["embeddings.weight"]
-        matches = (re.fullmatch(r"generator\.layers\.(\d+)\..*", name) for name in shapes)
-        layers = 1 + max(int(match[1]) for match in matches if match)
-        attended = [i for i in range(layers) if f"generator.layers.{i}.gamma" in shapes]
-        blocks = [i for i in range(layers) if i not in attended]
-        widths = [shapes[f"generator.layers.{i}.conv_0.weight_orig"][1] for i in blocks]
-        widths.append(shapes["generator.conv_to_rgb.weight_orig"][0])
-        if not shapes["generator.bn.running_means"][0] > 1:
-            raise UserError("it has statistics for fewer than two truncations")
-    except KeyError as error:
-        raise UserError(f"it lacks {error.args[0]}") from None
-    except (ValueError, IndexError) as error:
-        raise UserError(f"it has no generator.layers, or an array has an unexpected number of axes ({error})") from None
+    dim_z, num_classes = shapes["embeddings.weight"]
+    matches = (re.fullmatch(r"generator\.layers\.(\d+)\..*", name) for name in shapes)
+    layers = 1 + max((int(match[1]) for match in matches if match), default=-1)
+    attended = [i for i in range(layers) if f"generator.layers.{i}.gamma" in shapes]
+    blocks = [i for i in range(layers) if i not in attended]
+    widths = [shapes[f"generator.layers.{i}.conv_0.weight_orig"][1] for i in blocks]
+    widths.append(shapes["generator.conv_to_rgb.weight_orig"][0])
+    if not shapes["generator.bn.running_means"][0] > 1:
+        raise UserError("it has statistics for fewer than two truncations")
     resolution, _, ch = imported.match_widths(widths, imported.generator_widths, RESOLUTIONS, [2])
     if len(attended) != 1 or attended[0] % 2 or not attended[0]:
         raise UserError(f"its attention layers are {attended}; one is expected, after a whole stage")
@@ -205,9 +194,10 @@ def _padded(network: Network) -> Network:
     return traverse_util.unflatten_dict(leaves, sep="/")
 
 
-def _read_config(path: epath.Path) -> dict:
+def _read_eps(path: epath.Path, found: dict) -> float:
+    """Return the eps of a config.json, which may be missing. Raises UserError if it contradicts what was `found` in arrays."""
     if not path.exists():
-        return {}
+        return EPS
     try:
         theirs = json.loads(path.read_text())
     except ValueError as error:
@@ -215,15 +205,11 @@ def _read_config(path: epath.Path) -> dict:
     eps = theirs.get("eps", EPS) if isinstance(theirs, dict) else None
     if not isinstance(eps, float) or not eps > 0:
         raise UserError(f"{path} is not the config of a BigGAN-deep, with an eps greater than 0")
-    return theirs
-
-
-def _check_config(theirs: dict, found: dict, path: epath.Path) -> None:
-    """Raise UserError if config.json contradicts the arrays."""
     keys = {"output_dim": "resolution", "z_dim": "dim_z", "channel_width": "g_ch", "num_classes": "num_classes"}
     for key, ours in keys.items():
         if theirs.get(key, found[ours]) != found[ours]:
             raise UserError(f"{path} has {key} {theirs[key]}, but the weights have {found[ours]}")
+    return eps
 
 
 def _their_config(config: ml_collections.ConfigDict, bins: int) -> dict:

@@ -13,7 +13,7 @@ import optax
 
 from biggan_jax import config as configs
 from biggan_jax.checkpoint import Extras
-from biggan_jax.convert.tables import Network
+from biggan_jax.convert.tables import Arrays, Network
 from biggan_jax.family import Family
 from biggan_jax.models import build_gan
 from biggan_jax.models.tables import WIDTHS, Widths, discriminator_sizes, generator_sizes
@@ -101,14 +101,23 @@ def merge(found: dict[str, dict]) -> dict:
     return {key: value for key, (value, _) in merged.items()}
 
 
+def explained(what: str, function: Callable[[Arrays], Any], arrays: Arrays) -> Any:
+    """Return function(arrays), which reads a state dict. Raises UserError, with `what` and the reason, if it cannot."""
+    try:
+        return function(arrays)
+    except KeyError as error:
+        reason = f"it lacks {error.args[0]}"
+    except (IndexError, ValueError) as error:
+        reason = f"an array has an unexpected number of axes ({error})"
+    except UserError as error:
+        reason = f"{error}"
+    raise UserError(f"{what}: {reason}")
+
+
 def match_widths(
     widths: list[int], multiples: Callable[[Widths, int], list], resolutions: Sequence[int], depths: Iterable[int]
 ) -> tuple[int, int, int]:
-    """Return (resolution, depth, ch) of the only architecture with ch * multiples(row of WIDTHS, depth) channels.
-
-    Raises:
-        UserError: there is none.
-    """
+    """Return (resolution, depth, ch) of the architecture with ch * multiples(row of WIDTHS, depth) channels, or raise UserError."""
     for resolution, depth in itertools.product(resolutions, depths):
         expected = np.array(multiples(WIDTHS[resolution], depth))
         ch = widths[-1] // int(expected[-1])

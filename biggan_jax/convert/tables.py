@@ -1,4 +1,4 @@
-"""Conversion by table: which array there is which array here."""
+"""Conversion by table: which array there (PyTorch) is which array here, and in which layout."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -6,7 +6,6 @@ from typing import NamedTuple
 import numpy as np
 from flax import traverse_util
 
-from biggan_jax.convert.layouts import Layout
 from biggan_jax.types import UserError
 
 Arrays = dict[str, np.ndarray]
@@ -17,6 +16,36 @@ Network = dict
 
 Path = tuple[str, ...]
 """Path of a leaf of a Network, such as ('params', 'block_0', 'conv_1', 'kernel') or ('spectral', 'u', 'linear', 'kernel')."""
+
+
+class Layout(NamedTuple):
+    """A conversion of arrays; each direction is the exact inverse of the other."""
+
+    to_here: Callable[[np.ndarray], np.ndarray]
+    to_there: Callable[[np.ndarray], np.ndarray]
+
+    def then(self, other: "Layout") -> "Layout":
+        """Compose: to_here applies this layout, then `other`; to_there the reverse."""
+        return Layout(lambda a: other.to_here(self.to_here(a)), lambda a: self.to_there(other.to_there(a)))
+
+
+SAME = Layout(lambda a: a, lambda a: a)
+TRANSPOSED = Layout(np.transpose, np.transpose)  # Dense: [out, in] and [in, out].
+CONVOLUTION = Layout(lambda a: a.transpose(2, 3, 1, 0), lambda a: a.transpose(3, 2, 0, 1))  # OIHW and HWIO.
+ROW = Layout(lambda a: a[0], lambda a: a[None])  # [1, n] and [n], or [1] and [].
+
+
+def channels_last(size: int = 4) -> Layout:
+    """Axis 0 is a flattened (C, size, size) image there, and (size, size, C) here."""
+    return Layout(
+        lambda a: a.reshape(-1, size, size, *a.shape[1:]).transpose(1, 2, 0, *range(3, a.ndim + 2)).reshape(a.shape),
+        lambda a: a.reshape(size, size, -1, *a.shape[1:]).transpose(2, 0, 1, *range(3, a.ndim + 2)).reshape(a.shape),
+    )
+
+
+def rotated(first_there: int, axis: int) -> Layout:
+    """The axis has two pieces in reverse order; the first one there has this length."""
+    return Layout(lambda a: np.roll(a, -first_there, axis), lambda a: np.roll(a, first_there, axis))
 
 
 class Entry(NamedTuple):

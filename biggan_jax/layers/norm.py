@@ -45,8 +45,10 @@ class BatchNorm(nn.Module):
             offset = self.param("offset", nn.initializers.zeros, (channels,))
         else:
             per_image = lambda v: jnp.expand_dims(v, tuple(range(1, x.ndim - 1)))
-            gain = 1.0 + per_image(self._from_condition("gain", channels)(c))
-            offset = per_image(self._from_condition("offset", channels)(c))
+            tables = lambda name: ClassEmbedding(self.num_classes, channels, name=name)
+            project = lambda name: Dense(channels, use_bias=False, name=name)
+            layer = tables if self.num_classes else project
+            gain, offset = 1.0 + per_image(layer("gain")(c)), per_image(layer("offset")(c))
 
         if train:
             mean, var = _statistics(x)
@@ -60,11 +62,6 @@ class BatchNorm(nn.Module):
 
         scale = gain * jax.lax.rsqrt(var + self.eps)
         return (x * scale + (offset - mean * scale)).astype(self.dtype)
-
-    def _from_condition(self, name: str, channels: int) -> nn.Module:
-        if self.num_classes:
-            return ClassEmbedding(self.num_classes, channels, name=name)
-        return Dense(channels, use_bias=False, name=name)
 
 
 def _statistics(x: jax.Array) -> tuple[jax.Array, jax.Array]:

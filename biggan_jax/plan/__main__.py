@@ -33,8 +33,6 @@ BRIEF = flags.DEFINE_bool(
 )
 NO_COMPILE = flags.DEFINE_bool("no-compile", False, "Only print parameters, bytes of the state and useful FLOPs.")
 
-DOES_NOT_FIT = 1
-
 
 def main() -> int:
     # The attached devices are not the ones planned for.
@@ -63,7 +61,7 @@ def main() -> int:
         plan["advice"] = advice(config, devices, name)
         print("\n".join(plan["advice"]))
         write(plan, path)
-    return DOES_NOT_FIT if plan["fits"] is False else cli.SUCCESS
+    return 1 if plan["fits"] is False else cli.SUCCESS
 
 
 def make_plan(config, devices, name) -> dict:

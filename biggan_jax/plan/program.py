@@ -33,8 +33,6 @@ from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
 
-LOG_EVERY_SECONDS = 20
-
 OUT_OF_MEMORY = re.compile(
     r"(?:Used |HLO temporaries \()([\d.]+)([KMGT]?)\)? (?:of|exceeds available HBM) \(?([\d.]+)([KMGT]?)(?: hbm|\))"
 )
@@ -132,7 +130,7 @@ def compile(lowered: jax.stages.Lowered, target: str) -> Program:
     start = time.monotonic()
     with futures.ThreadPoolExecutor(1) as thread:
         compiling = thread.submit(_compile, lowered, content)
-        while not futures.wait([compiling], LOG_EVERY_SECONDS).done:
+        while not futures.wait([compiling], timeout=20).done:
             logger.info("still compiling, %d s", time.monotonic() - start)
     program = compiling.result()
     logger.info("done in %d s", time.monotonic() - start)

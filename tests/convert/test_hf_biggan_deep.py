@@ -106,7 +106,7 @@ def test_weights_of_another_network_are_refused(made):
         arrays = dict(made[2])
         change(arrays)
         with pytest.raises(UserError, match=sentence):
-            hf_biggan_deep.infer(arrays)
+            imported.explained("G.npz is not a state dict", hf_biggan_deep.infer, arrays)
 
 
 def test_a_config_beside_the_weights_gives_eps_and_must_agree(made, tmp_path):
