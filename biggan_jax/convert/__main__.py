@@ -29,7 +29,7 @@ OURS = "biggan-jax"
 
 FROM = flags.DEFINE_string("from", None, f"Import weights of this project: {', '.join([*PROJECTS, OURS])}.")
 TO = flags.DEFINE_string("to", None, "Export a checkpoint to this project.")
-IN = flags.DEFINE_string("in", None, "A state dict (.pth, .bin, .npz) or a weights folder; with --to our checkpoint.")
+IN = flags.DEFINE_string("in", None, "A state dict (.pth, .bin, .npz) or weights folder; with --to our checkpoint.")
 OUT = flags.DEFINE_string("out", None, "Output folder.")
 SUFFIX = flags.DEFINE_string("suffix", "", "Which copy in a BigGAN-PyTorch folder, such as best0.")
 BN_EPS = flags.DEFINE_float(
@@ -86,12 +86,12 @@ def import_weights(project, out: epath.Path) -> None:
         raise UserError(f"--in={source} does not exist")
     if project is None:
         state, config, extras = load_state(source)
-        came, missing = ["a checkpoint"], ""
+        came, missing = ["a checkpoint"], []
     else:
         imported = project.read(source, bn_eps=BN_EPS.value, sn_eps=SN_EPS.value, suffix=SUFFIX.value)
         state, config, extras = to_state(imported, SEED.value), imported.config, imported.extras
         came = list(imported.networks)
-        missing = "G" if came == ["D"] else "" if "D" in came else "D"
+        missing = [role for role in "GD" if role not in {name[0] for name in came}]
     wanted = classes.parse(CLASSES.value, config.model.num_classes) if CLASSES.value else None
     if wanted:
         state, extras = classes.change_classes(state, extras, wanted, SEED.value)
@@ -100,7 +100,7 @@ def import_weights(project, out: epath.Path) -> None:
     checkpoints = Checkpoints(out, keep=1)
     checkpoints.save(state, config, extras)
     checkpoints.close()
-    fresh = f"; {missing} was missing and is newly initialized" if missing else ""
+    fresh = "".join(f"; {role} was missing and is newly initialized" for role in missing)
     if wanted:
         logger.info("optimizer moments of the changed tables start from zero: their first updates are large")
     model = config.model

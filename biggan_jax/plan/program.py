@@ -76,7 +76,7 @@ def batch_shapes(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh | No
 def lower(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> jax.stages.Lowered:
     """Lower the step exactly as `train` runs it on the mesh."""
     # Kernels embed the files and lines of the code; without them, a program's hash does not depend on where the code is.
-    limit = jax.config.jax_traceback_in_locations_limit
+    limit = jax.config.jax_traceback_in_locations_limit  # type: ignore[attr-defined]
     jax.config.update("jax_traceback_in_locations_limit", 0)
     try:
         return compile_step(build_gan(config, mesh)).lower(state_shapes(config, mesh), batch_shapes(config, mesh))
