@@ -9,24 +9,6 @@ from typing import NamedTuple
 
 from biggan_jax.types import UserError
 
-<<<<<<< HEAD
-
-class Version(NamedTuple):
-    """A TPU version.
-
-    prefix, cores: a slice's name is prefix-N, where N counts each chip as `cores`. shapes: the named shapes, in chips.
-    runtime: the image of Cloud TPU's machines. accelerator: the label of GKE's nodes. "": none.
-    """
-
-    prefix: str
-    cores: int
-    shapes: str
-    runtime: str
-    accelerator: str
-
-
-=======
->>>>>>> b9118a9 (convert, plan, layers: what is the same is written once)
 FLAT = "1x1 2x2 2x4 4x4 4x8 8x8 8x16 16x16"
 CUBES = "2x2x1 2x2x2 2x2x4 2x4x4 4x4x4 4x4x8 4x8x8 8x8x8 8x8x16 8x16x16"
 VERSIONS = {
@@ -40,7 +22,7 @@ VERSIONS = {
 """{version in the compiler's topologies: (prefix, N of a chip, named shapes in chips, runtime, accelerator)}.
 
 From Google Cloud's documentation of TPU versions, runtimes and GKE labels. A slice's name is prefix-N. runtime: the image of
-Cloud TPU's machines, accelerator: the label of GKE's nodes, "" where there is none.
+Cloud TPU's machines. accelerator: the label of GKE's nodes. "": none.
 """
 
 
