@@ -76,9 +76,10 @@ def fits(compiled: Program, chip: Chip | None, state_bytes: int = 0) -> bool | N
 
 def parameters(config: ml_collections.ConfigDict) -> dict[str, int]:
     """Return {"NAME_parameters": number of weights} of the networks."""
-    networks = jax.eval_shape(lambda: program.init_state(program.build_gan(config), 0)).networks
-    count = lambda network: sum(leaf.size for leaf in jax.tree.leaves(network.params))
-    return {f"{LONG_NAMES.get(name, name)}_parameters": count(network) for name, network in networks.items()}
+    gan = program.build_gan(config)
+    state = jax.eval_shape(lambda: program.init_state(gan, 0))
+    count = lambda name: sum(leaf.size for leaf in jax.tree.leaves(state.networks[name].params))
+    return {f"{LONG_NAMES.get(name, name)}_parameters": count(name) for name in gan.networks}
 
 
 def network_names(config: ml_collections.ConfigDict) -> dict[str, str]:
