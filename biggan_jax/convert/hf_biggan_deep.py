@@ -99,9 +99,7 @@ def write(
 def measure_bins(gan: Family, weights: Params, *, bins: int = BINS, passes: int = 100) -> dict:
     """Measure standing statistics for truncations 0 ... 1, of latents as Hugging Face draws them: {mean, var} [bins, C]."""
     logger.info("measuring batch-norm statistics for %d truncations, %d batches each", bins, passes)
-    measure = lambda t: generate.standing_statistics(
-        gan, weights, 0, truncation=Truncation(t, "scale"), passes=passes
-    )
+    measure = lambda t: generate.standing_statistics(gan, weights, 0, truncation=Truncation(t, "scale"), passes=passes)
     return jax.tree.map(lambda *rows: np.stack(rows), *map(measure, np.linspace(0, 1, bins)))
 
 
