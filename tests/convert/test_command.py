@@ -48,7 +48,7 @@ def test_training_starts_from_imported_networks(converted, tmp_path):
         "main", f"--config=finetune:{converted}", f"--workdir={tmp_path / 'tuned'}", "--config.data.name=mnist5k",
         "--config.batch_size=8", "--config.d_steps=1", "--config.num_steps=1", "--config.sample_every=0", *more,
     )  # fmt: skip
-    refused(run_("--config.model.ch=16"), "take the networks of that run with --config=finetune:DIR")
+    refused(run_("--config.model.ch=16"), "use the networks of that run with --config=finetune:DIR")
     assert not (tmp_path / "tuned").exists()
     result = run_()
     assert result.returncode == 0, result.stderr
