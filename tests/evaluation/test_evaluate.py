@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from biggan_jax.checkpoint import Checkpoints, load_generator
 from biggan_jax.sampling.sampler import Sampler
 from tests.cli import Process, refused, run
-from tests.conftest import fresh_state, tiny_config, untrained_run
+from tests.conftest import ROOT, fresh_state, tiny_config, untrained_run
 from tests.runtime.commands import four_devices, free_port
 
 OPTIONS = "--network=classifier", "--num=40", "--passes=2", "--reference=test", "--reference_count=60", "--batch_size=2"
@@ -107,10 +109,12 @@ def test_watch_evaluates_new_checkpoints_until_the_run_ends(tmp_path):
 def test_two_hosts_evaluate_as_one_and_process_0_writes(copy, tmp_path):
     options = f"--checkpoint={copy}", *without("passes"), "--statistics=running", f"--out={tmp_path}"
     cluster = "--multihost", f"--coordinator=localhost:{free_port()}", "--num_processes=2"
-    both = [Process("evaluate", *options, *cluster, f"--process_id={i}", **four_devices()) for i in range(2)]
-    for process in both:
-        process.communicate(300)
-    assert [process.returncode for process in both] == [0, 0]
+    # Real processes, not forks: a process of a cluster starts itself again.
+    command = [sys.executable, "-m", "biggan_jax.evaluate", *options, *cluster]
+    shared = {"cwd": ROOT, "env": four_devices(), "stderr": subprocess.PIPE, "text": True}
+    both = [subprocess.Popen([*command, f"--process_id={i}"], **shared) for i in range(2)]
+    errors = [process.communicate(timeout=300)[1] for process in both]
+    assert [process.returncode for process in both] == [0, 0], errors
     (together,) = records(tmp_path)
     assert run("evaluate", *options[:-1], f"--out={tmp_path / 'one'}").returncode == 0
     (alone,) = records(tmp_path / "one")
