@@ -81,8 +81,8 @@ notebooks: $(VENV)/installed-dev  ## Build each notebooks/NAME.ipynb from its so
 test-docs: $(VENV)/installed-dev,docs  ## Build the site, and run every command that README and docs/ show, in a scratch folder; minutes.
 	$(BIN)/python -m pytest tests/docs -m docs
 
-parity: $(VENV)/installed-dev  ## Print the differences from recorded outputs of other implementations: docs/numerics.md.
-	JAX_PLATFORMS=cpu $(BIN)/python -m tests.convert.parity
+parity: $(VENV)/installed-dev  ## Print the differences from recordings of other implementations: docs/numerics.md. RECORDINGS=DIR: those in DIR.
+	JAX_PLATFORMS=cpu $(BIN)/python -m tests.convert.parity $(RECORDINGS)
 
 docs: $(VENV)/installed-docs  ## Build the pages of docs/ as a site, in docs/_build/html. Warnings are errors.
 	$(BIN)/python -m sphinx -q -W --keep-going docs docs/_build/html

@@ -33,6 +33,10 @@ def biggan() -> dict[str, Any]:
         "g_attention": (64,),  # Sizes in pixels of G's feature maps that self-attention follows.
         "d_attention": (64,),  # Sizes in pixels of D's feature maps that self-attention follows.
         "d_wide": True,  # D's blocks change channels at the first convolution; False: at the second (SN-GAN).
+        "d_skip_relu": False,  # D's skip connections see the ReLU of their input, as in StudioGAN, whose ReLU is in place.
+        # Multiples of ch by resolution: the paper's, or StudioGAN's: half of them in G at 64 and in D at 32 pixels, where
+        # attention follows only the first block of a size.
+        "widths": choice("paper", "studiogan"),
         # G's last convolution has ch filters and the image is the first 3, as in the released BigGAN-deep.
         "pad_rgb": False,
         # Distribution of z: names in latents.PRIORS; a*b is the product, a|b gives each half of z.
@@ -126,6 +130,7 @@ def resnet() -> dict[str, Any]:
         "init": "glorot",
         "d_wide": True,  # D's blocks change channels at the first convolution; False: at the second (SNGAN at 128 pixels).
         "d_bias": False,  # D's last layer has a bias.
+        "d_skip_relu": False,  # D's skip connections see the ReLU of their input, as in StudioGAN, whose ReLU is in place.
         "d_batch_norm": False,  # D has batch norm, as StudioGAN's without spectral norm.
         "g_attention": Key((), entries=int),  # Heights of G's feature maps that are followed by self-attention.
         "d_attention": Key((), entries=int),  # Heights of D's feature maps that are followed by self-attention.

@@ -2,8 +2,9 @@
 
 python -m biggan_jax.convert --from=biggan-pytorch --in=G_ema.pth|weights/RUN --out=DIR [--classes=keep:3,7|reinit:20]
 python -m biggan_jax.convert --from=hf-biggan-deep --in=biggan-deep-256 --out=DIR
+python -m biggan_jax.convert --from=studiogan --in=checkpoints/RUN --out=DIR [--head=D2DCE] [--backbone=big_resnet]
 python -m biggan_jax.convert --from=biggan-jax --in=CHECKPOINT --out=DIR --classes=keep:3,7|reinit:20
-python -m biggan_jax.convert --to=biggan-pytorch|hf-biggan-deep --in=CHECKPOINT --out=DIR
+python -m biggan_jax.convert --to=biggan-pytorch|hf-biggan-deep|studiogan --in=CHECKPOINT --out=DIR
 
 Imported weights become a run's folder, for `sample`, and for training with --config=finetune:DIR.
 """
@@ -16,14 +17,16 @@ from etils import epath
 
 from biggan_jax import config as configs
 from biggan_jax.checkpoint import Checkpoints, load_state, store_config
-from biggan_jax.convert import biggan_pytorch, classes, hf_biggan_deep
+from biggan_jax.convert import biggan_pytorch, classes, hf_biggan_deep, studiogan_files
 from biggan_jax.convert.imported import to_state
 from biggan_jax.runtime import cli
 from biggan_jax.types import UserError
 
 logger = logging.getLogger("biggan_jax.convert")
 
-PROJECTS = {"biggan-pytorch": biggan_pytorch, "hf-biggan-deep": hf_biggan_deep}
+PROJECTS = {"biggan-pytorch": biggan_pytorch, "hf-biggan-deep": hf_biggan_deep, "studiogan": studiogan_files}
+SHAPES_ALONE = ("biggan-pytorch", "hf-biggan-deep")  # Projects whose files may lack what shapes cannot tell: eps.
+
 
 OURS = "biggan-jax"
 
@@ -31,7 +34,13 @@ FROM = flags.DEFINE_string("from", None, f"Import weights of this project: {', '
 TO = flags.DEFINE_string("to", None, "Export a checkpoint to this project.")
 IN = flags.DEFINE_string("in", None, "A state dict (.pth, .bin, .npz) or weights folder; with --to our checkpoint.")
 OUT = flags.DEFINE_string("out", None, "Output folder.")
-SUFFIX = flags.DEFINE_string("suffix", "", "Which copy in a BigGAN-PyTorch folder, such as best0.")
+SUFFIX = flags.DEFINE_string(
+    "suffix", "", "Which copy in a folder: of BigGAN-PyTorch such as best0, of StudioGAN best."
+)
+BACKBONE = flags.DEFINE_string(
+    "backbone", "", "--from=studiogan: resnet or big_resnet, of a D alone or of a G without classes."
+)
+HEAD = flags.DEFINE_string("head", "", "--from=studiogan: 2C (default) or D2DCE, which have equal arrays.")
 BN_EPS = flags.DEFINE_float(
     "bn_eps", None, "Epsilon of batch norm. Default: the run's or config.json's, else 1e-5 (hf: 1e-4)."
 )
@@ -71,9 +80,11 @@ def refuse_idle_flags() -> None:
     """Refuse flags without effect: they were meant to have one."""
     idle = {
         "classes": bool(TO.value),
-        "suffix": FROM.value != "biggan-pytorch" or not epath.Path(IN.value).is_dir(),
-        "bn_eps": FROM.value not in PROJECTS,
-        "sn_eps": FROM.value not in PROJECTS,
+        "suffix": FROM.value not in ("biggan-pytorch", "studiogan") or not epath.Path(IN.value).is_dir(),
+        "backbone": FROM.value != "studiogan",
+        "head": FROM.value != "studiogan",
+        "bn_eps": FROM.value not in SHAPES_ALONE,
+        "sn_eps": FROM.value not in SHAPES_ALONE,
         "passes": TO.value != "hf-biggan-deep",
     }
     for name in (name for name, is_idle in idle.items() if is_idle and flags.FLAGS[name].present):
@@ -88,12 +99,16 @@ def import_weights(project, out: epath.Path) -> None:
         state, config, extras = load_state(source)
         came, missing = ["a checkpoint"], []
     else:
-        imported = project.read(source, bn_eps=BN_EPS.value, sn_eps=SN_EPS.value, suffix=SUFFIX.value)
+        unknown = {"bn_eps": BN_EPS.value, "sn_eps": SN_EPS.value}
+        if project is studiogan_files:
+            unknown = {"backbone": BACKBONE.value, "head": HEAD.value}
+        imported = project.read(source, suffix=SUFFIX.value, **unknown)
         state, config, extras = to_state(imported, SEED.value), imported.config, imported.extras
         came = list(imported.networks)
         missing = [role for role in "GD" if role not in {name[0] for name in came}]
     wanted = classes.parse(CLASSES.value, config.model.num_classes) if CLASSES.value else None
     if wanted:
+        classes.check(config)
         state, extras = classes.change_classes(state, extras, wanted, SEED.value)
         config.model.num_classes = wanted if isinstance(wanted, int) else len(wanted)
     store_config(out, config)
@@ -104,8 +119,9 @@ def import_weights(project, out: epath.Path) -> None:
     if wanted:
         logger.info("optimizer moments of the changed tables start from zero: their first updates are large")
     model = config.model
+    resolution = model.resolution if "resolution" in model else model.image_shape[0]
     print(
-        f"{model.family}, {model.resolution} pixels, ch {model.g_ch or model.ch}, {model.num_classes} classes, "
+        f"{model.family}, {resolution} pixels, ch {model.get('g_ch') or model.ch}, {model.num_classes} classes, "
         f"from {', '.join(came)}: step {int(np.asarray(state.step))} in {out}{fresh}"
     )
 

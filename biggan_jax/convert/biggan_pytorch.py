@@ -66,8 +66,8 @@ def read(path: epath.Path, *, bn_eps: float | None = None, sn_eps: float | None 
         loaded = files.read_arrays(path)
         arrays, optimizers, run = {"G" if explained("", is_generator, loaded) else "D": loaded}, {}, {}
     config = settings_of(run.get("config", {}), bn_eps, sn_eps, where=f"{path}")
-    groups = {name: _group(optimizer, f"{path}: {name}_optim") for name, optimizer in optimizers.items()}
-    _set_adam(config, groups, f"{path}")
+    groups = {name: imported.adam_group(optimizer, f"{path}: {name}_optim") for name, optimizer in optimizers.items()}
+    imported.set_adam(config, groups, f"{path}")
     found = {name: explained(f": {name}", infer, theirs) for name, theirs in arrays.items()}
     imported.complete(config.model, imported.merge(found))
 
@@ -91,6 +91,8 @@ def read(path: epath.Path, *, bn_eps: float | None = None, sn_eps: float | None 
 def write(state: TrainState, config: ml_collections.ConfigDict, extras: Extras, out: epath.Path) -> None:
     """Write a weights folder that BigGAN-PyTorch loads strictly, with --resume or in its sample.py."""
     model, gan = config.model, build_gan(config)
+    if model.family not in ("biggan", "biggan_deep") or model.widths != "paper" or model.d_skip_relu:
+        raise UserError("BigGAN-PyTorch has only the families biggan and biggan_deep, without StudioGAN's differences")
     if model.resolution not in RESOLUTIONS:
         raise UserError(f"BigGAN-PyTorch has no network of {model.resolution} pixels; it has {RESOLUTIONS}")
     if not model.num_classes or model.pad_rgb or model.prior != "normal":
@@ -174,26 +176,8 @@ def settings_of(
         }
         for who in ("G", "D")
     }
-    _set_adam(config, groups, where)
+    imported.set_adam(config, groups, where)
     return config
-
-
-def _set_adam(config: ml_collections.ConfigDict, groups: dict[str, dict], where: str) -> None:
-    """Set learning rates, betas and eps from the optimizers' parameter groups, by network."""
-    if len({(tuple(group["betas"]), group["eps"]) for group in groups.values()}) > 1:
-        raise UserError(f"{where}: the optimizers of G and D have different betas or eps; here they share both")
-    for name, group in groups.items():
-        config.optimizer[f"{name.lower()}_lr"] = group["lr"]
-        config.optimizer.b1, config.optimizer.b2 = group["betas"]
-        config.optimizer.eps = group["eps"]
-
-
-def _group(optimizer: dict, name: str) -> dict:
-    """Return the only parameter group of an optimizer's state dict."""
-    groups = optimizer.get("param_groups") if isinstance(optimizer, dict) else None
-    if not groups or not {"lr", "betas", "eps", "params"} <= groups[0].keys() or "state" not in optimizer:
-        raise UserError(f"{name} is not a state dict of torch.optim.Adam")
-    return groups[0]
 
 
 def _moments(optimizer: dict, shapes: Network, config, name: str) -> tuple[Moments, Arrays]:
@@ -201,34 +185,13 @@ def _moments(optimizer: dict, shapes: Network, config, name: str) -> tuple[Momen
     generator = "batch_stats" in shapes
     params, entry = {"params": shapes["params"]}, entry_of(config.model, generator)
     numbered = in_order([e.there for e in tables.table(params, entry)], generator)
-    keys = optimizer["param_groups"][0]["params"]  # 0, 1, ..., or, before PyTorch 1.6, ids of Python objects.
-    slots = [optimizer["state"].get(key, {}) for key in keys]
-    if len(slots) != len(numbered) or not all({"step", "exp_avg", "exp_avg_sq"} <= slot.keys() for slot in slots):
-        raise UserError(f"{name} has moments of {len(slots)} arrays, where this architecture has {len(numbered)}")
-    theirs = lambda key: {there: files.to_numpy(slot[key]) for there, slot in zip(numbered, slots, strict=True)}
-    read = lambda key: tables.to_here(theirs(key), params, entry, f"{name}: {key}")["params"]
-    moments = {"nu": read("exp_avg_sq"), "count": int(slots[0]["step"])}
-    return (moments | {"mu": read("exp_avg")}, {}) if config.optimizer.b1 else (moments, theirs("exp_avg"))
+    return imported.read_moments(optimizer, numbered, params, entry, config, name)
 
 
 def _optimizer(moments: Moments, config, name: str, means: Arrays | None) -> dict:
     """Return the state dict of torch.optim.Adam. means: used if we keep none; zeros if None."""
     theirs = lambda tree: tables.to_there({"params": tree}, entry_of(config.model, name == "G"))
-    squares, step = theirs(moments["nu"]), np.array(moments["count"], np.float32)
-    means = theirs(moments["mu"]) if "mu" in moments else means
-    state = {}
-    for i, there in enumerate(in_order(list(squares), name == "G")):
-        mean = means[there] if means else np.zeros_like(squares[there])
-        state[i] = {"step": step, "exp_avg": mean, "exp_avg_sq": squares[there]}
-    group = {
-        "lr": config.optimizer[f"{name.lower()}_lr"],
-        "betas": (config.optimizer.b1, config.optimizer.b2),
-        "eps": config.optimizer.eps,
-        "weight_decay": 0,
-        "amsgrad": False,
-        "params": list(state),
-    }
-    return {"state": state if moments["count"] else {}, "param_groups": [group]}
+    return imported.adam_state(moments, theirs, lambda names: in_order(names, name == "G"), config, name, means)
 
 
 def _their_config(config: ml_collections.ConfigDict) -> dict:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 import numpy as np
 import optax
 
@@ -32,6 +33,16 @@ def parse(text: str, num_classes: int) -> list[int] | int:
     if len(set(numbers)) < len(numbers):
         raise UserError(f"--classes={text} names a class twice")
     return numbers
+
+
+def check(config: ml_collections.ConfigDict) -> None:
+    """Raise UserError for a model that keeps classes elsewhere than in embeddings."""
+    family, head = config.model.family, config.condition.d
+    if family not in ("biggan", "biggan_deep") or head in ("ac", "multi_hinge"):
+        raise UserError(
+            f"--classes changes embeddings of classes; a model of family {family} with condition.d={head} has its classes "
+            "in other layers, too"
+        )
 
 
 def change_classes(

@@ -16,7 +16,11 @@ def read_arrays(path: epath.Path) -> Arrays:
         arrays = read_npz(path)
         prefix = "state/" if any(name.startswith("state/") for name in arrays) else ""
         return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
-    loaded = read_torch(path)
+    return to_arrays(read_torch(path), path)
+
+
+def to_arrays(loaded: Any, path: epath.Path) -> Arrays:
+    """Convert a state dict of tensors, read from `path`. Raises UserError if it is none."""
     if not isinstance(loaded, dict) or not all(hasattr(value, "detach") for value in loaded.values()):
         raise UserError(f"{path} is not a state dict: it must map names to tensors")
     return {name: to_numpy(value) for name, value in loaded.items()}

@@ -13,12 +13,13 @@ import optax
 
 from biggan_jax import config as configs
 from biggan_jax.checkpoint import Extras
-from biggan_jax.convert.tables import Arrays, Network
+from biggan_jax.convert import files, tables
+from biggan_jax.convert.tables import Arrays, EntryOf, Network
 from biggan_jax.family import Family
 from biggan_jax.models import build_gan
 from biggan_jax.models.tables import WIDTHS, Widths, discriminator_sizes, generator_sizes
 from biggan_jax.state import NetworkState, TrainState, init_state
-from biggan_jax.types import UserError
+from biggan_jax.types import Params, UserError
 
 Moments = dict[str, Any]
 """Adam's moments by the names of optax: squares (nu), means (mu, absent if b1 is 0) and the number of updates (count)."""
@@ -60,9 +61,9 @@ def to_state(imported: Imported, seed: int = 0) -> TrainState:
     return jax.tree.map(jnp.array, state)
 
 
-def base_config() -> ml_collections.ConfigDict:
+def base_config(family: str = "biggan") -> ml_collections.ConfigDict:
     """Return the defaults without data.name: users say on which data imported weights are trained further."""
-    config = configs.base()
+    config = configs.base(family)
     config.data.name = ""
     return config
 
@@ -134,3 +135,68 @@ def generator_widths(row: Widths, depth: int) -> list[int]:
 def moments_of(state: NetworkState) -> Moments:
     found = {slot: optax.tree_utils.tree_get(state.opt_state, slot) for slot in ("nu", "mu", "count")}
     return {slot: values for slot, values in found.items() if values is not None}
+
+
+def set_adam(config: ml_collections.ConfigDict, groups: dict[str, dict], where: str) -> None:
+    """Set learning rates, betas and eps from the optimizers' parameter groups, by network. Raises UserError."""
+    if len({(tuple(group["betas"]), group["eps"]) for group in groups.values()}) > 1:
+        raise UserError(f"{where}: the optimizers of G and D have different betas or eps; here they share both")
+    for name, group in groups.items():
+        config.optimizer[f"{name.lower()}_lr"] = group["lr"]
+        config.optimizer.b1, config.optimizer.b2 = group["betas"]
+        config.optimizer.eps = group["eps"]
+
+
+def adam_group(optimizer: dict, name: str) -> dict:
+    """Return the only parameter group of a state dict of torch.optim.Adam. Raises UserError."""
+    groups = optimizer.get("param_groups") if isinstance(optimizer, dict) else None
+    if not groups or not {"lr", "betas", "eps", "params"} <= groups[0].keys() or "state" not in optimizer:
+        raise UserError(f"{name} is not a state dict of torch.optim.Adam")
+    return groups[0]
+
+
+def read_moments(
+    optimizer: dict, numbered: list[str], params: Network, entry: EntryOf, config, name: str
+) -> tuple[Moments, Arrays]:
+    """Convert Adam's moments. With b1 = 0 the means, then the last gradient, are returned unconverted: we do not keep them.
+
+    numbered: the names there of the parameters, in the optimizer's order.
+    """
+    keys = optimizer["param_groups"][0]["params"]  # 0, 1, ..., or, before PyTorch 1.6, ids of Python objects.
+    slots = [optimizer["state"].get(key, {}) for key in keys]
+    if len(slots) != len(numbered) or not all({"step", "exp_avg", "exp_avg_sq"} <= slot.keys() for slot in slots):
+        raise UserError(f"{name} has moments of {len(slots)} arrays, where this architecture has {len(numbered)}")
+    theirs = lambda key: {there: files.to_numpy(slot[key]) for there, slot in zip(numbered, slots, strict=True)}
+    read = lambda key: tables.to_here(theirs(key), params, entry, f"{name}: {key}")["params"]
+    moments = {"nu": read("exp_avg_sq"), "count": int(slots[0]["step"])}
+    return (moments | {"mu": read("exp_avg")}, {}) if config.optimizer.b1 else (moments, theirs("exp_avg"))
+
+
+def adam_state(
+    moments: Moments,
+    theirs: Callable[[Params], Arrays],
+    in_order: Callable[[list[str]], list[str]],
+    config,
+    name: str,
+    means: Arrays | None,
+) -> dict:
+    """Return the state dict of torch.optim.Adam.
+
+    theirs(tree): its arrays by their names there. in_order(names): as the optimizer numbers them. means: used if we keep none;
+    zeros if None.
+    """
+    squares, step = theirs(moments["nu"]), np.array(moments["count"], np.float32)
+    means = theirs(moments["mu"]) if "mu" in moments else means
+    state = {}
+    for i, there in enumerate(in_order(list(squares))):
+        mean = means[there] if means else np.zeros_like(squares[there])
+        state[i] = {"step": step, "exp_avg": mean, "exp_avg_sq": squares[there]}
+    group = {
+        "lr": config.optimizer[f"{name.lower()}_lr"],
+        "betas": (config.optimizer.b1, config.optimizer.b2),
+        "eps": config.optimizer.eps,
+        "weight_decay": 0,
+        "amsgrad": False,
+        "params": list(state),
+    }
+    return {"state": state if moments["count"] else {}, "param_groups": [group]}

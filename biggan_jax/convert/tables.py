@@ -85,7 +85,7 @@ def to_here(
         if not np.issubdtype(array.dtype, np.floating):
             raise UserError(f"{name}: {there} is {array.dtype}, not floating point")
         filled[here] = np.array(layout.to_here(array.astype(np.float32)), order="C")
-    return traverse_util.unflatten_dict(filled)
+    return {**network, **traverse_util.unflatten_dict(filled)}  # Parts without arrays, such as no vectors, stay empty.
 
 
 def to_there(network: Network, entry_of: EntryOf) -> Arrays:

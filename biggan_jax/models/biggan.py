@@ -19,7 +19,7 @@ from biggan_jax.layers.norm import BatchNorm
 from biggan_jax.layers.resample import Conv3x3Pool, UpConv3x3, average_pool, upsample
 from biggan_jax.models import modules
 from biggan_jax.models.heads import Head, projection, rematerialised, to_image
-from biggan_jax.models.tables import WIDTHS, check_widths, smallest_size
+from biggan_jax.models.tables import check_widths, smallest_size, widths_of
 from biggan_jax.types import Image, Label, Latent, UserError
 
 
@@ -58,6 +58,7 @@ class Generator(nn.Module):
         pad_rgb: see `heads.to_image`.
         bn_out_eps: eps of the last batch norm; 0 for `bn_eps`.
         remat: recompute the activations of blocks in the backward pass.
+        widths: the table of channels, paper or studiogan; see models.tables.
     """
 
     resolution: int
@@ -75,11 +76,12 @@ class Generator(nn.Module):
     dtype: jnp.dtype = jnp.float32
     remat: bool = False
     attend: Attend = attend
+    widths: str = "paper"
 
     @nn.compact
     def __call__(self, z: Latent, y: Label | None = None, *, train: bool = False) -> Image:
         block = rematerialised(GeneratorBlock, static=(3,)) if self.remat else GeneratorBlock
-        first, *widths = WIDTHS[self.resolution].generator
+        first, *widths = widths_of(self.resolution, self.widths).generator
         z = z.astype(jnp.float32)
         z, *chunks = jnp.split(z, len(widths) + 1, axis=-1) if self.skip_z else [z] + [z[:, :0]] * len(widths)
         tables = 0 if self.shared_embedding else self.num_classes
@@ -104,7 +106,7 @@ class DiscriminatorBlock(nn.Module):
     """Residual block: [B, H, W, C] to [B, H', W', features], H' = H/2 if `down`.
 
     The number of channels changes at the first convolution if `wide`, as in SA-GAN and BigGAN; otherwise at the second,
-    as in SN-GAN.
+    as in SN-GAN. With `skip_relu` the skip connection starts from the ReLU, as in StudioGAN.
     """
 
     features: int
@@ -112,10 +114,12 @@ class DiscriminatorBlock(nn.Module):
     first: bool
     wide: bool
     dtype: jnp.dtype
+    skip_relu: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         h = x if self.first else nn.relu(x)
+        x = h if self.skip_relu else x
         hidden = self.features if self.wide else x.shape[-1]
         h = nn.relu(Conv3x3(hidden, dtype=self.dtype, name="conv_1")(h))
         h = (Conv3x3Pool if self.down else Conv3x3)(self.features, dtype=self.dtype, name="conv_2")(h)
@@ -142,15 +146,18 @@ class Discriminator(nn.Module):
     remat: bool = False
     attend: Attend = attend
     head: Head = Head()
+    skip_relu: bool = False
+    widths: str = "paper"
 
     @nn.compact
     def __call__(self, x: Image, y: Label | None = None) -> Any:
         block = rematerialised(DiscriminatorBlock) if self.remat else DiscriminatorBlock
         x = jnp.asarray(x, self.dtype)
-        for i, width in enumerate(WIDTHS[self.resolution].discriminator):
+        for i, width in enumerate(widths_of(self.resolution, self.widths).discriminator):
             down = x.shape[1] > smallest_size(self.resolution)
-            x = block(width * self.ch, down, i == 0, self.wide, self.dtype, name=f"block_{i}")(x)
-            if x.shape[1] in self.attention:
+            x = block(width * self.ch, down, i == 0, self.wide, self.dtype, self.skip_relu, name=f"block_{i}")(x)
+            # StudioGAN has attention after one block of a size, BigGAN-PyTorch after all.
+            if x.shape[1] in self.attention and (down or self.widths == "paper"):
                 x = SelfAttention(self.dtype, self.attend, name=f"attention_{i}")(x)
         return projection(x, y, head=self.head._replace(size=self.num_classes))
 

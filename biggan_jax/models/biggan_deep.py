@@ -15,7 +15,7 @@ from biggan_jax.layers.norm import BatchNorm
 from biggan_jax.layers.resample import UpConv3x3, average_pool, upsample
 from biggan_jax.models import modules
 from biggan_jax.models.heads import Head, projection, rematerialised, to_image
-from biggan_jax.models.tables import WIDTHS, check_widths, smallest_size
+from biggan_jax.models.tables import check_widths, smallest_size, widths_of
 from biggan_jax.types import Image, Label, Latent, UserError
 
 
@@ -66,11 +66,12 @@ class Generator(nn.Module):
     dtype: jnp.dtype = jnp.float32
     remat: bool = False
     attend: Attend = attend
+    widths: str = "paper"
 
     @nn.compact
     def __call__(self, z: Latent, y: Label | None = None, *, train: bool = False) -> Image:
         block = rematerialised(GeneratorBlock, static=(3,)) if self.remat else GeneratorBlock
-        first, *widths = WIDTHS[self.resolution].generator
+        first, *widths = widths_of(self.resolution, self.widths, deep=True).generator
         c = z.astype(jnp.float32)
         if self.num_classes:
             c = jnp.concatenate([ClassEmbedding(self.num_classes, self.shared_dim, name="shared")(y), c], axis=-1)
@@ -92,18 +93,22 @@ class Generator(nn.Module):
 class DiscriminatorBlock(nn.Module):
     """Bottleneck block: [B, H, W, C] to [B, H', W', features], H' = H/2 if `down`.
 
-    If `features` exceeds C, the skip connection concatenates the outputs of a 1x1 convolution to its own channels.
+    If `features` exceeds C, the skip connection concatenates the outputs of a 1x1 convolution to its own channels. With
+    `skip_relu` it starts from the ReLU, as in StudioGAN.
     """
 
     features: int
     down: bool
     dtype: jnp.dtype
+    skip_relu: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         hidden = self.features // 4
         resize = average_pool if self.down else lambda h: h
-        h = Conv1x1(hidden, dtype=self.dtype, name="conv_1")(nn.relu(x))
+        h = nn.relu(x)
+        x = h if self.skip_relu else x
+        h = Conv1x1(hidden, dtype=self.dtype, name="conv_1")(h)
         h = Conv3x3(hidden, dtype=self.dtype, name="conv_2")(nn.relu(h))
         h = Conv3x3(hidden, dtype=self.dtype, name="conv_3")(nn.relu(h))
         h = Conv1x1(self.features, dtype=self.dtype, name="conv_4")(resize(nn.relu(h)))
@@ -126,18 +131,20 @@ class Discriminator(nn.Module):
     remat: bool = False
     attend: Attend = attend
     head: Head = Head()
+    skip_relu: bool = False
+    widths: str = "paper"
 
     @nn.compact
     def __call__(self, x: Image, y: Label | None = None) -> Any:
         block = rematerialised(DiscriminatorBlock) if self.remat else DiscriminatorBlock
-        stem, *widths = WIDTHS[self.resolution].discriminator
+        stem, *widths = widths_of(self.resolution, self.widths, deep=True).discriminator
         x = Conv3x3(stem * self.ch, dtype=self.dtype, name="conv_in")(x.astype(self.dtype))
         for stage, width in enumerate(widths):
             shrink = x.shape[1] > smallest_size(self.resolution)
             for j in range(self.depth):
                 down = shrink and j == 0
-                x = block(width * self.ch, down, self.dtype, name=f"block_{stage}_{j}")(x)
-            if x.shape[1] in self.attention:
+                x = block(width * self.ch, down, self.dtype, self.skip_relu, name=f"block_{stage}_{j}")(x)
+            if x.shape[1] in self.attention and (shrink or self.widths == "paper"):
                 x = SelfAttention(self.dtype, self.attend, name=f"attention_{stage}")(x)
         return projection(x, y, head=self.head._replace(size=self.num_classes))
 

@@ -84,7 +84,10 @@ class Generator(nn.Module):
 
 
 class DiscriminatorBlock(nn.Module):
-    """Residual block of D. norm: a function of (name, x), batch norm or the identity."""
+    """Residual block of D. norm: a function of (name, x), batch norm or the identity.
+
+    With `skip_relu` the skip connection starts from the ReLU of x, as in StudioGAN's D without batch norm.
+    """
 
     features: int
     down: bool
@@ -92,9 +95,11 @@ class DiscriminatorBlock(nn.Module):
     wide: bool
     norm: Any
     dtype: jnp.dtype
+    skip_relu: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
+        x = nn.relu(x) if self.skip_relu and not self.first else x
         h = x if self.first else nn.relu(self.norm("bn_1", x))
         h = Conv3x3(self.features if self.wide or self.first else x.shape[-1], dtype=self.dtype, name="conv_1")(h)
         h = nn.relu(self.norm("bn_1" if self.first else "bn_2", h))
@@ -110,7 +115,10 @@ class DiscriminatorBlock(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images to a logit [B] or a Output. pool: sum or mean of the last features. bias: of the last layer."""
+    """Images to a logit [B] or a Output. pool: sum or mean of the last features. bias: of the last layer.
+
+    attention: heights of feature maps; attention follows the first block that makes them.
+    """
 
     ch: int = 64
     head: Head = Head("none")
@@ -121,6 +129,7 @@ class Discriminator(nn.Module):
     batch_norm: bool = False
     bn_eps: float = 2e-5
     dtype: jnp.dtype = jnp.float32
+    skip_relu: bool = False
 
     @nn.compact
     def __call__(self, x: Image, y: Label | None = None, *, train: bool = False) -> Any:
@@ -130,10 +139,11 @@ class Discriminator(nn.Module):
             return BatchNorm(self.bn_eps, 0.9, self.dtype, name=name)(x, train=train) if self.batch_norm else x
 
         for i, multiple in enumerate(table.discriminator):
+            down = i < table.pools
             x = DiscriminatorBlock(
-                multiple * self.ch, i < table.pools, i == 0, self.wide, norm, self.dtype, name=f"block_{i}"
+                multiple * self.ch, down, i == 0, self.wide, norm, self.dtype, self.skip_relu, name=f"block_{i}"
             )(x)
-            if x.shape[1] in self.attention:
+            if down and x.shape[1] in self.attention:
                 x = SelfAttention(self.dtype, name=f"attention_{i}")(x)
         x = nn.relu(x).astype(jnp.float32)
         return apply_head(getattr(x, self.pool)((1, 2)), y, self.head, bias=self.bias)
@@ -183,6 +193,7 @@ def networks(config: ml_collections.ConfigDict) -> tuple[Generator, Discriminato
             batch_norm=model.d_batch_norm,
             bn_eps=model.bn_eps,
             dtype=dtype,
+            skip_relu=model.d_skip_relu,
         ),
     )
 

@@ -32,6 +32,18 @@ WIDTHS = {
 }
 
 
+STUDIOGAN = WIDTHS | {64: Widths((16, 8, 4, 2, 1), WIDTHS[64].discriminator)}
+"""StudioGAN's."""
+
+
+def widths_of(resolution: int, table: str = "paper", *, deep: bool = False) -> Widths:
+    """Return the channels of a resolution. table: paper or studiogan. deep: of BigGAN-deep."""
+    if table == "paper":
+        return WIDTHS[resolution]
+    widths = STUDIOGAN[resolution]
+    return widths._replace(discriminator=(2, 2, 2, 2)) if resolution == 32 and not deep else widths
+
+
 def smallest_size(resolution: int) -> int:
     """Return the height in pixels at which D's stages stop halving the resolution."""
     return 8 if resolution == 32 else 4
@@ -55,7 +67,8 @@ def check_widths(model: ml_collections.ConfigDict, least: int) -> Widths:
         UserError: the resolution is unknown, no feature map has the size of an attention layer, or ch is too small. A
             convolution needs `least` channels; attention needs 8, since its queries have an eighth of them.
     """
-    widths = choose(WIDTHS, "model.resolution", model.resolution)
+    choose(WIDTHS, "model.resolution", model.resolution)
+    widths = widths_of(model.resolution, model.widths, deep=model.family == "biggan_deep")
     g_sizes, d_sizes = generator_sizes(model.resolution), discriminator_sizes(model.resolution, model.family)
     # BigGAN-deep's D begins with a stem at full resolution; the widths of its stages follow.
     d_widths = widths.discriminator[-len(d_sizes) :]

@@ -1,4 +1,4 @@
-"""Repeat the recorded training runs in float64: `python -m tests.convert.float64`.
+"""Repeat recordings in float64: `python -m tests.convert.float64 [FILE ...]`, by default the recorded training runs.
 
 The recordings are float32, and store the distance of the peer's own float64 run from each (`max_abs_diff_f32_vs_f64`). If our
 arithmetic is the same, our float64 run has the same distance. Our code says float32 in many places, so this process loads it
@@ -8,6 +8,7 @@ with those words replaced.
 import importlib.abc
 import importlib.machinery
 import json
+import pathlib
 import sys
 
 import jax
@@ -27,11 +28,14 @@ class Float64Finder(importlib.abc.MetaPathFinder):
         return spec
 
 
-def main():
+def main(files):
     jax.config.update("jax_enable_x64", True)
     sys.meta_path.insert(0, Float64Finder())
     from tests.convert import parity
 
+    if files:
+        print(json.dumps({file: [list(row) for row in parity.compare(pathlib.Path(file))[0]] for file in files}))
+        return
     report = {}
     for name in parity.training_runs():
         _, meta = parity.load(parity.fixtures(f"{name}_after*.npz")[-1])
@@ -41,4 +45,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -1,17 +1,22 @@
-"""Recorded outputs and training steps of BigGAN-PyTorch and Hugging Face against ours, from their weights."""
+"""Recorded outputs and updates of BigGAN-PyTorch, Hugging Face and StudioGAN against ours, from their weights."""
 
 import json
 import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from tests.convert import parity
+from tests.convert import parity, recordings
 
 BIGGAN = parity.fixtures("biggan*_[GD].npz")
 HUGGING_FACE = parity.fixtures("hf_*.npz")
 TRAINING = parity.training_runs()
+STUDIOGAN = parity.fixtures("studio_*.npz")
+PAIRS = parity.fixtures("bgp_*_G.npz")
+NOT_OURS = {"studio_losses": {"infogan_normal_nll"}}
+"""Recorded losses that no family here has."""
 absent = pytest.mark.skip(
     reason="the recorded fixtures are not beside this checkout; tests/data/parity has a few of them"
 )
@@ -38,11 +43,35 @@ def test_generators_of_hugging_face_are_ours_at_each_truncation(path):
     assert max(errors.values()) <= 1e-4, errors
 
 
+@pytest.mark.parametrize("path", cases(STUDIOGAN + PAIRS), ids=lambda path: getattr(path, "stem", ""))
+def test_outputs_losses_gradients_and_buffers_are_the_peers(path):
+    function, _ = parity.kind_of(path)
+    found = function(path)
+    assert len(found.rows) >= 2
+    assert not [row for row in found.rows if row.share > 1]
+    assert {name.partition("/")[0] for name in found.missing()} <= NOT_OURS.get(path.stem, set())
+
+
 @pytest.mark.parametrize("name", cases(TRAINING))
 def test_recorded_training_is_ours(name):
     shares = parity.training_errors(name).shares
     assert {"D loss", "G loss", "gradients", "G weights, mean", "D u", "G_ema BN statistics"} <= shares.keys()
     assert max(shares.values()) <= 1, {what: share for what, share in shares.items() if share > 1}
+
+
+def test_a_folder_of_recordings_is_compared_and_a_wrong_one_fails(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(recordings, "FOLDERS", [])
+    with np.load(parity.ROOT / "tests" / "data" / "parity" / "studio_losses.npz") as file:
+        arrays = {name: file[name] for name in file.files}
+    np.savez(tmp_path / "a.npz", **arrays)
+    np.savez(tmp_path / "b.npz", meta_json=json.dumps({"peer": "somebody/GAN"}))
+    assert not parity.main(tmp_path)
+    out = capsys.readouterr().out
+    assert "| a | d_hinge |" in out and "b: not compared: of somebody/GAN, which has no comparison" in out
+    np.savez(tmp_path / "c.npz", **arrays | {"d_hinge/value": arrays["d_hinge/value"] * 1.001})
+    assert parity.main(tmp_path)
+    out = capsys.readouterr().out
+    assert "| c | d_hinge |" in out and "exceeded: c" in out
 
 
 @pytest.mark.skipif(not TRAINING, reason="the recorded fixtures are not beside this checkout")
