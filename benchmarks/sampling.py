@@ -20,7 +20,7 @@ from biggan_jax import config as configs
 from biggan_jax import sharding
 from biggan_jax.evaluation.efficientnet import EfficientNetLite0
 from biggan_jax.evaluation.inception import Inception
-from biggan_jax.evaluation.weights import shapes_of
+from biggan_jax.evaluation.networks import shapes_of
 from biggan_jax.models import build_gan
 from biggan_jax.plan import hlo, program, target
 from biggan_jax.plan import report as plan_report

@@ -25,8 +25,7 @@ CONFIG = cli.define_config("A config file, or the name of one in configs/.")
 SEED = flags.DEFINE_integer("seed", None, "Overrides the config's.", lower_bound=0, upper_bound=2**31 - 1)
 OUT = flags.DEFINE_string("out", "runs/demo", "Folder of the run.")
 
-SAMPLES = 1000
-"""Samples that are evaluated."""
+SAMPLES = 1000  # Samples that are evaluated.
 
 
 def main() -> int:

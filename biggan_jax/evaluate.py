@@ -42,11 +42,7 @@ NPZ = flags.DEFINE_string("npz", None, "Images of any model instead of a checkpo
 CONFIG = cli.define_config("With --npz: the config whose data it is compared with.")
 OUT = flags.DEFINE_string("out", None, "Folder of the results. Default: the run's; with --npz, the file's.")
 
-NOT_NPZ = "all", "watch", "truncation-sweep", "num", "labels", "seed", "truncation", "statistics", "passes", "weights"
-"""Flags that have no effect on --npz."""
-
-MAX_STEPS = 4096
-"""Checkpoints of a run that are considered, the newest."""
+MAX_STEPS = 4096  # Checkpoints of a run that are considered, the newest.
 
 
 def main() -> int:
@@ -62,9 +58,9 @@ def main() -> int:
 
 def check_flags() -> None:
     """Refuse flags without effect."""
+    of_samples = "num", "labels", "seed", "truncation", "statistics", "passes", "weights"
     without_effect = {
-        **dict.fromkeys(NOT_NPZ, bool(NPZ.value)),
-        "config": not NPZ.value,
+        **dict.fromkeys(("all", "watch", "truncation-sweep", *of_samples), bool(NPZ.value)),
         "data_dir": bool(NPZ.value and CONFIG.value is None),
         "inception": evaluation_flags.NETWORK.value != "inception-2015",
         "truncation_kind": sampling_flags.TRUNCATION.value is None and not SWEEP.value,
@@ -72,11 +68,10 @@ def check_flags() -> None:
     }
     if SWEEP.value:
         without_effect |= dict.fromkeys(("all", "watch", "truncation", "scores"), True)
-    for name in without_effect:
-        # `present` is true for a config that was not given, because config_flags parses its default.
-        given = CONFIG.value is not None if name == "config" else flags.FLAGS[name].present
-        if without_effect[name] and given:
-            raise UserError(f"--{name} has no meaning here; see --help")
+    sampling_flags.refuse([name for name, useless in without_effect.items() if useless], "here")
+    # FLAGS["config"].present is true even if it was not given, because config_flags parses its default.
+    if CONFIG.value is not None and not NPZ.value:
+        raise UserError("--config has no meaning here; see --help")
 
 
 def evaluate() -> int:

@@ -104,9 +104,8 @@ def _checked(batches: Iterator[tuple[Any, tuple[str, ...]]], limit: int) -> Iter
     except RuntimeError as error:
         if "terminated unexpectedly" not in str(error):
             raise
-        raise UserError(
-            "a data worker was killed, probably for lack of memory; rerun to resume, with fewer --config.data.workers if it recurs"
-        ) from error
+        hint = "rerun to resume, with fewer --config.data.workers if it recurs"
+        raise UserError(f"a data worker was killed, probably for lack of memory; {hint}") from error
 
 
 def init_worker(*_) -> None:

@@ -71,9 +71,8 @@ def main() -> None:
     except OSError as error:
         raise UserError(f"--in={IN.value} or --out={out} failed: {error}") from error
     except concurrent.futures.process.BrokenProcessPool as error:
-        raise UserError(
-            "a worker was killed, probably for lack of memory; run the command again to resume, with fewer --workers if it recurs"
-        ) from error
+        hint = "run the command again to resume, with fewer --workers if it recurs"
+        raise UserError(f"a worker was killed, probably for lack of memory; {hint}") from error
 
 
 def prepare(out: epath.Path) -> None:

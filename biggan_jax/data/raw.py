@@ -26,8 +26,7 @@ class Item(NamedTuple):
     encoded: bytes
 
 
-Part = Iterable[Item | str]
-"""The items of one shard. An item that cannot be read is a sentence instead."""
+Part = Iterable[Item | str]  # The items of one shard. An item that cannot be read is a sentence instead.
 
 
 @dataclasses.dataclass(frozen=True)

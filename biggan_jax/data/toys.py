@@ -5,8 +5,7 @@ import numpy as np
 from biggan_jax.data.dataset import Images
 from biggan_jax.types import UserError
 
-COUNT = {"train": 100_000, "test": 10_000}
-"""Points per split; both are the same every time."""
+COUNT = {"train": 100_000, "test": 10_000}  # Points per split; both are the same every time.
 
 RING = np.stack([np.cos(np.arange(8) * np.pi / 4), np.sin(np.arange(8) * np.pi / 4)], axis=1) * np.sqrt(2)
 GRID = np.stack(np.meshgrid(np.arange(-2, 3), np.arange(-2, 3)), axis=-1).reshape(-1, 2) / np.sqrt(2)

@@ -15,8 +15,7 @@ from biggan_jax.sampling.pictures import to_rgb
 from biggan_jax.train_step import to_float
 from biggan_jax.types import Image, Params
 
-RECIPE = 2
-"""Version of network and fit in cache keys; increase it whenever either changes."""
+RECIPE = 2  # Version of network and fit in cache keys; increase it whenever either changes.
 
 PRECISION = jax.lax.Precision.HIGHEST  # Cached weights must not depend on the device.
 

@@ -29,8 +29,7 @@ LABELS: dict[str, Callable[[np.random.Generator, int, int, np.ndarray], np.ndarr
 }
 """How the classes of samples are drawn: equally many of each; uniformly at random; with the frequencies of the real images."""
 
-REAL_PER_SAMPLE, PASSES = 10, 16
-"""In training: real images per sample at most; batches of standing statistics."""
+REAL_PER_SAMPLE, PASSES = 10, 16  # In training: real images per sample at most; batches of standing statistics.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,9 +102,7 @@ def score_in_training(
         network = state.networks[gan.sampled]
         weights = generate.evaluation_weights(gan, state.averages[gan.sampled], network.spectral)
         variables = generate.variables_for_sampling(gan, weights, network.variables, seed, passes=PASSES)
-        described = "running" if "batch_stats" in variables else "none"
-        if generate.has_standing_statistics(gan, variables):
-            described = f"standing, {PASSES} batches"
-        return float(evaluator.evaluate(Sampler(gan, weights, variables, None, described)).overall["frechet_distance"])
+        # Results of training have no protocol, which would describe the statistics.
+        return float(evaluator.evaluate(Sampler(gan, weights, variables, None, "")).overall["frechet_distance"])
 
     return score

@@ -18,11 +18,8 @@ from biggan_jax.types import UserError
 
 NETWORK = flags.DEFINE_enum("network", "inception-2015", list(NETWORKS), "Feature network; see docs/evaluation.md.")
 INCEPTION = flags.DEFINE_string("inception", None, "Inception's weights: a .pth or .npz, or `download`.")
-REFERENCE = flags.DEFINE_string(
-    "reference",
-    "train",
-    "Real images: train or test, of the run's data; a prepared set's folder; or an .npz with arr_0.",
-)
+REAL = "Real images: train or test, of the run's data; a prepared set's folder; or an .npz with arr_0."
+REFERENCE = flags.DEFINE_string("reference", "train", REAL)
 REFERENCE_COUNT = flags.DEFINE_integer("reference_count", None, "Use this many, evenly spread.", lower_bound=2)
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the run's data, if they have moved.")
 NUM = flags.DEFINE_integer("num", 50_000, "Number of samples.", lower_bound=2)
@@ -42,9 +39,7 @@ def make_evaluator(
     default: those of the flags. Raises UserError if flags do not fit each other, the model or the data.
     """
     if len(image_shape) != 3 or image_shape[2] not in (1, 3):
-        raise UserError(
-            f"feature networks take grey or RGB images, but these samples have the shape {list(image_shape)}"
-        )
+        raise UserError(f"feature networks take grey or RGB images, but these samples have shape {list(image_shape)}")
     if config is not None and DATA_DIR.value:
         with config.unlocked():
             config.data.dir = DATA_DIR.value
@@ -77,9 +72,7 @@ def open_reference(name: str, config, image_shape: tuple[int, ...]) -> tuple[Sou
     """
     if name in ("train", "test"):
         if config is None:
-            raise UserError(
-                f"--npz needs --reference=FILE.npz or FOLDER, or --config with the data whose {name} split to use"
-            )
+            raise UserError(f"--npz needs --reference=FILE.npz or FOLDER, or --config, of whose data {name} is used")
         source = data.make_source(config, name)
         is_folder = config.data.name == "tfds" and not config.data.dataset
         title = epath.Path(config.data.dir).name if is_folder else config.data.dataset or config.data.name
@@ -102,9 +95,8 @@ def read_images(path: epath.Path, flag: str) -> Images:
         raise UserError(f"{flag}={path} has the arrays {', '.join(arrays)}; arr_0 is needed")
     images, labels = arrays["arr_0"], arrays.get("y", arrays.get("arr_1", np.zeros(0, np.int32)))
     if images.ndim != 4 or images.shape[3] not in (1, 3) or images.dtype != np.uint8 or not len(images):
-        raise UserError(
-            f"{flag}={path}: arr_0 is {images.dtype} {list(images.shape)}; give uint8 [N, H, W, 3], or [N, H, W, 1] if grey"
-        )
+        found = f"{images.dtype} {list(images.shape)}"
+        raise UserError(f"{flag}={path}: arr_0 is {found}; give uint8 [N, H, W, 3], or [N, H, W, 1] if grey")
     if labels.shape != (len(images),) or labels.dtype.kind not in "iu" or labels.min() < 0:
         return Images(images, np.zeros(len(images), np.int32), 0)
     return Images(images, labels.astype(np.int32), int(labels.max()) + 1)

@@ -99,9 +99,7 @@ def inception_score(logits: np.ndarray, splits: int = SPLITS, seed: int = 2020) 
     would have few classes each. Raises UserError if there are fewer samples than splits.
     """
     if len(logits) < splits:
-        raise UserError(
-            f"an Inception Score over {splits} splits needs {splits} or more samples; there are {len(logits)}"
-        )
+        raise UserError(f"an Inception Score over {splits} splits needs {splits} or more samples, not {len(logits)}")
     order = np.random.RandomState(seed).permutation(len(logits))
     scores = []
     for part in np.split(logits[order], np.arange(1, splits) * len(logits) // splits):

@@ -28,8 +28,7 @@ class _Conv(NamedTuple):
 
 
 _Pool = Callable[[jax.Array], jax.Array]
-_Step = _Conv | _Pool | tuple[_Conv, _Conv]
-"""The outputs of two parallel convolutions are concatenated."""
+_Step = _Conv | _Pool | tuple[_Conv, _Conv]  # The outputs of two parallel convolutions are concatenated.
 
 _average = functools.partial(nn.avg_pool, window_shape=(3, 3), padding="SAME", count_include_pad=False)
 _maximum = functools.partial(nn.max_pool, window_shape=(3, 3), padding="SAME")

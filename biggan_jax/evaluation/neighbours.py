@@ -48,10 +48,8 @@ def prdc(
     """
     k = max(k_precision, k_density)
     if min(len(real), len(fake)) <= k:
-        raise UserError(
-            f"metrics by {k} nearest neighbours need {k + 1} or more samples of each kind; "
-            f"there are {len(real)} real and {len(fake)} generated ones"
-        )
+        there = f"there are {len(real)} real and {len(fake)} generated ones"
+        raise UserError(f"metrics by {k} nearest neighbours need {k + 1} or more samples of each kind; {there}")
     # Centring does not change distances, and reduces rounding.
     center = real.mean(0, dtype=np.float64)
     real, fake = ((x - center).astype(np.float32) for x in (real, fake))

@@ -22,8 +22,7 @@ SCORES, TABLE = "scores.jsonl", "scores.md"
 STDS = {"inception_score": "inception_score_std", "kernel_distance": "kernel_distance_std"}
 """Metrics that are a mean, and the name of its standard deviation."""
 
-HIDDEN = {*STDS.values(), "kernel_distance_subset"}
-"""Values without a column of their own."""
+HIDDEN = {*STDS.values(), "kernel_distance_subset"}  # Values without a column of their own.
 
 FIELD_NAMES = {
     "frechet_distance": "FID",
@@ -33,8 +32,7 @@ FIELD_NAMES = {
 }
 """The field's names of metrics, used for its standard network only."""
 
-Record = dict[str, Any]
-"""One evaluation as a line of JSON, with these FIELDS."""
+Record = dict[str, Any]  # One evaluation as a line of JSON, with these FIELDS.
 
 FIELDS = ("step", "of", "content", "time", "protocol", "judged", "scores", "by_class")
 

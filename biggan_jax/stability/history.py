@@ -17,8 +17,7 @@ from biggan_jax.stability import recovery
 from biggan_jax.stability.rules import Rule
 from biggan_jax.types import UserError
 
-NETWORKS = {"generator": "G", "discriminator": "D"}
-"""Names in the records, and for people."""
+NETWORKS = {"generator": "G", "discriminator": "D"}  # Names in the records, and for people.
 
 
 class Run(NamedTuple):

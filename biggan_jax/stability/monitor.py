@@ -24,14 +24,9 @@ from biggan_jax.types import Metrics
 
 logger = logging.getLogger(__name__)
 
-STEP_METRICS = ("_loss", "_grad_norm")
-"""Endings of the step's metrics that a probe's record repeats."""
-
-MIN_IMAGES = 64
-"""Minimum images per probe and source; fewer are too noisy."""
-
-NAMED = 3
-"""How many of the weights at fault are named."""
+STEP_METRICS = ("_loss", "_grad_norm")  # Endings of the step's metrics that a probe's record repeats.
+MIN_IMAGES = 64  # Minimum images per probe and source; fewer are too noisy.
+NAMED = 3  # How many of the weights at fault are named.
 
 
 class ProbeSchedule:

@@ -19,11 +19,8 @@ from biggan_jax.stability import history
 from biggan_jax.stability.history import NETWORKS, Run, attempt_of, layers
 from biggan_jax.stability.rules import RULES
 
-NAMED = 48
-"""Up to this many layers, a colour bar names each; else it names each block once."""
-
-EMPHASISED = 3
-"""Layers per network that are named in the plot itself: those whose first singular value grew most."""
+NAMED = 48  # Up to this many layers, a colour bar names each; else it names each block once.
+EMPHASISED = 3  # Layers per network that are named in the plot itself: those whose first singular value grew most.
 
 STYLES = {r"\bbn_": ":", "^attention": "--", "conv": "-", "": "-."}
 """Line styles of layers, by the first pattern that is found in the name."""

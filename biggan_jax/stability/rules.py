@@ -11,8 +11,7 @@ from biggan_jax.runtime.jsonl import Record
 
 Value = Callable[[Sequence[Record]], float | None]
 
-NONFINITE = "nonfinite"
-"""The signal of a verdict on updates that were not finite; no rule has it."""
+NONFINITE = "nonfinite"  # The signal of a verdict on updates that were not finite; no rule has it.
 
 
 class Verdict(NamedTuple):
@@ -85,8 +84,7 @@ RULES = (
 )
 """In the order in which they are evaluated. signals.probe computes the signals."""
 
-WORSE = 3.0
-"""Two scores in a row above this multiple of the best score are a collapse."""
+WORSE = 3.0  # Two scores in a row above this multiple of the best score are a collapse.
 
 
 def evaluate(

@@ -18,8 +18,7 @@ from biggan_jax.types import Image, Label, Logit, Params
 LATENTS = 0x100C
 """Folded into the key of probes' latents, which differ from those of training and are the same in every probe."""
 
-SINGULAR_NAMES = {"G": "generator", "D": "discriminator"}
-"""The names of these networks in files of diagnostics."""
+SINGULAR_NAMES = {"G": "generator", "D": "discriminator"}  # The names of these networks in files of diagnostics.
 
 
 class Probe(NamedTuple):
@@ -32,21 +31,16 @@ class Probe(NamedTuple):
 def probe(gan: Family, state: TrainState, images: dict[str, tuple[Image, Label]]) -> Probe:
     """Compute all signals of a state. Pure; cheaper than one training step.
 
-    Args:
-        gan: the model. Signals of logits and features exist for a generator against a discriminator alone.
-        state: the training state. Samples are drawn from the live G in training mode.
-        images: uint8 [B, H, W, C] with labels [B]: `real`, which D is trained on, and optionally `held_out`, which it never sees.
+    images: uint8 [B, H, W, C] with labels [B]: `real`, which D is trained on, and optionally `held_out`, which it never sees.
+    Samples are drawn from the live G in training mode. Signals of logits and features exist for a generator against a
+    discriminator alone. Distances are root mean squares, divided by those between real images:
 
-    Returns:
-        The singular values of all normalised weights and these signals. Distances are root mean squares, divided by those
-        between real images:
-
-        - d_real, d_held_out, d_fake: D's mean logit; d_gap: d_real - d_held_out, D's overfitting
-        - d_accuracy; for the hinge loss, d_active: the fraction of images with a non-zero gradient
-        - pixel_spread, feature_spread: distance among all samples; pixel_diversity, feature_diversity: distance between two
-          samples of one class. Pixels are averaged to 16 x 16; features are the inputs of D's last layer
-        - g_norm, d_norm: Euclidean norm of all weights; ema_distance: norm of averaged minus live weights, divided by g_norm
-        - g_sigma, d_sigma: the largest singular value of any normalised weight
+    - d_real, d_held_out, d_fake: D's mean logit; d_gap: d_real - d_held_out, D's overfitting
+    - d_accuracy; for the hinge loss, d_active: the fraction of images with a non-zero gradient
+    - pixel_spread, feature_spread: distance among all samples; pixel_diversity, feature_diversity: distance between two
+      samples of one class. Pixels are averaged to 16 x 16; features are the inputs of D's last layer
+    - g_norm, d_norm: Euclidean norm of all weights; ema_distance: norm of averaged minus live weights, divided by g_norm
+    - g_sigma, d_sigma: the largest singular value of any normalised weight
     """
     singular = {
         SINGULAR_NAMES.get(name, name): top_singular_values(network.params, network.spectral, mesh=gan.mesh)

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from biggan_jax.convert import feature_networks
-from biggan_jax.evaluation import weights
+from biggan_jax.evaluation import networks
 from biggan_jax.evaluation.efficientnet import EfficientNetLite0
 from tests.evaluation import oracle
 
@@ -12,7 +12,7 @@ apply = jax.jit(NETWORK.apply)
 
 
 def test_features_and_logits_are_those_recorded_of_pytorch_s():
-    shapes = weights.shapes_of(NETWORK)
+    shapes = networks.shapes_of(NETWORK)
     arrays = oracle.drawn(shapes, feature_networks.efficientnet_entry)
     features, logits = apply(feature_networks.efficientnet(arrays, shapes, "drawn"), oracle.images(224))
     with np.load(oracle.RECORDED) as recorded:
@@ -25,7 +25,7 @@ def test_features_and_logits_are_those_recorded_of_pytorch_s():
 def released(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BIGGAN_JAX_CACHE", str(tmp_path_factory.mktemp("cache")))
-        return weights.efficientnet()
+        return networks.efficientnet()
 
 
 @pytest.fixture(scope="module")

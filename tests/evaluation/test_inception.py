@@ -4,7 +4,7 @@ import pytest
 
 from biggan_jax.convert import feature_networks
 from biggan_jax.evaluation.inception import Inception
-from biggan_jax.evaluation.weights import shapes_of
+from biggan_jax.evaluation.networks import shapes_of
 from tests.evaluation import oracle
 
 NETWORK = Inception()

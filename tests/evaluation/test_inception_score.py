@@ -42,5 +42,5 @@ def test_logits_that_underflow_a_class_give_a_score():
 
 
 def test_fewer_samples_than_splits_are_refused():
-    with pytest.raises(UserError, match="10 or more samples; there are 4"):
+    with pytest.raises(UserError, match="10 or more samples, not 4"):
         inception_score(np.zeros((4, 3)))

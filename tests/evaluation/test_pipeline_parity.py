@@ -7,7 +7,7 @@ from etils import epath
 from biggan_jax.convert import feature_networks
 from biggan_jax.data import builtin
 from biggan_jax.data.dataset import Images
-from biggan_jax.evaluation import weights
+from biggan_jax.evaluation import networks
 from biggan_jax.evaluation.evaluator import Evaluator
 from biggan_jax.evaluation.inception import Inception
 from biggan_jax.evaluation.networks import open_network
@@ -33,7 +33,7 @@ def both():
 def test_the_same_images_get_torch_fidelitys_scores(both, tmp_path, monkeypatch):
     monkeypatch.setenv("BIGGAN_JAX_CACHE", str(tmp_path / "cache"))
     fake, real = both
-    arrays = oracle.drawn(weights.shapes_of(Inception()), feature_networks.inception_entry)
+    arrays = oracle.drawn(networks.shapes_of(Inception()), feature_networks.inception_entry)
     path = epath.Path(tmp_path) / "inception.npz"
     np.savez(path, **arrays)
     network, mesh = open_network("inception-2015", inception=str(path)), make_mesh()

@@ -11,8 +11,7 @@ from typing import NamedTuple
 
 from biggan_jax.types import UserError
 
-MAX_IMAGES, MAX_MIXED, SEEDS = 32, 8, 2**31
-"""Images in one view, classes in one mixture, and seeds, 0 to SEEDS - 1."""
+MAX_IMAGES, MAX_MIXED, SEEDS = 32, 8, 2**31  # Images in one view, classes in one mixture, and seeds, 0 to SEEDS - 1.
 
 KEYS = ("seed", "class", "num", "truncation", "to_seed", "to_class")
 

@@ -32,9 +32,7 @@ from biggan_jax.types import UserError
 DO = flags.DEFINE_string("do", None, "mix, find, move or invert.")
 OUT = flags.DEFINE_string("out", None, "Name of two files, OUT.png and OUT.npz, with or without a suffix.")
 Y = flags.DEFINE_string("y", None, "mix: a sum of classes, by id or name, such as '207 - 281 + 0.5*3'.")
-Z = flags.DEFINE_string(
-    "z", None, "mix: a sum of latents, FILE.npz:ROW. Without --y, their classes are summed as well."
-)
+Z = flags.DEFINE_string("z", None, "mix: a sum of latents, FILE.npz:ROW; without --y, also of their classes.")
 RESCALE = flags.DEFINE_bool("rescale", False, "mix: scale the sum of latents to the mean norm of its terms.")
 NUM = flags.DEFINE_integer("num", None, "mix, move: samples (6). find: samples to learn from (2000).", 1)
 CLASS = flags.DEFINE_string("class", None, "find, move, invert: only this class, by id or name. Default: all.")
@@ -52,8 +50,7 @@ PRIOR = flags.DEFINE_float("prior", 0.0, "invert: weight of z's log-likelihood i
 
 SHOWN = 6  # Samples in a picture by default.
 
-Edited = tuple[Grid, dict[str, Any]]
-"""The picture, and the arrays of the .npz."""
+Edited = tuple[Grid, dict[str, Any]]  # The picture, and the arrays of the .npz.
 
 
 def main() -> None:
@@ -193,9 +190,8 @@ def strip(sampler: Sampler, z: np.ndarray, y: np.ndarray, vector: np.ndarray, at
 def invert(trained: TrainedGenerator) -> Edited:
     """Draw the picture beside the sample that each restart found."""
     target = inversion.read_picture(PICTURE.value, trained.gan.image_shape)
-    options: dict[str, Any] = {
-        flag.name: flag.value for flag in (CANDIDATES, RESTARTS, STEPS, PRIOR, sampling_flags.SEED)
-    }
+    given = CANDIDATES, RESTARTS, STEPS, PRIOR, sampling_flags.SEED
+    options: dict[str, Any] = {flag.name: flag.value for flag in given}
     label = class_id(trained, CLASS.value)
     sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained))
     found = inversion.invert(sampler, target, label=label, **options)

@@ -30,35 +30,20 @@ MAX_IMAGES = 1000  # In a grid.
 SHEET = flags.DEFINE_string("sheet", None, "classes, fixed_z, interpolation, truncation, neighbours or chunks.")
 OUT = flags.DEFINE_string("out", None, "A .png file; for interpolation also a .gif or .mp4.")
 CLASSES = flags.DEFINE_list("classes", None, "Class ids, such as 0,1,7. Default: some, spread over all.")
-COLUMNS = flags.DEFINE_integer(
-    "columns",
-    None,
-    "Images in a row; for interpolation, its steps, both ends included; for neighbours, those in each space.",
-    lower_bound=1,
-)
+COLUMNS = flags.DEFINE_integer("columns", None, "Images in a row; interpolation's steps; neighbours in each space.", 1)
 ROWS = flags.DEFINE_integer("rows", None, "Pairs of interpolation (6), or samples of neighbours (8).", lower_bound=1)
 BETWEEN = flags.DEFINE_enum(
-    "between",
-    None,
-    ["z", "class", "both"],
-    "Interpolate between two z of one class, two classes with one z, or both. Default: both; without classes, z.",
+    "between", None, ["z", "class", "both"], "Ends differ in z, class, or both. Default: both; without classes, z."
 )
-SPHERICAL = flags.DEFINE_bool(
-    "spherical", False, "Interpolate z along the sphere, which keeps its norm but may exceed its truncation."
-)
+SPHERICAL = flags.DEFINE_bool("spherical", False, "Interpolate z along the sphere: keeps its norm, not its truncation.")
 THRESHOLDS = flags.DEFINE_list(
     "thresholds", None, "Thresholds of truncation. Default: 2,1,0.5,0.04 (the paper's); for other kinds 1,0.5,0.2,0.04."
 )
 NETWORK = flags.DEFINE_enum(
-    "network",
-    "classifier",
-    [*NETWORKS, "none"],
-    "Network whose features neighbours are compared in, besides pixels; the classifier is fitted to the training data.",
+    "network", "classifier", [*NETWORKS, "none"], "By whose features neighbours are compared, besides by pixels."
 )
 INCEPTION = flags.DEFINE_string("inception", None, 'Weights of inception-2015, or "download".')
-DATA_DIR = flags.DEFINE_string(
-    "data_dir", None, "Folder of the training data, for neighbours and class names. Default: as in training."
-)
+DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the training data. Default: as in training.")
 
 
 def main() -> None:
