@@ -1,7 +1,4 @@
-"""Read examples by number from ArrayRecord shards that TFDS or `prepare` wrote.
-
-TensorFlow is not needed: examples are parsed as protocol buffers, and pictures are decoded by `picture`.
-"""
+"""Read examples by number from ArrayRecord shards that TFDS or `prepare` wrote, without TensorFlow."""
 
 import concurrent.futures
 import dataclasses

@@ -57,9 +57,8 @@ def open_tfds(config: ml_collections.ConfigDict, split: str) -> Records:
     checked = checked_of(where)
     resize = checked.get("form", {}).get("resize")
     if fields.shape and resize and resize != config.data.resize:
-        raise UserError(
-            f"{where} has pictures resized by {resize}, not by data.resize={config.data.resize}; give {resize}, or prepare it again"
-        )
+        by = f"{resize}, not by data.resize={config.data.resize}"
+        raise UserError(f"{where} has pictures resized by {by}; give {resize}, or prepare it again")
     threads = config.data.threads or max(1, len(os.sched_getaffinity(0)) // max(1, config.data.workers))
     more: dict[str, Any] = {"resize": config.data.resize, "draft": config.data.draft, "threads": threads}
     more |= {"split": split, "class_names": tuple(label.names), "checked": checked.get(split)}

@@ -14,10 +14,7 @@ MODES = {"gaussians8": (RING, 0.02 / np.sqrt(2)), "gaussians25": (GRID, 0.05 / n
 
 
 def points(name: str, shape: tuple[int, ...], split: str) -> Images:
-    """Return points of one of MODES, whose labels are their modes, or of swiss_roll, without labels: float32 [N, 2].
-
-    Raises UserError unless the model's data have the shape (2,).
-    """
+    """Return float32 [N, 2]: points of one of MODES, labelled by mode, or of swiss_roll. Raises UserError if shape is not (2,)."""
     if shape != (2,):
         raise UserError(f"data.name {name} has points of shape (2,), but this model's data have the shape {shape}")
     rng, count = np.random.default_rng(["train", "test"].index(split)), COUNT[split]

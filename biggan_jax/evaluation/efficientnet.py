@@ -32,10 +32,7 @@ _norm = functools.partial(nn.BatchNorm, use_running_average=True, epsilon=1e-3)
 
 
 class EfficientNetLite0(nn.Module):
-    """Map uint8 [B, H, W, 3] to features [B, 1280] and ImageNet logits [B, 1000], float32 at full precision on every device.
-
-    Images are resized to 224 by antialiased bilinear interpolation. Batch norm uses stored statistics.
-    """
+    """Map uint8 [B, H, W, 3] to features [B, 1280] and ImageNet logits [B, 1000], float32 at full precision on every device."""
 
     @nn.compact
     def __call__(self, images: Image) -> tuple[jax.Array, jax.Array]:

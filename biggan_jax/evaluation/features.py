@@ -35,10 +35,7 @@ class Features(NamedTuple):
 
 
 def extract(network: FeatureNetwork, batches: Batches, mesh: Mesh | None = None) -> Iterator[Features]:
-    """Yield the features of each batch, one batch late, so that the devices never wait for the host.
-
-    Over a mesh, B must be a multiple of its devices.
-    """
+    """Yield each batch's features, one batch late: the devices never wait. Over a mesh, B must be a multiple of its devices."""
     params, apply = _on(network, mesh)
     begun = ((apply(params, images), labels) for images, labels in batches)
     followed: Iterator[Any] = itertools.pairwise(itertools.chain(begun, [None]))

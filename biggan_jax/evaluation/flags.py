@@ -24,9 +24,7 @@ REFERENCE_COUNT = flags.DEFINE_integer("reference_count", None, "Use this many, 
 DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the run's data, if they have moved.")
 NUM = flags.DEFINE_integer("num", 50_000, "Number of samples.", lower_bound=2)
 LABELS = flags.DEFINE_enum("labels", "balanced", list(evaluator.LABELS), "How the samples' classes are drawn.")
-SCORES = flags.DEFINE_list(
-    "scores", None, f"Of {', '.join(metrics.METRICS)}. Default: all that need no labels, and agreement if possible."
-)
+SCORES = flags.DEFINE_list("scores", None, f"Of {', '.join(metrics.METRICS)}. Default: all but intra_fid, if possible.")
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images per batch on each device.", lower_bound=1)
 
 

@@ -51,15 +51,15 @@ def frechet_distance(a: Moments, b: Moments) -> float:
 
 
 def frechet_by_class(
-    features: np.ndarray, labels: np.ndarray, reference_features: np.ndarray, reference_labels: np.ndarray
+    features: np.ndarray, labels: np.ndarray, real: np.ndarray, real_labels: np.ndarray
 ) -> dict[int, float]:
     """Compute the distance within each class (intra-class FID; Miyato and Koyama 2018), if each side has two or more of it.
 
     Features float [N, D] and [M, D], labels int [N] and [M].
     """
     distances = {}
-    for label in np.intersect1d(labels, reference_labels):
-        a, b = features[labels == label], reference_features[reference_labels == label]
+    for label in np.intersect1d(labels, real_labels):
+        a, b = features[labels == label], real[real_labels == label]
         if min(len(a), len(b)) >= 2:
             few = len(a) * len(b) < a.shape[1] ** 2
             distances[int(label)] = _of_few(a, b) if few else frechet_distance(moments([a]), moments([b]))

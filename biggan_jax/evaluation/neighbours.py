@@ -1,7 +1,4 @@
-"""Metrics by nearest neighbours: precision and recall, density and coverage.
-
-Distances are squared, and computed in blocks [rows, N], so that memory stays bounded.
-"""
+"""Precision, recall, density and coverage, from squared distances to neighbours, in blocks [rows, N] that bound memory."""
 
 import functools
 from collections.abc import Iterator

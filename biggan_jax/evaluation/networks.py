@@ -41,7 +41,6 @@ TIMEOUT, MEGABYTE = 30, 2**20  # Seconds without data after which a download fai
 
 FIT = {"seed": 0, "steps": 1500, "batch_size": 64}  # How the classifier is fitted.
 NOT_COMPARABLE = "not comparable with Inception FID or IS"
-
 GREY_NOTE = ", grey repeated to three channels"  # Added to the resizer in protocols of grey images.
 
 
@@ -120,9 +119,8 @@ def download(url: str = URL) -> epath.Path:
                 chunks = iter(functools.partial(response.read, MEGABYTE), b"")
                 file.writelines(track(chunks, "downloading, in MB", size))
         except (OSError, http.client.HTTPException) as error:
-            raise UserError(
-                f"{url} cannot be downloaded ({error}); download it elsewhere, and give the file with --inception=PATH"
-            ) from error
+            hint = "download it elsewhere, and give the file with --inception=PATH"
+            raise UserError(f"{url} cannot be downloaded ({error}); {hint}") from error
         digest, expected = cache.hash_of_file(epath.Path(unfinished)), path.stem.rpartition("-")[2]
         if not digest.startswith(expected):
             raise UserError(

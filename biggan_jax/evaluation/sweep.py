@@ -91,10 +91,7 @@ def draw(path: epath.Path, points: list[Point], marks: dict[str, Point], protoco
 
 
 def store(folder: epath.Path, name: str, points: list[Point], protocol: Protocol, real: float) -> dict[str, Point]:
-    """Write NAME.csv and NAME.png, and return the marked points.
-
-    The CSV file begins with comments on the protocol, whose truncation is that of each line.
-    """
+    """Write NAME.csv, which begins with comments on the protocol of all its lines, and NAME.png; return the marked points."""
     marks = marked(points, real)
     rows = [f"# {line}" for line in protocol.words().splitlines()]
     rows.append("truncation,frechet_distance,inception_score,inception_score_std,marked")

@@ -57,17 +57,14 @@ def generate_batch(gan: Family, weights: Params, variables: Params, z: Latent, y
 
 
 def variables_for_sampling(gan: Family, weights: Params, variables: Trees, seed: int, **options) -> Trees:
-    """Return the sampled network's variables with its batch statistics replaced by `standing_statistics`.
-
-    They stay unchanged if the network has no batch statistics, or no field `bn_momentum`, which measuring them needs.
-    """
+    """Return the sampled network's variables, with its batch statistics, if any, replaced by `standing_statistics`."""
     if not has_standing_statistics(gan, variables):
         return variables
     return {**variables, "batch_stats": standing_statistics(gan, weights, seed, **options)}
 
 
 def has_standing_statistics(gan: Family, variables: Trees) -> bool:
-    """Return whether standing statistics of the sampled network can be measured."""
+    """Return whether the sampled network has batch statistics, and `bn_momentum`, which measuring standing ones needs."""
     return "batch_stats" in variables and hasattr(gan.networks[gan.sampled].module, "bn_momentum")
 
 

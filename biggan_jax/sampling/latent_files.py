@@ -43,10 +43,7 @@ def read_latents(path: epath.PathLike, gan: Family) -> tuple[np.ndarray, np.ndar
 
 
 def write_samples(path: epath.Path, sampler: Sampler, z: np.ndarray, y: np.ndarray, *, floats: bool = False) -> None:
-    """Generate samples and write them as arr_0, with z, y and the truncation.
-
-    arr_0 is uint8, or float32 in [-1, 1] if `floats`; vectors are always float32.
-    """
+    """Generate samples; write arr_0, uint8, or float32 in [-1, 1] if `floats` or vectors, with z, y and the truncation."""
     samples = sampler.floats(z, y)
     samples = samples if floats or samples.ndim == 2 else to_uint8(samples)
     write_arrays(path, **sample_arrays(sampler, samples, z, y))

@@ -39,11 +39,9 @@ def config_of_attempt(config: ConfigDict, attempt: int) -> ConfigDict:
 def handle(
     verdict: Verdict, attempt: int, config: ConfigDict, checkpoints: Checkpoints, workdir: epath.Path, *, write: bool
 ) -> Record:
-    """Pin the checkpoint before the collapse and record the event. Its `action` is ignored, rollback or stop.
+    """Pin the checkpoint before the collapse; record the event, in process 0 (`write`). `action`: ignored, rollback or stop.
 
     A run whose checkpoints are all from after the onset stops: a rollback would delete them all.
-
-    write: whether this process writes files; True in process 0 only.
     """
     steps = checkpoints.steps()
     checkpoint = max((step for step in steps if step <= verdict.onset), default=None)
@@ -73,7 +71,7 @@ def recover(config: ConfigDict, checkpoints: Checkpoints, workdir: epath.Path, *
     Raises CollapseError if the run was stopped by a collapse, and the config does not say how to resume.
     """
     attempts, latest = checkpoints.attempts(), checkpoints.latest_step()
-    decision = np.array(_decide(config, attempts, latest, workdir) if write else (0, 0, 0))
+    decision = np.array(_decide(config, attempts, latest, workdir) if write else [0, 0, 0])
     attempt, target, refused = distributed.broadcast(decision).tolist()
     if refused:
         raise CollapseError(message(events(workdir)[-1], workdir))
@@ -82,10 +80,8 @@ def recover(config: ConfigDict, checkpoints: Checkpoints, workdir: epath.Path, *
     return attempt
 
 
-def _decide(
-    config: ConfigDict, attempts: dict[int, int], latest: int | None, workdir: epath.Path
-) -> tuple[int, int, int]:
-    """Return (attempt, step to roll back to, 1 if the run is refused else 0); record the decision in guard.jsonl."""
+def _decide(config: ConfigDict, attempts: dict[int, int], latest: int | None, workdir: epath.Path) -> list[int]:
+    """Return [attempt, step to roll back to, 1 if the run is refused else 0]; record the decision in guard.jsonl."""
     past = events(workdir)
     last: Record = past[-1] if past else {"action": "none", "attempt": 0}
     attempt, action = max([last["attempt"], *attempts.values()]), last["action"]
@@ -95,13 +91,13 @@ def _decide(
             action = "rollback"
             _append(workdir, last | {"action": action})
         elif config.stability.on_collapse != "ignore" or last["signal"] == NONFINITE:
-            return 0, 0, 1
+            return [0, 0, 1]
     if action == "rollback":
-        return last["attempt"] + 1, -1 if last["checkpoint"] is None else last["checkpoint"], 0
+        return [last["attempt"] + 1, -1 if last["checkpoint"] is None else last["checkpoint"], 0]
     if action == "stop" or (past and latest is None):
         # The user ignores the verdict, deleted the collapsed checkpoints or starts again: the verdict has no effect any more.
         _append(workdir, {"action": "resumed", "step": latest or 0, "attempt": attempt})
-    return attempt, 2**31 - 1, 0
+    return [attempt, 2**31 - 1, 0]
 
 
 def ignored(workdir: epath.Path) -> set[str]:

@@ -144,9 +144,7 @@ def by_expectation(records: Sequence[Record], expected: Sequence[tuple[int, floa
     best = min((score for _, score in _scores(records)), default=math.inf)
     if required is None or best < required:
         return None
-    sentence = (
-        f"dead on arrival: the best score so far is {best:.4g}, and by step {step} it should be below {required:g}"
-    )
+    sentence = f"dead on arrival: the best score is {best:.4g}, and by step {step} it should be below {required:g}"
     return Verdict(step, 0, "expected", best, required, sentence)
 
 

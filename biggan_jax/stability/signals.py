@@ -94,9 +94,8 @@ def logits_and_features(gan: GAN, weights: Params, variables: dict, x: Image, y:
         return method(*args, **kwargs)
 
     with nn.intercept_methods(keep):
-        out = network.module.apply(
-            {"params": weights, **variables}, x, y, rngs={"params": jax.random.key(0)}, **network.mode(False)
-        )
+        options = {"rngs": {"params": jax.random.key(0)}, **network.mode(False)}
+        out = network.module.apply({"params": weights, **variables}, x, y, **options)
     logits = gan.logit_of(out)
     return logits, kept[0] if kept else logits[:, None]
 

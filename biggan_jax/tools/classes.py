@@ -44,10 +44,7 @@ def labels_of(trained: TrainedGenerator, data_dir: str | None = None) -> Sequenc
 
 
 def id_of(name: str, num_classes: int, names: Callable[[], Sequence[str]]) -> int:
-    """Return the class with this id or name; `names` is called only for names.
-
-    Raises UserError, with the nearest name, if no class matches.
-    """
+    """Return the class of this id or name; `names` is called for names only. Raises UserError that tells the nearest name."""
     if not num_classes:
         raise UserError(f"class {name}: this model is unconditional; it has no classes")
     if name.isdecimal():

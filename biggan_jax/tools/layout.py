@@ -151,8 +151,7 @@ def _mp4(path: str, frames: list[np.ndarray]) -> None:
     size = f"{width + width % 2}x{height + height % 2}"
     read = ["-f", "rawvideo", "-pix_fmt", "rgb24", "-s", size, "-r", str(FRAMES_PER_SECOND), "-i", "-"]
     write = ["-c:v", "libx264", "-crf", "18", "-pix_fmt", "yuv420p", "-movflags", "+faststart", "-f", "mp4", path]
-    done = subprocess.run(
-        [get_ffmpeg_exe(), "-y", "-loglevel", "error", *read, *write], input=pixels, capture_output=True
-    )
+    command = [get_ffmpeg_exe(), "-y", "-loglevel", "error", *read, *write]
+    done = subprocess.run(command, input=pixels, capture_output=True)
     if done.returncode:
         raise OSError(f"ffmpeg: {' '.join(done.stderr.decode(errors='replace').split())[-200:]}")

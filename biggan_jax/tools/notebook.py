@@ -78,15 +78,10 @@ def picture(workdir: epath.PathLike) -> bytes:
 
 
 def command(name: str, *flags: str) -> None:
-    """Run `python -m biggan_jax.NAME FLAGS` and print its output. Raises UserError if it fails.
-
-    It runs on the CPU, because a TPU serves one process at a time, which is the notebook.
-    """
+    """Run `python -m biggan_jax.NAME FLAGS` on the CPU and print its output. Raises UserError if it fails."""
     line = [sys.executable, "-m", f"biggan_jax.{name}", *flags]
-    environment = os.environ | {"JAX_PLATFORMS": "cpu"}
-    with subprocess.Popen(
-        line, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
+    env = os.environ | {"JAX_PLATFORMS": "cpu"}  # A TPU serves one process at a time, which is the notebook.
+    with subprocess.Popen(line, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
         for output in process.stdout or ():
             print(output, end="")
     if process.returncode:

@@ -1,7 +1,4 @@
-"""HTTP API of the page: images as they are drawn, downloads, and error messages.
-
-Only requests to localhost are accepted, so that no other site's host name can be pointed here (DNS rebinding).
-"""
+"""HTTP API of the page: images as they are drawn, downloads, and error messages."""
 
 import asyncio
 import base64
@@ -98,6 +95,7 @@ def make_app(studio: Studio, about: dict[str, Any]) -> Starlette:
         Route("/api/images.npz", arrays),
         Mount("/static", StaticFiles(directory=STATIC)),
     ]
+    # Otherwise, other sites' host names could be pointed here (DNS rebinding).
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"], www_redirect=False)
     errors = {UserError: _refuse, HTTPException: _refuse}
     return Starlette(routes=routes, middleware=[hosts, Middleware(_with_headers)], exception_handlers=errors)

@@ -33,10 +33,7 @@ class View(NamedTuple):
 
 
 def parse(query: Mapping[str, str], num_classes: int, limit: float | None) -> View:
-    """Parse a query. limit: the largest truncation; None if the model takes none.
-
-    Raises UserError for a key that is unknown, or a value that is out of range or not a number.
-    """
+    """Parse a query. limit: the largest truncation; None if the model takes none. Raises UserError if any part is invalid."""
     for key in query:
         if key not in KEYS:
             raise UserError(f"{key!r} is unknown; a link may have {', '.join(KEYS)}")

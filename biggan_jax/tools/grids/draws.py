@@ -1,7 +1,4 @@
-"""Grids of independent draws, by class, by z, by truncation, by chunk of z; and of interpolations between draws.
-
-In all of them, `names` are the labels of the classes, by id.
-"""
+"""Grids of draws, by class, z, truncation and chunk of z, and of interpolations; `names` are the labels of classes, by id."""
 
 from collections.abc import Iterable, Sequence
 
