@@ -3,7 +3,7 @@
 from ml_collections import ConfigDict
 
 from biggan_jax.config import choose
-from biggan_jax.data import builtin, toys
+from biggan_jax.data import builtin
 from biggan_jax.data.dataset import Source, image_shape
 from biggan_jax.data.loader import HostBatches, read_ahead
 from biggan_jax.data.stats import before_training
@@ -16,9 +16,9 @@ SOURCES = {
     "mnist5k": lambda config, split: builtin.mnist5k(*_square(config, split)),
     "digits": lambda config, split: builtin.digits(*_square(config, split)),
     "stacked_mnist": lambda config, split: builtin.stacked_mnist(*_square(config, split)),
-    "gaussians8": lambda config, split: toys.points("gaussians8", image_shape(config), split),
-    "gaussians25": lambda config, split: toys.points("gaussians25", image_shape(config), split),
-    "swiss_roll": lambda config, split: toys.points("swiss_roll", image_shape(config), split),
+    "gaussians8": lambda config, split: builtin.points("gaussians8", image_shape(config), split),
+    "gaussians25": lambda config, split: builtin.points("gaussians25", image_shape(config), split),
+    "swiss_roll": lambda config, split: builtin.points("swiss_roll", image_shape(config), split),
     "tfds": open_tfds,
     "fake": lambda config, split: builtin.fake(image_shape(config), config.model.num_classes),
 }

@@ -194,7 +194,6 @@ def _one_table(records: list[Record]) -> str:
     ambiguous = len({r["step"] for r in records}) < len(records)
     for r in records:
         step, place = r["step"], r["of"]
-        # The path is shown if other rows have the same step.
         row_name = epath.Path(place).name if step is None else f"{step} ({place})" if ambiguous else str(step)
         rows.append([row_name, *(_cell(r["scores"], name) for name in names)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -1,6 +1,7 @@
-"""Class names, ids and weights of a trained model."""
+"""Class names, ids and weights of a trained model, and sums of classes such as `0.5*cat + 0.5*dog - 3`."""
 
 import logging
+import re
 from collections.abc import Callable, Iterable, Sequence
 
 import ml_collections
@@ -13,6 +14,8 @@ from biggan_jax.data import tfds
 from biggan_jax.types import UserError
 
 logger = logging.getLogger("biggan_jax.tools.classes")
+
+TERM = re.compile(r"(?P<sign>[+-])?\s*(?:(?P<factor>\d+\.?\d*|\.\d+)\s*\*\s*)?(?P<name>[^\s*+-](?:[^*]*[^\s*])?)")
 
 
 def read_names(config: ml_collections.ConfigDict) -> tuple[str, ...]:
@@ -59,6 +62,31 @@ def id_of(name: str, num_classes: int, names: Callable[[], Sequence[str]]) -> in
     if "+" in name or "-" in name:
         hint += ", with spaces around + and - in a sum"
     raise UserError(f"class {name!r} is unknown; {hint}")
+
+
+def terms(text: str) -> list[tuple[float, str]]:
+    """Return (factor, name) of each term, in order. Raises UserError if `text` is not such a sum.
+
+    + and - between terms need a space on both sides, because names, such as those of files, may contain them.
+
+    >>> terms("0.5*cat + 0.5*dog - siamese-cat")
+    [(0.5, 'cat'), (0.5, 'dog'), (-1.0, 'siamese-cat')]
+    """
+    first, *rest = re.split(r"\s([+-])(?=\s|$)", text)
+    found = []
+    for sign, term in zip(["+", *rest[::2]], [first, *rest[1::2]], strict=True):
+        match = TERM.fullmatch(term.strip())
+        if not match:
+            raise UserError(f"{text!r} is not a sum such as 207 - 281 + 0.5*3, with spaces around + and -")
+        negative = (sign == "-") != (match["sign"] == "-")
+        found.append((float(match["factor"] or 1) * (-1 if negative else 1), match["name"]))
+    return found
+
+
+def row_of(name: str) -> tuple[str, int]:
+    """Split FILE.npz:ROW into file and row; the row defaults to 0."""
+    path, _, row = name.rpartition(":")
+    return (path, int(row)) if path and row.isdecimal() else (name, 0)
 
 
 def class_weights(terms: Iterable[tuple[float, int]], num_classes: int) -> np.ndarray:

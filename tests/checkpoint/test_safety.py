@@ -21,7 +21,7 @@ from biggan_jax.convert import files as torch_files
 from biggan_jax.data import raw, records, shards, tfds
 from biggan_jax.data.picture import UnreadableError
 from biggan_jax.runtime import files
-from biggan_jax.tools.edit.expressions import terms
+from biggan_jax.tools.classes import terms
 from biggan_jax.tools.export.samples import folder_names
 from biggan_jax.types import UserError
 from tests import cli

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from biggan_jax.config import base
-from biggan_jax.data import make_source, toys
+from biggan_jax.data import builtin, make_source
 from biggan_jax.types import UserError
 
 
@@ -15,15 +15,15 @@ def source(name, shape, split="train", classes=0):
 @pytest.mark.parametrize(("name", "modes"), [("gaussians8", 8), ("gaussians25", 25)])
 def test_real_points_cover_all_modes(name, modes):
     points = source(name, (2,)).read(np.arange(5000))
-    covered, near = toys.coverage(name, points.images)
+    covered, near = builtin.coverage(name, points.images)
     assert covered == modes and 0.98 < near < 1  # 98.9 % of a Gaussian in the plane are within 3 deviations.
-    centres, _ = toys.MODES[name]
+    centres, _ = builtin.MODES[name]
     np.testing.assert_allclose(points.images, centres[points.labels], atol=0.15)
 
 
 def test_points_of_one_mode_cover_one():
-    assert toys.coverage("gaussians8", np.tile(toys.RING[3], (9, 1))) == (1, 1.0)
-    assert toys.coverage("gaussians8", np.zeros((9, 2))) == (0, 0.0)
+    assert builtin.coverage("gaussians8", np.tile(builtin.RING[3], (9, 1))) == (1, 1.0)
+    assert builtin.coverage("gaussians8", np.zeros((9, 2))) == (0, 0.0)
 
 
 def test_the_swiss_roll_is_a_spiral():

@@ -24,7 +24,7 @@ from biggan_jax.sampling import pictures
 from biggan_jax.sampling.latent_files import read_latents, sample_arrays, write_arrays
 from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.tools import classes, layout
-from biggan_jax.tools.edit import directions, expressions, inversion
+from biggan_jax.tools.edit import directions, inversion
 from biggan_jax.tools.edit.directions import ATTRIBUTES
 from biggan_jax.tools.layout import Grid, in_rows
 from biggan_jax.types import UserError
@@ -98,7 +98,7 @@ def mix(trained: TrainedGenerator) -> Edited:
     """Draw one row per class of --y, and one for the sum, from the same z; or the sum of --z."""
     if not Y.value:
         return mix_latents(trained, None)
-    factors, names = zip(*expressions.terms(Y.value), strict=True)
+    factors, names = zip(*classes.terms(Y.value), strict=True)
     ids = [class_id(trained, name) for name in names]
     weights = classes.class_weights(zip(factors, ids, strict=True), trained.gan.num_classes)
     if Z.value:
@@ -114,8 +114,8 @@ def mix(trained: TrainedGenerator) -> Edited:
 def mix_latents(trained: TrainedGenerator, weights: np.ndarray | None) -> Edited:
     """Draw the latents and their sum in a row, with the class weights given, else with the sum of their own."""
     gan = trained.gan
-    factors, names = zip(*expressions.terms(Z.value), strict=True)
-    places = [expressions.row_of(name) for name in names]
+    factors, names = zip(*classes.terms(Z.value), strict=True)
+    places = [classes.row_of(name) for name in names]
     files = {path: read_latents(path, gan) for path, _ in places}
     for name, (path, row) in zip(names, places, strict=True):
         if row >= len(files[path][0]):

@@ -1,6 +1,6 @@
 import pytest
 
-from biggan_jax.tools.edit.expressions import terms
+from biggan_jax.tools.classes import terms
 from biggan_jax.types import UserError
 
 

@@ -3,7 +3,8 @@ import pytest
 from PIL import Image
 
 from biggan_jax.sampling.latent_files import write_arrays
-from biggan_jax.tools.edit import directions, expressions, inversion
+from biggan_jax.tools import classes
+from biggan_jax.tools.edit import directions, inversion
 from biggan_jax.types import UserError
 
 
@@ -13,8 +14,8 @@ def gan(sampler):
 
 
 def test_a_row_is_named_by_its_file_and_number():
-    assert expressions.row_of("runs/a.npz:3") == ("runs/a.npz", 3)
-    assert expressions.row_of("gs://b/a.npz") == ("gs://b/a.npz", 0)
+    assert classes.row_of("runs/a.npz:3") == ("runs/a.npz", 3)
+    assert classes.row_of("gs://b/a.npz") == ("gs://b/a.npz", 0)
 
 
 @pytest.mark.parametrize("text", ["0\n1\n0.5\n", "name,score\na,0\nb,1\nc,0.5\n", "label\n\n0\n1\n0.5"])
