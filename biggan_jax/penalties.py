@@ -79,7 +79,7 @@ def consistency(a, b) -> jax.Array:
 
 
 def feature_matching(real: jax.Array, fake: jax.Array) -> jax.Array:
-    """Return the mean of |E features(fake) - E features(real)| over features [B, C] (Salimans et al. 2016)."""
+    """Return the mean absolute difference of the batches' mean features; real, fake: [B, C] (Salimans et al. 2016)."""
     return jnp.mean(jnp.abs(fake.mean(0) - real.mean(0)))
 
 

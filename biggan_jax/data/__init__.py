@@ -35,7 +35,7 @@ def make_source(config: ConfigDict, split: str = "train") -> Source:
     """Open the `train` or the held-out `test` split of the config's data. Raises UserError if config and data do not fit."""
     source = choose(SOURCES, "data.name", config.data.name)(config, split)
     name, wanted, there = config.data.name, config.model.num_classes, source.num_classes
-    if config.init_from and wanted != there:
+    if config.init_from and wanted not in (0, there):
         raise UserError(
             f"the weights of {config.init_from} have {wanted} classes, data.name {name} has {there}; change theirs first: "
             f"python -m biggan_jax.convert --from=biggan-jax --in={config.init_from} --out=NEW --classes=reinit:{there}"

@@ -114,13 +114,14 @@ def guard(family: str, run: pathlib.Path, scratch: pathlib.Path) -> str:
 def explore(family: str, run: pathlib.Path, scratch: pathlib.Path) -> str:
     """The page opens."""
     with cli.Process("tools.app", f"--checkpoint={run}", "--port=0", "--passes=1") as process:
-        for line in process.stderr:
-            if "error: " in line:
-                return line.partition("error: ")[2].strip()
+        for line in process.stdout:
             if "http://" in line:
                 process.kill()
                 return "yes"
-    raise Failed(f"{family}: the page did not open")
+        said = process.stderr.read()
+    if "error: " not in said or "Traceback" in said:
+        raise Failed(f"{family}: the page did not open: {said[-2000:]}")
+    return said.partition("error: ")[2].strip()
 
 
 def sheet(name: str, *more: str):
@@ -166,7 +167,7 @@ TOOLS = {
         "plan", f"--config_json={run / 'config.json'}", "--devices=cpu:2", "--no-compile"
     ),
     "explore": explore,
-    "edit: mix": edit("mix", "--y=3 - 5 + 8"),
+    "edit: mix classes": edit("mix", "--y=3 - 5 + 8"),
     "edit: find": edit("find", "--attribute=brightness", "--num=16"),
     "edit: invert": invert,
     "export": lambda family, run, scratch: command(
@@ -185,7 +186,12 @@ def row(family: str) -> dict[str, str]:
         run, scratch = pathlib.Path(folder) / "run", pathlib.Path(folder) / "scratch"
         scratch.mkdir()
         train(config_of(family), run)
-        return {tool: cell(function, family, run, scratch) for tool, function in TOOLS.items()}
+        cells = {}
+        for tool, function in TOOLS.items():
+            began = time.monotonic()
+            cells[tool] = cell(function, family, run, scratch)
+            print(f"{family}, {tool}: {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
+        return cells
 
 
 def cell(function, family: str, run: pathlib.Path, scratch: pathlib.Path) -> str:

@@ -1,0 +1,177 @@
+"""Train small models of every family on real digits and points, and measure them: benchmarks/results/families.json.
+
+    python benchmarks/families.py [--only=dcgan,sngan] [--out=runs/families]
+
+Unconditional models are judged by the digits that a classifier sees in their samples, conditional ones by how many of their
+samples it assigns to the class asked for, those of points by the modes they cover. Each run has a grid, OUT/NAME/samples.png.
+"""
+
+import argparse
+import dataclasses
+import json
+import math
+import pathlib
+import time
+
+import jax
+import numpy as np
+
+from biggan_jax import config as configs
+from biggan_jax import data
+from biggan_jax.checkpoint import load_generator
+from biggan_jax.data import toys
+from biggan_jax.evaluation.evaluator import Evaluator
+from biggan_jax.evaluation.networks import open_network
+from biggan_jax.evaluation.reference import reference_of
+from biggan_jax.sampling import pictures
+from biggan_jax.sampling.sampler import Sampler
+from biggan_jax.state import init_state
+from biggan_jax.train import train
+
+RESULTS = pathlib.Path(__file__).parent / "results" / "families.json"
+SAMPLES = 1000
+
+DIGITS = {
+    "batch_size": 64,
+    "d_steps": 1,
+    "ema.decay": 0.99,
+    "log_every": 100,
+    "sample_every": 0,
+    "checkpoint_every": 10**6,
+}
+DIGITS |= {
+    "data.name": "mnist5k",
+    "stability.every": 0,
+    "optimizer.b1": 0.5,
+    "optimizer.b2": 0.99,
+    "optimizer.eps": 1e-8,
+}
+TEN, SMALL = {"model.num_classes": 10}, {"model.image_shape": (16, 16, 1)}
+RESNET = DIGITS | TEN | {"model.image_shape": (32, 32, 1), "model.ch": 8, "batch_size": 32, "num_steps": 2000}
+RATES = {"optimizer.g_lr": 5e-4, "optimizer.d_lr": 1e-3}
+GP = {"loss": "wasserstein", "regularizer.gp": 10.0, "d_steps": 3, "optimizer.b1": 0.0, "optimizer.b2": 0.9}
+POINTS = GP | {
+    "model.form": "toy", "model.image_shape": (2,), "model.ch": 128, "model.dim_z": 2, "regularizer.gp": 0.1, "d_steps": 5,
+    "batch_size": 256, "optimizer.g_lr": 3e-4, "optimizer.d_lr": 3e-4, "optimizer.b1": 0.5, "num_steps": 10_000, "ema.decay": 0.99,
+    "sample_every": 0, "log_every": 1000, "checkpoint_every": 10**6, "stability.every": 0, "optimizer.eps": 1e-8,
+}  # fmt: skip
+
+RUNS = {
+    "gan": ("gan", DIGITS | SMALL | {"loss": "non_saturating", "num_steps": 6000, "model.hidden": 256, "model.units": 64}),
+    "cgan": ("cgan", DIGITS | SMALL | TEN | {"loss": "non_saturating", "num_steps": 6000, "model.hidden": 256, "model.units": 64}),
+    "dcgan": ("dcgan", DIGITS | SMALL | {"loss": "non_saturating", "num_steps": 3000, "model.ch": 32}),
+    "dcgan_conditional": (
+        "dcgan",
+        DIGITS | SMALL | TEN | {"model.form": "conditional", "loss": "non_saturating", "num_steps": 3000, "model.ch": 32},
+    ),
+    "wgan": (
+        "wgan",
+        DIGITS | SMALL | {"loss": "wasserstein", "regularizer.clip": 0.02, "optimizer.name": "rmsprop", "d_steps": 5}
+        | {"num_steps": 4000, "model.ch": 32, "optimizer.g_lr": 2e-4, "optimizer.d_lr": 2e-4},
+    ),
+    "wgan_gp": (
+        "wgan_gp",
+        DIGITS | TEN | GP | {"model.image_shape": (32, 32, 1), "model.ch": 16, "condition.d": "ac", "condition.labels": "real"}
+        | {"num_steps": 1500, "optimizer.g_lr": 5e-4, "optimizer.d_lr": 5e-4, "condition.g_weight": 0.3},
+    ),
+    "sngan_projection": ("sngan", RESNET | RATES),
+    "sngan_ac": ("sngan", RESNET | RATES | {"condition.d": "ac"}),
+    "sngan_contrastive": ("sngan", RESNET | RATES | {"condition.d": "contrastive", "condition.embed_dim": 64}),
+    "sngan_d2dce": ("sngan", RESNET | RATES | {"condition.d": "d2dce", "condition.embed_dim": 64}),
+    "sngan_multi_hinge": ("sngan", RESNET | RATES | {"condition.d": "multi_hinge", "loss": "multi_hinge"}),
+    "sagan": ("sagan", RESNET | RATES | {"model.g_attention": (16,), "model.d_attention": (16,), "model.bn_momentum": 0.9}),
+    "gaussians8": ("wgan_gp", POINTS | {"data.name": "gaussians8"}),
+    "gaussians25": ("wgan_gp", POINTS | {"data.name": "gaussians25"}),
+}  # fmt: skip
+"""Name to (family, changes of its defaults)."""
+
+BARS = {
+    "class_agreement": 0.9,
+    "histogram_entropy": 0.9 * math.log(10),
+    "share_of_untrained_distance": 0.1,
+    "near": 0.8,
+}
+"""Agreement, entropy and near are to be at least this, the distance at most this share of the untrained generator's."""
+
+
+def config_of(name: str):
+    family, changes = RUNS[name]
+    c = configs.base(family)
+    c.update_from_flattened_dict(changes)
+    c.checkpoint_every = c.num_steps
+    configs.validate(c)
+    return c
+
+
+def measure(name: str, out: pathlib.Path) -> dict:
+    """Train one model, draw its grid, and return its figures."""
+    c, began = config_of(name), time.monotonic()
+    assert train(c, out)
+    seconds = round(time.monotonic() - began)
+    trained = load_generator(out)
+    sampler = Sampler.from_checkpoint(trained)
+    found = of_points(c, sampler) if len(trained.gan.image_shape) == 1 else of_digits(c, trained, sampler, out)
+    return {"family": c.model.family, "steps": c.num_steps, "train_seconds": seconds, **found}
+
+
+def of_points(c, sampler) -> dict:
+    """Modes covered, and the share of 10,000 samples within 3 deviations of one."""
+    samples = np.asarray(sampler.gan.sample(sampler.weights, sampler.variables, sampler.latents(10_000), None))
+    covered, near = toys.coverage(c.data.name, samples)
+    return {"modes": covered, "of": len(toys.MODES[c.data.name][0]), "near": round(near, 4)}
+
+
+def of_digits(c, trained, sampler, out: pathlib.Path) -> dict:
+    """Distance to held-out digits and, by a classifier, agreement with the class asked for or the entropy of what it sees."""
+    real, held_out = data.make_source(c, "train"), data.make_source(c, "test")
+    y = np.tile(np.arange(10, dtype=np.int32), 10)
+    images = sampler.images(sampler.latents(100), y)
+    pictures.save_png(out / "samples.png", pictures.grid(images, columns=10))
+    network = open_network("classifier", training=real)
+    reference = reference_of(held_out, "held-out digits", network)
+    conditional = trained.gan.num_classes > 0
+    metrics = ("fid", "agreement") if conditional else ("fid",)
+    evaluator = Evaluator(network, reference, metrics, SAMPLES, channels=c.model.image_shape[2])
+    fresh = init_state(trained.gan, c.seed).networks["G"]
+    untrained = dataclasses.replace(trained, params=fresh.params, stats=fresh.stats)
+    found, before = (evaluator.evaluate(s).overall for s in (sampler, Sampler.from_checkpoint(untrained)))
+    result = {
+        "frechet_distance": round(found["frechet_distance"], 2),
+        "share_of_untrained_distance": round(found["frechet_distance"] / before["frechet_distance"], 4),
+    }
+    if conditional:
+        return result | {"class_agreement": round(found["class_agreement"], 4)}
+    images = sampler.images(sampler.latents(SAMPLES, 1), np.zeros(SAMPLES, np.int32))
+    seen = np.asarray(jax.jit(network.apply)(network.params, images).logits).argmax(1)
+    share = np.bincount(seen, minlength=10) / SAMPLES
+    entropy = -sum(p * math.log(p) for p in share if p)
+    return result | {"digits": int((share > 0).sum()), "histogram_entropy": round(float(entropy), 4)}
+
+
+def passes(result: dict) -> bool:
+    """Whether a model reaches its bars."""
+    at_least = all(result[k] >= BARS[k] for k in ("class_agreement", "histogram_entropy", "near") if k in result)
+    modes = result.get("modes") == result.get("of")
+    conditional = "class_agreement" in result or "near" in result
+    return (
+        at_least
+        and modes
+        and (conditional or result["share_of_untrained_distance"] <= BARS["share_of_untrained_distance"])
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", default=",".join(RUNS), help="names, separated by commas")
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/families"))
+    arguments = parser.parse_args()
+    for name in arguments.only.split(","):
+        result = measure(name, arguments.out / name)
+        result["passes"] = passes(result)
+        known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+        RESULTS.write_text(json.dumps(known | {name: result}, indent=2) + "\n")
+        print(name, json.dumps(result), flush=True)
+
+
+if __name__ == "__main__":
+    main()
