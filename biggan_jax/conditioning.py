@@ -14,7 +14,7 @@ from biggan_jax.types import Label, Logit, UserError
 
 
 class Output(NamedTuple):
-    """What a D returns that says more than real or fake; what its head does not compute is None.
+    """D's output where it has more than a logit; what its head does not compute is None.
 
     classes: logits of classes [B, classes], and of fake if there is one more. embedding, proxy: of the image and of its
     label [B, n]. features: h.
@@ -29,7 +29,7 @@ class Output(NamedTuple):
 
 def cross_entropy(output: Output, y: Label, *, temperature: float, margin: float) -> jax.Array:
     """Return the mean of -log softmax(classes)[y], for labels or mixtures of classes (Odena et al. 2017, AC-GAN)."""
-    logits = _whole(output.classes)
+    logits = require(output.classes)
     soft = y if y.ndim > 1 else jax.nn.one_hot(y, logits.shape[-1])
     return optax.softmax_cross_entropy(logits, soft).mean()
 
@@ -68,18 +68,19 @@ def _similarities(output: Output, y: Label):
         raise UserError(
             "losses of embeddings need classes, not mixtures of them or real numbers; use condition.d ac or projection"
         )
-    e, p = _direction(_whole(output.embedding)), _direction(_whole(output.proxy))
+    e, p = direction(require(output.embedding)), direction(require(output.proxy))
     equal, itself = y[:, None] == y[None], jnp.eye(len(y), dtype=bool)
     dot = lambda a, b: jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
     return dot(e, e.T), jnp.sum(e * p, -1), equal & ~itself, ~equal
 
 
-def _direction(x: jax.Array) -> jax.Array:
-    """Unit vectors; torch's cosine similarity, too, divides by at least 1e-8."""
-    return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-8)
+def direction(x: jax.Array) -> jax.Array:
+    """Unit vectors, but at least 1e-8 divides, as in torch's cosine similarity. The gradient is finite at 0, too."""
+    return x / jnp.sqrt(jnp.maximum(jnp.sum(jnp.square(x), axis=-1, keepdims=True), 1e-16))
 
 
-def _whole(part: jax.Array | None) -> jax.Array:
+def require(part: jax.Array | None) -> jax.Array:
+    """Return a part of an Output that the head must have computed."""
     assert part is not None, "D's head does not compute what its loss needs"
     return part
 

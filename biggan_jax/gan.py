@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from biggan_jax import augment, gradients, penalties, regularizers
-from biggan_jax.conditioning import CLASS_LOSSES, Output
+from biggan_jax.conditioning import CLASS_LOSSES, Output, as_vector
 from biggan_jax.family import Family, Moving, Nets, Trees, Update
 from biggan_jax.gradients import interleave
 from biggan_jax.losses import Loss, accuracy, hinge_active
@@ -156,12 +156,15 @@ class GAN(Family):
         return real_loss + fake_loss + penalty, metrics
 
     def lazy_penalties(self, nets: Nets, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
-        """Return the sum of the gradient penalties, times the number of steps that it stands for."""
+        """Return the sum of the gradient penalties, times the number of D's updates that it stands for.
+
+        Difference: StyleGAN2 also lowers Adam's rate and betas by k / (k + 1).
+        """
         z, y, _ = self._latents_of(nets, batch, jax.random.fold_in(key, 1), for_d=True)
         fake, key = nets("G", z, y, keep=False), jax.random.fold_in(key, 0)
         seen = Seen(self._discarding(nets, key), self._real(batch, key), batch["label"], fake, y, None, None)
         total, values = self._sum_of_terms(self._lazy, seen, key)
-        return self.every * total, values
+        return self.every * self.d_steps * total, values
 
     def generator_loss(self, nets: Nets, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
         """Return G's loss by the current D. batch: z, fake_label; image and label for losses that use real images."""
@@ -196,6 +199,8 @@ class GAN(Family):
         if not self.mixed or nets.moving.variables["D"] or len(x) != len(fake):
             real_key, fake_key = jax.random.split(key)
             return self.discriminate(nets, x, y, real_key), self.discriminate(nets, fake, fake_y, fake_key)
+        if y.ndim != fake_y.ndim:  # Mixtures of classes against labels.
+            y, fake_y = as_vector(y, self.condition.size), as_vector(fake_y, self.condition.size)
         out = self.discriminate(nets, interleave(x, fake), interleave(y, fake_y), key)
         pairs = jax.tree.map(lambda o: jnp.moveaxis(o.reshape(-1, 2, *o.shape[1:]), 1, 0), out)
         return jax.tree.map(lambda o: o[0], pairs), jax.tree.map(lambda o: o[1], pairs)

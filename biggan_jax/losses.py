@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from biggan_jax.types import Label, Logit
+from biggan_jax.types import Label, Logit, UserError
 
 softplus, relu, mean = jax.nn.softplus, jax.nn.relu, jnp.mean
 
@@ -46,6 +46,8 @@ def relativistic_pairs(real: Logit, fake: Logit) -> tuple[jax.Array, jax.Array]:
 def multi_hinge(output: tuple[jax.Array, Label]) -> jax.Array:
     """Relu(1 + the highest other logit - that of the label), with labels in [0, classes] (Crammer & Singer 2001)."""
     logits, label = output
+    if label.ndim > 1:
+        raise UserError("loss=multi_hinge needs classes, not mixtures of them")
     right = jax.nn.one_hot(label, logits.shape[-1], dtype=bool)
     wanted = jnp.sum(jnp.where(right, logits, 0), -1)
     return mean(relu(1 + jnp.max(jnp.where(right, -jnp.inf, logits), -1) - wanted))

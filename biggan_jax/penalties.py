@@ -1,6 +1,7 @@
 """Regularization terms of a network's raw weights, of its gradient with respect to its input, or of its outputs.
 
-D maps images [B, ...] to logits [B]. Each logit depends on its own image alone, so the gradient of their sum holds that of each.
+D maps images [B, ...] to logits [B]. Where each logit depends on its own image alone, the gradient of their sum holds that of
+each; with batch norm in D it is that of the batch's sum, as in StudioGAN.
 """
 
 from collections.abc import Callable
@@ -79,7 +80,10 @@ def consistency(a, b) -> jax.Array:
 
 
 def feature_matching(real: jax.Array, fake: jax.Array) -> jax.Array:
-    """Return the mean absolute difference of the batches' mean features; real, fake: [B, C] (Salimans et al. 2016)."""
+    """Return the mean absolute difference of the mean features of two batches [B, C], as StudioGAN has it.
+
+    Salimans et al. 2016 have the squared length of the difference.
+    """
     return jnp.mean(jnp.abs(fake.mean(0) - real.mean(0)))
 
 

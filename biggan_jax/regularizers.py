@@ -1,18 +1,18 @@
-"""What is added to the losses of D and G, by name: see penalties for the formulas."""
+"""Regularizers of D's and G's losses, by name. The formulas are in penalties."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from biggan_jax import augment, penalties
-from biggan_jax.conditioning import Output
+from biggan_jax.conditioning import Output, direction
 from biggan_jax.types import Image, Label, Latent, Logit
 
 
 class Seen(NamedTuple):
-    """What a term of D's loss looks at: images and their labels, D's outputs for them, and D itself.
+    """The inputs of a term of D's loss: images and their labels, D's outputs for them, and D itself.
 
     discriminate(x, y): D's output; what its variables become is discarded.
     """
@@ -31,17 +31,23 @@ class Seen(NamedTuple):
 
 
 def logit_of(output: Any) -> Logit:
-    """Return the logit of D's output: of a Output, its own; else the output itself."""
+    """Return the logit of D's output: of an Output, its own; else the output itself."""
     return output.logit if isinstance(output, Output) else output
 
 
 def compared(output: Any) -> Any:
-    """Return what consistency compares: logits, and logits of classes or embeddings (as StudioGAN does)."""
-    return output._replace(proxy=None, features=None) if isinstance(output, Output) else output
+    """Return what consistency compares: logits, and logits of classes or directions of embeddings, as StudioGAN does."""
+    if not isinstance(output, Output):
+        return output
+    embedding = None if output.embedding is None else direction(output.embedding)
+    return output._replace(embedding=embedding, proxy=None, features=None)
 
 
 def flip_and_shift(x: Image, key: jax.Array) -> Image:
-    """Mirror half of the images, and shift each by up to an eighth: the view that consistency compares with."""
+    """Mirror half of the images, and shift each by up to an eighth over grey: the view that consistency compares with.
+
+    Difference: StudioGAN continues the images by reflection.
+    """
     flip_key, key = jax.random.split(key)
     mirrored = jax.random.bernoulli(flip_key, shape=(len(x), 1, 1, 1))
     return augment.translate(jnp.where(mirrored, x[:, :, ::-1], x), key)
@@ -84,7 +90,8 @@ TERMS = {
     ),
 }
 """Terms of D's loss by name, each times its strength in the config: gradient penalties, and consistency with a mirrored and
-shifted view of real (CR, Zhang et al. 2020) or also of fake images (bCR, Zhao et al. 2021)."""
+shifted view of real (CR, Zhang et al. 2020) or also of fake images (bCR, Zhao et al. 2021). Mixed images (gp, max_gp) have the
+labels of the real ones, as in StudioGAN."""
 
 
 class LeCam(NamedTuple):
@@ -96,7 +103,7 @@ class LeCam(NamedTuple):
 
     def anchors(self, anchors: dict, real: Logit, fake: Logit, step: jax.Array | int) -> dict:
         """The moving means after a batch; up to `start` they are the means of that batch."""
-        decay = jnp.where(step < self.start, 0.0, self.decay)
+        decay = jnp.where(step < max(self.start, 1), 0.0, self.decay)
         move = lambda anchor, logit: decay * anchor + (1 - decay) * jax.lax.stop_gradient(logit.mean())
         return {"real": move(anchors["real"], real), "fake": move(anchors["fake"], fake)}
 
@@ -108,7 +115,10 @@ class LeCam(NamedTuple):
 
 
 class LatentConsistency(NamedTuple):
-    """zCR (Zhao et al. 2021): D calls images of z and z + radius N(0, 1) alike, G makes them differ. d, g: strengths."""
+    """zCR (Zhao et al. 2021). d, g: strengths.
+
+    D's outputs for z and for z + radius N(0, 1) are pulled together; G's images are pushed apart.
+    """
 
     d: float
     g: float
@@ -151,4 +161,17 @@ class TopK(NamedTuple):
     def weights(self, fake: Logit, step: jax.Array | int) -> jax.Array:
         """Weights [B] of the images in G's loss."""
         share = jnp.maximum(self.gamma ** (step // self.steps), self.least)
-        return penalties.top_k(fake, jnp.floor(share * len(fake)))
+        return penalties.top_k(fake, jnp.maximum(jnp.floor(share * len(fake)), 1))
+
+
+def from_config(own: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a GAN that the section `regularizer` of a config describes."""
+    return {
+        "terms": tuple((name, own[name]) for name in TERMS if own[name]),
+        "every": own["every"],
+        "feature_matching": own["feature_matching"],
+        "lecam": LeCam(own["lecam"], own["lecam_decay"], own["lecam_start"]) if own["lecam"] else None,
+        "zcr": LatentConsistency(own["zcr_d"], own["zcr_g"], own["zcr_radius"]) if own["zcr_d"] or own["zcr_g"] else None,
+        "logan": LatentStep(own["logan"], own["logan_beta"], own["logan_rate"], own["logan_cost"]) if own["logan"] else None,
+        "top_k": TopK(own["top_k"], own["top_k_least"], own["top_k_steps"]) if own["top_k"] else None,
+    }

@@ -5,6 +5,7 @@ from typing import Any
 import flax.struct
 import jax
 import jax.numpy as jnp
+import optax
 
 from biggan_jax.family import Family, Network
 from biggan_jax.layers import spectral
@@ -28,10 +29,11 @@ class NetworkState(flax.struct.PyTreeNode):
         """What forward passes move: {"spectral": ..., **variables}."""
         return {"spectral": self.spectral, **self.variables}
 
-    def moved_by(self, network: Network, grads: Params) -> "NetworkState":
-        """The state after one step of the network's optimizer."""
+    def moved_by(self, network: Network, grads: Params, step: jax.Array) -> "NetworkState":
+        """The state after one step of the network's optimizer. step: of training, which schedules follow."""
         with jax.named_scope("optimizer"):
-            updates, opt_state = network.optimizer.update(grads, self.opt_state, self.params)
+            optimizer = optax.with_extra_args_support(network.optimizer)
+            updates, opt_state = optimizer.update(grads, self.opt_state, self.params, step=step)
             # As optax.apply_updates, which keeps each weight's dtype.
             params = jax.tree.map(lambda p, u: (p + u).astype(p.dtype), self.params, updates)
             params = network.constrain(params) if network.constrain else params

@@ -57,7 +57,7 @@ def apply_update(
         for name, network in state.networks.items()
     }
     for name in update.trains:
-        networks[name] = networks[name].moved_by(family.networks[name], grads[name])
+        networks[name] = networks[name].moved_by(family.networks[name], grads[name], state.step)
     new_params = {name: networks[name].params for name in update.trains}
     norm, faults = norm_and_faults(grads, new_params, metrics[f"{update.prefix}_loss"])
     new = state.replace(networks=networks, extra=moving.extra)

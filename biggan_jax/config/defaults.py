@@ -88,7 +88,7 @@ def general() -> dict[str, Any]:
         # Learning rates over steps: constant; linear, to 0 at decay_end; or exponential, times decay_factor per update.
         "optimizer.decay": choice("constant", "linear", "exponential"),
         "optimizer.decay_start": non_negative(0),  # Step at which the linear decay begins.
-        "optimizer.decay_end": non_negative(0),  # Step at which it reaches 0; 0: num_steps.
+        "optimizer.decay_end": non_negative(0),  # Step at which it reaches 0.
         "optimizer.decay_factor": positive(1.0),  # Factor of exponential decay.
         "optimizer.least_lr": non_negative(0.0),  # Rate below which exponential decay does not go.
         "optimizer.momentum": fraction(0.0),  # Of sgd.

@@ -9,10 +9,12 @@ import jax.numpy as jnp
 import ml_collections
 from jax.sharding import Mesh
 
-from biggan_jax import latents
+from biggan_jax import latents, regularizers
 from biggan_jax.augment import POLICIES
 from biggan_jax.conditioning import CLASS_LOSSES
 from biggan_jax.config import choose
+from biggan_jax.config.defaults import general
+from biggan_jax.config.keys import Key
 from biggan_jax.family import Network
 from biggan_jax.gan import GAN, Classes
 from biggan_jax.layers import initializers, spectral
@@ -20,7 +22,7 @@ from biggan_jax.losses import LOSSES
 from biggan_jax.models.heads import Head
 from biggan_jax.models.optimizers import optimizer
 from biggan_jax.penalties import clip
-from biggan_jax.regularizers import TERMS, LatentConsistency, LatentStep, LeCam, TopK
+from biggan_jax.regularizers import TERMS
 from biggan_jax.state import init_state
 from biggan_jax.types import Condition, Label, Latent, Params, UserError
 
@@ -33,6 +35,7 @@ def build(
     *,
     image_shape: tuple[int, ...],
     family: type[GAN] = GAN,
+    head: Head | None = None,
     redraw: Callable[[Params, jax.Array], Params] | None = None,
     **fields,
 ) -> GAN:
@@ -40,15 +43,16 @@ def build(
 
     Args:
         family: GAN, or a subclass with losses of its own.
+        head: that of D, if it ends in heads.apply_head.
         redraw: draws the initial weights of a network; by default model.init decides, if the family has that key.
         fields: further fields of the family, in place of what `config` gives.
     """
-    model, regularizer, every = config.model, config.regularizer, config.regularizer.every
+    model, regularizer = config.model, config.regularizer
+    refuse_idle(config, head)
+    check_shape(image_shape)
     prior, dim_z = model.get("prior", "normal"), model.get("dim_z", 0)
     latents.check_prior(prior, dim_z)
     condition = condition_of(config)
-    terms = tuple((name, regularizer[name]) for name in TERMS if regularizer[name])
-    penalties = any(TERMS[name].gradient for name, _ in terms)
     init = model.get("init", "orthogonal")
     if redraw is None:
         choose(initializers.INITIALIZERS, "model.init", init)
@@ -64,14 +68,14 @@ def build(
     networks = {
         "G": Network(
             generator,
-            optimizer(config, config.optimizer.g_lr, 1),
+            optimizer(config, config.optimizer.g_lr),
             example_latents,
-            spectral.kernels if model.get("g_spectral_norm", False) else spectral.no_weights,
+            g_rule(model),
             redraw,
         ),
         "D": Network(
             discriminator,
-            optimizer(config, config.optimizer.d_lr, config.d_steps + (1 / every if every > 1 and penalties else 0)),
+            optimizer(config, config.optimizer.d_lr, config.d_steps),
             lambda key: (jnp.zeros((1, *image_shape)), example_latents(key)[1]),
             spectral.kernels_and_embeddings if model.get("d_spectral_norm", False) else spectral.no_weights,
             redraw,
@@ -91,27 +95,11 @@ def build(
             "g_ortho": config.regularizer.g_ortho,
             "d_ortho": config.regularizer.d_ortho,
             "ortho_factor": config.regularizer.ortho_factor,
-            "terms": terms,
-            "every": every,
-            "classes": classes_of(config),
+            "classes": classes_of(config, head),
             "g_batch": config.g_batch,
             "labels": config.condition.labels,
-            "feature_matching": regularizer.feature_matching,
             "dequantize": config.data.dequantize,
-            "lecam": LeCam(regularizer.lecam, regularizer.lecam_decay, regularizer.lecam_start)
-            if regularizer.lecam
-            else None,
-            "zcr": LatentConsistency(regularizer.zcr_d, regularizer.zcr_g, regularizer.zcr_radius)
-            if regularizer.zcr_d or regularizer.zcr_g
-            else None,
-            "logan": LatentStep(
-                regularizer.logan, regularizer.logan_beta, regularizer.logan_rate, regularizer.logan_cost
-            )
-            if regularizer.logan
-            else None,
-            "top_k": TopK(regularizer.top_k, regularizer.top_k_least, regularizer.top_k_steps)
-            if regularizer.top_k
-            else None,
+            **regularizers.from_config(regularizer),
             "augment_policy": augment_policy(config),
             "spectral_eval": model.get("spectral_eval", "step"),
             "spectral_eps": model.get("spectral_eps", 1e-4),
@@ -128,6 +116,8 @@ def build(
 
 def condition_of(config: ml_collections.ConfigDict) -> Condition:
     """Return what images are conditioned on: classes, a vector of real numbers, or nothing."""
+    if config.model.get("condition_dim", 0) and config.model.get("num_classes", 0):
+        raise UserError("model.num_classes and model.condition_dim are two conditions; set one of them to 0")
     if config.model.get("condition_dim", 0):
         return Condition("vector", config.model.condition_dim)
     return Condition("classes", config.model.num_classes) if config.model.get("num_classes", 0) else Condition()
@@ -152,12 +142,82 @@ def head_of(config: ml_collections.ConfigDict) -> Head:
     return Head(kind, condition.size, own.embed_dim, bool(config.regularizer.feature_matching))
 
 
-def classes_of(config: ml_collections.ConfigDict) -> Classes:
+def classes_of(config: ml_collections.ConfigDict, head: Head | None) -> Classes:
     """Return the weights of the losses of classes: all 0 unless D's head has one."""
-    own, head = config.condition, head_of(config)
-    if head.kind not in CLASS_LOSSES:
-        return Classes(head.kind)
+    own = config.condition
+    if head is None or head.kind not in CLASS_LOSSES:
+        return Classes(head.kind if head else "none")
     return Classes(head.kind, own.d_weight, own.d_fake_weight, own.g_weight, own.temperature, own.margin)
+
+
+def g_rule(model: ml_collections.ConfigDict) -> spectral.Rule:
+    """Return which of G's weights are normalised: all kernels, but those of conditional batch norm if the family says so."""
+    if not model.get("g_spectral_norm", False):
+        return spectral.no_weights
+    if model.get("g_spectral_tables", True):
+        return spectral.kernels
+    return lambda path: path[-1] == "kernel" and path[-2] not in ("gain", "offset")
+
+
+def check_shape(image_shape: tuple[int, ...]) -> None:
+    """Raise UserError unless the shape is (height, width, channels) or (n,)."""
+    if len(image_shape) not in (1, 3) or min(image_shape) < 1:
+        raise UserError(f"model.image_shape {image_shape} is neither (height, width, channels) nor (n,) for vectors")
+
+
+def only_float32(config: ml_collections.ConfigDict) -> None:
+    """Raise UserError for keys that families of plain layers do not have: another type, or blocks to recompute."""
+    if config.dtype != "float32":
+        raise UserError(f"dtype={config.dtype}: model.family {config.model.family} computes in float32 alone")
+    no_blocks(config)
+
+
+def no_blocks(config: ml_collections.ConfigDict) -> None:
+    """Raise UserError for rematerialisation of blocks."""
+    if config.remat == "blocks":
+        raise UserError(f"remat=blocks: model.family {config.model.family} does not recompute blocks alone; use full or none")
+
+
+def refuse_idle(config: ml_collections.ConfigDict, head: Head | None) -> None:
+    """Raise UserError for a key that has no effect, because the one that it belongs to is not set."""
+    own, condition, r = config.optimizer, config.condition, config.regularizer
+    if head is None:
+        if condition.d not in ("projection",) or r.feature_matching or LOSSES[config.loss].of_classes:
+            raise UserError(
+                f"condition.d={condition.d}, loss={config.loss}, regularizer.feature_matching={r.feature_matching:g}: D of "
+                f"model.family {config.model.family} has no head for classes or features here; leave them at their defaults"
+            )
+    kind = head.kind if head else "none"
+    gradient = any(r[name] for name, term in TERMS.items() if term.gradient)
+    needs = {
+        "regularizer.every": (gradient, "a gradient penalty, such as regularizer.r1"),
+        "regularizer.zcr_radius": (r.zcr_d or r.zcr_g, "regularizer.zcr_d or zcr_g"),
+        **dict.fromkeys(("regularizer.lecam_decay", "regularizer.lecam_start"), (r.lecam, "regularizer.lecam")),
+        **dict.fromkeys(("regularizer.top_k_least", "regularizer.top_k_steps"), (r.top_k, "regularizer.top_k")),
+        **{f"regularizer.logan_{name}": (r.logan, "regularizer.logan") for name in ("beta", "rate", "cost")},
+        **{
+            f"condition.{name}": (kind in CLASS_LOSSES, "condition.d ac, contrastive or d2dce")
+            for name in ("d_weight", "d_fake_weight", "g_weight")
+        },
+        **{
+            f"condition.{name}": (kind in ("contrastive", "d2dce"), "condition.d contrastive or d2dce")
+            for name in ("temperature", "embed_dim")
+        },
+        "condition.margin": (kind == "d2dce", "condition.d=d2dce"),
+        **{f"optimizer.{name}": (own.name == "sgd", "optimizer.name=sgd") for name in ("momentum", "momentum_end")},
+        "optimizer.last_momentum": (own.momentum_end, "optimizer.momentum_end"),
+        **{f"optimizer.{name}": (own.decay == "linear", "optimizer.decay=linear") for name in ("decay_start", "decay_end")},
+        **{
+            f"optimizer.{name}": (own.decay == "exponential", "optimizer.decay=exponential")
+            for name in ("decay_factor", "least_lr")
+        },
+    }
+    defaults = general()
+    for key, (there, main) in needs.items():
+        section, _, name = key.partition(".")
+        default = defaults[key].default if isinstance(defaults[key], Key) else defaults[key]
+        if config[section][name] != default and not there:
+            raise UserError(f"{key}={config[section][name]} has no effect without {main}")
 
 
 def check(gan: GAN) -> None:
@@ -176,7 +236,9 @@ def check(gan: GAN) -> None:
         )
     if gan.loss.relative and gan.top_k:
         raise UserError("regularizer.top_k needs a loss of single images, not one of real and fake ones")
-    if gan.logan and not gan.prior.startswith("uniform"):
+    if gan.networks["D"].constrain and gan.networks["D"].normalized is not spectral.no_weights:
+        raise UserError("regularizer.clip bounds weights that spectral normalisation scales again; use one of the two")
+    if gan.logan and gan.prior != "uniform":
         raise UserError(f"regularizer.logan clips latents to [-1, 1], but model.prior is {gan.prior}; use uniform")
 
 

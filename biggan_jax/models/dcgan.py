@@ -174,7 +174,7 @@ class DeepConvGenerator(nn.Module):
 
 
 class DeepConvDiscriminator(nn.Module):
-    """Images to a logit [B] or a Output. norm: batch norm, left out with spectral norm."""
+    """Images to a logit [B] or an Output. norm: batch norm, left out with spectral norm."""
 
     ch: int = 64
     head: Head = Head("none")

@@ -56,7 +56,7 @@ def projection(x: jax.Array, y: Label | None, *, head: Head) -> Any:
 
 
 def apply_head(h: jax.Array, y: Label | None, head: Head, *, bias: bool = True, kernel_init=orthogonal) -> Any:
-    """D's last layers: features [B, C] and the condition to a logit [B], or to a Output if the head says more.
+    """D's last layers: features [B, C] and the condition to a logit [B], or to an Output if the head says more.
 
     Projection is linear(h) + <embed(y), h> (Miyato & Koyama 2018), of a label, a mixture of classes or real numbers.
     """

@@ -115,7 +115,7 @@ class DiscriminatorBlock(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images to a logit [B] or a Output. pool: sum or mean of the last features. bias: of the last layer.
+    """Images to a logit [B] or an Output. pool: sum or mean of the last features. bias: of the last layer.
 
     attention: heights of feature maps; attention follows the first block that makes them.
     """

@@ -50,7 +50,7 @@ class CifarGenerator(nn.Module):
 
 
 class CifarDiscriminator(nn.Module):
-    """Images of 32 pixels to a logit [B] or a Output."""
+    """Images of 32 pixels to a logit [B] or an Output."""
 
     ch: int = 128
     head: Head = Head("none")
