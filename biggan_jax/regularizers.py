@@ -171,7 +171,11 @@ def from_config(own: Mapping[str, Any]) -> dict[str, Any]:
         "every": own["every"],
         "feature_matching": own["feature_matching"],
         "lecam": LeCam(own["lecam"], own["lecam_decay"], own["lecam_start"]) if own["lecam"] else None,
-        "zcr": LatentConsistency(own["zcr_d"], own["zcr_g"], own["zcr_radius"]) if own["zcr_d"] or own["zcr_g"] else None,
-        "logan": LatentStep(own["logan"], own["logan_beta"], own["logan_rate"], own["logan_cost"]) if own["logan"] else None,
+        "zcr": LatentConsistency(own["zcr_d"], own["zcr_g"], own["zcr_radius"])
+        if own["zcr_d"] or own["zcr_g"]
+        else None,
+        "logan": LatentStep(own["logan"], own["logan_beta"], own["logan_rate"], own["logan_cost"])
+        if own["logan"]
+        else None,
         "top_k": TopK(own["top_k"], own["top_k_least"], own["top_k_steps"]) if own["top_k"] else None,
     }

@@ -55,16 +55,28 @@ def biggan() -> dict[str, Any]:
 
 
 def dense() -> dict[str, Any]:
-    """Return the keys of networks of dense layers: gan (Goodfellow et al. 2014) and cgan (Mirza & Osindero 2014)."""
+    """Return the keys of the first GAN (Goodfellow et al. 2014)."""
     return {
         "image_shape": Key((28, 28, 1), entries=int),  # (height, width, channels), or (n,) for vectors.
-        "num_classes": non_negative(0, at_most=2**24),  # Classes of the data; 0: unconditional.
-        "condition_dim": non_negative(0, at_most=2**16),  # Length of a condition of real numbers; 0: none.
+        "num_classes": non_negative(0, at_most=0),  # This family is unconditional.
         "dim_z": positive(100, at_most=2**16),  # Length of z.
         "prior": "uniform_unit",  # Distribution of z: names in latents.PRIORS.
         "hidden": positive(1200, at_most=2**16),  # Units of G's layers.
         "units": positive(240, at_most=2**16),  # Units of D's maxout layers.
-        "pieces": positive(5, at_most=64),  # Dense layers whose largest output a maxout layer of gan takes.
+        "pieces": positive(5, at_most=64),  # Dense layers whose largest output a maxout layer takes.
+    }
+
+
+def conditional_dense() -> dict[str, Any]:
+    """Return the keys of the conditional GAN (Mirza & Osindero 2014)."""
+    return {
+        "image_shape": Key((28, 28, 1), entries=int),  # (height, width, channels), or (n,) for vectors.
+        "num_classes": non_negative(0, at_most=2**24),  # Classes of the data.
+        "condition_dim": non_negative(0, at_most=2**16),  # Instead: length of a condition of real numbers.
+        "dim_z": positive(100, at_most=2**16),  # Length of z.
+        "prior": "uniform_01",  # Distribution of z: names in latents.PRIORS.
+        "hidden": positive(1200, at_most=2**16),  # Units of G's layers.
+        "units": positive(240, at_most=2**16),  # Units of D's maxout layers.
     }
 
 
@@ -137,6 +149,7 @@ def resnet() -> dict[str, Any]:
         "bn_eps": positive(2e-5),  # Added to batch norm's variances.
         "bn_momentum": fraction(0.9),  # Weight of the old running statistics in batch norm's moving average.
         "g_spectral_norm": False,  # Spectral normalization of G's weights (SAGAN).
+        "g_spectral_tables": False,  # It includes the weights of conditional batch norm, as in StudioGAN.
         "d_spectral_norm": True,  # Spectral normalization of D's weights.
         "spectral_eps": positive(1e-12),  # Smallest norm a power iteration divides by.
         "spectral_iterations": positive(1, at_most=1000),  # Power iterations per update.
@@ -162,7 +175,7 @@ def attention_resnet() -> dict[str, Any]:
 register("biggan", biggan)
 register("biggan_deep", biggan)
 register("gan", dense)
-register("cgan", dense)
+register("cgan", conditional_dense)
 register("dcgan", convolutional)
 register("wgan", wgan)
 register("wgan_gp", wgan_gp)

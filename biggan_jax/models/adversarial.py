@@ -175,18 +175,20 @@ def only_float32(config: ml_collections.ConfigDict) -> None:
 def no_blocks(config: ml_collections.ConfigDict) -> None:
     """Raise UserError for rematerialisation of blocks."""
     if config.remat == "blocks":
-        raise UserError(f"remat=blocks: model.family {config.model.family} does not recompute blocks alone; use full or none")
+        raise UserError(
+            f"remat=blocks: model.family {config.model.family} does not recompute blocks alone; use full or none"
+        )
 
 
 def refuse_idle(config: ml_collections.ConfigDict, head: Head | None) -> None:
     """Raise UserError for a key that has no effect, because the one that it belongs to is not set."""
     own, condition, r = config.optimizer, config.condition, config.regularizer
-    if head is None:
-        if condition.d not in ("projection",) or r.feature_matching or LOSSES[config.loss].of_classes:
-            raise UserError(
-                f"condition.d={condition.d}, loss={config.loss}, regularizer.feature_matching={r.feature_matching:g}: D of "
-                f"model.family {config.model.family} has no head for classes or features here; leave them at their defaults"
-            )
+    of_classes = choose(LOSSES, "loss", config.loss).of_classes
+    if head is None and (condition.d != "projection" or r.feature_matching or of_classes):
+        raise UserError(
+            f"condition.d={condition.d}, loss={config.loss}, regularizer.feature_matching={r.feature_matching:g}: D of "
+            f"model.family {config.model.family} has no head for classes or features here; leave them at their defaults"
+        )
     kind = head.kind if head else "none"
     gradient = any(r[name] for name, term in TERMS.items() if term.gradient)
     needs = {
@@ -206,7 +208,10 @@ def refuse_idle(config: ml_collections.ConfigDict, head: Head | None) -> None:
         "condition.margin": (kind == "d2dce", "condition.d=d2dce"),
         **{f"optimizer.{name}": (own.name == "sgd", "optimizer.name=sgd") for name in ("momentum", "momentum_end")},
         "optimizer.last_momentum": (own.momentum_end, "optimizer.momentum_end"),
-        **{f"optimizer.{name}": (own.decay == "linear", "optimizer.decay=linear") for name in ("decay_start", "decay_end")},
+        **{
+            f"optimizer.{name}": (own.decay == "linear", "optimizer.decay=linear")
+            for name in ("decay_start", "decay_end")
+        },
         **{
             f"optimizer.{name}": (own.decay == "exponential", "optimizer.decay=exponential")
             for name in ("decay_factor", "least_lr")

@@ -38,7 +38,7 @@ def gains(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Arra
     return 1 + 0.02 * jax.random.normal(key, shape, dtype)
 
 
-Norm = functools.partial(BatchNorm, 1e-5, 0.9, gain_init=gains)
+Norm = functools.partial(BatchNorm, 1e-5, gain_init=gains)
 leaky = functools.partial(nn.leaky_relu, negative_slope=0.2)
 
 
@@ -48,15 +48,16 @@ class TorchGenerator(nn.Module):
     resolution: int
     channels: int = 3
     ch: int = 64
+    bn_momentum: float = 0.9
 
     @nn.compact
     def __call__(self, z: Latent, y: Label | None = None, *, train: bool = False) -> Image:
         stages = doublings(self.resolution)
         x = NoBiasT(self.ch << stages - 1, (4, 4), padding="VALID", name="conv_0")(z[:, None, None])
-        x = nn.relu(Norm(name="bn_0")(x, train=train))
+        x = nn.relu(Norm(momentum=self.bn_momentum, name="bn_0")(x, train=train))
         for i in range(1, stages):
             x = NoBiasT(self.ch << stages - 1 - i, (4, 4), (2, 2), name=f"conv_{i}")(x)
-            x = nn.relu(Norm(name=f"bn_{i}")(x, train=train))
+            x = nn.relu(Norm(momentum=self.bn_momentum, name=f"bn_{i}")(x, train=train))
         return jnp.tanh(NoBiasT(self.channels, (4, 4), (2, 2), name="conv_out")(x))
 
 
@@ -80,15 +81,18 @@ class PaperGenerator(nn.Module):
     resolution: int
     channels: int = 3
     ch: int = 128
+    bn_momentum: float = 0.9
 
     @nn.compact
     def __call__(self, z: Latent, y: Label | None = None, *, train: bool = False) -> Image:
         stages = doublings(self.resolution)
         x = nn.Dense(16 * self.ch << stages - 1, use_bias=False, kernel_init=normal, name="dense")(z)
-        x = nn.relu(Norm(name="bn_0")(x.reshape(-1, 4, 4, self.ch << stages - 1), train=train))
+        x = nn.relu(
+            Norm(momentum=self.bn_momentum, name="bn_0")(x.reshape(-1, 4, 4, self.ch << stages - 1), train=train)
+        )
         for i in range(1, stages):
             x = NoBiasT(self.ch << stages - 1 - i, (5, 5), (2, 2), name=f"conv_{i}")(x)
-            x = nn.relu(Norm(name=f"bn_{i}")(x, train=train))
+            x = nn.relu(Norm(momentum=self.bn_momentum, name=f"bn_{i}")(x, train=train))
         return jnp.tanh(NoBiasT(self.channels, (5, 5), (2, 2), name="conv_out")(x))
 
 
@@ -120,12 +124,13 @@ class ConditionalGenerator(nn.Module):
     size: int
     ch: int = 64
     hidden: int = 1024
+    bn_momentum: float = 0.9
 
     @nn.compact
     def __call__(self, z: Latent, y: Label, *, train: bool = False) -> Image:
         c, (h, w, channels) = as_vector(y, self.size), self.shape
         dense = lambda features, name: nn.Dense(features, use_bias=False, kernel_init=normal, name=name)
-        norm = lambda name, x: nn.relu(Norm(name=name)(x, train=train))
+        norm = lambda name, x: nn.relu(Norm(momentum=self.bn_momentum, name=name)(x, train=train))
         x = norm("bn_0", dense(self.hidden, "dense_0")(join(z, c)))
         x = norm("bn_1", dense(h // 4 * (w // 4) * 2 * self.ch, "dense_1")(join(x, c)))
         x = x.reshape(-1, h // 4, w // 4, 2 * self.ch)
@@ -151,7 +156,7 @@ class ConditionalDiscriminator(nn.Module):
         return dense(1, "linear")(join(x, c))[:, 0]
 
 
-StudioNorm = functools.partial(BatchNorm, 1e-4, 0.9)
+StudioNorm = functools.partial(BatchNorm, 1e-4)
 orthogonal = nn.initializers.orthogonal()
 StudioConv = functools.partial(nn.Conv, kernel_init=orthogonal)
 
@@ -162,6 +167,7 @@ class DeepConvGenerator(nn.Module):
     channels: int = 3
     ch: int = 64
     size: int = 0
+    bn_momentum: float = 0.9
 
     @nn.compact
     def __call__(self, z: Latent, y: Label | None = None, *, train: bool = False) -> Image:
@@ -169,7 +175,7 @@ class DeepConvGenerator(nn.Module):
         x = nn.Dense(16 * 8 * self.ch, kernel_init=orthogonal, name="linear")(z).reshape(-1, 4, 4, 8 * self.ch)
         for i, width in enumerate((4, 2, 1)):
             x = nn.ConvTranspose(width * self.ch, (4, 4), (2, 2), kernel_init=orthogonal, name=f"conv_{i}")(x)
-            x = nn.relu(StudioNorm(name=f"bn_{i}")(x, c, train=train))
+            x = nn.relu(StudioNorm(momentum=self.bn_momentum, name=f"bn_{i}")(x, c, train=train))
         return jnp.tanh(StudioConv(self.channels, (3, 3), name="conv_out")(x))
 
 
@@ -217,6 +223,8 @@ def square(config: ml_collections.ConfigDict) -> tuple[int, int]:
 
 def build(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GAN:
     """Build the GAN of `config`. Raises UserError for a shape or a condition that the form cannot take."""
+    adversarial.only_float32(config)
+    adversarial.check_shape(tuple(config.model.image_shape))
     model, shape = config.model, tuple(config.model.image_shape)
     size = adversarial.condition_of(config).size
     if model.form in ("torch", "paper") and size:
@@ -243,4 +251,4 @@ def build(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GAN:
         networks = PaperGenerator(resolution, channels, model.ch), PaperDiscriminator(resolution, model.ch)
     else:
         networks = torch_form(config)
-    return adversarial.build(config, mesh, *networks, image_shape=shape)
+    return adversarial.build(config, mesh, *networks, image_shape=shape, head=getattr(networks[1], "head", None))

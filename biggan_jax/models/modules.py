@@ -28,10 +28,15 @@ def build(
         execution = {"dtype": jnp.dtype(config.dtype), "remat": config.remat != "none"}
         return kind(ch=ch, attention=attention, **given, **execution, **fields)
 
-    attend_in_D = attention_on(mesh, config, twice=adversarial.differentiates_twice(config))
-    G = module(generator, "g", attend=attention_on(mesh, config))
-    D = module(discriminator, "d", attend=attend_in_D, head=adversarial.head_of(config))
-    return adversarial.build(config, mesh, G, D, image_shape=(model.resolution, model.resolution, 3))
+    head, attends = adversarial.head_of(config), attention_in(mesh, config)
+    G, D = module(generator, "g", attend=attends[0]), module(discriminator, "d", attend=attends[1], head=head)
+    return adversarial.build(config, mesh, G, D, image_shape=(model.resolution, model.resolution, 3), head=head)
+
+
+def attention_in(mesh: Mesh | None, config: ml_collections.ConfigDict) -> tuple[Attend, Attend]:
+    """The functions for attention in G and in D: gradient penalties differentiate D's gradient, LOGAN also G's."""
+    g_twice, d_twice = config.regularizer.logan > 0, adversarial.differentiates_twice(config)
+    return attention_on(mesh, config, twice=g_twice), attention_on(mesh, config, twice=d_twice)
 
 
 def attention_on(mesh: Mesh | None, config: ml_collections.ConfigDict, *, twice: bool = False) -> Attend:

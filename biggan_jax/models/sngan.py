@@ -23,11 +23,11 @@ from jax.sharding import Mesh
 from biggan_jax.conditioning import as_vector
 from biggan_jax.config import choose
 from biggan_jax.gan import GAN
-from biggan_jax.layers.attention import SelfAttention
+from biggan_jax.layers.attention import Attend, SelfAttention, attend
 from biggan_jax.layers.linear import Conv1x1, Conv3x3, Dense
 from biggan_jax.layers.norm import BatchNorm
 from biggan_jax.layers.resample import Conv3x3Pool, average_pool
-from biggan_jax.models import adversarial
+from biggan_jax.models import adversarial, modules
 from biggan_jax.models.biggan import GeneratorBlock
 from biggan_jax.models.heads import Head, apply_head
 from biggan_jax.types import Image, Label, Latent, Params, UserError
@@ -65,6 +65,7 @@ class Generator(nn.Module):
     bn_eps: float = 2e-5
     bn_momentum: float = 0.9
     dtype: jnp.dtype = jnp.float32
+    attend: Attend = attend
 
     @nn.compact
     def __call__(self, z: Latent, y: Label | None = None, *, train: bool = False) -> Image:
@@ -78,7 +79,7 @@ class Generator(nn.Module):
             block = GeneratorBlock(multiple * self.ch, self.bn_eps, self.bn_momentum, self.dtype, name=f"block_{i}")
             x = block(x, c, train)
             if x.shape[1] in self.attention:
-                x = SelfAttention(self.dtype, name=f"attention_{i}")(x)
+                x = SelfAttention(self.dtype, self.attend, name=f"attention_{i}")(x)
         x = nn.relu(BatchNorm(self.bn_eps, self.bn_momentum, self.dtype, name="bn_out")(x, train=train))
         return jnp.tanh(Conv3x3(channels, dtype=self.dtype, name="conv_out")(x).astype(jnp.float32))
 
@@ -128,15 +129,21 @@ class Discriminator(nn.Module):
     attention: tuple[int, ...] = ()
     batch_norm: bool = False
     bn_eps: float = 2e-5
+    bn_momentum: float = 0.9
     dtype: jnp.dtype = jnp.float32
     skip_relu: bool = False
+    attend: Attend = attend
 
     @nn.compact
     def __call__(self, x: Image, y: Label | None = None, *, train: bool = False) -> Any:
         table, x = WIDTHS[x.shape[1]], jnp.asarray(x, self.dtype)
 
         def norm(name: str, x: jax.Array) -> jax.Array:
-            return BatchNorm(self.bn_eps, 0.9, self.dtype, name=name)(x, train=train) if self.batch_norm else x
+            return (
+                BatchNorm(self.bn_eps, self.bn_momentum, self.dtype, name=name)(x, train=train)
+                if self.batch_norm
+                else x
+            )
 
         for i, multiple in enumerate(table.discriminator):
             down = i < table.pools
@@ -144,13 +151,13 @@ class Discriminator(nn.Module):
                 multiple * self.ch, down, i == 0, self.wide, norm, self.dtype, self.skip_relu, name=f"block_{i}"
             )(x)
             if down and x.shape[1] in self.attention:
-                x = SelfAttention(self.dtype, name=f"attention_{i}")(x)
+                x = SelfAttention(self.dtype, self.attend, name=f"attention_{i}")(x)
         x = nn.relu(x).astype(jnp.float32)
         return apply_head(getattr(x, self.pool)((1, 2)), y, self.head, bias=self.bias)
 
 
 def glorot(params: Params, key: jax.Array) -> Params:
-    """Draw all weights by Glorot's uniform rule, times sqrt 2 for 3x3 convolutions, as the authors' code does."""
+    """Draw all weights by Glorot's uniform rule, times sqrt 2 for the 3x3 convolutions of blocks, as the authors' code does."""
     uniform = nn.initializers.xavier_uniform()
 
     def draw(path, weight, key):
@@ -159,7 +166,8 @@ def glorot(params: Params, key: jax.Array) -> Params:
             return weight
         if len(names) > 1 and names[-2] in ("gain", "offset"):
             return jnp.zeros_like(weight)  # Each condition starts with the gain 1 and the offset 0.
-        return uniform(key, weight.shape) * (math.sqrt(2) if weight.shape[:2] == (3, 3) and weight.ndim == 4 else 1)
+        three = weight.ndim == 4 and weight.shape[:2] == (3, 3) and names[-2] != "conv_out"
+        return uniform(key, weight.shape) * (math.sqrt(2) if three else 1)
 
     paths, tree = jax.tree_util.tree_flatten_with_path(params)
     keys = jax.random.split(key, len(paths))
@@ -177,13 +185,34 @@ def check_shape(config: ml_collections.ConfigDict) -> tuple[int, int, int]:
     return shape
 
 
-def networks(config: ml_collections.ConfigDict) -> tuple[Generator, Discriminator]:
+def check_attention(model: ml_collections.ConfigDict, height: int) -> None:
+    """Raise UserError for attention at a height that no feature map has, or with fewer channels than it needs."""
+    table = WIDTHS[height]
+    maps = {
+        "g": {height >> len(table.generator) - 1 - i: width for i, width in enumerate(table.generator)},
+        "d": {height >> min(i + 1, table.pools): width for i, width in enumerate(table.discriminator)},
+    }
+    for network, known in maps.items():
+        ch = model[f"{network}_ch"] or model.ch
+        for size in model[f"{network}_attention"]:
+            if size not in known:
+                raise UserError(
+                    f"model.{network}_attention {size} is no size of {network.upper()}'s feature maps, which are "
+                    f"{', '.join(map(str, known))}"
+                )
+            if known[size] * ch < 8:
+                raise UserError(f"model.ch {ch} is too small for attention at {size}, which needs 8 channels")
+
+
+def networks(config: ml_collections.ConfigDict, mesh: Mesh | None) -> tuple[Generator, Discriminator]:
     """Return G and D of `config`. Raises UserError."""
     model, shape, dtype = config.model, check_shape(config), jnp.dtype(config.dtype)
+    adversarial.no_blocks(config)
+    check_attention(model, shape[0])
     g_ch, d_ch = model.g_ch or model.ch, model.d_ch or model.ch
-    size = adversarial.condition_of(config).size
+    size, attends = adversarial.condition_of(config).size, modules.attention_in(mesh, config)
     return (
-        Generator(shape, g_ch, size, tuple(model.g_attention), model.bn_eps, model.bn_momentum, dtype),
+        Generator(shape, g_ch, size, tuple(model.g_attention), model.bn_eps, model.bn_momentum, dtype, attends[0]),
         Discriminator(
             ch=d_ch,
             head=adversarial.head_of(config),
@@ -192,14 +221,16 @@ def networks(config: ml_collections.ConfigDict) -> tuple[Generator, Discriminato
             attention=tuple(model.d_attention),
             batch_norm=model.d_batch_norm,
             bn_eps=model.bn_eps,
+            bn_momentum=model.bn_momentum,
             dtype=dtype,
-            skip_relu=model.d_skip_relu,
+            if down and x.shape[1] in self.attention:
+                x = SelfAttention(self.dtype, self.attend, name=f"attention_{i}")(x)
         ),
     )
 
 
 def build(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GAN:
     """Build the GAN of `config`. Raises UserError."""
-    generator, discriminator = networks(config)
+    G, D = networks(config, mesh)
     redraw = glorot if config.model.init == "glorot" else None
-    return adversarial.build(config, mesh, generator, discriminator, image_shape=generator.shape, redraw=redraw)
+    return adversarial.build(config, mesh, G, D, image_shape=G.shape, head=D.head, redraw=redraw)

@@ -2,7 +2,7 @@
 
 Networks: those of DCGAN at 64 pixels, or dense ones: three hidden layers of 512, ReLU, and G's output is not squashed. The
 critic takes 5 steps for each of G, but 100 in the first 25 of G's steps and in each 500th, as in the authors' code. A step
-here is always 5 of the critic; G rests in 19 of 20 while the critic takes 100.
+here is always d_steps = 5 of the critic; G is not updated in 19 of 20 of them while the critic takes 100.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ from jax.sharding import Mesh
 from biggan_jax.family import Update
 from biggan_jax.gan import GAN
 from biggan_jax.models import adversarial, dcgan
-from biggan_jax.types import Image, Label, Latent, Logit
+from biggan_jax.types import Image, Label, Latent, Logit, UserError
 
 LONG, FIRST, EACH = 20, 25, 500
 """Steps per step of G while the critic takes 100; G's first steps of that kind; and each of G's steps that is one."""
@@ -60,7 +60,7 @@ def g_runs(step: jax.Array) -> jax.Array:
 
 
 class WGAN(GAN):
-    """A GAN whose critic is ahead of G."""
+    """A GAN whose critic is updated more often than G."""
 
     def updates(self) -> tuple[Update, ...]:
         """Return the critic's updates, and G's for the steps in which it runs."""
@@ -70,7 +70,14 @@ class WGAN(GAN):
 
 def build(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GAN:
     """Build the GAN of `config`. Raises UserError for a shape that its networks cannot take."""
+    adversarial.only_float32(config)
+    adversarial.check_shape(tuple(config.model.image_shape))
     model, shape = config.model, tuple(config.model.image_shape)
+    if config.loss != "wasserstein" or not config.regularizer.clip:
+        raise UserError(
+            f"model.family wgan needs loss=wasserstein and regularizer.clip above 0, not {config.loss} and "
+            f"{config.regularizer.clip:g}; see --config=classic/wgan64"
+        )
     if model.network == "mlp":
         generator, critic = Generator(shape, model.hidden), Critic(model.hidden)
     else:

@@ -5,9 +5,9 @@
     good    ResNet of 512 to 64 channels, batch norm          ResNet of 64 to 512, layer norm, dense 1
     toy     dense 512, ReLU, three times                      the same
 
-A class has gains and offsets of its own in each batch norm of G's blocks. Weights are uniform: of 3x3 convolutions with a
-deviation of sqrt(4 / (fan_in + fan_out)), others by Glorot's rule. Difference: G is sampled with running statistics, theirs with
-those of batches of 100; `--statistics` of the commands chooses.
+A class has gains and offsets of its own in each batch norm of G's blocks. Weights are uniform: of 3x3 convolutions and the
+toy's hidden layers with a deviation of sqrt(4 / (fan_in + fan_out)), others, cifar's last and good's first convolution by
+Glorot's rule. Difference: the authors' code samples with the statistics of batches of 100 images.
 """
 
 import functools
@@ -30,7 +30,6 @@ from biggan_jax.models.heads import Head, apply_head
 from biggan_jax.types import Image, Label, Latent, UserError
 
 WideConv3x3 = functools.partial(Conv3x3, use_bias=False)
-Norm = functools.partial(BatchNorm, 1e-5, 0.9)
 
 
 class CifarGenerator(nn.Module):
@@ -39,14 +38,19 @@ class CifarGenerator(nn.Module):
     channels: int = 3
     ch: int = 128
     size: int = 0
+    bn_momentum: float = 0.9
 
     @nn.compact
     def __call__(self, z: Latent, y: Label | None = None, *, train: bool = False) -> Image:
         c = as_vector(y, self.size) if self.size else None
         x = Dense(16 * self.ch, name="linear")(z).reshape(-1, 4, 4, self.ch)
         for i in range(3):
-            x = sngan.GeneratorBlock(self.ch, 1e-5, 0.9, jnp.float32, name=f"block_{i}")(x, c, train)
-        return jnp.tanh(Conv3x3(self.channels, name="conv_out")(nn.relu(Norm(name="bn_out")(x, train=train))))
+            x = sngan.GeneratorBlock(self.ch, 1e-5, self.bn_momentum, jnp.float32, name=f"block_{i}")(x, c, train)
+        return jnp.tanh(
+            Conv3x3(self.channels, name="conv_out")(
+                nn.relu(BatchNorm(1e-5, self.bn_momentum, name="bn_out")(x, train=train))
+            )
+        )
 
 
 class CifarDiscriminator(nn.Module):
@@ -68,10 +72,11 @@ class GoodGenerator(nn.Module):
 
     channels: int = 3
     ch: int = 64
+    bn_momentum: float = 0.9
 
     @nn.compact
     def __call__(self, z: Latent, y: Label | None = None, *, train: bool = False) -> Image:
-        norm = lambda name, x: nn.relu(Norm(name=name)(x, train=train))
+        norm = lambda name, x: nn.relu(BatchNorm(1e-5, self.bn_momentum, name=name)(x, train=train))
         x = Dense(16 * 8 * self.ch, name="linear")(z).reshape(-1, 4, 4, 8 * self.ch)
         for i, width in enumerate((8, 4, 2, 1)):
             h = WideConv3x3(width * self.ch, name=f"conv_{i}_1")(upsample(norm(f"bn_{i}_1", x)))
@@ -96,8 +101,8 @@ class GoodDiscriminator(nn.Module):
         return Dense(1, name="linear")(x.reshape(len(x), -1))[:, 0]
 
 
-def uniform(params, key: jax.Array):
-    """Draw all weights uniformly: see the top of this file. A 3x3 convolution to images counts as other weights."""
+def uniform(params, key: jax.Array, glorot: str = "conv_out"):
+    """Draw all weights uniformly: see the top of this file. glorot: the 3x3 convolution that counts as other weights."""
     he = nn.initializers.variance_scaling(2, "fan_avg", "uniform")
     other = nn.initializers.variance_scaling(1, "fan_avg", "uniform")
 
@@ -105,8 +110,9 @@ def uniform(params, key: jax.Array):
         names = [entry.key for entry in path]
         if names[-1] != "kernel" or names[-2] in ("gain", "offset"):
             return weight if names[-1] != "kernel" else jnp.zeros_like(weight)
-        three = weight.ndim == 4 and weight.shape[:2] == (3, 3) and names[-2] != "conv_out"
-        return (he if three else other)(key, weight.shape)
+        three = weight.ndim == 4 and weight.shape[:2] == (3, 3) and names[-2] != glorot
+        hidden = weight.ndim == 2 and names[-2].startswith("dense_") and names[-2] != "dense_out"
+        return (he if three or hidden else other)(key, weight.shape)
 
     paths, tree = jax.tree_util.tree_flatten_with_path(params)
     keys = jax.random.split(key, len(paths))
@@ -115,13 +121,15 @@ def uniform(params, key: jax.Array):
 
 def build(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GAN:
     """Build the GAN of `config`. Raises UserError for a shape or a condition that the form cannot take."""
+    adversarial.only_float32(config)
+    adversarial.check_shape(tuple(config.model.image_shape))
     model, shape = config.model, tuple(config.model.image_shape)
     size, head = adversarial.condition_of(config).size, adversarial.head_of(config)
     if model.form != "cifar" and size:
         raise UserError(f"model.form={model.form} has no condition: use cifar, or model.num_classes=0")
     if model.form == "toy":
         networks = wgan.Generator(shape, model.ch), wgan.Critic(model.ch)
-        return adversarial.build(config, mesh, *networks, image_shape=shape)
+        return adversarial.build(config, mesh, *networks, image_shape=shape, redraw=uniform)
     (resolution, channels), wanted = square(config), {"cifar": 32, "good": 64}[model.form]
     if resolution != wanted:
         raise UserError(f"model.form={model.form} makes images of {wanted} pixels, not of {resolution}")
@@ -129,5 +137,6 @@ def build(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GAN:
         head = head._replace(class_bias=True)
         networks = CifarGenerator(channels, model.ch, size), CifarDiscriminator(model.ch, head)
     else:
-        networks = GoodGenerator(channels, model.ch), GoodDiscriminator(model.ch)
-    return adversarial.build(config, mesh, *networks, image_shape=shape, redraw=uniform)
+        head, networks = None, (GoodGenerator(channels, model.ch), GoodDiscriminator(model.ch))
+    redraw = uniform if model.form == "cifar" else functools.partial(uniform, glorot="conv_in")
+    return adversarial.build(config, mesh, *networks, image_shape=shape, head=head, redraw=redraw)

@@ -18,7 +18,6 @@ def get_config():
     c.batch_size = 100
     c.num_steps = 125_000
     c.model.num_classes = 10
-    c.model.prior = "uniform_01"
     c.optimizer.name = "sgd"
     c.optimizer.g_lr = 0.1
     c.optimizer.d_lr = 0.1

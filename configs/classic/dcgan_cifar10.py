@@ -16,7 +16,7 @@ def get_config():
     c.optimizer.g_lr = 2e-4
     c.optimizer.d_lr = 2e-4
     c.optimizer.b1 = 0.5
-    c.optimizer.eps = 1e-8
+    c.optimizer.eps = 1e-6
     c.ema.decay = 0.0
     c.data.name = "tfds"
     c.data.dataset = "cifar10"

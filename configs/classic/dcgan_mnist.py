@@ -4,6 +4,9 @@ Paper row: none: nearest neighbours' accuracy is reported, no FID.
 Hardware:  theirs: one GPU. With this code: not yet measured.
 Expected:  no FID published. With this code: not yet measured.
 Command:   python -m biggan_jax.main --config=classic/dcgan_mnist --workdir=runs/dcgan_mnist
+
+Theirs updates G and D on minibatches in turn, so that this is twice its number of updates; its batch norm has no gains or
+offsets.
 """
 
 from biggan_jax.config import base
@@ -27,6 +30,7 @@ def get_config():
     c.optimizer.weight_decay = 2.5e-5
     c.optimizer.decay = "linear"
     c.optimizer.decay_start = 39_000  # 100 epochs, then 100 of decay.
+    c.optimizer.decay_end = 78_000
     c.batch_size = 128
     c.num_steps = 78_000
     return c

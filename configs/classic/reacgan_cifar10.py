@@ -21,6 +21,7 @@ def get_config():
     c.condition.margin = 0.98
     c.model.resolution = 32
     c.model.num_classes = 10
+    c.model.d_ch = 48  # Half of G's, as StudioGAN's D at 32 pixels.
     c.model.dim_z = 80
     c.model.g_attention = (16,)
     c.model.d_attention = (16,)

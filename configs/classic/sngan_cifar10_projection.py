@@ -22,6 +22,7 @@ def get_config():
     c.ema.decay = 0.0
     c.data.dequantize = True
     c.data.name = "tfds"
+    c.optimizer.decay_end = 50_000
     c.data.dataset = "cifar10"
     c.model.num_classes = 10
     c.batch_size = 64

@@ -30,4 +30,5 @@ def get_config():
     c.batch_size = 64
     c.num_steps = 450_000
     c.optimizer.decay_start = 400_000
+    c.optimizer.decay_end = 450_000
     return c

@@ -23,6 +23,7 @@ def get_config():
     c.optimizer.g_lr = 2e-4
     c.optimizer.d_lr = 2e-4
     c.optimizer.decay = "linear"
+    c.optimizer.decay_end = 100_000
     c.data.dequantize = True
     c.data.name = "tfds"
     c.data.dataset = "cifar10"

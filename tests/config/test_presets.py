@@ -96,7 +96,7 @@ SNGAN = (
 )
 CONTRA = BIGGAN | CIFAR | HALF | {
     "dtype": "float32", "regularizer.g_ortho": 0.0, "d_steps": 5, "model.dim_z": 80, "model.g_attention": (16,),
-    "model.d_attention": (16,), "model.spectral_eps": 1e-6, "optimizer.b1": 0.5, "num_steps": 100_000,
+    "model.d_attention": (16,), "model.spectral_eps": 1e-6, "optimizer.b1": 0.5, "num_steps": 100_000, "model.d_ch": 48,
 }  # fmt: skip
 
 PRESETS |= {
@@ -108,28 +108,28 @@ PRESETS |= {
     },
     "classic/dcgan_mnist": DCGAN | {
         "batch_size": 128, "model.form": "conditional", "model.prior": "uniform", "optimizer.weight_decay": 2.5e-5,
-        "model.image_shape": (28, 28, 1), "optimizer.decay_start": 39_000, "num_steps": 78_000,
+        "model.image_shape": (28, 28, 1), "optimizer.decay_start": 39_000, "optimizer.decay_end": 78_000,
     },
     "classic/dcgan_cifar10": DCGAN | {
-        "batch_size": 64, "model.form": "deep_conv", "d_steps": 2, "num_steps": 200_000, "model.dim_z": 128,
+        "batch_size": 64, "model.form": "deep_conv", "d_steps": 2, "num_steps": 200_000, "optimizer.eps": 1e-6,
     },
     "classic/wgan64": UNAVERAGED | {
         "loss": "wasserstein", "d_steps": 5, "batch_size": 64, "regularizer.clip": 0.01, "optimizer.name": "rmsprop",
         "optimizer.g_lr": 5e-5, "optimizer.d_lr": 5e-5, "optimizer.b2": 0.99, "model.warm_up": True,
     },
-    "classic/wgan_gp_cifar10": GP | RESNET | {"num_steps": 100_000, "model.form": "cifar", "model.num_classes": 0},
+    "classic/wgan_gp_cifar10": GP | RESNET | {"optimizer.decay_end": 100_000, "model.form": "cifar", "model.num_classes": 0},
     "classic/wgan_gp_cifar10_ac": GP | RESNET | {
-        "num_steps": 100_000, "model.num_classes": 10, "condition.d": "ac", "condition.d_weight": 1.0,
+        "optimizer.decay_end": 100_000, "model.num_classes": 10, "condition.d": "ac", "condition.d_weight": 1.0,
         "condition.g_weight": 0.1, "condition.labels": "real",
     },
     "classic/wgan_gp64": GP | {"batch_size": 64, "optimizer.g_lr": 1e-4, "num_steps": 200_000, "model.form": "good"},
     "classic/wgan_gp_toy": GP | {
         "batch_size": 256, "optimizer.b1": 0.5, "regularizer.gp": 0.1, "optimizer.d_lr": 1e-4, "model.image_shape": (2,),
     },
-    "classic/sngan_cifar10": SNGAN | {"num_steps": 50_000, "model.num_classes": 0, "model.d_bias": False},
-    "classic/sngan_cifar10_projection": SNGAN | {"num_steps": 50_000, "model.num_classes": 10},
+    "classic/sngan_cifar10": SNGAN | {"num_steps": 50_000, "optimizer.decay_end": 50_000, "model.num_classes": 0},
+    "classic/sngan_cifar10_projection": SNGAN | {"num_steps": 50_000, "optimizer.decay_end": 50_000, "model.num_classes": 10},
     "classic/sngan_imagenet128": SNGAN | {
-        "num_steps": 450_000, "optimizer.decay_start": 400_000, "model.d_wide": False, "model.d_bias": True,
+        "optimizer.decay_end": 450_000, "optimizer.decay_start": 400_000, "model.d_wide": False, "model.d_bias": True,
     },
     "classic/sagan128": UNAVERAGED | {
         "d_steps": 1, "batch_size": 256, "num_steps": 1_000_000, "optimizer.g_lr": 1e-4, "optimizer.d_lr": 4e-4,

@@ -9,7 +9,7 @@ import pytest
 
 from biggan_jax import config as configs
 from biggan_jax import penalties
-from biggan_jax.conditioning import Output
+from biggan_jax.conditioning import Output, direction
 from biggan_jax.models import build_gan
 from biggan_jax.models.wgan import g_runs
 from biggan_jax.regularizers import TERMS, LatentConsistency, LatentStep, LeCam, TopK
@@ -88,7 +88,7 @@ def test_lazy_penalties_run_apart_times_their_interval(plain):
     assert (update.trains, update.every, update.prefix) == (("D",), 4, "d_lazy")
     nets = nets_of(lazy, **{name: (n.params, n.variables) for name, n in state.networks.items()})
     apart, seen = update.loss(nets, data, jax.random.key(3))
-    assert float(apart) == pytest.approx(4 * 2 * float(seen["d_r1"]), rel=1e-6)
+    assert float(apart) == pytest.approx(4 * lazy.d_steps * 2 * float(seen["d_r1"]), rel=1e-6)
     assert [u.prefix for u in dataclasses.replace(gan, terms=(("cr", 3.0),), every=4).updates()] == ["d", "d", "g"]
 
 
@@ -188,14 +188,33 @@ def built(family, **changes):
         ("sngan", {"regularizer__logan": 0.9}, "model.prior is normal; use uniform"),
         ("sngan", {"loss": "relativistic_pairs", "g_batch": 2}, "use g_batch=1"),
         ("sngan", {"loss": "relativistic_average", "regularizer__top_k": 0.9}, "top_k needs a loss of single images"),
+        ("gan", {"regularizer__logan": 0.9}, "model.prior is uniform_unit; use uniform"),
+        ("gan", {"regularizer__feature_matching": 1.0}, "D of model.family gan has no head for classes or features"),
+        ("cgan", {"model__num_classes": 4, "condition__d": "ac"}, "D of model.family cgan has no head"),
+        ("wgan_gp", {"model__form": "good", "model__image_shape": (64, 64, 3), "condition__d": "none"}, "has no head"),
+        ("sngan", {"regularizer__every": 16}, "regularizer.every=16 has no effect without a gradient penalty"),
+        ("sngan", {"regularizer__lecam_start": 5}, "lecam_start=5 has no effect without regularizer.lecam"),
+        ("sngan", {"condition__temperature": 0.5}, "temperature=0.5 has no effect without condition.d contrastive"),
+        ("sngan", {"optimizer__momentum": 0.5}, "momentum=0.5 has no effect without optimizer.name=sgd"),
+        ("sngan", {"optimizer__decay_end": 9}, "decay_end=9 has no effect without optimizer.decay=linear"),
+        ("sngan", {"optimizer__decay": "exponential"}, "decay_factor below 1"),
+        ("sngan", {"regularizer__clip": 0.01}, "clip bounds weights that spectral normalisation scales again"),
+        ("sngan", {"model__num_classes": 4, "model__condition_dim": 2}, "are two conditions"),
+        ("sngan", {"remat": "blocks"}, "remat=blocks: model.family sngan"),
+        ("gan", {"dtype": "bfloat16"}, "gan computes in float32 alone"),
+        ("gan", {"model__image_shape": (28, 28)}, "is neither .height, width, channels. nor .n,."),
+        ("gan", {"model__image_shape": (0,)}, "is neither"),
+        ("sngan", {"model__g_attention": (48,)}, "48 is no size of G's feature maps, which are 8, 16, 32"),
+        ("sagan", {"model__ch": 1}, "model.ch 1 is too small for attention at 32"),
+        ("wgan", {}, "wgan needs loss=wasserstein and regularizer.clip above 0"),
         ("sngan", {"regularizer__max_gp": 1.0, "d_chunks": 2}, "regularizer.max_gp is not a mean over images"),
         ("sngan", {"regularizer__lecam": 1.0, "d_chunks": 2}, "LeCam.*need whole batches"),
         ("sngan", {"model__image_shape": (32, 20, 3)}, "the width must be a multiple of 8"),
         ("sngan", {"model__image_shape": (33, 32, 3)}, "the height in model.image_shape 33 is unknown"),
         (
             "sngan",
-            {"optimizer__decay": "linear", "optimizer__decay_start": 9, "optimizer__decay_end": 9},
-            "must be below",
+            {"optimizer__decay": "linear", "optimizer__decay_start": 9},
+            "needs optimizer.decay_end",
         ),
         ("sagan", {"model__g_attention": (48,)}, "48 is no size of G's feature maps, which are 8, 16, 32, 64, 128"),
         ("gan", {"model__image_shape": (2,), "regularizer__cr": 1.0}, "but the data are vectors"),
@@ -207,7 +226,7 @@ def built(family, **changes):
         ("dcgan", {"model__num_classes": 4}, "form=torch has no condition"),
         ("dcgan", {"model__form": "deep_conv"}, "deep_conv makes images of 32 pixels, not of 64"),
         ("dcgan", {"model__form": "conditional"}, "needs model.num_classes above 0"),
-        ("wgan", {"model__image_shape": (2,)}, "these networks make square images"),
+        ("wgan", {"model__image_shape": (2,), "loss": "wasserstein", "regularizer__clip": 0.01}, "make square images"),
         ("wgan_gp", {"model__form": "toy", "model__num_classes": 4}, "form=toy has no condition"),
         ("wgan_gp", {"model__form": "good"}, "good makes images of 64 pixels, not of 32"),
     ],
@@ -272,3 +291,37 @@ def test_g_rests_while_the_critic_takes_a_hundred_steps():
         if ran:
             taken, critic = [*taken, critic], 0
     assert taken == [100 if g < 25 or g % 500 == 0 else 5 for g in range(len(taken))] and len(taken) > 1000
+
+
+def test_labels_may_be_mixtures_of_classes(plain):
+    gan, state, data = plain
+    mixed = data | {"label": jax.nn.one_hot(data["label"], CLASSES)}
+    same = [losses((gan, state, batch), "D")[0] for batch in (data, mixed)]
+    assert same[0] == pytest.approx(same[1], rel=1e-6)
+
+
+def test_at_least_one_image_is_among_the_top_k(plain):
+    _, state, data = plain
+    few, *_ = losses(plain, "G", top_k=TopK(0.5, 0.01, 1), step=50)
+    gan = plain[0]
+    nets = nets_of(gan, **{name: (n.params, n.variables) for name, n in state.networks.items()})
+    logits = nets("D", nets("G", data["z"], data["fake_label"]), data["fake_label"])
+    assert few == pytest.approx(-float(logits.max()), rel=1e-5)
+
+
+def test_the_gradient_of_a_direction_is_finite_at_zero():
+    grads = jax.grad(lambda e: direction(e).sum())(jnp.zeros((2, 3)))
+    assert np.isfinite(grads).all()
+
+
+def test_lecam_without_a_delay_begins_at_the_first_means(plain):
+    lecam = LeCam(strength=0.5, decay=0.9, start=0)
+    _, metrics, nets = losses(plain, "D", lecam=lecam, step=0)
+    assert float(nets.extra["lecam"]["real"]) == pytest.approx(metrics["d_real"])
+
+
+def test_spectral_norm_of_sagan_leaves_conditional_batch_norm():
+    for tables in (False, True):
+        gan = built("sagan", model__num_classes=4, model__ch=8, model__g_spectral_tables=tables)
+        shapes = jax.eval_shape(lambda gan=gan: init_state(gan, 0)).networks["G"].spectral["u"]
+        assert "conv_1" in shapes["block_0"] and ("bn_1" in shapes["block_0"]) == tables

@@ -9,8 +9,11 @@ from biggan_jax.state import init_state
 
 MNIST, CIFAR, FACES, IMAGENET = (28, 28, 1), (32, 32, 3), (64, 64, 3), (128, 128, 3)
 TEN = {"model.num_classes": 10}
+WASSERSTEIN = {"loss": "wasserstein", "regularizer.clip": 0.01}
 THOUSAND = {"model.num_classes": 1000}
 AC = {"condition.d": "ac"}
+CIFAR10 = {"model.resolution": 32, "model.d_ch": 48, "model.dim_z": 80, "model.g_attention": (16,)}
+CIFAR10 |= TEN | {"model.d_attention": (16,)}
 
 COUNTS = [
     ("gan", {}, 2_503_984, 1_231_441),
@@ -19,8 +22,8 @@ COUNTS = [
     ("dcgan", {"model.form": "paper", "model.ch": 128}, 18_855_040, 17_232_768),
     ("dcgan", {"model.form": "conditional", "model.image_shape": MNIST} | TEN, 6_835_258, 6_690_506),
     ("dcgan", {"model.form": "deep_conv", "model.image_shape": CIFAR, "model.dim_z": 128}, 3_812_355, 2_931_009),
-    ("wgan", {"model.network": "mlp"}, 6_880_768, 6_817_793),
-    ("wgan", {}, 3_576_704, 2_765_568),
+    ("wgan", WASSERSTEIN | {"model.network": "mlp"}, 6_880_768, 6_817_793),
+    ("wgan", WASSERSTEIN, 3_576_704, 2_765_568),
     ("wgan_gp", {}, 1_204_483, 1_053_825),
     ("wgan_gp", TEN | AC, 1_218_307, 1_055_115),
     ("wgan_gp", {"model.form": "good", "model.image_shape": FACES, "model.ch": 64}, 8_540_483, 7_491_841),
@@ -35,6 +38,7 @@ COUNTS = [
         30_041_857,
     ),
     ("sngan", THOUSAND | {"model.image_shape": IMAGENET, "model.d_bias": True}, 41_996_931, 39_443_137),
+    ("biggan", CIFAR10 | {"condition.d": "contrastive"}, 9_416_196, 2_517_186),
     ("sagan", THOUSAND, 42_078_852, 39_463_618),
     ("sagan", THOUSAND | {"model.g_attention": (64,), "model.d_attention": (64,)}, 42_017_412, 39_448_258),
 ]

@@ -4,43 +4,43 @@ import numpy as np
 import pytest
 
 from biggan_jax.config import base
-from biggan_jax.models.optimizers import learning_rate_of, momentum_of, optimizer
+from biggan_jax.family import Network
+from biggan_jax.models.optimizers import momentum, optimizer, schedule
+from biggan_jax.state import NetworkState
 
 
 def config(**changes):
     c = base()
-    c.num_steps = 100
     c.optimizer.update(changes)
     return c
 
 
-def weights_after(c, grads, start=1.0, rate=0.1, updates_per_step=1):
-    """The weight after each update by these gradients."""
-    made = optimizer(c, rate, updates_per_step)
-    weight, seen = jnp.float32(start), []
-    state = made.init(weight)
-    for grad in grads:
-        change, state = made.update(jnp.float32(grad), state, weight)
-        weight = weight + change
-        seen.append(float(weight))
+def weights_after(c, grads, start=1.0, rate=0.1, first_step=0):
+    """The weight after each update by these gradients, one in each step."""
+    network = Network(None, optimizer(c, rate), lambda key: ())
+    state = NetworkState({"w": jnp.float32(start)}, {}, {}, network.optimizer.init({"w": jnp.float32(start)}))
+    seen = []
+    for step, grad in enumerate(grads, first_step):
+        state = state.moved_by(network, {"w": jnp.float32(grad)}, jnp.int32(step))
+        seen.append(float(state.params["w"]))
     return seen
 
 
 def test_linear_decay_reaches_zero_at_its_end():
-    rate = learning_rate_of(config(decay="linear", decay_start=20), 0.4, 5)
-    at = lambda step: float(rate(jnp.int32(5 * step)))
-    np.testing.assert_allclose([at(s) for s in (0, 20, 60, 100, 200)], [0.4, 0.4, 0.2, 0, 0], rtol=1e-6)
-    assert float(rate(jnp.int32(5 * 60 + 4))) == at(60)  # All updates of a step have one rate.
+    share = schedule(config(decay="linear", decay_start=20, decay_end=100), 0.4, 5)
+    np.testing.assert_allclose([share(jnp.int32(s)) for s in (0, 20, 60, 100, 200)], [1, 1, 0.5, 0, 0], rtol=1e-6)
 
 
-def test_exponential_decay_stops_at_the_least_rate():
-    rate = learning_rate_of(config(decay="exponential", decay_factor=0.5, least_lr=0.03), 0.4, 1)
-    np.testing.assert_allclose([rate(jnp.int32(n)) for n in (0, 1, 3, 9)], [0.4, 0.2, 0.05, 0.03], rtol=1e-6)
+def test_exponential_decay_is_per_update_down_to_the_least_rate():
+    share = schedule(config(decay="exponential", decay_factor=0.5, least_lr=0.03), 0.4, 1)
+    np.testing.assert_allclose([0.4 * share(jnp.int32(n)) for n in (0, 1, 3, 9)], [0.4, 0.2, 0.05, 0.03], rtol=1e-6)
+    twice = schedule(config(decay="exponential", decay_factor=0.5), 0.4, 2)
+    assert float(twice(jnp.int32(3))) == 0.5**6
 
 
 def test_momentum_grows_to_its_last_value():
-    momentum = momentum_of(config(momentum=0.5, last_momentum=0.7, momentum_end=10), 2)
-    np.testing.assert_allclose([momentum(jnp.int32(n)) for n in (0, 10, 20, 90)], [0.5, 0.6, 0.7, 0.7], rtol=1e-6)
+    at = momentum(config(momentum=0.5, last_momentum=0.7, momentum_end=10))
+    np.testing.assert_allclose([at(jnp.int32(n)) for n in (0, 5, 10, 90)], [0.5, 0.6, 0.7, 0.7], rtol=1e-6)
 
 
 def test_sgd_keeps_a_velocity_of_past_steps():
@@ -57,9 +57,18 @@ def test_rmsprop_is_that_of_torch():
     for grad in grads:
         square = 0.99 * square + 0.01 * grad**2
         expected.append(weight := weight - 0.1 * grad / (square**0.5 + 1e-8))
-    np.testing.assert_allclose(
-        weights_after(config(name="rmsprop", b2=0.99, eps=1e-8), grads), expected, rtol=1e-5, atol=1e-6
-    )
+    found = weights_after(config(name="rmsprop", b2=0.99, eps=1e-8), grads)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["adam", "rmsprop", "sgd"])
+def test_a_schedule_follows_the_step_of_training(name):
+    c = config(name=name, decay="linear", decay_end=4)
+    moved = -np.diff(weights_after(c, [1.0] * 5), prepend=1.0)
+    assert moved[-1] == 0 and (moved[:4] > 0).all()
+    # Whatever the optimizer has done before: a fine-tuned run begins at step 0, a rolled back one at an earlier step.
+    first, later = (1 - weights_after(c, [1.0], first_step=step)[0] for step in (0, 2))
+    assert later == pytest.approx(first / 2, rel=1e-5)
 
 
 def test_weight_decay_is_added_to_the_gradient():
@@ -67,6 +76,6 @@ def test_weight_decay_is_added_to_the_gradient():
     assert weights_after(config(name="sgd", weight_decay=0.25), [1.0]) == pytest.approx(plain)
 
 
-def test_a_constant_rate_needs_no_count():
-    state = optimizer(config(), 1e-3, 2).init(jnp.zeros(2))
+def test_a_constant_rate_adds_nothing_to_checkpoints():
+    state = optimizer(config(), 1e-3).init(jnp.zeros(2))
     assert len(jax.tree.leaves(state)) == 2  # RMSProp's count and moments, as in checkpoints of format 2.
