@@ -170,7 +170,7 @@ def _set_resnet(model: ml_collections.ConfigDict, found: dict, has_d: bool) -> N
     shape = (found["resolution"], found["resolution"], found["channels"])
     model.update(image_shape=shape, init="orthogonal", d_bias=True, bn_eps=BN_EPS, bn_momentum=MOMENTUM)
     norm = found.get("d_batch_norm", not model.d_spectral_norm)
-    model.update(d_batch_norm=norm, d_skip_relu=not norm, dim_z=found.get("dim_z", 128))
+    model.update(d_batch_norm=norm, d_skip_relu=not norm, g_spectral_tables=True, dim_z=found.get("dim_z", 128))
     sizes = generator_sizes(found["resolution"]), project.halved(found["resolution"])
     _set_channels(model, found, *sizes)
 

@@ -223,8 +223,8 @@ def networks(config: ml_collections.ConfigDict, mesh: Mesh | None) -> tuple[Gene
             bn_eps=model.bn_eps,
             bn_momentum=model.bn_momentum,
             dtype=dtype,
-            if down and x.shape[1] in self.attention:
-                x = SelfAttention(self.dtype, self.attend, name=f"attention_{i}")(x)
+            skip_relu=model.d_skip_relu,
+            attend=attends[1],
         ),
     )
 
