@@ -20,7 +20,9 @@ SOURCES = {
     "gaussians25": lambda config, split: builtin.points("gaussians25", image_shape(config), split),
     "swiss_roll": lambda config, split: builtin.points("swiss_roll", image_shape(config), split),
     "tfds": open_tfds,
-    "fake": lambda config, split: builtin.fake(image_shape(config), config.model.num_classes),
+    "fake": lambda config, split: builtin.fake(
+        image_shape(config), config.model.num_classes, condition_dim=config.model.get("condition_dim", 0)
+    ),
 }
 
 
@@ -35,6 +37,7 @@ def make_source(config: ConfigDict, split: str = "train") -> Source:
     """Open the `train` or the held-out `test` split of the config's data. Raises UserError if config and data do not fit."""
     source = choose(SOURCES, "data.name", config.data.name)(config, split)
     name, wanted, there = config.data.name, config.model.num_classes, source.num_classes
+    _check_condition(config, getattr(source, "condition_dim", 0))
     if config.init_from and wanted not in (0, there):
         raise UserError(
             f"the weights of {config.init_from} have {wanted} classes, data.name {name} has {there}; change theirs first: "
@@ -47,9 +50,22 @@ def make_source(config: ConfigDict, split: str = "train") -> Source:
     return source
 
 
+def _check_condition(config: ConfigDict, there: int) -> None:
+    """Raise UserError unless the data have a condition of the length that the model takes."""
+    wanted = config.model.get("condition_dim", 0)
+    if wanted == there:
+        return
+    has = f"data.name {config.data.name} has a condition of {there} numbers" if there else "the data have no condition"
+    if not wanted and "condition_dim" not in config.model:
+        raise UserError(f"{has}, but model.family {config.model.family} takes none; use cgan, dcgan or sngan")
+    raise UserError(f"{has}, but model.condition_dim is {wanted}; give {there}, or prepare other data")
+
+
 def host_batches(source: Source, config: ConfigDict, attempt: int, host: int = 0, hosts: int = 1) -> HostBatches:
     """Return the function from a step to this host's part of the step's real data."""
     c, d, shape = config, config.data, image_shape(config)
     if len(shape) < 3 and (d.flip or d.crop != "center"):
         raise UserError(f"data.flip and data.crop need images, but this model's data have shape {shape}; unset them")
+    if d.dequantize and getattr(source, "dtype", None) == "uint16":
+        raise UserError("data.dequantize adds noise below a level of 8 bits, but the data have 16; unset it")
     return HostBatches(source, c.seed, attempt, c.d_steps, c.batch_size, d.flip, d.crop, host, hosts, d.order)

@@ -92,11 +92,16 @@ def coverage(name: str, samples: np.ndarray) -> tuple[int, float]:
     return len(np.unique(distance.argmin(1)[near])), float(near.mean())
 
 
-def fake(shape: tuple[int, ...], num_classes: int, count: int = 1024) -> Images:
-    """Return the same `count` examples of noise every time, with random labels: uniform pixels, or normal vectors."""
+def fake(shape: tuple[int, ...], num_classes: int, count: int = 1024, condition_dim: int = 0) -> Images:
+    """Return the same `count` examples of noise every time, with random labels: uniform pixels, or normal vectors.
+
+    condition_dim: length of conditions of normal numbers, in place of labels.
+    """
     rng = np.random.default_rng(0)
     size = count, *shape
     noise = rng.standard_normal(size, np.float32) if len(shape) == 1 else rng.integers(0, 256, size, np.uint8)
+    if condition_dim:
+        return Images(noise, rng.standard_normal((count, condition_dim), np.float32), num_classes)
     return Images(noise, rng.integers(0, max(num_classes, 1), count, dtype=np.int32), num_classes)
 
 

@@ -18,7 +18,8 @@ def image_shape(config: ml_collections.ConfigDict) -> tuple[int, ...]:
 class Reading(NamedTuple):
     """Images read from a source, in memory of their own.
 
-    images: uint8 [N, H, W, C], or float32 [N, n] for vectors. labels: int32 [N]. unreadable: a sentence for each record that
+    images: uint8 or uint16 [N, H, W, C], or float32 [N, n] for vectors. labels: int32 [N], or conditions float32 [N, k].
+    unreadable: a sentence for each record that
     could not be read and was replaced by the record after it.
     """
 
@@ -42,7 +43,10 @@ class Source(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Images:
-    """A source in memory: images uint8 [N, H, W, C] or float32 [N, n], already cropped; labels int32 [N]."""
+    """A source in memory: images uint8 or uint16 [N, H, W, C] or float32 [N, n], already cropped.
+
+    labels: int32 [N], or conditions float32 [N, k].
+    """
 
     images: np.ndarray
     labels: np.ndarray
@@ -50,6 +54,16 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def condition_dim(self) -> int:
+        """Length of each image's condition; 0: none."""
+        return self.labels.shape[1] if self.labels.ndim == 2 else 0
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the images."""
+        return self.images.dtype
 
     def read(self, numbers: np.ndarray, crop_offset: np.ndarray | None = None) -> Reading:
         return Reading(self.images[numbers], self.labels[numbers])

@@ -47,7 +47,8 @@ class HostBatches:
     def __call__(self, step: int) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
         """Return the batch, and a sentence for each unreadable record. The global batch does not depend on the number of hosts.
 
-        image: uint8 [d_steps, B / hosts, H, W, C], or float32 [d_steps, B / hosts, n]; label: int32 [d_steps, B / hosts].
+        image: uint8 or uint16 [d_steps, B / hosts, H, W, C], or float32 [d_steps, B / hosts, n]; label: int32
+        [d_steps, B / hosts], or float32 [d_steps, B / hosts, k].
         """
         count, size = self.d_steps * self.batch_size, self.batch_size // self.hosts
         positions = int(step) * count + np.arange(count).reshape(self.d_steps, self.batch_size)
@@ -59,7 +60,10 @@ class HostBatches:
             flipped = shuffle.flip(*draw)
             images[flipped] = images[flipped][..., ::-1, :]
         shape = self.d_steps, size
-        return {"image": images.reshape(*shape, *images.shape[1:]), "label": labels.reshape(shape)}, unreadable
+        return {
+            "image": images.reshape(*shape, *images.shape[1:]),
+            "label": labels.reshape(*shape, *labels.shape[1:]),
+        }, unreadable
 
 
 @contextlib.contextmanager

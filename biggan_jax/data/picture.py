@@ -96,10 +96,13 @@ def crop(image: np.ndarray, shape: tuple[int, ...] = (1, 1), offset: float = 0.5
 
 
 def resize(image: np.ndarray, shape: tuple[int, ...], how: str) -> np.ndarray:
-    """Resize to (height, width, ...) by `area` or one of `FILTERS`: uint8 [height, width, 3]."""
+    """Resize uint8 or uint16 [H, W, C] to (height, width, ...) by `area` or one of `FILTERS`."""
     height, width = shape[:2]
     if image.shape[:2] == (height, width):
         return image
+    if image.shape[2] != 3 or image.dtype != np.uint8:
+        channels = [_resize_channel(image[..., i], (width, height), how) for i in range(image.shape[2])]
+        return np.stack(channels, axis=-1)
     if how != "area":
         return np.asarray(Image.fromarray(image).resize((width, height), FILTERS[how]))
     # Averaging areas is right for shrinking; for enlarging, it would only repeat pixels.
@@ -107,9 +110,28 @@ def resize(image: np.ndarray, shape: tuple[int, ...], how: str) -> np.ndarray:
     return cv2.resize(image, (width, height), interpolation=smooth)
 
 
+def _resize_channel(channel: np.ndarray, size: tuple[int, int], how: str) -> np.ndarray:
+    """Resize [H, W] to `size`, (width, height)."""
+    if how != "area":
+        # Pillow filters one channel of 8 bits, or of floats.
+        made = Image.fromarray(channel if channel.dtype == np.uint8 else channel.astype(np.float32))
+        resized = np.asarray(made.resize(size, FILTERS[how]))
+        return resized if channel.dtype == np.uint8 else np.rint(resized.clip(0, 65535)).astype(np.uint16)
+    smooth = cv2.INTER_AREA if channel.shape[0] > size[1] else cv2.INTER_CUBIC
+    return cv2.resize(np.ascontiguousarray(channel), size, interpolation=smooth)
+
+
 def to_gray(image: np.ndarray) -> np.ndarray:
-    """Convert RGB to luma: uint8 [H, W, 1]."""
+    """Convert RGB to luma: uint8 or uint16 [H, W, 1]."""
+    if image.dtype == np.uint16:
+        weights = np.array([19595, 38470, 7471], np.uint64)  # Pillow's, of 65536.
+        return ((image.astype(np.uint64) @ weights + 2**15) >> np.uint64(16)).astype(np.uint16)[..., None]
     return np.asarray(Image.fromarray(image).convert("L"))[..., None]
+
+
+def to_8_bits(image: np.ndarray) -> np.ndarray:
+    """Round uint16 to uint8: 257 levels become one."""
+    return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 _MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")
@@ -137,7 +159,7 @@ def _to_rgb(image: Image.Image) -> np.ndarray:
 def _band_to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I;16"):
         # Pillow's own conversion clips everything above 255.
-        return Image.fromarray(((np.asarray(image).astype(np.uint32) + 128) // 257).astype(np.uint8)).convert("RGB")
+        return Image.fromarray(to_8_bits(np.asarray(image))).convert("RGB")
     if image.mode in ("I", "F"):
         return Image.fromarray(np.nan_to_num(np.clip(np.asarray(image), 0, 255)).astype(np.uint8)).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:

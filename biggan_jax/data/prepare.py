@@ -1,6 +1,8 @@
 """Prepare data for training, once, as shards with access by number:
 
 python -m biggan_jax.data.prepare --from=folder --in=PICTURES --out=DIR [--size=128] [--held_out=50]
+python -m biggan_jax.data.prepare --from=folder --in=PICTURES --out=DIR --size=96x128 --channels=1 --bits=16
+python -m biggan_jax.data.prepare --from=arrays --in=FILE.npz --out=DIR
 python -m biggan_jax.data.prepare --from=imagenet --in=FOLDER_OF_THE_TWO_TARS --out=DIR
 python -m biggan_jax.data.prepare --from=tfds --in=DIR/imagenet2012/5.1.0 --out=NEW [--size=128]
 python -m biggan_jax.data.prepare --from=examples --in='CORPUS/train-*' --out=DIR [--classes=FILE --keep_classes=8500]
@@ -11,6 +13,7 @@ output is the command to train with.
 
 import concurrent.futures.process
 import contextlib
+import dataclasses
 import logging
 import multiprocessing
 import os
@@ -31,14 +34,22 @@ from biggan_jax.types import UserError
 
 logger = logging.getLogger("biggan_jax.prepare")
 
-FROM = flags.DEFINE_string("from", None, "Kind of the input: folder, imagenet, tfds, examples.")
-IN = flags.DEFINE_string("in", None, "Input folder; with --from=examples a pattern of TFRecord or ArrayRecord files.")
+FROM = flags.DEFINE_string("from", None, "Kind of the input: folder, arrays, imagenet, tfds, examples.")
+IN = flags.DEFINE_string(
+    "in", None, "Input folder; with --from=examples a pattern of TFRecord or ArrayRecord files, with arrays an .npz."
+)
 OUT = flags.DEFINE_string("out", None, "Output folder, local or gs://.")
-SIZE = flags.DEFINE_integer("size", 0, "Stores decoded central squares of this many pixels; 0: whole files.", 0, 4096)
+SIZE = flags.DEFINE_string(
+    "size", "0", "Stores decoded central squares of this many pixels, or HxW, such as 96x128; 0: whole files."
+)
+CHANNELS = flags.DEFINE_integer(
+    "channels", 0, "Channels to keep: 1, 3 or any number; 0: RGB, or all of arrays.", 0, 4096
+)
+BITS = flags.DEFINE_enum("bits", None, ("8", "16"), "Bits of each channel to keep. Default: 8, or those of arrays.")
 RESIZE = flags.DEFINE_enum("resize", "area", ("area", *picture.FILTERS), "With --size: how, as config data.resize.")
 WORKERS = flags.DEFINE_integer("workers", 0, "Worker processes; 0: one per core; 1: only the command's own.", 0, 512)
-HELD_OUT = flags.DEFINE_integer("held_out", 0, "--from=folder: the last N of each class are the split test.", 0)
-PER_SHARD = flags.DEFINE_integer("per_shard", 2048, "--from=folder: maximum number of pictures per shard.", 1)
+HELD_OUT = flags.DEFINE_integer("held_out", 0, "--from=folder, arrays: the last N of each class are the split test.", 0)
+PER_SHARD = flags.DEFINE_integer("per_shard", 2048, "--from=folder, arrays: maximum number of pictures per shard.", 1)
 CLASSES = flags.DEFINE_string("classes", None, "--from=examples: a file with one class name per line, in order.")
 IMAGE_KEY = flags.DEFINE_string("image_key", "image/encoded", "--from=examples: the feature with the picture.")
 LABEL_KEY = flags.DEFINE_string("label_key", "image/class/label", "--from=examples: the feature with the labels.")
@@ -46,7 +57,8 @@ PICK = flags.DEFINE_enum("pick", "first", ("first", "frequent"), "--from=example
 KEEP = flags.DEFINE_integer("keep_classes", 0, "--from=examples: number of most frequent classes to keep; 0: all.", 0)
 
 OWN = {
-    "folder": ("size", "resize", "held_out", "per_shard"),
+    "folder": ("size", "resize", "channels", "bits", "held_out", "per_shard"),
+    "arrays": ("size", "resize", "channels", "bits", "held_out", "per_shard"),
     "imagenet": (),
     "tfds": ("size", "resize"),
     "examples": ("size", "resize", "classes", "image_key", "label_key", "pick", "keep_classes"),
@@ -80,11 +92,20 @@ def prepare(out: epath.Path) -> None:
     name = re.sub(r"\W+", "_", out.name, flags=re.ASCII).strip("_").lower()
     name = name if name[:1].isalpha() else f"set_{name}".rstrip("_")
     root = epath.Path(IN.value)
+    form = shards.Form(size_of(SIZE.value), RESIZE.value)
+    if CHANNELS.value or BITS.value == "16":
+        form = dataclasses.replace(form, channels=CHANNELS.value or 3, bits=int(BITS.value or 8))
+        if form.channels not in (1, 3) and not form.size and FROM.value == "folder":
+            raise UserError(f"--channels={form.channels} needs --size: only 1 or 3 channels are stored as whole files")
     with workers(WORKERS.value or len(os.sched_getaffinity(0))) as parallel:
         if FROM.value == "folder":
             if out.resolve().is_relative_to(root.resolve()):
                 raise UserError(f"--out={out} is inside --in={root}, where it would become a class; give another --out")
-            found = raw.folder(root, held_out=HELD_OUT.value, per_part=PER_SHARD.value)
+            suffixes = raw.PICTURES + (raw.ARRAYS if form.channels else ())
+            found = raw.folder(root, held_out=HELD_OUT.value, per_part=PER_SHARD.value, suffixes=suffixes)
+        elif FROM.value == "arrays":
+            found, shapes = raw.arrays(root, held_out=HELD_OUT.value, per_part=PER_SHARD.value)
+            form = form_of_arrays(form, shapes)
         elif FROM.value == "tfds":
             found = tfds.corpus_of(root)
         else:
@@ -94,26 +115,71 @@ def prepare(out: epath.Path) -> None:
         for note in found.notes:
             logger.info("%s", note)
         tracked = lambda function, items: track(parallel(function, items), "shards", len(items))
-        made = shards.prepare(found, out, name, shards.Form(SIZE.value, RESIZE.value), tracked)
+        made = shards.prepare(found, out, name, form, tracked)
     for split, summary in made.items():
         for line in stats.lines(summary):
             logger.info("%s: %s", split, line)
-    print(f"prepared in {out}; to train: {training(out, '', len(found.class_names))}")
+    print(f"prepared in {out}; to train: {training(out, '', len(found.class_names), form)}")
+
+
+def size_of(text: str) -> int | tuple[int, int]:
+    """Parse --size: N for squares, HxW, or 0. Raises UserError.
+
+    >>> size_of("96x128")
+    (96, 128)
+    """
+    sides = tuple(int(side) for side in text.split("x") if side.isdecimal() and len(side) < 5)
+    if len(sides) != text.count("x") + 1 or len(sides) > 2 or max(sides) > 4096 or (len(sides) == 2 and not min(sides)):
+        raise UserError(f"--size={text} is no number of pixels up to 4096, and no HxW, such as 96x128")
+    return sides[0] if len(set(sides)) == 1 else (sides[0], sides[1])
+
+
+def form_of_arrays(form: shards.Form, shapes: raw.Shapes) -> shards.Form:
+    """Return the form of arrays: `form`, with what it leaves open as the arrays are. Raises UserError for vectors."""
+    if len(shapes.image) == 1:
+        for name in ("size", "resize", "channels", "bits"):
+            if flags.FLAGS[name].present:
+                raise UserError(f"--{name} has no effect on vectors, which are stored as they are")
+        return shards.Form(vector=shapes.image[0], condition=shapes.condition)
+    return dataclasses.replace(
+        form,
+        size=form.size or (shapes.image[0] if shapes.image[0] == shapes.image[1] else shapes.image[:2]),
+        channels=form.channels if CHANNELS.value else shapes.image[2],
+        bits=int(BITS.value or (16 if shapes.dtype == "uint16" else 8)),
+        condition=shapes.condition,
+    )
 
 
 PRESETS = {32: "cifar10", 64: "imagenet64", 128: "small128", 256: "imagenet256", 512: "imagenet512"}
 """The preset of BigGAN to train with, by resolution."""
 
 
-def training(out: epath.Path, dataset: str, classes: int) -> str:
+def training(out: epath.Path, dataset: str, classes: int, form: shards.Form = shards.Form()) -> str:  # noqa: B008  Frozen.
     """Return the command that trains on the prepared set, without labels if there is one class."""
-    preset = "imagenet128" if dataset else PRESETS.get(SIZE.value or 128)
-    if not preset:
-        return f"no preset has {SIZE.value} pixels; presets have {', '.join(map(str, PRESETS))}"
     changes = {"data.name": "tfds", "data.dataset": dataset, "data.dir": str(out)}
-    changes |= {"model.num_classes": str(classes if classes > 1 else 0), "data.resize": RESIZE.value}
-    command = ["python", "-m", "biggan_jax.main", f"--config=biggan_{preset}", f"--workdir=runs/{out.name}"]
+    own = {"model.num_classes": str(classes if classes > 1 else 0), "data.resize": RESIZE.value}
+    if form.channels not in (0, 3) or form.vector or form.condition or not isinstance(form.size, int):
+        preset, own = _for_any_shape(form, own)
+    else:
+        preset = "biggan_imagenet128" if dataset else f"biggan_{PRESETS.get(form.size or 128, '')}"
+        if preset == "biggan_":
+            return f"no preset has {form.size} pixels; presets have {', '.join(map(str, PRESETS))}"
+    changes |= own
+    command = ["python", "-m", "biggan_jax.main", f"--config={preset}", f"--workdir=runs/{out.name}"]
     return shlex.join([*command, *(f"--config.{key}={value}" for key, value in changes.items())])
+
+
+def _for_any_shape(form: shards.Form, changes: dict[str, str]) -> tuple[str, dict[str, str]]:
+    """Return a preset and changes for images of any shape, vectors and conditions."""
+    shape = form.shape if form.size or form.vector else (128, 128, form.channels)
+    changes = {"model.image_shape": ",".join(map(str, shape)), **changes}
+    labelled = changes["model.num_classes"] != "0" or form.condition
+    if form.condition:
+        changes["model.condition_dim"] = str(form.condition)
+    if len(shape) == 1 or shape[0] not in (32, 64, 128, 256, 512) or shape[1] % 32:
+        # Dense networks take any shape.
+        return f"classic/{'cgan' if labelled else 'gan'}_mnist", changes
+    return "classic/sngan_cifar10", changes
 
 
 @contextlib.contextmanager

@@ -1,29 +1,36 @@
-"""Raw data for `prepare`: pictures in folders, and examples in TFRecord or ArrayRecord files.
+"""Raw data for `prepare`: pictures in folders, examples in TFRecord or ArrayRecord files, and arrays in .npz files.
 
 A corpus has class names and, for each split, parts: each part becomes one shard, and can be read in another process.
 """
 
 import collections
 import dataclasses
+import io
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
 from etils import epath
 
-from biggan_jax.data.records import example_type
+from biggan_jax.data.records import digest, example_type
+from biggan_jax.runtime.files import read_npz
 from biggan_jax.types import UserError
 
 PICTURES = (".jpg", ".jpeg", ".jfif", ".avif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 """File name suffixes of pictures, in any case."""
 
+ARRAYS = (".npy", ".npz")
+"""Those of arrays, which are pictures too if all their channels are kept."""
+
 
 class Item(NamedTuple):
-    """One picture: its name for messages, its label, and the bytes of its file."""
+    """One picture: its name for messages, its label, the bytes of its file, and its condition, if any."""
 
     name: str
     label: int
     encoded: bytes
+    condition: tuple[float, ...] = ()
 
 
 Part = Iterable[Item | str]  # The items of one shard. An item that cannot be read is a sentence instead.
@@ -55,26 +62,28 @@ class Files:
                 yield f"{path}: {error.strerror or error}"
 
 
-def folder(root: epath.Path, *, held_out: int, per_part: int) -> Corpus:
+def folder(root: epath.Path, *, held_out: int, per_part: int, suffixes: tuple[str, ...] = PICTURES) -> Corpus:
     """List root/CLASS/PICTURE, classes sorted by name; the last `held_out` pictures of each class are for `test`.
 
-    Raises UserError if the folders have another structure; the message says where the pictures are.
+    suffixes: of the files that are pictures. Raises UserError if the folders have another structure; the message says where
+    the pictures are.
     """
     root = epath.Path(root)
+    is_picture = lambda path: path.suffix.lower() in suffixes and not path.name.startswith(".")
     if not root.is_dir():
         raise UserError(f"--in={root} is not a folder")
     entries = sorted(root.iterdir(), key=lambda path: path.name)
     folders = [entry for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
-    loose = [entry for entry in entries if _is_picture(entry)]
+    loose = [entry for entry in entries if is_picture(entry)]
     if not folders:
         hint = f"it has {len(loose)} pictures and no folders; move them to {root}/CLASS/" if loose else "it is empty"
         raise UserError(f"--in={root} must have a folder of pictures for each class, but {hint}")
-    found = {entry.name: sorted(path.name for path in entry.iterdir() if _is_picture(path)) for entry in folders}
+    found = {entry.name: sorted(path.name for path in entry.iterdir() if is_picture(path)) for entry in folders}
     empty = [name for name, pictures in found.items() if not pictures]
     if len(empty) == len(found):
         deeper = next((entry for entry in folders if any(path.is_dir() for path in entry.iterdir())), None)
         hint = f"; they may be one level deeper: --in={deeper}" if deeper else ""
-        raise UserError(f"no folder in --in={root} has pictures ({', '.join(PICTURES)}){hint}")
+        raise UserError(f"no folder in --in={root} has pictures ({', '.join(suffixes)}){hint}")
     if empty:
         raise UserError(f"{len(empty)} folders in --in={root} have no pictures: {', '.join(empty[:5])}; remove them")
     if loose:
@@ -91,14 +100,85 @@ def folder(root: epath.Path, *, held_out: int, per_part: int) -> Corpus:
         # Deal the classes out to the shards, so that each shard has nearly all of them.
         count = -(-len(rows) // per_part)
         parts[split] = [Files(str(root), *zip(*rows[i::count], strict=True)) for i in range(count)]
-    others = [path for entry in folders for path in entry.iterdir() if not _is_picture(path)]
+    others = [path for entry in folders for path in entry.iterdir() if not is_picture(path)]
     kinds = collections.Counter("folders" if path.is_dir() else path.suffix or "no suffix" for path in others)
     note = f"skipped {len(others)} entries of class folders: {', '.join(f'{n} {kind}' for kind, n in kinds.items())}"
     return Corpus(tuple(found), parts, (note,) if others else ())
 
 
-def _is_picture(path: epath.Path) -> bool:
-    return path.suffix.lower() in PICTURES and not path.name.startswith(".")
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Rows of the arrays of an .npz, each as an .npy file. content: a hash of the file, which reveals changes."""
+
+    path: str
+    content: int
+    numbers: tuple[int, ...]
+
+    def __iter__(self) -> Iterator[Item | str]:
+        arrays = read_npz(self.path)
+        for number in self.numbers:
+            file = io.BytesIO()
+            np.save(file, arrays["image"][number])
+            label = int(arrays["label"][number]) if "label" in arrays else 0
+            condition = tuple(arrays["condition"][number].tolist()) if "condition" in arrays else ()
+            yield Item(f"row {number}", label, file.getvalue(), condition)
+
+
+class Shapes(NamedTuple):
+    """What arrays hold: the shape and type of each image or vector, and the length of its condition."""
+
+    image: tuple[int, ...]
+    dtype: str
+    condition: int
+
+
+def arrays(path: epath.Path, *, held_out: int, per_part: int) -> tuple[Corpus, Shapes]:
+    """List the rows of an .npz with `image` and, if any, `label` int [N] or `condition` float32 [N, k].
+
+    image: uint8 or uint16 [N, H, W, C], or float32 [N, n]. The last `held_out` rows of each class are for `test`. Raises
+    UserError if the arrays have other shapes or types.
+    """
+    found = read_npz(path)
+    if "image" not in found:
+        raise UserError(f"--in={path} has the arrays {', '.join(found)}; image is needed")
+    image, count = found["image"], len(found["image"]) if found["image"].ndim else 0
+    is_vector = image.ndim == 2 and image.dtype == np.float32
+    if not (count and image.size and (is_vector or (image.ndim == 4 and image.dtype in (np.uint8, np.uint16)))):
+        wanted = "uint8 or uint16 [N, H, W, C], or float32 [N, n], is needed"
+        raise UserError(f"--in={path}: image is {image.dtype} {list(image.shape)}; {wanted}")
+    if "label" in found and "condition" in found:
+        raise UserError(f"--in={path} has label and condition; a model takes one of them: leave one out")
+    label, condition = (
+        found.get("label", np.zeros(count, np.int64)),
+        found.get("condition", np.zeros((count, 0), np.float32)),
+    )
+    if label.shape != (count,) or label.dtype.kind not in "iu" or label.min() < 0 or label.max() >= 2**24:
+        raise UserError(f"--in={path}: label is {label.dtype} {list(label.shape)}; integers [N] from 0 on are needed")
+    if condition.ndim != 2 or len(condition) != count or condition.dtype != np.float32:
+        raise UserError(
+            f"--in={path}: condition is {condition.dtype} {list(condition.shape)}; float32 [{count}, k] is needed"
+        )
+    for name, values in (("image", image if is_vector else label), ("condition", condition)):
+        if not np.isfinite(values).all():
+            raise UserError(f"--in={path}: {name} has values that are not finite numbers")
+    order = np.argsort(label, kind="stable")
+    from_end = np.empty(count, np.int64)
+    counts = np.bincount(label)
+    from_end[order] = np.repeat(np.cumsum(counts), counts) - np.arange(count)
+    few = np.flatnonzero((counts > 0) & (counts <= held_out))
+    if held_out and len(few):
+        raise UserError(f"--held_out={held_out} leaves class {few[0]} nothing to train on; it has {counts[few[0]]}")
+    content, parts = digest(epath.Path(path).read_bytes()), {}
+    for split, numbers in (
+        ("train", np.flatnonzero(from_end > held_out)),
+        ("test", np.flatnonzero(from_end <= held_out)),
+    ):
+        each = -(-len(numbers) // per_part)
+        if each:
+            parts[split] = [Rows(str(path), content, tuple(numbers[i::each].tolist())) for i in range(each)]
+    return Corpus(tuple(map(str, range(len(counts)))), parts), Shapes(
+        image.shape[1:], image.dtype.name, condition.shape[1]
+    )
 
 
 class Choice(NamedTuple):

@@ -13,7 +13,7 @@ import numpy as np
 from array_record.python import array_record_data_source as array_record
 from etils import epath
 
-from biggan_jax.data import picture
+from biggan_jax.data import exact, picture
 from biggan_jax.data.dataset import Reading
 from biggan_jax.types import UserError
 
@@ -35,20 +35,26 @@ def example_type() -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Fields:
-    """Names of an example's picture, label and file name; `shape` if the pixels are stored without encoding."""
+    """Names of an example's picture, label and file name; `shape` if the pixels are stored without encoding.
+
+    dtype: of the pixels, or of vectors. channels: of pictures; 0: vectors. condition: the length of each picture's condition.
+    """
 
     image: str
     label: str
     name: str | None
     shape: tuple[int, ...] | None
+    dtype: str = dataclasses.field(default="uint8", repr=False)
+    channels: int = dataclasses.field(default=3, repr=False)
+    condition: int = dataclasses.field(default=0, repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
 class Records:
     """A source that reads shards and decodes in threads: the decoders release the GIL.
 
-    files: instructions with filename, skip, take and examples_in_shard, as TFDS gives them. shape: (height, width, 1 or 3).
-    resize, draft: as in config.data. checked: the summary of the whole split, if known.
+    files: instructions with filename, skip, take and examples_in_shard, as TFDS gives them. shape: (height, width, channels),
+    or (n,). resize, draft: as in config.data. checked: the summary of the whole split, if known.
     """
 
     files: tuple[Any, ...]
@@ -69,11 +75,35 @@ class Records:
     def pixel_format(self) -> str:
         """Text that tells apart what the same shards may be read as. It is part of stored content hashes: keep it as it is."""
         size = self.shape[0] if self.shape == (self.shape[0], self.shape[0], 3) else self.shape
-        return f"{size} {self.resize} {self.draft} {self.fields}"
+        own = self.fields
+        plain = own.dtype == "uint8" and own.channels in (1, 3) and not own.condition
+        more = "" if plain else f" {own.dtype} {own.channels} {own.condition}"
+        return f"{size} {self.resize} {self.draft} {self.fields}{more}"
+
+    @property
+    def condition_dim(self) -> int:
+        """Length of each image's condition; 0: none."""
+        return self.fields.condition
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the images."""
+        return np.dtype(self.fields.dtype)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Sentences about what training makes of the pictures' channels and bits."""
+        have, want = self.fields.channels, self.shape[-1] if len(self.shape) == 3 else 0
+        found = ["grey pictures become RGB" if have == 1 else "RGB pictures become grey"] if have != want else []
+        if self.fields.dtype == "uint16":
+            found.append("16 bits; sample grids show 8 of them")
+        return tuple(found)
 
     def read(self, numbers: np.ndarray, crop_offset: np.ndarray) -> Reading:
-        images = np.empty((len(numbers), *self.shape), np.uint8)
+        images = np.empty((len(numbers), *self.shape), self.dtype)
         labels = np.empty(len(numbers), np.int32)
+        if self.condition_dim:
+            labels = np.empty((len(numbers), self.condition_dim), np.float32)
         unreadable: list[str] = []
 
         def fill(rows: np.ndarray) -> None:
@@ -92,7 +122,8 @@ class Records:
             example = None
             try:
                 example = self.example(number)
-                height, width, _ = self.pixels(example).shape
+                shape = self.pixels(example).shape
+                height, width = shape[:2] if len(shape) == 3 else (0, 0)
                 stored = example.features.feature[self.fields.image].bytes_list.value[0]
                 return self.label(example), (width, height), digest(stored), self.name(number, example)
             except picture.UnreadableError as error:
@@ -128,16 +159,25 @@ class Records:
             raise picture.UnreadableError(f"label {list(found)} is not one of 0 to {self.num_classes - 1}")
         return found[0]
 
+    def condition(self, example: Any) -> np.ndarray:
+        """Return the condition, float32 [k]."""
+        found = np.array(example.features.feature["condition"].float_list.value, np.float32)
+        if found.shape != (self.condition_dim,) or not np.isfinite(found).all():
+            raise picture.UnreadableError(f"its condition is not {self.condition_dim} finite numbers")
+        return found
+
     def pixels(self, example: Any) -> np.ndarray:
-        """Return the whole picture, uint8 [H, W, 3]."""
+        """Return the whole picture, uint8 [H, W, 3], or with the channels and type of the set; or a vector."""
         stored = example.features.feature[self.fields.image].bytes_list.value
         if len(stored) != 1:
             raise picture.UnreadableError("it holds no picture")
         if self.fields.shape:
-            if len(stored[0]) != math.prod(self.fields.shape):
+            if len(stored[0]) != math.prod(self.fields.shape) * self.dtype.itemsize:
                 raise picture.UnreadableError(f"{len(stored[0])} bytes are not a picture of {self.fields.shape}")
-            pixels = np.frombuffer(stored[0], np.uint8).reshape(self.fields.shape)
-            return np.broadcast_to(pixels, (*pixels.shape[:2], 3))
+            pixels = np.frombuffer(stored[0], self.dtype).reshape(self.fields.shape)
+            return np.broadcast_to(pixels, (*pixels.shape[:2], 3)) if pixels.shape[2:] == (1,) else pixels
+        if self.fields.dtype != "uint8":
+            return exact.read(stored[0]).image
         return picture.decode(stored[0], at_least=max(self.shape[:2]) if self.draft else 0)
 
     def place(self, number: int) -> tuple[str, int]:
@@ -153,20 +193,29 @@ class Records:
         file = f" ({stored[0].decode(errors='replace')})" if stored else ""
         return f"record {record} of {shard}{file}"
 
-    def _image(self, number: int, crop_offset: float, report: Callable[[str], None]) -> tuple[np.ndarray, int]:
+    def _image(self, number: int, crop_offset: float, report: Callable[[str], None]) -> tuple[np.ndarray, Any]:
         """Return the image and label of a record, or of the next readable one."""
         for replacement in range(number, number + MAX_CONSECUTIVE):
             # The replacement depends only on the number: it is the same on all hosts and after a resume.
             replacement, example = replacement % len(self), None
             try:
                 example = self.example(replacement)
-                label = self.label(example)
-                cropped = picture.crop(self.pixels(example), self.shape, crop_offset)
+                label = self.condition(example) if self.condition_dim else self.label(example)
+                pixels = self.pixels(example)
+                if len(self.shape) == 1:
+                    return pixels, label
+                cropped = picture.crop(pixels, self.shape, crop_offset)
                 image = picture.resize(cropped, self.shape, self.resize)
-                return picture.to_gray(image) if self.shape[2] == 1 else image, label
+                return self._channels(image), label
             except picture.UnreadableError as error:
                 report(f"{self.name(replacement, example)}: {error}")
         raise UserError(f"{MAX_CONSECUTIVE} records in a row cannot be read, the first is {self.name(number)}")
+
+    def _channels(self, image: np.ndarray) -> np.ndarray:
+        """Convert between grey and RGB, as the model wants it."""
+        if self.shape[2] == 1 and image.shape[2] == 3:
+            return picture.to_gray(image)
+        return np.broadcast_to(image, (*image.shape[:2], self.shape[2])) if image.shape[2] == 1 else image
 
     @functools.cached_property
     def _ends(self) -> np.ndarray:

@@ -3,20 +3,22 @@
 Shards and, until the set is complete, their statistics are written atomically: an interrupted command resumes with the others.
 """
 
+import collections
 import contextlib
 import dataclasses
 import fcntl
 import hashlib
 import io
+import math
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from etils import epath
 from PIL import Image
 
-from biggan_jax.data import picture, stats
-from biggan_jax.data.raw import Corpus, Examples, Part
+from biggan_jax.data import exact, picture, stats
+from biggan_jax.data.raw import Corpus, Examples, Item, Part
 from biggan_jax.data.records import digest, example_type
 from biggan_jax.data.tfds import INFO, checked_of
 from biggan_jax.runtime.files import atomic_write, is_remote, write_text
@@ -25,28 +27,84 @@ from biggan_jax.types import UserError
 WORK = ".prepare"  # The folder of a set's temporary files, in the set's own.
 
 
-@dataclasses.dataclass(frozen=True)
+class Stored(NamedTuple):
+    """What is stored of a picture: its bytes, original (width, height), what was converted, and its range if it is kept.
+
+    A vector has the size (0, 0).
+    """
+
+    data: bytes
+    size: tuple[int, int]
+    notes: tuple[str, ...] = ()
+    range: tuple[float, float] = (math.inf, -math.inf)
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
 class Form:
-    """How pictures are stored: as they are, or, if `size` is not 0, the central square as size x size x 3 bytes."""
+    """How pictures are stored: as they are, or, if `size` is not 0, the central region, resized, as plain numbers.
 
-    size: int = 0
+    size: of a square, or (height, width). channels: 0: RGB of 8 bits. bits: of each channel; with `channels`, 8 or 16.
+    vector: the length of vectors, float32; 0: pictures. condition: the length of each picture's condition.
+    """
+
+    size: int | tuple[int, int] = 0
     resize: str = "area"
+    channels: int = 0
+    bits: int = 0
+    vector: int = 0
+    condition: int = 0
 
-    def __call__(self, encoded: bytes) -> tuple[bytes, tuple[int, int]]:
-        """Return the bytes to store, and the picture's original (width, height). Raises picture.UnreadableError."""
+    def __call__(self, encoded: bytes) -> Stored:
+        """Return what to store. Raises picture.UnreadableError, and exact.ChannelsError for another number of channels."""
+        if self.vector:
+            values = exact.array(encoded)
+            return Stored(values.tobytes(), (0, 0), (), (float(values.min()), float(values.max())))
+        if self.channels:
+            return self._exactly(encoded)
         if self.size:
             pixels = picture.decode(encoded, upright=True)
-            small = picture.resize(picture.crop(pixels), (self.size, self.size), self.resize)
-            return np.ascontiguousarray(small).tobytes(), pixels.shape[1::-1]
+            small = picture.resize(picture.crop(pixels, self.shape), self.shape, self.resize)
+            return Stored(np.ascontiguousarray(small).tobytes(), pixels.shape[1::-1], exact.conversions(encoded))
         upright = Image.fromarray(picture.decode(encoded, upright=True))
+        notes = exact.conversions(encoded)
         with picture.opened(encoded) as image:
             # Decoding the file as it is gives the intended pixels if it is opaque, of 8 bits, and upright by its EXIF tag.
             plain = image.mode in ("RGB", "L") and "transparency" not in image.info
             if image.format in ("JPEG", "PNG") and plain and image.getexif().get(0x0112, 1) == 1:
-                return encoded, upright.size
+                return Stored(encoded, upright.size, notes)
         lossless = io.BytesIO()
         upright.save(lossless, "PNG")
-        return lossless.getvalue(), upright.size
+        return Stored(lossless.getvalue(), upright.size, notes)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of what is stored as plain numbers: (height, width, channels), or (n,) for vectors."""
+        if self.vector:
+            return (self.vector,)
+        size = (self.size, self.size) if isinstance(self.size, int) else self.size
+        return *size, self.channels or 3
+
+    @property
+    def dtype(self) -> str:
+        return "float32" if self.vector else "uint16" if self.bits == 16 else "uint8"
+
+    def described(self) -> dict[str, Any]:
+        """Return the fields as JSON, those after the first two only if they are set."""
+        fields = dataclasses.asdict(self)
+        return {name: value for name, value in fields.items() if name in ("size", "resize") or value}
+
+    def __repr__(self) -> str:  # Part of the fingerprints of sets.
+        return f"Form({', '.join(f'{name}={value!r}' for name, value in self.described().items())})"
+
+    def _exactly(self, encoded: bytes) -> Stored:
+        read = exact.read(encoded)
+        found = exact.fitted(read, self.channels, self.bits)
+        size = read.image.shape[1], read.image.shape[0]
+        kept = found.image
+        if self.size:
+            kept = picture.resize(picture.crop(kept, self.shape), self.shape, self.resize)
+        data = np.ascontiguousarray(kept).tobytes() if self.size else exact.png(kept)
+        return Stored(data, size, found.notes, (int(kept.min()), int(kept.max())))
 
 
 def prepare(corpus: Corpus, out: epath.Path, name: str, form: Form, parallel: Callable) -> dict[str, Any]:
@@ -68,8 +126,13 @@ def prepare(corpus: Corpus, out: epath.Path, name: str, form: Form, parallel: Ca
         shard = f"{name}-{split}.array_record-{{:05d}}-of-{len(parts):05d}"
         jobs[split] = [Job(part, str(out), shard.format(i), form) for i, part in enumerate(parts)]
     with _claimed(out, plan):
-        for _ in parallel(Job.run, [job for split in jobs.values() for job in split]):
-            pass
+        try:
+            for _ in parallel(Job.run, [job for split in jobs.values() for job in split]):
+                pass
+        except UserError:
+            if not any(path.name != WORK for path in out.iterdir()):
+                out.rmtree()  # Nothing is lost, and other flags may be given.
+            raise
         seen = {split: [job.seen() for job in made] for split, made in jobs.items()}
         found = {split: _summary(shards, corpus.class_names) for split, shards in seen.items()}
         if not any(summary["images"] for summary in found.values()):
@@ -77,7 +140,7 @@ def prepare(corpus: Corpus, out: epath.Path, name: str, form: Form, parallel: Ca
             why = [what for summary in found.values() for what in summary["unreadable_named"]]
             raise UserError(f"no picture can be read{': ' + why[0] if why else ''}")
         found = {split: summary for split, summary in found.items() if summary["images"]}
-        stats.store(out / stats.FILE, {"form": dataclasses.asdict(form), "plan": plan, **found})
+        stats.store(out / stats.FILE, {"form": form.described(), "plan": plan, **found})
         _describe(out, name, form, corpus.class_names, {split: seen[split] for split in found})
     (out / WORK).rmtree()
     return found
@@ -100,6 +163,8 @@ class Job:
         if path.exists() and self._seen.exists():
             return
         rows, unreadable, size = [], [], 0
+        notes: collections.Counter[str] = collections.Counter()
+        low, high = math.inf, -math.inf
         with atomic_write(path) as made:
             # One record a group, so that an image is read without its neighbours. Pictures hardly compress further.
             writer = array_record_module.ArrayRecordWriter(made, "group_size:1,uncompressed")
@@ -110,14 +175,18 @@ class Job:
                     unreadable.append(name)
                     continue
                 try:
-                    stored, shape = self.form(item.encoded)
+                    stored = self.form(item.encoded)
                 except picture.UnreadableError as error:
                     unreadable.append(f"{name}: {error}")
                     continue
-                record = _example(stored, item.label, name)
+                except exact.ChannelsError as error:
+                    raise UserError(f"{name} {error}; give another --channels, or take it out") from error
+                record = _example(stored.data, item, name)
                 writer.write(record)
                 size += len(record)
-                rows.append((item.label, shape, digest(item.encoded), name))
+                rows.append((item.label, stored.size, digest(item.encoded), name))
+                notes.update(stored.notes)
+                low, high = min(low, stored.range[0]), max(high, stored.range[1])
             writer.close()
             labels, sizes, digests, files = zip(*rows, strict=True) if rows else ((),) * 4
             # Statistics are renamed into place before the shard: no shard is without them.
@@ -125,6 +194,7 @@ class Job:
                 seen: dict[str, Any] = {"unreadable": np.array(unreadable, str), "bytes": np.int64(size)}
                 seen |= {"labels": np.array(labels, np.int32), "sizes": np.array(sizes, np.int32).reshape(-1, 2)}
                 seen |= {"digests": np.array(digests, np.uint64), "files": np.array(files, str)}
+                seen |= {"notes": np.array(list(notes.elements()), str), "range": np.array([low, high])}
                 np.savez(file, **seen)
 
     def seen(self) -> Any:
@@ -136,12 +206,14 @@ class Job:
         return epath.Path(self.out) / WORK / f"{self.shard}.npz"
 
 
-def _example(stored: bytes, label: int, name: str) -> bytes:
+def _example(stored: bytes, item: Item, name: str) -> bytes:
     example = example_type()()
     feature = example.features.feature
     feature["image"].bytes_list.value.append(stored)
-    feature["label"].int64_list.value.append(label)
+    feature["label"].int64_list.value.append(item.label)
     feature["file_name"].bytes_list.value.append(name.encode())
+    if item.condition:
+        feature["condition"].float_list.value.extend(item.condition)
     return example.SerializeToString(deterministic=True)
 
 
@@ -186,7 +258,14 @@ def _summary(seen: list[Any], names: tuple[str, ...]) -> dict[str, Any]:
 
     keys = "labels", "sizes", "digests", "unreadable"
     whole: dict[str, Any] = {key: np.concatenate([shard[key] for shard in seen]) for key in keys}
-    return stats.summary(names=names, files=file, **whole)
+    converted = collections.Counter(note for shard in seen if "notes" in shard for note in shard["notes"].tolist())
+    ranges = np.array([shard["range"] for shard in seen if "range" in shard]).reshape(-1, 2)
+    found = stats.summary(names=names, files=file, **whole)
+    if converted:
+        found["converted"] = dict(sorted(converted.items()))
+    if np.isfinite(ranges).any():
+        found["range"] = [float(ranges[:, 0].min()), float(ranges[:, 1].max())]
+    return found
 
 
 def _describe(out: epath.Path, name: str, form: Form, class_names: tuple[str, ...], seen: dict[str, list]) -> None:
@@ -194,10 +273,16 @@ def _describe(out: epath.Path, name: str, form: Form, class_names: tuple[str, ..
     import tensorflow_datasets as tfds
 
     image = tfds.features.Image()
-    if form.size:
-        image = tfds.features.Tensor(shape=(form.size, form.size, 3), dtype=np.uint8, encoding="bytes")
+    if form.size or form.vector:
+        image = tfds.features.Tensor(shape=form.shape, dtype=np.dtype(form.dtype), encoding="bytes")
+    elif form.channels:
+        shape = (None, None, form.channels)
+        image = tfds.features.Image(shape=shape, dtype=np.dtype(form.dtype), encoding_format="png")
     label = tfds.features.ClassLabel(names=list(class_names))
-    features = tfds.features.FeaturesDict({"image": image, "label": label, "file_name": tfds.features.Text()})
+    parts = {"image": image, "label": label, "file_name": tfds.features.Text()}
+    if form.condition:
+        parts["condition"] = tfds.features.Tensor(shape=(form.condition,), dtype=np.float32)
+    features = tfds.features.FeaturesDict(parts)
     files = tfds.core.ShardedFileTemplate(out, dataset_name=name, filetype_suffix="array_record")
     splits = []
     for split, shards in seen.items():

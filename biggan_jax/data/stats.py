@@ -36,6 +36,7 @@ def summary(
 ) -> dict[str, Any]:
     """Summarize a set, as JSON."""
     labels, sizes = np.asarray(labels, np.int64), np.asarray(sizes).reshape(-1, 2)
+    sizes = sizes[sizes.any(axis=1)]  # Vectors have no size.
     counts = np.bincount(labels, minlength=len(names))
     seen = len(labels) + len(unreadable)
     spread = lambda values: [int(np.min(values)), int(np.median(values)), int(np.max(values))] if len(values) else None
@@ -65,7 +66,7 @@ def summarize(source: Any, sample: int | None = SAMPLE) -> dict[str, Any]:
     names = getattr(source, "class_names", None) or [str(i) for i in range(source.num_classes)]
     if hasattr(source, "labels"):
         shape = source.images.shape
-        labels = source.labels if source.num_classes else [0] * len(source)
+        labels = source.labels if source.num_classes and source.labels.ndim == 1 else [0] * len(source)
         return summary(labels, names or ["0"], sizes=[shape[2:0:-1]] if len(shape) == 4 else ())
     if sample is not None and source.checked:
         return source.checked
@@ -83,6 +84,11 @@ def lines(found: dict[str, Any]) -> list[str]:
     if found["width"]:
         (w0, w1, w2), (h0, h1, h2) = found["width"], found["height"]
         text.append(f"pixels: width {w0} to {w2}, median {w1}; height {h0} to {h2}, median {h1}")
+    if found.get("range"):
+        low, high = found["range"]
+        text.append(f"values: {low:g} to {high:g}, stored as they are, without scaling")
+    for what, count in found.get("converted", {}).items():
+        text.append(f"converted: of {count:,} images, {what}")
     for key, what in WRONG.items():
         if found[key]:
             more = " ..." if found[key] > len(found[f"{key}_named"]) else ""
@@ -118,7 +124,7 @@ def before_training(source: Any, config: ml_collections.ConfigDict, workdir: epa
     if config.data.name == "fake":
         return
     found = summarize(source)
-    for line in lines(found):
+    for line in [*lines(found), *getattr(source, "notes", ())]:
         logger.info("data: %s", line)
     where = config.data.dir or config.data.dataset or f"data.name {config.data.name}"
     refuse(found, conditional=config.model.num_classes > 0, batch_size=config.batch_size, where=str(where))

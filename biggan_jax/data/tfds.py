@@ -26,11 +26,10 @@ def open_tfds(config: ml_collections.ConfigDict, split: str) -> Records:
     """Open the set `data.dataset` prepared under `data.dir`, or the set in the folder `data.dir` itself.
 
     split: train, or test for the split that the set holds out (validation or test). Raises UserError if the set is missing,
-    not in ArrayRecord, incomplete, or does not have exactly one picture and one label an example.
+    not in ArrayRecord, incomplete, does not have exactly one picture (or vector) and one label an example, or is of another
+    kind than the model's data: vectors or another number of channels.
     """
     shape = image_shape(config)
-    if len(shape) != 3 or shape[2] not in (1, 3):
-        raise UserError(f"data.name tfds has pictures of 1 or 3 channels, but this model's data have the shape {shape}")
     builder = find(config.data.dataset, config.data.dir)
     where, info = builder.data_path, builder.info
     if split == "test" and "validation" in info.splits:  # ImageNet has both; only validation has labels.
@@ -53,16 +52,27 @@ def open_tfds(config: ml_collections.ConfigDict, split: str) -> Records:
     if elsewhere:
         raise UserError(f"{where} names a shard outside its folder: {elsewhere[0]}")
     fields = fields_of(info.features, where)
+    _check_shape(fields, shape, where)
     label = info.features[fields.label]
     checked = checked_of(where)
     resize = checked.get("form", {}).get("resize")
-    if fields.shape and resize and resize != config.data.resize:
+    if fields.shape and fields.channels and resize and resize != config.data.resize:
         by = f"{resize}, not by data.resize={config.data.resize}"
         raise UserError(f"{where} has pictures resized by {by}; give {resize}, or prepare it again")
     threads = config.data.threads or max(1, len(os.sched_getaffinity(0)) // max(1, config.data.workers))
     more: dict[str, Any] = {"resize": config.data.resize, "draft": config.data.draft, "threads": threads}
     more |= {"split": split, "class_names": tuple(label.names), "checked": checked.get(split)}
     return Records(files, fields, label.num_classes, shape, **more)
+
+
+def _check_shape(fields: Fields, shape: tuple[int, ...], where: epath.Path) -> None:
+    """Raise UserError if a set cannot be read in the shape of the model's data."""
+    if not fields.channels:
+        if shape != fields.shape:
+            raise UserError(f"{where} has vectors {fields.shape}, but this model's data have the shape {shape}")
+    elif len(shape) != 3 or (fields.channels != shape[2] and not {fields.channels, shape[2]} <= {1, 3}):
+        what = f"pictures of {fields.channels} channels"
+        raise UserError(f"{where} has {what}, but this model's data have the shape {shape}; see model.image_shape")
 
 
 def checked_of(where: epath.Path) -> dict[str, Any]:
@@ -144,14 +154,24 @@ def fields_of(features: Any, where: epath.Path) -> Fields:
         fits = lambda f: len(f.shape or ()) == 3 and f.shape[-1] == channels and np.dtype(f.np_dtype) == np.uint8
         return [name for name, feature in features.items() if fits(feature)]
 
-    image = only("pictures", pictures(3) or pictures(1))  # Beside a colour picture, a gray one is often a mask.
+    def others() -> list[str]:
+        """Pictures of 16 bits or more channels, and vectors, as `prepare` stores them."""
+        kinds = {3: (np.uint8, np.uint16), 1: (np.float32,)}
+        fits = lambda f: getattr(f, "np_dtype", None) and np.dtype(f.np_dtype) in kinds.get(len(f.shape or ()), ())
+        return [name for name, feature in features.items() if name != "condition" and fits(feature)]
+
+    # Beside a colour picture, a gray one is often a mask.
+    image = only("pictures", pictures(3) or pictures(1) or others())
     label = only("labels", [n for n, f in features.items() if isinstance(f, tfds.features.ClassLabel)])
     names = [n for n, f in features.items() if isinstance(f, tfds.features.Text) and "name" in n]
     shape = None if isinstance(features[image], tfds.features.Image) else tuple(features[image].shape)
     # TFDS has no public attribute for a tensor's encoding.
     if shape and (None in shape or getattr(features[image], "_encoding", None) != tfds.features.Encoding.BYTES):
         raise UserError(f"{where} stores pixels of shape {shape} in an encoding that is not supported; only bytes are")
-    return Fields(image, label, names[0] if names else None, shape)
+    whole, condition = features[image].shape, dict(features.items()).get("condition")
+    dtype, channels = np.dtype(features[image].np_dtype).name, whole[2] if len(whole) == 3 else 0
+    length = condition.shape[0] if condition is not None and len(condition.shape) == 1 else 0
+    return Fields(image, label, names[0] if names else None, shape, dtype, channels, length)
 
 
 def prepare_imagenet(tars: epath.Path, out: epath.Path) -> epath.Path:

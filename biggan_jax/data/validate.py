@@ -21,9 +21,12 @@ SPLIT = flags.DEFINE_enum("split", "train", ("train", "test"), "The split to rea
 def main() -> int:
     if not IN.value:
         raise UserError("--in is needed, such as --in=data/pictures")
-    config = base()
+    builder = tfds.find(DATASET.value, IN.value)
+    where = epath.Path(builder.data_path)
+    fields = tfds.fields_of(builder.info.features, where)
+    config = base("gan")
     config.data.dir, config.data.dataset = IN.value, DATASET.value
-    where = epath.Path(tfds.find(DATASET.value, IN.value).data_path)
+    config.model.image_shape = (128, 128, fields.channels) if fields.channels else fields.shape
     known = tfds.checked_of(where)
     config.data.resize = known.get("form", {}).get("resize", config.data.resize)
     source = tfds.open_tfds(config, SPLIT.value)
