@@ -80,7 +80,7 @@ class Hooks:
             event = recovery.handle(verdict, self.attempt, config, self.run.checkpoints, self.run.workdir, write=write)
             if event["action"] != "ignored":
                 if config.sample_every:  # Show what the collapse looks like.
-                    write_samples(self.gan, state, step, self.writer)
+                    self.write_samples(state, step)
                 return event
             monitor.ignored.add(verdict.signal)
         self.run.job.check()
@@ -90,8 +90,16 @@ class Hooks:
             score, healthy = monitor.latest_score, monitor.last_healthy_step
             self.run.checkpoints.save(state, config, score=score, last_healthy_step=healthy)
         if config.sample_every and (last or (step % config.sample_every == 0 and not stopping)):
-            write_samples(self.gan, state, step, self.writer)
+            self.write_samples(state, step)
         return None
+
+    def write_samples(self, state: TrainState, step: int) -> None:
+        """Write grids of samples; those of a model with a condition of real numbers have ten of the training data."""
+        conditions = None
+        if self.gan.condition.kind == "vector":
+            numbers = np.linspace(0, len(self.run.source) - 1, 10).astype(np.int64)
+            conditions = self.run.source.read(numbers, np.full(len(numbers), 0.5)).labels
+        write_samples(self.gan, state, step, self.writer, conditions=conditions)
 
     def stop_profile(self, metrics: Metrics | None = None) -> None:
         if self.profiling:
@@ -106,6 +114,8 @@ def of_attempt(run: RunContext, gan: Family, state: TrainState, attempt: int) ->
     config, start, writes = run.config, int(state.step), jax.process_index() == 0
     with contextlib.ExitStack() as cleanup:
         data.before_training(run.source, config, run.workdir, write=writes)
+        if config.sample_every and not drawable(gan):
+            logger.info("samples %s are not drawn: biggan-sample --out=FILE.npz writes them", list(gan.image_shape))
         writer = None
         if writes:
             writer = MetricWriter(run.workdir, start=start, attempt=attempt, config=config.to_dict())
@@ -158,10 +168,21 @@ def memory_usage() -> dict[str, float]:
     return found | {"device_gb": in_use / 1e9}
 
 
-def write_samples(gan: Family, state: TrainState, step: int, writer: MetricWriter | None, columns: int = 8) -> None:
-    """Write two grids of the same latents, one row per class: from the live weights and from their average."""
-    classes = pictures.rows_of_classes(gan.num_classes)
-    y = classes.repeat(columns)
+def write_samples(
+    gan: Family,
+    state: TrainState,
+    step: int,
+    writer: MetricWriter | None,
+    columns: int = 8,
+    conditions: np.ndarray | None = None,
+) -> None:
+    """Write two grids of the same latents, one row per class: from the live weights and from their average.
+
+    conditions: of real numbers, float32 [rows, k], in place of classes. Images that are neither grey nor RGB are not drawn.
+    """
+    if not drawable(gan):
+        return
+    y = (pictures.rows_of_classes(gan.num_classes) if conditions is None else conditions).repeat(columns, axis=0)
     z = generate.draw_latents(gan, jax.random.key(0), len(y))
     network = state.networks[gan.sampled]
     average = {"ema": state.averages[gan.sampled]} if gan.sampled in state.averages else {}
@@ -169,8 +190,13 @@ def write_samples(gan: Family, state: TrainState, step: int, writer: MetricWrite
         weights = generate.evaluation_weights(gan, params, network.spectral)
         variables = generate.variables_for_sampling(gan, weights, network.variables, seed=0, passes=16)
         images = generate.generate(gan, weights, variables, z, y, batch_size=len(z))
-        if writer and len(gan.image_shape) == 3:
+        if writer:
             writer.picture(step, name, pictures.grid(pictures.to_uint8(images), columns))
+
+
+def drawable(gan: Family) -> bool:
+    """Return whether samples can be drawn as a picture: grey or RGB."""
+    return len(gan.image_shape) == 3 and gan.image_shape[-1] in (1, 3)
 
 
 def make_monitor(run: RunContext, gan: Family, state: TrainState, writer: MetricWriter | None) -> CollapseMonitor:

@@ -21,6 +21,7 @@ ORDER = [
     ["checkpoint", "data", "runtime.metric_writer", "runtime.interrupt", "runtime.preemption", "runtime.distributed"],
     [
         "sampling.sampler",
+        "sampling.training_data",
         "convert",
         "tools.notebook",
         "tools.layout",

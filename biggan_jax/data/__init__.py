@@ -54,6 +54,10 @@ def _check_condition(config: ConfigDict, there: int) -> None:
     """Raise UserError unless the data have a condition of the length that the model takes."""
     wanted = config.model.get("condition_dim", 0)
     if wanted == there:
+        if there and config.score.every:
+            raise UserError(
+                "score.every needs classes or none, but the data have conditions of real numbers; set it to 0"
+            )
         return
     has = f"data.name {config.data.name} has a condition of {there} numbers" if there else "the data have no condition"
     if not wanted and "condition_dim" not in config.model:

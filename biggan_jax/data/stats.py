@@ -128,8 +128,9 @@ def before_training(source: Any, config: ml_collections.ConfigDict, workdir: epa
         logger.info("data: %s", line)
     where = config.data.dir or config.data.dataset or f"data.name {config.data.name}"
     refuse(found, conditional=config.model.num_classes > 0, batch_size=config.batch_size, where=str(where))
+    dtype = str(getattr(source, "dtype", "uint8"))
     if write:
-        store(workdir / "data.json", found)
+        store(workdir / "data.json", found if dtype == "uint8" else {**found, "dtype": dtype})
 
 
 def store(path: epath.Path, found: dict[str, Any]) -> None:

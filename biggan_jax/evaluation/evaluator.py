@@ -37,7 +37,8 @@ class Evaluator:
     """Everything that stays the same while checkpoints change.
 
     metrics: names in metrics.METRICS. num: samples. seed: of their latents. labels: a name in LABELS. batch_size: a multiple
-    of the mesh's devices. channels: of the images; grey ones (1) are repeated to RGB for the network.
+    of the mesh's devices. channels: of the images; grey ones (1) are repeated to RGB for the network. bits: of the real
+    images; 16 are rounded to 8.
     """
 
     network: FeatureNetwork
@@ -49,6 +50,7 @@ class Evaluator:
     batch_size: int = 64
     mesh: Mesh | None = None
     channels: int = 3
+    bits: int = 8
 
     def protocol(self, truncation: Truncation | None, statistics: str, *, live: bool = False) -> Protocol:
         """Return the protocol of samples drawn with this truncation and these statistics."""
@@ -60,6 +62,7 @@ class Evaluator:
     ) -> Protocol:
         """Return the protocol of images, by default of unknown origin. The arguments are fields of the protocol."""
         resizer = self.network.resizer + (GREY_NOTE if self.channels == 1 else "")
+        resizer += ", 16 bits rounded to 8" if self.bits == 16 else ""
         network = self.network.name, self.network.digest, resizer, self.network.note
         real = self.reference.name, self.reference.content
         return Protocol(*network, *real, samples, labels, truncation, statistics, weights, seed, FORMULAS)

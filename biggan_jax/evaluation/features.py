@@ -11,6 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from biggan_jax.data.dataset import Source
+from biggan_jax.data.picture import to_8_bits
 from biggan_jax.evaluation.networks import FeatureNetwork
 from biggan_jax.runtime.progress import track
 from biggan_jax.sampling.pictures import to_uint8
@@ -64,7 +65,8 @@ def of_source(source: Source, numbers: np.ndarray, batch_size: int) -> Batches:
         reading = source.read(chosen, np.full(batch_size, 0.5))
         for error in reading.unreadable:
             logger.warning("replaced by the next record: %s", error)
-        yield reading.images, reading.labels[: len(numbers) - start]
+        images = to_8_bits(reading.images) if reading.images.dtype == np.uint16 else reading.images
+        yield images, reading.labels[: len(numbers) - start]
 
 
 @functools.lru_cache(maxsize=4)

@@ -38,6 +38,10 @@ def make_evaluator(
     """
     if len(image_shape) != 3 or image_shape[2] not in (1, 3):
         raise UserError(f"feature networks take grey or RGB images, but these samples have shape {list(image_shape)}")
+    if config is not None and config.model.get("condition_dim", 0):
+        raise UserError(
+            "metrics need classes or none, but this model is conditioned on real numbers; evaluate with --npz"
+        )
     if config is not None and DATA_DIR.value:
         with config.unlocked():
             config.data.dir = DATA_DIR.value
@@ -59,7 +63,8 @@ def make_evaluator(
     batch_size = BATCH_SIZE.value * mesh.size
     reference = reference_of(real, f"{count:,} real images of {name}", network, mesh, count, batch_size)
     num, seed, labels = NUM.value, sampling_flags.SEED.value, LABELS.value
-    return Evaluator(network, reference, names, num, seed, labels, batch_size, mesh, image_shape[2])
+    bits = 16 if getattr(real, "dtype", None) == np.uint16 else 8
+    return Evaluator(network, reference, names, num, seed, labels, batch_size, mesh, image_shape[2], bits)
 
 
 def open_reference(name: str, config, image_shape: tuple[int, ...]) -> tuple[Source, str]:

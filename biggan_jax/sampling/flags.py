@@ -1,6 +1,7 @@
 """Flags of every command that draws samples: checkpoint, weights, truncation, statistics, seed."""
 
 import contextlib
+import logging
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -9,9 +10,11 @@ from etils import epath
 
 from biggan_jax.checkpoint import TrainedGenerator, load_generator
 from biggan_jax.latents import TRUNCATIONS, Truncation
-from biggan_jax.sampling import pictures, sampler
+from biggan_jax.sampling import pictures, sampler, training_data
 from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.types import UserError
+
+logger = logging.getLogger(__name__)
 
 CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A workdir (its latest step), a checkpoints folder, or one step.")
 WEIGHTS = flags.DEFINE_enum("weights", "ema", ["ema", "live"], "G's averaged weights, or those being trained.")
@@ -84,6 +87,18 @@ def check_out(path: str, suffixes: tuple[str, ...] = (), context: str = "") -> e
     if not out.parent.exists():
         raise UserError(f"--out={out}: the folder {out.parent} does not exist")
     return out
+
+
+def check_shown(trained: TrainedGenerator) -> None:
+    """Raise UserError unless a tool can show the model's samples by class. Say so if it shows 8 of 16 bits."""
+    pictures.check_drawable(trained.gan.image_shape)
+    if trained.gan.condition.kind == "vector":
+        raise UserError(
+            f"this model is conditioned on {trained.gan.condition.size} real numbers, and this tool draws classes; "
+            "use biggan-sample --conditions=FILE"
+        )
+    if training_data.bits_of(trained) == 16:
+        logger.info("the training data have 16 bits; pictures show 8 of them")
 
 
 @contextlib.contextmanager

@@ -64,8 +64,12 @@ def variables_for_sampling(gan: Family, weights: Params, variables: Trees, seed:
 
 
 def has_standing_statistics(gan: Family, variables: Trees) -> bool:
-    """Return whether the sampled network has batch statistics, and `bn_momentum`, which measuring standing ones needs."""
-    return "batch_stats" in variables and hasattr(gan.networks[gan.sampled].module, "bn_momentum")
+    """Return whether standing statistics of the sampled network can be measured.
+
+    Not with real numbers as a condition: they have no distribution to draw from; use the statistics of training.
+    """
+    measurable = hasattr(gan.networks[gan.sampled].module, "bn_momentum") and gan.condition.kind != "vector"
+    return "batch_stats" in variables and measurable
 
 
 def standing_statistics(

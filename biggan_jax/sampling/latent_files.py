@@ -8,13 +8,15 @@ from biggan_jax.config import choose
 from biggan_jax.family import Family
 from biggan_jax.latents import TRUNCATIONS
 from biggan_jax.runtime.files import atomic_write, read_npz
-from biggan_jax.sampling.pictures import to_uint8
+from biggan_jax.sampling.pictures import to_uint8, to_uint16
 from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.types import UserError
 
 
 def read_latents(path: epath.PathLike, gan: Family) -> tuple[np.ndarray, np.ndarray, tuple[float, str | None] | None]:
-    """Read z float32 [N, dim_z], y int32 [N] or float32 [N, num_classes], and their truncation (threshold, kind), if any.
+    """Read z float32 [N, dim_z], y int32 [N] or float32 [N, num_classes or condition], and their truncation, if any.
+
+    The truncation is (threshold, kind).
 
     Raises UserError if arrays are missing or do not fit the model.
     """
@@ -34,7 +36,9 @@ def read_latents(path: epath.PathLike, gan: Family) -> tuple[np.ndarray, np.ndar
         if kind is not None:
             choose(TRUNCATIONS, f"{path}: truncation_kind", kind)
         truncation = float(threshold), kind
-    if y.ndim == 2 and y.shape[1] == gan.num_classes and y.dtype.kind in "fiu" and np.isfinite(y).all():
+    if gan.condition.kind == "vector" and y.shape[1:] != (gan.condition.size,):
+        raise UserError(f"{path}: y is {list(y.shape)}; this model takes conditions [N, {gan.condition.size}]")
+    if y.ndim == 2 and y.shape[1] == gan.condition.size and y.dtype.kind in "fiu" and np.isfinite(y).all():
         return z.astype(np.float32), y.astype(np.float32), truncation
     last = max(gan.num_classes, 1) - 1
     if y.ndim != 1 or y.dtype.kind not in "iu" or y.min() < 0 or y.max() > last:
@@ -42,10 +46,16 @@ def read_latents(path: epath.PathLike, gan: Family) -> tuple[np.ndarray, np.ndar
     return z.astype(np.float32), y.astype(np.int32), truncation
 
 
-def write_samples(path: epath.Path, sampler: Sampler, z: np.ndarray, y: np.ndarray, *, floats: bool = False) -> None:
-    """Generate samples; write arr_0, uint8, or float32 in [-1, 1] if `floats` or vectors, with z, y and the truncation."""
+def write_samples(
+    path: epath.Path, sampler: Sampler, z: np.ndarray, y: np.ndarray, *, floats: bool = False, bits: int = 8
+) -> None:
+    """Generate samples and write them as arr_0, with z, y and the truncation.
+
+    arr_0 is uint8, with `bits` 16 uint16, or float32 in [-1, 1] if `floats`; vectors are always float32.
+    """
     samples = sampler.floats(z, y)
-    samples = samples if floats or samples.ndim == 2 else to_uint8(samples)
+    if not floats and samples.ndim > 2:
+        samples = to_uint16(samples) if bits == 16 else to_uint8(samples)
     write_arrays(path, **sample_arrays(sampler, samples, z, y))
 
 

@@ -8,9 +8,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 
+from biggan_jax.data import exact
 from biggan_jax.data import picture as pictures
 from biggan_jax.data.picture import UnreadableError, crop, decode, resize
 from biggan_jax.data.shards import Form
+from tests.data import test_shapes
 from tests.data.test_picture import BOMBS
 from tests.properties import damaged
 
@@ -99,8 +101,21 @@ def test_a_damaged_picture_is_pixels_or_a_sentence(encoded, upright):
 def test_a_stored_damaged_picture_can_be_read_again(encoded):
     kept = pixels_or_a_sentence(lambda: Form()(encoded))
     if kept is not None:
-        stored, (width, height) = kept
+        stored, (width, height), *_ = kept
         assert decode(stored).shape == (height, width, 3)
+
+
+def exact_pictures():
+    """Pictures of 16 bits and of many channels."""
+    made = [write(image) for write in (exact.png, test_shapes.tiff) for image in (test_shapes.DEEP, test_shapes.COLOUR)]
+    return [*made, test_shapes.pages(test_shapes.FIVE), test_shapes.npy(test_shapes.FIVE)]
+
+
+@given(damaged([*WHOLE, *exact_pictures()]))
+def test_a_damaged_picture_is_read_exactly_or_a_sentence(encoded):
+    found = pixels_or_a_sentence(lambda: exact.read(encoded))
+    if found is not None:
+        assert found.image.dtype in (np.uint8, np.uint16) and found.image.ndim == 3 and found.image.size
 
 
 @given(damaged(WHOLE), st.integers(0, 64))

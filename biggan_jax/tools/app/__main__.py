@@ -41,6 +41,7 @@ def main() -> None:
     bound = bind(PORT.value)  # First, to fail before any slow work.
     began = time.monotonic()
     trained = sampling_flags.load()
+    sampling_flags.check_shown(trained)
     names = class_names(trained)
     kind, threshold = sampling_flags.truncation_of(trained, threshold=1.0).kind, sampling_flags.TRUNCATION.value
     if threshold is not None and trained.gan.prior != "normal":

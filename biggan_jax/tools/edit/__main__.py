@@ -62,7 +62,7 @@ def main() -> None:
     out = out.with_suffix("") if out.suffix in (".png", ".npz") else out
     check()
     trained = sampling_flags.load()
-    pictures.check_drawable(trained.gan.image_shape)
+    sampling_flags.check_shown(trained)
     with sampling_flags.writing(out):
         grid, arrays = edit(trained)
         pictures.save_png(f"{out}.png", layout.draw(grid, smallest=96), min_width=1)

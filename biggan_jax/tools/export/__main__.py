@@ -19,7 +19,6 @@ from biggan_jax.checkpoint import TrainedGenerator
 from biggan_jax.runtime import cli
 from biggan_jax.runtime.files import is_remote, write_text
 from biggan_jax.sampling import flags as sampling_flags
-from biggan_jax.sampling import pictures
 from biggan_jax.tools.classes import find_names
 from biggan_jax.tools.export import samples
 from biggan_jax.types import UserError
@@ -42,7 +41,7 @@ def main() -> None:
         raise UserError(f"--out={out} exists and is not an empty folder; give another --out")
     trained = sampling_flags.load(sharding.make_mesh())
     shape = trained.gan.image_shape
-    pictures.check_drawable(shape)
+    sampling_flags.check_shown(trained)
     if FORMAT.value == "array_record" and shape[0] != shape[1]:
         raise UserError(f"--format=array_record stores square images, not {shape[0]} x {shape[1]}; use folder")
     names, counts = wanted(trained)

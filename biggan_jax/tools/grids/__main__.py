@@ -63,7 +63,7 @@ def main() -> None:
     if columns < least:
         raise UserError(f"--columns={columns} is too few for --sheet={sheet}; give {least} or more")
     trained = sampling_flags.load()
-    pictures.check_drawable(trained.gan.image_shape)
+    sampling_flags.check_shown(trained)
     grid = draw(trained, columns, labels_of(trained, DATA_DIR.value))
     with sampling_flags.writing(out):
         if animated:

@@ -1,0 +1,57 @@
+"""What samples need of the data a model was trained on: their bits, and conditions of real numbers."""
+
+import json
+
+import numpy as np
+from etils import epath
+
+from biggan_jax import data
+from biggan_jax.checkpoint import TrainedGenerator
+from biggan_jax.runtime.files import read_npz
+from biggan_jax.types import UserError
+
+
+def bits_of(trained: TrainedGenerator) -> int:
+    """Return 16 if the training data have 16 bits, by the workdir's data.json or else the data themselves; 8 otherwise."""
+    try:
+        known = json.loads((trained.path.parent.parent / "data.json").read_text())
+        return 16 if known.get("dtype") == "uint16" else 8
+    except (OSError, ValueError, AttributeError):
+        pass
+    if trained.config.data.name != "tfds":
+        return 8
+    try:
+        return 16 if data.make_source(trained.config).dtype == np.uint16 else 8  # type: ignore[attr-defined]
+    except UserError:  # They may have been moved.
+        return 8
+
+
+def draw_conditions(trained: TrainedGenerator, num: int, seed: int) -> np.ndarray:
+    """Draw the conditions of `num` training images, float32 [num, k]. Raises UserError if the data are missing."""
+    try:
+        source = data.make_source(trained.config)
+    except UserError as error:
+        raise UserError(f"conditions are drawn from the training data, but {error}; give --conditions=FILE") from error
+    numbers = np.random.default_rng(seed).integers(0, len(source), num)
+    return source.read(numbers, np.full(num, 0.5)).labels
+
+
+def read_conditions(path: str, size: int) -> np.ndarray:
+    """Read conditions float32 [N, size]: from an .npz, `condition`, y or its only array, or from a .csv of numbers alone."""
+    file = epath.Path(path)
+    if file.suffix == ".npz":
+        arrays = read_npz(file)
+        only = next(iter(arrays.values())) if len(arrays) == 1 else None
+        found = arrays.get("condition", arrays.get("y", only))
+        if found is None:
+            raise UserError(f"--conditions={path} has the arrays {', '.join(arrays)}; condition is needed")
+    else:
+        try:
+            found = np.loadtxt(file.read_text().splitlines(), delimiter=",", dtype=np.float32, ndmin=2)
+        except (OSError, ValueError) as error:
+            raise UserError(f"--conditions={path} is no .npz, and no .csv of numbers: {error}") from error
+    if found.ndim != 2 or found.shape[1] != size or not len(found) or found.dtype.kind not in "fiu":
+        raise UserError(f"--conditions={path} has the shape {list(found.shape)}; this model takes [N, {size}] numbers")
+    if not np.isfinite(found).all():
+        raise UserError(f"--conditions={path} has values that are not finite numbers")
+    return found.astype(np.float32)
