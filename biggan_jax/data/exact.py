@@ -215,7 +215,8 @@ def with_limit(size: int) -> int:
 
 def _directories(encoded: bytes) -> list[dict[int, Any]]:
     """Return the tags of each page."""
-    file, pages, seen = io.BytesIO(encoded), [], set()
+    file, seen = io.BytesIO(encoded), set()
+    pages: list[dict[int, Any]] = []
     following = TiffImagePlugin.ImageFileDirectory_v2(encoded[:8]).next
     while following and following not in seen and len(pages) < MAX_PAGES:
         seen.add(following)

@@ -141,9 +141,10 @@ def form_of_arrays(form: shards.Form, shapes: raw.Shapes) -> shards.Form:
             if flags.FLAGS[name].present:
                 raise UserError(f"--{name} has no effect on vectors, which are stored as they are")
         return shards.Form(vector=shapes.image[0], condition=shapes.condition)
+    height, width, _ = shapes.image
     return dataclasses.replace(
         form,
-        size=form.size or (shapes.image[0] if shapes.image[0] == shapes.image[1] else shapes.image[:2]),
+        size=form.size or (height if height == width else (height, width)),
         channels=form.channels if CHANNELS.value else shapes.image[2],
         bits=int(BITS.value or (16 if shapes.dtype == "uint16" else 8)),
         condition=shapes.condition,

@@ -74,8 +74,8 @@ class Samples:
 def write_folder(out: pathlib.Path, sampler: Sampler, seed: int, names: list[str], counts: np.ndarray) -> None:
     for label in np.flatnonzero(counts):
         (out / names[label]).mkdir()
-    for name, _, encoded in Samples("images", names, sampler, seed, *rows_of(counts)):
-        (out / name).write_bytes(encoded)
+    for item in Samples("images", names, sampler, seed, *rows_of(counts)):
+        (out / item.name).write_bytes(item.encoded)
 
 
 def write_records(out: pathlib.Path, sampler: Sampler, seed: int, names: list[str], counts: np.ndarray) -> None:
