@@ -137,7 +137,6 @@ def test_vectors_pass_in_full_precision_and_are_not_flipped():
     [
         ("digits", (16, 8, 3), r"digits has square images, but this model's have the shape \(16, 8, 3\)"),
         ("mnist5k", (2,), r"mnist5k has square images, but this model's have the shape \(2,\)"),
-        ("tfds", (16, 16, 2), "tfds has pictures of 1 or 3 channels"),
     ],
 )
 def test_data_of_another_shape_than_the_models_is_refused(name, shape, sentence):
