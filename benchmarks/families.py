@@ -19,7 +19,7 @@ import numpy as np
 from biggan_jax import config as configs
 from biggan_jax import data
 from biggan_jax.checkpoint import load_generator
-from biggan_jax.data import toys
+from biggan_jax.data import builtin
 from biggan_jax.evaluation.evaluator import Evaluator
 from biggan_jax.evaluation.networks import open_network
 from biggan_jax.evaluation.reference import reference_of
@@ -117,8 +117,8 @@ def measure(name: str, out: pathlib.Path) -> dict:
 def of_points(c, sampler) -> dict:
     """Modes covered, and the share of 10,000 samples within 3 deviations of one."""
     samples = np.asarray(sampler.gan.sample(sampler.weights, sampler.variables, sampler.latents(10_000), None))
-    covered, near = toys.coverage(c.data.name, samples)
-    return {"modes": covered, "of": len(toys.MODES[c.data.name][0]), "near": round(near, 4)}
+    covered, near = builtin.coverage(c.data.name, samples)
+    return {"modes": covered, "of": len(builtin.MODES[c.data.name][0]), "near": round(near, 4)}
 
 
 def of_digits(c, trained, sampler, out: pathlib.Path) -> dict:

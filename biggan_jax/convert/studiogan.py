@@ -56,7 +56,7 @@ COUNTER = "num_batches_tracked"
 
 DECONVOLUTION = Layout(
     lambda a: a.transpose(2, 3, 0, 1)[::-1, ::-1], lambda a: a[::-1, ::-1].transpose(2, 3, 0, 1)
-)  # IOHW and HWIO; PyTorch's kernel of a transposed convolution is that of the convolution, so it is turned round.
+)  # IOHW and HWIO; PyTorch's kernel of a transposed convolution is that of the convolution, so it is mirrored in both axes.
 
 
 def entry_of(model: ml_collections.ConfigDict, is_generator: bool, network: Network):

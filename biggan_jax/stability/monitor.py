@@ -68,6 +68,8 @@ class ProbeSchedule:
         if self._pending is None:
             return None
         (step, (signals, singular), metrics), self._pending = jax.device_get(self._pending), None
+        # NaN: the metric of an update that does not run in each step.
+        metrics = {name: value for name, value in metrics.items() if not np.isnan(value)}
         record = {
             "step": int(step),
             "signals": {name: float(value) for name, value in (signals | metrics).items()},
