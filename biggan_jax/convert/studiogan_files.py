@@ -223,6 +223,8 @@ def settings_of(config: ml_collections.ConfigDict) -> dict:
         raise refuse(f"network for images of the shape {shape}; it has squares of 32 to 512 pixels with 3 channels")
     if "d_skip_relu" in model and model.d_skip_relu == model.get("d_batch_norm", False):
         raise refuse("D whose skip connections see the input before ReLU, unless it has batch norm (model.d_skip_relu)")
+    if model.g_spectral_norm and model.num_classes and not model.get("g_spectral_tables", True):
+        raise refuse("spectral norm in G that leaves out conditional batch norm (model.g_spectral_tables=False)")
     if not model.get("d_wide", True):
         raise refuse("D whose blocks change channels at the second convolution (model.d_wide=False)")
     names = {ours: theirs for theirs, ours in project.HEADS.items()}
