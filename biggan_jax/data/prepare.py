@@ -158,29 +158,33 @@ PRESETS = {32: "cifar10", 64: "imagenet64", 128: "small128", 256: "imagenet256",
 def training(out: epath.Path, dataset: str, classes: int, form: shards.Form = shards.Form()) -> str:  # noqa: B008  Frozen.
     """Return the command that trains on the prepared set, without labels if there is one class."""
     changes = {"data.name": "tfds", "data.dataset": dataset, "data.dir": str(out)}
-    own = {"model.num_classes": str(classes if classes > 1 else 0), "data.resize": RESIZE.value}
+    changes |= {"model.num_classes": str(classes if classes > 1 else 0), "data.resize": RESIZE.value}
     if form.channels not in (0, 3) or form.vector or form.condition or not isinstance(form.size, int):
-        preset, own = _for_any_shape(form, own)
+        shape = form.shape if form.size or form.vector else (128, 128, form.channels)
+        changes |= {"model.image_shape": f"({', '.join(map(str, shape))},)"} | _own_changes(form)
+        preset = _preset_for(shape, labelled=changes["model.num_classes"] != "0" or bool(form.condition))
+        if not preset:
+            also = "for others give heights of 32, 64, 128, 256 or 512, and widths that are multiples of 32"
+            return f"no preset has convolutions for {shape[0]} x {shape[1]} pixels; {also}, or use classic/gan_mnist"
+        if preset.startswith("classic/sngan"):
+            changes |= {"g_batch": "1", "data.dequantize": "False"}
     else:
         preset = "biggan_imagenet128" if dataset else f"biggan_{PRESETS.get(form.size or 128, '')}"
         if preset == "biggan_":
             return f"no preset has {form.size} pixels; presets have {', '.join(map(str, PRESETS))}"
-    changes |= own
     command = ["python", "-m", "biggan_jax.main", f"--config={preset}", f"--workdir=runs/{out.name}"]
     return shlex.join([*command, *(f"--config.{key}={value}" for key, value in changes.items())])
 
 
-def _for_any_shape(form: shards.Form, changes: dict[str, str]) -> tuple[str, dict[str, str]]:
-    """Return a preset and changes for images of any shape, vectors and conditions."""
-    shape = form.shape if form.size or form.vector else (128, 128, form.channels)
-    changes = {"model.image_shape": ",".join(map(str, shape)), **changes}
-    labelled = changes["model.num_classes"] != "0" or form.condition
-    if form.condition:
-        changes["model.condition_dim"] = str(form.condition)
-    if len(shape) == 1 or shape[0] not in (32, 64, 128, 256, 512) or shape[1] % 32:
-        # Dense networks take any shape.
-        return f"classic/{'cgan' if labelled else 'gan'}_mnist", changes
-    return "classic/sngan_cifar10", changes
+def _own_changes(form: shards.Form) -> dict[str, str]:
+    return {"model.condition_dim": str(form.condition)} if form.condition else {}
+
+
+def _preset_for(shape: tuple[int, ...], *, labelled: bool) -> str:
+    """Return a preset for images of this shape, or vectors; "" if none has convolutions for it."""
+    if len(shape) == 1 or max(shape[:2]) < 32:
+        return f"classic/{'cgan' if labelled else 'gan'}_mnist"  # Dense networks.
+    return "classic/sngan_cifar10" if shape[0] in (32, 64, 128, 256, 512) and shape[1] % 32 == 0 else ""
 
 
 @contextlib.contextmanager

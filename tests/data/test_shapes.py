@@ -2,17 +2,22 @@
 
 import io
 import json
+import shlex
 
 import cv2
 import numpy as np
 import pytest
 from absl import flags
+from ml_collections import config_flags
 from PIL import Image
 
+from biggan_jax import config as configs
 from biggan_jax.config import base
 from biggan_jax.data import exact, host_batches, make_source, picture, prepare, raw, shards, stats, tfds
+from biggan_jax.models import build_gan
 from biggan_jax.train_step import to_float
 from biggan_jax.types import UserError
+from tests import cli
 from tests.data.conftest import encode, read_all
 
 RNG = np.random.default_rng(0)
@@ -262,3 +267,38 @@ def test_other_sizes_are_refused(text):
 def test_16_bits_fill_the_range_of_the_networks():
     levels = np.array([0, 32767, 32768, 65535], np.uint16)
     np.testing.assert_allclose(to_float(levels), [-1, -1 / 65535, 1 / 65535, 1], atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "shape"),
+    [
+        ({"image": FIVE[None, :8, :8].repeat(9, 0)}, (8, 8, 5)),
+        ({"image": np.ones((9, 7), np.float32), "condition": np.ones((9, 2), np.float32)}, (7,)),
+        ({"image": np.zeros((9, 32, 64, 1), np.uint16), "condition": np.ones((9, 2), np.float32)}, (32, 64, 1)),
+        ({"image": np.zeros((9, 32, 32, 1), np.uint8), "label": np.arange(9) % 3}, (32, 32, 1)),
+    ],
+)
+def test_the_command_that_is_printed_trains_on_the_set(arrays, shape, tmp_path, monkeypatch):
+    said = cli.run(
+        "data.prepare",
+        "--workers=1",
+        "--from=arrays",
+        f"--in={save(tmp_path / 'a.npz', **arrays)}",
+        f"--out={tmp_path / 'out'}",
+    )
+    assert said.returncode == 0, said.stderr
+    _, _, _, preset, _, *overrides = shlex.split(said.stdout.partition("to train: ")[2])
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values)
+    argv = ["main", f"--config={configs.config_path(preset.removeprefix('--config='))}", *overrides]
+    monkeypatch.setattr("sys.argv", argv)  # ml_collections reads overrides from there.
+    values(argv)
+    configs.validate(values.config)
+    assert build_gan(values.config).image_shape == shape
+    assert host_batches(make_source(values.config), values.config, 0).source.shape == shape
+
+
+def test_the_command_names_the_sides_that_convolutions_take(tmp_path):
+    path = save(tmp_path / "a.npz", image=np.zeros((9, 40, 24, 2), np.uint8))
+    said = cli.run("data.prepare", "--workers=1", "--from=arrays", f"--in={path}", f"--out={tmp_path / 'out'}")
+    assert "no preset has convolutions for 40 x 24 pixels" in said.stdout
