@@ -161,7 +161,9 @@ def training(out: epath.Path, dataset: str, classes: int, form: shards.Form = sh
     changes |= {"model.num_classes": str(classes if classes > 1 else 0), "data.resize": RESIZE.value}
     if form.channels not in (0, 3) or form.vector or form.condition or not isinstance(form.size, int):
         shape = form.shape if form.size or form.vector else (128, 128, form.channels)
-        changes |= {"model.image_shape": f"({', '.join(map(str, shape))},)"} | _own_changes(form)
+        changes |= {"model.image_shape": str(shape).replace(" ", "")}
+        if form.condition:
+            changes["model.condition_dim"] = str(form.condition)
         preset = _preset_for(shape, labelled=changes["model.num_classes"] != "0" or bool(form.condition))
         if not preset:
             also = "for others give heights of 32, 64, 128, 256 or 512, and widths that are multiples of 32"
@@ -174,10 +176,6 @@ def training(out: epath.Path, dataset: str, classes: int, form: shards.Form = sh
             return f"no preset has {form.size} pixels; presets have {', '.join(map(str, PRESETS))}"
     command = ["python", "-m", "biggan_jax.main", f"--config={preset}", f"--workdir=runs/{out.name}"]
     return shlex.join([*command, *(f"--config.{key}={value}" for key, value in changes.items())])
-
-
-def _own_changes(form: shards.Form) -> dict[str, str]:
-    return {"model.condition_dim": str(form.condition)} if form.condition else {}
 
 
 def _preset_for(shape: tuple[int, ...], *, labelled: bool) -> str:

@@ -164,7 +164,7 @@ class Job:
             return
         rows, unreadable, size = [], [], 0
         notes: collections.Counter[str] = collections.Counter()
-        low, high = math.inf, -math.inf
+        low, high, conditions = math.inf, -math.inf, []
         with atomic_write(path) as made:
             # One record a group, so that an image is read without its neighbours. Pictures hardly compress further.
             writer = array_record_module.ArrayRecordWriter(made, "group_size:1,uncompressed")
@@ -186,6 +186,7 @@ class Job:
                 size += len(record)
                 rows.append((item.label, stored.size, digest(item.encoded), name))
                 notes.update(stored.notes)
+                conditions.append(item.condition)
                 low, high = min(low, stored.range[0]), max(high, stored.range[1])
             writer.close()
             labels, sizes, digests, files = zip(*rows, strict=True) if rows else ((),) * 4
@@ -195,6 +196,7 @@ class Job:
                 seen |= {"labels": np.array(labels, np.int32), "sizes": np.array(sizes, np.int32).reshape(-1, 2)}
                 seen |= {"digests": np.array(digests, np.uint64), "files": np.array(files, str)}
                 seen |= {"notes": np.array(list(notes.elements()), str), "range": np.array([low, high])}
+                seen["conditions"] = np.array(conditions, np.float32).reshape(len(rows), self.form.condition)
                 np.savez(file, **seen)
 
     def seen(self) -> Any:
@@ -265,6 +267,10 @@ def _summary(seen: list[Any], names: tuple[str, ...]) -> dict[str, Any]:
         found["converted"] = dict(sorted(converted.items()))
     if np.isfinite(ranges).any():
         found["range"] = [float(ranges[:, 0].min()), float(ranges[:, 1].max())]
+    conditions = [shard["conditions"] for shard in seen if "conditions" in shard and shard["conditions"].size]
+    if conditions:
+        each = np.concatenate(conditions)
+        found["conditions"] = np.stack([each.min(0), each.max(0)], axis=1).tolist()
     return found
 
 

@@ -87,6 +87,9 @@ def lines(found: dict[str, Any]) -> list[str]:
     if found.get("range"):
         low, high = found["range"]
         text.append(f"values: {low:g} to {high:g}, stored as they are, without scaling")
+    if ranges := found.get("conditions"):
+        named = "; ".join(f"{low:g} to {high:g}" for low, high in ranges[:NAMED])
+        text.append(f"conditions: {len(ranges)} numbers each, stored as they are: {named}")
     for what, count in found.get("converted", {}).items():
         text.append(f"converted: of {count:,} images, {what}")
     for key, what in WRONG.items():

@@ -51,9 +51,8 @@ def probe(gan: Family, state: TrainState, images: dict[str, tuple[Image, Label]]
 
     key = jax.random.fold_in(jax.random.key(state.seed), LATENTS)
     z, y = gan.latents(key, images["real"][1].shape[0])
-    if gan.condition.kind == "vector":
-        y = images["real"][1]  # Real numbers have no other distribution to draw from.
-    y = paired(y)
+    # Real numbers have no other distribution to draw from. They are not paired: images of one condition may be alike.
+    y = images["real"][1] if gan.condition.kind == "vector" else paired(y)
     samples = Nets(gan, weights, Moving(variables, state.extra), key)(gan.sampled, z, y)
     inputs = {name: (to_float(x), labels) for name, (x, labels) in images.items()} | {"fake": (samples, y)}
     logits, features, pixels = {}, {}, {}
@@ -72,7 +71,9 @@ def probe(gan: Family, state: TrainState, images: dict[str, tuple[Image, Label]]
     for space, seen in (("pixel", pixels), ("feature", features)):
         if not seen:
             continue
-        among, within = distance(seen["real"]), distance_within_classes(seen["real"], images["real"][1])
+        among = within = distance(seen["real"])
+        if gan.condition.kind != "vector":
+            within = distance_within_classes(seen["real"], images["real"][1])
         signals[f"{space}_spread"] = distance(seen["fake"]) / jnp.maximum(among, 1e-12)
         signals[f"{space}_diversity"] = distance_of_pairs(seen["fake"]) / jnp.maximum(within, 1e-12)
     for name, network in state.networks.items():
@@ -122,8 +123,7 @@ def distance(x: jax.Array) -> jax.Array:
 
 def distance_within_classes(x: jax.Array, y: Label) -> jax.Array:
     """Return the root mean squared distance between two rows of x [B, F] of one class; of all rows if no class occurs twice."""
-    equal = y[:, None] == y[None]
-    pairs = (equal.all(-1) if y.ndim == 2 else equal).astype(jnp.float32) - jnp.eye(len(y))
+    pairs = (y[:, None] == y[None]).astype(jnp.float32) - jnp.eye(len(y))
     x = x - x.mean(0)
     products = jnp.matmul(x, x.T, precision=jax.lax.Precision.HIGHEST)
     squared = jnp.diagonal(products)[:, None] + jnp.diagonal(products)[None] - 2 * products

@@ -204,6 +204,8 @@ def test_vectors_and_conditions_are_stored_as_they_are(tmp_path):
     out = tmp_path / "out"
     made = from_arrays(save(tmp_path / "a.npz", image=image, condition=condition), out)["train"]
     assert any("stored as they are, without scaling" in line for line in stats.lines(made))
+    np.testing.assert_allclose(made["conditions"], np.stack([condition.min(0), condition.max(0)], 1))
+    assert any(line.startswith("conditions: 2 numbers each, stored as they are: ") for line in stats.lines(made))
     assert json.loads((out / stats.FILE).read_text())["form"]["vector"] == 4
     c = config((4,), out, condition=2)
     c.batch_size = 4
