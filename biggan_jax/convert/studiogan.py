@@ -351,7 +351,12 @@ def infer_all(networks: dict[str, Arrays], *, backbone: str = "", head: str = ""
     found = {name: infer(arrays, head=head) for name, arrays in networks.items() if name == "D"}
     if found and not backbone and found["D"].get("num_classes"):
         backbone = "resnet"  # Of a G with an embedding of classes, shapes tell the backbone anyway.
-    return found | {name: infer(arrays, backbone=backbone) for name, arrays in networks.items() if name != "D"}
+    found |= {name: infer(arrays, backbone=backbone) for name, arrays in networks.items() if name != "D"}
+    of_d, of_g = (found.get(name, {}).get("num_classes") for name in ("D", "G"))
+    if of_d and of_g and of_d in (2 * of_g, of_g - 1):
+        head = "ADC, with two outputs for each class" if of_d > of_g else "MD, with one logit for each class"
+        raise UserError(f"D's head is {head}, which no family here has")
+    return found
 
 
 def family_of(found: dict) -> str:

@@ -21,8 +21,9 @@ def get_config():
     c.condition.margin = 0.98
     c.model.resolution = 32
     c.model.num_classes = 10
-    c.model.d_ch = 48  # Half of G's, as StudioGAN's D at 32 pixels.
     c.model.dim_z = 80
+    c.model.widths = "studiogan"
+    c.model.d_skip_relu = True
     c.model.g_attention = (16,)
     c.model.d_attention = (16,)
     c.model.spectral_eps = 1e-6

@@ -423,9 +423,7 @@ def main(folder=None):
         except (UserError, AssertionError, KeyError, TypeError, ValueError) as error:
             rows, note = [], f"failed: {type(error).__name__}: {error}"
             exceeded.append(path.stem)
-        again = (
-            in_float64(path.resolve()) if any(row.share > 1 for row in rows) and peer_of(path)[0] == STUDIOGAN else {}
-        )
+        again = in_float64(path.resolve()) if any(row.share > 1 for row in rows) else {}
         for row in rows:
             double, mark = again.get(row.quantity, row), ""
             if row.share > 1:

@@ -251,6 +251,7 @@ def test_what_arrays_cannot_tell_is_said(caplog, tmp_path):
         ("sngan", {}, "skip connections see the input before ReLU"),
         ("sngan", RESNET | {"d_wide": False}, "channels at the second convolution"),
         ("sngan", RESNET | {"image_shape": (32, 64, 3)}, "network for images of the shape"),
+        ("sagan", RESNET | {"g_spectral_tables": False}, "does not normalise conditional batch norm"),
         ("biggan", {"d_skip_relu": True, "skip_z": False, "resolution": 128}, "a shared embedding, chunks of z"),
         ("biggan", BIG | {"widths": "paper"}, "have the channels of model.widths=studiogan"),
         ("biggan", BIG | {"d_spectral_norm": False}, "without spectral norm has batch norm"),
@@ -263,6 +264,14 @@ def test_a_model_that_they_do_not_have_is_not_exported(family, changes, sentence
     config.update_from_flattened_dict({f"model.{key}": value for key, value in changes.items()})
     with pytest.raises(UserError, match=sentence):
         studiogan_files.settings_of(config)
+
+
+def test_heads_of_d_that_are_not_ours_are_known_by_the_classes_of_g():
+    states = there(config_of("sngan", RESNET | {"condition.d": "ac"}))
+    for outputs, name, sentence in ((14, "linear2", "D's head is ADC"), (7, "linear1", "D's head is MD")):
+        D = {**states["D"], f"{name}.weight_orig": np.ones((outputs, 24), np.float32)}
+        with pytest.raises(UserError, match=sentence):
+            studiogan.infer_all({"G": states["G"], "D": D})
 
 
 def test_classes_of_other_layers_than_embeddings_are_not_changed():

@@ -15,6 +15,9 @@ AC = {"condition.d": "ac"}
 CIFAR10 = {"model.resolution": 32, "model.d_ch": 48, "model.dim_z": 80, "model.g_attention": (16,)}
 CIFAR10 |= TEN | {"model.d_attention": (16,)}
 
+STUDIOGAN = {"model.resolution": 32, "model.dim_z": 80, "model.widths": "studiogan", "model.d_skip_relu": True}
+STUDIOGAN |= {"model.g_attention": (16,), "model.d_attention": (16,)}
+
 COUNTS = [
     ("gan", {}, 2_503_984, 1_231_441),
     ("cgan", TEN, 2_413_984, 1_224_351),
@@ -39,6 +42,8 @@ COUNTS = [
     ),
     ("sngan", THOUSAND | {"model.image_shape": IMAGENET, "model.d_bias": True}, 41_996_931, 39_443_137),
     ("biggan", CIFAR10 | {"condition.d": "contrastive"}, 9_416_196, 2_517_186),
+    ("biggan", TEN | STUDIOGAN, 9_416_196, 2_415_170),
+    ("biggan", TEN | STUDIOGAN | {"condition.d": "contrastive"}, 9_416_196, 2_517_186),
     ("sagan", THOUSAND, 42_078_852, 39_463_618),
     ("sagan", THOUSAND | {"model.g_attention": (64,), "model.d_attention": (64,)}, 42_017_412, 39_448_258),
 ]
