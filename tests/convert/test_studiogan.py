@@ -251,7 +251,7 @@ def test_what_arrays_cannot_tell_is_said(caplog, tmp_path):
         ("sngan", {}, "skip connections see the input before ReLU"),
         ("sngan", RESNET | {"d_wide": False}, "channels at the second convolution"),
         ("sngan", RESNET | {"image_shape": (32, 64, 3)}, "network for images of the shape"),
-        ("sagan", RESNET | {"g_spectral_tables": False, "num_classes": 7}, "does not normalise conditional batch norm"),
+        ("sagan", RESNET | {"g_spectral_tables": False, "num_classes": 7}, "leaves out conditional batch norm"),
         ("biggan", {"d_skip_relu": True, "skip_z": False, "resolution": 128}, "a shared embedding, chunks of z"),
         ("biggan", BIG | {"widths": "paper"}, "have the channels of model.widths=studiogan"),
         ("biggan", BIG | {"d_spectral_norm": False}, "without spectral norm has batch norm"),
