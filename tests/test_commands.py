@@ -101,9 +101,9 @@ def test_stored_latents_include_their_truncation(workdir, tmp_path):
         (["--truncation=nan"], "--truncation=nan must be greater than 0"),
         (["--latents=nothing.npz"], "nothing.npz is not an .npz of arrays: [Errno 2]"),
         (["--latents=setup.cfg"], "setup.cfg is not an .npz of arrays"),
-        (["--latents=setup.cfg", "--num=3"], "--num and --classes have no meaning with it"),
+        (["--latents=setup.cfg", "--num=3"], "--num, --classes and --conditions have no meaning with it"),
         (["--checkpoint=setup.cfg"], "no checkpoint at"),
-        (["--out=picture.gif"], "must end in .png or .npz"),
+        (["--out=picture.gif"], "must end in .png or .tif or .npz"),
         (["--checkpoint=nowhere"], "no checkpoint at"),
     ],
 )

@@ -92,7 +92,7 @@ def prepare(out: epath.Path) -> None:
     name = re.sub(r"\W+", "_", out.name, flags=re.ASCII).strip("_").lower()
     name = name if name[:1].isalpha() else f"set_{name}".rstrip("_")
     root = epath.Path(IN.value)
-    form = shards.Form(size_of(SIZE.value), RESIZE.value)
+    form = shards.Form(shards.size_of(SIZE.value), RESIZE.value)
     if CHANNELS.value or BITS.value == "16":
         form = dataclasses.replace(form, channels=CHANNELS.value or 3, bits=int(BITS.value or 8))
         if form.channels not in (1, 3) and not form.size and FROM.value == "folder":
@@ -105,7 +105,10 @@ def prepare(out: epath.Path) -> None:
             found = raw.folder(root, held_out=HELD_OUT.value, per_part=PER_SHARD.value, suffixes=suffixes)
         elif FROM.value == "arrays":
             found, shapes = raw.arrays(root, held_out=HELD_OUT.value, per_part=PER_SHARD.value)
-            form = form_of_arrays(form, shapes)
+            for name in ("size", "resize", "channels", "bits") if len(shapes.image) == 1 else ():
+                if flags.FLAGS[name].present:
+                    raise UserError(f"--{name} has no effect on vectors, which are stored as they are")
+            form = shards.form_of_arrays(form, shapes, bool(CHANNELS.value), int(BITS.value or 0))
         elif FROM.value == "tfds":
             found = tfds.corpus_of(root)
         else:
@@ -120,35 +123,6 @@ def prepare(out: epath.Path) -> None:
         for line in stats.lines(summary):
             logger.info("%s: %s", split, line)
     print(f"prepared in {out}; to train: {training(out, '', len(found.class_names), form)}")
-
-
-def size_of(text: str) -> int | tuple[int, int]:
-    """Parse --size: N for squares, HxW, or 0. Raises UserError.
-
-    >>> size_of("96x128")
-    (96, 128)
-    """
-    sides = tuple(int(side) for side in text.split("x") if side.isdecimal() and len(side) < 5)
-    if len(sides) != text.count("x") + 1 or len(sides) > 2 or max(sides) > 4096 or (len(sides) == 2 and not min(sides)):
-        raise UserError(f"--size={text} is no number of pixels up to 4096, and no HxW, such as 96x128")
-    return sides[0] if len(set(sides)) == 1 else (sides[0], sides[1])
-
-
-def form_of_arrays(form: shards.Form, shapes: raw.Shapes) -> shards.Form:
-    """Return the form of arrays: `form`, with what it leaves open as the arrays are. Raises UserError for vectors."""
-    if len(shapes.image) == 1:
-        for name in ("size", "resize", "channels", "bits"):
-            if flags.FLAGS[name].present:
-                raise UserError(f"--{name} has no effect on vectors, which are stored as they are")
-        return shards.Form(vector=shapes.image[0], condition=shapes.condition)
-    height, width, _ = shapes.image
-    return dataclasses.replace(
-        form,
-        size=form.size or (height if height == width else (height, width)),
-        channels=form.channels if CHANNELS.value else shapes.image[2],
-        bits=int(BITS.value or (16 if shapes.dtype == "uint16" else 8)),
-        condition=shapes.condition,
-    )
 
 
 PRESETS = {32: "cifar10", 64: "imagenet64", 128: "small128", 256: "imagenet256", 512: "imagenet512"}

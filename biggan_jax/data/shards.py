@@ -18,7 +18,7 @@ from etils import epath
 from PIL import Image
 
 from biggan_jax.data import exact, picture, stats
-from biggan_jax.data.raw import Corpus, Examples, Item, Part
+from biggan_jax.data.raw import Corpus, Examples, Item, Part, Shapes
 from biggan_jax.data.records import digest, example_type
 from biggan_jax.data.tfds import INFO, checked_of
 from biggan_jax.runtime.files import atomic_write, is_remote, write_text
@@ -105,6 +105,32 @@ class Form:
             kept = picture.resize(picture.crop(kept, self.shape), self.shape, self.resize)
         data = np.ascontiguousarray(kept).tobytes() if self.size else exact.png(kept)
         return Stored(data, size, found.notes, (int(kept.min()), int(kept.max())))
+
+
+def size_of(text: str) -> int | tuple[int, int]:
+    """Parse --size: N for squares, HxW, or 0. Raises UserError.
+
+    >>> size_of("96x128")
+    (96, 128)
+    """
+    sides = tuple(int(side) for side in text.split("x") if side.isdecimal() and len(side) < 5)
+    if len(sides) != text.count("x") + 1 or len(sides) > 2 or max(sides) > 4096 or (len(sides) == 2 and not min(sides)):
+        raise UserError(f"--size={text} is no number of pixels up to 4096, and no HxW, such as 96x128")
+    return sides[0] if len(set(sides)) == 1 else (sides[0], sides[1])
+
+
+def form_of_arrays(form: Form, shapes: Shapes, channels: bool = False, bits: int = 0) -> Form:
+    """Return the form of arrays: `form`, with what it leaves open as the arrays are. channels: whether `form` says them."""
+    if len(shapes.image) == 1:
+        return Form(vector=shapes.image[0], condition=shapes.condition)
+    height, width, _ = shapes.image
+    return dataclasses.replace(
+        form,
+        size=form.size or (height if height == width else (height, width)),
+        channels=form.channels if channels else shapes.image[2],
+        bits=bits or (16 if shapes.dtype == "uint16" else 8),
+        condition=shapes.condition,
+    )
 
 
 def prepare(corpus: Corpus, out: epath.Path, name: str, form: Form, parallel: Callable) -> dict[str, Any]:

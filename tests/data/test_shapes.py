@@ -13,7 +13,7 @@ from PIL import Image
 
 from biggan_jax import config as configs
 from biggan_jax.config import base
-from biggan_jax.data import exact, host_batches, make_source, picture, prepare, raw, shards, stats, tfds
+from biggan_jax.data import exact, host_batches, make_source, picture, raw, shards, stats, tfds
 from biggan_jax.models import build_gan
 from biggan_jax.train_step import to_float
 from biggan_jax.types import UserError
@@ -172,8 +172,7 @@ def save(path, **arrays):
 
 def from_arrays(path, out, held_out=0):
     found, shapes = raw.arrays(path, held_out=held_out, per_part=3)
-    flags.FLAGS.mark_as_parsed()
-    form = prepare.form_of_arrays(shards.Form(), shapes)
+    form = shards.form_of_arrays(shards.Form(), shapes)
     return shards.prepare(found, out, "set", form, map)
 
 
@@ -257,13 +256,13 @@ def test_other_arrays_are_refused(arrays, sentence, tmp_path):
 
 @pytest.mark.parametrize(("text", "size"), [("0", 0), ("128", 128), ("64x64", 64), ("96x128", (96, 128))])
 def test_sizes(text, size):
-    assert prepare.size_of(text) == size
+    assert shards.size_of(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "x", "1x", "0x4", "4x0", "-1", "5000", "1x2x3", "a"])
 def test_other_sizes_are_refused(text):
     with pytest.raises(UserError, match="is no number of pixels"):
-        prepare.size_of(text)
+        shards.size_of(text)
 
 
 def test_16_bits_fill_the_range_of_the_networks():
