@@ -191,10 +191,15 @@ def _tiff(encoded: bytes) -> Pixels | None:
             return Pixels(upright(image, _one(first, 274, 1)))
         decoded_page = _strips(encoded, first)
         if decoded_page is None:
-            if samples <= 4 and max(_all(first, 258, 1)) <= 8:
+            bits = max(_all(first, 258, 1))
+            if samples <= 4 and bits <= 8:
                 return None
-            if samples not in (1, 3) or set(_all(first, 258, 1)) != {16} or _one(first, 262, 1) not in (1, 2):
-                how = f"{samples} channels of {max(_all(first, 258, 1))} bits"
+            if bits not in (8, 16):
+                raise UnreadableError(f"its pixels have {bits} bits; save it with 16, or as .npy of uint16")
+            if not set(_all(first, 339, 1)) <= {1}:
+                raise UnreadableError("its pixels are floats or signed; save it as unsigned numbers of 16 bits")
+            if samples not in (1, 3) or bits != 16 or _one(first, 262, 1) not in (1, 2):
+                how = f"{samples} channels of {bits} bits"
                 raise UnreadableError(f"{how} in this compression are not read; save it without, or as .npy")
             with_limit(size[0] * size[1] * samples * 2)
             decoded_page = _by_opencv(encoded)

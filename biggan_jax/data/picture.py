@@ -130,8 +130,8 @@ def to_gray(image: np.ndarray) -> np.ndarray:
 
 
 def to_8_bits(image: np.ndarray) -> np.ndarray:
-    """Round uint16 to uint8: 257 levels become one."""
-    return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    """Round uint16 to uint8: 257 levels become one. Images of 8 bits stay."""
+    return image if image.dtype == np.uint8 else ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 _MARKER = re.compile(rb"\xff+([^\x00\xd0-\xd7\xff])")

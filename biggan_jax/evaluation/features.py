@@ -65,8 +65,7 @@ def of_source(source: Source, numbers: np.ndarray, batch_size: int) -> Batches:
         reading = source.read(chosen, np.full(batch_size, 0.5))
         for error in reading.unreadable:
             logger.warning("replaced by the next record: %s", error)
-        images = to_8_bits(reading.images) if reading.images.dtype == np.uint16 else reading.images
-        yield images, reading.labels[: len(numbers) - start]
+        yield to_8_bits(reading.images), reading.labels[: len(numbers) - start]
 
 
 @functools.lru_cache(maxsize=4)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from biggan_jax.data.dataset import Source
+from biggan_jax.data.picture import to_8_bits
 from biggan_jax.evaluation.features import of_source
 from biggan_jax.evaluation.networks import FeatureNetwork, Outputs
 from biggan_jax.tools.layout import Grid
@@ -45,6 +46,7 @@ def neighbours(
     images, captions, columns = [samples[:, None]], [[""] for _ in samples], ["sample"]
     for space, near in zip(spaces, found, strict=True):
         shown = source.read(np.asarray(near.number, np.int64).ravel(), np.full(near.number.size, 0.5)).images
+        shown = to_8_bits(shown)
         shown = np.where(near.flipped.reshape(-1, 1, 1, 1), shown[:, :, ::-1], shown)
         images.append(shown.reshape(len(samples), k, *samples.shape[1:]))
         for row, distances in zip(captions, near.distance, strict=True):

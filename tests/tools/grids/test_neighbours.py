@@ -37,6 +37,13 @@ def levels(x):
     return x.reshape(len(x), -1).astype(np.float64) / np.sqrt(8 * 8 * 3)
 
 
+def test_neighbours_of_16_bits_are_shown_with_8():
+    deep = dataclasses.replace(REAL, images=REAL.images.astype(np.uint16) * 257)
+    shown, expected = (neighbours(SAMPLES, [""] * 4, source, [pixels()], 2).images for source in (deep, REAL))
+    assert shown.dtype == np.uint8
+    np.testing.assert_array_equal(shown, expected)
+
+
 def test_the_nearest_by_batches_are_those_of_all_at_once():
     """In batches of 5, of which the last is padded."""
     found = nearest([pixels(), network()], SAMPLES, REAL, 3, batch_size=5)
