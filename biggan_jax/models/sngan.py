@@ -11,6 +11,7 @@ block's first convolution keeps the channels of its input; in StudioGAN's and SA
 StudioGAN's D without spectral norm has batch norm before each ReLU and on each skip connection (d_batch_norm).
 """
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -156,8 +157,11 @@ class Discriminator(nn.Module):
         return apply_head(getattr(x, self.pool)((1, 2)), y, self.head, bias=self.bias)
 
 
-def glorot(params: Params, key: jax.Array) -> Params:
-    """Draw all weights by Glorot's uniform rule, times sqrt 2 for the 3x3 convolutions of blocks, as the authors' code does."""
+def glorot(params: Params, key: jax.Array, gain: float = math.sqrt(2)) -> Params:
+    """Draw all weights by Glorot's uniform rule, times `gain` for the 3x3 convolutions of blocks, as the authors' code does.
+
+    The weights of conditional batch norm are 0: each condition starts with the gain 1 and the offset 0.
+    """
     uniform = nn.initializers.xavier_uniform()
 
     def draw(path, weight, key):
@@ -165,13 +169,17 @@ def glorot(params: Params, key: jax.Array) -> Params:
         if names[-1] not in ("kernel", "embedding"):
             return weight
         if len(names) > 1 and names[-2] in ("gain", "offset"):
-            return jnp.zeros_like(weight)  # Each condition starts with the gain 1 and the offset 0.
+            return jnp.zeros_like(weight)
         three = weight.ndim == 4 and weight.shape[:2] == (3, 3) and names[-2] != "conv_out"
-        return uniform(key, weight.shape) * (math.sqrt(2) if three else 1)
+        return uniform(key, weight.shape) * (gain if three else 1)
 
     paths, tree = jax.tree_util.tree_flatten_with_path(params)
     keys = jax.random.split(key, len(paths))
     return jax.tree_util.tree_unflatten(tree, [draw(*item, key) for item, key in zip(paths, keys, strict=True)])
+
+
+INITS = {"glorot": glorot, "xavier": functools.partial(glorot, gain=1)}
+"""Initial weights that conditional batch norm is left out of: SNGAN's, and SAGAN's without a gain."""
 
 
 def check_shape(config: ml_collections.ConfigDict) -> tuple[int, int, int]:
@@ -232,5 +240,4 @@ def networks(config: ml_collections.ConfigDict, mesh: Mesh | None) -> tuple[Gene
 def build(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GAN:
     """Build the GAN of `config`. Raises UserError."""
     G, D = networks(config, mesh)
-    redraw = glorot if config.model.init == "glorot" else None
-    return adversarial.build(config, mesh, G, D, image_shape=G.shape, head=D.head, redraw=redraw)
+    return adversarial.build(config, mesh, G, D, image_shape=G.shape, head=D.head, redraw=INITS.get(config.model.init))
