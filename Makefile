@@ -22,9 +22,10 @@ help:  ## List these targets.
 demo: $(VENV)/installed-demo  ## Train on real digits, draw samples, evaluate them. Options: SEED=1 OUT=DIR.
 	$(BIN)/python -m biggan_jax.demo --seed=$(SEED) --out=$(OUT)
 
-# worksteal: each worker takes half of the tests in order, so that it sets up few of the modules' fixtures, and idle ones take over.
+# worksteal: each worker takes its share of the tests in order, so that it sets up few of the modules' fixtures, and idle ones take
+# over. Three workers, since tests of processes wait; four compile no faster on two cores.
 test: $(VENV)/installed-$(EXTRAS)  ## Run the quick suite.
-	$(BIN)/python -m pytest -m "$(QUICK)" -n 2 --dist worksteal --durations=10
+	$(BIN)/python -m pytest -m "$(QUICK)" -n 3 --dist worksteal --durations=10
 
 test-all:  ## Run every other test target; print a line for each: result, seconds, what was skipped and why.
 	@COLAB_PYTHON="$(COLAB_PYTHON)" $(PYTHON) tests/all_targets.py $(TARGETS)

@@ -96,7 +96,7 @@ SNGAN = (
 )
 CONTRA = BIGGAN | CIFAR | HALF | {
     "dtype": "float32", "regularizer.g_ortho": 0.0, "d_steps": 5, "model.dim_z": 80, "model.g_attention": (16,),
-    "model.d_attention": (16,), "model.spectral_eps": 1e-6, "optimizer.b1": 0.5, "num_steps": 100_000, "model.d_ch": 48,
+    "model.d_attention": (16,), "model.spectral_eps": 1e-6, "optimizer.b1": 0.5, "num_steps": 100_000, "model.widths": "studiogan",
 }  # fmt: skip
 
 PRESETS |= {
