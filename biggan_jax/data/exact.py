@@ -107,7 +107,7 @@ def fitted(pixels: Pixels, channels: int, bits: int) -> Pixels:
     elif image.shape[2] == 3 and channels == 1 and (image == image[..., :1]).all():
         image, notes = image[..., :1], (*notes, MERGED)
     if image.shape[2] != channels:
-        raise ChannelsError(f"has {have} channels, not {channels}")
+        raise ChannelsError(f"has {have} channel{'s' * (have > 1)}, not {channels}")
     if image.dtype == np.uint16 and bits == 8:
         image, notes = picture.to_8_bits(image), (*notes, SHORTENED)
     elif image.dtype == np.uint8 and bits == 16:

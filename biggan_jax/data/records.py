@@ -95,7 +95,7 @@ class Records:
         """Sentences about what training makes of the pictures' channels and bits."""
         have, want = self.fields.channels, self.shape[-1] if len(self.shape) == 3 else 0
         found = ["grey pictures become RGB" if have == 1 else "RGB pictures become grey"] if have != want else []
-        if self.fields.dtype == "uint16":
+        if self.fields.dtype == "uint16" and want in (1, 3):
             found.append("16 bits; sample grids show 8 of them")
         return tuple(found)
 

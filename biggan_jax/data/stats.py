@@ -89,7 +89,7 @@ def lines(found: dict[str, Any]) -> list[str]:
         text.append(f"values: {low:g} to {high:g}, stored as they are, without scaling")
     if ranges := found.get("conditions"):
         named = "; ".join(f"{low:g} to {high:g}" for low, high in ranges[:NAMED])
-        text.append(f"conditions: {len(ranges)} numbers each, stored as they are: {named}")
+        text.append(f"conditions: of length {len(ranges)}, stored as they are: {named}")
     for what, count in found.get("converted", {}).items():
         text.append(f"converted: of {count:,} images, {what}")
     for key, what in WRONG.items():

@@ -100,7 +100,10 @@ def resolve(
         return statistics, truncation, statistics if "batch_stats" in trained.stats else "none"
     if statistics == "standing":
         if not generate.has_standing_statistics(trained.gan, trained.variables):
-            raise UserError("statistics standing: this model has no batch norm that can be measured; use running")
+            why = "no batch norm that can be measured"
+            if trained.gan.condition.kind == "vector":
+                why = "a condition of real numbers, which have no distribution to draw from"
+            raise UserError(f"statistics standing: this model has {why}; use running")
         size = divisible(generate.STANDING_BATCH, trained.gan.mesh)
         return statistics, truncation, f"standing, {passes} batches of {size}"
     if trained.binned is None:

@@ -136,6 +136,7 @@ def test_a_set_keeps_what_was_asked_for_and_names_conversions(channels, bits, ma
         source = tfds.open_tfds(config((24, 40, channels), out), "train")
         read = read_all(source)
         assert not read.unreadable
+        assert ("16 bits; sample grids show 8 of them" in source.notes) == (bits == 16)
         np.testing.assert_array_equal(read.images, made[None])
         assert read.images.dtype == made.dtype
 
@@ -219,7 +220,7 @@ def test_vectors_and_conditions_are_stored_as_they_are(tmp_path):
     made = from_arrays(save(tmp_path / "a.npz", image=image, condition=condition), out)["train"]
     assert any("stored as they are, without scaling" in line for line in stats.lines(made))
     np.testing.assert_allclose(made["conditions"], np.stack([condition.min(0), condition.max(0)], 1))
-    assert any(line.startswith("conditions: 2 numbers each, stored as they are: ") for line in stats.lines(made))
+    assert any(line.startswith("conditions: of length 2, stored as they are: ") for line in stats.lines(made))
     assert json.loads((out / stats.FILE).read_text())["form"]["vector"] == 4
     c = config((4,), out, condition=2)
     c.batch_size = 4
