@@ -45,7 +45,7 @@ OUT = flags.DEFINE_string("out", None, "Folder of the results. Default: the run'
 MAX_STEPS = 4096  # Checkpoints of a run that are considered, the newest.
 
 
-def main() -> int:
+def main() -> int | None:
     if bool(sampling_flags.CHECKPOINT.value) == bool(NPZ.value):
         raise UserError("give either --checkpoint or --npz, such as --checkpoint=runs/demo --network=classifier")
     if SWEEP.value:
@@ -53,7 +53,7 @@ def main() -> int:
     for name in evaluation_flags.SCORES.value or ():
         configs.choose(metrics.METRICS, "--scores", name)
     check_flags()
-    return cluster_flags.run(evaluate)
+    return cluster_flags.run(evaluate_npz if NPZ.value else evaluate_sweep if SWEEP.value else evaluate_checkpoints)
 
 
 def check_flags() -> None:
@@ -68,16 +68,10 @@ def check_flags() -> None:
     }
     if SWEEP.value:
         without_effect |= dict.fromkeys(("all", "watch", "truncation", "scores"), True)
-    sampling_flags.refuse([name for name, useless in without_effect.items() if useless], "here")
+    cli.refuse([name for name, useless in without_effect.items() if useless], "here")
     # FLAGS["config"].present is true even if it was not given, because config_flags parses its default.
     if CONFIG.value is not None and not NPZ.value:
-        raise UserError("--config has no meaning here; see --help")
-
-
-def evaluate() -> int:
-    work = evaluate_npz if NPZ.value else evaluate_sweep if SWEEP.value else evaluate_checkpoints
-    work()
-    return cli.SUCCESS
+        raise UserError("--config has no effect here; see --help")
 
 
 def evaluate_checkpoints() -> None:
@@ -187,10 +181,8 @@ def evaluate_sweep() -> None:
     protocol = dataclasses.replace(Protocol(**record["protocol"]), truncation=truncated)
     real = evaluator.reference.inception_score
     name = f"truncation_sweep-{trained.step}-{evaluator.network.name}-{protocol.key}"
-    try:
+    with files.writing(folder / name):
         marks = sweep.store(folder, name, points, protocol, real)
-    except OSError as error:
-        raise UserError(f"{folder / name} cannot be written: {error}") from error
     print(f"{protocol.words()}\n\n{sweep.lines(marks, protocol, real)}\n")
     print(f"curve in {folder / name}.png, values in {folder / name}.csv")
 
@@ -229,9 +221,7 @@ def out_folder(default: epath.Path) -> epath.Path:
     return folder
 
 
-def run() -> None:
-    cli.run(main)
-
+run = cli.command(main)
 
 if __name__ == "__main__":
     run()

@@ -4,7 +4,7 @@ import abc
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, Self, cast
+from typing import Any, cast
 
 import flax.linen as nn
 import jax
@@ -127,11 +127,6 @@ class Family(abc.ABC):
         """Return the initial values of the family's extra arrays, such as an image pool."""
         return {}
 
-    def with_optimizers(self, **optimizers: optax.GradientTransformation) -> Self:
-        """Return the family with other optimizers for the networks named."""
-        changed = {name: dataclasses.replace(self.networks[name], optimizer=o) for name, o in optimizers.items()}
-        return dataclasses.replace(self, networks={**self.networks, **changed})
-
     @property
     def minibatches(self) -> int:
         """How many minibatches of real data a step reads."""
@@ -226,9 +221,8 @@ class Nets:
         """Apply the network `name`. keep=False discards what its variables become, as a penalty's inner gradient must."""
         network, variables = self._family.networks[name], self._variables[name]
         self._calls += 1
-        rngs = {
-            "params": jax.random.fold_in(self._key, self._calls)
-        }  # Every stream of make_rng falls back to this one.
+        # Every stream of make_rng falls back to this one.
+        rngs = {"params": jax.random.fold_in(self._key, self._calls)}
 
         def forward(weights, variables, *args):
             apply = lambda **more: network.module.apply(

@@ -3,7 +3,6 @@
 import dataclasses
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -68,14 +67,6 @@ class GAN(Family):
     logan: LatentStep | None = None
     top_k: TopK | None = None
     augment_policy: tuple[str, ...] = ()
-
-    @property
-    def generator(self) -> nn.Module:
-        return self.networks["G"].module
-
-    @property
-    def discriminator(self) -> nn.Module:
-        return self.networks["D"].module
 
     @property
     def minibatches(self) -> int:

@@ -15,15 +15,13 @@ CONFIG = cli.define_config("A config file, or the name of one in configs/.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the training run, local or gs://.")
 
 
-def main() -> int:
+def main() -> int | None:
     if CONFIG.value is None or not WORKDIR.value:
         raise UserError("--config and --workdir are needed, such as --config=quickstart --workdir=runs/quickstart")
     return runtime_flags.run(lambda: cli.SUCCESS if train(CONFIG.value, WORKDIR.value) else cli.RUN_AGAIN)
 
 
-def run() -> None:
-    cli.run(main)
-
+run = cli.command(main)
 
 if __name__ == "__main__":
     run()

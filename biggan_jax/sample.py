@@ -11,6 +11,7 @@ from absl import flags
 
 from biggan_jax.checkpoint import TrainedGenerator
 from biggan_jax.runtime import cli
+from biggan_jax.runtime.files import writing
 from biggan_jax.sampling import flags as sampling_flags
 from biggan_jax.sampling import latent_files, pictures, training_data
 from biggan_jax.sampling.sampler import Sampler
@@ -62,7 +63,7 @@ def main() -> None:
         z = sampler.latents(num, sampling_flags.SEED.value)
         # Sorted by class, in the order in which the classes were given.
         y = classes[np.sort(np.resize(np.arange(len(classes)), num))]
-    with sampling_flags.writing(out):
+    with writing(f"--out={out}"):
         if out.suffix == ".npz":
             latent_files.write_samples(out, sampler, z, y, floats=FLOAT.value, bits=bits)
         elif out.suffix == ".tif":
@@ -97,9 +98,7 @@ def conditions(trained: TrainedGenerator) -> np.ndarray:
     return given[np.sort(np.resize(np.arange(len(given)), NUM.value or len(given)))]
 
 
-def run() -> None:
-    cli.run(main)
-
+run = cli.command(main)
 
 if __name__ == "__main__":
     run()

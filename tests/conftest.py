@@ -1,6 +1,7 @@
 """Eight simulated devices, a persistent compilation cache, and the tiny models that most tests share."""
 
 import contextlib
+import dataclasses
 import fcntl
 import functools
 import os
@@ -221,6 +222,12 @@ def random_batch(gan, batch_size=16, seed=0):
     }
 
 
+def with_optimizers(gan, **optimizers):
+    """Return the family with other optimizers for the networks named."""
+    changed = {name: dataclasses.replace(gan.networks[name], optimizer=o) for name, o in optimizers.items()}
+    return dataclasses.replace(gan, networks={**gan.networks, **changed})
+
+
 def nets_of(gan, key=None, **networks):
     """Return the Nets of some networks, given name=(weights, variables)."""
     weights = {name: weights for name, (weights, _) in networks.items()}
@@ -278,4 +285,4 @@ def biases_that_feed_only_batch_norm(family):
 
 
 def family_of(gan):
-    return type(gan.generator).__module__.rpartition(".")[2]
+    return type(gan.networks["G"].module).__module__.rpartition(".")[2]

@@ -23,6 +23,7 @@ from tests.conftest import (
     unchanged,
     update,
     with_attention,
+    with_optimizers,
 )
 
 # What the engine does with any family is tested with dense networks, since BigGAN takes XLA minutes.
@@ -72,7 +73,7 @@ def small():
     c = tiny_config("dense")
     c.d_steps = 2
     gan = build(c)
-    gan = gan.with_optimizers(G=optax.sgd(0.0), D=optax.sgd(0.0))
+    gan = with_optimizers(gan, G=optax.sgd(0.0), D=optax.sgd(0.0))
     state = jax.jit(lambda: init_state(gan, 0))()
     batch = random_batch(gan, 8)
     after, metrics = jax.jit(functools.partial(train_step, gan))(state, batch)
@@ -94,7 +95,7 @@ def test_g_loss_uses_fresh_latents_and_the_updated_discriminator():
     gan = build(tiny_config("dense"))
     state = jax.jit(lambda: init_state(gan, 0))()
     # With learning rate 1, the discriminator's update changes the score by much.
-    gan = dataclasses.replace(gan, d_steps=1).with_optimizers(D=optax.sgd(1.0))
+    gan = with_optimizers(dataclasses.replace(gan, d_steps=1), D=optax.sgd(1.0))
     D = state.networks["D"]
     state = state.with_networks(D=D.replace(opt_state=gan.networks["D"].optimizer.init(D.params)))
     batch = random_batch(gan, 8)
@@ -164,7 +165,7 @@ def accumulated(request):
     c = tiny_config(request.param)
     c.model.init = "normal"  # Orthogonal weights have equal singular values, and u would not move.
     plain = build(c)
-    plain = plain.with_optimizers(G=optax.sgd(1.0), D=optax.sgd(1.0))
+    plain = with_optimizers(plain, G=optax.sgd(1.0), D=optax.sgd(1.0))
     state = with_attention(jax.jit(lambda: init_state(plain, 0))())
     z, fake_y = plain.latents(jax.random.key(1), 8)
     batch = random_batch(plain, 8)
@@ -289,7 +290,7 @@ def test_recomputing_activations_needs_more_flops(with_remat):
 def test_penalties_are_added_once_for_any_microbatches():
     c = tiny_config("dense")
     c.microbatches, c.regularizer.g_ortho = 2, 1e-2
-    gan = build(c).with_optimizers(G=optax.sgd(1.0))
+    gan = with_optimizers(build(c), G=optax.sgd(1.0))
     state = jax.jit(lambda: init_state(gan, 0))()
     data = gan.draw(jax.random.key(1), 8)
 
@@ -305,7 +306,7 @@ def test_penalties_are_added_once_for_any_microbatches():
 
 @pytest.mark.parametrize("family", DENSE_AND_BIGGAN)
 def test_penalties_on_d_move_it_along_their_own_gradient(family):
-    gan = build(tiny_config(family)).with_optimizers(D=optax.sgd(1.0))
+    gan = with_optimizers(build(tiny_config(family)), D=optax.sgd(1.0))
     state = with_attention(jax.jit(lambda: init_state(gan, 0))())
     D = state.networks["D"]
     batch = random_batch(gan, 8)

@@ -20,14 +20,13 @@ from biggan_jax.checkpoint import Checkpoints, load_state, store_config
 from biggan_jax.convert import biggan_pytorch, classes, hf_biggan_deep, studiogan_files
 from biggan_jax.convert.imported import to_state
 from biggan_jax.runtime import cli
+from biggan_jax.runtime.files import writing
 from biggan_jax.types import UserError
 
 logger = logging.getLogger("biggan_jax.convert")
 
 PROJECTS = {"biggan-pytorch": biggan_pytorch, "hf-biggan-deep": hf_biggan_deep, "studiogan": studiogan_files}
 SHAPES_ALONE = ("biggan-pytorch", "hf-biggan-deep")  # Projects whose files may lack what shapes cannot tell: eps.
-
-
 OURS = "biggan-jax"
 
 FROM = flags.DEFINE_string("from", None, f"Import weights of this project: {', '.join([*PROJECTS, OURS])}.")
@@ -68,12 +67,10 @@ def main() -> None:
     target = configs.choose(PROJECTS, "--to", TO.value) if TO.value else None
     refuse_idle_flags()
     out = epath.Path(OUT.value)
-    try:
+    with writing(f"--out={out}"):
         if out.exists() and any(out.iterdir()):
             raise UserError(f"--out={out} is not empty; give another folder")
         export_weights(target, out) if target else import_weights(project, out)
-    except OSError as error:
-        raise UserError(f"--out={out} cannot be written: {error}") from error
 
 
 def refuse_idle_flags() -> None:
@@ -87,8 +84,7 @@ def refuse_idle_flags() -> None:
         "sn_eps": FROM.value not in SHAPES_ALONE,
         "passes": TO.value != "hf-biggan-deep",
     }
-    for name in (name for name, is_idle in idle.items() if is_idle and flags.FLAGS[name].present):
-        raise UserError(f"--{name} has no effect here; see --help for where it has")
+    cli.refuse([name for name, is_idle in idle.items() if is_idle], "here")
 
 
 def import_weights(project, out: epath.Path) -> None:
@@ -133,9 +129,7 @@ def export_weights(project, out: epath.Path) -> None:
     print(f"step {int(np.asarray(state.step))} for {TO.value} in {out}")
 
 
-def run() -> None:
-    cli.run(main)
-
+run = cli.command(main)
 
 if __name__ == "__main__":
     run()

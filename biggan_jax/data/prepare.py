@@ -182,9 +182,7 @@ def workers(count: int) -> Iterator[Any]:
         pool.shutdown(cancel_futures=True)  # After an error, only running jobs are finished.
 
 
-def run() -> None:
-    cli.run(main)
-
+run = cli.command(main)
 
 if __name__ == "__main__":
     run()

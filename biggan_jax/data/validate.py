@@ -11,6 +11,7 @@ from etils import epath
 from biggan_jax.config import base
 from biggan_jax.data import stats, tfds
 from biggan_jax.runtime import cli
+from biggan_jax.runtime.files import writing
 from biggan_jax.types import UserError
 
 IN = flags.DEFINE_string("in", None, "Folder of a prepared set; with --dataset, TFDS's folder of sets.")
@@ -33,16 +34,12 @@ def main() -> int:
     found = stats.summarize(source, sample=None)
     print("\n".join(stats.lines(found)))
     if source.split not in known:
-        try:
+        with writing(where / stats.FILE):
             stats.store(where / stats.FILE, known | {source.split: found})
-        except OSError as error:
-            raise UserError(f"{where / stats.FILE} cannot be written: {error}") from error
     return cli.DIFFERENT if any(found[key] for key in stats.WRONG) else cli.SUCCESS
 
 
-def run() -> None:
-    cli.run(main)
-
+run = cli.command(main)
 
 if __name__ == "__main__":
     run()

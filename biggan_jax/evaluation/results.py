@@ -168,10 +168,8 @@ def merge(first: Record, later: Record) -> Record:
 
 def write_table(folder: epath.Path) -> None:
     """Write all records of the folder's scores.jsonl as tables."""
-    try:
+    with files.writing(folder / TABLE):
         files.write_text(folder / TABLE, table(read(folder / SCORES)) + "\n", suffix=files.unique_suffix())
-    except OSError as error:
-        raise UserError(f"{folder / TABLE} cannot be written: {error}") from error
 
 
 def table(records: list[Record]) -> str:

@@ -15,6 +15,7 @@ from biggan_jax import config as configs
 from biggan_jax import sharding
 from biggan_jax.plan import program, report, slices, target
 from biggan_jax.runtime import cli
+from biggan_jax.runtime.files import writing
 from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
@@ -94,15 +95,11 @@ def advice(config, devices, name) -> list[str]:
 
 def write(plan: dict, path: pathlib.Path | None) -> None:
     if path:
-        try:
+        with writing(f"--json={path}"):
             path.write_text(json.dumps(plan, indent=1) + "\n")
-        except OSError as error:
-            raise UserError(f"--json={path} cannot be written: {error}") from error
 
 
-def run() -> None:
-    cli.run(main)
-
+run = cli.command(main)
 
 if __name__ == "__main__":
     run()

@@ -7,7 +7,7 @@ import pathlib
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
 from absl import app, flags
@@ -67,6 +67,11 @@ def run(main: Callable[[], int | None]) -> None:
     app.run(lambda argv: _call(main), flags_parser=_parse)
 
 
+def command(main: Callable[[], int | None]) -> Callable[[], None]:
+    """Return the function that runs `main` as a command."""
+    return lambda: run(main)
+
+
 def _show_help_of(module: str) -> None:
     """Let --help show the docstring and flags of the command's module, and the flags of all imported modules called flags."""
     # absl shows those of __main__, which for an installed command is the installer's script.
@@ -105,6 +110,13 @@ def _unraisable(error) -> None:
     # Library threads raise this after the first error.
     if not (isinstance(error.exc_value, RuntimeError) and "Event loop is closed" in str(error.exc_value)):
         sys.__unraisablehook__(error)
+
+
+def refuse(names: Iterable[str], context: str) -> None:
+    """Raise UserError if one of these flags is given, because it has no effect in this context."""
+    for name in sorted(names):
+        if flags.FLAGS[name].present:
+            raise UserError(f"--{name} has no effect {context}; see --help")
 
 
 def _call(main: Callable[[], int | None]) -> int:

@@ -40,8 +40,8 @@ _LOG_LINE = re.compile(r"\d\d:\d\d:\d\d |[IWEF]\d{4} ")
 _COORDINATION = re.compile(r"[WEF]\d{4} [^]]*\b(coordination_service\w*|preemption_sync_manager|client)\.(cc|h):")
 
 
-def run(work: Callable[[], int], cluster: Cluster, arrive_within: int) -> int:
-    """Join `cluster`, call `work` and return its exit status.
+def run(work: Callable[[], int | None], cluster: Cluster, arrive_within: int) -> int | None:
+    """Join `cluster`, call `work` and return its exit status (None: 0).
 
     Returns RUN_AGAIN, with one sentence on stderr, if a peer does not arrive within `arrive_within` seconds or has died (at
     most 60 s later).

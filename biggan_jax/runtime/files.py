@@ -60,6 +60,15 @@ def user_errors(folder: epath.PathLike, what: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def writing(what: epath.PathLike) -> Iterator[None]:
+    """Re-raise file-system errors as UserError: `what`, such as a path or --out=PATH, cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{what} cannot be written: {error}") from error
+
+
+@contextlib.contextmanager
 def full_disk_explained(workdir: epath.PathLike, last_saved: Callable[[], int | None]) -> Iterator[None]:
     """Re-raise a disk-full error as a UserError that names the folder and the last saved step."""
     try:

@@ -22,8 +22,8 @@ ARRIVE_WITHIN = flags.DEFINE_integer(
 )
 
 
-def run(work: Callable[[], int]) -> int:
-    """Call work(), in several processes if --multihost is given, and return its exit status."""
+def run(work: Callable[[], int | None]) -> int | None:
+    """Call work(), in several processes if --multihost is given, and return its exit status (None: 0)."""
     cluster = COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value
     if MULTIHOST.value:
         return distributed.run(work, cluster, ARRIVE_WITHIN.value)

@@ -1,8 +1,6 @@
 """Flags of every command that draws samples: checkpoint, weights, truncation, statistics, seed."""
 
-import contextlib
 import logging
-from collections.abc import Iterable, Iterator
 
 import numpy as np
 from absl import flags
@@ -99,19 +97,3 @@ def check_shown(trained: TrainedGenerator) -> None:
         )
     if training_data.bits_of(trained) == 16:
         logger.info("the training data have 16 bits; pictures show 8 of them")
-
-
-@contextlib.contextmanager
-def writing(out: epath.PathLike) -> Iterator[None]:
-    """Re-raise file-system errors as UserError about --out."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"--out={out} cannot be written: {error}") from error
-
-
-def refuse(names: Iterable[str], context: str) -> None:
-    """Raise UserError if one of these flags is given, because it has no effect in this context."""
-    for name in sorted(names):
-        if flags.FLAGS[name].present:
-            raise UserError(f"--{name} has no meaning {context}; see --help")

@@ -11,6 +11,7 @@ from etils import epath
 from biggan_jax import config
 from biggan_jax.checkpoint import find, load_state
 from biggan_jax.runtime import cli
+from biggan_jax.runtime.files import writing
 from biggan_jax.stability import history, plot, rules
 from biggan_jax.stability.spectra import top_singular_values
 from biggan_jax.types import UserError
@@ -33,10 +34,8 @@ def main() -> None:
 def show_run() -> None:
     run = history.read(WORKDIR.value)
     out = epath.Path(OUT.value or epath.Path(WORKDIR.value) / "stability")
-    try:
+    with writing(f"--out={out}"):
         paths = plot.draw(run, out)
-    except OSError as error:
-        raise UserError(f"--out={out} cannot be written: {error}") from error
     first, last = run.probes[0]["step"], run.probes[-1]["step"]
     print(f"{len(run.probes)} probes, steps {first} to {last}; at the last: {verdict(run)}")
     for network, letter in history.NETWORKS.items():
@@ -61,9 +60,7 @@ def verdict(run: history.Run) -> str:
 
 
 def show_checkpoint() -> None:
-    for flag in (OUT, ROWS):
-        if flags.FLAGS[flag.name].present:
-            raise UserError(f"--{flag.name} has no meaning with --checkpoint, which prints a table of all weights")
+    cli.refuse(("out", "rows"), "with --checkpoint, which prints a table of all weights")
     state, *_ = load_state(CHECKPOINT.value)
     print(f"step {int(state.step)} of {find(CHECKPOINT.value)}")
     networks = {name: state.networks[letter] for name, letter in history.NETWORKS.items() if letter in state.networks}
@@ -75,9 +72,7 @@ def show_checkpoint() -> None:
         print(f"\n{history.NETWORKS[network]}\n{table}")
 
 
-def run() -> None:
-    cli.run(main)
-
+run = cli.command(main)
 
 if __name__ == "__main__":
     run()

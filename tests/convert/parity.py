@@ -25,7 +25,7 @@ from biggan_jax.sampling import generate
 from biggan_jax.train_step import moving_average
 from biggan_jax.types import UserError
 from tests.conftest import generate as in_training
-from tests.conftest import update
+from tests.conftest import update, with_optimizers
 from tests.convert import parity_studiogan, recordings
 from tests.convert.recordings import ROOT, Comparison, Row, distance, fixtures, load, peer_of, to_nchw, to_nhwc, under
 
@@ -83,7 +83,7 @@ def model_errors(path):
     y = arrays["y"].astype(np.int32)
     if role == "G":
         variables = {"params": evaluation, "batch_stats": network["batch_stats"]}
-        images = jax.jit(gan.generator.apply)(variables, arrays["z"], y)
+        images = jax.jit(gan.networks["G"].module.apply)(variables, arrays["z"], y)
         trained, batch_stats = jax.jit(lambda *a: in_training(gan, *a))(
             training, network["batch_stats"], arrays["z"], y
         )
@@ -93,7 +93,7 @@ def model_errors(path):
             "training": distance(trained, to_nhwc(arrays["out_train"])),
         }
     else:
-        logits = jax.jit(lambda weights, x: gan.discriminator.apply({"params": weights}, x, y))
+        logits = jax.jit(lambda weights, x: gan.networks["D"].module.apply({"params": weights}, x, y))
         after = {"spectral": spectral}
         errors = {
             "evaluation": max(
@@ -124,7 +124,7 @@ def hugging_face_errors(path):
     network = hf_biggan_deep.read_network(state, config, path.name)
     assert sum(p.size for p in jax.tree.leaves(network["params"])) == meta["params"]
     weights = generate.evaluation_weights(gan, network["params"], network["spectral"])
-    apply = jax.jit(gan.generator.apply)
+    apply = jax.jit(gan.networks["G"].module.apply)
     errors = {}
     for z in (name for name in arrays if name.startswith("z@")):
         truncation = float(z.removeprefix("z@"))
@@ -232,7 +232,7 @@ def recorded_run(meta, init):
     config.ema.update(decay=meta["ema_decay"], start=meta["ema_start"])
     gan = build_gan(config)
     remember = lambda name: optax.chain(optax.trace(decay=0.0), gan.networks[name].optimizer)
-    gan = gan.with_optimizers(G=remember("G"), D=remember("D"))
+    gan = with_optimizers(gan, G=remember("G"), D=remember("D"))
     return config, gan, networks
 
 
@@ -280,7 +280,7 @@ def averaged(G, params, stats):
 
 def last_g_loss(gan, state, batches, iteration, first):
     """The loss of G's last microbatch over their number: the update, with one microbatch and weights held still, so often."""
-    still = dataclasses.replace(gan, microbatches=1, g_ortho=0.0).with_optimizers(G=optax.sgd(0.0))
+    still = with_optimizers(dataclasses.replace(gan, microbatches=1, g_ortho=0.0), G=optax.sgd(0.0))
     G = state.networks["G"]
     state = state.with_networks(G=G.replace(opt_state=still.networks["G"].optimizer.init(G.params)))
     update_g = jax.jit(lambda state, data: update(still, state, "G", data, jax.random.key(0)))
@@ -316,7 +316,7 @@ def pair_comparison(path):
         def loss(params):
             weights, vectors = gan.normalize(params, G["spectral"])
             images, stats = in_training(gan, weights, G["batch_stats"], z, gy)
-            logits = gan.discriminator.apply({"params": d_weights}, images, gy)
+            logits = gan.networks["D"].module.apply({"params": d_weights}, images, gy)
             return hinge.generator(logits), (images, {"spectral": vectors, "batch_stats": stats})
 
         variables = {"batch_stats": G["batch_stats"]}
@@ -325,7 +325,7 @@ def pair_comparison(path):
 
     @jax.jit
     def d_passes(D):
-        apply = lambda weights, x, y: gan.discriminator.apply({"params": weights}, x, y)
+        apply = lambda weights, x, y: gan.networks["D"].module.apply({"params": weights}, x, y)
         evaluated = apply(gan.evaluation_weights(D["params"], D["spectral"]), x, y)
 
         def loss(params):

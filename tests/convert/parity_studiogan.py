@@ -185,10 +185,10 @@ def network_comparison(path) -> Comparison:
     G, D = networks["G"], networks["D"]
     for role, network in networks.items():
         assert sum(leaf.size for leaf in jax.tree.leaves(network["params"])) == meta[f"params_{role}"]
-    head = gan.discriminator.head._replace(features=True, normalize=own.get("normalize_d_embed", False))
+    head = gan.networks["D"].module.head._replace(features=True, normalize=own.get("normalize_d_embed", False))
     case = Case(
-        gan.generator,
-        gan.discriminator.clone(head=head),
+        gan.networks["G"].module,
+        gan.networks["D"].module.clone(head=head),
         spec["adv"],
         config.condition.d,
         spec.get("cond_lambda", 0.0),

@@ -126,9 +126,9 @@ def test_two_hosts_evaluate_as_one_and_process_0_writes(copy, tmp_path):
 MISTAKES = [
     ("", "give either --checkpoint or --npz"),
     ("--npz=a.npz", "a.npz is not an .npz of arrays"),
-    ("--npz=a.npz --all", "--all has no meaning here"),
-    ("--checkpoint=COPY --truncation_kind=std", "--truncation_kind has no meaning here"),
-    ("--checkpoint=COPY --network=classifier --config=digits", "--config has no meaning here"),
+    ("--npz=a.npz --all", "--all has no effect here"),
+    ("--checkpoint=COPY --truncation_kind=std", "--truncation_kind has no effect here"),
+    ("--checkpoint=COPY --network=classifier --config=digits", "--config has no effect here"),
     ("--checkpoint=nowhere --network=classifier --all", "no checkpoints in nowhere/checkpoints"),
     ("--npz=UNLABELLED --reference=UNLABELLED", "inception-2015 needs its weights"),
     (

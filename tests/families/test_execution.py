@@ -11,7 +11,7 @@ import pytest
 
 from biggan_jax import config as configs
 from biggan_jax.state import init_state
-from tests.conftest import leaves, update
+from tests.conftest import leaves, update, with_optimizers
 from tests.families.minimal import SHAPE, pair
 
 R1 = (("r1", 0.1),)
@@ -28,7 +28,7 @@ def results():
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(configs.SECTIONS, "small", section)
         config = configs.base("small")
-    plain = pair(config, None, g={"batch_norm": True}).with_optimizers(G=optax.sgd(1.0), D=optax.sgd(1.0))
+    plain = with_optimizers(pair(config, None, g={"batch_norm": True}), G=optax.sgd(1.0), D=optax.sgd(1.0))
     state = jax.jit(lambda: init_state(plain, 0))()
     data = plain.draw(jax.random.key(1), 16) | {
         "image": jax.random.uniform(jax.random.key(2), (16, *SHAPE), minval=-1),

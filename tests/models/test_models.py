@@ -76,8 +76,8 @@ def test_every_table_maps_latents_to_images_to_logits(family):
         gan = build_gan(c)
 
         def outputs(z, y, gan=gan):
-            images, G = gan.generator.init_with_output(key, z, y, train=True)
-            logits, D = gan.discriminator.init_with_output(key, images, y)
+            images, G = gan.networks["G"].module.init_with_output(key, z, y, train=True)
+            logits, D = gan.networks["D"].module.init_with_output(key, images, y)
             return images, logits, {"G": G["params"], "D": D["params"]}
 
         images, logits, params = jax.eval_shape(outputs, z, y)
@@ -113,7 +113,7 @@ def test_a_chunk_of_z_reaches_only_its_block_and_later_ones(model):
         pytest.skip("BigGAN-deep passes all of z to every block")
     variables = {"params": state.networks["G"].params, "batch_stats": state.networks["G"].variables["batch_stats"]}
     z = np.zeros((1, 12), np.float32)
-    capture = lambda z: gan.generator.apply(
+    capture = lambda z: gan.networks["G"].module.apply(
         variables, z, np.array([1]), capture_intermediates=True, mutable=["intermediates"]
     )[1]["intermediates"]
     last = z.copy()
@@ -204,7 +204,7 @@ def test_the_last_batch_norm_can_have_its_own_eps(config):
         # With all-zero weights the input of bn_out is zero, and its mean scaled by eps determines the image.
         stats["batch_stats"]["bn_out"]["mean"] -= 1e-3
         variables = {"params": params, "batch_stats": stats["batch_stats"]}
-        image = gan.generator.apply(variables, np.zeros((1, 12), np.float32), np.zeros(1, np.int32))
+        image = gan.networks["G"].module.apply(variables, np.zeros((1, 12), np.float32), np.zeros(1, np.int32))
         assert float(image[0, 8, 8, 0]) == pytest.approx(np.tanh(16 * 1e-3 / expected**0.5), rel=1e-4)
 
 

@@ -281,7 +281,7 @@ def test_the_command_prints_singular_values_of_a_checkpoint(tmp_path):
         (("--workdir=a", "--checkpoint=b"), "--workdir or --checkpoint is needed, not both"),
         (("--workdir=/nowhere",), "--workdir=/nowhere is not a folder"),
         (("--checkpoint=/nowhere",), "no checkpoint at /nowhere"),
-        (("--checkpoint=a", "--out=b"), "--out has no meaning with --checkpoint"),
+        (("--checkpoint=a", "--out=b"), "--out has no effect with --checkpoint"),
     ],
 )
 def test_a_mistake_is_one_sentence_and_exit_2(arguments, sentence):

@@ -100,9 +100,7 @@ def class_names(trained: TrainedGenerator) -> list[str]:
     return names
 
 
-def run() -> None:
-    cli.run(main)
-
+run = cli.command(main)
 
 if __name__ == "__main__":
     run()

@@ -19,6 +19,7 @@ from etils import epath
 from biggan_jax.checkpoint import TrainedGenerator
 from biggan_jax.config import choose
 from biggan_jax.runtime import cli
+from biggan_jax.runtime.files import writing
 from biggan_jax.sampling import flags as sampling_flags
 from biggan_jax.sampling import pictures
 from biggan_jax.sampling.latent_files import read_latents, sample_arrays, write_arrays
@@ -57,13 +58,13 @@ def main() -> None:
     if not (DO.value and sampling_flags.CHECKPOINT.value and OUT.value):
         raise UserError("--do, --checkpoint and --out are needed, such as --do=mix --checkpoint=runs/demo --out=mix")
     edit, own = choose(EDITS, "--do", DO.value)
-    sampling_flags.refuse({flag for _, known in EDITS.values() for flag in known} - set(own), f"with --do={DO.value}")
+    cli.refuse({flag for _, known in EDITS.values() for flag in known} - set(own), f"with --do={DO.value}")
     out = sampling_flags.check_out(OUT.value)
     out = out.with_suffix("") if out.suffix in (".png", ".npz") else out
     check()
     trained = sampling_flags.load()
     sampling_flags.check_shown(trained)
-    with sampling_flags.writing(out):
+    with writing(f"--out={out}"):
         grid, arrays = edit(trained)
         pictures.save_png(f"{out}.png", layout.draw(grid, smallest=96), min_width=1)
         write_arrays(epath.Path(f"{out}.npz"), **arrays)
@@ -217,9 +218,7 @@ EDITS = {
 """How each edit is made, and its flags besides those of the sampler."""
 
 
-def run() -> None:
-    cli.run(main)
-
+run = cli.command(main)
 
 if __name__ == "__main__":
     run()

@@ -17,7 +17,7 @@ from absl import flags
 from biggan_jax import sharding
 from biggan_jax.checkpoint import TrainedGenerator
 from biggan_jax.runtime import cli
-from biggan_jax.runtime.files import is_remote, write_text
+from biggan_jax.runtime.files import is_remote, write_text, writing
 from biggan_jax.sampling import flags as sampling_flags
 from biggan_jax.tools.classes import find_names
 from biggan_jax.tools.export import samples
@@ -59,7 +59,7 @@ def main() -> None:
         "images_per_class": dict(zip(names, counts.tolist(), strict=True)),
     }
     write = samples.write_folder if FORMAT.value == "folder" else samples.write_records
-    with sampling_flags.writing(out), samples.atomic_folder(out) as unfinished:
+    with writing(f"--out={out}"), samples.atomic_folder(out) as unfinished:
         write(unfinished, sampler, seed, names, counts)
         write_text(unfinished / "export.json", json.dumps(about, indent=2) + "\n")
     print(f"{counts.sum()} images of step {trained.step} in {out}, {counts.min()} to {counts.max()} per class")
@@ -82,9 +82,7 @@ def wanted(trained: TrainedGenerator) -> tuple[list[str], np.ndarray]:
     return samples.folder_names(names, classes), counts
 
 
-def run() -> None:
-    cli.run(main)
-
+run = cli.command(main)
 
 if __name__ == "__main__":
     run()

@@ -16,6 +16,7 @@ from biggan_jax.config import choose
 from biggan_jax.data import make_source
 from biggan_jax.evaluation.networks import NETWORKS, open_network
 from biggan_jax.runtime import cli
+from biggan_jax.runtime.files import writing
 from biggan_jax.sampling import flags as sampling_flags
 from biggan_jax.sampling import pictures
 from biggan_jax.sampling.sampler import Sampler, resolve
@@ -55,7 +56,7 @@ def main() -> None:
     out = sampling_flags.check_out(OUT.value, suffixes, f" for --sheet={sheet}")
     layout.check_animation(out)
     known = {name for *_, names in GRIDS.values() for name in names}
-    sampling_flags.refuse(known - {*own}, f"with --sheet={sheet}")
+    cli.refuse(known - {*own}, f"with --sheet={sheet}")
     if sheet == "truncation" and sampling_flags.TRUNCATION.value is not None:
         raise UserError("--sheet=truncation draws several; give them by --thresholds instead of --truncation")
     animated = out.suffix in layout.ANIMATIONS
@@ -65,7 +66,7 @@ def main() -> None:
     trained = sampling_flags.load()
     sampling_flags.check_shown(trained)
     grid = draw(trained, columns, labels_of(trained, DATA_DIR.value))
-    with sampling_flags.writing(out):
+    with writing(f"--out={out}"):
         if animated:
             layout.save_animation(out, layout.frames(grid))
         else:
@@ -155,9 +156,7 @@ GRIDS = {
 """How each grid is drawn, its default and least number of columns, and its flags besides --classes and --columns."""
 
 
-def run() -> None:
-    cli.run(main)
-
+run = cli.command(main)
 
 if __name__ == "__main__":
     run()
