@@ -30,8 +30,7 @@ def accumulate(family: Family, update: Update, state: TrainState, batch: Batch, 
     Batch norm sees one microbatch at a time. All microbatches share the normalised weights and their
     gradient; with `spectral_advance` microbatch, each computes its own.
 
-    Returns:
-        (gradients by trained network, singular vectors by network, variables and extra state, mean metrics).
+    Returns (gradients by trained network, singular vectors by network, variables and extra state, mean metrics).
     """
     raw = {name: network.params for name, network in state.networks.items()}
     vectors = {name: network.spectral for name, network in state.networks.items()}

@@ -129,14 +129,8 @@ class Checkpoints:
     ) -> None:
         """Save the state and its resolved config, unless its step is saved already.
 
-        Args:
-            extras: converted arrays that training does not use; see restore.Extras.
-            score: lower is better; None: unknown.
-            last_healthy_step: the last step at which diagnostics were healthy; the newest checkpoint not after it is kept.
-
-        Raises:
-            UserError: there are later steps (of another run, or of an abandoned attempt), or the disk is full, for this
-                checkpoint or for the one before.
+        extras: see restore.Extras. score, last_healthy_step: see RetentionPolicy. Raises UserError if there are later steps (of
+        another run, or of an abandoned attempt), or the disk is full, for this checkpoint or for the one before.
         """
         step, latest = int(state.step), self.latest_step()
         if step == latest:

@@ -133,7 +133,6 @@ def compare(a: epath.PathLike, b: epath.PathLike) -> list[str]:
 
 def restore(step_path: epath.Path, like, *, partial: bool = False):
     """Read and verify arrays into a tree like `like`, with its shardings. partial: `like` lacks some of the arrays."""
-
     with _corruption_as_user_error(step_path):
         saved = metadata.read(step_path)
         with _quiet_failure():

@@ -33,9 +33,7 @@ FROM = flags.DEFINE_string("from", None, f"Import weights of this project: {', '
 TO = flags.DEFINE_string("to", None, "Export a checkpoint to this project.")
 IN = flags.DEFINE_string("in", None, "A state dict (.pth, .bin, .npz) or weights folder; with --to our checkpoint.")
 OUT = flags.DEFINE_string("out", None, "Output folder.")
-SUFFIX = flags.DEFINE_string(
-    "suffix", "", "Which copy in a folder: of BigGAN-PyTorch such as best0, of StudioGAN best."
-)
+SUFFIX = flags.DEFINE_string("suffix", "", "Copy in a folder: of BigGAN-PyTorch such as best0, of StudioGAN best.")
 BACKBONE = flags.DEFINE_string(
     "backbone", "", "--from=studiogan: resnet or big_resnet, of a D alone or of a G without classes."
 )
@@ -45,21 +43,15 @@ BN_EPS = flags.DEFINE_float(
 )
 SN_EPS = flags.DEFINE_float("sn_eps", None, "Epsilon of spectral norm. Default: as above, else 1e-6 (hf: 1e-4).")
 CLASSES = flags.DEFINE_string("classes", None, "keep:3,7,200 keeps those classes, reinit:20 initializes 20 new ones.")
-SEED = flags.DEFINE_integer(
-    "seed", 0, "Seed of what is not in the file: a missing D or G, new classes.", lower_bound=0, upper_bound=2**31 - 1
-)
-PASSES = flags.DEFINE_integer(
-    "passes", 100, "--to=hf-biggan-deep: batches per truncation to measure statistics from.", lower_bound=1
-)
+SEED = flags.DEFINE_integer("seed", 0, "Seed of what is not in the file: a missing D or G, new classes.", 0, 2**31 - 1)
+PASSES = flags.DEFINE_integer("passes", 100, "--to=hf-biggan-deep: batches per truncation, to measure statistics.", 1)
 
 
 def main() -> None:
     if FROM.value and TO.value:
         raise UserError("--from imports weights, --to exports them; give one of the two")
     if not IN.value or not OUT.value or not (FROM.value or TO.value):
-        raise UserError(
-            "--from or --to, --in and --out are needed, such as --from=biggan-pytorch --in=G.pth --out=runs/G"
-        )
+        raise UserError("--from or --to, --in and --out are needed, such as --from=biggan-pytorch --in=G.pth --out=G")
     for flag in (BN_EPS, SN_EPS):
         if flag.value is not None and not flag.value > 0:
             raise UserError(f"--{flag.name}={flag.value} must be greater than 0")

@@ -173,12 +173,7 @@ def read_moments(
 
 
 def adam_state(
-    moments: Moments,
-    theirs: Callable[[Params], Arrays],
-    in_order: Callable[[list[str]], list[str]],
-    config,
-    name: str,
-    means: Arrays | None,
+    moments: Moments, theirs: Callable[[Params], Arrays], in_order: Callable, config, name: str, means: Arrays | None
 ) -> dict:
     """Return the state dict of torch.optim.Adam.
 

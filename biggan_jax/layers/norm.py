@@ -19,13 +19,8 @@ class BatchNorm(nn.Module):
     not train without the leading 1. With `num_classes`, c are labels, and gain - 1 and offset are rows of this layer's
     own tables. Statistics, and their running averages in `batch_stats`, are float32. The running variance is unbiased.
 
-    Attributes:
-        eps: added to the variance.
-        momentum: the share of the running average that a training pass keeps; with 0 the running statistics are those
-            of the last batch.
-        dtype: of the output.
-        num_classes: 0 for a condition that is not a label.
-        gain_init: draws the gains of a layer without a condition.
+    momentum: the share of the running average that a training pass keeps; with 0 the running statistics are those of the last
+    batch. num_classes: 0 for a condition that is not a label. gain_init: draws the gains of a layer without a condition.
     """
 
     eps: float = 1e-4

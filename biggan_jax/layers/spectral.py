@@ -63,10 +63,7 @@ def normalize(params: Params, vectors: Vectors, *, eps: float = 1e-4, iterations
     Computes in float32 and at full multiplication precision, whatever the compute dtype; TPUs otherwise multiply in
     bfloat16. Gradients flow through sigma = v W u', but not through u' and v.
 
-    Args:
-        params: the raw weights. vectors: as `init` or an earlier call returns them.
-        eps: the least norm by which a vector is divided; the paper has 1e-4, for low precision (App. B).
-        iterations: power steps.
+    eps: the least norm by which a vector is divided; the paper has 1e-4, for low precision (App. B). iterations: power steps.
     """
     weights = flatten_dict(params)
     old_us, new_us, new_vs = flatten_dict(vectors["u"]), {}, {}
@@ -102,9 +99,7 @@ def normalize_stored(params: Params, vectors: Vectors) -> Params:
     return unflatten_dict(weights)
 
 
-def _power_steps(
-    weight: jax.Array, u: jax.Array, *, eps: float, iterations: int
-) -> tuple[jax.Array, jax.Array, jax.Array]:
+def _power_steps(weight: jax.Array, u: jax.Array, *, eps: float, iterations: int):
     """Return the next u [out], v [..., in] and sigma = v W u, for weight [..., in, out] and u [out]."""
     # Axes are not merged, since a reshape would move a sharded weight between devices. Vectors are multiplied first and
     # scaled afterwards: each division less saves a TPU hundreds of operations a step. In float32 this is accurate for

@@ -8,18 +8,12 @@ from biggan_jax.runtime import distributed
 from biggan_jax.types import UserError
 
 MULTIHOST = flags.DEFINE_bool(
-    "multihost",
-    False,
-    "Run as one of several processes, each started with the same command; detects TPU pods, Slurm, MPI and GKE.",
+    "multihost", False, "Run as one of several processes with the same command; detects TPU pods, Slurm, MPI and GKE."
 )
-COORDINATOR = flags.DEFINE_string(
-    "coordinator", None, "With --multihost, if no cluster is detected: HOST:PORT of process 0."
-)
+COORDINATOR = flags.DEFINE_string("coordinator", None, "--multihost, if no cluster is found: HOST:PORT of process 0.")
 NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "With --coordinator: the number of processes.")
 PROCESS_ID = flags.DEFINE_integer("process_id", None, "With --coordinator: the number of this process, from 0.")
-ARRIVE_WITHIN = flags.DEFINE_integer(
-    "arrive_within", 300, "With --multihost: seconds to wait for the other processes.", lower_bound=1
-)
+ARRIVE_WITHIN = flags.DEFINE_integer("arrive_within", 300, "--multihost: seconds to wait for the other processes.", 1)
 
 
 def run(work: Callable[[], int | None]) -> int | None:

@@ -26,10 +26,9 @@ class Job:
         self.should_stop, self.check, self.at_exit = interrupt.should_stop, self._lock.check, cleanup.callback
 
     def lock_workdir(self) -> bool:
-        """Make the workdir and lock it until the job ends. Call once, after everything that can be wrong with a config was checked.
+        """Lock the workdir until the job ends. Call once, after everything that can be wrong with a config was checked.
 
-        Returns False if a signal or a preemption notice ended the wait for another run. Raises UserError if another run uses
-        the workdir, or it cannot be used.
+        Returns False if a signal or a preemption notice ended the wait for another run; see WorkdirLock.
         """
         return self._cleanup.enter_context(self._lock).owned
 

@@ -9,9 +9,9 @@ from typing import Any
 import jax
 import numpy as np
 from jax.sharding import Mesh
-from jax.tree_util import keystr, tree_leaves_with_path
 
 from biggan_jax import sharding
+from biggan_jax.checkpoint.checksums import named_arrays
 from biggan_jax.data.dataset import Source
 from biggan_jax.data.loader import HostBatches
 from biggan_jax.family import Family
@@ -30,9 +30,7 @@ NAMED = 3  # How many of the weights at fault are named.
 
 
 class ProbeSchedule:
-    """Probe the initial state, then every `every` steps (0: never).
-
-    Results are fetched one step late, so that the device never waits.
+    """Probe the initial state, then every `every` steps (0: never); fetch one step late, so that the device never waits.
 
     images: the images of signals.probe. writer: receives the records; None except in process 0.
     """
@@ -107,9 +105,7 @@ class NonFinite:
         self._every = every
         self._names: dict[str, list[str]] = {}
         for update in family.updates():
-            leaves = {name: tree_leaves_with_path(state.networks[name].params) for name in sorted(update.trains)}
-            paths = [(name, keystr(path, simple=True, separator=".")) for name in leaves for path, _ in leaves[name]]
-            names = [f"{name}'s {path}" for name, path in paths]
+            names = [f"{n}'s {path}" for n in sorted(update.trains) for path in named_arrays(state.networks[n].params)]
             self._names[f"{update.prefix}_faults"] = [*names, f"{'_'.join(update.trains)}'s loss"]
         self._pending: list[tuple[int, dict[str, jax.Array]]] = []
 

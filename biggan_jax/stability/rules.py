@@ -41,9 +41,7 @@ class Rule(NamedTuple):
     unit: str = ""
 
     def broken(self, value: float | None) -> bool:
-        if value is None:
-            return False
-        return not (value >= self.threshold if self.below else value <= self.threshold)
+        return value is not None and not (value >= self.threshold if self.below else value <= self.threshold)
 
 
 def contrast(records: Sequence[Record]) -> float | None:
