@@ -34,13 +34,9 @@ TO = flags.DEFINE_string("to", None, "Export a checkpoint to this project.")
 IN = flags.DEFINE_string("in", None, "A state dict (.pth, .bin, .npz) or weights folder; with --to our checkpoint.")
 OUT = flags.DEFINE_string("out", None, "Output folder.")
 SUFFIX = flags.DEFINE_string("suffix", "", "Copy in a folder: of BigGAN-PyTorch such as best0, of StudioGAN best.")
-BACKBONE = flags.DEFINE_string(
-    "backbone", "", "--from=studiogan: resnet or big_resnet, of a D alone or of a G without classes."
-)
+BACKBONE = flags.DEFINE_string("backbone", "", "--from=studiogan: resnet or big_resnet, of D alone or unconditional G.")
 HEAD = flags.DEFINE_string("head", "", "--from=studiogan: 2C (default) or D2DCE, which have equal arrays.")
-BN_EPS = flags.DEFINE_float(
-    "bn_eps", None, "Epsilon of batch norm. Default: the run's or config.json's, else 1e-5 (hf: 1e-4)."
-)
+BN_EPS = flags.DEFINE_float("bn_eps", None, "Epsilon of batch norm. Default: the stored one, else 1e-5 (hf: 1e-4).")
 SN_EPS = flags.DEFINE_float("sn_eps", None, "Epsilon of spectral norm. Default: as above, else 1e-6 (hf: 1e-4).")
 CLASSES = flags.DEFINE_string("classes", None, "keep:3,7,200 keeps those classes, reinit:20 initializes 20 new ones.")
 SEED = flags.DEFINE_integer("seed", 0, "Seed of what is not in the file: a missing D or G, new classes.", 0, 2**31 - 1)

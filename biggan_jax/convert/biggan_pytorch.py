@@ -80,7 +80,10 @@ def read(path: epath.Path, *, bn_eps: float | None = None, sn_eps: float | None 
     moments = {}
     for name, optimizer in optimizers.items():
         if optimizer["state"]:
-            moments[name], foreign[f"{name}_optim"] = _moments(optimizer, shapes[name], config, f"{path}: {name}_optim")
+            entry, where = entry_of(config.model, name == "G"), f"{path}: {name}_optim"
+            moments[name], foreign[f"{name}_optim"] = imported.read_moments(
+                optimizer, shapes[name], entry, in_order, config, name, where
+            )
     extras: Extras = {"foreign": foreign}
     if "G_ema" in networks:
         extras["ema_stats"] = {key: value for key, value in networks["G_ema"].items() if key != "params"}
@@ -180,18 +183,10 @@ def settings_of(
     return config
 
 
-def _moments(optimizer: dict, shapes: Network, config, name: str) -> tuple[Moments, Arrays]:
-    """Convert Adam's moments. With b1 = 0 the means, then the last gradient, are returned unconverted: we do not keep them."""
-    generator = "batch_stats" in shapes
-    params, entry = {"params": shapes["params"]}, entry_of(config.model, generator)
-    numbered = in_order([e.there for e in tables.table(params, entry)], generator)
-    return imported.read_moments(optimizer, numbered, params, entry, config, name)
-
-
 def _optimizer(moments: Moments, config, name: str, means: Arrays | None) -> dict:
     """Return the state dict of torch.optim.Adam. means: used if we keep none; zeros if None."""
     theirs = lambda tree: tables.to_there({"params": tree}, entry_of(config.model, name == "G"))
-    return imported.adam_state(moments, theirs, lambda names: in_order(names, name == "G"), config, name, means)
+    return imported.adam_state(moments, theirs, in_order, config, name, means)
 
 
 def _their_config(config: ml_collections.ConfigDict) -> dict:

@@ -46,9 +46,8 @@ def read_torch(path: epath.Path) -> Any:
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist") from error
     except Exception as error:  # Corrupted pickles raise any type: IndexError, TypeError, UnpicklingError, ...
-        raise UserError(
-            f"{path} is not a PyTorch file, is corrupted, or has more than tensors and numbers; only those are loaded"
-        ) from error
+        what = "is not a PyTorch file, is corrupted, or has more than tensors and numbers; only those are loaded"
+        raise UserError(f"{path} {what}") from error
 
 
 def write_torch(path: epath.Path, tree: Any) -> None:

@@ -24,6 +24,9 @@ from biggan_jax.types import Params, UserError
 Moments = dict[str, Any]
 """Adam's moments by the names of optax: squares (nu), means (mu, absent if b1 is 0) and the number of updates (count)."""
 
+InOrder = Callable[[list[str], bool], list[str]]
+"""(names there, whether they are G's) to the names in the order in which PyTorch's optimizer numbers the parameters."""
+
 
 @dataclasses.dataclass
 class Imported:
@@ -156,38 +159,36 @@ def adam_group(optimizer: dict, name: str) -> dict:
 
 
 def read_moments(
-    optimizer: dict, numbered: list[str], params: Network, entry: EntryOf, config, name: str
+    optimizer: dict, shapes: Network, entry: EntryOf, in_order: InOrder, config, role: str, where: str
 ) -> tuple[Moments, Arrays]:
-    """Convert Adam's moments. With b1 = 0 the means, then the last gradient, are returned unconverted: we do not keep them.
-
-    numbered: the names there of the parameters, in the optimizer's order.
-    """
+    """Convert Adam's moments. With b1 = 0 the means, then the last gradient, are returned unconverted: we do not keep them."""
+    params = {"params": shapes["params"]}
+    numbered = in_order([e.there for e in tables.table(params, entry)], role == "G")
     keys = optimizer["param_groups"][0]["params"]  # 0, 1, ..., or, before PyTorch 1.6, ids of Python objects.
     slots = [optimizer["state"].get(key, {}) for key in keys]
     if len(slots) != len(numbered) or not all({"step", "exp_avg", "exp_avg_sq"} <= slot.keys() for slot in slots):
-        raise UserError(f"{name} has moments of {len(slots)} arrays, where this architecture has {len(numbered)}")
+        raise UserError(f"{where} has moments of {len(slots)} arrays, where this architecture has {len(numbered)}")
     theirs = lambda key: {there: files.to_numpy(slot[key]) for there, slot in zip(numbered, slots, strict=True)}
-    read = lambda key: tables.to_here(theirs(key), params, entry, f"{name}: {key}")["params"]
+    read = lambda key: tables.to_here(theirs(key), params, entry, f"{where}: {key}")["params"]
     moments = {"nu": read("exp_avg_sq"), "count": int(slots[0]["step"])}
     return (moments | {"mu": read("exp_avg")}, {}) if config.optimizer.b1 else (moments, theirs("exp_avg"))
 
 
 def adam_state(
-    moments: Moments, theirs: Callable[[Params], Arrays], in_order: Callable, config, name: str, means: Arrays | None
+    moments: Moments, theirs: Callable[[Params], Arrays], in_order: InOrder, config, role: str, means: Arrays | None
 ) -> dict:
     """Return the state dict of torch.optim.Adam.
 
-    theirs(tree): its arrays by their names there. in_order(names): as the optimizer numbers them. means: used if we keep none;
-    zeros if None.
+    theirs(tree): its arrays by their names there. means: used if we keep none; zeros if None.
     """
     squares, step = theirs(moments["nu"]), np.array(moments["count"], np.float32)
     means = theirs(moments["mu"]) if "mu" in moments else means
     state = {}
-    for i, there in enumerate(in_order(list(squares))):
+    for i, there in enumerate(in_order(list(squares), role == "G")):
         mean = means[there] if means else np.zeros_like(squares[there])
         state[i] = {"step": step, "exp_avg": mean, "exp_avg_sq": squares[there]}
     group = {
-        "lr": config.optimizer[f"{name.lower()}_lr"],
+        "lr": config.optimizer[f"{role.lower()}_lr"],
         "betas": (config.optimizer.b1, config.optimizer.b2),
         "eps": config.optimizer.eps,
         "weight_decay": 0,

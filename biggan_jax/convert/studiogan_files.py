@@ -63,11 +63,9 @@ def read(path: epath.Path, *, suffix: str = "", backbone: str = "", head: str = 
         foreign[name] = {key: array for key, array in theirs.items() if project.is_foreign(key)}
     for name, optimizer in optimizers.items():
         if optimizer["state"]:
-            params = {"params": shapes[name]["params"]}
-            entry = project.entry_of(config.model, name != "D", params)
-            numbered = project.in_order([entry.there for entry in tables.table(params, entry)], name != "D")
+            entry = project.entry_of(config.model, name == "G", {"params": shapes[name]["params"]})
             moments[name], foreign[f"{name}_optim"] = imported.read_moments(
-                optimizer, numbered, params, entry, config, f"{path}: {name}"
+                optimizer, shapes[name], entry, project.in_order, config, name, f"{path}: {name}"
             )
     extras: Extras = {"foreign": foreign}
     if "G_ema" in networks:
@@ -351,5 +349,4 @@ def _optimizer(moments: Moments, config: ml_collections.ConfigDict, name: str, m
         network = {"params": _with_bias(tree, config)}
         return tables.to_there(network, project.entry_of(config.model, name != "D", network))
 
-    in_order = lambda names: project.in_order(names, name != "D")
-    return imported.adam_state(moments, theirs, in_order, config, name, means)
+    return imported.adam_state(moments, theirs, project.in_order, config, name, means)

@@ -44,10 +44,8 @@ attend.defvjp(lambda q, k, v, interpret: (attend(q, k, v, interpret), (q, k, v))
 def _call(kernel, name, by_query, whole, out_by_query, out_whole, products, interpret):
     """Run the kernel over a grid [image, block of queries].
 
-    Args:
-        by_query, out_by_query: inputs and outputs [B, Q, ...], passed in blocks.
-        whole, out_whole: inputs and outputs [B, K, ...], passed completely.
-        products: for each product of the kernel, an array whose last axis is the one summed over or made.
+    by_query, out_by_query: inputs and outputs [B, Q, ...], passed in blocks. whole, out_whole: those [B, K, ...], passed
+    completely. products: for each product of the kernel, an array whose last axis is the one summed over or made.
     """
     images, queries = by_query[0].shape[:2]
     keys = whole[0].shape[1]

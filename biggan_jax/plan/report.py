@@ -104,10 +104,7 @@ def module_of(
 
 
 def kernel_cycles(kernel: hlo.Instruction, chip: Chip) -> int:
-    """Return the cycles of a kernel of attention: its FLOPs at KERNEL_SHARE of the peak, since the compiler has no estimate.
-
-    For the compiler's own kernels, return its estimate.
-    """
+    """Return the compiler's estimate of a kernel's cycles; for attention, which has none, its FLOPs at KERNEL_SHARE of the peak."""
     name = kernel.op_name.removesuffix("/pallas_call").rpartition("/")[2]
     if not name.startswith("attend"):
         return kernel.cycles

@@ -74,10 +74,8 @@ def tpu_devices(topology: str) -> list[jax.Device]:
             return list(topologies.get_topology_desc(platform="tpu", topology_name=topology, **options).devices)
     except Exception as error:  # JAX raises no narrower class.
         reason = str(error).partition(": ")[2] or str(error)
-        raise UserError(
-            f"the TPU compiler refuses --topology={topology} ({reason}); give VERSION:SHAPE in chips, such as "
-            "v3:8x8, v4:4x4x4, v5e:16x16, v5p:4x4x4, v6e:16x16, tpu7x:4x4x4"
-        ) from error
+        hint = "give VERSION:SHAPE in chips, such as v3:8x8, v4:4x4x4, v5e:16x16, v5p:4x4x4, v6e:16x16, tpu7x:4x4x4"
+        raise UserError(f"the TPU compiler refuses --topology={topology} ({reason}); {hint}") from error
 
 
 def cpu_devices(wanted: str) -> list[jax.Device]:

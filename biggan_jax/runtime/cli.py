@@ -84,12 +84,10 @@ def _show_help_of(module: str) -> None:
 
 
 class _Stderr(logging.StreamHandler):
-    """Write to the current sys.stderr, which a progress line replaces for a while."""
+    """Write to the current sys.stderr, which a progress line replaces for a while; escape control characters."""
 
     stream = property(lambda self: sys.stderr, lambda self, _: None)
 
-
-class _EscapingFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         return escape(super().format(record))
 
@@ -97,7 +95,7 @@ class _EscapingFormatter(logging.Formatter):
 def log_to_stderr() -> None:
     """Show this package's log from INFO on. Libraries log from WARNING on: Orbax reports each thread."""
     handler = _Stderr()
-    handler.setFormatter(_EscapingFormatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S"))
     logger = logging.getLogger("biggan_jax")
     logger.handlers[:] = [handler]
     logger.setLevel(logging.INFO)

@@ -150,7 +150,6 @@ def run_child(withhold: Callable[[str], bool]) -> tuple[int, str]:
     """Run this command again as a child, and forward SIGINT and SIGTERM to it.
 
     withhold: asked for each line the child writes to stderr; True keeps the line from this process's stderr.
-
     Returns the exit status, negative if a signal ended the child, and the withheld lines.
     """
     child = subprocess.Popen(

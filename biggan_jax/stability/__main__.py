@@ -25,10 +25,7 @@ ROWS = flags.DEFINE_integer("rows", 10, "Weights per network in the table; those
 def main() -> None:
     if bool(WORKDIR.value) == bool(CHECKPOINT.value):
         raise UserError("--workdir or --checkpoint is needed, not both, such as --workdir=runs/demo")
-    if WORKDIR.value:
-        show_run()
-    else:
-        show_checkpoint()
+    show_run() if WORKDIR.value else show_checkpoint()
 
 
 def show_run() -> None:

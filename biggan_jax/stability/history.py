@@ -37,10 +37,8 @@ def read(workdir: epath.PathLike) -> Run:
     is_probe = lambda record: all(isinstance(record.get(name), dict) for name in ("signals", "singular"))
     probes = [*filter(is_probe, jsonl.read(workdir, PROBES))]
     if not probes:
-        raise UserError(
-            f"{workdir} has no probes in {PROBES}.jsonl; a run writes them unless stability.every is 0, "
-            f"and --checkpoint={workdir} shows the singular values of its latest checkpoint"
-        )
+        hint = f"--checkpoint={workdir} shows the singular values of its latest checkpoint"
+        raise UserError(f"{workdir} has no probes in {PROBES}.jsonl; stability.every=0 writes none, and {hint}")
     kept = jsonl.current_lineage(probes)
     on_lineage = {(attempt_of(r), r["step"]) for r in kept}
     rolled_back = [r for r in probes if (attempt_of(r), r["step"]) not in on_lineage]
