@@ -33,6 +33,8 @@ from biggan_jax.types import Metrics, UserError
 
 logger = logging.getLogger(__name__)
 
+COLUMNS = 8  # Of a grid of samples.
+
 
 @dataclasses.dataclass(frozen=True)
 class RunContext:
@@ -94,12 +96,27 @@ class Hooks:
         return None
 
     def write_samples(self, state: TrainState, step: int) -> None:
-        """Write grids of samples; those of a model with a condition of real numbers have ten of the training data."""
-        conditions = None
-        if self.gan.condition.kind == "vector":
-            numbers = np.linspace(0, len(self.run.source) - 1, 10).astype(np.int64)
-            conditions = self.run.source.read(numbers, np.full(len(numbers), 0.5)).labels
-        write_samples(self.gan, state, step, self.writer, conditions=conditions)
+        """Write two grids of the same latents, one row per class: from the live weights and from their average.
+
+        Ten conditions of the training data take the place of classes if they are real numbers. Images that are neither grey nor
+        RGB are not drawn.
+        """
+        gan, source, network = self.gan, self.run.source, state.networks[self.gan.sampled]
+        if not drawable(gan):
+            return
+        rows = pictures.rows_of_classes(gan.num_classes)
+        if gan.condition.kind == "vector":
+            numbers = np.linspace(0, len(source) - 1, 10).astype(np.int64)
+            rows = source.read(numbers, np.full(len(numbers), 0.5)).labels
+        y = rows.repeat(COLUMNS, axis=0)
+        z = generate.draw_latents(gan, jax.random.key(0), len(y))
+        average = {"ema": state.averages[gan.sampled]} if gan.sampled in state.averages else {}
+        for name, params in ({"live": network.params} | average).items():
+            weights = generate.evaluation_weights(gan, params, network.spectral)
+            variables = generate.variables_for_sampling(gan, weights, network.variables, seed=0, passes=16)
+            images = generate.generate(gan, weights, variables, z, y, batch_size=len(z))
+            if self.writer:
+                self.writer.picture(step, name, pictures.grid(pictures.to_uint8(images), COLUMNS))
 
     def stop_profile(self, metrics: Metrics | None = None) -> None:
         if self.profiling:
@@ -166,32 +183,6 @@ def memory_usage() -> dict[str, float]:
     stats = jax.local_devices()[0].memory_stats()
     in_use = stats["bytes_in_use"] if stats else sum(array.nbytes for array in jax.live_arrays())
     return found | {"device_gb": in_use / 1e9}
-
-
-def write_samples(
-    gan: Family,
-    state: TrainState,
-    step: int,
-    writer: MetricWriter | None,
-    columns: int = 8,
-    conditions: np.ndarray | None = None,
-) -> None:
-    """Write two grids of the same latents, one row per class: from the live weights and from their average.
-
-    conditions: of real numbers, float32 [rows, k], in place of classes. Images that are neither grey nor RGB are not drawn.
-    """
-    if not drawable(gan):
-        return
-    y = (pictures.rows_of_classes(gan.num_classes) if conditions is None else conditions).repeat(columns, axis=0)
-    z = generate.draw_latents(gan, jax.random.key(0), len(y))
-    network = state.networks[gan.sampled]
-    average = {"ema": state.averages[gan.sampled]} if gan.sampled in state.averages else {}
-    for name, params in ({"live": network.params} | average).items():
-        weights = generate.evaluation_weights(gan, params, network.spectral)
-        variables = generate.variables_for_sampling(gan, weights, network.variables, seed=0, passes=16)
-        images = generate.generate(gan, weights, variables, z, y, batch_size=len(z))
-        if writer:
-            writer.picture(step, name, pictures.grid(pictures.to_uint8(images), columns))
 
 
 def drawable(gan: Family) -> bool:
