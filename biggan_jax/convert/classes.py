@@ -39,7 +39,8 @@ def check(config: ml_collections.ConfigDict) -> None:
     """Raise UserError for a model that keeps classes elsewhere than in embeddings."""
     family, head = config.model.family, config.condition.d
     if family not in ("biggan", "biggan_deep") or head in ("ac", "multi_hinge"):
-        raise UserError(f"--classes changes embeddings; {family} with condition.d={head} has more tables of classes")
+        why = f"a model of family {family} with condition.d={head} has its classes in other layers, too"
+        raise UserError(f"--classes changes embeddings of classes; {why}")
 
 
 def change_classes(
