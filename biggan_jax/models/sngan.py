@@ -13,6 +13,7 @@ StudioGAN's D without spectral norm has batch norm before each ReLU and on each 
 
 import functools
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -178,7 +179,10 @@ def glorot(params: Params, key: jax.Array, gain: float = math.sqrt(2)) -> Params
     return jax.tree_util.tree_unflatten(tree, [draw(*item, key) for item, key in zip(paths, keys, strict=True)])
 
 
-INITS = {"glorot": glorot, "xavier": functools.partial(glorot, gain=1)}
+INITS: dict[str, Callable[[Params, jax.Array], Params]] = {
+    "glorot": glorot,
+    "xavier": functools.partial(glorot, gain=1),
+}
 """Initial weights that conditional batch norm is left out of: SNGAN's, and SAGAN's without a gain."""
 
 
