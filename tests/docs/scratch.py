@@ -1,8 +1,9 @@
 """Make a folder with all files that the pages name: small runs such as runs/demo, pictures, labels.
 
 Commands run there unchanged, except for two things that make them small. `python` and `biggan-*` are stand-ins that append
-the arguments in SHORTER (the last of two equal flags counts), and the runs have two steps of a narrow network at 16
-pixels, so their samples are noise. A status of 1 that is an answer, not a failure (ANSWERS), counts as success.
+the arguments in SHORTER, and for BigGAN those in NARROW (the last of two equal flags counts), and the runs have two steps
+of a narrow network at 16 pixels, so their samples are noise. A status of 1 that is an answer, not a failure (ANSWERS),
+counts as success.
 """
 
 import os
@@ -18,10 +19,11 @@ from tests.conftest import ROOT
 from tests.docs.pages import MODULES
 
 NARROW = ["--config.model.resolution=16", "--config.model.g_attention=()", "--config.model.d_attention=()"]
-NARROW += ["--config.model.ch=4", "--config.batch_size=8", "--config.num_steps=2", "--config.checkpoint_every=2"]
-NARROW += ["--config.stability.every=2", "--config.score.every=0", "--config.sample_every=2"]
+NARROW += ["--config.model.ch=4"]
+SHORT = ["--config.batch_size=8", "--config.num_steps=2", "--config.checkpoint_every=2"]
+SHORT += ["--config.stability.every=2", "--config.score.every=0", "--config.sample_every=2"]
 SHORTER = {
-    "main": NARROW,
+    "main": SHORT,
     "sample": ["--passes=1"],
     "tools.grids": ["--passes=1"],
     "tools.edit": ["--passes=1"],
@@ -33,7 +35,9 @@ STAND_IN = f"""#!{sys.executable}
 import subprocess, sys
 arguments = sys.argv[1:]
 module = arguments[1].removeprefix("biggan_jax.") if arguments[:1] == ["-m"] else ""
-done = subprocess.run([{sys.executable!r}, *arguments, *{SHORTER}.get(module, [])], stderr=subprocess.PIPE)
+biggan = module == "main" and not any(argument.startswith("--config=classic/") for argument in arguments)
+shorter = {SHORTER}.get(module, []) + {NARROW} * biggan
+done = subprocess.run([{sys.executable!r}, *arguments, *shorter], stderr=subprocess.PIPE)
 sys.stderr.buffer.write(done.stderr)
 answered = done.returncode == 1 and module in {ANSWERS} and b"Traceback" not in done.stderr
 sys.exit(0 if answered else done.returncode)
