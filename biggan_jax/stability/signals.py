@@ -93,7 +93,7 @@ def logits_and_features(gan: GAN, weights: Params, variables: dict, x: Image, y:
 
     def keep(method, args, kwargs, context):
         if context.module.name == "linear":
-            kept.append(args[0])
+            kept.append(args[0].reshape(len(args[0]), -1))  # The layer may be a convolution, as in DCGAN.
         return method(*args, **kwargs)
 
     with nn.intercept_methods(keep):

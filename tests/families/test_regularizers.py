@@ -13,6 +13,7 @@ from biggan_jax.conditioning import Output, direction
 from biggan_jax.models import build_gan
 from biggan_jax.models.wgan import g_runs
 from biggan_jax.regularizers import TERMS, LatentConsistency, LatentStep, LeCam, TopK
+from biggan_jax.stability.signals import logits_and_features
 from biggan_jax.state import init_state
 from biggan_jax.train_step import train_step
 from biggan_jax.types import UserError
@@ -325,3 +326,10 @@ def test_spectral_norm_of_sagan_leaves_conditional_batch_norm():
         gan = built("sagan", model__num_classes=4, model__ch=8, model__g_spectral_tables=tables)
         shapes = jax.eval_shape(lambda gan=gan: init_state(gan, 0)).networks["G"].spectral["u"]
         assert "conv_1" in shapes["block_0"] and ("bn_1" in shapes["block_0"]) == tables
+
+
+def test_features_of_a_last_layer_that_is_a_convolution_are_rows():
+    gan = built("dcgan", model__image_shape=(8, 8, 1), model__ch=2, d_steps=1)
+    D = init_state(gan, 0).networks["D"]
+    logits, features = logits_and_features(gan, D.params, D.variables, jnp.ones((3, 8, 8, 1)), jnp.zeros(3, int))
+    assert logits.shape == (3,) and features.shape == (3, 4 * 4 * 2)
