@@ -56,8 +56,11 @@ POINTS = GP | {
     "sample_every": 0, "log_every": 1000, "checkpoint_every": 10**6, "stability.every": 0, "optimizer.eps": 1e-8,
 }  # fmt: skip
 
+SLOW = {"optimizer.g_lr": 2e-4, "optimizer.d_lr": 2e-4, "optimizer.b2": 0.999}
+DECAY = {"optimizer.decay": "linear", "optimizer.decay_start": 15_000, "optimizer.decay_end": 25_000}
+
 RUNS = {
-    "gan": ("gan", DIGITS | SMALL | {"loss": "non_saturating", "num_steps": 6000, "model.hidden": 256, "model.units": 64}),
+    "gan": ("gan", DIGITS | SMALL | {"loss": "non_saturating", "num_steps": 15_000, "model.hidden": 256, "model.units": 64} | SLOW),
     "cgan": ("cgan", DIGITS | SMALL | TEN | {"loss": "non_saturating", "num_steps": 6000, "model.hidden": 256, "model.units": 64}),
     "dcgan": ("dcgan", DIGITS | SMALL | {"loss": "non_saturating", "num_steps": 3000, "model.ch": 32}),
     "dcgan_conditional": (
@@ -81,7 +84,7 @@ RUNS = {
     "sngan_multi_hinge": ("sngan", RESNET | RATES | {"condition.d": "multi_hinge", "loss": "multi_hinge"}),
     "sagan": ("sagan", RESNET | RATES | {"model.g_attention": (16,), "model.d_attention": (16,), "model.bn_momentum": 0.9}),
     "gaussians8": ("wgan_gp", POINTS | {"data.name": "gaussians8"}),
-    "gaussians25": ("wgan_gp", POINTS | {"data.name": "gaussians25"}),
+    "gaussians25": ("wgan_gp", POINTS | {"data.name": "gaussians25", "num_steps": 25_000} | DECAY),
 }  # fmt: skip
 """Name to (family, changes of its defaults)."""
 
