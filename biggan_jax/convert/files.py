@@ -20,7 +20,7 @@ def read_arrays(path: epath.Path) -> Arrays:
 
 
 def to_arrays(loaded: Any, path: epath.Path) -> Arrays:
-    """Convert a state dict of tensors, read from `path`. Raises UserError if it is none."""
+    """Convert a state dict of tensors, read from `path`. Raises UserError for anything else."""
     if not isinstance(loaded, dict) or not all(hasattr(value, "detach") for value in loaded.values()):
         raise UserError(f"{path} is not a state dict: it must map names to tensors")
     return {name: to_numpy(value) for name, value in loaded.items()}

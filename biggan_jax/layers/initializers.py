@@ -1,5 +1,7 @@
 """Weight initializers, applied to a parameter tree."""
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 
@@ -20,10 +22,17 @@ def redraw(params: Params, name: str, key: jax.Array) -> Params:
     """
     if name == "orthogonal":
         return params
+    return redraw_each(params, key, lambda path, weight, k: INITIALIZERS[name](k, weight.shape, weight.dtype))
+
+
+def redraw_each(
+    params: Params, key: jax.Array, draw: Callable[[tuple[str, ...], jax.Array, jax.Array], jax.Array]
+) -> Params:
+    """Return the parameters with each kernel and embedding replaced by draw(its path, it, a key of its own)."""
     paths, tree = jax.tree_util.tree_flatten_with_path(params)
-    keys = jax.random.split(key, len(paths))
+    names = [tuple(entry.key for entry in path) for path, _ in paths]
     drawn = [
-        INITIALIZERS[name](k, leaf.shape, leaf.dtype) if path[-1].key in ("kernel", "embedding") else leaf
-        for (path, leaf), k in zip(paths, keys, strict=True)
+        draw(path, leaf, k) if path[-1] in ("kernel", "embedding") else leaf
+        for path, (_, leaf), k in zip(names, paths, jax.random.split(key, len(paths)), strict=True)
     ]
     return jax.tree_util.tree_unflatten(tree, drawn)

@@ -26,6 +26,7 @@ from biggan_jax.conditioning import as_vector
 from biggan_jax.config import choose
 from biggan_jax.gan import GAN
 from biggan_jax.layers.attention import Attend, SelfAttention, attend
+from biggan_jax.layers.initializers import redraw_each
 from biggan_jax.layers.linear import Conv1x1, Conv3x3, Dense
 from biggan_jax.layers.norm import BatchNorm
 from biggan_jax.layers.resample import Conv3x3Pool, average_pool
@@ -166,17 +167,12 @@ def glorot(params: Params, key: jax.Array, gain: float = math.sqrt(2)) -> Params
     uniform = nn.initializers.xavier_uniform()
 
     def draw(path, weight, key):
-        names = [entry.key for entry in path]
-        if names[-1] not in ("kernel", "embedding"):
-            return weight
-        if len(names) > 1 and names[-2] in ("gain", "offset"):
+        if path[-2] in ("gain", "offset"):
             return jnp.zeros_like(weight)
-        three = weight.ndim == 4 and weight.shape[:2] == (3, 3) and names[-2] != "conv_out"
+        three = weight.ndim == 4 and weight.shape[:2] == (3, 3) and path[-2] != "conv_out"
         return uniform(key, weight.shape) * (gain if three else 1)
 
-    paths, tree = jax.tree_util.tree_flatten_with_path(params)
-    keys = jax.random.split(key, len(paths))
-    return jax.tree_util.tree_unflatten(tree, [draw(*item, key) for item, key in zip(paths, keys, strict=True)])
+    return redraw_each(params, key, draw)
 
 
 INITS: dict[str, Callable[[Params, jax.Array], Params]] = {

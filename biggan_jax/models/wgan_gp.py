@@ -21,6 +21,7 @@ from jax.sharding import Mesh
 
 from biggan_jax.conditioning import as_vector
 from biggan_jax.gan import GAN
+from biggan_jax.layers.initializers import redraw_each
 from biggan_jax.layers.linear import Conv1x1, Conv3x3, Dense
 from biggan_jax.layers.norm import BatchNorm
 from biggan_jax.layers.resample import average_pool, upsample
@@ -107,22 +108,20 @@ def uniform(params, key: jax.Array, glorot: str = "conv_out"):
     other = nn.initializers.variance_scaling(1, "fan_avg", "uniform")
 
     def draw(path, weight, key):
-        names = [entry.key for entry in path]
-        if names[-1] != "kernel" or names[-2] in ("gain", "offset"):
-            return weight if names[-1] != "kernel" else jnp.zeros_like(weight)
-        three = weight.ndim == 4 and weight.shape[:2] == (3, 3) and names[-2] != glorot
-        hidden = weight.ndim == 2 and names[-2].startswith("dense_") and names[-2] != "dense_out"
+        if path[-1] == "embedding":
+            return weight
+        if path[-2] in ("gain", "offset"):
+            return jnp.zeros_like(weight)
+        three = weight.ndim == 4 and weight.shape[:2] == (3, 3) and path[-2] != glorot
+        hidden = weight.ndim == 2 and path[-2].startswith("dense_") and path[-2] != "dense_out"
         return (he if three or hidden else other)(key, weight.shape)
 
-    paths, tree = jax.tree_util.tree_flatten_with_path(params)
-    keys = jax.random.split(key, len(paths))
-    return jax.tree_util.tree_unflatten(tree, [draw(*item, key) for item, key in zip(paths, keys, strict=True)])
+    return redraw_each(params, key, draw)
 
 
 def build(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GAN:
     """Build the GAN of `config`. Raises UserError for a shape or a condition that the form cannot take."""
     adversarial.only_float32(config)
-    adversarial.check_shape(tuple(config.model.image_shape))
     model, shape = config.model, tuple(config.model.image_shape)
     size, head = adversarial.condition_of(config).size, adversarial.head_of(config)
     if model.form != "cifar" and size:

@@ -363,7 +363,7 @@ def limits(path, meta):
 
 
 def kind_of(path):
-    """Return (a function from the file to what it compares, None) or (None, why there is none)."""
+    """Return (a function from the file to what it compares, None) or (None, why it is not compared)."""
     peer, meta = peer_of(path)
     if peer == STUDIOGAN and "MODEL" in meta.get("spec", {}):
         return parity_studiogan.network_comparison, None
