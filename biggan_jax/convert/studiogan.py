@@ -29,13 +29,7 @@ HEADS = {"W/O": "none", "PD": "projection", "AC": "ac", "2C": "contrastive", "D2
 EQUAL_HEADS = ("2C", "D2DCE")
 """Heads with equal arrays."""
 
-WIDTHS = {
-    32: ((4, 4, 4, 4), (2, 2, 2, 2)),
-    64: ((16, 8, 4, 2, 1), (1, 2, 4, 8, 16)),
-    128: ((16, 16, 8, 4, 2, 1), (1, 2, 4, 8, 16, 16)),
-    256: ((16, 16, 8, 8, 4, 2, 1), (1, 2, 4, 8, 8, 16, 16)),
-    512: ((16, 16, 8, 8, 4, 2, 1, 1), (1, 1, 2, 4, 8, 8, 16, 16)),
-}
+WIDTHS = {size: ((row.first, *row.generator), row.discriminator) for size, row in sngan.WIDTHS.items()}
 """Multiples of g_conv_dim and d_conv_dim of all ResNets by resolution: of G's first layer and blocks; of D's blocks."""
 DEEP_D_32 = (4, 4, 4, 4)
 
