@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from biggan_jax import checkpoint
+from biggan_jax import checkpoint, data
 from biggan_jax.runtime import jsonl
 from biggan_jax.stability import monitor
 from biggan_jax.stability.recovery import CollapseError
@@ -61,16 +61,24 @@ def test_an_ignored_collapse_is_reported_once(probed, collapses_at_5, tmp_path):
     assert checkpoint.find(tmp_path).name == "6"
 
 
-def test_a_rollback_resumes_with_other_latents_and_data(probed, collapses_at_5, tmp_path):
+def test_a_rollback_resumes_with_other_latents_and_data(probed, collapses_at_5, tmp_path, monkeypatch):
+    attempts, host_batches = [], data.host_batches
+
+    def of_attempt_0(source, config, attempt, *hosts):
+        attempts.append(attempt)
+        return host_batches(source, config, 0, *hosts)
+
+    monkeypatch.setattr(data, "host_batches", of_attempt_0)  # So that only the latents can change the loss below.
     probed.stability.on_collapse = "rollback"
     assert train(probed, tmp_path)
+    assert attempts == [0, 1], "the data order is that of the attempt"
     assert [(e["action"], e["checkpoint"]) for e in events(tmp_path)] == [("rollback", 2)]
     lines = jsonl.read(tmp_path, "metrics")
     assert [(r.get("attempt", 0), r["step"]) for r in lines] == [(0, s) for s in range(1, 6)] + [
         (1, s) for s in range(3, 7)
     ]
     losses = {(r.get("attempt", 0), r["step"]): r["d_loss"] for r in lines}
-    assert losses[0, 3] != losses[1, 3]
+    assert losses[0, 3] != losses[1, 3], "the latents are those of the attempt"
 
 
 @pytest.mark.slow
