@@ -73,5 +73,6 @@ def verify(metadata: Metadata, item: str, tree, *, complete: bool) -> None:
     wrong = [name for name in sorted(found) if saved.get(name) != found[name]]
     wrong += [name for name in sorted(saved) if complete and name not in found]
     if wrong:
-        more = f" and {len(wrong) - 1} more arrays are" if len(wrong) > 1 else " is"
+        others = len(wrong) - 1
+        more = f" and {others} more array{'s' * (others > 1)} are" if others else " is"
         raise CorruptionError(f"{item}: {wrong[0]}{more} not what was saved")
