@@ -57,7 +57,7 @@ class Update:
     name: what its metrics' names begin with; by default its networks' names in lower case.
     minibatch: which of the step's minibatches of real data it sees, by default the last.
     every: the update runs in each `every`-th step, from step 0 on (lazy regularisation).
-    when(step): whether it runs in a step, in place of `every`.
+    when(step): whether it runs in a step, in place of `every`. Its metrics are logged of steps that are logged anyway.
     penalty(raw weights of the trained networks): added to the loss, outside of spectral normalisation.
     gradient: takes the gradient in another way than jax.grad of the loss; see gradients.of_loss.
     """

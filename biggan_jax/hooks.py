@@ -6,7 +6,7 @@ import logging
 import math
 import os
 import pathlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import ml_collections
@@ -139,35 +139,47 @@ def of_attempt(run: RunContext, gan: Family, state: TrainState, attempt: int) ->
             cleanup.callback(writer.close)
         progress = ProgressLine(start, config.num_steps, gan.minibatches * config.batch_size, shown=writes)
         cleanup.callback(progress.close)
+        lazy = sorted({update.every for update in gan.updates()} - {1})
+        metrics = MetricLogger(config.log_every, writer, progress, lazy)
         monitor = make_monitor(run, gan, state, writer)
         # Probe the initial state only if the run reaches a probe to compare it with.
         if not start and config.stability.every <= config.num_steps:
             monitor.begin(state)
-        hooks = Hooks(run, gan, attempt, writer, MetricLogger(config.log_every, writer, progress), monitor)
+        hooks = Hooks(run, gan, attempt, writer, metrics, monitor)
         cleanup.callback(hooks.stop_profile)
         yield hooks
 
 
 class MetricLogger:
-    """Write metrics every `every` steps and after the last, fetched one step late: the device never waits for the host."""
+    """Write metrics every `every` steps and after the last, fetched one step late: the device never waits for the host.
 
-    def __init__(self, every: int, writer: MetricWriter | None, progress: ProgressLine):
-        self._every, self._writer, self._progress = every, writer, progress
-        self._pending: tuple[int, Metrics] | None = None
+    lazy: the values of `Update.every` above 1. The metrics of such an update are written in the next line, once.
+    """
+
+    def __init__(self, every: int, writer: MetricWriter | None, progress: ProgressLine, lazy: Sequence[int] = ()):
+        self._every, self._writer, self._progress, self._periods = every, writer, progress, lazy
+        self._lazy: dict[
+            int, Metrics
+        ] = {}  # By period: of the last step since the last line in which such updates ran.
+        self._pending: tuple[int, Metrics, list[Metrics]] | None = None
 
     def after_step(self, step: int, metrics: Metrics, *, last: bool = False) -> None:
         self.flush()
         self._progress.step(step)
+        self._lazy |= {period: metrics for period in self._periods if (step - 1) % period == 0}
         if last or step % self._every == 0:
-            self._pending = step, metrics
+            self._pending, self._lazy = (step, metrics, list(self._lazy.values())), {}
 
     def flush(self) -> None:
         if self._pending is None:
             return
-        (step, metrics), self._pending = self._pending, None
+        (step, metrics, lazy), self._pending = self._pending, None
         scalars = {name: float(value) for name, value in metrics.items() if not name.endswith("_faults")}
         if not any(np.any(value) for name, value in metrics.items() if name.endswith("_faults")):
             # Without a fault, NaN marks a lazy update that did not run in this step.
+            absent = [name for name, value in scalars.items() if math.isnan(value)]
+            for earlier in lazy:
+                scalars |= {name: float(earlier[name]) for name in absent if math.isnan(scalars[name])}
             scalars = {name: value for name, value in scalars.items() if not math.isnan(value)}
         values = self._progress.metrics(step, scalars) | memory_usage()
         if self._writer:

@@ -137,7 +137,14 @@ def test_a_profile_is_written(dense, tmp_path, compile_once):
     assert list((tmp_path / "profile").rglob("*.xplane.pb"))
 
 
-def test_metrics_are_fetched_one_step_late(monkeypatch):
+class Silent:
+    """A progress line that shows nothing."""
+
+    step = lambda self, step: None
+    metrics = lambda self, step, values: values
+
+
+def test_metrics_are_fetched_one_step_late():
     class Metric:
         fetched = 0
 
@@ -145,15 +152,26 @@ def test_metrics_are_fetched_one_step_late(monkeypatch):
             Metric.fetched += 1
             return 0.0
 
-    class Silent:
-        step = lambda self, step: None
-        metrics = lambda self, step, values: values
-
     log = hooks.MetricLogger(1, None, Silent())
     log.after_step(1, {"d_loss": Metric()})
     assert Metric.fetched == 0
     log.after_step(2, {"d_loss": Metric()})
     assert Metric.fetched == 1
+
+
+@pytest.mark.parametrize(("period", "written"), [(3, {4: 4, 8: 7, 12: 10}), (8, {4: 1, 12: 9})])
+def test_each_lazy_metric_is_in_the_next_line_once(period, written):
+    lines = {}
+
+    class Writer:
+        scalars = lambda self, step, values: lines.update({step: values})
+
+    log = hooks.MetricLogger(4, Writer(), Silent(), [period])
+    for step in range(1, 13):
+        log.after_step(step, {"d_loss": 0.5, "penalty": step if (step - 1) % period == 0 else np.nan})
+    log.flush()
+    assert list(lines) == [4, 8, 12]
+    assert {step: line["penalty"] for step, line in lines.items() if "penalty" in line} == written
 
 
 def test_the_last_step_is_always_logged(dense, tmp_path, compile_once):

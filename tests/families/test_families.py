@@ -13,6 +13,7 @@ from biggan_jax import models, sample, sharding
 from biggan_jax.checkpoint import load_arrays, load_state
 from biggan_jax.models import build_gan
 from biggan_jax.partitioning import compile_step, state_layout
+from biggan_jax.runtime import jsonl
 from biggan_jax.state import init_state
 from biggan_jax.train import train
 from biggan_jax.train_step import train_step
@@ -139,6 +140,15 @@ def test_a_lazy_update_runs_in_every_fourth_step_alone():
         seen.append(bool(np.isfinite(metrics["gp_loss"])))
         assert not np.any(metrics["gp_faults"])
     assert seen == [True, False, False, False, True]
+
+
+def test_a_lazy_penalty_is_logged_though_not_of_the_logged_step(tmp_path, programs):
+    c = config_of("lazy_penalty", 2)
+    c.log_every, c.stability.every, c.sample_every = 2, 0, 0
+    with reused(programs):
+        assert train(c, tmp_path)
+    (line,) = jsonl.read(tmp_path, "metrics")
+    assert line["step"] == 2 and line["gp_loss"] > 0, "it ran in the first step"
 
 
 @pytest.mark.parametrize(
