@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 from biggan_jax import sharding
 from biggan_jax.latents import draw
 from biggan_jax.layers import spectral
+from biggan_jax.schedules import OverSteps
 from biggan_jax.types import UNCONDITIONAL, Batch, Condition, Image, Label, Latent, Metrics, Params, Tree
 
 Trees = dict[str, Params]
@@ -105,6 +106,7 @@ class Family(abc.ABC):
     dim_z: int = 0
     prior: str = "normal"
     ema_decay: float = 0.9999
+    ema_decay_over_steps: OverSteps | None = None
     ema_start: int = 0
     spectral_advance: str = "update"
     spectral_eval: str = "step"
@@ -187,7 +189,8 @@ class Family(abc.ABC):
 
     def ema_decay_at(self, step: jax.Array) -> jax.Array:
         """Return the decay at `step`. Before `ema_start` it is 0, so the average is a copy."""
-        return jnp.where(step + 1 < self.ema_start, 0.0, self.ema_decay)
+        decay = self.ema_decay_over_steps(step) if self.ema_decay_over_steps else self.ema_decay
+        return jnp.where(step + 1 < self.ema_start, 0.0, decay)
 
 
 @dataclasses.dataclass

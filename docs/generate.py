@@ -23,6 +23,7 @@ SECTIONS = {
     "condition": "Losses of classes",
     "optimizer": "Optimizers",
     "ema": "Moving average of G's weights",
+    "schedule": "Schedules over the images seen",
     "augment": "Augmentation",
     "data": "Data",
     "stability": "Collapse monitor",

@@ -8,7 +8,7 @@ ORDER = [
     ["types"],
     ["runtime.files", "runtime.progress"],
     ["config", "sharding", "runtime.jsonl"],
-    ["runtime.cli"],
+    ["runtime.cli", "schedules"],
     ["layers", "losses", "augment", "latents"],
     ["penalties", "conditioning"],
     ["regularizers"],

@@ -96,6 +96,13 @@ def general() -> dict[str, Any]:
         "optimizer.momentum_end": non_negative(0),  # 0: momentum is constant.
         "ema.decay": fraction(0.9999),  # Decay per step of the EMA of G's weights (paper).
         "ema.start": non_negative(0),  # Step from which the EMA averages; before, it is a copy of the weights.
+        # Instead of ema.decay: images (batch_size per step) after which half of an old value is forgotten; 0: ema.decay.
+        "ema.half_life": non_negative(0.0),
+        "ema.ramp": non_negative(0.0),  # Largest half-life as a share of the images seen; StyleGAN2-ADA: 0.05. 0: none.
+        # Factor of both learning rates over images seen, such as cosine:1:0.25:2e7; empty: constant. See configs.md.
+        "schedule.lr": "",
+        "schedule.b2": "",  # Adam's beta2, in place of optimizer.b2; R3GAN: cosine:0.9:0.99:2e7.
+        "schedule.ema_half_life": "",  # The EMA's half-life, in place of ema.half_life; R3GAN: cosine:0:5e5:2e7.
         "augment.policy": (),  # DiffAugment's operations in order: colour, translation, cutout. For small data sets.
         "data.name": "fake",  # Source of images: a name in data.SOURCES.
         "data.dataset": "",  # With name tfds: the builder, such as imagenet2012; empty: dir is one prepared set.

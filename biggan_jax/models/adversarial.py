@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import ml_collections
 from jax.sharding import Mesh
 
-from biggan_jax import latents, regularizers
+from biggan_jax import latents, regularizers, schedules
 from biggan_jax.augment import POLICIES
 from biggan_jax.conditioning import CLASS_LOSSES
 from biggan_jax.config import choose
@@ -251,6 +251,7 @@ def execution(config: ml_collections.ConfigDict, mesh: Mesh | None) -> dict:
     """Return the fields of a Family that determine how steps are computed, and its averages."""
     return {
         "ema_decay": config.ema.decay,
+        "ema_decay_over_steps": schedules.ema_half_life(config),
         "ema_start": config.ema.start,
         "spectral_advance": config.spectral_advance,
         "microbatches": config.microbatches,

@@ -1,4 +1,4 @@
-"""Optimizers and their schedules from a config. Schedules follow the step of training, whatever a checkpoint's optimizer has done."""
+"""Optimizers from a config. Their schedules follow the step of training."""
 
 from collections.abc import Callable
 
@@ -7,10 +7,8 @@ import jax.numpy as jnp
 import ml_collections
 import optax
 
-from biggan_jax.types import UserError
-
-Schedule = Callable[[jax.Array], jax.Array]
-"""The step of training to a value."""
+from biggan_jax import schedules
+from biggan_jax.schedules import OverSteps
 
 
 def optimizer(
@@ -20,28 +18,34 @@ def optimizer(
 
     updates_per_step: its updates in a step of training; exponential decay is per update.
     """
-    own, decay = config.optimizer, schedule(config, learning_rate, updates_per_step)
+    own, decay = config.optimizer, schedules.learning_rate(config, learning_rate, updates_per_step)
+    b2 = schedules.beta2(config)
     if own.name == "sgd":
-        steps = sgd(learning_rate, decay, momentum(config))
+        steps = sgd(learning_rate, decay, schedules.momentum(config))
     else:
-        steps = rmsprop(learning_rate, own) if own.name == "rmsprop" else adam(learning_rate, own)
+        make = lambda b2: (rmsprop if own.name == "rmsprop" else adam)(learning_rate, own, b2)
+        steps = over_steps(make, b2) if b2 else make(own.b2)
         steps = optax.chain(steps, scale_by_step(decay)) if decay else steps
     return optax.chain(optax.add_decayed_weights(own.weight_decay), steps) if own.weight_decay else steps
 
 
-def adam(learning_rate: float, config: ml_collections.ConfigDict) -> optax.GradientTransformation:
+def adam(
+    learning_rate: float, config: ml_collections.ConfigDict, b2: float | jax.Array
+) -> optax.GradientTransformation:
     """Return Adam. With b1 = 0, as in BigGAN, use the equal RMSProp with bias correction, without a first moment."""
     if config.b1 == 0.0:
-        return optax.rmsprop(learning_rate, decay=config.b2, eps=config.eps, eps_in_sqrt=False, bias_correction=True)
-    return optax.adam(learning_rate, b1=config.b1, b2=config.b2, eps=config.eps)
+        return optax.rmsprop(learning_rate, decay=b2, eps=config.eps, eps_in_sqrt=False, bias_correction=True)
+    return optax.adam(learning_rate, b1=config.b1, b2=b2, eps=config.eps)
 
 
-def rmsprop(learning_rate: float, config: ml_collections.ConfigDict) -> optax.GradientTransformation:
+def rmsprop(
+    learning_rate: float, config: ml_collections.ConfigDict, b2: float | jax.Array
+) -> optax.GradientTransformation:
     """Return torch's RMSProp: the root is taken before eps is added, and the first averages are not corrected."""
-    return optax.rmsprop(learning_rate, decay=config.b2, eps=config.eps, eps_in_sqrt=False)
+    return optax.rmsprop(learning_rate, decay=b2, eps=config.eps, eps_in_sqrt=False)
 
 
-def sgd(learning_rate: float, decay: Schedule | None, momentum: Schedule) -> optax.GradientTransformation:
+def sgd(learning_rate: float, decay: OverSteps | None, momentum: OverSteps) -> optax.GradientTransformation:
     """Return SGD whose velocity is momentum * velocity - rate * gradient, both at their values of the step."""
 
     def update(grads, velocity, params=None, *, step, **_):
@@ -53,7 +57,7 @@ def sgd(learning_rate: float, decay: Schedule | None, momentum: Schedule) -> opt
     return optax.GradientTransformationExtraArgs(zeros, update)
 
 
-def scale_by_step(factor: Schedule) -> optax.GradientTransformation:
+def scale_by_step(factor: OverSteps) -> optax.GradientTransformation:
     """Return the transformation that multiplies updates by factor(step of training); it has no state."""
 
     def update(updates, state, params=None, *, step, **_):
@@ -62,28 +66,12 @@ def scale_by_step(factor: Schedule) -> optax.GradientTransformation:
     return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
 
 
-def schedule(config: ml_collections.ConfigDict, learning_rate: float, updates_per_step: int) -> Schedule | None:
-    """Return the factor of the learning rates over steps, or None if they are constant. Raises UserError."""
-    own = config.optimizer
-    if own.decay == "constant":
-        return None
-    if own.decay == "exponential":
-        if own.decay_factor >= 1:
-            raise UserError(f"optimizer.decay=exponential needs optimizer.decay_factor below 1, not {own.decay_factor}")
-        least = own.least_lr / learning_rate
-        return lambda step: jnp.maximum(own.decay_factor ** jnp.float32(step * updates_per_step), least)
-    start, end = own.decay_start, own.decay_end
-    if start >= end:
-        raise UserError(
-            f"optimizer.decay=linear needs optimizer.decay_end, the step at which rates are 0, above decay_start {start}"
-        )
-    return lambda step: jnp.clip((end - step) / (end - start), 0, 1)
+def over_steps(
+    make: Callable[[float | jax.Array], optax.GradientTransformation], value: OverSteps
+) -> optax.GradientTransformation:
+    """Return make(value(step of training)), whose state must not depend on the value."""
 
+    def update(updates, state, params=None, *, step, **_):
+        return make(value(step)).update(updates, state, params)
 
-def momentum(config: ml_collections.ConfigDict) -> Schedule:
-    """Return sgd's momentum over steps: constant, or growing linearly to its last value."""
-    own = config.optimizer
-    if not own.momentum_end:
-        return lambda step: jnp.float32(own.momentum)
-    share = lambda step: jnp.clip(step / own.momentum_end, 0, 1)
-    return lambda step: own.momentum + (own.last_momentum - own.momentum) * share(step)
+    return optax.GradientTransformationExtraArgs(lambda params: make(0.0).init(params), update)

@@ -5,7 +5,7 @@ import pytest
 
 from biggan_jax.config import base
 from biggan_jax.family import Network
-from biggan_jax.models.optimizers import momentum, optimizer, schedule
+from biggan_jax.models.optimizers import optimizer
 from biggan_jax.state import NetworkState
 
 
@@ -24,23 +24,6 @@ def weights_after(c, grads, start=1.0, rate=0.1, first_step=0):
         state = state.moved_by(network, {"w": jnp.float32(grad)}, jnp.int32(step))
         seen.append(float(state.params["w"]))
     return seen
-
-
-def test_linear_decay_reaches_zero_at_its_end():
-    share = schedule(config(decay="linear", decay_start=20, decay_end=100), 0.4, 5)
-    np.testing.assert_allclose([share(jnp.int32(s)) for s in (0, 20, 60, 100, 200)], [1, 1, 0.5, 0, 0], rtol=1e-6)
-
-
-def test_exponential_decay_is_per_update_down_to_the_least_rate():
-    share = schedule(config(decay="exponential", decay_factor=0.5, least_lr=0.03), 0.4, 1)
-    np.testing.assert_allclose([0.4 * share(jnp.int32(n)) for n in (0, 1, 3, 9)], [0.4, 0.2, 0.05, 0.03], rtol=1e-6)
-    twice = schedule(config(decay="exponential", decay_factor=0.5), 0.4, 2)
-    assert float(twice(jnp.int32(3))) == 0.5**6
-
-
-def test_momentum_grows_to_its_last_value():
-    at = momentum(config(momentum=0.5, last_momentum=0.7, momentum_end=10))
-    np.testing.assert_allclose([at(jnp.int32(n)) for n in (0, 5, 10, 90)], [0.5, 0.6, 0.7, 0.7], rtol=1e-6)
 
 
 def test_sgd_keeps_a_velocity_of_past_steps():
@@ -79,3 +62,20 @@ def test_weight_decay_is_added_to_the_gradient():
 def test_a_constant_rate_adds_nothing_to_checkpoints():
     state = optimizer(config(), 1e-3).init(jnp.zeros(2))
     assert len(jax.tree.leaves(state)) == 2  # RMSProp's count and moments, as in checkpoints of format 2.
+
+
+@pytest.mark.parametrize("name", ["adam", "rmsprop"])
+def test_a_constant_beta2_schedule_is_the_constant(name):
+    c, grads = config(name=name, b2=0.9), [1.0, -2.0, 0.5]
+    constant = weights_after(c, grads)
+    c.schedule.b2 = "cosine:0.9:0.9:10"
+    np.testing.assert_allclose(weights_after(c, grads), constant, rtol=1e-6)
+
+
+def test_beta2_of_the_step_weighs_the_second_moment():
+    c, square, weight, expected = config(b2=0.5, eps=1e-8), 0.0, 1.0, []
+    c.batch_size, c.schedule.b2 = 4, "linear:0.5:0.9:8"
+    for count, (grad, b2) in enumerate(zip((1.0, -2.0, 0.5, 1.0), (0.5, 0.7, 0.9, 0.9), strict=True), 1):
+        square = b2 * square + (1 - b2) * grad**2
+        expected.append(weight := weight - 0.1 * grad / ((square / (1 - b2**count)) ** 0.5 + 1e-8))
+    np.testing.assert_allclose(weights_after(c, [1.0, -2.0, 0.5, 1.0]), expected, rtol=1e-5)
