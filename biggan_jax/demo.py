@@ -23,7 +23,7 @@ from biggan_jax.train import train
 
 CONFIG = cli.define_config("A config file, or the name of one in configs/.")
 SEED = flags.DEFINE_integer("seed", None, "Overrides the config's.", lower_bound=0, upper_bound=2**31 - 1)
-OUT = flags.DEFINE_string("out", "runs/demo", "Folder of the run.")
+OUT = cli.define_path("out", "runs/demo", "Folder of the run.")
 
 SAMPLES = 1000  # Samples that are evaluated.
 

@@ -38,9 +38,9 @@ ALL = flags.DEFINE_bool("all", False, "Evaluate every checkpoint of the run, not
 WATCH = flags.DEFINE_bool("watch", False, "Evaluate every checkpoint, and new ones as they appear, until the run ends.")
 EVERY = flags.DEFINE_float("watch_every", 30, "Seconds between checks for new checkpoints.", lower_bound=0.1)
 SWEEP = flags.DEFINE_string("truncation-sweep", None, "LOW:HIGH:COUNT: draw the curve over COUNT truncations.")
-NPZ = flags.DEFINE_string("npz", None, "Images of any model instead of a checkpoint: arr_0 uint8 [N, H, W, 3].")
+NPZ = cli.define_path("npz", None, "Images of any model instead of a checkpoint: arr_0 uint8 [N, H, W, 3].")
 CONFIG = cli.define_config("With --npz: the config whose data it is compared with.")
-OUT = flags.DEFINE_string("out", None, "Folder of the results. Default: the run's; with --npz, the file's.")
+OUT = cli.define_path("out", None, "Folder of the results. Default: the run's; with --npz, the file's.")
 
 MAX_STEPS = 4096  # Checkpoints of a run that are considered, the newest.
 

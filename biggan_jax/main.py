@@ -4,15 +4,13 @@ Exit statuses: 0: num_steps are done; 75: interrupted by a signal or a lost proc
 collapsed; 2: a user error.
 """
 
-from absl import flags
-
 from biggan_jax.runtime import cli
 from biggan_jax.runtime import flags as runtime_flags
 from biggan_jax.train import train
 from biggan_jax.types import UserError
 
 CONFIG = cli.define_config("A config file, or the name of one in configs/.")
-WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the training run, local or gs://.")
+WORKDIR = cli.define_path("workdir", None, "Folder of the training run, local or gs://.")
 
 
 def main() -> int | None:

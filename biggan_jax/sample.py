@@ -21,15 +21,15 @@ logger = logging.getLogger("biggan_jax.sample")
 
 CLASSES = flags.DEFINE_list("classes", None, "Class ids, such as 0,1,7. Default: all, or ten spread over all.")
 NUM = flags.DEFINE_integer("num", None, "Number of samples, divided over the classes. Default: 8 per class.", 1)
-OUT = flags.DEFINE_string("out", None, "A .png, .tif or .npz file.")
+OUT = cli.define_path("out", None, "A .png, .tif or .npz file.")
 FLOAT = flags.DEFINE_bool("float", False, "In an .npz: float32 images in [-1, 1] instead of uint8.")
 BITS = flags.DEFINE_enum("bits", None, ("8", "16"), "Bits of images. Default: those of the training data.")
-CONDITIONS = flags.DEFINE_string(
+CONDITIONS = cli.define_path(
     "conditions",
     None,
     "For a model of real numbers: an .npz or .csv of conditions [N, k]. Default: the training data's.",
 )
-LATENTS = flags.DEFINE_string("latents", None, "An .npz with arrays z and y to draw from, instead of random latents.")
+LATENTS = cli.define_path("latents", None, "An .npz with arrays z and y to draw from, instead of random latents.")
 
 
 def main() -> None:

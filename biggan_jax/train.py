@@ -12,6 +12,7 @@ from biggan_jax import data, hooks, sharding
 from biggan_jax.checkpoint import Checkpoints, checkpoint_steps, resume
 from biggan_jax.models import build_gan
 from biggan_jax.partitioning import compile_step
+from biggan_jax.runtime.files import expand_home
 from biggan_jax.runtime.jsonl import Record
 from biggan_jax.runtime.supervised import supervised
 from biggan_jax.stability import recovery
@@ -29,7 +30,10 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
         UserError: config, data, devices and workdir do not fit together. Raised before anything is written.
         CollapseError: the run collapsed.
     """
+    workdir = expand_home(str(workdir))
     with supervised(workdir, lambda: max(checkpoint_steps(workdir), default=None)) as job:
+        config = config.copy_and_resolve_references()
+        configs.normalize(config)
         configs.validate(config)
         config = resume.keep_data_order(workdir, config)
         mesh = sharding.make_mesh(data=config.mesh.data, fsdp=config.mesh.fsdp)

@@ -85,8 +85,17 @@ def test_a_finished_run_has_nothing_left_to_do(unbroken):
 def test_a_workdir_of_another_config_is_refused(unbroken):
     c = tiny_config()
     c.batch_size, c.model.ch = 32, 8
-    with pytest.raises(UserError, match=r"batch_size 16 -> 32, model.ch 4 -> 8"):
+    with pytest.raises(UserError, match=r"batch_size 16 -> 32, model.ch 4 -> 8.; use another folder, or that config"):
         train(c, unbroken)
+
+
+def test_a_refused_change_names_the_command_to_fine_tune(unbroken):
+    c = tiny_config()
+    c.optimizer.g_lr, c.augment.policy, c.data.workers = 0.5, ("colour", "cutout"), 1
+    with pytest.raises(UserError) as refusal:
+        claim_workdir(unbroken, c)
+    command = f"--config=finetune:{unbroken} --workdir=NEW"
+    assert str(refusal.value).endswith(f"{command} --config.augment.policy=colour,cutout --config.optimizer.g_lr=0.5")
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from typing import Any
 import orbax.checkpoint as ocp
 from etils import epath
 
+from biggan_jax.runtime.files import expand_home
 from biggan_jax.state import NetworkState, TrainState
 from biggan_jax.types import UserError
 
@@ -17,7 +18,7 @@ Other models have {"networks": {name: ...}, "averages": {name: ...}}."""
 
 def find(path: epath.PathLike) -> epath.Path:
     """Return the folder of one step: the latest of a workdir or of a checkpoints folder, or `path` itself."""
-    path = epath.Path(path).absolute()
+    path = epath.Path(expand_home(str(path))).absolute()
     for folder in (path, path / FOLDER):
         if (folder / "state").is_dir():
             return folder

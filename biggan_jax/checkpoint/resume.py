@@ -1,6 +1,7 @@
 """Begin or resume a training run: claim its workdir; start from its latest checkpoint, another run's weights, or from scratch."""
 
 import logging
+import shlex
 from collections.abc import Callable
 
 import jax
@@ -49,11 +50,26 @@ def claim_workdir(workdir: epath.PathLike, config: ml_collections.ConfigDict) ->
             unsafe = [f"{key} {a!r} -> {b!r}" for key, (a, b) in changed.items() if key not in configs.SAFE_TO_CHANGE]
             if unsafe:
                 what = f"holds a run of another config ({', '.join(unsafe)})"
-                raise UserError(f"{workdir} {what}; use another folder, or that config")
+                raise UserError(f"{workdir} {what}; {_way_on(workdir, changed)}")
         if jax.process_count() > 1:
             multihost_utils.sync_global_devices("config.json read by all")
         if jax.process_index() == 0:
             store_config(workdir, config)
+
+
+def _way_on(workdir: epath.Path, changed: dict[str, tuple]) -> str:
+    """Say how to train with changed keys: as a new run, from this one's weights if its networks stay the same."""
+    unsafe = {key: new for key, (_, new) in changed.items() if key not in configs.SAFE_TO_CHANGE}
+    if any(key.startswith(("model.", "condition.", "init_from")) or new is None for key, new in unsafe.items()):
+        return "use another folder, or that config"
+    given = " ".join(f"--config.{key}={_as_flag(new)}" for key, new in unsafe.items())
+    finetune = f"--config=finetune:{workdir} --workdir=NEW {given}"
+    return f"resume with that config, or fine-tune: start a new run from these weights with {finetune}"
+
+
+def _as_flag(value) -> str:
+    """Format a key's value as a shell takes it."""
+    return shlex.quote(",".join(map(str, value)) or "()" if isinstance(value, list) else str(value))
 
 
 def store_config(workdir: epath.Path, config: ml_collections.ConfigDict) -> None:

@@ -19,7 +19,9 @@ def general() -> dict[str, Any]:
         "batch_size": positive(2048),  # Global: real images per D update, over all devices of all hosts.
         "d_steps": positive(2, at_most=1000),  # D updates per step.
         "g_batch": positive(1, at_most=1000),  # Images of G's update for each of D's: 2 in SNGAN and WGAN-GP.
-        "init_from": "",  # Checkpoint whose weights and optimizer state a new run starts with; see configs/finetune.py.
+        "init_from": Key(
+            "", path=True
+        ),  # Checkpoint whose weights and optimizer state a new run starts with; see configs/finetune.py.
         # Type of activations: float32 or bfloat16. Weights, moments and losses are always float32.
         "dtype": choice("float32", "bfloat16"),
         # A name in losses.LOSSES: hinge, non_saturating, minimax, wasserstein, least_squares, relativistic_average,
@@ -107,7 +109,7 @@ def general() -> dict[str, Any]:
         "data.name": "fake",  # Source of images: a name in data.SOURCES.
         "data.dataset": "",  # With name tfds: the builder, such as imagenet2012; empty: dir is one prepared set.
         # With name tfds: folder of prepared data, local or gs://; empty: TFDS's default.
-        "data.dir": Key("", safe=True),
+        "data.dir": Key("", safe=True, path=True),
         "data.dequantize": False,  # Add noise below a grey level to real images: x / 128 - 1 + U(0, 1 / 128).
         "data.flip": False,  # Mirror half of the images, drawn again each epoch.
         # Position of the square crop along the long edge: center (the paper's), or random, drawn again each epoch.
@@ -134,7 +136,7 @@ def general() -> dict[str, Any]:
         "score.every": non_negative(0, safe=True),  # Steps between scores. The best checkpoint is kept. 0: none.
         # Feature network: a name in evaluation.networks.NETWORKS. The classifier needs no download.
         "score.network": "classifier",
-        "score.inception": "",  # With network inception-2015: the weights' file, or download.
+        "score.inception": Key("", path=True),  # With network inception-2015: the weights' file, or download.
         "score.num": positive(1000),  # Samples per score; at most ten times as many real images.
         "log_every": positive(100, safe=True),  # Steps between lines of metrics.
         "sample_every": non_negative(1000, safe=True),  # Steps between sample grids; 0: none.

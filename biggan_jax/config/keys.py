@@ -5,9 +5,10 @@ import difflib
 import functools
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from biggan_jax.runtime.files import expand_home
 from biggan_jax.types import UserError
 
 KINDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a string", tuple: "a list"}
@@ -25,6 +26,7 @@ class Key:
     one_of: tuple[str, ...] = ()  # The strings accepted; any if empty.
     safe: bool = False  # Whether a resumed run may change it. A family's keys never are: they decide what is computed.
     entries: type | None = None  # The type of a tuple's entries; by default that of the first, or str.
+    path: bool = False  # A file or folder; ~ at its start becomes the home folder.
 
     def __post_init__(self) -> None:
         if type(self.default) not in KINDS:
@@ -34,8 +36,9 @@ class Key:
         """Return `value` in this key's type. Raises UserError, which calls it `what`."""
         if type(self.default) is tuple and isinstance(value, list | tuple):
             kind = self.entries or (type(self.default[0]) if self.default else str)
-            return tuple(_convert(entry, kind, f"each of {what}") for entry in value)
-        return _convert(value, type(self.default), what)
+            return tuple(_convert(entry, kind, f"each of {what}") for entry in _split(value))
+        value = _convert(value, type(self.default), what)
+        return expand_home(value) if self.path else value
 
     def check(self, value: Any, name: str) -> None:
         """Raise UserError, which calls the key `name`, for a value of the right type that is not accepted."""
@@ -67,10 +70,27 @@ def choose(table: Mapping, key: str, name: Any) -> Any:
 
 
 def closest(name: str, known: Iterable[str]) -> str:
-    """Return the known name nearest to `name`, first by a dotted key's last part; "" if none is near."""
+    """Return the known name nearest to `name`; "" if none is near."""
+    return next(iter(difflib.get_close_matches(name[:80], list(known), 1)), "")
+
+
+def nearest_keys(name: str, known: Iterable[str]) -> list[str]:
+    """Return up to two dotted keys for an unknown one: of the same last part, of a similar name, or of a similar last part.
+
+    >>> nearest_keys("model.lr", ["seed", "optimizer.g_lr", "optimizer.d_lr"])
+    ['optimizer.g_lr', 'optimizer.d_lr']
+    """
+    last = lambda key: key.rpartition(".")[2][:80]
     known = list(known)
-    same_last_part = [k for k in known if "." in k and k.rpartition(".")[2] == name.rpartition(".")[2]]
-    return next(iter(same_last_part or difflib.get_close_matches(name[:80], known, 1)), "")
+    if same := [key for key in known if "." in key and last(key) == last(name)]:
+        return same[:2]
+    if similar := difflib.get_close_matches(name[:80], known, 1, cutoff=0.8):
+        return similar
+    words = set(last(name).split("_"))
+    parts = list(dict.fromkeys(map(last, known)))
+    sharing = [part for part in parts if words & {*part.split("_")}]
+    near = difflib.get_close_matches(last(name), sharing, 2) or difflib.get_close_matches(last(name), parts, 2)
+    return [key for part in near for key in known if last(key) == part][:2]
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -91,6 +111,15 @@ def short_repr(value: Any) -> str:
         return "an object" if isinstance(value, dict) else "a list"
     text = json.dumps(value)
     return f"{'the string ' * isinstance(value, str)}{text if len(text) <= 40 else text[:40] + ' ...'}"
+
+
+def _split(entries: Iterable[Any]) -> Iterator[Any]:
+    """Yield the entries of a list. Flags give `a,b` as one string, and an empty list as an empty one."""
+    for entry in entries:
+        if isinstance(entry, str):
+            yield from filter(None, (part.strip() for part in entry.split(",")))
+        else:
+            yield entry
 
 
 def _convert(value: Any, kind: Any, what: str) -> Any:

@@ -14,7 +14,8 @@ from etils import epath
 
 from biggan_jax.config.defaults import base, table
 from biggan_jax.config.families import SECTIONS
-from biggan_jax.config.keys import Key, choose, closest, flatten, short_repr
+from biggan_jax.config.keys import Key, choose, flatten, nearest_keys, short_repr
+from biggan_jax.runtime.files import expand_home
 from biggan_jax.types import UserError
 
 MAX_BYTES = 2**20  # A longer file is refused after reading this much. A whole config has 4 kB.
@@ -25,7 +26,7 @@ RUN_KEYS = {"seed", "num_steps", "batch_size", "model", "mesh", "regularizer", "
 
 def of_run(workdir: str) -> ml_collections.ConfigDict:
     """Return the config of a run's workdir. Raises UserError."""
-    path = epath.Path(workdir) / "config.json"
+    path = epath.Path(expand_home(workdir)) / "config.json"
     if not workdir or not path.exists():
         raise UserError(f"{path} does not exist; name the folder of a run, as in --config=finetune:runs/converted")
     return of_file(path)
@@ -56,7 +57,7 @@ def config_path(name: str) -> pathlib.Path:
 
 def load(name: str) -> ml_collections.ConfigDict:
     """Return the config of a Python file or a preset; `NAME:ARGUMENT` for one that takes an argument. Raises UserError."""
-    name, _, argument = name.partition(":")
+    name, _, argument = expand_home(name).partition(":")
     path = pathlib.Path(name) if name.endswith(".py") and pathlib.Path(name).exists() else config_path(name)
     try:
         get_config = runpy.run_path(str(path))["get_config"]
@@ -73,7 +74,7 @@ def load(name: str) -> ml_collections.ConfigDict:
 def read(path: epath.PathLike) -> Any:
     """Return what a JSON file holds, local or gs://. Raises UserError."""
     try:
-        with epath.Path(path).open("rb") as file:
+        with epath.Path(expand_home(str(path))).open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except Exception as error:  # Object stores raise errors of their own, also if their package is missing.
         raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from error
@@ -112,6 +113,13 @@ def from_plain(given: Any, where: str) -> ml_collections.ConfigDict:
     return config
 
 
+def normalize(config: ml_collections.ConfigDict) -> None:
+    """Give each value of a config its one form, in place: its key's type, lists as tuples, paths without ~. Raises UserError."""
+    plain = config.to_dict()
+    found, given = merge_into(table(family_of(plain, "the config")), plain, "the config"), flatten(plain)
+    config.update_from_flattened_dict({key: value for key, value in found.items() if value != given[key]})
+
+
 def family_of(given: Any, where: str) -> str:
     """Return the family that plain data names, biggan if it names none. Raises UserError for an unknown one."""
     model = given.get("model") if isinstance(given, dict) else None
@@ -133,7 +141,7 @@ def merge_into(keys: dict[str, Key], given: Any, where: str) -> dict[str, Any]:
         if key in sections:
             raise UserError(f"{where}: {key} must be an object of keys, not {short_repr(value)}")
         if key not in keys:
-            near, short = closest(key, keys), key if len(key) <= 40 else key[:40] + " ..."
+            near, short = " or ".join(nearest_keys(key, keys)), key if len(key) <= 40 else key[:40] + " ..."
             hint, what = f"did you mean {near}, or did" if near else "did", "which this version does not know"
             raise UserError(f"{where} has the key {short}, {what}; {hint} another version write it?")
         if key in found:

@@ -31,8 +31,8 @@ OURS = "biggan-jax"
 
 FROM = flags.DEFINE_string("from", None, f"Import weights of this project: {', '.join([*PROJECTS, OURS])}.")
 TO = flags.DEFINE_string("to", None, "Export a checkpoint to this project.")
-IN = flags.DEFINE_string("in", None, "A state dict (.pth, .bin, .npz) or weights folder; with --to our checkpoint.")
-OUT = flags.DEFINE_string("out", None, "Output folder.")
+IN = cli.define_path("in", None, "A state dict (.pth, .bin, .npz) or weights folder; with --to our checkpoint.")
+OUT = cli.define_path("out", None, "Output folder.")
 SUFFIX = flags.DEFINE_string("suffix", "", "Copy in a folder: of BigGAN-PyTorch such as best0, of StudioGAN best.")
 BACKBONE = flags.DEFINE_string("backbone", "", "--from=studiogan: resnet or big_resnet, of D alone or unconditional G.")
 HEAD = flags.DEFINE_string("head", "", "--from=studiogan: 2C (default) or D2DCE, which have equal arrays.")

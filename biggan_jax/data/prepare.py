@@ -35,10 +35,10 @@ from biggan_jax.types import UserError
 logger = logging.getLogger("biggan_jax.prepare")
 
 FROM = flags.DEFINE_string("from", None, "Kind of the input: folder, arrays, imagenet, tfds, examples.")
-IN = flags.DEFINE_string(
+IN = cli.define_path(
     "in", None, "Input folder; with --from=examples a pattern of TFRecord or ArrayRecord files, with arrays an .npz."
 )
-OUT = flags.DEFINE_string("out", None, "Output folder, local or gs://.")
+OUT = cli.define_path("out", None, "Output folder, local or gs://.")
 SIZE = flags.DEFINE_string(
     "size", "0", "Stores decoded central squares of this many pixels, or HxW, such as 96x128; 0: whole files."
 )
@@ -50,7 +50,7 @@ RESIZE = flags.DEFINE_enum("resize", "area", ("area", *picture.FILTERS), "With -
 WORKERS = flags.DEFINE_integer("workers", 0, "Worker processes; 0: one per core; 1: only the command's own.", 0, 512)
 HELD_OUT = flags.DEFINE_integer("held_out", 0, "--from=folder, arrays: the last N of each class are the split test.", 0)
 PER_SHARD = flags.DEFINE_integer("per_shard", 2048, "--from=folder, arrays: maximum number of pictures per shard.", 1)
-CLASSES = flags.DEFINE_string("classes", None, "--from=examples: a file with one class name per line, in order.")
+CLASSES = cli.define_path("classes", None, "--from=examples: a file with one class name per line, in order.")
 IMAGE_KEY = flags.DEFINE_string("image_key", "image/encoded", "--from=examples: the feature with the picture.")
 LABEL_KEY = flags.DEFINE_string("label_key", "image/class/label", "--from=examples: the feature with the labels.")
 PICK = flags.DEFINE_enum("pick", "first", ("first", "frequent"), "--from=examples: which of several labels to keep.")

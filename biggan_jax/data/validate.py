@@ -14,7 +14,7 @@ from biggan_jax.runtime import cli
 from biggan_jax.runtime.files import writing
 from biggan_jax.types import UserError
 
-IN = flags.DEFINE_string("in", None, "Folder of a prepared set; with --dataset, TFDS's folder of sets.")
+IN = cli.define_path("in", None, "Folder of a prepared set; with --dataset, TFDS's folder of sets.")
 DATASET = flags.DEFINE_string("dataset", "", "Name of a TFDS builder.")
 SPLIT = flags.DEFINE_enum("split", "train", ("train", "test"), "The split to read.")
 

@@ -12,16 +12,16 @@ from biggan_jax.evaluation import evaluator, metrics
 from biggan_jax.evaluation.evaluator import Evaluator
 from biggan_jax.evaluation.networks import NETWORKS, FeatureNetwork, open_network
 from biggan_jax.evaluation.reference import reference_of
-from biggan_jax.runtime import files
+from biggan_jax.runtime import cli, files
 from biggan_jax.sampling import flags as sampling_flags
 from biggan_jax.types import UserError
 
 NETWORK = flags.DEFINE_enum("network", "inception-2015", list(NETWORKS), "Feature network; see docs/evaluation.md.")
-INCEPTION = flags.DEFINE_string("inception", None, "Inception's weights: a .pth or .npz, or `download`.")
+INCEPTION = cli.define_path("inception", None, "Inception's weights: a .pth or .npz, or `download`.")
 REAL = "Real images: train or test, of the run's data; a prepared set's folder; or an .npz with arr_0."
-REFERENCE = flags.DEFINE_string("reference", "train", REAL)
+REFERENCE = cli.define_path("reference", "train", REAL)
 REFERENCE_COUNT = flags.DEFINE_integer("reference_count", None, "Use this many, evenly spread.", lower_bound=2)
-DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the run's data, if they have moved.")
+DATA_DIR = cli.define_path("data_dir", None, "Folder of the run's data, if they have moved.")
 NUM = flags.DEFINE_integer("num", 50_000, "Number of samples.", lower_bound=2)
 LABELS = flags.DEFINE_enum("labels", "balanced", list(evaluator.LABELS), "How the samples' classes are drawn.")
 SCORES = flags.DEFINE_list("scores", None, f"Of {', '.join(metrics.METRICS)}. Default: all but intra_fid, if possible.")

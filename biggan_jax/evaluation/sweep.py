@@ -36,12 +36,11 @@ def thresholds(text: str) -> list[float]:
 
 def marked(points: list[Point], score_of_real: float) -> dict[str, Point]:
     """Return the four points that the paper reports (Table 2); the one at the score of real images if the curve reaches it."""
-    truncated = [point for point in points if point.truncation is not None]
     marks = {"no truncation": next((point for point in points if point.truncation is None), None)}
     marks["best distance"] = min(points, key=lambda point: point.distance)
     if min(point.score for point in points) <= score_of_real <= max(point.score for point in points):
         marks["score of real images"] = min(points, key=lambda point: abs(point.score - score_of_real))
-    marks["best score"] = max(truncated or points, key=lambda point: point.score)
+    marks["best score"] = max(points, key=lambda point: point.score)
     return {name: point for name, point in marks.items() if point}
 
 

@@ -25,7 +25,7 @@ TOPOLOGY = flags.DEFINE_string(
     "topology", None, "A TPU slice: VERSION:SHAPE in chips, such as v5e:16x16, or its Cloud TPU name: v5litepod-256."
 )
 DEVICES = flags.DEFINE_string("devices", None, "Instead of --topology: cpu:N, N simulated devices.")
-JSON = flags.DEFINE_string("json", None, "Write the plan's figures to this file.")
+JSON = cli.define_path("json", None, "Write the plan's figures to this file.")
 ADVISE = flags.DEFINE_bool("advise", True, "If the step does not fit, compile variants that may, until one fits.")
 BRIEF = flags.DEFINE_bool("brief", False, "One line: chips, hours, whether it fits; only chips without a TPU compiler.")
 NO_COMPILE = flags.DEFINE_bool("no-compile", False, "Only print parameters, bytes of the state and useful FLOPs.")

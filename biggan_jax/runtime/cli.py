@@ -14,7 +14,8 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from biggan_jax.config import SECTIONS, closest, config_path, table
+from biggan_jax.config import SECTIONS, config_path, nearest_keys, normalize, table
+from biggan_jax.runtime.files import expand_home
 from biggan_jax.types import UserError
 
 SUCCESS, DIFFERENT, USER_ERROR, COLLAPSED, RUN_AGAIN = 0, 1, UserError.status, 3, 75
@@ -35,6 +36,13 @@ class _Parser(flags.ArgumentParser):
         return self._parse(text)
 
 
+class _PathParser(flags.ArgumentParser):
+    """Parse a path."""
+
+    def parse(self, text: str) -> str:
+        return expand_home(text)
+
+
 def define_config(help_text: str) -> flags.FlagHolder:
     """Define --config=FILE, or the NAME of a preset, each with or without :ARGUMENT; and --config_json=FILE for plain:FILE."""
     known = flags.FLAGS
@@ -42,6 +50,7 @@ def define_config(help_text: str) -> flags.FlagHolder:
     parse_file = known["config"].parser.parse
 
     def parse(path: str) -> Any:
+        path = expand_home(path)
         name, colon, argument = path.partition(":")
         return parse_file(path if os.path.exists(name) else f"{config_path(name)}{colon}{argument}")
 
@@ -53,6 +62,11 @@ def define_config(help_text: str) -> flags.FlagHolder:
     json_help = "Instead of --config, which runs Python: a config as JSON, such as a run's config.json."
     flags.DEFINE(_Parser("config", parse_json), "config_json", None, json_help, flag_values=known)
     return holder
+
+
+def define_path(name: str, default: str | None, help_text: str) -> flags.FlagHolder[Any]:
+    """Define a flag for a file or folder, local or gs://; ~ at its start becomes the home folder."""
+    return flags.DEFINE(_PathParser(), name, default, help_text)
 
 
 is_command = False  # Whether this process is one of our commands, which may exit; a notebook's process must not.
@@ -133,6 +147,8 @@ def _call(main: Callable[[], int | None]) -> int:
 def _parse(argv: Sequence[str]) -> list[str]:
     try:
         left = flags.FLAGS(argv)
+        if "config" in flags.FLAGS and flags.FLAGS["config"].value is not None:
+            normalize(flags.FLAGS["config"].value)
         if len(left) > 1:
             raise UserError(f"unexpected argument {left[1]!r}; every option is given as --name=value")
         return left
@@ -186,6 +202,6 @@ def _sentence(error: Exception) -> str:
         known = sorted({key for family in SECTIONS for key in table(family)})
         overridden = [text.partition("=")[0].removeprefix("--config.") for text in sys.argv if "--config." in text]
         if unknown := next((key for key in overridden if key not in known), ""):
-            near = closest(unknown, known)
+            near = " or ".join(nearest_keys(unknown, known))
             return f"config key {unknown} is unknown" + (f"; did you mean {near}?" if near else "")
     return f"the config file failed with {type(error).__name__}: {error} ({frame.filename}, line {frame.lineno})"

@@ -47,6 +47,19 @@ def write_text(path: epath.PathLike, text: str, suffix: str = "") -> None:
         pathlib.Path(unfinished).write_text(text)
 
 
+def expand_home(path: str) -> str:
+    """Replace ~ or ~USER at the start of a path by that home folder; leave other paths, such as gs://, unchanged.
+
+    Raises UserError for a user without a home folder.
+    """
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~"):
+        raise UserError(
+            f"{path}: {path.partition('/')[0]} has no home folder; write ./{path} for a folder of this name"
+        )
+    return expanded
+
+
 @contextlib.contextmanager
 def user_errors(folder: epath.PathLike, what: str) -> Iterator[None]:
     """Re-raise file-system errors about `folder` as UserError. `what` names the folder, such as workdir."""

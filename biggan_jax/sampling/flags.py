@@ -8,13 +8,14 @@ from etils import epath
 
 from biggan_jax.checkpoint import TrainedGenerator, load_generator
 from biggan_jax.latents import TRUNCATIONS, Truncation
+from biggan_jax.runtime import cli
 from biggan_jax.sampling import pictures, sampler, training_data
 from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
 
-CHECKPOINT = flags.DEFINE_string("checkpoint", None, "A workdir (its latest step), a checkpoints folder, or one step.")
+CHECKPOINT = cli.define_path("checkpoint", None, "A workdir (its latest step), a checkpoints folder, or one step.")
 WEIGHTS = flags.DEFINE_enum("weights", "ema", ["ema", "live"], "G's averaged weights, or those being trained.")
 TRUNCATION = flags.DEFINE_float("truncation", None, "Truncation threshold of z, above 0. Default: no truncation.")
 TRUNCATION_KIND = flags.DEFINE_enum(

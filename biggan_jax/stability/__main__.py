@@ -16,9 +16,9 @@ from biggan_jax.stability import history, plot, rules
 from biggan_jax.stability.spectra import top_singular_values
 from biggan_jax.types import UserError
 
-WORKDIR = flags.DEFINE_string("workdir", None, "A run's folder with the records of its probes.")
-OUT = flags.DEFINE_string("out", None, "Folder for the pictures. Default: stability/ in the run's folder.")
-CHECKPOINT = flags.DEFINE_string("checkpoint", None, "Instead of --workdir: a checkpoint; print its singular values.")
+WORKDIR = cli.define_path("workdir", None, "A run's folder with the records of its probes.")
+OUT = cli.define_path("out", None, "Folder for the pictures. Default: stability/ in the run's folder.")
+CHECKPOINT = cli.define_path("checkpoint", None, "Instead of --workdir: a checkpoint; print its singular values.")
 ROWS = flags.DEFINE_integer("rows", 10, "Weights per network in the table; those that grew most.", lower_bound=1)
 
 

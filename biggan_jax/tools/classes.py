@@ -11,6 +11,7 @@ from etils import epath
 from biggan_jax.checkpoint import TrainedGenerator
 from biggan_jax.config import closest
 from biggan_jax.data import tfds
+from biggan_jax.runtime.files import expand_home
 from biggan_jax.types import UserError
 
 logger = logging.getLogger("biggan_jax.tools.classes")
@@ -86,7 +87,8 @@ def terms(text: str) -> list[tuple[float, str]]:
 def row_of(name: str) -> tuple[str, int]:
     """Split FILE.npz:ROW into file and row; the row defaults to 0."""
     path, _, row = name.rpartition(":")
-    return (path, int(row)) if path and row.isdecimal() else (name, 0)
+    path, number = (path, int(row)) if path and row.isdecimal() else (name, 0)
+    return expand_home(path), number
 
 
 def class_weights(terms: Iterable[tuple[float, int]], num_classes: int) -> np.ndarray:

@@ -30,7 +30,9 @@ def flags_of(path):
     """Return the flags that a command's file and its imported flag modules define."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Call) and re.match(r"[\w.]+\.(DEFINE_\w+|add_argument)$", ast.unparse(node.func)):
+        if isinstance(node, ast.Call) and re.match(
+            r"[\w.]+\.(DEFINE_\w+|define_path|add_argument)$", ast.unparse(node.func)
+        ):
             found.add(ast.literal_eval(node.args[0]).removeprefix("--"))
         elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("biggan_jax"):
             folder = ROOT / node.module.replace(".", "/")

@@ -44,6 +44,11 @@ def test_the_papers_four_columns_are_marked():
     )
 
 
+def test_the_best_score_may_be_that_without_truncation():
+    marks = sweep.marked([*POINTS, Point(None, 8.7, 298.8, 2.0)], 166.0)
+    assert marks["best score"].truncation is None
+
+
 def test_curve_and_figures_are_stored(tmp_path):
     marks = sweep.store(epath.Path(tmp_path), "sweep", POINTS, FID, 166.0)
     lines = (tmp_path / "sweep.csv").read_text().splitlines()

@@ -1,7 +1,10 @@
 """The command line: how flags and configs are parsed, and what a mistake prints."""
 
+import ast
 import logging
 import os
+import pathlib
+import re
 import subprocess
 import sys
 
@@ -103,6 +106,11 @@ def test_a_config_is_named_with_or_without_its_folder(parse):
             ["--config=digits", "--config.resolution=8"],
             "config key resolution is unknown; did you mean model.resolution?",
         ),
+        (
+            ["--config=digits", "--config.lr=1e-3"],
+            "config key lr is unknown; did you mean optimizer.g_lr or optimizer.d_lr?",
+        ),
+        (["--config=digits", "--config.model.steps=9"], "did you mean d_steps or num_steps?"),
         (["--config_json={}", "--config.batch_size=many"], "--config.batch_size=many"),
         (["--config=quikstart"], "config 'quikstart' is unknown; did you mean quickstart?"),
         (["--config="], "config '' is unknown"),
@@ -113,6 +121,62 @@ def test_a_config_is_named_with_or_without_its_folder(parse):
 )
 def test_a_mistake_is_one_sentence(refusal, file, arguments, sentence):
     assert sentence in refusal(*(argument.format(file) for argument in arguments))
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "colour,cutout",
+        "colour, cutout",
+        "('colour','cutout')",
+        '["colour", "cutout"]',
+        "colour --config.augment.policy=cutout",
+    ],
+)
+def test_a_list_has_one_form_however_it_is_given(parse, given):
+    first, *more = given.split(" --")
+    arguments = [f"--config.augment.policy={first}", *(f"--{text}" for text in more)]
+    assert parse("--config=quickstart", *arguments).augment.policy == ("colour", "cutout")
+
+
+@pytest.mark.parametrize("key", ["augment.policy", "model.g_attention"])
+@pytest.mark.parametrize("given", ["", "()", "[]"])
+def test_an_empty_list_has_one_form_however_it_is_given(parse, key, given):
+    assert changed(parse("--config=biggan_imagenet128", f"--config.{key}={given}")).get(key, []) == []
+
+
+def test_home_folders_are_expanded_in_configs(parse, file, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "mine.py").write_text("from biggan_jax.config import base as get_config\n")
+    config = parse("--config=~/mine.py", "--config.data.dir=~/pictures", "--config.init_from=~/runs/a")
+    assert changed(config) == {"data.dir": f"{tmp_path}/pictures", "init_from": f"{tmp_path}/runs/a"}
+    assert parse("--config=plain:~/some:config.json").batch_size == 64
+    assert parse("--config_json=~/some:config.json").batch_size == 64
+    assert parse("--config=quickstart", "--config.data.dir=gs://~/a").data.dir == "gs://~/a"
+
+
+def test_flags_for_paths_expand_the_home_folder(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setattr(flags, "FLAGS", flags.FlagValues())
+    out = flags.DEFINE(cli._PathParser(), "out", "~/default", "", flags.FLAGS)
+    for given, read in {"~/a/~": "/home/me/a/~", "gs://b/~/c": "gs://b/~/c", "./~": "./~", "~": "/home/me"}.items():
+        flags.FLAGS(["command", f"--out={given}"])
+        assert out.value == read
+    with pytest.raises(UserError, match="~nobody-has-this has no home folder; write ./~nobody-has-this/x"):
+        flags.FLAGS(["command", "--out=~nobody-has-this/x"])
+
+
+def test_every_flag_for_a_path_is_defined_as_one():
+    """A flag whose help speaks of a file or folder, with those that are no paths."""
+    no_paths = {"suffix", "from", "label_key", "image_key", "y", "z", "coordinator"}
+    plain = [
+        (str(path), ast.literal_eval(call.args[0]))
+        for path in pathlib.Path(cli.__file__).parent.parent.rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "flags.DEFINE_string"
+        if re.search(r"\b(file|folder|workdir|npz)\b", ast.unparse(call).lower())
+    ]
+    assert [name for _, name in plain if name not in no_paths] == []
 
 
 def test_a_json_config_is_not_run_as_python(refusal, tmp_path):

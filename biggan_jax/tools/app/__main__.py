@@ -25,7 +25,7 @@ logger = logging.getLogger("biggan_jax.tools.app")
 HOST = "127.0.0.1"
 PORT = flags.DEFINE_integer("port", 8000, "Port of the page; 0: any free one.", 0, 65535)
 OPEN = flags.DEFINE_bool("open", False, "Open the page in this machine's browser.")
-NAMES = flags.DEFINE_string("class_names", None, "Text file, a class name a line. Default: the training data's names.")
+NAMES = cli.define_path("class_names", None, "Text file, a class name a line. Default: the training data's names.")
 flags.set_default(sampling_flags.PASSES, 4)
 
 

@@ -25,8 +25,8 @@ from biggan_jax.types import UserError
 
 FORMAT = flags.DEFINE_enum("format", "folder", ["folder", "array_record"], "One folder per class, or a prepared set.")
 PER_CLASS = flags.DEFINE_integer("per_class", None, "Samples of each class.", 1)
-BALANCE = flags.DEFINE_string("balance_with", None, "Instead: a prepared set to balance, or own: the training data.")
-OUT = flags.DEFINE_string("out", None, "The folder to write.")
+BALANCE = cli.define_path("balance_with", None, "Instead: a prepared set to balance, or own: the training data.")
+OUT = cli.define_path("out", None, "The folder to write.")
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def main() -> None:
         raise UserError("give either --per_class or --balance_with, such as --per_class=100")
     if is_remote(OUT.value):
         raise UserError(f"--out={OUT.value} must be a local folder; copy it afterwards")
-    out = pathlib.Path(OUT.value).expanduser().resolve()
+    out = pathlib.Path(OUT.value).resolve()
     if out.exists() and (not out.is_dir() or out.is_mount() or any(out.iterdir())):
         raise UserError(f"--out={out} exists and is not an empty folder; give another --out")
     trained = sampling_flags.load(sharding.make_mesh())

@@ -29,7 +29,7 @@ from biggan_jax.types import UserError
 MAX_IMAGES = 1000  # In a grid.
 
 SHEET = flags.DEFINE_string("sheet", None, "classes, fixed_z, interpolation, truncation, neighbours or chunks.")
-OUT = flags.DEFINE_string("out", None, "A .png file; for interpolation also a .gif or .mp4.")
+OUT = cli.define_path("out", None, "A .png file; for interpolation also a .gif or .mp4.")
 CLASSES = flags.DEFINE_list("classes", None, "Class ids, such as 0,1,7. Default: some, spread over all.")
 COLUMNS = flags.DEFINE_integer("columns", None, "Images in a row; interpolation's steps; neighbours in each space.", 1)
 ROWS = flags.DEFINE_integer("rows", None, "Pairs of interpolation (6), or samples of neighbours (8).", lower_bound=1)
@@ -43,8 +43,8 @@ THRESHOLDS = flags.DEFINE_list(
 NETWORK = flags.DEFINE_enum(
     "network", "classifier", [*NETWORKS, "none"], "By whose features neighbours are compared, besides by pixels."
 )
-INCEPTION = flags.DEFINE_string("inception", None, 'Weights of inception-2015, or "download".')
-DATA_DIR = flags.DEFINE_string("data_dir", None, "Folder of the training data. Default: as in training.")
+INCEPTION = cli.define_path("inception", None, 'Weights of inception-2015, or "download".')
+DATA_DIR = cli.define_path("data_dir", None, "Folder of the training data. Default: as in training.")
 
 
 def main() -> None:
