@@ -75,22 +75,20 @@ def closest(name: str, known: Iterable[str]) -> str:
 
 
 def nearest_keys(name: str, known: Iterable[str]) -> list[str]:
-    """Return up to two dotted keys for an unknown one: of the same last part, of a similar name, or of a similar last part.
+    """Return up to three dotted keys for an unknown one: of a similar name, else of the same or a similar last part.
 
-    >>> nearest_keys("model.lr", ["seed", "optimizer.g_lr", "optimizer.d_lr"])
+    >>> nearest_keys("lr", ["seed", "optimizer.g_lr", "optimizer.d_lr"])
     ['optimizer.g_lr', 'optimizer.d_lr']
     """
     last = lambda key: key.rpartition(".")[2][:80]
     known = list(known)
-    if same := [key for key in known if "." in key and last(key) == last(name)]:
-        return same[:2]
-    if similar := difflib.get_close_matches(name[:80], known, 1, cutoff=0.8):
+    if similar := difflib.get_close_matches(name[:80], known, 1, cutoff=0.9):
         return similar
     words = set(last(name).split("_"))
     parts = list(dict.fromkeys(map(last, known)))
     sharing = [part for part in parts if words & {*part.split("_")}]
-    near = difflib.get_close_matches(last(name), sharing, 2) or difflib.get_close_matches(last(name), parts, 2)
-    return [key for part in near for key in known if last(key) == part][:2]
+    near = difflib.get_close_matches(last(name), sharing) or difflib.get_close_matches(last(name), parts)
+    return [key for part in near for key in known if last(key) == part][:3]
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -15,6 +15,7 @@ from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from biggan_jax.config import SECTIONS, config_path, nearest_keys, normalize, table
+from biggan_jax.config.defaults import meanings
 from biggan_jax.runtime.files import expand_home
 from biggan_jax.types import UserError
 
@@ -194,6 +195,13 @@ def escape(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
 
 
+def _meant(unknown: str) -> list[str]:
+    """Return up to three keys whose description has the words of a key such as learning_rate."""
+    words = unknown.rpartition(".")[2].lower().replace("_", " ")
+    described = {key: text.lower() for family in SECTIONS for key, text in meanings(family).items()}
+    return [key for key, text in described.items() if " " in words and words in text][:3]
+
+
 def _sentence(error: Exception) -> str:
     if isinstance(error, (UserError, flags.Error)):
         return str(error)
@@ -202,6 +210,6 @@ def _sentence(error: Exception) -> str:
         known = sorted({key for family in SECTIONS for key in table(family)})
         overridden = [text.partition("=")[0].removeprefix("--config.") for text in sys.argv if "--config." in text]
         if unknown := next((key for key in overridden if key not in known), ""):
-            near = " or ".join(nearest_keys(unknown, known))
+            near = " or ".join(_meant(unknown) or nearest_keys(unknown, known))
             return f"config key {unknown} is unknown" + (f"; did you mean {near}?" if near else "")
     return f"the config file failed with {type(error).__name__}: {error} ({frame.filename}, line {frame.lineno})"

@@ -108,9 +108,10 @@ def test_a_config_is_named_with_or_without_its_folder(parse):
         ),
         (
             ["--config=digits", "--config.lr=1e-3"],
-            "config key lr is unknown; did you mean optimizer.g_lr or optimizer.d_lr?",
+            "config key lr is unknown; did you mean schedule.lr or optimizer.g_lr or optimizer.d_lr?",
         ),
-        (["--config=digits", "--config.model.steps=9"], "did you mean d_steps or num_steps?"),
+        (["--config=digits", "--config.model.steps=9"], "did you mean d_steps or num_steps or "),
+        (["--config=digits", "--config.learning_rate=1"], "did you mean optimizer.g_lr or optimizer.d_lr or "),
         (["--config_json={}", "--config.batch_size=many"], "--config.batch_size=many"),
         (["--config=quikstart"], "config 'quikstart' is unknown; did you mean quickstart?"),
         (["--config="], "config '' is unknown"),
