@@ -64,11 +64,14 @@ def load_generator(path: epath.PathLike, mesh: Mesh | None = None, *, live: bool
     """Load G from a workdir (its latest step), a checkpoints folder or one step. Raises UserError.
 
     mesh: replicate the arrays on all its devices; None: on one device. live: load the weights as they are trained instead of
-    their average.
+    their average, as is done anyway if the family keeps none.
     """
     step_path = find(path)
     config = load_config(step_path)
     gan = build_gan(config, mesh)
+    if not live and gan.sampled not in gan.averaged:
+        logger.info("%s: no average of %s is kept; its live weights are used", step_path, gan.sampled)
+        live = True
     like = to_tree(jax.eval_shape(lambda: init_state(gan, 0)))
     tree = restore(step_path, _replicated(part_of(like, gan.sampled, live=live), mesh), partial=True)
     extras = load_extras(step_path)

@@ -91,8 +91,9 @@ class Evaluator:
 def score_in_training(
     source: Source, mesh: Mesh, *, network: str, inception: str, num: int, seed: int
 ) -> Callable[[Family, TrainState], float]:
-    """Return a function from a state to the Frechet distance of `num` samples of the averaged G to the source's images.
+    """Return a function from a state to the Frechet distance of `num` samples to the source's images.
 
+    Samples are of G's averaged weights, or of its live ones if no average is kept.
     It compares checkpoints of one run: it uses fewer samples, and fewer passes of standing statistics if G has any, than a
     published result should. Raises UserError if the network lacks its weights or labels.
     """
@@ -103,7 +104,7 @@ def score_in_training(
 
     def score(gan: Family, state: TrainState) -> float:
         network = state.networks[gan.sampled]
-        weights = generate.evaluation_weights(gan, state.averages[gan.sampled], network.spectral)
+        weights = generate.evaluation_weights(gan, state.averages.get(gan.sampled, network.params), network.spectral)
         variables = generate.variables_for_sampling(gan, weights, network.variables, seed, passes=PASSES)
         # Results of training have no protocol, which would describe the statistics.
         return float(evaluator.evaluate(Sampler(gan, weights, variables, None, "")).overall["frechet_distance"])

@@ -51,7 +51,7 @@ def watching(workdir: epath.PathLike, every: float = 5.0) -> Iterator[None]:
 
 
 def picture(workdir: epath.PathLike) -> bytes:
-    """Draw a run so far as a PNG: its newest samples by the averaged weights, one row per class, and both losses."""
+    """Draw a run so far as a PNG: its newest samples, one row per class, by averaged weights if there are any, and its losses."""
     from matplotlib.figure import Figure  # Not pyplot, which belongs to the main thread.
 
     workdir = epath.Path(workdir)
@@ -59,13 +59,13 @@ def picture(workdir: epath.PathLike) -> bytes:
     figure = Figure(figsize=(11, 4.5), dpi=80, layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(2, 3))
     left.set_axis_off()
-    grids = sorted(workdir.glob("samples/*_ema.png"))
+    grids = sorted(workdir.glob("samples/*_ema.png")) or sorted(workdir.glob("samples/*_live.png"))
     left.set_title(f"samples at step {int(grids[-1].name.split('_')[0])}" if grids else "no samples yet")
     if grids:
         left.imshow(np.asarray(Image.open(io.BytesIO(grids[-1].read_bytes()), formats=("PNG",))))
-    for network in ("d", "g"):
-        losses = [record[f"{network}_loss"] for record in records]
-        right.plot([record["step"] for record in records], losses, label=f"loss of {network.upper()}")
+    for name in sorted({name for record in records for name in record if name.endswith("_loss")}):
+        shown = [(record["step"], record[name]) for record in records if name in record]
+        right.plot(*zip(*shown, strict=True), label=f"loss of {name.removesuffix('_loss').upper()}")
     right.set_title("compiling the first step")
     right.set_xlabel("step")
     right.grid(alpha=0.2)

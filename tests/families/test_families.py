@@ -10,7 +10,7 @@ from absl.testing import flagsaver
 
 from biggan_jax import config as configs
 from biggan_jax import models, sample, sharding
-from biggan_jax.checkpoint import load_arrays, load_state
+from biggan_jax.checkpoint import Checkpoints, load_arrays, load_generator, load_state
 from biggan_jax.models import build_gan
 from biggan_jax.partitioning import compile_step, state_layout
 from biggan_jax.runtime import jsonl
@@ -18,8 +18,8 @@ from biggan_jax.state import init_state
 from biggan_jax.train import train
 from biggan_jax.train_step import train_step
 from biggan_jax.types import UserError
-from tests.conftest import leaves, random_batch, reused
-from tests.families.minimal import FAMILIES
+from tests.conftest import assert_identical, leaves, random_batch, reused
+from tests.families.minimal import FAMILIES, pair, section
 
 STEPS = 3
 
@@ -127,6 +127,21 @@ def test_state_of_its_own_is_in_the_checkpoint(tmp_path_factory):
     folder = tmp_path_factory.mktemp("own_state")
     train(config_of("own_state"), folder)
     assert load_arrays(folder)["extra.anchor"] != 0
+
+
+def test_without_an_average_the_live_weights_are_sampled(tmp_path, monkeypatch, caplog):
+    monkeypatch.setitem(models.FAMILIES, "no_average", functools.partial(pair, averaged=()))
+    monkeypatch.setitem(configs.SECTIONS, "no_average", section())
+    c = config_of("no_average")
+    state = jax.jit(lambda: init_state(build_gan(c), 0))()
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    checkpoints.save(state, c)
+    checkpoints.close()
+    caplog.set_level("INFO", "biggan_jax")
+    trained = load_generator(tmp_path)
+    assert trained.live and "no average of G is kept; its live weights are used" in caplog.text
+    assert_identical(trained.params, state.networks["G"].params)
+    assert_identical(load_state(tmp_path)[0], state)
 
 
 def test_a_lazy_update_runs_in_every_fourth_step_alone():

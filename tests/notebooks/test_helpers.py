@@ -11,6 +11,16 @@ from biggan_jax.tools import notebook
 from biggan_jax.types import UserError
 
 
+def test_each_loss_of_any_family_is_drawn(tmp_path):
+    writer, seen = MetricWriter(tmp_path, start=0), []
+    for step, losses in ((1, {"d_a_loss": 1.0}), (2, {"d_a_loss": 2.0, "g_a_g_b_loss": 1.0})):
+        writer.scalars(step, {**losses, "images_per_second": 1.0})
+        seen.append(notebook.picture(tmp_path))
+    writer.picture(2, "live", np.zeros((8, 8, 3), np.uint8))  # This family keeps no average.
+    writer.close()
+    assert len({*seen, notebook.picture(tmp_path)}) == 3
+
+
 def test_the_picture_of_a_run_changes_with_what_it_writes(tmp_path):
     seen = [notebook.picture(tmp_path)]
     writer = MetricWriter(tmp_path, start=0)
