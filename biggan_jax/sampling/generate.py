@@ -119,5 +119,7 @@ def _batch_statistics(gan: Family, weights, seed, i, batch_size: int, truncation
     generator = gan.networks[gan.sampled].module.clone(bn_momentum=0.0)
     zeros = jax.eval_shape(lambda: generator.init(jax.random.key(0), z, y, train=True))["batch_stats"]
     zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), zeros)
-    _, moved = generator.apply({"params": weights, "batch_stats": zeros}, z, y, train=True, mutable=["batch_stats"])
+    rngs = {"params": jax.random.fold_in(z_key, 1)}  # Every stream of make_rng falls back to this one.
+    arrays = {"params": weights, "batch_stats": zeros}
+    _, moved = generator.apply(arrays, z, y, train=True, mutable=["batch_stats"], rngs=rngs)
     return gan.gather(moved["batch_stats"])

@@ -1,5 +1,7 @@
+import dataclasses
 import functools
 
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ from PIL import Image
 
 from biggan_jax import latents
 from biggan_jax.sampling import generate, pictures
+from tests.conftest import build, tiny_config
 from tests.conftest import generate as in_training
 
 
@@ -40,6 +43,26 @@ def test_one_pass_of_standing_statistics_are_its_batchs_own_moments(ready):
     # Running variances are unbiased, batches are normalised by biased ones: 1 / (8 * 4 * 4) apart in the first layers.
     difference = np.abs(generate.generate(gan, weights, {"batch_stats": moments}, z, y, batch_size=8) - by_batch)
     assert difference.mean() < 0.02
+
+
+class Noisy(nn.Module):
+    """A generator with noise before its batch norm."""
+
+    bn_momentum: float = 0.9
+
+    @nn.compact
+    def __call__(self, z, y=None, *, train=False):
+        z = z + jax.random.normal(self.make_rng("noise"), z.shape)
+        return nn.BatchNorm(use_running_average=not train, momentum=self.bn_momentum, name="norm")(z)
+
+
+def test_standing_statistics_include_noise_inputs():
+    gan = build(tiny_config("dense"))
+    G = dataclasses.replace(gan.networks["G"], module=Noisy())
+    gan = dataclasses.replace(gan, networks={**gan.networks, "G": G})
+    weights = G.module.init(jax.random.key(0), *G.example(jax.random.key(0)))["params"]
+    moments = generate.standing_statistics(gan, weights, 0, passes=2)
+    np.testing.assert_allclose(np.mean(moments["norm"]["var"]), 2, atol=0.2)  # Those of z, and of the noise.
 
 
 def test_standing_statistics_follow_the_truncation(ready):
