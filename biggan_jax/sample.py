@@ -38,12 +38,18 @@ def main() -> None:
     out = sampling_flags.check_out(OUT.value, (".png", ".tif", ".npz"))
     if LATENTS.value and (NUM.value or CLASSES.value or CONDITIONS.value):
         raise UserError("--latents determines the samples; --num, --classes and --conditions have no meaning with it")
+    if FLOAT.value and out.suffix != ".npz":
+        raise UserError(f"--float has no effect on a {out.suffix}; write an .npz")
+    if FLOAT.value and BITS.value:
+        raise UserError("--float and --bits are two types of arr_0; give one of them")
 
     trained = sampling_flags.load()
     if out.suffix == ".png":
         pictures.check_drawable(trained.gan.image_shape)
     if out.suffix == ".tif" and len(trained.gan.image_shape) != 3:
         raise UserError(f"samples {list(trained.gan.image_shape)} are vectors; write them as .npz")
+    if BITS.value and len(trained.gan.image_shape) != 3:
+        raise UserError("--bits has no meaning: samples of this model are vectors, which are written as float32")
     bits = int(BITS.value) if BITS.value else training_data.bits_of(trained)
     if CONDITIONS.value and trained.gan.condition.kind != "vector":
         raise UserError("--conditions has no meaning: this model is not conditioned on real numbers")

@@ -103,6 +103,8 @@ def test_stored_latents_include_their_truncation(workdir, tmp_path):
         (["--latents=setup.cfg"], "setup.cfg is not an .npz of arrays"),
         (["--latents=setup.cfg", "--num=3"], "--num, --classes and --conditions have no meaning with it"),
         (["--checkpoint=setup.cfg"], "no checkpoint at"),
+        (["--float", "--out=picture.png"], "--float has no effect on a .png; write an .npz"),
+        (["--float", "--bits=16", "--out=a.npz"], "--float and --bits are two types of arr_0; give one of them"),
         (["--out=picture.gif"], "must end in .png or .tif or .npz"),
         (["--checkpoint=nowhere"], "no checkpoint at"),
     ],

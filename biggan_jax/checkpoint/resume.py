@@ -12,13 +12,14 @@ from jax.experimental import multihost_utils
 
 from biggan_jax import config as configs
 from biggan_jax import sharding
+from biggan_jax.checkpoint.checksums import named_arrays
 from biggan_jax.checkpoint.layout import checkpoint_steps, find
 from biggan_jax.checkpoint.manager import Checkpoints
 from biggan_jax.checkpoint.restore import load_config, load_state
 from biggan_jax.family import Family
 from biggan_jax.partitioning import sharded_init_state, state_layout
 from biggan_jax.runtime.files import user_errors, write_text
-from biggan_jax.state import TrainState, init_state
+from biggan_jax.state import NetworkState, TrainState, init_state
 from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ def load_weights(gan: Family, path: str) -> Weights:
     networks = {}
     for name, ours in fresh.networks.items():
         theirs = stored.networks[name]
-        _refuse_other_shapes((ours.params, ours.stats), (theirs.params, theirs.stats), f"{path}: {name}")
+        _refuse_other_shapes(_without_optimizer(ours), _without_optimizer(theirs), f"{path}: {name}.")
         if _shapes(theirs.opt_state) != _shapes(ours.opt_state):
             logger.info("%s's optimizer differs from that of %s: it starts with a new state", name, path)
             theirs = theirs.replace(opt_state=None)
@@ -118,8 +119,12 @@ def replace_weights(fresh: TrainState, start: Weights) -> TrainState:
     return fresh.replace(**{name: replaced(name, part) for name, part in start.items()})
 
 
+def _without_optimizer(network: NetworkState) -> dict:
+    return {"params": network.params, "stats": network.stats}
+
+
 def _shapes(tree) -> dict[str, tuple[int, ...]]:
-    return {jax.tree_util.keystr(k): v.shape for k, v in jax.tree_util.tree_leaves_with_path(tree)}
+    return {name: x.shape for name, x in named_arrays(tree).items()}
 
 
 def _refuse_other_shapes(ours, theirs, where: str) -> None:
