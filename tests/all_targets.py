@@ -40,7 +40,7 @@ def skipped_or_run(target: str) -> tuple[str, str]:
         environment = os.environ | {"PYTEST_ADDOPTS": f"{os.environ.get('PYTEST_ADDOPTS', '')} -rs"}
         command = ["make", target]
         status = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, env=environment).returncode
-    text = log.read_text()
+    text = log.read_text(errors="replace")
     if status and not (status == 2 and nothing_ran(text)):
         return "failed", f"see {log}"
     counts = {kind: count(kind, text) for kind in ("passed", "skipped")}

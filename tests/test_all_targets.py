@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 
 MAKEFILE = """
 test-good:
-\t@echo '3 passed, 1 skipped in 0.10s'; echo '======= 2 passed, 4 deselected in 1.00s ======='
+\t@printf '\\377\\n'; echo '3 passed, 1 skipped in 0.10s'; echo '======= 2 passed, 4 deselected in 1.00s ======='
 test-bad:
 \t@echo '3 passed, 1 failed in 0.10s'; exit 1
 test-slurm:

@@ -53,7 +53,7 @@ class MetricWriter:
         self._show(record["step"], shown)
 
     def picture(self, step: int, name: str, grid: np.ndarray) -> None:
-        """Write an image grid, uint8 [H, W, 3]."""
+        """Write an image grid, uint8 [H, W, 1 or 3]."""
         path = self._samples / f"{step:08d}_{name}.png"
         save_png(path, grid)
         if self._tensorboard:
