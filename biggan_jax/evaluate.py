@@ -89,10 +89,24 @@ def evaluate_checkpoints() -> None:
         folder = out_folder(run_folder(path))
         found = iter([load(path, mesh)])
     # Load first: a training run in progress may delete the checkpoint while the reference is computed.
+    refused = []
     for trained in found:
-        evaluator = evaluator or make_evaluator(trained.config, trained.gan.image_shape, mesh)
-        truncation = sampling_flags.truncation_of(trained)
-        report(record_of(trained, subject_of(trained), truncation, evaluator, folder / results.SCORES), folder)
+        try:
+            sampler.check_finite(trained)
+            evaluator = evaluator or make_evaluator(trained.config, trained.gan.image_shape, mesh)
+            truncation = sampling_flags.truncation_of(trained)
+            record = record_of(trained, subject_of(trained), truncation, evaluator, folder / results.SCORES)
+        except sampler.NotFiniteError as error:
+            if not (ALL.value or WATCH.value):
+                raise
+            logger.warning("%s", error)
+            refused.append(str(trained.step))
+            continue
+        report(record, folder)
+    if refused:
+        raise sampler.NotFiniteError(
+            f"no metrics of steps {', '.join(refused)}: their images are not finite, see above"
+        )
 
 
 def load_each(folder: epath.Path, mesh) -> Iterator[TrainedGenerator]:
@@ -164,6 +178,7 @@ def evaluate_sweep() -> None:
     truncations = [sampling_flags.truncation_of(trained, threshold) for threshold in sweep.thresholds(SWEEP.value)]
     for truncation in truncations:
         sampler.resolve(trained, truncation, statistics)
+    sampler.check_finite(trained)
     if sampler.resolve(trained, None, statistics)[1] is None:
         truncations.append(None)  # Binned statistics exist for truncated z only.
     evaluator = make_evaluator(trained.config, trained.gan.image_shape, mesh, names=("fid", "is"))

@@ -1,6 +1,8 @@
 """Evaluate samples by a fixed protocol: one network, one set of real images, one way of drawing."""
 
 import dataclasses
+import logging
+import math
 from collections.abc import Callable, Sequence
 
 import jax
@@ -19,8 +21,10 @@ from biggan_jax.evaluation.results import Protocol
 from biggan_jax.family import Family
 from biggan_jax.latents import Truncation
 from biggan_jax.sampling import generate
-from biggan_jax.sampling.sampler import Sampler
+from biggan_jax.sampling.sampler import NotFiniteError, Sampler
 from biggan_jax.state import TrainState
+
+logger = logging.getLogger(__name__)
 
 LABELS: dict[str, Callable[[np.random.Generator, int, int, np.ndarray], np.ndarray]] = {
     "balanced": lambda rng, num, classes, real: np.arange(num) % classes,
@@ -107,6 +111,11 @@ def score_in_training(
         weights = generate.evaluation_weights(gan, state.averages.get(gan.sampled, network.params), network.spectral)
         variables = generate.variables_for_sampling(gan, weights, network.variables, seed, passes=PASSES)
         # Results of training have no protocol, which would describe the statistics.
-        return float(evaluator.evaluate(Sampler(gan, weights, variables, None, "")).overall["frechet_distance"])
+        sampler = Sampler(gan, weights, variables, None, "")
+        try:
+            return float(evaluator.evaluate(sampler).overall["frechet_distance"])
+        except NotFiniteError as error:  # The collapse monitor decides whether to stop.
+            logger.warning("no score: %s", error)
+            return math.nan
 
     return score

@@ -5,9 +5,11 @@ from collections.abc import Iterator
 from typing import Self
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from biggan_jax.checkpoint import TrainedGenerator
+from biggan_jax.checkpoint.checksums import named_arrays
 from biggan_jax.family import Family
 from biggan_jax.latents import Truncation
 from biggan_jax.runtime.progress import track
@@ -18,6 +20,10 @@ from biggan_jax.types import Label, Latent, Params, UserError
 STATISTICS = ("standing", "running", "binned", "binned_as_hf")
 """Batch-norm statistics: averaged over fresh batches; those of training; or those for the truncation that come with the
 weights, interpolated linearly, or as Hugging Face does."""
+
+
+class NotFiniteError(UserError):
+    """Images, or the arrays of G, have values that are NaN or infinite."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +50,11 @@ class Sampler:
         passes: int = 100,
         seed: int = 0,
     ) -> Self:
-        """Prepare a checkpoint's generator for sampling. seed: of the latents for standing statistics; the rest: see `resolve`."""
+        """Prepare a checkpoint's generator for sampling. seed: of the latents for standing statistics; the rest: see `resolve`.
+
+        Raises UserError, among others NotFiniteError.
+        """
+        check_finite(trained)
         gan, variables = trained.gan, trained.variables
         statistics, truncation, description = resolve(trained, truncation, statistics, passes)
         weights = generate.evaluation_weights(gan, trained.params, trained.spectral)
@@ -66,9 +76,36 @@ class Sampler:
         return generate.generate_batch(self.gan, self.weights, self.variables, z, y)
 
     def batches(self, z: Latent, y: Label, batch_size: int = 64) -> Iterator[tuple[jax.Array, int]]:
-        """Generate float32 [B, *image_shape] batch by batch, each with the number of samples that are not padding."""
+        """Generate float32 [B, *image_shape] batch by batch, each with the number of samples that are not padding.
+
+        Raises NotFiniteError, at the latest when the next batch is asked for: the devices do not wait for the check.
+        """
+        finite = None
         for *batch, count in track(list(generate.batches_of(self.gan, z, y, batch_size)), "images"):
-            yield self.generate_batch(*batch), count
+            images = self.generate_batch(*batch)
+            if finite is not None:
+                self._require(finite)
+            finite = _all_finite(images)
+            yield images, count
+        if finite is not None:
+            self._require(finite)
+
+    def picture_batch(self, z: Latent, y: Label) -> np.ndarray:
+        """Generate one batch of images, uint8 [B, *image_shape]. Raises NotFiniteError."""
+        images = self.generate_batch(z, y)
+        self._require(_all_finite(images))
+        return pictures.to_uint8(np.asarray(images))
+
+    def _require(self, finite: jax.Array) -> None:
+        if not finite:
+            what = "images of these samples are not finite numbers"
+            arrays = not_finite({"weights": self.weights} | self.variables)
+            why = (
+                f"nor are these arrays of G: {arrays}"
+                if arrays
+                else "though all arrays of G are: its activations overflow"
+            )
+            raise NotFiniteError(f"{what}, {why}; draw from an earlier checkpoint")
 
     def floats(self, z: Latent, y: Label, batch_size: int = 64) -> np.ndarray:
         """Generate samples, float32 [N, *image_shape] in [-1, 1]."""
@@ -76,7 +113,27 @@ class Sampler:
 
     def images(self, z: Latent, y: Label, batch_size: int = 64) -> np.ndarray:
         """Generate images, uint8 [N, *image_shape]."""
-        return np.concatenate([pictures.to_uint8(np.asarray(x)[:n]) for x, n in self.batches(z, y, batch_size)])
+        with np.errstate(invalid="ignore"):  # `batches` refuses values that are not finite after they are converted.
+            return np.concatenate([pictures.to_uint8(np.asarray(x)[:n]) for x, n in self.batches(z, y, batch_size)])
+
+
+@jax.jit
+def _all_finite(images: jax.Array) -> jax.Array:
+    return jnp.isfinite(images).all()
+
+
+def check_finite(trained: TrainedGenerator) -> None:
+    """Raise NotFiniteError, which names them, if arrays of a checkpoint's generator are not finite."""
+    if arrays := not_finite({"params": trained.params} | trained.stats | {"binned": trained.binned or {}}):
+        what = f"the checkpoint {trained.path} gives no images: these arrays of G are not finite: {arrays}"
+        raise NotFiniteError(f"{what}; draw from an earlier step")
+
+
+def not_finite(tree: Params) -> str:
+    """Name up to three arrays with values that are NaN or infinite, and count the others; "" if there are none."""
+    names = [name for name, array in named_arrays(tree).items() if not np.isfinite(np.asarray(array)).all()]
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    return ", ".join(names[:3]) + more
 
 
 def default_statistics(trained: TrainedGenerator) -> str:

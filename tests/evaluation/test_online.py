@@ -41,3 +41,9 @@ def test_the_score_is_that_of_the_averaged_generator_and_repeats(scored):
     live = state.with_networks(G=state.networks["G"].replace(params=shifted(state.networks["G"].params)))
     assert score(gan, live) == first
     assert score(gan, state.replace(averages={"G": shifted(state.averages["G"])})) > 1.2 * first
+
+
+def test_images_that_are_not_finite_have_no_score(scored):
+    gan, state, score = scored
+    broken = jax.tree.map(lambda x: x * np.nan, state.averages["G"]["conv_out"])
+    assert np.isnan(score(gan, state.replace(averages={"G": state.averages["G"] | {"conv_out": broken}})))

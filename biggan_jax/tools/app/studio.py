@@ -15,7 +15,7 @@ from biggan_jax.family import Family
 from biggan_jax.latents import Truncation
 from biggan_jax.runtime.progress import track
 from biggan_jax.sampling import generate, pictures
-from biggan_jax.sampling.sampler import Sampler, resolve
+from biggan_jax.sampling.sampler import Sampler, check_finite, resolve
 from biggan_jax.tools.app.views import SEEDS, End, View
 from biggan_jax.tools.classes import class_weights
 from biggan_jax.tools.grids.draws import between_latents
@@ -99,6 +99,7 @@ class Studio:
     def from_checkpoint(cls, trained: TrainedGenerator, kind: str, statistics: str | None, passes: int) -> Self:
         """Prepare a checkpoint; `passes`: see `statistics_of`. Raises UserError if statistics and kind do not fit."""
         gan = trained.gan
+        check_finite(trained)
         pictures.check_drawable(gan.image_shape)
         statistics, _, _ = resolve(trained, Truncation(LIMITS[kind], kind), statistics)
         weights = generate.evaluation_weights(gan, trained.params, trained.spectral)
@@ -137,4 +138,4 @@ class Studio:
         """Generate images batch by batch, uint8 [up to BATCH_SIZE, H, W, C]."""
         sampler = self.sampler(view.truncation)
         for *batch, count in generate.batches_of(self.gan, *self.latents(view), BATCH_SIZE):
-            yield pictures.to_uint8(np.asarray(sampler.generate_batch(*batch))[:count])
+            yield sampler.picture_batch(*batch)[:count]

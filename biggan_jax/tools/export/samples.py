@@ -38,7 +38,7 @@ def draw_pictures(
     """
     for number, label, count in track(list(generate.batches_of(sampler.gan, numbers, labels, BATCH)), what):
         z = _latents(sampler.gan, sampler.truncation, seed, label, number)
-        yield from pictures.to_uint8(np.asarray(sampler.generate_batch(z, label))[:count])
+        yield from sampler.picture_batch(z, label)[:count]
 
 
 @functools.partial(jax.jit, static_argnums=0)
