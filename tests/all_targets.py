@@ -8,6 +8,7 @@ import os
 import pathlib
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -19,6 +20,8 @@ PROGRAMS = {"test-colab": os.environ.get("COLAB_PYTHON", "python3.13")}
 
 def main(targets: list[str]) -> int:
     LOGS.mkdir(parents=True, exist_ok=True)
+    # A shell's background job ignores SIGINT, and so would the scripts whose Ctrl-C is tested.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     results = []
     for target in targets:
         start = time.monotonic()

@@ -48,7 +48,8 @@ def make(folder):
     """Make the scratch folder; takes a minute."""
     bin_ = folder / "bin"
     bin_.mkdir(parents=True)
-    (bin_ / "python").write_text(STAND_IN)
+    for name in ("python", "python3"):  # launch/ calls python3.
+        (bin_ / name).write_text(STAND_IN)
     for command, module in MODULES.items():
         if command.startswith("biggan-"):
             (bin_ / command).write_text(f'#!/bin/sh\nexec python -m biggan_jax.{module} "$@"\n')

@@ -17,7 +17,7 @@ def test_an_exhausted_quota_is_reported(rig):
     done = (r := rig(lives=["RESOURCE_EXHAUSTED: Quota limit 'TPUV5sLitepodPerProject' has been exceeded"])).run(
         "train"
     )
-    assert done.returncode == 2 and "Quota limit" in done.stderr and "gcloud refuses to create it" in done.stderr
+    assert done.returncode == 2 and "Quota limit" in done.stderr and "gcloud refuses to create the slice" in done.stderr
     assert r.slice is None
 
 
