@@ -1,4 +1,4 @@
-"""Read a picture without loss: any number of channels of 8 or 16 bits, from PNG, TIFF, .npy, .npz and other formats.
+"""Read a picture without loss: any number of channels and bits, from PNG, TIFF, .npy, .npz and other formats.
 
 Decoding untrusted bytes returns pixels or raises UnreadableError.
 """
@@ -20,12 +20,14 @@ MAX_PAGES = 4096  # Of a TIFF, each of which is a channel.
 
 PNG, NPY, ZIP, TIFFS = b"\x89PNG\r\n\x1a\n", b"\x93NUMPY", b"PK\x03\x04", (b"II*\0", b"MM\0*")
 DEFLATE = (8, 32946)
+_NUMBERS = {*(("u", 8), ("u", 16), ("u", 32), ("i", 8), ("i", 16), ("i", 32), ("f", 16), ("f", 32), ("f", 64))}
 
 COMPOSITED = "alpha was composited on white"
 REPEATED = "grey was repeated to three channels"
 MERGED = "three equal channels became one"
 SHORTENED = "16 bits became 8"
 LENGTHENED = "8 bits became 16, times 257"
+SCALED = "values were scaled from the set's range"
 TO_RGB = "other colour spaces became RGB"
 """What a conversion is called in a set's summary."""
 
@@ -35,15 +37,35 @@ class ChannelsError(Exception):
 
 
 class Pixels(NamedTuple):
-    """image: uint8 or uint16 [H, W, C], upright. alpha: whether its last channel is alpha. notes: what was converted."""
+    """image: numbers [H, W, C], upright, of which 8 and 16 bits are full scale. alpha: whether its last channel is alpha.
+
+    notes: what was converted.
+    """
 
     image: np.ndarray
     alpha: bool = False
     notes: tuple[str, ...] = ()
 
 
-def read(encoded: bytes) -> Pixels:
-    """Decode a picture with all its channels and bits. Raises UnreadableError.
+def read(encoded: bytes, limits: tuple[float, float] | None = None, bits: int = 16) -> Pixels:
+    """Decode a picture with all its channels, to uint8 or uint16 [H, W, C]. Raises UnreadableError.
+
+    limits: the values of black and white of pictures of more than 8 bits, which are scaled to `bits`. Without, unsigned
+    numbers of 16 bits are kept, and other types refused.
+    """
+    found = read_any(encoded)
+    if found.image.dtype == np.uint8:
+        return found
+    if limits is not None:
+        return scaled(found, limits, bits)
+    if found.image.dtype != np.uint16:
+        what = "floats" if found.image.dtype.kind == "f" else "signed, or have 32 bits or more"
+        raise UnreadableError(f"its pixels are {what} ({found.image.dtype}); give --range=LOW:HIGH")
+    return found
+
+
+def read_any(encoded: bytes) -> Pixels:
+    """Decode a picture with all its channels, to numbers of the type that it has. Raises UnreadableError.
 
     The pages of a TIFF, if they are grey and of one size, are channels. Palettes and CMYK become RGB.
     """
@@ -55,9 +77,33 @@ def read(encoded: bytes) -> Pixels:
         turn = image.getexif().get(0x0112, 1)
         if encoded.startswith(PNG) and encoded[24:25] == b"\x10":
             return Pixels(upright(_by_opencv(encoded, grey_alpha=encoded[25] == 4), turn), encoded[25] in (4, 6))
-        if image.mode in ("I", "F"):
-            raise UnreadableError("its pixels have 32 bits; save it with 16, or as .npy of uint16")
         return upright_pixels(_by_pillow(image), turn)
+
+
+def may_be_deep(head: bytes) -> bool:
+    """Whether a file that starts with these 26 bytes or more may have more than 8 bits; TIFFs and arrays may."""
+    return head[:4] in TIFFS or head.startswith((NPY, ZIP)) or (head.startswith(PNG) and head[24:25] == b"\x10")
+
+
+def is_deep(encoded: bytes) -> bool:
+    """Whether a picture has other numbers than unsigned ones of 8 bits, from its header. Raises UnreadableError."""
+    if encoded[:4] not in TIFFS:
+        return may_be_deep(encoded)
+    try:
+        tags = _directories(encoded)[0]
+    except Exception as error:  # Damaged input raises many types.
+        raise UnreadableError("not a picture") from error
+    return max(_all(tags, 258, 1)) > 8 or not set(_all(tags, 339, 1)) <= {1}
+
+
+def scaled(pixels: Pixels, limits: tuple[float, float], bits: int) -> Pixels:
+    """Map limits, the values of black and white, to 0 and the largest number of 8 or 16 bits. Alpha keeps its scale."""
+    low, high = limits
+    white = 2**bits - 1
+    image = np.clip((pixels.image.astype(np.float64) - low) / (high - low), 0, 1) * white
+    if pixels.alpha and pixels.image.dtype.kind == "u":
+        image[..., -1] = pixels.image[..., -1] * (white / np.iinfo(pixels.image.dtype).max)
+    return Pixels(np.rint(image).astype(np.uint16 if bits == 16 else np.uint8), pixels.alpha, (*pixels.notes, SCALED))
 
 
 def array(encoded: bytes) -> np.ndarray:
@@ -140,9 +186,9 @@ def png(image: np.ndarray) -> bytes:
 
 def _as_picture(values: np.ndarray) -> np.ndarray:
     values = values[..., None] if values.ndim == 2 else values
-    if values.ndim != 3 or values.dtype not in (np.uint8, np.uint16) or not 0 < values.nbytes <= MAX_BYTES:
+    if values.ndim != 3 or values.dtype.kind not in "uif" or not 0 < values.nbytes <= MAX_BYTES:
         raise UnreadableError(
-            f"its array is {values.dtype} {list(values.shape)}; uint8 or uint16 [H, W] or [H, W, C] is needed"
+            f"its array is {values.dtype} {list(values.shape)}; numbers [H, W] or [H, W, C] are needed"
         )
     return values
 
@@ -167,6 +213,8 @@ def _by_opencv(encoded: bytes, *, grey_alpha: bool = False) -> np.ndarray:
 def _by_pillow(image: Image.Image) -> Pixels:
     if image.mode.startswith("I;16"):
         return Pixels(np.asarray(image).astype(np.uint16)[..., None])
+    if image.mode in ("I", "F"):
+        return Pixels(np.asarray(image)[..., None])
     alpha = image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info
     grey = image.mode in ("1", "L", "LA", "La")
     notes = (TO_RGB,) if image.mode in ("CMYK", "LAB", "HSV") else ()
@@ -191,17 +239,15 @@ def _tiff(encoded: bytes) -> Pixels | None:
             return Pixels(upright(image, _one(first, 274, 1)))
         decoded_page = _strips(encoded, first)
         if decoded_page is None:
-            bits = max(_all(first, 258, 1))
-            if samples <= 4 and bits <= 8:
+            bits, unsigned = max(_all(first, 258, 1)), set(_all(first, 339, 1)) <= {1}
+            # Pillow reads bytes, and one channel of other numbers.
+            if (samples <= 4 and bits <= 8) or (samples == 1 and (bits == 32 or not unsigned)):
                 return None
-            if bits not in (8, 16):
-                raise UnreadableError(f"its pixels have {bits} bits; save it with 16, or as .npy of uint16")
-            if not set(_all(first, 339, 1)) <= {1}:
-                raise UnreadableError("its pixels are floats or signed; save it as unsigned numbers of 16 bits")
-            if samples not in (1, 3) or bits != 16 or _one(first, 262, 1) not in (1, 2):
+            known = bits == 16 if unsigned else bits == 32 and set(_all(first, 339, 1)) == {3}
+            if samples not in (1, 3) or not known or _one(first, 262, 1) not in (1, 2):
                 how = f"{samples} channels of {bits} bits"
                 raise UnreadableError(f"{how} in this compression are not read; save it without, or as .npy")
-            with_limit(size[0] * size[1] * samples * 2)
+            with_limit(size[0] * size[1] * samples * bits // 8)
             decoded_page = _by_opencv(encoded)
         alpha = samples in (2, 4) and _one(first, 338, 0) in (1, 2)
         return Pixels(upright(decoded_page, _one(first, 274, 1)), alpha)
@@ -243,7 +289,7 @@ def _one(tags: dict[int, Any], tag: int, default: int) -> int:
 
 
 def _strips(encoded: bytes, tags: dict[int, Any]) -> np.ndarray | None:
-    """Decode a page of plain or deflated strips of unsigned numbers: uint8 or uint16 [H, W, C]. None for other pages."""
+    """Decode a page of plain or deflated strips of integers of 8 to 32 bits or floats: [H, W, C]. None for other pages."""
     width, height, samples = _one(tags, 256, 0), _one(tags, 257, 0), _one(tags, 277, 1)
     bits, compression, predictor, colours = (
         set(_all(tags, 258, 1)),
@@ -251,10 +297,12 @@ def _strips(encoded: bytes, tags: dict[int, Any]) -> np.ndarray | None:
         _one(tags, 317, 1),
         _one(tags, 262, 1),
     )
-    plain = bits in ({8}, {16}) and set(_all(tags, 339, 1)) == {1} and predictor in (1, 2) and colours in (0, 1, 2)
-    if not plain or compression not in (1, *DEFLATE) or 273 not in tags or 279 not in tags:
+    sample_formats = set(_all(tags, 339, 1))
+    kind = {1: "u", 2: "i", 3: "f"}.get(sample_formats.pop()) if len(sample_formats) == 1 else None
+    known = (kind, *bits) in _NUMBERS and predictor in (1, 2 if kind != "f" else 1) and colours in (0, 1, 2)
+    if not known or compression not in (1, *DEFLATE) or 273 not in tags or 279 not in tags:
         return None
-    stored = np.dtype(f"{'<' if encoded[:2] == b'II' else '>'}u{bits.pop() // 8}")
+    stored = np.dtype(f"{'<' if encoded[:2] == b'II' else '>'}{kind}{bits.pop() // 8}")
     with_limit(width * height * samples * stored.itemsize)
     planes, each = (1, samples) if _one(tags, 284, 1) == 1 else (samples, 1)
     rows_each = max(1, min(_one(tags, 278, height), height))
@@ -275,4 +323,5 @@ def _strips(encoded: bytes, tags: dict[int, Any]) -> np.ndarray | None:
         parts.append(np.cumsum(strip, axis=1, dtype=strip.dtype) if predictor == 2 else strip)
     whole = [np.concatenate(parts[i * per_plane :][:per_plane]) for i in range(planes)]
     image = np.concatenate(whole, axis=2)
-    return np.iinfo(image.dtype).max - image if colours == 0 else image
+    # White is zero only in pictures of unsigned numbers.
+    return np.iinfo(image.dtype).max - image if colours == 0 and kind == "u" else image

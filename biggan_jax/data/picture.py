@@ -95,6 +95,16 @@ def crop(image: np.ndarray, shape: tuple[int, ...] = (1, 1), offset: float = 0.5
     return image[top : top + rows, left : left + columns]
 
 
+def pad(image: np.ndarray, shape: tuple[int, ...], value: int) -> np.ndarray:
+    """Pad [H, W, C] on two sides with `value` to the aspect ratio of `shape`, (height, width, ...)."""
+    height, width = image.shape[:2]
+    rows, columns = max(height, round(width * shape[0] / shape[1])), max(width, round(height * shape[1] / shape[0]))
+    if rows * columns > MAX_PIXELS:
+        raise UnreadableError(f"padded to {columns} x {rows} it has more than {MAX_PIXELS:,} pixels")
+    top, left = (rows - height) // 2, (columns - width) // 2
+    return np.pad(image, ((top, rows - height - top), (left, columns - width - left), (0, 0)), constant_values=value)
+
+
 def resize(image: np.ndarray, shape: tuple[int, ...], how: str) -> np.ndarray:
     """Resize uint8 or uint16 [H, W, C] to (height, width, ...) by `area` or one of `FILTERS`."""
     height, width = shape[:2]
@@ -145,6 +155,38 @@ def _scans(jpeg: bytes) -> int:
         scans += found[1] == b"\xda"
         at = found.end() + int.from_bytes(jpeg[found.end() : found.end() + 2])
     return scans
+
+
+def without_metadata(encoded: bytes) -> bytes:
+    """Return a PNG or JPEG with what decides its pixels alone; bytes that cannot be divided, or of other formats, as they are."""
+    if encoded.startswith(b"\x89PNG\r\n\x1a\n"):
+        return _png_pixels(encoded)
+    return _jpeg_pixels(encoded) if encoded.startswith(b"\xff\xd8") else encoded
+
+
+def _png_pixels(png: bytes) -> bytes:
+    parts, at = [png[:8]], 8
+    while at + 12 <= len(png):
+        end = at + 12 + int.from_bytes(png[at : at + 4])
+        kind = png[at + 4 : at + 8]
+        if end > len(png):
+            return png
+        if kind == b"tRNS" or kind[:1].isupper():  # Chunks that a decoder must know.
+            parts.append(png[at:end])
+        at = end
+    return b"".join(parts)
+
+
+def _jpeg_pixels(jpeg: bytes) -> bytes:
+    parts, at = [jpeg[:2]], 2
+    while at + 4 <= len(jpeg) and jpeg[at] == 0xFF:
+        marker, end = jpeg[at + 1], at + 2 + int.from_bytes(jpeg[at + 2 : at + 4])
+        if marker == 0xDA:  # The first scan.
+            return b"".join([*parts, jpeg[at:]])
+        if not (0xE1 <= marker <= 0xEF and marker != 0xEE) and marker != 0xFE:  # 0xEE is Adobe's, of the colour space.
+            parts.append(jpeg[at:end])
+        at = end
+    return jpeg
 
 
 def _to_rgb(image: Image.Image) -> np.ndarray:

@@ -2,13 +2,14 @@
 
 python -m biggan_jax.data.prepare --from=folder --in=PICTURES --out=DIR [--size=128] [--held_out=50]
 python -m biggan_jax.data.prepare --from=folder --in=PICTURES --out=DIR --size=96x128 --channels=1 --bits=16
+python -m biggan_jax.data.prepare --from=zip --in=FILE.zip --out=DIR [--labels=none]
 python -m biggan_jax.data.prepare --from=arrays --in=FILE.npz --out=DIR
 python -m biggan_jax.data.prepare --from=imagenet --in=FOLDER_OF_THE_TWO_TARS --out=DIR
 python -m biggan_jax.data.prepare --from=tfds --in=DIR/imagenet2012/5.1.0 --out=NEW [--size=128]
 python -m biggan_jax.data.prepare --from=examples --in='CORPUS/train-*' --out=DIR [--classes=FILE --keep_classes=8500]
 
-PICTURES has a folder of pictures for each class. After an interruption, run the same command to resume. The last line of the
-output is the command to train with.
+PICTURES has a folder of pictures for each class, or one of the other layouts of docs/data.md. After an interruption, run the same
+command to resume. The last line of the output is the command to train with.
 """
 
 import concurrent.futures.process
@@ -20,23 +21,25 @@ import os
 import re
 import shlex
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from absl import flags
 from etils import epath
 
 from biggan_jax.config import choose
-from biggan_jax.data import loader, picture, raw, shards, stats, tfds
+from biggan_jax.data import layouts, loader, picture, ranges, raw, shards, stats, structures, tfds
 from biggan_jax.runtime import cli
 from biggan_jax.runtime.progress import track
 from biggan_jax.types import UserError
 
 logger = logging.getLogger("biggan_jax.prepare")
 
-FROM = flags.DEFINE_string("from", None, "Kind of the input: folder, arrays, imagenet, tfds, examples.")
+FROM = flags.DEFINE_string("from", None, "Kind of the input: folder, zip, arrays, imagenet, tfds, examples.")
 IN = cli.define_path(
-    "in", None, "Input folder; with --from=examples a pattern of TFRecord or ArrayRecord files, with arrays an .npz."
+    "in",
+    None,
+    "Input folder; with --from=examples a pattern of TFRecord or ArrayRecord files, with zip or arrays a file.",
 )
 OUT = cli.define_path("out", None, "Output folder, local or gs://.")
 SIZE = flags.DEFINE_string(
@@ -46,22 +49,48 @@ CHANNELS = flags.DEFINE_integer(
     "channels", 0, "Channels to keep: 1, 3 or any number; 0: RGB, or all of arrays.", 0, 4096
 )
 BITS = flags.DEFINE_enum("bits", None, ("8", "16"), "Bits of each channel to keep. Default: 8, or those of arrays.")
+RANGE = flags.DEFINE_string(
+    "range",
+    None,
+    "LOW:HIGH, the values of black and white of pictures of more than 8 bits. Default: found from the values.",
+)
+CROP = flags.DEFINE_enum(
+    "crop", "center", tuple(shards.CROPS), "With --size: keep the central region, or pad with black or white."
+)
+MIN_SIZE = flags.DEFINE_integer("min_size", 0, "Leave out pictures with a shorter edge, in pixels.", 0)
 RESIZE = flags.DEFINE_enum("resize", "area", ("area", *picture.FILTERS), "With --size: how, as config data.resize.")
 WORKERS = flags.DEFINE_integer("workers", 0, "Worker processes; 0: one per core; 1: only the command's own.", 0, 512)
-HELD_OUT = flags.DEFINE_integer("held_out", 0, "--from=folder, arrays: the last N of each class are the split test.", 0)
-PER_SHARD = flags.DEFINE_integer("per_shard", 2048, "--from=folder, arrays: maximum number of pictures per shard.", 1)
+HELD_OUT = flags.DEFINE_integer("held_out", 0, "Number of pictures of each class that become the split test.", 0)
+HELD_OUT_BY = flags.DEFINE_enum("held_out_by", "random", ("random", "last"), "Which are held out; last: by file name.")
+SEED = flags.DEFINE_integer("seed", 0, "With --held_out_by=random: another seed holds out others.", 0)
+CLASS_ORDER = flags.DEFINE_enum(
+    "class_order", "natural", ("natural", "name"), "Order of classes; natural: by number if all names are integers."
+)
+LABELS = cli.define_path(
+    "labels", "auto", "Where classes are found: auto, folders, parent, none, or the path of a table; see docs/data.md."
+)
+SKIP_NESTED = flags.DEFINE_bool("skip_nested", False, "Leave out pictures deeper than CLASS/FILE, however many.")
+SKIP_OTHERS = flags.DEFINE_bool("skip_others", False, "Leave out unlabelled or unreadable pictures, however many.")
+flags.DEFINE_alias("skip-nested", "skip_nested")
+PER_SHARD = flags.DEFINE_integer("per_shard", 2048, "Maximum number of pictures per shard.", 1)
 CLASSES = cli.define_path("classes", None, "--from=examples: a file with one class name per line, in order.")
 IMAGE_KEY = flags.DEFINE_string("image_key", "image/encoded", "--from=examples: the feature with the picture.")
-LABEL_KEY = flags.DEFINE_string("label_key", "image/class/label", "--from=examples: the feature with the labels.")
+LABEL_KEY = flags.DEFINE_string(
+    "label_key", None, "The column of a table, or, with --from=examples, the feature that has the labels."
+)
 PICK = flags.DEFINE_enum("pick", "first", ("first", "frequent"), "--from=examples: which of several labels to keep.")
 KEEP = flags.DEFINE_integer("keep_classes", 0, "--from=examples: number of most frequent classes to keep; 0: all.", 0)
 
+FORM = "size", "resize", "crop", "min_size", "range", "channels", "bits"
+RULES = "held_out", "held_out_by", "seed", "per_shard"
+PICTURES = *FORM, *RULES, "class_order", "labels", "label_key", "skip_nested", "skip_others"
 OWN = {
-    "folder": ("size", "resize", "channels", "bits", "held_out", "per_shard"),
-    "arrays": ("size", "resize", "channels", "bits", "held_out", "per_shard"),
+    "folder": PICTURES,
+    "zip": PICTURES,
+    "arrays": (*FORM, *RULES),
     "imagenet": (),
-    "tfds": ("size", "resize"),
-    "examples": ("size", "resize", "classes", "image_key", "label_key", "pick", "keep_classes"),
+    "tfds": FORM[:5],
+    "examples": (*FORM[:5], "classes", "image_key", "label_key", "pick", "keep_classes"),
 }
 """The flags of each kind of input."""
 
@@ -92,37 +121,101 @@ def prepare(out: epath.Path) -> None:
     name = re.sub(r"\W+", "_", out.name, flags=re.ASCII).strip("_").lower()
     name = name if name[:1].isalpha() else f"set_{name}".rstrip("_")
     root = epath.Path(IN.value)
-    form = shards.Form(shards.size_of(SIZE.value), RESIZE.value)
+    form = shards.Form(shards.size_of(SIZE.value), RESIZE.value, min_size=MIN_SIZE.value)
+    form = dataclasses.replace(form, range=ranges.parse(RANGE.value) if RANGE.value else None)
+    if CROP.value != "center":
+        if not form.size:
+            raise UserError(f"--crop={CROP.value} needs --size")
+        form = dataclasses.replace(form, crop=CROP.value)
     if CHANNELS.value or BITS.value == "16":
         form = dataclasses.replace(form, channels=CHANNELS.value or 3, bits=int(BITS.value or 8))
         if form.channels not in (1, 3) and not form.size and FROM.value == "folder":
             raise UserError(f"--channels={form.channels} needs --size: only 1 or 3 channels are stored as whole files")
     with workers(WORKERS.value or len(os.sched_getaffinity(0))) as parallel:
-        if FROM.value == "folder":
-            if out.resolve().is_relative_to(root.resolve()):
+        if FROM.value in ("folder", "zip"):
+            if FROM.value == "folder" and out.resolve().is_relative_to(root.resolve()):
                 raise UserError(f"--out={out} is inside --in={root}, where it would become a class; give another --out")
-            suffixes = raw.PICTURES + (raw.ARRAYS if form.channels else ())
-            found = raw.folder(root, held_out=HELD_OUT.value, per_part=PER_SHARD.value, suffixes=suffixes)
+            listed = pictures(root, form, rules())
+            parts = [part for split in listed.splits.values() for part in split]
+            form = with_range(form, ranges.added(parallel(ranges.scan, parts)))
+            found, form = _as_begun(out, name, form, lambda rules: pictures(root, form, rules))
         elif FROM.value == "arrays":
-            found, shapes = raw.arrays(root, held_out=HELD_OUT.value, per_part=PER_SHARD.value)
-            for name in ("size", "resize", "channels", "bits") if len(shapes.image) == 1 else ():
-                if flags.FLAGS[name].present:
-                    raise UserError(f"--{name} has no effect on vectors, which are stored as they are")
+            found, shapes = raw.arrays(root, rules())
+            if len(shapes.image) == 1:
+                cli.refuse(FORM, "on vectors, which are stored as they are")
+            form = with_range(form, shapes.values)
             form = shards.form_of_arrays(form, shapes, bool(CHANNELS.value), int(BITS.value or 0))
+            found, form = _as_begun(out, name, form, lambda rules: raw.arrays(root, rules)[0])
         elif FROM.value == "tfds":
             found = tfds.corpus_of(root)
         else:
             logger.info("counting labels: this reads all files once")
-            keys = {"image": IMAGE_KEY.value, "label": LABEL_KEY.value, "classes": CLASSES.value}
+            label = LABEL_KEY.value or "image/class/label"
+            keys = {"image": IMAGE_KEY.value, "label": label, "classes": CLASSES.value}
             found = raw.examples(IN.value, **keys, parallel=parallel, pick=PICK.value, keep=KEEP.value)
         for note in found.notes:
             logger.info("%s", note)
+        logger.info("classes: %s", named(found.class_names))
         tracked = lambda function, items: track(parallel(function, items), "shards", len(items))
         made = shards.prepare(found, out, name, form, tracked)
     for split, summary in made.items():
         for line in stats.lines(summary):
             logger.info("%s: %s", split, line)
     print(f"prepared in {out}; to train: {training(out, '', len(found.class_names), form)}")
+
+
+def pictures(root: epath.Path, form: shards.Form, rules: raw.Rules) -> raw.Corpus:
+    """List the pictures of --in, a folder or a zip."""
+    suffixes = structures.PICTURES + (layouts.ARRAYS if form.channels else ())
+    skip = {"skip_nested": SKIP_NESTED.value, "skip_others": SKIP_OTHERS.value}
+    options = structures.Options(suffixes, LABELS.value, LABEL_KEY.value or "", **skip)
+    return (raw.folder if FROM.value == "folder" else raw.archive)(root, rules, options)
+
+
+def with_range(form: shards.Form, seen: Mapping[str, ranges.Seen]) -> shards.Form:
+    """Return the form with the range of the set's pictures of more than 8 bits, which is given or found."""
+    if form.range:
+        if not seen:
+            raise UserError(f"--range={RANGE.value} has no effect: no picture has more than 8 bits")
+        # All of 16 bits is what a form without a range means.
+        whole = form.range == (0, 65535) and all(kind.plain for kind in seen.values())
+        return dataclasses.replace(form, range=None) if whole else form
+    found, note = ranges.choose(seen)
+    if note:
+        logger.info("%s", note)
+    return dataclasses.replace(form, range=found)
+
+
+def rules(**changes: str) -> raw.Rules:
+    return raw.Rules(
+        HELD_OUT.value,
+        PER_SHARD.value,
+        changes.get("split", HELD_OUT_BY.value),
+        SEED.value,
+        changes.get("order", CLASS_ORDER.value),
+    )
+
+
+def _as_begun(
+    out: epath.Path, name: str, form: shards.Form, make: Callable[[raw.Rules], raw.Corpus]
+) -> tuple[raw.Corpus, shards.Form]:
+    """Make the corpus by the flags, or by the rules of earlier versions if the set in `out` was begun with them."""
+    found, begun = make(rules()), shards.plan_of(out)
+    if not begun or begun == shards.fingerprint(found, name, form):
+        return found, form
+    before = make(rules(split="last", order="name"))
+    without = form if RANGE.value else dataclasses.replace(form, range=None)
+    for corpus, old in ((before, form), (found, without), (before, without)):
+        if begun == shards.fingerprint(corpus, name, old):
+            logger.info("%s was begun by an earlier version, whose classes, held-out pictures and values it keeps", out)
+            return corpus, old
+    return found, form
+
+
+def named(classes: Sequence[str], most: int = 20) -> str:
+    """Return "id = name" of the first classes."""
+    text = ", ".join(f"{i} = {name}" for i, name in enumerate(classes[:most]))
+    return text if len(classes) <= most else f"{text}, ...; all {len(classes):,} are in label.labels.txt of the set"
 
 
 PRESETS = {32: "cifar10", 64: "imagenet64", 128: "small128", 256: "imagenet256", 512: "imagenet512"}

@@ -4,24 +4,24 @@ A corpus has class names and, for each split, parts: each part becomes one shard
 """
 
 import collections
+import contextlib
 import dataclasses
 import io
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from etils import epath
 
+from biggan_jax.data import layouts, ranges, splits, trees
 from biggan_jax.data.records import digest, example_type
+from biggan_jax.data.structures import Layout, Options
 from biggan_jax.runtime.files import read_npz
 from biggan_jax.types import UserError
 
-PICTURES = (".jpg", ".jpeg", ".jfif", ".avif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
-"""File name suffixes of pictures, in any case."""
-
-ARRAYS = (".npy", ".npz")
-"""Those of arrays, which are pictures too if all their channels are kept."""
+HEAD = 32  # Bytes of a picture that tell its format and, in a PNG, its bits.
 
 
 class Item(NamedTuple):
@@ -61,49 +61,89 @@ class Files:
             except OSError as error:
                 yield f"{path}: {error.strerror or error}"
 
+    def selected(self, wanted: Callable[[bytes], bool]) -> Iterator[Item]:
+        """Yield the readable pictures whose first bytes are wanted; of others, no more is read."""
+        for path, label in zip(self.paths, self.labels, strict=True):
+            with contextlib.suppress(OSError), (epath.Path(self.root) / path).open("rb") as file:
+                if wanted(head := file.read(HEAD)):
+                    yield Item(path, label, head + file.read())
 
-def folder(root: epath.Path, *, held_out: int, per_part: int, suffixes: tuple[str, ...] = PICTURES) -> Corpus:
-    """List root/CLASS/PICTURE, classes sorted by name; the last `held_out` pictures of each class are for `test`.
 
-    suffixes: of the files that are pictures. Raises UserError if the folders have another structure; the message says where
-    the pictures are.
+@dataclasses.dataclass(frozen=True)
+class Members:
+    """Pictures inside a zip, with their labels. Their checksums reveal changes."""
+
+    path: str
+    names: tuple[str, ...]
+    labels: tuple[int, ...]
+    checksums: tuple[int, ...]
+
+    def __iter__(self) -> Iterator[Item | str]:
+        members = trees.zip_members(self.path)
+        with epath.Path(self.path).open("rb") as file, zipfile.ZipFile(file) as archive:
+            for name, label in zip(self.names, self.labels, strict=True):
+                try:
+                    yield Item(name, label, archive.read(members[name]))
+                except Exception as error:  # Damaged members raise those of zipfile and of the decompressors.
+                    yield f"{name}: {' '.join(str(error).split())[:120]}"
+
+    def selected(self, wanted: Callable[[bytes], bool]) -> Iterator[Item]:
+        """Yield the readable pictures whose first bytes are wanted."""
+        return (item for item in self if isinstance(item, Item) and wanted(item.encoded[:HEAD]))
+
+
+@dataclasses.dataclass(frozen=True)
+class Rules:
+    """How a set is made of pictures. held_out: pictures of each class for the split test.
+
+    split: which are held out: random by `seed`, or the last by name. order: of the classes: natural sorts names that are
+    numbers by these; by name otherwise. LAST and NAME are the rules of earlier versions.
     """
-    root = epath.Path(root)
-    is_picture = lambda path: path.suffix.lower() in suffixes and not path.name.startswith(".")
-    if not root.is_dir():
-        raise UserError(f"--in={root} is not a folder")
-    entries = sorted(root.iterdir(), key=lambda path: path.name)
-    folders = [entry for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
-    loose = [entry for entry in entries if is_picture(entry)]
-    if not folders:
-        hint = f"it has {len(loose)} pictures and no folders; move them to {root}/CLASS/" if loose else "it is empty"
-        raise UserError(f"--in={root} must have a folder of pictures for each class, but {hint}")
-    found = {entry.name: sorted(path.name for path in entry.iterdir() if is_picture(path)) for entry in folders}
-    empty = [name for name, pictures in found.items() if not pictures]
-    if len(empty) == len(found):
-        deeper = next((entry for entry in folders if any(path.is_dir() for path in entry.iterdir())), None)
-        hint = f"; they may be one level deeper: --in={deeper}" if deeper else ""
-        raise UserError(f"no folder in --in={root} has pictures ({', '.join(suffixes)}){hint}")
-    if empty:
-        raise UserError(f"{len(empty)} folders in --in={root} have no pictures: {', '.join(empty[:5])}; remove them")
-    if loose:
-        stray = f"{len(loose)} pictures outside its class folders, such as {loose[0].name}"
-        raise UserError(f"--in={root} has {stray}; move them into one")
-    few = [name for name, pictures in found.items() if len(pictures) <= held_out]
-    if held_out and few:
-        raise UserError(f"--held_out={held_out} leaves class {few[0]} nothing to train on; it has {len(found[few[0]])}")
-    splits = {"train": slice(None, -held_out or None)} | ({"test": slice(-held_out, None)} if held_out else {})
+
+    held_out: int = 0
+    per_part: int = 2048
+    split: str = "random"
+    seed: int = 0
+    order: str = "natural"
+
+
+def folder(root: epath.Path, rules: Rules, options: Options = Options()) -> Corpus:  # noqa: B008  Frozen.
+    """List the pictures of a folder. Raises UserError if it is not clear how they are labelled: see `layouts.read`."""
+    tree = trees.of_folder(root)
+    part = lambda paths, labels: Files(str(root), paths, labels, tuple(tree.sizes[path] for path in paths))
+    return _corpus(layouts.read(tree, options), rules, part)
+
+
+def archive(path: epath.Path, rules: Rules, options: Options = Options()) -> Corpus:  # noqa: B008  Frozen.
+    """List the pictures of a zip, like those of a folder. It is not extracted."""
+    members = trees.zip_members(path)
+    part = lambda names, labels: Members(str(path), names, labels, tuple(members[name].CRC for name in names))
+    return _corpus(layouts.read(trees.of_zip(path), options), rules, part)
+
+
+def _corpus(layout: Layout, rules: Rules, part: Callable[[tuple[str, ...], tuple[int, ...]], Part]) -> Corpus:
+    """Hold pictures out, and deal each split to parts, so that each part has nearly all classes."""
+    by_name = sorted({name for rows in layout.splits.values() for name in rows.values()})
+    names, notes = splits.class_order(by_name, rules.order), [*layout.notes]
+    if names != by_name:
+        notes.append("class names are numbers, so classes are in the order of these")
+    number = {name: i for i, name in enumerate(names)}
+    labelled = {split: {path: number[name] for path, name in rows.items()} for split, rows in layout.splits.items()}
+    if rules.held_out:
+        if len(labelled) > 1:
+            others = ", ".join(split for split in labelled if split != "train")
+            raise UserError(f"--held_out has no effect: the pictures already have the split {others}; leave it out")
+        held = splits.held_out(labelled["train"], names, rules.held_out, rules.split, rules.seed)
+        labelled |= {"test": {path: label for path, label in labelled["train"].items() if path in held}}
+        labelled["train"] = {path: label for path, label in labelled["train"].items() if path not in held}
     parts = {}
-    for split, which in splits.items():
-        labelled = [(f"{name}/{file}", i) for i, name in enumerate(found) for file in found[name][which]]
-        rows = [(path, label, (root / path).stat().length) for path, label in labelled]
-        # Deal the classes out to the shards, so that each shard has nearly all of them.
-        count = -(-len(rows) // per_part)
-        parts[split] = [Files(str(root), *zip(*rows[i::count], strict=True)) for i in range(count)]
-    others = [path for entry in folders for path in entry.iterdir() if not is_picture(path)]
-    kinds = collections.Counter("folders" if path.is_dir() else path.suffix or "no suffix" for path in others)
-    note = f"skipped {len(others)} entries of class folders: {', '.join(f'{n} {kind}' for kind, n in kinds.items())}"
-    return Corpus(tuple(found), parts, (note,) if others else ())
+    for split, rows in labelled.items():
+        ordered = sorted(rows, key=lambda path: (rows[path], path))
+        count = -(-len(ordered) // rules.per_part)
+        parts[split] = [
+            part(tuple(own), tuple(rows[path] for path in own)) for own in (ordered[i::count] for i in range(count))
+        ]
+    return Corpus(tuple(names), parts, tuple(notes))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,26 +165,26 @@ class Rows:
 
 
 class Shapes(NamedTuple):
-    """What arrays hold: the shape and type of each image or vector, and the length of its condition."""
+    """What arrays hold: the shape and type of each image or vector, the length of its condition, and the images' values."""
 
     image: tuple[int, ...]
     dtype: str
     condition: int
+    values: dict[str, ranges.Seen]
 
 
-def arrays(path: epath.Path, *, held_out: int, per_part: int) -> tuple[Corpus, Shapes]:
+def arrays(path: epath.Path, rules: Rules) -> tuple[Corpus, Shapes]:
     """List the rows of an .npz with `image` and, if any, `label` int [N] or `condition` float32 [N, k].
 
-    image: uint8 or uint16 [N, H, W, C], or float32 [N, n]. The last `held_out` rows of each class are for `test`. Raises
-    UserError if the arrays have other shapes or types.
+    image: integers or floats [N, H, W, C], or vectors, float32 [N, n]. Raises UserError if the arrays have other shapes or types.
     """
     found = read_npz(path)
     if "image" not in found:
         raise UserError(f"--in={path} has the arrays {', '.join(found)}; image is needed")
     image, count = found["image"], len(found["image"]) if found["image"].ndim else 0
     is_vector = image.ndim == 2 and image.dtype == np.float32
-    if not (count and image.size and (is_vector or (image.ndim == 4 and image.dtype in (np.uint8, np.uint16)))):
-        wanted = "uint8 or uint16 [N, H, W, C], or float32 [N, n], is needed"
+    if not (count and image.size and (is_vector or (image.ndim == 4 and image.dtype.kind in "iuf"))):
+        wanted = "numbers [N, H, W, C], or float32 [N, n], are needed"
         raise UserError(f"--in={path}: image is {image.dtype} {list(image.shape)}; {wanted}")
     if "label" in found and "condition" in found:
         raise UserError(f"--in={path} has label and condition; a model takes one of them: leave one out")
@@ -158,27 +198,20 @@ def arrays(path: epath.Path, *, held_out: int, per_part: int) -> tuple[Corpus, S
         raise UserError(
             f"--in={path}: condition is {condition.dtype} {list(condition.shape)}; float32 [{count}, k] is needed"
         )
-    for name, values in (("image", image if is_vector else label), ("condition", condition)):
+    for name, values in (("image", image), ("condition", condition)):
         if not np.isfinite(values).all():
             raise UserError(f"--in={path}: {name} has values that are not finite numbers")
-    order = np.argsort(label, kind="stable")
-    from_end = np.empty(count, np.int64)
-    counts = np.bincount(label)
-    from_end[order] = np.repeat(np.cumsum(counts), counts) - np.arange(count)
-    few = np.flatnonzero((counts > 0) & (counts <= held_out))
-    if held_out and len(few):
-        raise UserError(f"--held_out={held_out} leaves class {few[0]} nothing to train on; it has {counts[few[0]]}")
+    names = [str(i) for i in range(label.max() + 1)]
+    rows = {f"{i:012d}": int(value) for i, value in enumerate(label)}  # Padded, so that they sort as numbers.
+    held = splits.held_out(rows, names, rules.held_out, rules.split, rules.seed) if rules.held_out else set()
+    is_held = np.array([row in held for row in rows])
     content, parts = digest(epath.Path(path).read_bytes()), {}
-    for split, numbers in (
-        ("train", np.flatnonzero(from_end > held_out)),
-        ("test", np.flatnonzero(from_end <= held_out)),
-    ):
-        each = -(-len(numbers) // per_part)
+    for split, numbers in (("train", np.flatnonzero(~is_held)), ("test", np.flatnonzero(is_held))):
+        each = -(-len(numbers) // rules.per_part)
         if each:
             parts[split] = [Rows(str(path), content, tuple(numbers[i::each].tolist())) for i in range(each)]
-    return Corpus(tuple(map(str, range(len(counts)))), parts), Shapes(
-        image.shape[1:], image.dtype.name, condition.shape[1]
-    )
+    values = {} if is_vector or image.dtype == np.uint8 else ranges.of_values(image, count)
+    return Corpus(tuple(names), parts), Shapes(image.shape[1:], image.dtype.name, condition.shape[1], values)
 
 
 class Choice(NamedTuple):

@@ -15,6 +15,7 @@ from etils import epath
 
 from biggan_jax.data import exact, picture
 from biggan_jax.data.dataset import Reading
+from biggan_jax.data.stats import NEARLY_CONSTANT
 from biggan_jax.types import UserError
 
 MAX_CONSECUTIVE = 100  # More unreadable records in a row mean that the set is broken, not single pictures.
@@ -117,12 +118,19 @@ class Records:
     def examine(self, numbers: np.ndarray) -> dict[str, Any]:
         """Return the arguments of `stats.summary` for these records."""
         bad: list[str] = []
+        flat: list[str] = []
 
         def one(number: int):
             example = None
             try:
                 example = self.example(number)
-                shape = self.pixels(example).shape
+                pixels = self.pixels(example)
+                shape = pixels.shape
+                if (
+                    len(shape) == 3
+                    and int(pixels.max()) - int(pixels.min()) <= NEARLY_CONSTANT * np.iinfo(pixels.dtype).max
+                ):
+                    flat.append(self.name(number, example))
                 height, width = shape[:2] if len(shape) == 3 else (0, 0)
                 stored = example.features.feature[self.fields.image].bytes_list.value[0]
                 return self.label(example), (width, height), digest(stored), self.name(number, example)
@@ -133,7 +141,8 @@ class Records:
         for start in range(0, len(numbers), 4096):  # In portions, since a pool stores all that it is given.
             rows += filter(None, self._pool.map(one, numbers[start : start + 4096].tolist()))
         labels, sizes, digests, files = zip(*rows, strict=True) if rows else ((),) * 4
-        return {"labels": labels, "sizes": sizes, "digests": digests, "unreadable": bad, "files": files.__getitem__}
+        found = {"labels": labels, "sizes": sizes, "digests": digests, "unreadable": bad, "files": files.__getitem__}
+        return found | {"nearly_constant": flat}
 
     def example(self, number: int) -> Any:
         """Return a stored example. Raises UserError if its shard is missing, picture.UnreadableError if it is damaged."""

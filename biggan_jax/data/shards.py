@@ -25,18 +25,28 @@ from biggan_jax.runtime.files import atomic_write, is_remote, write_text
 from biggan_jax.types import UserError
 
 WORK = ".prepare"  # The folder of a set's temporary files, in the set's own.
+CROPS = {"center": None, "pad": 0, "pad_white": 1}
+"""Ways to give a picture the shape of the set: keep the central region, or pad with black (0) or white (1)."""
+
+ENLARGED = "smaller ones were enlarged"
+REPAIRED = "broken metadata was left out"
 
 
 class Stored(NamedTuple):
     """What is stored of a picture: its bytes, original (width, height), what was converted, and its range if it is kept.
 
-    A vector has the size (0, 0).
+    A vector has the size (0, 0). contrast: the spread of its values, as a share of all levels; 1 for vectors.
     """
 
     data: bytes
     size: tuple[int, int]
     notes: tuple[str, ...] = ()
     range: tuple[float, float] = (math.inf, -math.inf)
+    contrast: float = 1.0
+
+
+class TooSmallError(Exception):
+    """A picture's shorter edge is below `Form.min_size`; the message has its size."""
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -45,6 +55,8 @@ class Form:
 
     size: of a square, or (height, width). channels: 0: RGB of 8 bits. bits: of each channel; with `channels`, 8 or 16.
     vector: the length of vectors, float32; 0: pictures. condition: the length of each picture's condition.
+    range: values of black and white of pictures of more than 8 bits; None: all of their bits. crop: a key of CROPS; "": center.
+    min_size: pictures with a shorter edge are left out.
     """
 
     size: int | tuple[int, int] = 0
@@ -54,27 +66,67 @@ class Form:
     vector: int = 0
     condition: int = 0
 
+    range: tuple[float, float] | None = None
+    crop: str = ""
+    min_size: int = 0
+
     def __call__(self, encoded: bytes) -> Stored:
-        """Return what to store. Raises picture.UnreadableError, and exact.ChannelsError for another number of channels."""
+        """Return what to store. If only metadata is broken, it is left out.
+
+        Raises picture.UnreadableError, TooSmallError, and exact.ChannelsError for another number of channels.
+        """
+        try:
+            return self._stored(encoded)
+        except picture.UnreadableError as error:
+            if (pixels := picture.without_metadata(encoded)) == encoded:
+                raise
+            try:
+                found = self._stored(pixels)
+            except picture.UnreadableError:
+                raise error from None
+            return found._replace(notes=(*found.notes, REPAIRED))
+
+    def _stored(self, encoded: bytes) -> Stored:
         if self.vector:
             values = exact.array(encoded)
             return Stored(values.tobytes(), (0, 0), (), (float(values.min()), float(values.max())))
         if self.channels:
-            return self._exactly(encoded)
+            read = exact.read(encoded, self.range, self.bits)
+            found = exact.fitted(read, self.channels, self.bits)
+        elif self.range and exact.is_deep(encoded):
+            found = exact.fitted(exact.read(encoded, self.range, 8), 3, 8)
+        else:
+            found = exact.Pixels(picture.decode(encoded, upright=True), False, exact.conversions(encoded))
+            if not self.size and _is_plain(encoded):
+                return self._result(encoded, found, found.image)
+        kept, notes = found.image, found.notes
         if self.size:
-            pixels = picture.decode(encoded, upright=True)
-            small = picture.resize(picture.crop(pixels, self.shape), self.shape, self.resize)
-            return Stored(np.ascontiguousarray(small).tobytes(), pixels.shape[1::-1], exact.conversions(encoded))
-        upright = Image.fromarray(picture.decode(encoded, upright=True))
-        notes = exact.conversions(encoded)
-        with picture.opened(encoded) as image:
-            # Decoding the file as it is gives the intended pixels if it is opaque, of 8 bits, and upright by its EXIF tag.
-            plain = image.mode in ("RGB", "L") and "transparency" not in image.info
-            if image.format in ("JPEG", "PNG") and plain and image.getexif().get(0x0112, 1) == 1:
-                return Stored(encoded, upright.size, notes)
-        lossless = io.BytesIO()
-        upright.save(lossless, "PNG")
-        return Stored(lossless.getvalue(), upright.size, notes)
+            kept, notes = self._framed(kept, notes)
+            data = np.ascontiguousarray(kept).tobytes()
+        elif self.channels:
+            data = exact.png(kept)
+        else:
+            lossless = io.BytesIO()
+            Image.fromarray(kept).save(lossless, "PNG")
+            data = lossless.getvalue()
+        return self._result(data, found._replace(notes=notes), kept)
+
+    def _framed(self, image: np.ndarray, notes: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
+        """Crop or pad to the aspect ratio of the set, and resize."""
+        if (level := CROPS[self.crop or "center"]) is not None:
+            framed = picture.pad(image, self.shape, level * np.iinfo(image.dtype).max)
+        else:
+            framed = picture.crop(image, self.shape)
+        more = (ENLARGED,) if framed.shape[0] < self.shape[0] else ()
+        return picture.resize(framed, self.shape, self.resize), (*notes, *more)
+
+    def _result(self, data: bytes, found: exact.Pixels, kept: np.ndarray) -> Stored:
+        height, width = found.image.shape[:2]
+        if min(height, width) < self.min_size:
+            raise TooSmallError(f"{width} x {height}")
+        low, high = int(kept.min()), int(kept.max())
+        limits = (low, high) if self.channels else (math.inf, -math.inf)
+        return Stored(data, (width, height), found.notes, limits, (high - low) / np.iinfo(kept.dtype).max)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -96,15 +148,12 @@ class Form:
     def __repr__(self) -> str:  # Part of the fingerprints of sets.
         return f"Form({', '.join(f'{name}={value!r}' for name, value in self.described().items())})"
 
-    def _exactly(self, encoded: bytes) -> Stored:
-        read = exact.read(encoded)
-        found = exact.fitted(read, self.channels, self.bits)
-        size = read.image.shape[1], read.image.shape[0]
-        kept = found.image
-        if self.size:
-            kept = picture.resize(picture.crop(kept, self.shape), self.shape, self.resize)
-        data = np.ascontiguousarray(kept).tobytes() if self.size else exact.png(kept)
-        return Stored(data, size, found.notes, (int(kept.min()), int(kept.max())))
+
+def _is_plain(encoded: bytes) -> bool:
+    """Whether the file as it is gives the intended pixels: JPEG or PNG, opaque, of 8 bits, and upright by its EXIF tag."""
+    with picture.opened(encoded) as image:
+        opaque = image.mode in ("RGB", "L") and "transparency" not in image.info
+        return opaque and image.format in ("JPEG", "PNG") and image.getexif().get(0x0112, 1) == 1
 
 
 def size_of(text: str) -> int | tuple[int, int]:
@@ -140,7 +189,7 @@ def prepare(corpus: Corpus, out: epath.Path, name: str, form: Form, parallel: Ca
     it, or no picture can be read.
     """
     out = epath.Path(out)
-    plan = _fingerprint(corpus, name, form)
+    plan = fingerprint(corpus, name, form)
     if (out / INFO).exists():
         known = checked_of(out)
         if known.pop("plan", None) != plan:
@@ -164,12 +213,22 @@ def prepare(corpus: Corpus, out: epath.Path, name: str, form: Form, parallel: Ca
         if not any(summary["images"] for summary in found.values()):
             out.rmtree()
             why = [what for summary in found.values() for what in summary["unreadable_named"]]
-            raise UserError(f"no picture can be read{': ' + why[0] if why else ''}")
+            small = [what for summary in found.values() for what in summary.get("too_small_named", [])]
+            reason = f": {why[0]}" if why else f"; all are below --min_size={form.min_size}" if small else ""
+            raise UserError(f"no picture can be read{reason}")
         found = {split: summary for split, summary in found.items() if summary["images"]}
         stats.store(out / stats.FILE, {"form": form.described(), "plan": plan, **found})
         _describe(out, name, form, corpus.class_names, {split: seen[split] for split in found})
     (out / WORK).rmtree()
     return found
+
+
+def plan_of(out: epath.Path) -> str:
+    """Return the fingerprint of the set that is in `out`, or was begun there; "" if there is none."""
+    if (out / INFO).exists():
+        return checked_of(out).get("plan", "")
+    mark = out / WORK / "plan"
+    return mark.read_text() if mark.exists() else ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,7 +247,10 @@ class Job:
         path = epath.Path(self.out) / self.shard
         if path.exists() and self._seen.exists():
             return
-        rows, unreadable, size = [], [], 0
+        rows, size = [], 0
+        unreadable: list[str] = []
+        too_small: list[str] = []
+        nearly_constant: list[str] = []
         notes: collections.Counter[str] = collections.Counter()
         low, high, conditions = math.inf, -math.inf, []
         with atomic_write(path) as made:
@@ -205,6 +267,9 @@ class Job:
                 except picture.UnreadableError as error:
                     unreadable.append(f"{name}: {error}")
                     continue
+                except TooSmallError as error:
+                    too_small.append(f"{name} ({error})")
+                    continue
                 except exact.ChannelsError as error:
                     raise UserError(f"{name} {error}; give another --channels, or take it out") from error
                 record = _example(stored.data, item, name)
@@ -212,6 +277,8 @@ class Job:
                 size += len(record)
                 rows.append((item.label, stored.size, digest(item.encoded), name))
                 notes.update(stored.notes)
+                if stored.contrast <= stats.NEARLY_CONSTANT:
+                    nearly_constant.append(name)
                 conditions.append(item.condition)
                 low, high = min(low, stored.range[0]), max(high, stored.range[1])
             writer.close()
@@ -222,6 +289,7 @@ class Job:
                 seen |= {"labels": np.array(labels, np.int32), "sizes": np.array(sizes, np.int32).reshape(-1, 2)}
                 seen |= {"digests": np.array(digests, np.uint64), "files": np.array(files, str)}
                 seen |= {"notes": np.array(list(notes.elements()), str), "range": np.array([low, high])}
+                seen |= {"too_small": np.array(too_small, str), "nearly_constant": np.array(nearly_constant, str)}
                 seen["conditions"] = np.array(conditions, np.float32).reshape(len(rows), self.form.condition)
                 np.savez(file, **seen)
 
@@ -245,7 +313,7 @@ def _example(stored: bytes, item: Item, name: str) -> bytes:
     return example.SerializeToString(deterministic=True)
 
 
-def _fingerprint(corpus: Corpus, name: str, form: Form) -> str:
+def fingerprint(corpus: Corpus, name: str, form: Form) -> str:
     """Hash everything that determines a set. Parts are hashed one by one, since there may be many."""
     hashed = hashlib.sha256(repr((corpus.class_names, name, form)).encode(errors="surrogateescape"))
     for split, parts in corpus.splits.items():
@@ -288,6 +356,9 @@ def _summary(seen: list[Any], names: tuple[str, ...]) -> dict[str, Any]:
     whole: dict[str, Any] = {key: np.concatenate([shard[key] for shard in seen]) for key in keys}
     converted = collections.Counter(note for shard in seen if "notes" in shard for note in shard["notes"].tolist())
     ranges = np.array([shard["range"] for shard in seen if "range" in shard]).reshape(-1, 2)
+    # Shards of an earlier version lack some statistics.
+    for key in stats.NOTED:
+        whole[key] = [name for shard in seen if key in shard for name in shard[key].tolist()]
     found = stats.summary(names=names, files=file, **whole)
     if converted:
         found["converted"] = dict(sorted(converted.items()))

@@ -24,6 +24,15 @@ WRONG = {
 }
 """What is wrong with a set, by the key of its count."""
 
+NOTED = {
+    "too_small": "pictures are below the least size, and were left out",
+    "nearly_constant": "pictures are nearly constant: all values lie within 16 of 255 levels",
+}
+"""What may be meant, by the key of its count."""
+
+NEARLY_CONSTANT = 16 / 255  # A picture whose values spread no wider, as a share of all levels, is named.
+MOST_IMBALANCED = 20  # Times that the largest class may exceed the smallest without a warning.
+
 
 def summary(
     labels: Sequence[int],  # Of each readable image; so are sizes (width, height) and digests (64-bit hashes of files).
@@ -33,6 +42,8 @@ def summary(
     digests: Sequence[int] = (),
     files: Callable[[int], str] = str,  # Returns the name of the i-th readable image.
     of: int | None = None,  # Records in the set, if these are a sample.
+    too_small: Sequence[str] = (),  # Pictures that were left out, and others that are nearly constant.
+    nearly_constant: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Summarize a set, as JSON."""
     labels, sizes = np.asarray(labels, np.int64), np.asarray(sizes).reshape(-1, 2)
@@ -58,6 +69,9 @@ def summary(
     }
     for key, named in (("empty_classes", empty), ("unreadable", sorted(unreadable)), ("in_two_classes", pairs)):
         found |= {key: len(named), f"{key}_named": named[:NAMED]}
+    for key, noted in (("too_small", too_small), ("nearly_constant", nearly_constant)):
+        if noted:
+            found |= {key: len(noted), f"{key}_named": sorted(noted)[:NAMED]}
     return found
 
 
@@ -85,15 +99,16 @@ def lines(found: dict[str, Any]) -> list[str]:
         (w0, w1, w2), (h0, h1, h2) = found["width"], found["height"]
         text.append(f"pixels: width {w0} to {w2}, median {w1}; height {h0} to {h2}, median {h1}")
     if found.get("range"):
-        low, high = found["range"]
-        text.append(f"values: {low:g} to {high:g}, stored as they are, without scaling")
+        text.append("values: {:g} to {:g}, stored as they are, without scaling".format(*found["range"]))
     if ranges := found.get("conditions"):
         named = "; ".join(f"{low:g} to {high:g}" for low, high in ranges[:NAMED])
         text.append(f"conditions: of length {len(ranges)}, stored as they are: {named}")
     for what, count in found.get("converted", {}).items():
         text.append(f"converted: of {count:,} images, {what}")
-    for key, what in WRONG.items():
-        if found[key]:
+    if low and high > MOST_IMBALANCED * low:
+        text.append(f"classes are imbalanced: the largest has {high / low:.0f} times the images of the smallest")
+    for key, what in (WRONG | NOTED).items():
+        if found.get(key):
             more = " ..." if found[key] > len(found[f"{key}_named"]) else ""
             text.append(f"{found[key]:,} {what}: {'; '.join(map(str, found[f'{key}_named']))}{more}")
     return text

@@ -249,7 +249,7 @@ def prepared(tmp_path):
         for i in range(3):
             pixels = np.random.default_rng(i).integers(0, 256, (20, 20, 3), np.uint8)
             Image.fromarray(pixels).save(tmp_path / "pictures" / name / f"{i}.png")
-    found = raw.folder(tmp_path / "pictures", held_out=0, per_part=100)
+    found = raw.folder(tmp_path / "pictures", raw.Rules(per_part=100))
     shards.prepare(found, tmp_path / "set", "pictures", shards.Form(16), map)
     return tmp_path / "set"
 

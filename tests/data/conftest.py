@@ -41,7 +41,7 @@ def make_folder(root, each=24):
 
 def prepared(folder, out, form=shards.Form(), held_out=0, per_part=16):  # noqa: B008  A form is frozen.
     """Prepare the data set in this process."""
-    found = raw.folder(folder, held_out=held_out, per_part=per_part)
+    found = raw.folder(folder, raw.Rules(held_out, per_part))
     shards.prepare(found, out, "pictures", form, map)
     return out
 

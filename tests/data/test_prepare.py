@@ -120,7 +120,10 @@ def test_unreadable_and_duplicate_pictures_are_named(pictures, tmp_path):
 
 
 def wrong_level(pictures, tmp_path):
-    return pictures.parent, "no folder in --in=.* has pictures .*; they may be one level deeper: --in=.*pictures"
+    return (
+        pictures.parent,
+        "no folder in --in=.* has pictures of its own, .*; what works: --in=.*/pictures: it can be read",
+    )
 
 
 def no_classes(pictures, tmp_path):
@@ -137,7 +140,7 @@ def an_empty_class(pictures, tmp_path):
 
 def loose_pictures(pictures, tmp_path):
     shutil.copy(pictures / "red/001.png", pictures / "stray.png")
-    return pictures, "has 1 pictures outside its class folders, such as stray.png; move them into one"
+    return pictures, "has 1 pictures outside its class folders, such as stray.png; what works: .*moving them into one"
 
 
 def nothing(pictures, tmp_path):
@@ -179,7 +182,7 @@ def test_interrupted_it_resumes_with_the_missing_shards(all_pictures, all_made, 
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        found = raw.folder(all_pictures, held_out=0, per_part=16)
+        found = raw.folder(all_pictures, raw.Rules(per_part=16))
         shards.prepare(found, out, "pictures", shards.Form(), interrupted)
     finished = {path: path.stat().st_mtime_ns for path in out.glob("pictures-*")}
     assert len(finished) == 2
@@ -343,7 +346,7 @@ def test_validate_reads_all_of_a_set_again(made):
 
 
 def test_each_shard_has_pictures_of_all_classes(tmp_path):
-    found = raw.folder(make_folder(tmp_path / "p", each=10), held_out=0, per_part=7)
+    found = raw.folder(make_folder(tmp_path / "p", each=10), raw.Rules(per_part=7))
     parts = found.splits["train"]
     assert sorted(len(part.paths) for part in parts) == [6, 6, 6, 6, 6]
     assert all(set(part.labels) == {0, 1, 2} for part in parts)
@@ -385,14 +388,14 @@ def test_names_that_are_not_text_and_other_files_are_skipped(pictures, tmp_path)
     (pictures / "green" / "p.heic").write_text("of a telephone")
     code, _, err = run("--from=folder", f"--in={pictures}", f"--out={tmp_path / 'out'}")
     assert code == 0 and "73 images" in err, err
-    assert "skipped 2 entries of class folders: " in err and "1 folders" in err and "1 .heic" in err
+    assert "left out: 1 of 74 pictures are of formats that are not read (1 .heic; convert them)" in err
 
 
 def test_two_commands_do_not_write_one_set(pictures, tmp_path):
     out = tmp_path / "out"
-    found = raw.folder(pictures, held_out=0, per_part=16)
+    found = raw.folder(pictures, raw.Rules(per_part=16))
     with (
-        shards._claimed(out, shards._fingerprint(found, "pictures", shards.Form())),
+        shards._claimed(out, shards.fingerprint(found, "pictures", shards.Form())),
         pytest.raises(UserError, match="another command is preparing"),
     ):
         prepared(pictures, out)

@@ -14,7 +14,7 @@ from PIL import Image
 
 from biggan_jax import config as configs
 from biggan_jax.config import base
-from biggan_jax.data import exact, host_batches, make_source, picture, raw, shards, stats, tfds
+from biggan_jax.data import exact, host_batches, layouts, make_source, picture, raw, shards, stats, structures, tfds
 from biggan_jax.models import build_gan
 from biggan_jax.sampling import pictures
 from biggan_jax.train_step import to_float
@@ -62,8 +62,8 @@ def folder(root, **files):
 
 
 def from_folder(root, out, form):
-    suffixes = raw.PICTURES + raw.ARRAYS
-    return shards.prepare(raw.folder(root, held_out=0, per_part=16, suffixes=suffixes), out, "set", form, map)["train"]
+    options = structures.Options(structures.PICTURES + layouts.ARRAYS)
+    return shards.prepare(raw.folder(root, raw.Rules(per_part=16), options), out, "set", form, map)["train"]
 
 
 @pytest.mark.parametrize("image", [DEEP, COLOUR], ids=["grey", "rgb"])
@@ -106,7 +106,9 @@ def test_damaged_or_unknown_pixels_are_unreadable(encoded):
 
 def test_numbers_of_32_bits_are_refused():
     for values in (np.zeros((4, 4), np.int32), np.zeros((4, 4), np.float32)):
-        with pytest.raises(picture.UnreadableError, match="its pixels have 32 bits; save it with 16"):
+        with pytest.raises(
+            picture.UnreadableError, match=r"its pixels are .* \((int32|float32)\); give --range=LOW:HIGH"
+        ):
             exact.read(encode(values, "TIFF"))
 
 
@@ -187,7 +189,7 @@ def save(path, **arrays):
 
 
 def from_arrays(path, out, held_out=0):
-    found, shapes = raw.arrays(path, held_out=held_out, per_part=3)
+    found, shapes = raw.arrays(path, raw.Rules(held_out, 3))
     form = shards.form_of_arrays(shards.Form(), shapes)
     return shards.prepare(found, out, "set", form, map)
 
@@ -254,7 +256,7 @@ def test_a_model_with_a_condition_needs_data_with_one():
     ("arrays", "sentence"),
     [
         ({"x": DEEP}, "has the arrays x; image is needed"),
-        ({"image": DEEP}, r"image is uint16 \[24, 40, 1\]; uint8 or uint16 \[N, H, W, C\]"),
+        ({"image": DEEP}, r"image is uint16 \[24, 40, 1\]; numbers \[N, H, W, C\]"),
         ({"image": np.zeros((2, 3))}, r"image is float64 \[2, 3\]"),
         ({"image": DEEP[None], "label": np.array([-1])}, "integers"),
         ({"image": DEEP[None], "condition": np.zeros((1, 2))}, r"condition is float64 \[1, 2\]; float32 \[1, k\]"),
@@ -267,7 +269,7 @@ def test_a_model_with_a_condition_needs_data_with_one():
 )
 def test_other_arrays_are_refused(arrays, sentence, tmp_path):
     with pytest.raises(UserError, match=sentence):
-        raw.arrays(save(tmp_path / "a.npz", **arrays), held_out=0, per_part=3)
+        raw.arrays(save(tmp_path / "a.npz", **arrays), raw.Rules())
 
 
 @pytest.mark.parametrize(("text", "size"), [("0", 0), ("128", 128), ("64x64", 64), ("96x128", (96, 128))])

@@ -1,0 +1,231 @@
+"""Read tables that give pictures their labels: StyleGAN's dataset.json, Hugging Face's metadata, and .csv files."""
+
+import collections
+import csv
+import io
+import json
+import pathlib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from biggan_jax.data.trees import Tree
+from biggan_jax.types import UserError
+
+STYLEGAN = "dataset.json"
+KNOWN = (STYLEGAN, "metadata.jsonl", "metadata.csv", "labels.csv", "labels.tsv", "labels.jsonl")
+"""Names that are tables of labels wherever they are found, the first one first."""
+
+KAGGLE_VAL = "LOC_val_solution.csv"  # The classes of ImageNet's validation pictures, in Kaggle's download.
+TINY_VAL = "val_annotations.txt"  # Those of Tiny ImageNet's.
+SUFFIXES = (".csv", ".tsv", ".jsonl")
+LABELS = ("label", "labels", "class", "class_name", "category", "target", "fine_label", "PredictionString")
+SPLITS = ("split", "set", "data set", "subset")
+PICTURES = (".jpg", ".jpeg", ".jfif", ".avif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+"""File name suffixes of pictures, in any case."""
+
+MAX_DISTINCT = 0.5  # More classes than this share of the pictures are no classes, but names, captions or measurements.
+
+
+class Table(NamedTuple):
+    """name: the file, for messages. rows: column name to text."""
+
+    name: str
+    columns: tuple[str, ...]
+    rows: list[dict[str, str]]
+
+
+class Labels(NamedTuple):
+    """label: picture to class name. split: picture to what the table calls its split. notes: sentences."""
+
+    label: dict[str, str]
+    split: dict[str, str]
+    notes: tuple[str, ...]
+
+
+def parse(name: str, content: bytes) -> Table:
+    """Parse a table by its file name: .json, .jsonl, .csv, .tsv, or columns between spaces. Raises UserError."""
+    suffix = pathlib.PurePosixPath(name).suffix.lower()
+    try:
+        text = content.decode("utf-8-sig")
+        if suffix == ".json":
+            return _of_pairs(name, json.loads(text)["labels"])
+        if suffix == ".jsonl":
+            return _of_records(name, [json.loads(line) for line in text.splitlines() if line.strip()])
+        return _of_lines(name, text, suffix)
+    except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
+        raise UserError(f"{name} cannot be read as a table of files and labels: {error!r:.120}") from error
+
+
+def labels(table: Table, pictures: Iterable[str], label_key: str = "") -> Labels:
+    """Match a table's rows with pictures, by path, file name, or file name without suffix.
+
+    Raises UserError if no column names pictures, if two rows give a picture different labels, or if the column of labels is not
+    clear; label_key: its name.
+    """
+    known = _names(pictures)
+    if any(_key(name) in known for name in table.columns):  # A table without a header, of names without suffix.
+        numbered = [f"column {i + 1}" for i in range(len(table.columns))]
+        numbered = ["file", "label"] if len(numbered) == 2 else numbered
+        rows = [dict(zip(table.columns, table.columns, strict=True)), *table.rows]
+        table = Table(table.name, tuple(numbered), [dict(zip(numbered, row.values(), strict=True)) for row in rows])
+    column = file_column(table, known)
+    if column is None:
+        raise UserError(f"no column of {table.name} ({_some(table.columns)}) names the pictures")
+    label_column = _label_column(table, column, label_key)
+    split_column = next((name for name in table.columns if name.lower() in SPLITS and name != label_column), None)
+    found: dict[str, str] = {}
+    split: dict[str, str] = {}
+    missing: list[str] = []
+    for row in table.rows:
+        path, label = known.get(_key(row[column])), row[label_column].strip()
+        if label_column == "PredictionString":  # Kaggle's: a class and boxes.
+            label = label.partition(" ")[0]
+        if path is None:
+            missing.append(row[column])
+            continue
+        if not label:
+            continue
+        if found.setdefault(path, label) != label:
+            raise UserError(f"{table.name} gives {path} two labels, {found[path]!r} and {label!r}; correct it")
+        if split_column:
+            split[path] = row[split_column].strip()
+    if all(
+        re.fullmatch(r"-?\d+\.0+", label) for label in found.values()
+    ):  # Integers beside a missing value, as pandas writes.
+        found = {path: label.partition(".")[0] for path, label in found.items()}
+    _refuse_no_classes(table, label_column, found)
+    notes = [f"classes are those of {table.name}, column {label_column!r}"]
+    if missing:
+        notes.append(f"{len(missing):,} rows of {table.name} name no picture, such as {missing[0]}")
+    return Labels(found, split, tuple(notes))
+
+
+def file_column(table: Table, known: Mapping[str, str]) -> str | None:
+    """Return the column that names most of the pictures, or None. known: from `_names`."""
+    count = {name: sum(_key(row[name]) in known for row in table.rows) for name in table.columns}
+    best = max(count, key=lambda name: count[name], default=None)
+    return best if best is not None and count[best] else None
+
+
+def covers(table: Table, pictures: Iterable[str]) -> bool:
+    """Whether the table names at least half of the pictures."""
+    pictures = list(pictures)
+    known = _names(pictures)
+    column = file_column(table, known)
+    named = {known[_key(row[column])] for row in table.rows if _key(row[column]) in known} if column else ()
+    return 2 * len(named) >= len(pictures)
+
+
+def candidates(tree: Tree) -> list[str]:
+    """Return the other tables beside the pictures, by name."""
+    return [path for path in tree.sizes if "/" not in path and path.lower().endswith(SUFFIXES) and path not in KNOWN]
+
+
+def _names(pictures: Iterable[str]) -> dict[str, str]:
+    """Map each path, file name and file name without suffix to its picture, unless two pictures share it."""
+    pictures = list(pictures)
+    known = {path: path for path in pictures}
+    for key in (lambda path: path.name, lambda path: path.stem):
+        every = collections.defaultdict(list)
+        for path in pictures:
+            every[key(pathlib.PurePosixPath(path))].append(path)
+        known = {name: paths[0] for name, paths in every.items() if len(paths) == 1} | known
+    return known
+
+
+def _key(text: str) -> str:
+    return text.strip().replace("\\", "/").removeprefix("./")
+
+
+def _label_column(table: Table, file_column: str, label_key: str) -> str:
+    others = [name for name in table.columns if name != file_column and name.lower() not in SPLITS]
+    if label_key:
+        if label_key not in table.columns:
+            raise UserError(f"{table.name} has no column {label_key!r}, only {_some(table.columns)}; give --label_key")
+        return label_key
+    named = [name for name in others if name in LABELS or name.lower() in LABELS]
+    chosen = named or others
+    if len(chosen) == 1:
+        return chosen[0]
+    if not others:
+        raise UserError(f"{table.name} has no column of labels; give --labels=none for a set without classes")
+    raise UserError(
+        f"{table.name} has the columns {_some(table.columns)}; give the one of the labels as --label_key=COLUMN, "
+        "or --labels=none for a set without classes"
+    )
+
+
+def _refuse_no_classes(table: Table, column: str, found: Mapping[str, str]) -> None:
+    distinct = len(set(found.values()))
+    where = f"column {column!r} of {table.name}"
+    if not found:
+        raise UserError(f"{where} gives no picture a label; give another --label_key, or --labels=none")
+    if distinct > max(10, MAX_DISTINCT * len(found)):
+        what = f"{distinct:,} different values for {len(found):,} pictures, so they are no classes"
+        raise UserError(f"{where} has {what}; give another --label_key, or --labels=none")
+    if distinct > 1 and any(_is_fraction(value) for value in found.values()):
+        raise UserError(
+            f"{where} has real numbers, which are no classes; give another --label_key or --labels=none, or prepare "
+            "arrays with a condition (--from=arrays)"
+        )
+
+
+def _is_fraction(text: str) -> bool:
+    try:
+        return not float(text).is_integer()
+    except (ValueError, OverflowError):
+        return False
+
+
+def _of_pairs(name: str, pairs: Any) -> Table:
+    """StyleGAN's: [file, label] for each picture, or null."""
+    if pairs is None:
+        return Table(name, ("file", "label"), [])
+    rows = []
+    for file, label in pairs.items() if isinstance(pairs, dict) else pairs:
+        if isinstance(label, list):
+            raise UserError(
+                f"{name} gives each picture {len(label)} numbers, not a class; give --labels=none, or prepare arrays "
+                "with a condition (--from=arrays)"
+            )
+        rows.append({"file": str(file), "label": _text(label)})
+    return Table(name, ("file", "label"), rows)
+
+
+def _of_records(name: str, records: list[dict[str, Any]]) -> Table:
+    columns = tuple(dict.fromkeys(column for record in records for column in record))
+    return Table(name, columns, [{column: _text(record.get(column)) for column in columns} for record in records])
+
+
+def _of_lines(name: str, text: str, suffix: str) -> Table:
+    first = next((line for line in text.splitlines() if line.strip()), "")
+    delimiter = max(("\t", ",", ";"), key=first.count)
+    if suffix in (".csv", ".tsv") or delimiter in first:
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if any(row)]
+    else:
+        rows = [line.split() for line in text.splitlines() if line.strip()]
+    width = max(map(len, rows))  # An empty file has no rows, which is an error.
+    rows = [[*row, *[""] * (width - len(row))] for row in rows]
+    # A first line that names a picture is no header.
+    has_header = suffix in (".csv", ".tsv") and not any(map(_names_picture, rows[0]))
+    columns = [cell.strip() for cell in rows[0]] if has_header else ["file", "label"] if width == 2 else [""] * width
+    columns = [column or f"column {i + 1}" for i, column in enumerate(columns)]
+    if len(set(columns)) != width:
+        raise ValueError("two columns have one name")
+    return Table(name, tuple(columns), [dict(zip(columns, row, strict=True)) for row in rows[has_header:]])
+
+
+def _names_picture(cell: str) -> bool:
+    return pathlib.PurePosixPath(cell.strip()).suffix.lower() in PICTURES
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, dict | list):
+        return json.dumps(value)
+    return "" if value is None else str(value)
+
+
+def _some(names: Iterable[str], most: int = 8) -> str:
+    names = list(names)
+    return ", ".join(names[:most]) + (" ..." if len(names) > most else "")
