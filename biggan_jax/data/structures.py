@@ -226,9 +226,8 @@ def _classes(tree: Tree, pictures: list[str], options: Options) -> Layout:
         if len(inner) == 1 and len(tops) > 1:  # Such as CLASS/images/FILE.
             note = f"the pictures of each class are in its folder {inner.pop()}"
             return Layout({"train": {path: _first(path) for path in nested}}, (note,))
-        raise UnclearError(
-            f"no folder in --in={tree.where} has pictures ({', '.join(options.suffixes)}) of its own", *_DEEP
-        )
+        ways = _DEEP[len(tops) == 1 :]  # One first folder is no class.
+        raise UnclearError(f"no folder in --in={tree.where} has pictures of its own, only deeper ones", *ways)
     if loose:
         stray = f"{len(loose)} pictures outside its class folders, such as {loose[0]}"
         raise UnclearError(f"--in={tree.where} has {stray}", "none", "moving them into one")
