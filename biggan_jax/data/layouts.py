@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 from collections.abc import Iterable
+from typing import Any
 
 from biggan_jax.data import structures
 from biggan_jax.data.structures import Layout, Options, UnclearError, pictures_of, some, structure
@@ -20,7 +21,7 @@ NOT_READ = (
 
 LEVELS, SUGGESTED = 6, 3  # Levels below the root at which a set is looked for, and folders that a message suggests.
 
-WAYS = {
+WAYS: dict[str, tuple[dict[str, Any], str]] = {
     "none": ({"labels": "none"}, "--labels=none: no classes"),
     "folders": ({"labels": "folders"}, "--labels=folders: the first folder is the class"),
     "parent": ({"labels": "parent"}, "--labels=parent: the folder of the picture is the class"),

@@ -1,8 +1,9 @@
 """Find the one range of values of a set's pictures of more than 8 bits, or refuse what is not clear."""
 
+import dataclasses
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,8 @@ TOLERANCE = 0.01  # Floats that were resampled exceed their range by so much.
 MOST_VALUES = 2**17  # Of a picture, from which a quantile is taken.
 
 
-class Seen(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Seen:
     """What pictures of one kind of numbers have: their count, smallest and largest value, and highest 99 % quantile.
 
     plain: whether all are unsigned numbers of 16 bits.
@@ -30,7 +32,7 @@ class Seen(NamedTuple):
     typical: float = -math.inf
     plain: bool = True
 
-    def __add__(self, other: Any) -> "Seen":
+    def __add__(self, other: "Seen") -> "Seen":
         low, high = min(self.low, other.low), max(self.high, other.high)
         plain = self.plain and other.plain
         return Seen(self.count + other.count, low, high, max(self.typical, other.typical), plain)
