@@ -1,36 +1,20 @@
 """The adversarial family: a generator against a discriminator (Goodfellow et al. 2014; Brock et al. 2019, App. C)."""
 
 import dataclasses
-from typing import Any, NamedTuple
+import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from biggan_jax import augment, gradients, penalties, regularizers
-from biggan_jax.conditioning import CLASS_LOSSES, Output, as_vector
-from biggan_jax.family import Family, Moving, Nets, Trees, Update
+from biggan_jax import augment, chunks, penalties, regularizers
+from biggan_jax.conditioning import as_vector
+from biggan_jax.family import Family, Nets, Update
 from biggan_jax.gradients import interleave
 from biggan_jax.losses import Loss, accuracy, hinge_active
-from biggan_jax.regularizers import TERMS, LatentConsistency, LatentStep, LeCam, Seen, TopK
+from biggan_jax.regularizers import Classes, LatentConsistency, LatentStep, LeCam, TopK
+from biggan_jax.terms import Seen, Shown, Strength, Term, add_terms, logit_of
 from biggan_jax.types import Batch, Image, Label, Logit, Metrics, UserError
-
-
-class Classes(NamedTuple):
-    """How the losses use classes: see conditioning. d, d_fake, g: weights of D's loss of real and of fake images, and of G's."""
-
-    head: str = "projection"
-    d: float = 0.0
-    d_fake: float = 0.0
-    g: float = 0.0
-    temperature: float = 1.0
-    margin: float = 0.98
-
-    def loss(self, output: Output, y: Label) -> jax.Array:
-        """The loss of the head; see CLASS_LOSSES."""
-        return CLASS_LOSSES[self.head](output, y, temperature=self.temperature, margin=self.margin)
-
-
-BY_PROJECTION = Classes()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -39,13 +23,14 @@ class GAN(Family):
 
     A family whose losses are of another form overrides `discriminator_loss` and `generator_loss`, or `updates`.
 
-    loss: see losses.LOSSES. g_ortho, d_ortho: strength of orthogonal regularization. terms: (name, strength) of what is
-    added to D's loss; see regularizers.TERMS. every: gradient penalties run in an update of their own, each `every`-th step.
-    classes: losses of classes. d_chunks: parts in which D works through a batch, to save memory. mixed: whether D sees real
-    and fake images in one batch; ignored if D has batch statistics: then it sees two batches. g_batch: images of G's update
-    for each of D's. labels: whether the fake images of D's update have uniform labels, or those of the real ones.
-    feature_matching: strength. dequantize: real images are x / 128 - 1 + U(0, 1 / 128) for pixels x in 0 ... 255, as in the code of
-    WGAN-GP and SNGAN. The others: see regularizers.
+    loss: see losses.LOSSES. terms: what is added to the losses, each a terms.Term, or the name in regularizers.TERMS and the
+    strength of a term of D's. classes, feature_matching (a strength), lecam, zcr, logan, top_k: further terms, see
+    regularizers. every: gradient penalties run in an update of their own, each `every`-th step. g_ortho, d_ortho: strength of
+    orthogonal regularization of raw weights. d_chunks: parts in which D works through a batch, to save memory. mixed: whether
+    D sees real and fake images in one batch; ignored if D has batch statistics: then it sees two batches. g_batch: images of
+    G's update for each of D's. labels: whether the fake images of D's update have uniform labels, or those of the real ones.
+    dequantize: real images are x / 128 - 1 + U(0, 1 / 128) for pixels x in 0 ... 255, as in the code of WGAN-GP and SNGAN.
+    augment_policy: see augment.
     """
 
     loss: Loss
@@ -55,9 +40,9 @@ class GAN(Family):
     g_ortho: float = 0.0
     d_ortho: float = 0.0
     ortho_factor: float = 4.0
-    terms: tuple[tuple[str, float], ...] = ()
+    terms: tuple[Term | tuple[str, Strength], ...] = ()
     every: int = 1
-    classes: Classes = BY_PROJECTION
+    classes: Classes | None = None
     g_batch: int = 1
     labels: str = "uniform"
     feature_matching: float = 0.0
@@ -72,22 +57,34 @@ class GAN(Family):
     def minibatches(self) -> int:
         return self.d_steps
 
+    @property
+    def added(self) -> tuple[Term, ...]:
+        """All terms of the losses, in order."""
+        given = [term if isinstance(term, Term) else regularizers.penalty(*term) for term in self.terms]
+        settings = self.classes, self.lecam, self.zcr, self.logan, self.top_k
+        given += [of.term() for of in settings if of]
+        return *given, *([regularizers.feature_matching(self.feature_matching)] if self.feature_matching else [])
+
     def initial_extra(self) -> dict[str, Any]:
-        """LeCam's moving means of D's logits."""
-        return {"lecam": {"real": jnp.zeros(()), "fake": jnp.zeros(())}} if self.lecam else {}
+        """What terms keep, such as LeCam's moving means of D's logits."""
+        return {term.name: term.state() for term in self.added if term.state}
 
     def updates(self) -> tuple[Update, ...]:
         """Return the updates of a step: d_steps of D, each on its own minibatch, then one of G; lazy penalties follow D's."""
-        D = Update(
-            ("D",), self.discriminator_loss, "d", self.draw, gradient=self._d_in_chunks if self.d_chunks > 1 else None
-        )
-        G = Update(("G",), self.generator_loss, "g", self.draw_for_g, gradient=self._g_through_images)
+        D = Update(("D",), self.discriminator_loss, "d", self.draw)
+        G = Update(("G",), self.generator_loss, "g", self.draw_for_g)
+        if self.d_chunks > 1:
+            D = dataclasses.replace(D, gradient=chunks.of_d(self.d_chunks, self.shown_to_d, self.loss_of_images))
+        if self._through_images:
+            # There are half as many images as in D's update, so half as many chunks, if that is whole.
+            number = self.d_chunks if self.d_chunks % 2 else self.d_chunks // 2
+            G = dataclasses.replace(G, gradient=chunks.of_g(number, self.shown_to_g, self.loss_of_fakes))
         if self.d_ortho:
             D = dataclasses.replace(D, penalty=lambda params: self._orthogonal(params["D"], self.d_ortho, "d_ortho"))
         if self.g_ortho:
             G = dataclasses.replace(G, penalty=lambda params: self._orthogonal(params["G"], self.g_ortho, "g_ortho"))
         of_d = [dataclasses.replace(D, minibatch=i) for i in range(self.d_steps)]
-        if self._lazy:
+        if any(self._lazy(term) for term in self.added):
             of_d.append(Update(("D",), self.lazy_penalties, "d_lazy", self.draw, every=self.every))
         return *of_d, G
 
@@ -102,24 +99,40 @@ class GAN(Family):
 
     def discriminator_loss(self, nets: Nets, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
         """Return D's loss on real and generated images, with its terms. batch: image, label, z, fake_label. key: augmentation."""
-        z, y, extra = self._latents_of(nets, batch, jax.random.fold_in(key, 1), for_d=True)
-        fake = nets("G", z, y)
-        key = jax.random.fold_in(key, 0)
-        loss, metrics = self.loss_of_images(nets, (self._real(batch, key), batch["label"], fake, y), key)
-        if self.zcr:
-            near = nets("G", self.zcr.near(z, jax.random.fold_in(key, 2)), y, keep=False)
-            outputs = (self.discriminate(nets, x, y, key, keep=False) for x in (fake, near))
-            metrics["d_zcr"] = penalties.consistency(*map(regularizers.compared, outputs))
-            extra += self.zcr.d * metrics["d_zcr"]
-        return loss + extra, metrics
+        shown, cost = self.shown_to_d(nets, batch, key)
+        loss, metrics = self.loss_of_images(nets, shown, jax.random.fold_in(key, 0))
+        return loss + cost, metrics
 
-    def loss_of_images(self, nets: Nets, batch: tuple, key: jax.Array) -> tuple[jax.Array, Metrics]:
-        """Return D's mean loss over (real, label, fake, fake label), with the terms that are not lazy."""
-        x, y, fake, fake_y = batch
+    def generator_loss(self, nets: Nets, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
+        """Return G's loss by the current D. batch: z, fake_label; image and label for losses that use real images."""
+        shown, cost = self.shown_to_g(nets, batch, key)
+        loss, metrics = self.loss_of_fakes(nets, shown, jax.random.fold_in(key, 0))
+        return loss + cost, metrics
+
+    def shown_to_d(self, nets: Nets, batch: Batch, key: jax.Array) -> tuple[Shown, jax.Array | float]:
+        """Return the images of D's update, and what the choice of latents adds to its loss."""
+        z, y, cost = self._latents_of(nets, batch, key, for_d=True)
+        fake = nets("G", z, y)
+        return Shown(self._real(batch, jax.random.fold_in(key, 0)), batch["label"], fake, y, z), cost
+
+    def shown_to_g(self, nets: Nets, batch: Batch, key: jax.Array) -> tuple[Shown, jax.Array | float]:
+        """Return the images of G's update, real ones if its loss compares with them, and what latents add to its loss."""
+        z, y, cost = self._latents_of(nets, batch, key)
+        shown = Shown(None, None, nets("G", z, y), y, z)
+        if self._compares:
+            shown = shown._replace(real=self._real(batch, jax.random.fold_in(key, 0)), label=batch["label"])
+        return shown, cost
+
+    def loss_of_images(self, nets: Nets, shown: Shown, key: jax.Array) -> tuple[jax.Array, Metrics]:
+        """Return D's mean loss of the images that it is shown, with the terms that are not lazy."""
         key, term_key = jax.random.split(key)
-        real_out, fake_out = self.discriminate_both(nets, x, y, fake, fake_y, key)
+        for term in self.added:
+            shown = term.show(shown, nets.extra, term.key(term_key)) if term.show else shown
+        real_out, fake_out = self.discriminate_both(nets, *shown[:4], key)
         real_logits, fake_logits = self.logit_of(real_out), self.logit_of(fake_out)
-        real_loss, fake_loss = self.loss.discriminator(self._arguments(real_out, y), self._arguments(fake_out, fake_y))
+        real_loss, fake_loss = self.loss.discriminator(
+            self._arguments(real_out, shown.label), self._arguments(fake_out, shown.fake_label)
+        )
         metrics = {
             "d_loss": real_loss + fake_loss,
             "d_loss_real": real_loss,
@@ -129,57 +142,35 @@ class GAN(Family):
             "d_accuracy": accuracy(real_logits, fake_logits),
             "d_active": hinge_active(real_logits, fake_logits),
         }
-        penalty = 0.0
-        terms = [term for term in self.terms if term not in self._lazy]
-        if terms:
-            seen = Seen(self._discarding(nets, term_key), x, y, fake, fake_y, real_out, fake_out)
-            more, values = self._sum_of_terms(terms, seen, term_key)
-            penalty, metrics = penalty + more, metrics | values
-        if self.classes.d or self.classes.d_fake:
-            metrics["d_classes"] = self.classes.loss(real_out, y)
-            penalty += self.classes.d * metrics["d_classes"]
-            if self.classes.d_fake:
-                penalty += self.classes.d_fake * self.classes.loss(fake_out, fake_y)
-        if self.lecam:
-            nets.extra["lecam"] = self.lecam.anchors(nets.extra["lecam"], real_logits, fake_logits, nets.step)
-            metrics["d_lecam"] = self.lecam.value(nets.extra["lecam"], real_logits, fake_logits, nets.step)
-            penalty += metrics["d_lecam"]
-        return real_loss + fake_loss + penalty, metrics
+        parts = [(term, term.d) for term in self.added if term.d and not self._lazy(term)]
+        seen = self._seen(nets, shown, (real_out, fake_out), term_key)
+        loss, more = add_terms(real_loss + fake_loss, parts, seen, term_key)
+        return loss, metrics | more
+
+    def loss_of_fakes(self, nets: Nets, shown: Shown, key: jax.Array) -> tuple[jax.Array, Metrics]:
+        """Return G's mean loss of its images, compared with real ones if its loss does so, with its terms."""
+        if self._compares:
+            outputs = real_out, out = self.discriminate_both(nets, *shown[:4], key)
+        else:
+            outputs = real_out, out = None, self.discriminate(nets, shown.fake, shown.fake_label, key)
+        if self.loss.relative:
+            loss = self.loss.generator(self.logit_of(real_out), self.logit_of(out))
+        else:
+            loss = self._mean_of(self._arguments(out, shown.fake_label), self.logit_of(out), nets.step)
+        parts = [(term, term.g) for term in self.added if term.g]
+        return add_terms(loss, parts, self._seen(nets, shown, outputs, key), key)
 
     def lazy_penalties(self, nets: Nets, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
         """Return the sum of the gradient penalties, times the number of D's updates that it stands for.
 
         Difference: StyleGAN2 also lowers Adam's rate and betas by k / (k + 1).
         """
-        z, y, _ = self._latents_of(nets, batch, jax.random.fold_in(key, 1), for_d=True)
+        z, y, _ = self._latents_of(nets, batch, key, for_d=True)
         fake, key = nets("G", z, y, keep=False), jax.random.fold_in(key, 0)
-        seen = Seen(self._discarding(nets, key), self._real(batch, key), batch["label"], fake, y, None, None)
-        total, values = self._sum_of_terms(self._lazy, seen, key)
+        shown = Shown(self._real(batch, key), batch["label"], fake, y, z)
+        parts = [(term, term.d) for term in self.added if term.d and self._lazy(term)]
+        total, values = add_terms(jnp.float32(0), parts, self._seen(nets, shown, (None, None), key), key)
         return self.every * self.d_steps * total, values
-
-    def generator_loss(self, nets: Nets, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
-        """Return G's loss by the current D. batch: z, fake_label; image and label for losses that use real images."""
-        z, y, extra = self._latents_of(nets, batch, jax.random.fold_in(key, 1))
-        fake, key, metrics = nets("G", z, y), jax.random.fold_in(key, 0), {}
-        if self.loss.relative or self.feature_matching:
-            real_out, out = self.discriminate_both(nets, self._real(batch, key), batch["label"], fake, y, key)
-        else:
-            out = self.discriminate(nets, fake, y, key)
-        if self.loss.relative:
-            loss = self.loss.generator(self.logit_of(real_out), self.logit_of(out))
-        else:
-            loss = self._mean_of(self._arguments(out, y), self.logit_of(out), nets.step)
-        if self.feature_matching:
-            metrics["g_features"] = penalties.feature_matching(real_out.features, out.features)
-            extra += self.feature_matching * metrics["g_features"]
-        if self.classes.g:
-            metrics["g_classes"] = self.classes.loss(out, y)
-            extra += self.classes.g * metrics["g_classes"]
-        if self.zcr:
-            near = nets("G", self.zcr.near(z, jax.random.fold_in(key, 2)), y, keep=False)
-            metrics["g_zcr"] = jnp.mean(jnp.square(fake - near))
-            extra -= self.zcr.g * metrics["g_zcr"]
-        return loss + extra, metrics
 
     def discriminate(self, nets: Nets, x: Image, y: Label, key: jax.Array, *, keep: bool = True) -> Any:
         """Return D's output for images that are first augmented by the policy."""
@@ -198,41 +189,38 @@ class GAN(Family):
 
     def logit_of(self, output: Any) -> Logit:
         """Return the logit in D's output. Override it if D returns more than a logit, and no Output."""
-        return regularizers.logit_of(output)
+        return logit_of(output)
 
     def check_chunks(self, d_variables: Any) -> None:
         """Raise UserError if D needs whole batches, because its examples affect each other. d_variables: D's variables."""
         if self.d_chunks == 1:
             return
-        whole = [name for name, _ in self.terms if TERMS[name].whole]
+        whole = [
+            term.whole or f"{term.name} keeps statistics of whole batches"
+            for term in self.added
+            if term.whole or term.state
+        ]
         if d_variables:
             what = f"D has statistics of its batch ({', '.join(sorted(d_variables))})"
         elif not self.mixed:
             what = "D compares the images of its batch"
         elif whole:
-            what = f"regularizer.{whole[0]} is not a mean over images"
-        elif self.lecam or self.zcr or self.logan or self.classes.head in ("contrastive", "d2dce"):
-            what = "LeCam, zCR, LOGAN and losses of embeddings need whole batches"
+            what = whole[0]
         elif self.loss.relative or self._own_losses:
             what = "the loss is not a mean over images that d_chunks knows of"
         else:
             return
         raise UserError(f"d_chunks={self.d_chunks}: {what}, so its chunks are not its batch; use d_chunks=1")
 
-    @property
-    def _lazy(self) -> tuple[tuple[str, float], ...]:
-        """The terms that have an update of their own."""
-        return tuple(term for term in self.terms if TERMS[term[0]].gradient) if self.every > 1 else ()
+    def _lazy(self, term: Term) -> bool:
+        """Whether the term has an update of its own."""
+        return term.gradient and self.every > 1
 
-    def _sum_of_terms(self, terms, seen: Seen, key: jax.Array) -> tuple[jax.Array, Metrics]:
-        """Return the sum of strength * value, and each value as a metric."""
-        keys = {name: jax.random.fold_in(key, i) for i, name in enumerate(TERMS)}
-        values = {f"d_{name}": TERMS[name].value(seen, keys[name]) for name, _ in terms}
-        return jnp.asarray(sum(strength * values[f"d_{name}"] for name, strength in terms)), values
-
-    def _discarding(self, nets: Nets, key: jax.Array):
-        """D as a function of images and labels that leaves its variables as they are."""
-        return lambda x, y: self.discriminate(nets, x, y, key, keep=False)
+    def _seen(self, nets: Nets, shown: Shown, outputs: tuple, key: jax.Array) -> Seen:
+        """What terms see. Networks called by them leave their variables as they are."""
+        discriminate = lambda x, y: self.discriminate(nets, x, y, key, keep=False)
+        generate = lambda z, y: nets("G", z, y, keep=False)
+        return Seen(*shown, *outputs, discriminate, generate, nets.step, nets.extra)
 
     def _real(self, batch: Batch, key: jax.Array) -> Image:
         """Return the real images of the batch, with noise below a grey level if `dequantize`."""
@@ -242,16 +230,18 @@ class GAN(Family):
         return (x + 1) * (127.5 / 128) - 1 + jax.random.uniform(jax.random.fold_in(key, 3), x.shape) / 128
 
     def _latents_of(self, nets: Nets, batch: Batch, key: jax.Array, *, for_d: bool = False):
-        """Return (z, labels of fake images, a term of the loss): the batch's, but for LOGAN's step and `labels`.
+        """Return (z, labels of fake images, a term of the loss): the batch's, but for `labels` and terms that move z.
 
         Real numbers as a condition have no distribution to draw from, so fake images get those of the real ones.
         """
         z, y, cost = batch["z"], batch["fake_label"], 0.0
         if self.condition.kind == "vector" or (for_d and self.labels == "real"):
             y = batch["label"]
-        if self.logan:
-            score = lambda z: self.logit_of(self.discriminate(nets, nets("G", z, y, keep=False), y, key, keep=False))
-            z, cost = self.logan.moved(score, z, key)
+        key = jax.random.fold_in(key, 1)
+        score = lambda z: self.logit_of(self.discriminate(nets, nets("G", z, y, keep=False), y, key, keep=False))
+        for moved in (term.latents for term in self.added if term.latents):
+            z, more = moved(score, z, key)
+            cost += more
         return z, y, cost
 
     def _arguments(self, output: Any, y: Label) -> Any:
@@ -259,59 +249,29 @@ class GAN(Family):
         return (output.classes, y) if self.loss.of_classes else self.logit_of(output)
 
     def _mean_of(self, output: Any, logits: Logit, step: jax.Array | int) -> jax.Array:
-        """Return G's loss: its mean over images, or over the top k of them."""
-        if not self.top_k:
+        """Return G's loss: its mean over images, weighted if a term has weights."""
+        weights = [term.weigh(logits, step) for term in self.added if term.weigh]
+        if not weights:
             return self.loss.generator(output)
         each = jax.vmap(lambda one: self.loss.generator(jax.tree.map(lambda x: x[None], one)))(output)
-        return jnp.mean(jax.lax.stop_gradient(self.top_k.weights(logits, step)) * each)
+        return jnp.mean(jax.lax.stop_gradient(math.prod(weights)) * each)
 
-    def _d_in_chunks(self, family, update, weights: Trees, moving: Moving, batch: Batch, key: jax.Array):
-        """Return D's gradient, chunk by chunk. All images are generated at once, since G has batch statistics."""
-        nets = Nets(self, weights, moving, key)
-        z, y, _ = self._latents_of(nets, batch, key, for_d=True)
-        fake = nets("G", z, y)
+    @property
+    def _compares(self) -> bool:
+        """Whether G's loss compares its images with real ones."""
+        return self.loss.relative or any(term.compares for term in self.added)
 
-        def of_chunk(chunk, key):
-            loss = lambda d_weights: self.loss_of_images(nets.with_weights({"D": d_weights}, key), chunk, key)
-            return jax.grad(loss, has_aux=True)(weights["D"])
-
-        grads, metrics = gradients.mean_over_chunks(
-            self, self.d_chunks, of_chunk, (self._real(batch, key), batch["label"], fake, y), key
-        )
-        return {"D": grads}, (nets.moving, metrics)
+    @property
+    def _through_images(self) -> bool:
+        """Whether G's loss is a mean of a function of single images and their labels, as `chunks.of_g` needs."""
+        whole = any(term.latents or term.weigh or (term.g and (term.whole or term.state)) for term in self.added)
+        return not (self._compares or self._own_losses or whole)
 
     @property
     def _own_losses(self) -> bool:
         """Whether a subclass has replaced a loss."""
-        names = "discriminator_loss", "generator_loss", "loss_of_images"
+        names = "discriminator_loss", "generator_loss", "loss_of_images", "loss_of_fakes"
         return any(getattr(type(self), name) is not getattr(GAN, name) for name in names)
-
-    @property
-    def _plain(self) -> bool:
-        """Whether G's loss is the mean of a function of logits alone."""
-        more = self.feature_matching, self.classes.g, self.zcr, self.logan, self.top_k
-        labels = self.loss.of_classes or self.condition.kind == "vector"
-        return not (self.loss.relative or labels or self._own_losses or any(more))
-
-    def _g_through_images(self, family, update, weights: Trees, moving: Moving, batch: Batch, key: jax.Array):
-        """Return G's gradient. Gradients with respect to images pass D in chunks, and are pulled back through G once.
-
-        There are half as many images as in D's update, so half as many chunks, if that is whole. With one chunk it is the
-        gradient of the loss, by a program that the TPU compiler makes 0.5 % faster.
-        """
-        if not self._plain or moving.variables["D"]:
-            return gradients.of_loss(family, update, weights, moving, batch, key)
-        nets = Nets(self, weights, moving, key)
-
-        def generate(g_weights):
-            inner = nets.with_weights({"G": g_weights})
-            return inner("G", batch["z"], batch["fake_label"]), inner.moving
-
-        fake, pullback, moving = jax.vjp(generate, weights["G"], has_aux=True)
-        chunks = self.d_chunks if self.d_chunks % 2 else self.d_chunks // 2
-        score = lambda x, y, key: self.loss.generator(self.logit_of(self.discriminate(nets, x, y, key)))
-        loss, to_fake = gradients.value_and_gradient_in_chunks(self, chunks, score, fake, batch["fake_label"], key)
-        return {"G": pullback(to_fake)[0]}, (moving, {"g_loss": loss})
 
     def _orthogonal(self, params, strength: float, name: str) -> tuple[jax.Array, Metrics]:
         """Orthogonal regularization of raw weights; its gradient is `ortho_factor` (W W^T o (1 - I)) W: 4 is the paper's."""

@@ -1,4 +1,4 @@
-"""Gradients of an update's loss: one normalisation for all microbatches, and D in chunks."""
+"""Gradients of an update's loss: one normalisation for all microbatches."""
 
 import functools
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from biggan_jax.family import Family, Moving, Nets, Trees, Update
 from biggan_jax.state import TrainState
-from biggan_jax.types import Array, Batch, Image, Label, Metrics
+from biggan_jax.types import Array, Batch, Metrics
 
 
 def of_loss(
@@ -68,31 +68,6 @@ def sum_over_microbatches(family: Family, update: Update, weights: Trees, moving
         return moving, (grads, metrics)
 
     return loop(family, parts, one, moving)
-
-
-def mean_over_chunks(family: Family, chunks: int, function, batch: tuple, key: jax.Array):
-    """Average function(chunk, key) over chunks of `batch`; equal to the whole batch if its examples are independent."""
-
-    def one(i, _):
-        return None, function(strided_slice(batch, chunks, i), jax.random.fold_in(key, i))
-
-    _, total = loop(family, chunks, one, None)
-    return jax.tree.map(lambda x: x / chunks, total)
-
-
-def value_and_gradient_in_chunks(
-    family: Family, chunks: int, loss, x: Image, y: Label, key: jax.Array
-) -> tuple[jax.Array, Image]:
-    """Return the value of loss(x, y, key), a mean over images, and its gradient with respect to x, chunk by chunk."""
-
-    def one(i, gradient):
-        (chunk, chunk_y), chunk_key = strided_slice((x, y), chunks, i), jax.random.fold_in(key, i)
-        value, part = jax.value_and_grad(lambda chunk: loss(chunk, chunk_y, chunk_key) / chunks)(chunk)
-        return scatter_slice(gradient, jnp.moveaxis(part, -1, 1), chunks, i), value
-
-    # Channels first: a TPU pads a last axis of 3 to 128.
-    gradient, value = loop(family, chunks, one, jnp.zeros_like(jnp.moveaxis(x, -1, 1)))
-    return value, jnp.moveaxis(gradient, 1, -1)
 
 
 def loop(family: Family, times: int, one, carry):

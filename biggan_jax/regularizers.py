@@ -1,4 +1,4 @@
-"""Regularizers of D's and G's losses, by name. The formulas are in penalties."""
+"""The terms of D's and G's losses. The formulas are in penalties and conditioning, the interface in terms."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -7,32 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from biggan_jax import augment, penalties
-from biggan_jax.conditioning import Output, direction
-from biggan_jax.types import Image, Label, Latent, Logit
-
-
-class Seen(NamedTuple):
-    """The inputs of a term of D's loss: images and their labels, D's outputs for them, and D itself.
-
-    discriminate(x, y): D's output; what its variables become is discarded.
-    """
-
-    discriminate: Callable[[Image, Label], Any]
-    real: Image
-    label: Label
-    fake: Image
-    fake_label: Label
-    real_output: Any
-    fake_output: Any
-
-    def logit(self, y: Label) -> Callable[[Image], Logit]:
-        """The function from images to logits for labels y."""
-        return lambda x: logit_of(self.discriminate(x, y))
-
-
-def logit_of(output: Any) -> Logit:
-    """Return the logit of D's output: of an Output, its own; else the output itself."""
-    return output.logit if isinstance(output, Output) else output
+from biggan_jax.conditioning import CLASS_LOSSES, Output, direction, require
+from biggan_jax.terms import Seen, Strength, Term, at, logit_of
+from biggan_jax.types import Image, Label, Latent, Logit, Metrics
 
 
 def compared(output: Any) -> Any:
@@ -70,8 +47,8 @@ def _consistency(seen: Seen, x: Image, y: Label, output: Any, key: jax.Array) ->
     return penalties.consistency(compared(output), compared(seen.discriminate(flip_and_shift(x, key), y)))
 
 
-class Term(NamedTuple):
-    """A term of D's loss. value(seen, key). gradient: of D's gradient by images. whole: it needs whole batches."""
+class Penalty(NamedTuple):
+    """A term of D's loss before its strength: value(seen, key). gradient, whole: see terms.Term."""
 
     value: Callable[[Seen, jax.Array], jax.Array]
     gradient: bool = True
@@ -79,13 +56,15 @@ class Term(NamedTuple):
 
 
 TERMS = {
-    "r1": Term(lambda seen, key: penalties.gradient_penalty(seen.logit(seen.label), seen.real)),
-    "r2": Term(lambda seen, key: penalties.gradient_penalty(seen.logit(seen.fake_label), seen.fake)),
-    "gp": Term(lambda seen, key: penalties.one_centred(seen.logit(seen.label), _mixed(seen, key))),
-    "max_gp": Term(lambda seen, key: penalties.largest(seen.logit(seen.label), _mixed(seen, key)), whole=True),
-    "dragan": Term(lambda seen, key: penalties.one_centred(seen.logit(seen.label), _perturbed(seen, key)), whole=True),
-    "cr": Term(lambda seen, key: _consistency(seen, seen.real, seen.label, seen.real_output, key), gradient=False),
-    "cr_fake": Term(
+    "r1": Penalty(lambda seen, key: penalties.gradient_penalty(seen.logit(seen.label), seen.real)),
+    "r2": Penalty(lambda seen, key: penalties.gradient_penalty(seen.logit(seen.fake_label), seen.fake)),
+    "gp": Penalty(lambda seen, key: penalties.one_centred(seen.logit(seen.label), _mixed(seen, key))),
+    "max_gp": Penalty(lambda seen, key: penalties.largest(seen.logit(seen.label), _mixed(seen, key)), whole=True),
+    "dragan": Penalty(
+        lambda seen, key: penalties.one_centred(seen.logit(seen.label), _perturbed(seen, key)), whole=True
+    ),
+    "cr": Penalty(lambda seen, key: _consistency(seen, seen.real, seen.label, seen.real_output, key), gradient=False),
+    "cr_fake": Penalty(
         lambda seen, key: _consistency(seen, seen.fake, seen.fake_label, seen.fake_output, key), gradient=False
     ),
 }
@@ -94,12 +73,69 @@ shifted view of real (CR, Zhang et al. 2020) or also of fake images (bCR, Zhao e
 labels of the real ones, as in StudioGAN."""
 
 
+def penalty(name: str, strength: Strength) -> Term:
+    """Return the term of TERMS of that name. Its metric d_<name> is its value before the strength."""
+    value, gradient, whole = TERMS[name]
+
+    def d(seen: Seen, key: jax.Array) -> tuple[jax.Array, Metrics]:
+        found = value(seen, key)
+        return at(strength, seen.step) * found, {f"d_{name}": found}
+
+    why = f"regularizer.{name} is not a mean over images" if whole else ""
+    return Term(name, d=d, gradient=gradient, whole=why, stream=list(TERMS).index(name))
+
+
+class Classes(NamedTuple):
+    """How the losses use classes: see conditioning. d, d_fake, g: weights of D's loss of real and of fake images, and of G's."""
+
+    head: str = "projection"
+    d: float = 0.0
+    d_fake: float = 0.0
+    g: float = 0.0
+    temperature: float = 1.0
+    margin: float = 0.98
+
+    def term(self) -> Term:
+        """D's term of real and of fake images, and G's of fake ones."""
+        whole = (
+            f"condition.d={self.head} compares the images of its batch" if self.head in ("contrastive", "d2dce") else ""
+        )
+        d, g = self.of_d if self.d or self.d_fake else None, self.of_g if self.g else None
+        return Term("classes", d=d, g=g, whole=whole)
+
+    def of_d(self, seen: Seen, key: jax.Array) -> tuple[jax.Array, Metrics]:
+        value = self.loss(seen.real_output, seen.label)
+        total = self.d * value
+        if self.d_fake:
+            total += self.d_fake * self.loss(seen.fake_output, seen.fake_label)
+        return total, {"d_classes": value}
+
+    def of_g(self, seen: Seen, key: jax.Array) -> tuple[jax.Array, Metrics]:
+        value = self.loss(seen.fake_output, seen.fake_label)
+        return self.g * value, {"g_classes": value}
+
+    def loss(self, output: Output, y: Label) -> jax.Array:
+        """The loss of the head; see CLASS_LOSSES."""
+        return CLASS_LOSSES[self.head](output, y, temperature=self.temperature, margin=self.margin)
+
+
 class LeCam(NamedTuple):
     """Pulls D's logits to the other side's moving mean (Tseng et al. 2021). decay: of the means. start: step of its first effect."""
 
     strength: float
     decay: float
     start: int
+
+    def term(self) -> Term:
+        """D's term, which keeps the moving means."""
+        initial = lambda: {"real": jnp.zeros(()), "fake": jnp.zeros(())}
+        return Term("lecam", d=self.of_d, state=initial, whole="LeCam's moving means need whole batches")
+
+    def of_d(self, seen: Seen, key: jax.Array) -> tuple[jax.Array, Metrics]:
+        real, fake = logit_of(seen.real_output), logit_of(seen.fake_output)
+        anchors = seen.extra["lecam"] = self.anchors(seen.extra["lecam"], real, fake, seen.step)
+        value = self.value(anchors, real, fake, seen.step)
+        return value, {"d_lecam": value}
 
     def anchors(self, anchors: dict, real: Logit, fake: Logit, step: jax.Array | int) -> dict:
         """The moving means after a batch; up to `start` they are the means of that batch."""
@@ -124,8 +160,22 @@ class LatentConsistency(NamedTuple):
     g: float
     radius: float
 
-    def near(self, z: Latent, key: jax.Array) -> Latent:
-        return z + self.radius * jax.random.normal(key, z.shape)
+    def term(self) -> Term:
+        """D's and G's terms."""
+        return Term("zcr", d=self.of_d, g=self.of_g, whole="zCR's near latents need whole batches")
+
+    def of_d(self, seen: Seen, key: jax.Array) -> tuple[jax.Array, Metrics]:
+        outputs = (seen.discriminate(x, seen.fake_label) for x in (seen.fake, self.near(seen, key)))
+        value = penalties.consistency(*map(compared, outputs))
+        return self.d * value, {"d_zcr": value}
+
+    def of_g(self, seen: Seen, key: jax.Array) -> tuple[jax.Array, Metrics]:
+        value = jnp.mean(jnp.square(seen.fake - self.near(seen, key)))
+        return -self.g * value, {"g_zcr": value}
+
+    def near(self, seen: Seen, key: jax.Array) -> Image:
+        """Images of near latents, with the same labels."""
+        return seen.generate(seen.z + self.radius * jax.random.normal(key, seen.z.shape), seen.fake_label)
 
 
 class LatentStep(NamedTuple):
@@ -139,6 +189,10 @@ class LatentStep(NamedTuple):
     beta: float
     rate: float
     cost: float
+
+    def term(self) -> Term:
+        """The change of latents."""
+        return Term("logan", latents=self.moved, whole="LOGAN's step of latents needs whole batches")
 
     def moved(self, score: Callable[[Latent], Logit], z: Latent, key: jax.Array) -> tuple[Latent, jax.Array]:
         """Return (the new z, its cost)."""
@@ -158,10 +212,24 @@ class TopK(NamedTuple):
     least: float
     steps: int
 
+    def term(self) -> Term:
+        """The weights of G's images."""
+        return Term("top_k", weigh=self.weights)
+
     def weights(self, fake: Logit, step: jax.Array | int) -> jax.Array:
         """Weights [B] of the images in G's loss."""
         share = jnp.maximum(self.gamma ** (step // self.steps), self.least)
         return penalties.top_k(fake, jnp.maximum(jnp.floor(share * len(fake)), 1))
+
+
+def feature_matching(strength: float) -> Term:
+    """G's term of the means of D's features of real and of fake images (Salimans et al. 2016)."""
+
+    def g(seen: Seen, key: jax.Array) -> tuple[jax.Array, Metrics]:
+        value = penalties.feature_matching(require(seen.real_output.features), require(seen.fake_output.features))
+        return strength * value, {"g_features": value}
+
+    return Term("features", g=g, compares=True)
 
 
 def from_config(own: Mapping[str, Any]) -> dict[str, Any]:

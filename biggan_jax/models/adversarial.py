@@ -16,13 +16,13 @@ from biggan_jax.config import choose
 from biggan_jax.config.defaults import general
 from biggan_jax.config.keys import Key
 from biggan_jax.family import Network
-from biggan_jax.gan import GAN, Classes
+from biggan_jax.gan import GAN
 from biggan_jax.layers import initializers, spectral
 from biggan_jax.losses import LOSSES
 from biggan_jax.models.heads import Head
 from biggan_jax.models.optimizers import optimizer
 from biggan_jax.penalties import clip
-from biggan_jax.regularizers import TERMS
+from biggan_jax.regularizers import TERMS, Classes
 from biggan_jax.state import init_state
 from biggan_jax.types import Condition, Label, Latent, Params, UserError
 
@@ -228,9 +228,9 @@ def refuse_idle(config: ml_collections.ConfigDict, head: Head | None) -> None:
 def check(gan: GAN) -> None:
     """Raise UserError for parts that do not fit each other."""
     shape = len(gan.image_shape)
-    for name, strength in gan.terms:
-        if shape != 3 and name in ("cr", "cr_fake"):
-            raise UserError(f"regularizer.{name}={strength} mirrors and shifts images, but the data are vectors")
+    for term in gan.added:
+        if shape != 3 and term.name in ("cr", "cr_fake"):
+            raise UserError(f"regularizer.{term.name} mirrors and shifts images, but the data are vectors")
     if gan.augment_policy and shape != 3:
         raise UserError("augment.policy changes images, but the data are vectors; use augment.policy=()")
     if gan.dequantize and shape != 3:

@@ -20,7 +20,8 @@ from biggan_jax.convert import imported, studiogan, studiogan_files, tables
 from biggan_jax.layers import spectral
 from biggan_jax.losses import LOSSES
 from biggan_jax.models import build_gan
-from biggan_jax.regularizers import LeCam, TopK, logit_of
+from biggan_jax.regularizers import LeCam, TopK
+from biggan_jax.terms import logit_of
 from tests.convert.recordings import Comparison, load, to_nchw, to_nhwc, under
 
 ADVERSARIAL = {
