@@ -20,12 +20,15 @@ class Loss(NamedTuple):
         relative: whether G's loss compares fake images with real ones.
         of_classes: whether it is a loss of classes: its arguments are pairs (logits of classes and of fake [B, classes + 1],
             label), as a D with the head multi_hinge gives them.
+        scaled: whether logits have a scale, which the loss fixes by a margin or a target; a Wasserstein critic's have that of its
+            bound.
     """
 
     discriminator: Callable[..., tuple[jax.Array, jax.Array]]
     generator: Callable[..., jax.Array]
     relative: bool = False
     of_classes: bool = False
+    scaled: bool = True
 
 
 def minimax(fake: Logit) -> jax.Array:
@@ -77,7 +80,7 @@ LOSSES = {
     "hinge": Loss(lambda r, f: (mean(relu(1 - r)), mean(relu(1 + f))), lambda f: -mean(f)),
     "non_saturating": Loss(lambda r, f: (mean(softplus(-r)), mean(softplus(f))), lambda f: mean(softplus(-f))),
     "minimax": Loss(lambda r, f: (mean(softplus(-r)), mean(softplus(f))), minimax),
-    "wasserstein": Loss(lambda r, f: (-mean(r), mean(f)), lambda f: -mean(f)),
+    "wasserstein": Loss(lambda r, f: (-mean(r), mean(f)), lambda f: -mean(f), scaled=False),
     "least_squares": Loss(
         lambda r, f: (mean(jnp.square(r - 1)) / 2, mean(jnp.square(f)) / 2), lambda f: mean(jnp.square(f - 1)) / 2
     ),

@@ -4,6 +4,7 @@ This family includes SA-GAN, with class embeddings per layer and without skip-z,
 no attention.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
@@ -105,28 +106,33 @@ class Generator(nn.Module):
 class DiscriminatorBlock(nn.Module):
     """Residual block: [B, H, W, C] to [B, H', W', features], H' = H/2 if `down`.
 
-    The number of channels changes at the first convolution if `wide`, as in SA-GAN and BigGAN; otherwise at the second,
-    as in SN-GAN. With `skip_relu` the skip connection starts from the ReLU, as in StudioGAN.
+    Attributes:
+        hidden: channels between its convolutions: `features` in SA-GAN and BigGAN, those of the input in SN-GAN.
+        skip_relu: the skip connection starts from the ReLU, as in StudioGAN.
+        norm: (name, x) to x normalised before a ReLU or on the skip connection, for a D with batch norm.
     """
 
     features: int
+    hidden: int
     down: bool
     first: bool
-    wide: bool
     dtype: jnp.dtype
     skip_relu: bool = False
+    norm: Callable[[str, jax.Array], jax.Array] = lambda name, x: x
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        h = x if self.first else nn.relu(x)
+        h = x if self.first else nn.relu(self.norm("bn_1", x))
         x = h if self.skip_relu else x
-        hidden = self.features if self.wide else x.shape[-1]
-        h = nn.relu(Conv3x3(hidden, dtype=self.dtype, name="conv_1")(h))
+        h = Conv3x3(self.hidden, dtype=self.dtype, name="conv_1")(h)
+        h = nn.relu(self.norm("bn_1" if self.first else "bn_2", h))
         h = (Conv3x3Pool if self.down else Conv3x3)(self.features, dtype=self.dtype, name="conv_2")(h)
-        # Average pooling and a 1x1 convolution commute; pooling first is a quarter of the work.
-        if self.down:
-            x = average_pool(x)
         if self.down or x.shape[-1] != self.features:
+            # Average pooling commutes with the 1x1 convolution, and is cheaper before it, and with batch norm, whose statistics
+            # are those of the original: taken after pooling in the first block, before it in the others.
+            x = average_pool(x) if self.down and self.first else x
+            x = self.norm("bn_0", x)
+            x = average_pool(x) if self.down and not self.first else x
             x = Conv1x1(self.features, dtype=self.dtype, name="conv_skip")(x)
         return h + x
 
@@ -134,7 +140,8 @@ class DiscriminatorBlock(nn.Module):
 class Discriminator(nn.Module):
     """D(x, y): images in [-1, 1] and labels to logits, by projection (Miyato & Koyama 2018).
 
-    `num_classes` 0 is unconditional: no projection term, y is ignored.
+    num_classes: 0 is unconditional: no projection term, y is ignored. wide: the number of channels changes at a block's first
+    convolution, as in SA-GAN and BigGAN; otherwise at the second, as in SN-GAN.
     """
 
     resolution: int
@@ -155,7 +162,8 @@ class Discriminator(nn.Module):
         x = jnp.asarray(x, self.dtype)
         for i, width in enumerate(widths_of(self.resolution, self.widths).discriminator):
             down = x.shape[1] > smallest_size(self.resolution)
-            x = block(width * self.ch, down, i == 0, self.wide, self.dtype, self.skip_relu, name=f"block_{i}")(x)
+            hidden = width * self.ch if self.wide else x.shape[-1]
+            x = block(width * self.ch, hidden, down, i == 0, self.dtype, self.skip_relu, name=f"block_{i}")(x)
             # StudioGAN has attention after one block of a size, BigGAN-PyTorch after all.
             if x.shape[1] in self.attention and (down or self.widths == "paper"):
                 x = SelfAttention(self.dtype, self.attend, name=f"attention_{i}")(x)

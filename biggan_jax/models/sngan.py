@@ -27,11 +27,10 @@ from biggan_jax.config import choose
 from biggan_jax.gan import GAN
 from biggan_jax.layers.attention import Attend, SelfAttention, attend
 from biggan_jax.layers.initializers import redraw_each
-from biggan_jax.layers.linear import Conv1x1, Conv3x3, Dense
+from biggan_jax.layers.linear import Conv3x3, Dense
 from biggan_jax.layers.norm import BatchNorm
-from biggan_jax.layers.resample import Conv3x3Pool, average_pool
 from biggan_jax.models import adversarial, modules
-from biggan_jax.models.biggan import GeneratorBlock
+from biggan_jax.models.biggan import DiscriminatorBlock, GeneratorBlock
 from biggan_jax.models.heads import Head, apply_head
 from biggan_jax.types import Image, Label, Latent, Params, UserError
 
@@ -87,37 +86,6 @@ class Generator(nn.Module):
         return jnp.tanh(Conv3x3(channels, dtype=self.dtype, name="conv_out")(x).astype(jnp.float32))
 
 
-class DiscriminatorBlock(nn.Module):
-    """Residual block of D. norm: a function of (name, x), batch norm or the identity.
-
-    With `skip_relu` the skip connection starts from the ReLU of x, as in StudioGAN's D without batch norm.
-    """
-
-    features: int
-    down: bool
-    first: bool
-    wide: bool
-    norm: Any
-    dtype: jnp.dtype
-    skip_relu: bool = False
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        x = nn.relu(x) if self.skip_relu and not self.first else x
-        h = x if self.first else nn.relu(self.norm("bn_1", x))
-        h = Conv3x3(self.features if self.wide or self.first else x.shape[-1], dtype=self.dtype, name="conv_1")(h)
-        h = nn.relu(self.norm("bn_1" if self.first else "bn_2", h))
-        h = (Conv3x3Pool if self.down else Conv3x3)(self.features, dtype=self.dtype, name="conv_2")(h)
-        if self.down or x.shape[-1] != self.features:
-            # Pooling commutes with the 1x1 convolution and with batch norm, but its statistics are taken where the original
-            # does: after pooling in the first block, before it in the others.
-            x = average_pool(x) if self.first else x
-            x = self.norm("bn_0", x)
-            x = average_pool(x) if self.down and not self.first else x
-            x = Conv1x1(self.features, dtype=self.dtype, name="conv_skip")(x)
-        return h + x
-
-
 class Discriminator(nn.Module):
     """Images to a logit [B] or an Output. pool: sum or mean of the last features. bias: of the last layer.
 
@@ -149,10 +117,12 @@ class Discriminator(nn.Module):
             )
 
         for i, multiple in enumerate(table.discriminator):
-            down = i < table.pools
-            x = DiscriminatorBlock(
-                multiple * self.ch, down, i == 0, self.wide, norm, self.dtype, self.skip_relu, name=f"block_{i}"
-            )(x)
+            down, features = i < table.pools, multiple * self.ch
+            hidden = features if self.wide or i == 0 else x.shape[-1]
+            block = DiscriminatorBlock(
+                features, hidden, down, i == 0, self.dtype, self.skip_relu, norm, name=f"block_{i}"
+            )
+            x = block(x)
             if down and x.shape[1] in self.attention:
                 x = SelfAttention(self.dtype, self.attend, name=f"attention_{i}")(x)
         x = nn.relu(x).astype(jnp.float32)
@@ -217,6 +187,8 @@ def networks(config: ml_collections.ConfigDict, mesh: Mesh | None) -> tuple[Gene
     model, shape, dtype = config.model, check_shape(config), jnp.dtype(config.dtype)
     adversarial.no_blocks(config)
     check_attention(model, shape[0])
+    if model.d_skip_relu and model.d_batch_norm:
+        raise UserError("model.d_skip_relu is of a D without batch norm; unset it, or model.d_batch_norm")
     g_ch, d_ch = model.g_ch or model.ch, model.d_ch or model.ch
     size, attends = adversarial.condition_of(config).size, modules.attention_in(mesh, config)
     return (

@@ -25,7 +25,8 @@ from biggan_jax.layers.initializers import redraw_each
 from biggan_jax.layers.linear import Conv1x1, Conv3x3, Dense
 from biggan_jax.layers.norm import BatchNorm
 from biggan_jax.layers.resample import average_pool, upsample
-from biggan_jax.models import adversarial, sngan, wgan
+from biggan_jax.models import adversarial, wgan
+from biggan_jax.models.biggan import DiscriminatorBlock, GeneratorBlock
 from biggan_jax.models.dcgan import square
 from biggan_jax.models.heads import Head, apply_head
 from biggan_jax.types import Image, Label, Latent, UserError
@@ -46,7 +47,7 @@ class CifarGenerator(nn.Module):
         c = as_vector(y, self.size) if self.size else None
         x = Dense(16 * self.ch, name="linear")(z).reshape(-1, 4, 4, self.ch)
         for i in range(3):
-            x = sngan.GeneratorBlock(self.ch, 1e-5, self.bn_momentum, jnp.float32, name=f"block_{i}")(x, c, train)
+            x = GeneratorBlock(self.ch, 1e-5, self.bn_momentum, jnp.float32, name=f"block_{i}")(x, c, train)
         return jnp.tanh(
             Conv3x3(self.channels, name="conv_out")(
                 nn.relu(BatchNorm(1e-5, self.bn_momentum, name="bn_out")(x, train=train))
@@ -62,9 +63,9 @@ class CifarDiscriminator(nn.Module):
 
     @nn.compact
     def __call__(self, x: Image, y: Label | None = None) -> Any:
-        plain, x = lambda name, x: x, jnp.asarray(x)
+        x = jnp.asarray(x)
         for i in range(4):
-            x = sngan.DiscriminatorBlock(self.ch, i < 2, i == 0, True, plain, jnp.float32, name=f"block_{i}")(x)
+            x = DiscriminatorBlock(self.ch, self.ch, i < 2, i == 0, jnp.float32, name=f"block_{i}")(x)
         return apply_head(nn.relu(x).mean((1, 2)), y, self.head)
 
 

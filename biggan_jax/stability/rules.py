@@ -45,11 +45,17 @@ class Rule(NamedTuple):
 
 
 def contrast(records: Sequence[Record]) -> float | None:
-    """Return D's mean logit of real images minus that of samples. None at step 0, where it is random."""
+    """Return D's mean logit of real images minus that of samples. None at step 0, where it is random.
+
+    Logits without a scale are divided by their standard deviation; the contrast of equal ones is 0.
+    """
     signals = records[-1]["signals"]
     if "pixel_spread" in signals and "d_real" not in signals:
         return None  # A model without the one discriminator D.
-    return signals["d_real"] - signals["d_fake"] if records[-1]["step"] else None
+    if not records[-1]["step"]:
+        return None
+    difference = signals["d_real"] - signals["d_fake"]
+    return difference / max(signals.get("d_deviation", 1.0), 1e-12)
 
 
 def latest(signal: str) -> Value:

@@ -37,6 +37,7 @@ def probe(gan: Family, state: TrainState, images: dict[str, tuple[Image, Label]]
 
     - d_real, d_held_out, d_fake: D's mean logit; d_gap: d_real - d_held_out, D's overfitting
     - d_accuracy; for the hinge loss, d_active: the fraction of images with a non-zero gradient
+    - d_deviation, for losses whose logits have no scale: standard deviation of logits about the mean of their kind, real or fake
     - pixel_spread, feature_spread: distance among all samples; pixel_diversity, feature_diversity: distance between two
       samples of one class. Pixels are averaged to 16 x 16; features are the inputs of D's last layer
     - g_norm, d_norm: Euclidean norm of all weights; ema_distance: norm of averaged minus live weights, divided by g_norm
@@ -68,6 +69,8 @@ def probe(gan: Family, state: TrainState, images: dict[str, tuple[Image, Label]]
         signals["d_accuracy"] = accuracy(logits["real"], logits["fake"])
         if gan.loss == LOSSES["hinge"]:
             signals["d_active"] = hinge_active(logits["real"], logits["fake"])
+        if not gan.loss.scaled:
+            signals["d_deviation"] = jnp.sqrt((jnp.var(logits["real"]) + jnp.var(logits["fake"])) / 2)
     for space, seen in (("pixel", pixels), ("feature", features)):
         if not seen:
             continue

@@ -201,6 +201,11 @@ def built(family, **changes):
         ("sngan", {"optimizer__decay": "exponential"}, "decay_factor below 1"),
         ("sngan", {"regularizer__clip": 0.01}, "clip bounds weights that spectral normalisation scales again"),
         ("sngan", {"model__num_classes": 4, "model__condition_dim": 2}, "are two conditions"),
+        (
+            "sngan",
+            {"model__d_skip_relu": True, "model__d_batch_norm": True},
+            "d_skip_relu is of a D without batch norm",
+        ),
         ("sngan", {"remat": "blocks"}, "remat=blocks: model.family sngan"),
         ("gan", {"dtype": "bfloat16"}, "gan computes in float32 alone"),
         ("gan", {"model__image_shape": (28, 28)}, "is neither .height, width, channels. nor .n,."),

@@ -55,6 +55,14 @@ def test_the_contrast_before_the_first_step_does_not_count():
     assert evaluate(probes) is None
 
 
+def test_contrast_without_a_scale_is_in_standard_deviations():
+    close = {"d_real": 0.011, "d_fake": 0.010}
+    assert evaluate(records(then=[close | {"d_deviation": 0.002}] * 3)) is None
+    for deviation in (0.1, 0.0):
+        dead = {"d_real": 0.01, "d_fake": 0.01} if deviation == 0 else close
+        assert evaluate(records(then=[dead | {"d_deviation": deviation}] * 3)).signal == "contrast"
+
+
 def test_an_ignored_signal_leaves_the_next_verdict():
     broken = records(then=[{"pixel_spread": 0.05, "pixel_diversity": 0.1}] * 3)
     assert evaluate(broken, ignored={"diversity"}).signal == "spread"

@@ -11,7 +11,9 @@ from biggan_jax.gan import GAN
 from biggan_jax.models import build_gan
 from biggan_jax.partitioning import state_layout
 from biggan_jax.stability import signals
-from tests.conftest import fresh_state, leaves, tiny_config
+from biggan_jax.stability.rules import contrast
+from biggan_jax.state import init_state
+from tests.conftest import build, fresh_state, leaves, tiny_config
 
 
 def images(seed, count=16):
@@ -32,6 +34,20 @@ def test_d_gap_compares_training_and_held_out_images(probing):
     other = probe(state, {"real": images(0), "held_out": images(1)}).signals
     assert float(same["d_gap"]) == 0 != float(other["d_gap"])
     assert float(other["d_gap"]) == pytest.approx(float(other["d_real"] - other["d_held_out"]))
+
+
+def test_the_contrast_of_a_critic_does_not_depend_on_its_scale():
+    c = tiny_config("dense")
+    c.loss, c.model.d_spectral_norm = "wasserstein", False
+    gan = build(c)
+    state, probe = init_state(gan, 0), jax.jit(functools.partial(signals.probe, gan))
+    D = state.networks["D"]
+    tiny = D.replace(params=D.params | {"linear": jax.tree.map(lambda w: 1e-4 * w, D.params["linear"])})
+    contrasts = []
+    for critic in (D, tiny):
+        seen = probe(state.with_networks(D=critic), {"real": images(0)}).signals
+        contrasts.append(contrast([{"step": 1, "signals": {name: float(value) for name, value in seen.items()}}]))
+    assert contrasts[0] == pytest.approx(contrasts[1], rel=1e-3) and abs(contrasts[0]) > 1e-3
 
 
 def test_equal_samples_have_neither_spread_nor_diversity(probing):
