@@ -109,11 +109,17 @@ class GAN(Family):
         loss, metrics = self.loss_of_fakes(nets, shown, jax.random.fold_in(key, 0))
         return loss + cost, metrics
 
-    def shown_to_d(self, nets: Nets, batch: Batch, key: jax.Array) -> tuple[Shown, jax.Array | float]:
-        """Return the images of D's update, and what the choice of latents adds to its loss."""
+    def shown_to_d(
+        self, nets: Nets, batch: Batch, key: jax.Array, *, keep: bool = True
+    ) -> tuple[Shown, jax.Array | float]:
+        """Return the images of D's update, and what the choice of latents adds to its loss. keep: see Nets."""
         z, y, cost = self._latents_of(nets, batch, key, for_d=True)
-        fake = nets("G", z, y)
-        return Shown(self._real(batch, jax.random.fold_in(key, 0)), batch["label"], fake, y, z), cost
+        fake = nets("G", z, y, keep=keep)
+        shown = Shown(self._real(batch, jax.random.fold_in(key, 0)), batch["label"], fake, y, z)
+        for term in self.added:
+            if term.show:
+                shown = term.show(shown, nets.extra, term.key(jax.random.fold_in(key, 2)))
+        return shown, cost
 
     def shown_to_g(self, nets: Nets, batch: Batch, key: jax.Array) -> tuple[Shown, jax.Array | float]:
         """Return the images of G's update, real ones if its loss compares with them, and what latents add to its loss."""
@@ -126,8 +132,6 @@ class GAN(Family):
     def loss_of_images(self, nets: Nets, shown: Shown, key: jax.Array) -> tuple[jax.Array, Metrics]:
         """Return D's mean loss of the images that it is shown, with the terms that are not lazy."""
         key, term_key = jax.random.split(key)
-        for term in self.added:
-            shown = term.show(shown, nets.extra, term.key(term_key)) if term.show else shown
         real_out, fake_out = self.discriminate_both(nets, *shown[:4], key)
         real_logits, fake_logits = self.logit_of(real_out), self.logit_of(fake_out)
         real_loss, fake_loss = self.loss.discriminator(
@@ -143,33 +147,32 @@ class GAN(Family):
             "d_active": hinge_active(real_logits, fake_logits),
         }
         parts = [(term, term.d) for term in self.added if term.d and not self._lazy(term)]
-        seen = self._seen(nets, shown, (real_out, fake_out), term_key)
+        seen = self._seen(nets, shown, real_out, fake_out, term_key)
         loss, more = add_terms(real_loss + fake_loss, parts, seen, term_key)
         return loss, metrics | more
 
     def loss_of_fakes(self, nets: Nets, shown: Shown, key: jax.Array) -> tuple[jax.Array, Metrics]:
         """Return G's mean loss of its images, compared with real ones if its loss does so, with its terms."""
         if self._compares:
-            outputs = real_out, out = self.discriminate_both(nets, *shown[:4], key)
+            real_out, out = self.discriminate_both(nets, *shown[:4], key)
         else:
-            outputs = real_out, out = None, self.discriminate(nets, shown.fake, shown.fake_label, key)
+            real_out, out = None, self.discriminate(nets, shown.fake, shown.fake_label, key)
         if self.loss.relative:
             loss = self.loss.generator(self.logit_of(real_out), self.logit_of(out))
         else:
             loss = self._mean_of(self._arguments(out, shown.fake_label), self.logit_of(out), nets.step)
         parts = [(term, term.g) for term in self.added if term.g]
-        return add_terms(loss, parts, self._seen(nets, shown, outputs, key), key)
+        return add_terms(loss, parts, self._seen(nets, shown, real_out, out, key), key)
 
     def lazy_penalties(self, nets: Nets, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
         """Return the sum of the gradient penalties, times the number of D's updates that it stands for.
 
         Difference: StyleGAN2 also lowers Adam's rate and betas by k / (k + 1).
         """
-        z, y, _ = self._latents_of(nets, batch, key, for_d=True)
-        fake, key = nets("G", z, y, keep=False), jax.random.fold_in(key, 0)
-        shown = Shown(self._real(batch, key), batch["label"], fake, y, z)
+        shown, _ = self.shown_to_d(nets, batch, key, keep=False)
+        key = jax.random.fold_in(key, 0)
         parts = [(term, term.d) for term in self.added if term.d and self._lazy(term)]
-        total, values = add_terms(jnp.float32(0), parts, self._seen(nets, shown, (None, None), key), key)
+        total, values = add_terms(jnp.float32(0), parts, self._seen(nets, shown, None, None, key), key)
         return self.every * self.d_steps * total, values
 
     def discriminate(self, nets: Nets, x: Image, y: Label, key: jax.Array, *, keep: bool = True) -> Any:
@@ -216,11 +219,11 @@ class GAN(Family):
         """Whether the term has an update of its own."""
         return term.gradient and self.every > 1
 
-    def _seen(self, nets: Nets, shown: Shown, outputs: tuple, key: jax.Array) -> Seen:
+    def _seen(self, nets: Nets, shown: Shown, real_out: Any, fake_out: Any, key: jax.Array) -> Seen:
         """What terms see. Networks called by them leave their variables as they are."""
         discriminate = lambda x, y: self.discriminate(nets, x, y, key, keep=False)
         generate = lambda z, y: nets("G", z, y, keep=False)
-        return Seen(*shown, *outputs, discriminate, generate, nets.step, nets.extra)
+        return Seen(*shown, real_out, fake_out, discriminate, generate, nets.step, nets.extra)
 
     def _real(self, batch: Batch, key: jax.Array) -> Image:
         """Return the real images of the batch, with noise below a grey level if `dequantize`."""

@@ -14,31 +14,32 @@ Strength = float | Callable[[jax.Array | int], jax.Array]
 
 
 class Shown(NamedTuple):
-    """The images of an update and their labels: [B, ...], real ones None if no loss compares with them.
+    """The images of an update and their labels: [B, ...].
 
-    z: latents of the fake images; None in chunks of a batch.
+    real, label: None in G's update, unless its loss compares with real images. z: latents of the fake images; None in chunks of
+    a batch.
     """
 
-    real: Image | None
-    label: Label | None
+    real: Any
+    label: Any
     fake: Image
     fake_label: Label
-    z: Latent | None = None
+    z: Any
 
 
 class Seen(NamedTuple):
-    """What a term sees: the images of an update, D's outputs for them, and the networks.
+    """What a term sees: the images of an update as in Shown, D's outputs for them, and the networks.
 
     real_output, fake_output: None in updates of gradient penalties alone; real_output also where `real` is.
     discriminate(x, y), generate(z, y): D, which augments x, and G; what their variables become is discarded.
     step: the number of steps done. extra: the family's arrays; assign to its items to change them.
     """
 
-    real: Image
-    label: Label
+    real: Any
+    label: Any
     fake: Image
     fake_label: Label
-    z: Latent
+    z: Any
     real_output: Any
     fake_output: Any
     discriminate: Callable[[Image, Label], Any]
