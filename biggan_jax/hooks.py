@@ -130,7 +130,6 @@ def of_attempt(run: RunContext, gan: Family, state: TrainState, attempt: int) ->
     """Make the hooks of an attempt that starts from `state`; close them on exit."""
     config, start, writes = run.config, int(state.step), jax.process_index() == 0
     with contextlib.ExitStack() as cleanup:
-        data.before_training(run.source, config, run.workdir, write=writes)
         if config.sample_every and not drawable(gan):
             logger.info("samples %s are not drawn: biggan-sample --out=FILE.npz writes them", list(gan.image_shape))
         writer = None

@@ -2,6 +2,7 @@
 
 import functools
 import logging
+from typing import Any
 
 import jax
 import ml_collections
@@ -10,6 +11,7 @@ from etils import epath
 from biggan_jax import config as configs
 from biggan_jax import data, hooks, sharding
 from biggan_jax.checkpoint import Checkpoints, checkpoint_steps, resume
+from biggan_jax.evaluation.evaluator import check_score
 from biggan_jax.models import build_gan
 from biggan_jax.partitioning import compile_step
 from biggan_jax.runtime.files import expand_home
@@ -40,13 +42,17 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
         sharding.check_batch_size(config.batch_size, mesh.size, config.microbatches, config.d_chunks)
         gan = build_gan(config, mesh)
         source = data.make_source(config)
+        summary = check_before_weights(config, gan.image_shape, source)
         weights = functools.cache(lambda: resume.load_weights(gan, config.init_from) if config.init_from else None)
+        resume.check_config(workdir, config)
         if not checkpoint_steps(workdir):
             weights()  # Fail on a bad init_from before writing anything.
 
         if not job.lock_workdir():
             return False
         resume.claim_workdir(workdir, config)
+        if summary and jax.process_index() == 0:
+            data.store_summary(epath.Path(workdir) / "data.json", summary)
         checkpoints = Checkpoints(workdir, config.checkpoint_keep, config.checkpoint_keep_every)
         job.at_exit(checkpoints.close)
         run = hooks.RunContext(config, epath.Path(workdir), mesh, source, weights, checkpoints, job)
@@ -57,6 +63,17 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
                 return step == config.num_steps
             if collapse["action"] == "stop":
                 raise recovery.CollapseError(recovery.message(collapse, run.workdir))
+
+
+def check_before_weights(
+    config: ml_collections.ConfigDict, image_shape: tuple[int, ...], source: data.Source
+) -> dict[str, Any]:
+    """Refuse data or metrics that do not fit the config, and return a summary of the data. Needs no weights, writes nothing."""
+    summary = data.before_training(source, config)
+    data.host_batches(source, config, attempt=0)
+    if config.score.every:
+        check_score(config.score.network, config.score.inception, source, image_shape)
+    return summary
 
 
 def run_attempt(run: hooks.RunContext, attempt: int) -> tuple[int, Record | None]:

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from biggan_jax import checkpoint, data, hooks
+from biggan_jax.checkpoint import resume
 from biggan_jax.checkpoint.resume import claim_workdir, keep_data_order
 from biggan_jax.train import train
 from biggan_jax.types import UserError
@@ -124,11 +125,19 @@ def test_a_refused_change_names_the_command_to_fine_tune(unbroken):
         ("stability.expected", "300", "stability.expected '300' is not STEP:SCORE,STEP:SCORE, such as"),
         ("stability.on_collapse", "rolback", "stability.on_collapse 'rolback' is unknown; did you mean rollback?"),
         ("augment.policy", ("color",), "augment.policy 'color' is unknown; did you mean colour?"),
+        ("batch_size", 8192, "data.name digits has 1,497 images, fewer than one batch of 8,192"),
+        ("score", {"every": 2, "network": "inception-2015"}, "inception-2015 needs its weights"),
+        ("score", {"every": 2, "network": "inception-2015", "inception": "no.pth"}, "no.pth cannot be read"),
+        ("score", {"every": 2, "num": 1}, "score.num is 1; it must be at least 2"),
     ],
 )
-def test_a_bad_config_is_refused_before_anything_is_written(config, tmp_path, key, value, sentence):
+def test_a_bad_config_is_refused_before_anything_is_written(config, tmp_path, monkeypatch, key, value, sentence):
+    changes = {f"{key}.{name}": each for name, each in value.items()} if isinstance(value, dict) else {key: value}
     with config.unlocked(), config.ignore_type():
-        config.update_from_flattened_dict({key: value})
+        config.update_from_flattened_dict(changes)
+    # Nor are weights made or loaded.
+    monkeypatch.setattr(resume, "load_weights", None)
+    monkeypatch.setattr(resume, "restore_or_init", None)
     with pytest.raises(UserError, match=sentence):
         train(config, tmp_path / "run")
     assert not (tmp_path / "run").exists()

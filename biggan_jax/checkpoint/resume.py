@@ -45,17 +45,23 @@ def claim_workdir(workdir: epath.PathLike, config: ml_collections.ConfigDict) ->
     """Make the workdir and store the config in it, in all processes. Raises UserError if it has checkpoints of another one."""
     workdir = epath.Path(workdir)
     with user_errors(workdir, "workdir"):
-        # Without a checkpoint, nothing of an earlier run can be lost or mixed with this one.
-        if checkpoint_steps(workdir):
-            changed = configs.differences(load_config(find(workdir)).to_dict(), config.to_dict())
-            unsafe = [f"{key} {a!r} -> {b!r}" for key, (a, b) in changed.items() if key not in configs.SAFE_TO_CHANGE]
-            if unsafe:
-                what = f"holds a run of another config ({', '.join(unsafe)})"
-                raise UserError(f"{workdir} {what}; {_way_on(workdir, changed)}")
+        check_config(workdir, config)
         if jax.process_count() > 1:
             multihost_utils.sync_global_devices("config.json read by all")
         if jax.process_index() == 0:
             store_config(workdir, config)
+
+
+def check_config(workdir: epath.PathLike, config: ml_collections.ConfigDict) -> None:
+    """Raise UserError if the workdir has checkpoints of another config."""
+    # Without a checkpoint, nothing of an earlier run can be lost or mixed with this one.
+    if not checkpoint_steps(workdir):
+        return
+    changed = configs.differences(load_config(find(workdir)).to_dict(), config.to_dict())
+    unsafe = [f"{key} {a!r} -> {b!r}" for key, (a, b) in changed.items() if key not in configs.SAFE_TO_CHANGE]
+    if unsafe:
+        what = f"holds a run of another config ({', '.join(unsafe)})"
+        raise UserError(f"{workdir} {what}; {_way_on(workdir, changed)}")
 
 
 def _way_on(workdir: epath.Path, changed: dict[str, tuple]) -> str:

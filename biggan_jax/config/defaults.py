@@ -137,7 +137,9 @@ def general() -> dict[str, Any]:
         # Feature network: a name in evaluation.networks.NETWORKS. The classifier needs no download.
         "score.network": "classifier",
         "score.inception": Key("", path=True),  # With network inception-2015: the weights' file, or download.
-        "score.num": positive(1000),  # Samples per score; at most ten times as many real images.
+        "score.num": Key(
+            1000, rule=("at least 2", lambda value: value >= 2)
+        ),  # Samples per score; at most ten times as many real images.
         "log_every": positive(100, safe=True),  # Steps between lines of metrics.
         "sample_every": non_negative(1000, safe=True),  # Steps between sample grids; 0: none.
         "checkpoint_every": positive(1000, safe=True),  # Steps between checkpoints; the last step always has one.

@@ -7,10 +7,21 @@ from biggan_jax.data import builtin
 from biggan_jax.data.dataset import Source, image_shape
 from biggan_jax.data.loader import HostBatches, read_ahead
 from biggan_jax.data.stats import before_training
+from biggan_jax.data.stats import store as store_summary
 from biggan_jax.data.tfds import open_tfds
 from biggan_jax.types import UserError
 
-__all__ = ["SOURCES", "before_training", "host_batches", "image_shape", "make_source", "open_tfds", "read_ahead"]
+__all__ = [
+    "SOURCES",
+    "Source",
+    "before_training",
+    "host_batches",
+    "image_shape",
+    "make_source",
+    "open_tfds",
+    "read_ahead",
+    "store_summary",
+]
 
 SOURCES = {
     "mnist5k": lambda config, split: builtin.mnist5k(*_square(config, split)),
@@ -66,7 +77,7 @@ def _check_condition(config: ConfigDict, there: int) -> None:
 
 
 def host_batches(source: Source, config: ConfigDict, attempt: int, host: int = 0, hosts: int = 1) -> HostBatches:
-    """Return the function from a step to this host's part of the step's real data."""
+    """Return the function from a step to this host's part of the step's real data. Raises UserError if config and data do not fit."""
     c, d, shape = config, config.data, image_shape(config)
     if len(shape) < 3 and (d.flip or d.crop != "center"):
         raise UserError(f"data.flip and data.crop need images, but this model's data have shape {shape}; unset them")

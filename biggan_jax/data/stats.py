@@ -137,18 +137,17 @@ def refuse(found: dict[str, Any], *, conditional: bool, batch_size: int, where: 
         raise UserError(f"every label seen in {where} is {low}: {level}; prepare it again")
 
 
-def before_training(source: Any, config: ml_collections.ConfigDict, workdir: epath.Path, *, write: bool) -> None:
-    """Log a summary of the training data, refuse unsuitable data, and store the summary as data.json if `write`."""
+def before_training(source: Any, config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """Log a summary of the training data and return it; empty for fake data. Raises UserError for unsuitable data."""
     if config.data.name == "fake":
-        return
+        return {}
     found = summarize(source)
     for line in [*lines(found), *getattr(source, "notes", ())]:
         logger.info("data: %s", line)
     where = config.data.dir or config.data.dataset or f"data.name {config.data.name}"
     refuse(found, conditional=config.model.num_classes > 0, batch_size=config.batch_size, where=str(where))
     dtype = str(getattr(source, "dtype", "uint8"))
-    if write:
-        store(workdir / "data.json", found if dtype == "uint8" else {**found, "dtype": dtype})
+    return found if dtype == "uint8" else {**found, "dtype": dtype}
 
 
 def store(path: epath.Path, found: dict[str, Any]) -> None:

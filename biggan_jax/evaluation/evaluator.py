@@ -15,7 +15,7 @@ from biggan_jax.data.dataset import Source
 from biggan_jax.evaluation import features
 from biggan_jax.evaluation.features import Batches
 from biggan_jax.evaluation.metrics import FORMULAS, Results, compute
-from biggan_jax.evaluation.networks import GREY_NOTE, FeatureNetwork, open_network
+from biggan_jax.evaluation.networks import GREY_NOTE, FeatureNetwork, check_network, open_network
 from biggan_jax.evaluation.reference import Reference, reference_of
 from biggan_jax.evaluation.results import Protocol
 from biggan_jax.family import Family
@@ -23,6 +23,7 @@ from biggan_jax.latents import Truncation
 from biggan_jax.sampling import generate
 from biggan_jax.sampling.sampler import NotFiniteError, Sampler
 from biggan_jax.state import TrainState
+from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +91,14 @@ class Evaluator:
         # Every host has all features, and computes the metrics on its own devices.
         local = None if self.mesh is None else sharding.make_mesh(jax.local_devices())
         return compute(samples, self.reference, self.metrics if metrics is None else metrics, local)
+
+
+def check_score(network: str, inception: str, source: Source, image_shape: tuple[int, ...]) -> None:
+    """Raise UserError if `score_in_training` cannot work for want of a network, its weights, labels or pictures."""
+    check_network(network, inception=inception or None, num_classes=source.num_classes)
+    if len(image_shape) != 3 or image_shape[-1] not in (1, 3):
+        what = f"score.every needs grey or RGB images, but this model's samples are {list(image_shape)}"
+        raise UserError(f"{what}; set it to 0")
 
 
 def score_in_training(

@@ -10,7 +10,7 @@ from biggan_jax import data
 from biggan_jax.data.dataset import Images, Source
 from biggan_jax.evaluation import evaluator, metrics
 from biggan_jax.evaluation.evaluator import Evaluator
-from biggan_jax.evaluation.networks import NETWORKS, FeatureNetwork, open_network
+from biggan_jax.evaluation.networks import NETWORKS, FeatureNetwork, check_network, open_network
 from biggan_jax.evaluation.reference import reference_of
 from biggan_jax.runtime import cli, files
 from biggan_jax.sampling import flags as sampling_flags
@@ -57,9 +57,12 @@ def make_evaluator(
             if shape[:2] != image_shape[:2]:
                 raise UserError(f"{what} {pixels(shape)} pixels, but the samples have {pixels(image_shape)}")
         training = training or data.make_source(config, "train")
+    count = min(REFERENCE_COUNT.value or len(real), len(real))
+    labels_known = training.num_classes if training else 0
+    check_network(NETWORK.value, inception=INCEPTION.value, num_classes=labels_known)
+    metrics.check_counts(names or SCORES.value or metrics.BASIC, NUM.value if images is None else len(images), count)
     network = open_network(NETWORK.value, inception=INCEPTION.value, training=training)
     names = names or metric_names(network, config, images, real)
-    count = min(REFERENCE_COUNT.value or len(real), len(real))
     batch_size = BATCH_SIZE.value * mesh.size
     reference = reference_of(real, f"{count:,} real images of {name}", network, mesh, count, batch_size)
     num, seed, labels = NUM.value, sampling_flags.SEED.value, LABELS.value
@@ -120,7 +123,7 @@ def metric_names(network: FeatureNetwork, config, images: Images | None, real: S
     imagenet = agreement and config.model.num_classes == 1000 and config.data.dataset.startswith("imagenet")
     agreement &= network.labels == "data" or (network.labels == "imagenet" and imagenet)
     if not SCORES.value:
-        return ("fid", "is", "kid", "prdc", *(("agreement",) if agreement else ()))
+        return (*metrics.BASIC, *(("agreement",) if agreement else ()))
     if "agreement" in SCORES.value and not agreement:
         raise UserError(
             f"--scores=agreement: {network.name} does not know the classes of these samples, or they have none"

@@ -24,11 +24,31 @@ FORMULAS = (
 """Constants of the metrics, recorded in protocols."""
 
 
+BASIC = ("fid", "is", "kid", "prdc")
+"""The metrics that are defined for all images."""
+
+NEIGHBOURS = max(neighbours.K_PRECISION, neighbours.K_DENSITY) + 1
+LEAST = {"fid": (2, 2), "is": (formulas.SPLITS, 1), "kid": (2, 2), "prdc": (NEIGHBOURS, NEIGHBOURS)}
+"""The least numbers of samples and of real images, by metric."""
+
+
 class Results(NamedTuple):
     """overall: name to value. by_class: name to {class: value}."""
 
     overall: dict[str, float]
     by_class: dict[str, dict[int, float]]
+
+
+def check_counts(names: Sequence[str], samples: int, real: int) -> None:
+    """Raise UserError if a metric of these names needs more samples or more real images than there are."""
+    for name in names:
+        for needed, there, what in zip(
+            LEAST.get(name, (1, 1)), (samples, real), ("samples", "real images"), strict=True
+        ):
+            if there < needed:
+                raise UserError(
+                    f"the metric {name} needs {needed} or more {what}, not {there}; choose others by --scores"
+                )
 
 
 def compute(samples: Features, reference: Reference, names: Sequence[str], mesh: Mesh | None = None) -> Results:

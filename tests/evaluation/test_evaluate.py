@@ -141,6 +141,11 @@ MISTAKES = [
     ("--checkpoint=nowhere --network=classifier", "no checkpoint at"),
     ("--checkpoint=COPY", "inception-2015 needs its weights: --inception=PATH"),
     ("--checkpoint=COPY --network=classifier --scores=fdi", "did you mean fid"),
+    ("--checkpoint=COPY --network=classifier --num=9", "the metric is needs 10 or more samples, not 9"),
+    (
+        "--checkpoint=COPY --network=classifier --reference_count=5",
+        "the metric prdc needs 6 or more real images, not 5",
+    ),
     ("--checkpoint=COPY --network=classifier --truncation-sweep=0:1:5", "is not LOW:HIGH:COUNT"),
     ("--checkpoint=COPY --network=classifier --reference=nowhere.npz", "nowhere.npz is not an .npz of arrays"),
 ]

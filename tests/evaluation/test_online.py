@@ -9,6 +9,7 @@ from biggan_jax.evaluation.networks import FeatureNetwork, Outputs
 from biggan_jax.models import build_gan
 from biggan_jax.partitioning import state_layout
 from biggan_jax.state import init_state
+from biggan_jax.types import UserError
 from tests.conftest import tiny_config
 
 
@@ -47,3 +48,11 @@ def test_images_that_are_not_finite_have_no_score(scored):
     gan, state, score = scored
     broken = jax.tree.map(lambda x: x * np.nan, state.averages["G"]["conv_out"])
     assert np.isnan(score(gan, state.replace(averages={"G": state.averages["G"] | {"conv_out": broken}})))
+
+
+def test_scores_of_samples_that_are_no_pictures_are_refused():
+    source = data.make_source(tiny_config())
+    evaluator.check_score("classifier", "", source, (16, 16, 1))
+    for shape in ((2,), (16, 16, 5)):
+        with pytest.raises(UserError, match=r"score.every needs grey or RGB images, .* set it to 0"):
+            evaluator.check_score("classifier", "", source, shape)

@@ -142,9 +142,12 @@ def mix_latents(trained: TrainedGenerator, weights: np.ndarray | None) -> Edited
 
 def find(trained: TrainedGenerator) -> Edited:
     """Find a direction, and draw samples moved along it."""
+    scores = None
+    if LABELS.value:  # Read before any slow work.
+        scores = directions.read_scores(LABELS.value, len(read_latents(LATENTS.value, trained.gan)[0]))
     sampler, z, y = samples(trained, 2000)
-    measure = ATTRIBUTES.get(ATTRIBUTE.value)
-    scores = measure(sampler.images(z, y)) if measure else directions.read_scores(LABELS.value, len(z))
+    if scores is None:
+        scores = ATTRIBUTES[ATTRIBUTE.value](sampler.images(z, y))
     found = directions.find(z, directions.as_labels(scores, y), sampling_flags.SEED.value)
     name = ATTRIBUTE.value or LABELS.value
     print(f"{name}: held-out accuracy {found.accuracy:.3f}, chance {found.chance:.3f}, of {len(z)} samples")
