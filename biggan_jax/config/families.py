@@ -172,6 +172,31 @@ def attention_resnet() -> dict[str, Any]:
     }
 
 
+def r3gan() -> dict[str, Any]:
+    """Return the keys of R3GAN (Huang et al. 2024)."""
+    return {
+        "image_shape": Key((32, 32, 3), entries=int),  # (height, width, channels).
+        "num_classes": non_negative(0, at_most=2**24),  # Classes of the data; 0: unconditional.
+        "condition_dim": non_negative(0, at_most=2**16),  # Length of a condition of real numbers; 0: none.
+        # Channels of the stages, from the smallest feature map up; each next stage doubles height and width.
+        "widths": Key((768, 768, 768, 768), entries=int),
+        "groups": Key(
+            (96, 96, 96, 96), entries=int
+        ),  # Groups of their 3x3 convolutions, which have expansion x width channels.
+        "blocks": Key((2, 2, 2, 2), entries=int),  # Their residual blocks.
+        "d_widths": Key((), entries=int),  # Channels of D's stages, from the smallest feature map up; empty: widths.
+        "d_groups": Key((), entries=int),  # Groups in D's stages; empty: groups.
+        "d_blocks": Key((), entries=int),  # Blocks of D's stages; empty: blocks.
+        "expansion": positive(2, at_most=64),  # Channels within a block, in multiples of its width.
+        "dim_z": positive(64, at_most=2**16),  # Length of z.
+        "prior": "normal",  # Distribution of z: names in latents.PRIORS.
+        "embed_dim": positive(64, at_most=2**16),  # Length of G's embedding of the condition.
+        "d_embed_dim": non_negative(0, at_most=2**16),  # Length of D's; 0: the width of D's last stage.
+        # Stages of the largest feature maps that compute in bfloat16; dtype=bfloat16 makes it all of them.
+        "bfloat16_stages": non_negative(0, at_most=64),
+    }
+
+
 register("biggan", biggan)
 register("biggan_deep", biggan)
 register("gan", dense)
@@ -181,3 +206,4 @@ register("wgan", wgan)
 register("wgan_gp", wgan_gp)
 register("sngan", resnet)
 register("sagan", attention_resnet)
+register("r3gan", r3gan)

@@ -3,8 +3,9 @@
 python -m biggan_jax.convert --from=biggan-pytorch --in=G_ema.pth|weights/RUN --out=DIR [--classes=keep:3,7|reinit:20]
 python -m biggan_jax.convert --from=hf-biggan-deep --in=biggan-deep-256 --out=DIR
 python -m biggan_jax.convert --from=studiogan --in=checkpoints/RUN --out=DIR [--head=D2DCE] [--backbone=big_resnet]
+python -m biggan_jax.convert --from=r3gan --in=network-snapshot-010000.pkl|folder of G.npz, D.npz, G_ema.npz --out=DIR
 python -m biggan_jax.convert --from=biggan-jax --in=CHECKPOINT --out=DIR --classes=keep:3,7|reinit:20
-python -m biggan_jax.convert --to=biggan-pytorch|hf-biggan-deep|studiogan --in=CHECKPOINT --out=DIR
+python -m biggan_jax.convert --to=biggan-pytorch|hf-biggan-deep|studiogan|r3gan --in=CHECKPOINT --out=DIR
 
 Imported weights become a run's folder, for `sample`, and for training with --config=finetune:DIR.
 """
@@ -17,7 +18,7 @@ from etils import epath
 
 from biggan_jax import config as configs
 from biggan_jax.checkpoint import Checkpoints, load_state, store_config
-from biggan_jax.convert import biggan_pytorch, classes, hf_biggan_deep, studiogan_files
+from biggan_jax.convert import biggan_pytorch, classes, hf_biggan_deep, r3gan, studiogan_files
 from biggan_jax.convert.imported import to_state
 from biggan_jax.runtime import cli
 from biggan_jax.runtime.files import writing
@@ -25,13 +26,20 @@ from biggan_jax.types import UserError
 
 logger = logging.getLogger("biggan_jax.convert")
 
-PROJECTS = {"biggan-pytorch": biggan_pytorch, "hf-biggan-deep": hf_biggan_deep, "studiogan": studiogan_files}
+PROJECTS = {
+    "biggan-pytorch": biggan_pytorch,
+    "hf-biggan-deep": hf_biggan_deep,
+    "studiogan": studiogan_files,
+    "r3gan": r3gan,
+}
 SHAPES_ALONE = ("biggan-pytorch", "hf-biggan-deep")  # Projects whose files may lack what shapes cannot tell: eps.
 OURS = "biggan-jax"
 
 FROM = flags.DEFINE_string("from", None, f"Import weights of this project: {', '.join([*PROJECTS, OURS])}.")
 TO = flags.DEFINE_string("to", None, "Export a checkpoint to this project.")
-IN = cli.define_path("in", None, "A state dict (.pth, .bin, .npz) or weights folder; with --to our checkpoint.")
+IN = cli.define_path(
+    "in", None, "A state dict (.pth, .bin, .npz), snapshot (.pkl) or weights folder; with --to our checkpoint."
+)
 OUT = cli.define_path("out", None, "Output folder.")
 SUFFIX = flags.DEFINE_string("suffix", "", "Copy in a folder: of BigGAN-PyTorch such as best0, of StudioGAN best.")
 BACKBONE = flags.DEFINE_string("backbone", "", "--from=studiogan: resnet or big_resnet, of D alone or unconditional G.")
@@ -83,8 +91,10 @@ def import_weights(project, out: epath.Path) -> None:
         state, config, extras = load_state(source)
         came, missing = ["a checkpoint"], []
     else:
-        unknown = {"bn_eps": BN_EPS.value, "sn_eps": SN_EPS.value}
-        if project is studiogan_files:
+        unknown = {}
+        if FROM.value in SHAPES_ALONE:
+            unknown = {"bn_eps": BN_EPS.value, "sn_eps": SN_EPS.value}
+        elif project is studiogan_files:
             unknown = {"backbone": BACKBONE.value, "head": HEAD.value}
         imported = project.read(source, suffix=SUFFIX.value, **unknown)
         state, config, extras = to_state(imported, SEED.value), imported.config, imported.extras
@@ -104,8 +114,9 @@ def import_weights(project, out: epath.Path) -> None:
         logger.info("optimizer moments of the changed tables start from zero: their first updates are large")
     model = config.model
     resolution = model.resolution if "resolution" in model else model.image_shape[0]
+    width = f"ch {model.get('g_ch') or model.ch}" if "ch" in model else f"widths {tuple(model.get('widths', ()))}"
     print(
-        f"{model.family}, {resolution} pixels, ch {model.get('g_ch') or model.ch}, {model.num_classes} classes, "
+        f"{model.family}, {resolution} pixels, {width}, {model.num_classes} classes, "
         f"from {', '.join(came)}: step {int(np.asarray(state.step))} in {out}{fresh}"
     )
 

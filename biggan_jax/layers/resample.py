@@ -27,6 +27,48 @@ def average_pool(x: jax.Array) -> jax.Array:
     return nn.avg_pool(x, (2, 2), strides=(2, 2))
 
 
+def smooth_upsample(x: jax.Array) -> jax.Array:
+    """Upsample with the filter [1, 3, 3, 1] / 4 in both directions: [B, H, W, C] to [B, 2H, 2W, C]. Beyond the edge is 0."""
+    for axis in (1, 2):
+        x = _smooth_up(x, axis)
+    return x
+
+
+def smooth_downsample(x: jax.Array) -> jax.Array:
+    """Downsample with the filter [1, 3, 3, 1] / 8 in both directions: [B, H, W, C] to [B, H/2, W/2, C]. Beyond the edge is 0."""
+    for axis in (1, 2):
+        x = _smooth_down(x, axis)
+    return x
+
+
+def _smooth_up(x: jax.Array, axis: int) -> jax.Array:
+    """Each pixel makes two, of which each is 3/4 of it and 1/4 of its neighbour on that side."""
+    pairs = jnp.stack([_before(x, axis) + 3 * x, 3 * x + _after(x, axis)], axis=axis + 1) / 4
+    return pairs.reshape(*x.shape[:axis], 2 * x.shape[axis], *x.shape[axis + 1 :])
+
+
+def _smooth_down(x: jax.Array, axis: int) -> jax.Array:
+    """Each pair of pixels, 3/8 of both, and 1/8 of its two neighbours."""
+    pairs = x.reshape(*x.shape[:axis], x.shape[axis] // 2, 2, *x.shape[axis + 1 :])
+    first, second = (jax.lax.index_in_dim(pairs, i, axis + 1, keepdims=False) for i in (0, 1))
+    return (_before(second, axis) + 3 * (first + second) + _after(first, axis)) / 8
+
+
+def _before(x: jax.Array, axis: int) -> jax.Array:
+    """Return each pixel's predecessor, 0 for the first."""
+    return _shifted(x, axis, (1, 0), 0)
+
+
+def _after(x: jax.Array, axis: int) -> jax.Array:
+    """Return each pixel's successor, 0 for the last."""
+    return _shifted(x, axis, (0, 1), 1)
+
+
+def _shifted(x: jax.Array, axis: int, padding: tuple[int, int], first: int) -> jax.Array:
+    padded = jnp.pad(x, [padding if i == axis else (0, 0) for i in range(x.ndim)])
+    return jax.lax.slice_in_dim(padded, first, first + x.shape[axis], axis=axis)
+
+
 class _Conv3x3(nn.Module):
     """A 3x3 convolution fused with resampling by `apply_kernel`; parameters have the names and shapes of nn.Conv's."""
 

@@ -7,7 +7,7 @@ from jax.sharding import Mesh
 
 from biggan_jax import config as configs
 from biggan_jax.family import Family
-from biggan_jax.models import biggan, biggan_deep, cgan, dcgan, gan, sagan, sngan, wgan, wgan_gp
+from biggan_jax.models import biggan, biggan_deep, cgan, dcgan, gan, r3gan, sagan, sngan, wgan, wgan_gp
 
 Build = Callable[[ml_collections.ConfigDict, Mesh | None], Family]
 
@@ -21,6 +21,7 @@ FAMILIES: dict[str, Build] = {
     "wgan_gp": wgan_gp.build,
     "sngan": sngan.build,
     "sagan": sagan.build,
+    "r3gan": r3gan.build,
 }
 """Name to build(config, mesh). A new family is a file, a section of defaults in config/families.py, and a line here."""
 

@@ -89,11 +89,17 @@ class Comparison:
         kept = {name: array for name, array in ours.items() if prefix + name not in self.zero}
         self._compare(quantity, kept, prefix, lambda theirs: 1e-6 + 1e-4 * np.abs(theirs).max())
 
-    def _compare(self, quantity, ours, prefix, allowed) -> None:
+    def weights(self, quantity: str, ours: dict, prefix: str = "", *, furthest: float) -> None:
+        """Compare weights after training: on average within 2e-6 and 1e-7 of the largest; each within `furthest`, 2 lr per update."""
+        mean = lambda a, b: float(np.mean(np.abs(np.asarray(a, np.float64) - b)))
+        self._compare(f"{quantity}, mean", ours, prefix, lambda theirs: 2e-6 + 1e-7 * np.abs(theirs).max(), mean)
+        self._compare(f"{quantity}, max", ours, prefix, lambda theirs: furthest)
+
+    def _compare(self, quantity, ours, prefix, allowed, between=distance) -> None:
         for name in (name for name in ours if prefix + name in self.arrays):
             theirs = self.arrays[prefix + name]
             assert np.shape(ours[name]) == theirs.shape, (prefix + name, np.shape(ours[name]), theirs.shape)
-            row = Row(quantity, distance(ours[name], theirs), float(allowed(theirs)))
+            row = Row(quantity, between(ours[name], theirs), float(allowed(theirs)))
             self.compared.add(prefix + name)
             if quantity not in self._worst or row.share > self._worst[quantity].share:
                 self._worst[quantity] = row

@@ -1,4 +1,4 @@
-"""Recorded outputs and updates of BigGAN-PyTorch, Hugging Face and StudioGAN against ours, from their weights."""
+"""Recorded outputs and updates of BigGAN-PyTorch, Hugging Face, StudioGAN and R3GAN against ours, from their weights."""
 
 import json
 import os
@@ -15,6 +15,7 @@ HUGGING_FACE = parity.fixtures("hf_*.npz")
 TRAINING = parity.training_runs()
 STUDIOGAN = parity.fixtures("studio_*.npz")
 PAIRS = parity.fixtures("bgp_*_G.npz")
+R3GAN = parity.fixtures("*r3gan*.npz")
 NOT_OURS = {"studio_losses": {"infogan_normal_nll"}}
 """Recorded losses that no family here has."""
 absent = pytest.mark.skip(
@@ -43,7 +44,7 @@ def test_generators_of_hugging_face_are_ours_at_each_truncation(path):
     assert max(errors.values()) <= 1e-4, errors
 
 
-@pytest.mark.parametrize("path", cases(STUDIOGAN + PAIRS), ids=lambda path: getattr(path, "stem", ""))
+@pytest.mark.parametrize("path", cases(STUDIOGAN + PAIRS + R3GAN), ids=lambda path: getattr(path, "stem", ""))
 def test_outputs_losses_gradients_and_buffers_are_the_peers(path):
     function, _ = parity.kind_of(path)
     found = function(path)

@@ -45,6 +45,16 @@ SMALL = {
     },
     "sngan": {"model.ch": 2, "model.num_classes": 10},
     "sagan": {"model.image_shape": (32, 32, 3), "model.ch": 8, "model.g_attention": (16,), "model.d_attention": (16,)},
+    "r3gan": {
+        "model.image_shape": (16, 16, 1),
+        "model.widths": (8, 8, 4),
+        "model.groups": (4, 4, 2),
+        "model.blocks": (1, 1, 1),
+        "model.num_classes": 10,
+        "loss": "relativistic_pairs",
+        "regularizer.r1": 0.1,
+        "regularizer.r2": 0.1,
+    },
 }
 """Changes of each family's defaults that make it small. The data are digits, of 32 pixels where the networks need that."""
 SMALL["biggan"] |= {"model.g_attention": (8,), "model.d_attention": (8,)}

@@ -23,6 +23,19 @@ def test_pooling_averages_each_square_and_undoes_upsampling():
     np.testing.assert_allclose(average_pool(upsample(X)), X)
 
 
+@pytest.mark.parametrize("smooth", [resample.smooth_upsample, resample.smooth_downsample])
+def test_smooth_resampling_is_a_convolution_with_1_3_3_1(smooth):
+    x = np.random.default_rng(0).standard_normal((2, 4, 6, 3)).astype(np.float32)
+    kernel = np.outer([1, 3, 3, 1], [1, 3, 3, 1]).astype(np.float32)[:, :, None, None].repeat(3, 3) / 64
+    up = smooth is resample.smooth_upsample
+    settings = {"padding": ((2, 2), (2, 2)), "lhs_dilation": (2, 2)} if up else {"padding": ((1, 1), (1, 1))}
+    layout = {"dimension_numbers": ("NHWC", "HWIO", "NHWC"), "feature_group_count": 3}
+    strides = (1, 1) if up else (2, 2)
+    expected = jax.lax.conv_general_dilated(x, kernel * (4 if up else 1), strides, **settings, **layout)
+    assert expected.shape == ((2, 8, 12, 3) if up else (2, 2, 3, 3))
+    np.testing.assert_allclose(smooth(x), expected, atol=1e-6)
+
+
 KERNEL = np.random.default_rng(1).standard_normal((3, 3, 3, 5)).astype(np.float32)
 
 

@@ -3,6 +3,7 @@
 import jax
 import pytest
 
+from biggan_jax import config as configs
 from biggan_jax.config import base
 from biggan_jax.models import build_gan
 from biggan_jax.state import init_state
@@ -47,10 +48,28 @@ COUNTS = [
 """(family, changes of its defaults, parameters of G, of D): the papers' layer tables, and StudioGAN's printed counts."""
 
 
+def counts(config):
+    """Return the numbers of parameters of G and D."""
+    state = jax.eval_shape(lambda: init_state(build_gan(config), 0))
+    return [sum(leaf.size for leaf in jax.tree.leaves(state.networks[name].params)) for name in ("G", "D")]
+
+
 @pytest.mark.parametrize(("family", "changes", "g", "d"), COUNTS)
 def test_parameters_are_as_many_as_published(family, changes, g, d):
     c = base(family)
     c.update_from_flattened_dict(changes)
-    state = jax.eval_shape(lambda: init_state(build_gan(c), 0))
-    counts = [sum(leaf.size for leaf in jax.tree.leaves(state.networks[name].params)) for name in ("G", "D")]
-    assert counts == [g, d]
+    assert counts(c) == [g, d]
+
+
+@pytest.mark.parametrize(
+    ("preset", "g", "d"),
+    [
+        ("r3gan_cifar10", 20_781_952, 21_280_512),
+        ("r3gan_ffhq64", 22_429_824, 22_381_440),
+        ("r3gan_ffhq256", 23_057_952, 23_009_568),
+        ("r3gan_imagenet32", 82_914_304, 86_548_992),
+        ("r3gan_imagenet64", 103_570_432, 107_205_120),
+    ],
+)
+def test_presets_of_r3gan_have_the_papers_parameters(preset, g, d):
+    assert counts(configs.load(f"modern/{preset}")) == [g, d]

@@ -80,3 +80,24 @@ def test_wgan_gp_is_wider_in_convolutions_of_3x3():
     G, _ = params("wgan_gp", model__form="toy", model__image_shape=(2,), model__ch=64)
     assert G["dense_1.kernel"].std() == pytest.approx(deviation_of_glorot(G["dense_1.kernel"], 2**0.5), rel=0.05)
     assert G["dense_out.kernel"].std() == pytest.approx(deviation_of_glorot(G["dense_out.kernel"]), rel=0.2)
+
+
+def test_r3gan_is_normal_by_fan_in_and_depth():
+    stages = {"model__widths": (64, 32), "model__groups": (8, 4), "model__blocks": (1, 2)}
+    G, D = params("r3gan", model__image_shape=(8, 8, 3), model__num_classes=50, **stages)
+    gain = np.sqrt(2 / 1.04) * 3**-0.25  # Three blocks.
+    for network, block in ((G, "block_1_0"), (D, "block_0_0")):
+        deviations = {
+            f"{block}.conv_1.kernel": gain / np.sqrt(32),
+            f"{block}.conv_2.kernel": gain / np.sqrt(9 * 16),  # Each of 4 groups has 16 of 64 channels.
+            f"{block}.conv_3.kernel": 0,
+            "conv_1.kernel": (1 / np.sqrt(64)) if network is G else 1 / np.sqrt(32),
+            "basis": 1 if network is G else 1 / 4,
+            "linear.kernel": 1 / np.sqrt(network["linear.kernel"].shape[0]),
+            "embed.embedding": (1 / np.sqrt(50)) if network is G else 1 / np.sqrt(50 * 64),
+        }
+        for name, deviation in deviations.items():
+            assert network[name].std() == pytest.approx(deviation, rel=0.1), name
+            assert abs(network[name].mean()) <= 4 * deviation / np.sqrt(network[name].size), name
+        assert not [name for name in network if name.endswith("bias") and network[name].any()]
+        assert {name.split(".")[-2] for name in network if name.endswith("bias")} == {"conv_1", "conv_2"}
