@@ -24,7 +24,9 @@ def built(**changes):
 def networks(gan):
     """Return functions G(z, y) and D(x, y) with initial weights."""
     state = jax.jit(lambda: init_state(gan, 0))()
-    apply = lambda name: functools.partial(jax.jit(gan.networks[name].module.apply), {"params": state.networks[name].params})
+    apply = lambda name: functools.partial(
+        jax.jit(gan.networks[name].module.apply), {"params": state.networks[name].params}
+    )
     return apply("G"), apply("D")
 
 
