@@ -28,9 +28,9 @@ NETWORKS = ("G", "D", "G_ema")
 FILTER = np.outer([1, 3, 3, 1], [1, 3, 3, 1]).astype(np.float32) / 64
 """The filter of every change of size."""
 
-BLOCK = {("conv_1", "kernel"): "LinearLayer1.Layer.weight", ("conv_1", "bias"): "NonLinearity1.Bias"}
-BLOCK |= {("conv_2", "kernel"): "LinearLayer2.Layer.weight", ("conv_2", "bias"): "NonLinearity2.Bias"}
-BLOCK |= {("conv_3", "kernel"): "LinearLayer3.Layer.weight"}
+BLOCK = {"conv_1.kernel": "LinearLayer1.Layer.weight", "conv_1.bias": "NonLinearity1.Bias"}
+BLOCK |= {"conv_2.kernel": "LinearLayer2.Layer.weight", "conv_2.bias": "NonLinearity2.Bias"}
+BLOCK |= {"conv_3.kernel": "LinearLayer3.Layer.weight"}
 OUTSIDE = {"conv_in": "ExtractionLayer.Layer", "conv_out": "AggregationLayer.Layer", "embed": "EmbeddingLayer"}
 TOP = ["ExtractionLayer", "MainLayers", "AggregationLayer", "EmbeddingLayer"]
 WITHIN = ["Basis", "Resampler", "LinearLayer", "LinearLayer1", "LinearLayer2", "LinearLayer3"]
@@ -62,8 +62,11 @@ def entry_of(model: ml_collections.ConfigDict, is_generator: bool):
         kind, *numbers = scopes[0].split("_")
         i = int(numbers[0])
         if kind == "block":
-            layer = int(numbers[1]) + is_generator  # G's stages begin with their change of size.
-            return Entry(f"MainLayers.{i}.Layers.{layer}.{BLOCK[scopes[1:]]}", path, layout)
+            layer, within = (
+                int(numbers[1]) + is_generator,
+                BLOCK[".".join(scopes[1:])],
+            )  # G's stages begin with a change of size.
+            return Entry(f"MainLayers.{i}.Layers.{layer}.{within}", path, layout)
         there = f"MainLayers.{i}.Layers.0" if is_generator else f"MainLayers.{i - 1}.Layers.{blocks[i - 1]}"
         return Entry(f"{there}.LinearLayer.Layer.weight", path, layout)
 
@@ -127,7 +130,7 @@ def infer(arrays: Arrays) -> dict:
 
 def _stages(shapes: dict[str, tuple[int, ...]]) -> dict[str, Any]:
     """Return the widths, groups and blocks of stages in the order of MainLayers, and the expansion."""
-    first = {}
+    first: dict[int, tuple[int, int, int]] = {}
     blocks: dict[int, int] = {}
     for name, shape in shapes.items():
         if match := re.fullmatch(r"MainLayers\.(\d+)\.Layers\.\d+\.LinearLayer1\.Layer\.weight", name):
@@ -254,7 +257,8 @@ def write(state: TrainState, config: ml_collections.ConfigDict, extras: Extras, 
     out.mkdir(parents=True, exist_ok=True)
     for name, params in networks.items():
         with (out / f"{name}.npz").open("wb") as file:
-            np.savez(file, **state_dict({"params": params}, config, name))
+            arrays = state_dict({"params": params}, config, name)
+            np.savez(file, **arrays)  # type: ignore[arg-type]  # Its stub has allow_pickle among the arrays.
     (out / "networks.json").write_text(json.dumps(settings, indent=2) + "\n")
 
 

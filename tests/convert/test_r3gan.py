@@ -56,12 +56,12 @@ def folder(states, tmp_path_factory):
         {},
         {"model.num_classes": 0},
         {
-            "model.d_widths": (12, 8, 4),
-            "model.d_groups": (6, 4, 4),
-            "model.d_blocks": (1, 1, 1),
+            "model.d_widths": (12, 8),
+            "model.d_groups": (6, 4),
+            "model.d_blocks": (1, 1),
             "model.d_embed_dim": 7,
         },
-        {"model.expansion": 3, "model.groups": (2, 3, 1), "model.image_shape": (16, 32, 1), "model.blocks": (1, 2, 1)},
+        {"model.expansion": 3, "model.groups": (2, 3), "model.image_shape": (8, 16, 1), "model.blocks": (2, 1)},
         {"model.widths": (6,), "model.groups": (3,), "model.blocks": (1,), "model.image_shape": (4, 4, 3)},
     ],
 )
@@ -188,7 +188,7 @@ def test_a_network_alone_comes_with_a_new_one_that_mirrors_it(folder):
             "is not the filter",
         ),
         ("D", lambda s: s.update({"MainLayers.0.Layers.0.NonLinearity1.Bias": np.ones(3)}), r"is \[3\], where this"),
-        ("G", lambda s: [s.pop(n) for n in list(s) if n.startswith("MainLayers.1.Layers.1.")], "has no residual block"),
+        ("G", lambda s: [s.pop(n) for n in list(s) if n.startswith("MainLayers.0.Layers.1.")], "has no residual block"),
     ],
 )
 def test_arrays_of_another_network_are_refused_by_name(states, tmp_path, role, change, sentence):
