@@ -1,11 +1,14 @@
 """Distances of our R3GAN, its losses and its updates from recordings of brownvc/R3GAN; see parity."""
 
 import functools
+import json
+import re
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from biggan_jax import schedules
 from biggan_jax.convert import imported, r3gan, tables
 from biggan_jax.family import Moving, Nets
 from biggan_jax.models import build_gan
@@ -65,6 +68,27 @@ def gradients(gan, networks: dict, name: str, batch: dict):
     return of({role: network["params"] for role, network in networks.items()})
 
 
+def schedule_of(base_value, final_value, total_nimg, warmup_value=0.0, warmup_nimg=0, hold_base_value_nimg=0) -> str:
+    """Return our schedule of the arguments of a recorded one: linear to the base, some time at it, then a cosine."""
+    fall = total_nimg - warmup_nimg - hold_base_value_nimg
+    parts = [
+        (warmup_nimg, f"linear:{warmup_value}:{base_value}:{warmup_nimg}"),
+        (hold_base_value_nimg, f"constant:{base_value}:{hold_base_value_nimg}"),
+        (fall, f"cosine:{base_value}:{final_value}:{fall}"),
+    ]
+    return ",".join(text for images, text in parts if images)
+
+
+def compare_schedules(found: Comparison, arrays: dict) -> None:
+    """Compare recorded schedules at recorded numbers of images."""
+    images = arrays.get("schedule/nimg")
+    for name in (name for name in arrays if re.fullmatch(r"schedule\d+/value", name)):
+        ours = schedules.parse(schedule_of(**json.loads(str(arrays[name.replace("value", "kwargs")]))), batch_size=1)
+        found.losses("schedules", {name: jnp.stack([ours(n) for n in images])})
+        found.compared.add(name.replace("value", "kwargs"))
+    found.compared.add("schedule/nimg")
+
+
 def network_comparison(path) -> Comparison:
     """Compare all of a recording of a G and a D."""
     arrays, meta = load(path)
@@ -105,6 +129,7 @@ def network_comparison(path) -> Comparison:
         loss, grads = gradients(penalised, networks, "D", batch)
         found.losses("D, losses", {f"{step}loss": loss}, terms=terms)
         found.gradients("D, gradients", named(grads, config, "D"), f"{step}grad/")
+    compare_schedules(found, arrays)
     return found
 
 
