@@ -5,7 +5,7 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "biggan_jax"
 
 # Each row may import from the rows above it, and within its own package; see docs/design.md.
 ORDER = [
-    ["types"],
+    ["types", "runtime.startup"],
     ["runtime.files", "runtime.progress"],
     ["config", "sharding", "runtime.jsonl"],
     ["runtime.cli", "schedules"],

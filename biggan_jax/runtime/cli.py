@@ -6,6 +6,8 @@ import os
 import pathlib
 import signal
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
@@ -16,6 +18,7 @@ from ml_collections import config_flags
 
 from biggan_jax.config import SECTIONS, config_path, nearest_keys, normalize, table
 from biggan_jax.config.defaults import meanings
+from biggan_jax.runtime import startup
 from biggan_jax.runtime.files import expand_home
 from biggan_jax.types import UserError
 
@@ -77,6 +80,7 @@ def run(main: Callable[[], int | None]) -> None:
     """Parse the flags, call `main` and exit with its return value (None: 0). Print a UserError and exit with 2."""
     global is_command
     is_command = True
+    startup.end_on_ctrl_c()
     _show_help_of(main.__module__)
     log_to_stderr()
     app.run(lambda argv: _call(main), flags_parser=_parse)
@@ -120,9 +124,36 @@ def log_to_stderr() -> None:
 
 
 def _unraisable(error) -> None:
+    if isinstance(error.exc_value, KeyboardInterrupt):
+        _repeat_ctrl_c()
     # Library threads raise this after the first error.
-    if not (isinstance(error.exc_value, RuntimeError) and "Event loop is closed" in str(error.exc_value)):
+    elif not (isinstance(error.exc_value, RuntimeError) and "Event loop is closed" in str(error.exc_value)):
         sys.__unraisablehook__(error)
+
+
+def _repeat_ctrl_c() -> None:
+    """Repeat a Ctrl-C that a callback has dropped, such as that of jax's garbage collector, when the callback has ended."""
+    main_thread = threading.main_thread().ident
+    assert main_thread is not None
+
+    def handle(*_) -> NoReturn:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        raise KeyboardInterrupt
+
+    def send() -> None:
+        time.sleep(0.05)
+        signal.pthread_kill(main_thread, signal.SIGINT)
+        time.sleep(0.05)
+        while signal.getsignal(signal.SIGINT) is handle:  # A signal just before a system call does not end the call.
+            signal.pthread_kill(main_thread, signal.SIGINT)
+            time.sleep(0.05)
+
+    while True:
+        try:
+            signal.signal(signal.SIGINT, handle)
+            return threading.Thread(target=send, daemon=True).start()
+        except KeyboardInterrupt:  # On a busy machine it comes before `start` returns, and would be dropped again.
+            continue
 
 
 def refuse(names: Iterable[str], context: str) -> None:
@@ -136,13 +167,17 @@ def _call(main: Callable[[], int | None]) -> int:
     if not flags.FLAGS["verbosity"].present:
         absl_logging.set_verbosity(absl_logging.WARNING)
     try:
+        startup.raise_on_ctrl_c()
         return main() or SUCCESS
     except UserError as error:
         fail(error)
     except KeyboardInterrupt:
         # Ctrl-C before or after the training loop, which handles it: nothing is lost, and a traceback does not help.
+        startup.end_on_ctrl_c()
         print("interrupted", file=sys.stderr)
-        return 128 + signal.SIGINT
+        return startup.INTERRUPTED
+    finally:
+        startup.end_on_ctrl_c()  # Until the interpreter has ended.
 
 
 def _parse(argv: Sequence[str]) -> list[str]:

@@ -24,7 +24,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from biggan_jax.runtime import cli
+from biggan_jax.runtime import cli, startup
 from biggan_jax.runtime.files import causes
 from biggan_jax.types import UserError
 
@@ -58,7 +58,7 @@ def run(work: Callable[[], int | None], cluster: Cluster, arrive_within: int) ->
         _exit_together(error.status)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
-        _exit_together(128 + signal.SIGINT)
+        _exit_together(startup.INTERRUPTED)
     except Exception as error:
         exit_without_barrier(type(error), error, error.__traceback__)
         raise  # Not reached: this process has ended.
