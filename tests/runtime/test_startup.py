@@ -1,6 +1,7 @@
 """Ctrl-C outside of a command's work: as it imports its libraries, and as the interpreter ends."""
 
 import os
+import pathlib
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ import pytest
 
 from tests import cli
 from tests.conftest import ROOT
+from tests.runtime.commands import ENDLESS, TINY, wait_until
 
 INTERRUPTED = 130, "interrupted\n"
 CTRL_C = """
@@ -87,3 +89,20 @@ def script(path, body):
 def test_ctrl_c_in_a_command_is_never_dropped(tmp_path, body):
     done = cli.run(script(tmp_path / "command.py", body), limit=60)
     assert (done.returncode, done.stderr) == INTERRUPTED
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("library", ["numpy", "jaxlib", "tensorstore"])
+@pytest.mark.parametrize("module", ["main", "sample"])
+def test_ctrl_c_ends_a_real_process_as_it_loads_a_library(tmp_path, module, library):
+    arguments = f"--config={TINY}", f"--workdir={tmp_path}", *ENDLESS
+    if module == "sample":
+        arguments = f"--checkpoint={tmp_path}", f"--out={tmp_path / 'grid.png'}"
+    command = [sys.executable, "-m", f"biggan_jax.{module}", *arguments]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        loaded = pathlib.Path(f"/proc/{process.pid}/maps")
+        wait_until(lambda: library in loaded.read_text(), [process])
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=60) == ("", "interrupted\n")
+    assert process.returncode == 130
+    assert not list(tmp_path.iterdir())
