@@ -110,6 +110,11 @@ def general() -> dict[str, Any]:
         "data.dataset": "",  # With name tfds: the builder, such as imagenet2012; empty: dir is one prepared set.
         # With name tfds: folder of prepared data, local or gs://; empty: TFDS's default.
         "data.dir": Key("", safe=True, path=True),
+        # With name tfds: the feature with the picture, OUTER/INNER for one inside another; empty: the only one, or image.
+        "data.image_key": "",
+        "data.label_key": "",  # With name tfds: the feature with the class; empty: the only class label, or label.
+        # With name tfds: features of numbers that are the condition, such as attributes or a,b; empty: condition, if any.
+        "data.condition_key": "",
         "data.dequantize": False,  # Add noise below a grey level to real images: x / 128 - 1 + U(0, 1 / 128).
         "data.flip": False,  # Mirror half of the images, drawn again each epoch.
         # Position of the square crop along the long edge: center (the paper's), or random, drawn again each epoch.

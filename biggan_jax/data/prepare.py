@@ -28,7 +28,7 @@ from absl import flags
 from etils import epath
 
 from biggan_jax.config import choose
-from biggan_jax.data import layouts, loader, picture, ranges, raw, shards, stats, structures, tfds
+from biggan_jax.data import features, layouts, loader, picture, ranges, raw, shards, stats, structures, tfds
 from biggan_jax.runtime import cli
 from biggan_jax.runtime.progress import track
 from biggan_jax.types import UserError
@@ -74,9 +74,13 @@ SKIP_OTHERS = flags.DEFINE_bool("skip_others", False, "Leave out unlabelled or u
 flags.DEFINE_alias("skip-nested", "skip_nested")
 PER_SHARD = flags.DEFINE_integer("per_shard", 2048, "Maximum number of pictures per shard.", 1)
 CLASSES = cli.define_path("classes", None, "--from=examples: a file with one class name per line, in order.")
-IMAGE_KEY = flags.DEFINE_string("image_key", "image/encoded", "--from=examples: the feature with the picture.")
+IMAGE_KEY = flags.DEFINE_string(
+    "image_key", None, "--from=tfds, examples: the feature with the picture; of examples by default image/encoded."
+)
 LABEL_KEY = flags.DEFINE_string(
-    "label_key", None, "The column of a table, or, with --from=examples, the feature that has the labels."
+    "label_key",
+    None,
+    "The column of a table, or the feature, with the labels; of examples by default image/class/label.",
 )
 PICK = flags.DEFINE_enum("pick", "first", ("first", "frequent"), "--from=examples: which of several labels to keep.")
 KEEP = flags.DEFINE_integer("keep_classes", 0, "--from=examples: number of most frequent classes to keep; 0: all.", 0)
@@ -89,7 +93,7 @@ OWN = {
     "zip": PICTURES,
     "arrays": (*FORM, *RULES),
     "imagenet": (),
-    "tfds": FORM[:5],
+    "tfds": (*FORM[:5], "image_key", "label_key"),
     "examples": (*FORM[:5], "classes", "image_key", "label_key", "pick", "keep_classes"),
 }
 """The flags of each kind of input."""
@@ -147,11 +151,12 @@ def prepare(out: epath.Path) -> None:
             form = shards.form_of_arrays(form, shapes, bool(CHANNELS.value), int(BITS.value or 0))
             found, form = _as_begun(out, name, form, lambda rules: raw.arrays(root, rules)[0])
         elif FROM.value == "tfds":
-            found = tfds.corpus_of(root)
+            found, length = tfds.corpus_of(root, features.Keys(IMAGE_KEY.value or "", LABEL_KEY.value or ""))
+            form = dataclasses.replace(form, condition=length)
         else:
             logger.info("counting labels: this reads all files once")
-            label = LABEL_KEY.value or "image/class/label"
-            keys = {"image": IMAGE_KEY.value, "label": label, "classes": CLASSES.value}
+            image, label = IMAGE_KEY.value or "image/encoded", LABEL_KEY.value or "image/class/label"
+            keys = {"image": image, "label": label, "classes": CLASSES.value}
             found = raw.examples(IN.value, **keys, parallel=parallel, pick=PICK.value, keep=KEEP.value)
         for note in found.notes:
             logger.info("%s", note)

@@ -16,7 +16,7 @@ import numpy as np
 from etils import epath
 
 from biggan_jax.data import layouts, ranges, splits, trees
-from biggan_jax.data.records import digest, example_type
+from biggan_jax.data.records import condition_of, digest, example_type
 from biggan_jax.data.structures import Layout, Options
 from biggan_jax.runtime.files import read_npz
 from biggan_jax.types import UserError
@@ -232,13 +232,17 @@ class Choice(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """One file of examples, TFRecord or ArrayRecord according to its name; examples without a kept label are left out."""
+    """One file of examples, TFRecord or ArrayRecord according to its name; examples without a kept label are left out.
+
+    label: "" for a set without labels. condition: the features of the condition.
+    """
 
     path: str
     image: str
     label: str
     name: str | None = None
     choice: Choice | None = dataclasses.field(default=None, repr=False)
+    condition: tuple[str, ...] = dataclasses.field(default=(), repr=False)
 
     def labels(self) -> collections.Counter:
         """Count each label."""
@@ -253,11 +257,12 @@ class Examples:
             if len(stored) != 1:
                 yield f"{where}: no picture in {self.image!r}, only {', '.join(sorted(features))}"
                 continue
-            labels = features[self.label].int64_list.value
+            labels = features[self.label].int64_list.value if self.label else [0]
             label = self.choice(labels) if self.choice else labels[0] if len(labels) == 1 else -1
+            condition = tuple(condition_of(features, self.condition).tolist())
             if label >= 0:  # TFDS stores -1 for labels that are not public.
                 names = features[self.name].bytes_list.value if self.name else []
-                yield Item(names[0].decode(errors="replace") if names else where, label, stored[0])
+                yield Item(names[0].decode(errors="replace") if names else where, label, stored[0], condition)
 
     def _features(self):
         for number, raw in enumerate(read_records(self.path)):

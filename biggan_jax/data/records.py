@@ -6,7 +6,7 @@ import functools
 import hashlib
 import math
 import resource
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -34,11 +34,18 @@ def example_type() -> Any:
     return tf_example_pb2.Example
 
 
+def condition_of(features: Any, keys: Iterable[str]) -> np.ndarray:
+    """Return the numbers of these features of an example one after another, float32 [k]; True is 1."""
+    each = [features[key] for key in keys]
+    return np.array([value for one in each for value in (*one.float_list.value, *one.int64_list.value)], np.float32)
+
+
 @dataclasses.dataclass(frozen=True)
 class Fields:
-    """Names of an example's picture, label and file name; `shape` if the pixels are stored without encoding.
+    """Names of an example's picture, label ("": none) and file name; `shape` if the pixels are stored without encoding.
 
-    dtype: of the pixels, or of vectors. channels: of pictures; 0: vectors. condition: the length of each picture's condition.
+    dtype: of the pixels, or of vectors. channels: of pictures; 0: vectors. condition: the length of each picture's condition,
+    which the features of condition_keys make up.
     """
 
     image: str
@@ -48,6 +55,7 @@ class Fields:
     dtype: str = dataclasses.field(default="uint8", repr=False)
     channels: int = dataclasses.field(default=3, repr=False)
     condition: int = dataclasses.field(default=0, repr=False)
+    condition_keys: tuple[str, ...] = dataclasses.field(default=("condition",), repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,6 +87,8 @@ class Records:
         own = self.fields
         plain = own.dtype == "uint8" and own.channels in (1, 3) and not own.condition
         more = "" if plain else f" {own.dtype} {own.channels} {own.condition}"
+        if own.condition and own.condition_keys != ("condition",):
+            more += f" {own.condition_keys}"
         return f"{size} {self.resize} {self.draft} {self.fields}{more}"
 
     @property
@@ -163,6 +173,8 @@ class Records:
             raise picture.UnreadableError(f"no example: {error}") from error
 
     def label(self, example: Any) -> int:
+        if not self.fields.label:
+            return 0
         found = example.features.feature[self.fields.label].int64_list.value
         if len(found) != 1 or not 0 <= found[0] < self.num_classes:
             raise picture.UnreadableError(f"label {list(found)} is not one of 0 to {self.num_classes - 1}")
@@ -170,7 +182,7 @@ class Records:
 
     def condition(self, example: Any) -> np.ndarray:
         """Return the condition, float32 [k]."""
-        found = np.array(example.features.feature["condition"].float_list.value, np.float32)
+        found = condition_of(example.features.feature, self.fields.condition_keys)
         if found.shape != (self.condition_dim,) or not np.isfinite(found).all():
             raise picture.UnreadableError(f"its condition is not {self.condition_dim} finite numbers")
         return found

@@ -9,10 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import ml_collections
-import numpy as np
 from etils import epath
 
-from biggan_jax.data import stats
+from biggan_jax.data import features, stats
 from biggan_jax.data.dataset import image_shape
 from biggan_jax.data.raw import Corpus, Examples
 from biggan_jax.data.records import Fields, Records
@@ -26,8 +25,8 @@ def open_tfds(config: ml_collections.ConfigDict, split: str) -> Records:
     """Open the set `data.dataset` prepared under `data.dir`, or the set in the folder `data.dir` itself.
 
     split: train, or test for the split that the set holds out (validation or test). Raises UserError if the set is missing,
-    not in ArrayRecord, incomplete, does not have exactly one picture (or vector) and one label an example, or is of another
-    kind than the model's data: vectors or another number of channels.
+    not in ArrayRecord, incomplete, does not have one picture (or vector) and, for a model with classes, one label an example, or is
+    of another kind than the model's data: vectors or another number of channels.
     """
     shape = image_shape(config)
     builder = find(config.data.dataset, config.data.dir)
@@ -51,9 +50,10 @@ def open_tfds(config: ml_collections.ConfigDict, split: str) -> Records:
     elsewhere = [file.filename for file in files if epath.Path(file.filename).parent != where]
     if elsewhere:
         raise UserError(f"{where} names a shard outside its folder: {elsewhere[0]}")
-    fields = fields_of(info.features, where)
+    keys = features.keys_of(config)
+    fields = features.fields_of(info.features, where, keys, labelled=config.model.num_classes > 0)
     _check_shape(fields, shape, where)
-    label = info.features[fields.label]
+    names = features.class_names(info.features, fields.label)
     checked = checked_of(where)
     resize = checked.get("form", {}).get("resize")
     if fields.shape and fields.channels and resize and resize != config.data.resize:
@@ -61,8 +61,8 @@ def open_tfds(config: ml_collections.ConfigDict, split: str) -> Records:
         raise UserError(f"{where} has pictures resized by {by}; give {resize}, or prepare it again")
     threads = config.data.threads or max(1, len(os.sched_getaffinity(0)) // max(1, config.data.workers))
     more: dict[str, Any] = {"resize": config.data.resize, "draft": config.data.draft, "threads": threads}
-    more |= {"split": split, "class_names": tuple(label.names), "checked": checked.get(split)}
-    return Records(files, fields, label.num_classes, shape, **more)
+    more |= {"split": split, "class_names": names, "checked": checked.get(split)}
+    return Records(files, fields, len(names), shape, **more)
 
 
 def _check_shape(fields: Fields, shape: tuple[int, ...], where: epath.Path) -> None:
@@ -83,15 +83,15 @@ def checked_of(where: epath.Path) -> dict[str, Any]:
         raise UserError(f"{where / stats.FILE} is corrupted ({error}); delete it") from error
 
 
-def corpus_of(folder: epath.Path) -> Corpus:
-    """Open a set that TFDS prepared, in any format, to prepare it again."""
+def corpus_of(folder: epath.Path, keys: features.Keys = features.Keys()) -> tuple[Corpus, int]:  # noqa: B008
+    """Open a set that TFDS prepared, in any format, to prepare it again; return it and the length of its condition."""
     info = find("", str(folder)).info
-    fields = fields_of(info.features, folder)
+    fields = features.fields_of(info.features, folder, keys, labelled=False)
     if fields.shape:
         raise UserError(f"{folder} has pictures that are already cropped and decoded; prepare from its original")
-    keys = fields.image, fields.label, fields.name
-    splits = {name: [Examples(str(path), *keys) for path in split.filepaths] for name, split in info.splits.items()}
-    return Corpus(tuple(info.features[fields.label].names), splits)
+    of = lambda path: Examples(str(path), fields.image, fields.label, fields.name, condition=fields.condition_keys)
+    splits = {name: [of(path) for path in split.filepaths] for name, split in info.splits.items()}
+    return Corpus(features.class_names(info.features, fields.label), splits), fields.condition
 
 
 def find(name: str, folder: str) -> Any:
@@ -139,39 +139,6 @@ def _own_features_only() -> Iterator[None]:
         yield
     finally:
         connector.cls_from_name = original
-
-
-def fields_of(features: Any, where: epath.Path) -> Fields:
-    """Find the features that are the picture, its label and its name. Raises UserError if that is ambiguous."""
-    import tensorflow_datasets as tfds
-
-    def only(what: str, chosen: list[str]) -> str:
-        if len(chosen) != 1:
-            raise UserError(f"{where} has {len(chosen)} features that are {what}, and one is needed: {list(features)}")
-        return chosen[0]
-
-    def pictures(channels: int) -> list[str]:
-        fits = lambda f: len(f.shape or ()) == 3 and f.shape[-1] == channels and np.dtype(f.np_dtype) == np.uint8
-        return [name for name, feature in features.items() if fits(feature)]
-
-    def others() -> list[str]:
-        """Pictures of 16 bits or more channels, and vectors, as `prepare` stores them."""
-        kinds = {3: (np.uint8, np.uint16), 1: (np.float32,)}
-        fits = lambda f: getattr(f, "np_dtype", None) and np.dtype(f.np_dtype) in kinds.get(len(f.shape or ()), ())
-        return [name for name, feature in features.items() if name != "condition" and fits(feature)]
-
-    # Beside a colour picture, a gray one is often a mask.
-    image = only("pictures", pictures(3) or pictures(1) or others())
-    label = only("labels", [n for n, f in features.items() if isinstance(f, tfds.features.ClassLabel)])
-    names = [n for n, f in features.items() if isinstance(f, tfds.features.Text) and "name" in n]
-    shape = None if isinstance(features[image], tfds.features.Image) else tuple(features[image].shape)
-    # TFDS has no public attribute for a tensor's encoding.
-    if shape and (None in shape or getattr(features[image], "_encoding", None) != tfds.features.Encoding.BYTES):
-        raise UserError(f"{where} stores pixels of shape {shape} in an encoding that is not supported; only bytes are")
-    whole, condition = features[image].shape, dict(features.items()).get("condition")
-    dtype, channels = np.dtype(features[image].np_dtype).name, whole[2] if len(whole) == 3 else 0
-    length = condition.shape[0] if condition is not None and len(condition.shape) == 1 else 0
-    return Fields(image, label, names[0] if names else None, shape, dtype, channels, length)
 
 
 def prepare_imagenet(tars: epath.Path, out: epath.Path) -> epath.Path:

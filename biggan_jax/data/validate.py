@@ -9,13 +9,15 @@ from absl import flags
 from etils import epath
 
 from biggan_jax.config import base
-from biggan_jax.data import stats, tfds
+from biggan_jax.data import features, stats, tfds
 from biggan_jax.runtime import cli
 from biggan_jax.runtime.files import writing
 from biggan_jax.types import UserError
 
 IN = cli.define_path("in", None, "Folder of a prepared set; with --dataset, TFDS's folder of sets.")
 DATASET = flags.DEFINE_string("dataset", "", "Name of a TFDS builder.")
+IMAGE_KEY = flags.DEFINE_string("image_key", "", "The feature with the picture, as data.image_key.")
+LABEL_KEY = flags.DEFINE_string("label_key", "", "The feature with the label, as data.label_key.")
 SPLIT = flags.DEFINE_enum("split", "train", ("train", "test"), "The split to read.")
 
 
@@ -24,9 +26,10 @@ def main() -> int:
         raise UserError("--in is needed, such as --in=data/pictures")
     builder = tfds.find(DATASET.value, IN.value)
     where = epath.Path(builder.data_path)
-    fields = tfds.fields_of(builder.info.features, where)
     config = base("gan")
-    config.data.dir, config.data.dataset = IN.value, DATASET.value
+    config.data.dir, config.data.dataset, config.model.num_classes = IN.value, DATASET.value, 0
+    config.data.image_key, config.data.label_key = IMAGE_KEY.value, LABEL_KEY.value
+    fields = features.fields_of(builder.info.features, where, features.keys_of(config), labelled=False)
     config.model.image_shape = (128, 128, fields.channels) if fields.channels else fields.shape
     known = tfds.checked_of(where)
     config.data.resize = known.get("form", {}).get("resize", config.data.resize)

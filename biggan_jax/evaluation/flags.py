@@ -89,6 +89,8 @@ def open_reference(name: str, config, image_shape: tuple[int, ...]) -> tuple[Sou
     config = configs.base() if config is None else config.copy_and_resolve_references()
     with config.unlocked():
         config.data.name, config.data.dataset, config.data.dir = "tfds", "", name
+        config.data.image_key = config.data.label_key = config.data.condition_key = ""
+        config.model.num_classes = 0  # The reference may have no labels.
         config.model.image_shape = image_shape[:2] + data.image_shape(config)[2:]
     source = data.open_tfds(config, "train")
     return source, f"{path.name} train, {pixels(image_shape)} px, resized by {config.data.resize}"

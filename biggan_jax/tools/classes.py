@@ -10,7 +10,7 @@ from etils import epath
 
 from biggan_jax.checkpoint import TrainedGenerator
 from biggan_jax.config import closest
-from biggan_jax.data import tfds
+from biggan_jax.data import features, tfds
 from biggan_jax.runtime.files import expand_home
 from biggan_jax.types import UserError
 
@@ -23,9 +23,12 @@ def read_names(config: ml_collections.ConfigDict) -> tuple[str, ...]:
     """Read the class names of the training data, by id; () for data without names. Raises UserError if the data are missing."""
     if config.data.name != "tfds":
         return ()
-    info = tfds.find(config.data.dataset, config.data.dir).info
-    fields = tfds.fields_of(info.features, epath.Path(config.data.dir or config.data.dataset))
-    return tuple(info.features[fields.label].names)
+    info, where = (
+        tfds.find(config.data.dataset, config.data.dir).info,
+        epath.Path(config.data.dir or config.data.dataset),
+    )
+    fields = features.fields_of(info.features, where, features.keys_of(config))
+    return features.class_names(info.features, fields.label)
 
 
 def find_names(trained: TrainedGenerator, data_dir: str | None = None) -> tuple[str, ...]:
