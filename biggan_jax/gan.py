@@ -28,7 +28,10 @@ class GAN(Family):
     regularizers. every: gradient penalties run in an update of their own, each `every`-th step. g_ortho, d_ortho: strength of
     orthogonal regularization of raw weights. d_chunks: parts in which D works through a batch, to save memory. mixed: whether
     D sees real and fake images in one batch; ignored if D has batch statistics: then it sees two batches. g_batch: images of
-    G's update for each of D's. labels: whether the fake images of D's update have uniform labels, or those of the real ones.
+    G's update for each of D's. g_real: whether G's update compares with the real images of D's last one (shared), or with a
+    minibatch of its own (own). labels: those of fake images are uniform, or those of real ones in D's update (real) or in both
+    (paired). penalties_see: whether gradient penalties see images through augmentation (augmented) or without it (plain); both are
+    of the gradient by the images before it.
     dequantize: real images are x / 128 - 1 + U(0, 1 / 128) for pixels x in 0 ... 255, as in the code of WGAN-GP and SNGAN.
     augment_policy: see augment.
     """
@@ -44,7 +47,9 @@ class GAN(Family):
     every: int = 1
     classes: Classes | None = None
     g_batch: int = 1
+    g_real: str = "shared"
     labels: str = "uniform"
+    penalties_see: str = "augmented"
     feature_matching: float = 0.0
     dequantize: bool = False
     lecam: LeCam | None = None
@@ -55,7 +60,7 @@ class GAN(Family):
 
     @property
     def minibatches(self) -> int:
-        return self.d_steps
+        return self.d_steps + (self.g_real == "own")
 
     @property
     def added(self) -> tuple[Term, ...]:
@@ -85,7 +90,8 @@ class GAN(Family):
             G = dataclasses.replace(G, penalty=lambda params: self._orthogonal(params["G"], self.g_ortho, "g_ortho"))
         of_d = [dataclasses.replace(D, minibatch=i) for i in range(self.d_steps)]
         if any(self._lazy(term) for term in self.added):
-            of_d.append(Update(("D",), self.lazy_penalties, "d_lazy", self.draw, every=self.every))
+            last = self.d_steps - 1
+            of_d.append(Update(("D",), self.lazy_penalties, "d_lazy", self.draw, minibatch=last, every=self.every))
         return *of_d, G
 
     def draw(self, key: jax.Array, batch_size: int) -> Batch:
@@ -125,7 +131,7 @@ class GAN(Family):
         """Return the images of G's update, real ones if its loss compares with them, and what latents add to its loss."""
         z, y, cost = self._latents_of(nets, batch, key)
         shown = Shown(None, None, nets("G", z, y), y, z)
-        if self._compares:
+        if self.compares:
             shown = shown._replace(real=self._real(batch, jax.random.fold_in(key, 0)), label=batch["label"])
         return shown, cost
 
@@ -153,7 +159,7 @@ class GAN(Family):
 
     def loss_of_fakes(self, nets: Nets, shown: Shown, key: jax.Array) -> tuple[jax.Array, Metrics]:
         """Return G's mean loss of its images, compared with real ones if its loss does so, with its terms."""
-        if self._compares:
+        if self.compares:
             real_out, out = self.discriminate_both(nets, *shown[:4], key)
         else:
             real_out, out = None, self.discriminate(nets, shown.fake, shown.fake_label, key)
@@ -222,8 +228,10 @@ class GAN(Family):
     def _seen(self, nets: Nets, shown: Shown, real_out: Any, fake_out: Any, key: jax.Array) -> Seen:
         """What terms see. Networks called by them leave their variables as they are."""
         discriminate = lambda x, y: self.discriminate(nets, x, y, key, keep=False)
+        plain = lambda x, y: nets("D", x, y, keep=False)
+        penalised = plain if self.penalties_see == "plain" else discriminate
         generate = lambda z, y: nets("G", z, y, keep=False)
-        return Seen(*shown, real_out, fake_out, discriminate, generate, nets.step, nets.extra)
+        return Seen(*shown, real_out, fake_out, discriminate, penalised, generate, nets.step, nets.extra)
 
     def _real(self, batch: Batch, key: jax.Array) -> Image:
         """Return the real images of the batch, with noise below a grey level if `dequantize`."""
@@ -238,7 +246,7 @@ class GAN(Family):
         Real numbers as a condition have no distribution to draw from, so fake images get those of the real ones.
         """
         z, y, cost = batch["z"], batch["fake_label"], 0.0
-        if self.condition.kind == "vector" or (for_d and self.labels == "real"):
+        if self.condition.kind == "vector" or self.labels == "paired" or (for_d and self.labels == "real"):
             y = batch["label"]
         key = jax.random.fold_in(key, 1)
         score = lambda z: self.logit_of(self.discriminate(nets, nets("G", z, y, keep=False), y, key, keep=False))
@@ -260,7 +268,7 @@ class GAN(Family):
         return jnp.mean(jax.lax.stop_gradient(math.prod(weights)) * each)
 
     @property
-    def _compares(self) -> bool:
+    def compares(self) -> bool:
         """Whether G's loss compares its images with real ones."""
         return self.loss.relative or any(term.compares for term in self.added)
 
@@ -268,7 +276,7 @@ class GAN(Family):
     def _through_images(self) -> bool:
         """Whether G's loss is a mean of a function of single images and their labels, as `chunks.of_g` needs."""
         whole = any(term.latents or term.weigh or (term.g and (term.whole or term.state)) for term in self.added)
-        return not (self._compares or self._own_losses or whole)
+        return not (self.compares or self._own_losses or whole)
 
     @property
     def _own_losses(self) -> bool:

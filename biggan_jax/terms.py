@@ -32,6 +32,7 @@ class Seen(NamedTuple):
 
     real_output, fake_output: None in updates of gradient penalties alone; real_output also where `real` is.
     discriminate(x, y), generate(z, y): D, which augments x, and G; what their variables become is discarded.
+    penalised(x, y): D as gradient penalties see it, with or without augmentation.
     step: the number of steps done. extra: the family's arrays; assign to its items to change them.
     """
 
@@ -43,13 +44,14 @@ class Seen(NamedTuple):
     real_output: Any
     fake_output: Any
     discriminate: Callable[[Image, Label], Any]
+    penalised: Callable[[Image, Label], Any]
     generate: Callable[[Latent, Label], Image]
     step: jax.Array | int
     extra: dict[str, Any]
 
     def logit(self, y: Label) -> Callable[[Image], Logit]:
-        """The function from images to logits for labels y."""
-        return lambda x: logit_of(self.discriminate(x, y))
+        """The function from images to logits for labels y whose gradient is penalised."""
+        return lambda x: logit_of(self.penalised(x, y))
 
 
 Part = Callable[[Seen, jax.Array], tuple[jax.Array, Metrics]]

@@ -18,6 +18,8 @@ def general() -> dict[str, Any]:
         "num_steps": positive(150_000, safe=True),  # Steps; each is d_steps updates of D and one of G.
         "batch_size": positive(2048),  # Global: real images per D update, over all devices of all hosts.
         "d_steps": positive(2, at_most=1000),  # D updates per step.
+        # Real images that G's loss compares with, if it does (relativistic losses): those of D's last update, or its own.
+        "g_real": choice("shared", "own"),
         "g_batch": positive(1, at_most=1000),  # Images of G's update for each of D's: 2 in SNGAN and WGAN-GP.
         "init_from": Key(
             "", path=True
@@ -53,6 +55,8 @@ def general() -> dict[str, Any]:
         "regularizer.dragan": non_negative(0.0),  # Strength of DRAGAN's penalty, near real images; its paper: 10.
         # Steps per update of gradient penalties (lazy regularization); above 1 the update is one of their own.
         "regularizer.every": positive(1, at_most=10_000),
+        # Gradient penalties see images through augmentation (StyleGAN2-ADA, R3GAN) or without it, plain (StudioGAN).
+        "regularizer.see": choice("augmented", "plain"),
         "regularizer.cr": non_negative(0.0),  # Strength of consistency on mirrored and shifted real images (CR, bCR).
         "regularizer.cr_fake": non_negative(0.0),  # Strength of consistency on such fake images (bCR).
         "regularizer.zcr_d": non_negative(0.0),  # Strength of consistency of D for near latents (zCR); its paper: 5.
@@ -78,8 +82,8 @@ def general() -> dict[str, Any]:
         "condition.temperature": positive(1.0),  # Divides similarities in contrastive and d2dce.
         "condition.margin": positive(0.98),  # d2dce's margin between similarities.
         "condition.embed_dim": positive(512, at_most=2**16),  # Length of D's embeddings in contrastive and d2dce.
-        # Labels of fake images in D's updates: uniform, or those of the real images (WGAN-GP).
-        "condition.labels": choice("uniform", "real"),
+        # Labels of fake images: uniform, or those of real images in D's updates (real: WGAN-GP) or in all (paired: R3GAN).
+        "condition.labels": choice("uniform", "real", "paired"),
         "optimizer.name": choice("adam", "rmsprop", "sgd"),  # sgd has momentum.
         "optimizer.g_lr": positive(5e-5),  # G's learning rate (paper).
         "optimizer.d_lr": positive(2e-4),  # D's learning rate (paper).

@@ -243,6 +243,8 @@ def config_of(found: dict, bfloat16_stages: int = 0) -> ml_collections.ConfigDic
     config.update(batch_size=256, d_steps=1, loss="relativistic_pairs")
     config.optimizer.update(g_lr=2e-4, d_lr=2e-4, b1=0.0, b2=0.9, eps=1e-8)
     config.regularizer.update(r1=1.0, r2=1.0)
+    config.condition.labels = "paired"
+    config.g_real = "own"
     return config
 
 

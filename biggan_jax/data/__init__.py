@@ -83,4 +83,5 @@ def host_batches(source: Source, config: ConfigDict, attempt: int, host: int = 0
         raise UserError(f"data.flip and data.crop need images, but this model's data have shape {shape}; unset them")
     if d.dequantize and getattr(source, "dtype", None) == "uint16":
         raise UserError("data.dequantize adds noise below a level of 8 bits, but the data have 16; unset it")
-    return HostBatches(source, c.seed, attempt, c.d_steps, c.batch_size, d.flip, d.crop, host, hosts, d.order)
+    minibatches = c.d_steps + (c.g_real == "own")
+    return HostBatches(source, c.seed, attempt, minibatches, c.batch_size, d.flip, d.crop, host, hosts, d.order)

@@ -36,7 +36,7 @@ class HostBatches:
     source: Source
     seed: int
     attempt: int
-    d_steps: int
+    minibatches: int
     batch_size: int
     flip: bool
     crop: str
@@ -47,11 +47,11 @@ class HostBatches:
     def __call__(self, step: int) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
         """Return the batch, and a sentence for each unreadable record. The global batch does not depend on the number of hosts.
 
-        image: uint8 or uint16 [d_steps, B / hosts, H, W, C], or float32 [d_steps, B / hosts, n]; label: int32
-        [d_steps, B / hosts], or float32 [d_steps, B / hosts, k].
+        image: uint8 or uint16 [minibatches, B / hosts, H, W, C], or float32 [minibatches, B / hosts, n]; label: int32
+        [minibatches, B / hosts], or float32 [minibatches, B / hosts, k].
         """
-        count, size = self.d_steps * self.batch_size, self.batch_size // self.hosts
-        positions = int(step) * count + np.arange(count).reshape(self.d_steps, self.batch_size)
+        count, size = self.minibatches * self.batch_size, self.batch_size // self.hosts
+        positions = int(step) * count + np.arange(count).reshape(self.minibatches, self.batch_size)
         positions = positions[:, self.host * size : (self.host + 1) * size].ravel()
         draw = self.seed, self.attempt, positions
         offsets = shuffle.crop_offset(*draw) if self.crop == "random" else np.full(len(positions), 0.5)
@@ -59,7 +59,7 @@ class HostBatches:
         if self.flip:
             flipped = shuffle.flip(*draw)
             images[flipped] = images[flipped][..., ::-1, :]
-        shape = self.d_steps, size
+        shape = self.minibatches, size
         return {
             "image": images.reshape(*shape, *images.shape[1:]),
             "label": labels.reshape(*shape, *labels.shape[1:]),

@@ -97,7 +97,9 @@ def build(
             "ortho_factor": config.regularizer.ortho_factor,
             "classes": classes_of(config, head),
             "g_batch": config.g_batch,
+            "g_real": config.g_real,
             "labels": config.condition.labels,
+            "penalties_see": regularizer.see,
             "dequantize": config.data.dequantize,
             **regularizers.from_config(regularizer),
             "augment_policy": augment_policy(config),
@@ -193,6 +195,7 @@ def refuse_idle(config: ml_collections.ConfigDict, head: Head | None) -> None:
     gradient = any(r[name] for name, term in TERMS.items() if term.gradient)
     needs = {
         "regularizer.every": (gradient, "a gradient penalty, such as regularizer.r1"),
+        "regularizer.see": (gradient and config.augment.policy, "a gradient penalty and augment.policy"),
         "regularizer.zcr_radius": (r.zcr_d or r.zcr_g, "regularizer.zcr_d or zcr_g"),
         **dict.fromkeys(("regularizer.lecam_decay", "regularizer.lecam_start"), (r.lecam, "regularizer.lecam")),
         **dict.fromkeys(("regularizer.top_k_least", "regularizer.top_k_steps"), (r.top_k, "regularizer.top_k")),
@@ -238,6 +241,14 @@ def check(gan: GAN) -> None:
     if gan.g_batch > 1 and (gan.loss.relative or gan.condition.kind == "vector"):
         raise UserError(
             f"g_batch={gan.g_batch}: each fake image is compared with a real one, or has its label; use g_batch=1"
+        )
+    if gan.g_batch > 1 and gan.labels == "paired":
+        raise UserError(
+            f"g_batch={gan.g_batch}: condition.labels=paired gives each fake image a real one's; use g_batch=1"
+        )
+    if gan.g_real == "own" and not gan.compares:
+        raise UserError(
+            "g_real=own has no effect: G's loss compares with no real images; use loss=relativistic_pairs, for example"
         )
     if gan.loss.relative and gan.top_k:
         raise UserError("regularizer.top_k needs a loss of single images, not one of real and fake ones")

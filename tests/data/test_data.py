@@ -32,6 +32,16 @@ def test_the_global_batch_is_the_same_on_any_number_of_hosts(config, order):
             np.testing.assert_array_equal(np.concatenate([part[name] for part in parts], axis=1), whole[name])
 
 
+def test_a_step_may_read_one_more_minibatch_for_g(config):
+    config.d_steps = 2
+    source = data.make_source(config)
+    shared = data.host_batches(source, config, 0)(0)[0]["image"]
+    config.g_real = "own"
+    own = data.host_batches(source, config, 0)(0)[0]["image"]
+    assert own.shape[0] == 3
+    np.testing.assert_array_equal(own[:2], shared)
+
+
 def test_data_order_chooses_which_images_a_step_sees(config):
     batches = {}
     for order in ("grain", "feistel"):

@@ -52,6 +52,8 @@ SMALL = {
         "model.blocks": (1, 1, 1),
         "model.num_classes": 10,
         "loss": "relativistic_pairs",
+        "g_real": "own",
+        "condition.labels": "paired",
         "regularizer.r1": 0.1,
         "regularizer.r2": 0.1,
     },

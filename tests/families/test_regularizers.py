@@ -148,19 +148,31 @@ def test_more_images_for_g_than_for_d():
     assert len(d["z"]) == 8 and len(g["z"]) == 16
 
 
-def test_fake_images_of_ds_update_may_have_the_labels_of_real_ones(plain):
+@pytest.mark.parametrize(("labels", "of"), [("uniform", ""), ("real", "D"), ("paired", "DG")])
+def test_fake_images_may_have_the_labels_of_real_ones(plain, labels, of):
     gan, state, data = plain
-    seen = []
-
-    def record(nets, batch, key):
-        seen.append(batch[3])
-        return jnp.float32(0), {}
-
-    gan = dataclasses.replace(gan, labels="real")
-    object.__setattr__(gan, "loss_of_images", record)
+    gan = dataclasses.replace(gan, labels=labels)
     nets = nets_of(gan, **{name: (n.params, n.variables) for name, n in state.networks.items()})
-    gan.discriminator_loss(nets, data, jax.random.key(0))
-    np.testing.assert_array_equal(seen[0], data["label"])
+    for network, shown in (("D", gan.shown_to_d), ("G", gan.shown_to_g)):
+        expected = data["label"] if network in of else data["fake_label"]
+        np.testing.assert_array_equal(shown(nets, data, jax.random.key(0))[0].fake_label, expected)
+
+
+def test_gs_update_may_compare_with_real_images_of_its_own(plain):
+    gan = dataclasses.replace(plain[0], d_steps=2, terms=(("r1", 1.0),), every=4)
+    minibatches = lambda gan: [range(gan.minibatches)[update.minibatch] for update in gan.updates()]
+    assert minibatches(gan) == [0, 1, 1, 1]
+    assert minibatches(dataclasses.replace(gan, g_real="own")) == [0, 1, 1, 2]
+
+
+def test_gradient_penalties_may_see_images_without_augmentation(plain):
+    gan, state, data = plain
+    nets = nets_of(gan, **{name: (n.params, n.variables) for name, n in state.networks.items()})
+    expected = penalties.gradient_penalty(lambda x: nets("D", x, data["label"]), data["image"])
+    value = lambda **more: losses(plain, "D", terms=(("r1", 1.0), ("cr", 1.0)), **more)[1]
+    augmented, plainly = (value(augment_policy=("translation",), penalties_see=see) for see in ("augmented", "plain"))
+    assert plainly["d_r1"] == pytest.approx(float(expected), rel=1e-5) != augmented["d_r1"]
+    assert plainly["d_cr"] == augmented["d_cr"]
 
 
 def test_dequantized_images_are_within_a_grey_level(plain):
@@ -188,6 +200,17 @@ def built(family, **changes):
         ("sngan", {"condition__d": "multi_hinge", "model__num_classes": 4}, "do not fit"),
         ("sngan", {"regularizer__logan": 0.9}, "model.prior is normal; use uniform"),
         ("sngan", {"loss": "relativistic_pairs", "g_batch": 2}, "use g_batch=1"),
+        (
+            "sngan",
+            {"condition__labels": "paired", "g_batch": 2},
+            "paired gives each fake image a real one's; use g_batch=1",
+        ),
+        ("sngan", {"g_real": "own"}, "g_real=own has no effect: G's loss compares with no real images"),
+        (
+            "sngan",
+            {"regularizer__see": "plain", "regularizer__r1": 1.0},
+            "without a gradient penalty and augment.policy",
+        ),
         ("sngan", {"loss": "relativistic_average", "regularizer__top_k": 0.9}, "top_k needs a loss of single images"),
         ("gan", {"regularizer__logan": 0.9}, "model.prior is uniform_unit; use uniform"),
         ("gan", {"regularizer__feature_matching": 1.0}, "D of model.family gan has no head for classes or features"),
