@@ -4,6 +4,7 @@ python -m biggan_jax.data.prepare --from=folder --in=PICTURES --out=DIR [--size=
 python -m biggan_jax.data.prepare --from=folder --in=PICTURES --out=DIR --size=96x128 --channels=1 --bits=16
 python -m biggan_jax.data.prepare --from=zip --in=FILE.zip --out=DIR [--labels=none]
 python -m biggan_jax.data.prepare --from=arrays --in=FILE.npz --out=DIR
+python -m biggan_jax.data.prepare --from=cifar10 --in=cifar-10-binary.tar.gz --out=DIR
 python -m biggan_jax.data.prepare --from=imagenet --in=FOLDER_OF_THE_TWO_TARS --out=DIR
 python -m biggan_jax.data.prepare --from=tfds --in=DIR/imagenet2012/5.1.0 --out=NEW [--size=128]
 python -m biggan_jax.data.prepare --from=examples --in='CORPUS/train-*' --out=DIR [--classes=FILE --keep_classes=8500]
@@ -28,18 +29,20 @@ from absl import flags
 from etils import epath
 
 from biggan_jax.config import choose
-from biggan_jax.data import features, layouts, loader, picture, ranges, raw, shards, stats, structures, tfds
+from biggan_jax.data import cifar, features, layouts, loader, picture, ranges, raw, shards, stats, structures, tfds
 from biggan_jax.runtime import cli
 from biggan_jax.runtime.progress import track
 from biggan_jax.types import UserError
 
 logger = logging.getLogger("biggan_jax.prepare")
 
-FROM = flags.DEFINE_string("from", None, "Kind of the input: folder, zip, arrays, imagenet, tfds, examples.")
+FROM = flags.DEFINE_string(
+    "from", None, "Kind of the input: folder, zip, arrays, cifar10, cifar100, imagenet, tfds, examples."
+)
 IN = cli.define_path(
     "in",
     None,
-    "Input folder; with --from=examples a pattern of TFRecord or ArrayRecord files, with zip or arrays a file.",
+    "Input folder; with --from=examples a pattern of TFRecord or ArrayRecord files, with zip, arrays or cifar10 a file.",
 )
 OUT = cli.define_path("out", None, "Output folder, local or gs://.")
 SIZE = flags.DEFINE_string(
@@ -92,6 +95,8 @@ OWN = {
     "folder": PICTURES,
     "zip": PICTURES,
     "arrays": (*FORM, *RULES),
+    "cifar10": ("size", "resize"),
+    "cifar100": ("size", "resize", "label_key"),
     "imagenet": (),
     "tfds": (*FORM[:5], "image_key", "label_key"),
     "examples": (*FORM[:5], "classes", "image_key", "label_key", "pick", "keep_classes"),
@@ -150,6 +155,9 @@ def prepare(out: epath.Path) -> None:
             form = with_range(form, shapes.values)
             form = shards.form_of_arrays(form, shapes, bool(CHANNELS.value), int(BITS.value or 0))
             found, form = _as_begun(out, name, form, lambda rules: raw.arrays(root, rules)[0])
+        elif FROM.value in cifar.ARCHIVES:
+            found = cifar.corpus(FROM.value, root, LABEL_KEY.value or "")
+            form = dataclasses.replace(form, size=form.size if SIZE.present else cifar.SIDE)
         elif FROM.value == "tfds":
             found, length = tfds.corpus_of(root, features.Keys(IMAGE_KEY.value or "", LABEL_KEY.value or ""))
             form = dataclasses.replace(form, condition=length)
