@@ -3,6 +3,7 @@
 python -m biggan_jax.data.prepare --from=folder --in=PICTURES --out=DIR [--size=128] [--held_out=50]
 python -m biggan_jax.data.prepare --from=folder --in=PICTURES --out=DIR --size=96x128 --channels=1 --bits=16
 python -m biggan_jax.data.prepare --from=zip --in=FILE.zip --out=DIR [--labels=none]
+python -m biggan_jax.data.prepare --from=hf --in=FOLDER_FROM_THE_HUB --out=DIR
 python -m biggan_jax.data.prepare --from=arrays --in=FILE.npz --out=DIR
 python -m biggan_jax.data.prepare --from=cifar10 --in=cifar-10-binary.tar.gz --out=DIR
 python -m biggan_jax.data.prepare --from=imagenet --in=FOLDER_OF_THE_TWO_TARS --out=DIR
@@ -29,7 +30,20 @@ from absl import flags
 from etils import epath
 
 from biggan_jax.config import choose
-from biggan_jax.data import cifar, features, layouts, loader, picture, ranges, raw, shards, stats, structures, tfds
+from biggan_jax.data import (
+    cifar,
+    features,
+    layouts,
+    loader,
+    picture,
+    ranges,
+    raw,
+    shards,
+    stats,
+    structures,
+    tfds,
+    trees,
+)
 from biggan_jax.runtime import cli
 from biggan_jax.runtime.progress import track
 from biggan_jax.types import UserError
@@ -37,7 +51,7 @@ from biggan_jax.types import UserError
 logger = logging.getLogger("biggan_jax.prepare")
 
 FROM = flags.DEFINE_string(
-    "from", None, "Kind of the input: folder, zip, arrays, cifar10, cifar100, imagenet, tfds, examples."
+    "from", None, "Kind of the input: folder, zip, hf, arrays, cifar10, cifar100, imagenet, tfds, examples."
 )
 IN = cli.define_path(
     "in",
@@ -78,7 +92,7 @@ flags.DEFINE_alias("skip-nested", "skip_nested")
 PER_SHARD = flags.DEFINE_integer("per_shard", 2048, "Maximum number of pictures per shard.", 1)
 CLASSES = cli.define_path("classes", None, "--from=examples: a file with one class name per line, in order.")
 IMAGE_KEY = flags.DEFINE_string(
-    "image_key", None, "--from=tfds, examples: the feature with the picture; of examples by default image/encoded."
+    "image_key", None, "--from=tfds, hf, examples: the feature with the picture; of examples by default image/encoded."
 )
 LABEL_KEY = flags.DEFINE_string(
     "label_key",
@@ -94,6 +108,7 @@ PICTURES = *FORM, *RULES, "class_order", "labels", "label_key", "skip_nested", "
 OWN = {
     "folder": PICTURES,
     "zip": PICTURES,
+    "hf": (*PICTURES, "image_key"),
     "arrays": (*FORM, *RULES),
     "cifar10": ("size", "resize"),
     "cifar100": ("size", "resize", "label_key"),
@@ -141,8 +156,8 @@ def prepare(out: epath.Path) -> None:
         if form.channels not in (1, 3) and not form.size and FROM.value == "folder":
             raise UserError(f"--channels={form.channels} needs --size: only 1 or 3 channels are stored as whole files")
     with workers(WORKERS.value or len(os.sched_getaffinity(0))) as parallel:
-        if FROM.value in ("folder", "zip"):
-            if FROM.value == "folder" and out.resolve().is_relative_to(root.resolve()):
+        if FROM.value in ("folder", "zip", "hf"):
+            if FROM.value != "zip" and out.resolve().is_relative_to(root.resolve()):
                 raise UserError(f"--out={out} is inside --in={root}, where it would become a class; give another --out")
             listed = pictures(root, form, rules())
             parts = [part for split in listed.splits.values() for part in split]
@@ -178,11 +193,20 @@ def prepare(out: epath.Path) -> None:
 
 
 def pictures(root: epath.Path, form: shards.Form, rules: raw.Rules) -> raw.Corpus:
-    """List the pictures of --in, a folder or a zip."""
+    """List the pictures of --in, a folder or a zip; with --from=hf they may be in tables."""
     suffixes = structures.PICTURES + (layouts.ARRAYS if form.channels else ())
     skip = {"skip_nested": SKIP_NESTED.value, "skip_others": SKIP_OTHERS.value}
     options = structures.Options(suffixes, LABELS.value, LABEL_KEY.value or "", **skip)
-    return (raw.folder if FROM.value == "folder" else raw.archive)(root, rules, options)
+    if FROM.value == "hf":
+        from biggan_jax.data import hugging_face  # pyarrow is imported for these sets only.
+
+        tree = trees.of_folder(root)
+        if hugging_face.files_of(tree):
+            if LABELS.value not in ("auto", "none"):
+                raise UserError(f"--labels={LABELS.value} has no effect on tables; give none or --label_key=COLUMN")
+            keys = IMAGE_KEY.value or "", LABEL_KEY.value or ""
+            return hugging_face.corpus(tree, rules, *keys, labelled=LABELS.value != "none")
+    return (raw.archive if FROM.value == "zip" else raw.folder)(root, rules, options)
 
 
 def with_range(form: shards.Form, seen: Mapping[str, ranges.Seen]) -> shards.Form:

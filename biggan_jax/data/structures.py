@@ -154,8 +154,8 @@ def _by_table(table: Table, pictures: list[str], options: Options) -> Layout:
     found = label_tables.labels(table, pictures, options.label_key)
     folders = _split_folders(pictures)
     split_of = lambda path: folders.get(_first(path), "train")
-    if found.split and all(map(_split, found.split.values())):
-        split_of = lambda path: _split(found.split.get(path, "train"))
+    if found.split and all(map(split_named, found.split.values())):
+        split_of = lambda path: split_named(found.split.get(path, "train"))
     missing, notes = [path for path in pictures if path not in found.label], list(found.notes)
     for_training = [path for path in missing if split_of(path) == "train"]
     if held_out := len(missing) - len(for_training):  # Test pictures often have no labels.
@@ -201,7 +201,7 @@ def _splits(tree: Tree, splits: Mapping[str, str], options: Options) -> Layout:
 
 def _domains(tree: Tree, pictures: list[str]) -> Layout:
     """Read CycleGAN's folders trainA, trainB, testA, testB as splits of two classes."""
-    found = _dealt({path: _first(path)[-1] for path in pictures}, lambda path: _split(_first(path)[:-1]))
+    found = _dealt({path: _first(path)[-1] for path in pictures}, lambda path: split_named(_first(path)[:-1]))
     if len(set(found.get("train", {}).values())) < 2:
         raise UnclearError(f"--in={tree.where} lacks trainA or trainB", "none", "folders")
     return Layout(found, ("splits and the classes A and B are those of the folders trainA, trainB, ...",))
@@ -289,14 +289,14 @@ def _split_folders(pictures: Iterable[str]) -> dict[str, str]:
     tops = sorted(set(map(_first, pictures)))
     if any("/" not in path for path in pictures):
         return {}
-    splits = {top: _split(top) for top in tops if _split(top)}
+    splits = {top: split_named(top) for top in tops if split_named(top)}
     if len(tops) == 1:  # ROOT/train/FILE is one class.
         return splits if all(path.count("/") > 1 for path in pictures) and "train" in splits.values() else {}
     has_both = "train" in splits.values() and len(set(splits.values())) > 1
     return splits if len(splits) == len(tops) or has_both else {}
 
 
-def _split(name: str) -> str:
+def split_named(name: str) -> str:
     """Return train, validation or test; "" for a name that is no split's."""
     found = _SPLIT.fullmatch(name.strip())
     return "" if not found else "train" if found[1] else "validation" if found[2] else "test"
