@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import itertools
 import json
 import pathlib
 from collections.abc import Callable, Iterator, Sequence
@@ -141,26 +142,27 @@ def _schema(path: str) -> tuple[Any, dict[str, Any]]:
 def _column(path: str, name: str, first: int, *, values: bool = True) -> Iterator[tuple[int, Any]]:
     """Yield (number, value) of the rows of a column, from the part of the file that has row `first`; None without values."""
     with epath.Path(path).open("rb") as file:
-        if not path.endswith(".parquet"):
-            number = 0
-            for batch in pyarrow.ipc.open_stream(file):
-                for value in batch.column(name) if values else [None] * batch.num_rows:
-                    yield number, value.as_py() if values else None
-                    number += 1
-            return
-        table = parquet.ParquetFile(file)
-        ends = []
-        for group in range(table.num_row_groups):
-            ends.append((ends[-1] if ends else 0) + table.metadata.row_group(group).num_rows)
-        if not values:
-            yield from ((i, None) for i in range(ends[-1] if ends else 0))
-            return
-        groups = [group for group, end in enumerate(ends) if end > first]
-        number = ends[groups[0] - 1] if groups and groups[0] else 0
-        for batch in table.iter_batches(ROWS, row_groups=groups, columns=[name]):
-            for value in batch.column(0):
-                yield number, value.as_py()
+        number, batches = (
+            _parquet_batches(file, name, first) if path.endswith(".parquet") else (0, _arrow_batches(file, name))
+        )
+        for column in batches:
+            for i in range(len(column)):
+                yield number, column[i].as_py() if values else None
                 number += 1
+
+
+def _arrow_batches(file: Any, name: str) -> Iterator[Any]:
+    return (batch.column(name) for batch in pyarrow.ipc.open_stream(file))
+
+
+def _parquet_batches(file: Any, name: str, first: int) -> tuple[int, Iterator[Any]]:
+    """Return the number of the first row that is read, and the batches of the column from there."""
+    table = parquet.ParquetFile(file)
+    sizes = [table.metadata.row_group(group).num_rows for group in range(table.num_row_groups)]
+    ends = list(itertools.accumulate(sizes))
+    groups = [group for group, end in enumerate(ends) if end > first]
+    start = ends[groups[0]] - sizes[groups[0]] if groups else 0
+    return start, (batch.column(0) for batch in table.iter_batches(ROWS, row_groups=groups, columns=[name]))
 
 
 def _image_column(schema: Any, features: dict[str, Any], key: str, where: str) -> str:
