@@ -338,13 +338,16 @@ def test_moments_are_found_by_the_order_of_their_group(keys):
         for i, (key, array) in enumerate(zip(keys, state.values(), strict=True))
     }
     optimizer = {"state": slots, "param_groups": [{"params": list(keys)}]}
-    moments, means = biggan_pytorch._moments(optimizer, {"params": params}, base(), "D_optim")
+    config = base()
+    entry = biggan_pytorch.entry_of(config.model, False)
+    arguments = {"params": params}, entry, biggan_pytorch.in_order, config, "D", "D_optim"
+    moments, means = imported.read_moments(optimizer, *arguments)
     assert moments["count"] == 4 and list(means) == ["linear.weight", "linear.bias", "embed.weight"]
     nu = moments["nu"]
     assert [float(nu["linear"]["kernel"].max()), float(nu["embed"]["embedding"].max())] == [1, 3]
     with pytest.raises(UserError, match="has moments of 2 arrays, where this architecture has 3"):
         optimizer["param_groups"][0]["params"] = list(keys[:2])
-        biggan_pytorch._moments(optimizer, {"params": params}, base(), "D_optim")
+        imported.read_moments(optimizer, *arguments)
 
 
 def test_without_pytorch_its_files_say_what_to_install(tmp_path, monkeypatch):

@@ -122,7 +122,7 @@ def test_cifar10_is_prepared_from_its_authors_archive(tmp_path):
         "colab_tpu", tmp_path / "machine", DATA="cifar10", STEPS=2, MORE_STEPS=1, CHANGES=TINY, **from_here
     ) as notebook:
         notebook.run()
-        names = notebook.evaluate("print(names)")
+        names = notebook.evaluate("print(labels_of(trained))")
         assert "'airplane'" in names and "'truck'" in names
     summary = json.loads((tmp_path / "machine" / "runs" / "cifar10" / "data.json").read_text())
     assert "40" in json.dumps(summary)
