@@ -1,27 +1,39 @@
 """Draw samples: `python -m biggan_jax.sample --checkpoint=DIR [--classes=0,1,7] [--num=64] --out=grid.png`.
 
 A .png is a grid, one row per class. A .tif has a page for each sample, with any number of channels. An .npz holds the samples
-as `arr_0` (uint8 or uint16 [N, H, W, C], or float32 in [-1, 1] with --float), z and y.
+as `arr_0` (uint8 or uint16 [N, H, W, C], or float32 in [-1, 1] with --float), z and y. A folder gets a .png for each sample.
+All but the grid take the classes in turn, as `evaluate` does.
 """
 
 import logging
+from typing import Any, NamedTuple
 
 import numpy as np
 from absl import flags
+from etils import epath
 
 from biggan_jax.checkpoint import TrainedGenerator
 from biggan_jax.runtime import cli
 from biggan_jax.runtime.files import writing
 from biggan_jax.sampling import flags as sampling_flags
-from biggan_jax.sampling import latent_files, pictures, training_data
+from biggan_jax.sampling import image_files, latent_files, pictures, training_data
+from biggan_jax.sampling import seeds as by_seed
+from biggan_jax.sampling.labels import LABELINGS, draw_labels
 from biggan_jax.sampling.sampler import Sampler
+from biggan_jax.tools.classes import listed, recorded_names
 from biggan_jax.types import UserError
 
 logger = logging.getLogger("biggan_jax.sample")
 
-CLASSES = flags.DEFINE_list("classes", None, "Class ids, such as 0,1,7. Default: all, or ten spread over all.")
+CLASSES = flags.DEFINE_list(
+    "classes", None, sampling_flags.CLASSES_HELP + " Default: all; in a .png up to ten, spread over all."
+)
 NUM = flags.DEFINE_integer("num", None, "Number of samples, divided over the classes. Default: 8 per class.", 1)
-OUT = cli.define_path("out", None, "A .png, .tif or .npz file.")
+LABELS = flags.DEFINE_enum(
+    "labels", "balanced", list(LABELINGS), "How classes are drawn; data: with the frequencies of the training data."
+)
+SEEDS = flags.DEFINE_list("seeds", None, "One image by seed (and class), such as 0-35 or 3,8,20-29, instead of --num.")
+OUT = cli.define_path("out", None, "A .png, .tif or .npz file, or a folder for one .png by image.")
 FLOAT = flags.DEFINE_bool("float", False, "In an .npz: float32 images in [-1, 1] instead of uint8.")
 BITS = flags.DEFINE_enum("bits", None, ("8", "16"), "Bits of images. Default: those of the training data.")
 CONDITIONS = cli.define_path(
@@ -32,76 +44,180 @@ CONDITIONS = cli.define_path(
 LATENTS = cli.define_path("latents", None, "An .npz with arrays z and y to draw from, instead of random latents.")
 
 
+class Drawn(NamedTuple):
+    """The inputs of all samples, z [N, dim_z] and y [N] or [N, k].
+
+    about: of which classes, in words. seeds: of each sample, or None. columns: of a grid. batch_size: of a program.
+    """
+
+    sampler: Sampler
+    z: np.ndarray
+    y: np.ndarray
+    columns: int
+    about: str = ""
+    seeds: np.ndarray | None = None
+    batch_size: int = 64
+
+
 def main() -> None:
     if not sampling_flags.CHECKPOINT.value or not OUT.value:
         raise UserError("--checkpoint and --out are needed, such as --checkpoint=runs/demo --out=grid.png")
-    out = sampling_flags.check_out(OUT.value, (".png", ".tif", ".npz"))
-    if LATENTS.value and (NUM.value or CLASSES.value or CONDITIONS.value):
-        raise UserError("--latents determines the samples; --num, --classes and --conditions have no meaning with it")
-    if FLOAT.value and out.suffix != ".npz":
-        raise UserError(f"--float has no effect on a {out.suffix}; write an .npz")
+    out = sampling_flags.check_out(OUT.value, (".png", ".tif", ".npz", ""))
+    check_flags(out)
+    seeds = None if SEEDS.value is None else by_seed.parse_seeds(SEEDS.value)
+    if is_folder(out):
+        image_files.check_folder(out, seeds)
+
+    trained = sampling_flags.load()
+    check_model(trained, out)
+    bits = int(BITS.value) if BITS.value else training_data.bits_of(trained)
+    if LATENTS.value:
+        drawn = of_latents(trained)
+    elif seeds is not None:
+        drawn = of_seeds(trained, seeds)
+    elif trained.gan.condition.kind == "vector":
+        drawn = of_conditions(trained)
+    else:
+        drawn = of_classes(trained, in_rows=is_sheet(out))
+    with writing(f"--out={out}"):
+        write(out, drawn, bits)
+    print(cli.escape(f"{len(drawn.z)} images{drawn.about} of step {trained.step} in {out}"))
+
+
+def check_flags(out: epath.Path) -> None:
+    """Refuse flags that do not go together."""
+    if LATENTS.value:
+        cli.refuse(("num", "classes", "conditions", "labels", "seeds"), "with --latents, which determines the samples")
+    if SEEDS.value is not None:
+        cli.refuse(("num", "seed", "labels"), "with --seeds, which gives one image by seed")
+    if FLOAT.value and (is_folder(out) or out.suffix != ".npz"):
+        raise UserError(f"--float has no effect on a {'folder' if is_folder(out) else out.suffix}; write an .npz")
     if FLOAT.value and BITS.value:
         raise UserError("--float and --bits are two types of arr_0; give one of them")
 
-    trained = sampling_flags.load()
-    if out.suffix == ".png":
-        pictures.check_drawable(trained.gan.image_shape)
-    if out.suffix == ".tif" and len(trained.gan.image_shape) != 3:
-        raise UserError(f"samples {list(trained.gan.image_shape)} are vectors; write them as .npz")
-    if BITS.value and len(trained.gan.image_shape) != 3:
+
+def is_folder(out: epath.Path) -> bool:
+    return not out.suffix or out.is_dir()
+
+
+def is_sheet(out: epath.Path) -> bool:
+    return out.suffix == ".png" and not is_folder(out)
+
+
+def check_model(trained: TrainedGenerator, out: epath.Path) -> None:
+    """Refuse what this model cannot draw."""
+    shape, is_vector = trained.gan.image_shape, trained.gan.condition.kind == "vector"
+    if is_folder(out) or is_sheet(out):
+        pictures.check_drawable(shape)
+    if out.suffix == ".tif" and len(shape) != 3:
+        raise UserError(f"samples {list(shape)} are vectors; write them as .npz")
+    if BITS.value and len(shape) != 3:
         raise UserError("--bits has no meaning: samples of this model are vectors, which are written as float32")
-    bits = int(BITS.value) if BITS.value else training_data.bits_of(trained)
-    if CONDITIONS.value and trained.gan.condition.kind != "vector":
+    if CONDITIONS.value and not is_vector:
         raise UserError("--conditions has no meaning: this model is not conditioned on real numbers")
-    if CLASSES.value and trained.gan.condition.kind == "vector":
-        raise UserError("--classes has no meaning: this model is conditioned on real numbers; give --conditions=FILE")
-    if LATENTS.value:
-        z, y, stored = latent_files.read_latents(LATENTS.value, trained.gan)
-        sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained, stored=stored))
-    elif trained.gan.condition.kind == "vector":
-        sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained))
-        y = conditions(trained)
-        z = sampler.latents(len(y), sampling_flags.SEED.value)
+    if is_vector:
+        for name in ("classes", "labels"):
+            if flags.FLAGS[name].present:
+                hint = "this model is conditioned on real numbers; give --conditions=FILE"
+                raise UserError(f"--{name} has no meaning: {hint}")
+        if SEEDS.value is not None and not CONDITIONS.value:
+            raise UserError("--seeds needs --conditions=FILE: this model is conditioned on real numbers")
+
+
+def of_latents(trained: TrainedGenerator) -> Drawn:
+    """Return the samples of --latents."""
+    z, y, stored = latent_files.read_latents(LATENTS.value, trained.gan)
+    sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained, stored=stored))
+    is_classes = y.ndim == 1 and trained.gan.num_classes
+    return Drawn(sampler, z, y, columns_of(trained, y), about_classes(trained, y) if is_classes else "")
+
+
+def of_seeds(trained: TrainedGenerator, seeds: np.ndarray) -> Drawn:
+    """Return one sample by seed and class, or condition; without --classes, the seed draws the class.
+
+    Each is a batch of its own: sums round differently in another batch, and an image must not depend on the others.
+    """
+    columns = int(np.ceil(np.sqrt(len(seeds))))
+    if trained.gan.condition.kind == "vector":
+        each = training_data.read_conditions(CONDITIONS.value, trained.gan.condition.size)
+    elif CLASSES.value is not None:
+        each = sampling_flags.chosen_classes(CLASSES.value, trained)
     else:
-        classes = sampling_flags.chosen_classes(CLASSES.value, trained.gan.num_classes)
-        sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained))
-        num = NUM.value or 8 * len(classes)
-        z = sampler.latents(num, sampling_flags.SEED.value)
-        # Sorted by class, in the order in which the classes were given.
-        y = classes[np.sort(np.resize(np.arange(len(classes)), num))]
-    with writing(f"--out={out}"):
-        if out.suffix == ".npz":
-            latent_files.write_samples(out, sampler, z, y, floats=FLOAT.value, bits=bits)
-        elif out.suffix == ".tif":
-            out.write_bytes(pictures.tiff(images_of(sampler, z, y, bits)))
-        else:
-            columns = columns_of(y, repeated=trained.gan.condition.kind == "vector")
-            pictures.save_png(out, pictures.grid(images_of(sampler, z, y, bits), columns))
-    print(f"{len(z)} images of step {trained.step} in {out}")
+        each = None
+    sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained))
+    z = by_seed.latents_of(sampler, seeds)
+    if each is None:
+        y = by_seed.classes_of(seeds, trained.gan.num_classes)
+    else:
+        y, z, seeds = each.repeat(len(seeds), axis=0), np.tile(z, (len(each), 1)), np.tile(seeds, len(each))
+        columns = columns if len(each) == 1 else len(z) // len(each)
+    about = about_classes(trained, y) if trained.gan.num_classes else ""
+    return Drawn(sampler, z, y, columns, about, seeds, batch_size=1)
 
 
-def images_of(sampler: Sampler, z: np.ndarray, y: np.ndarray, bits: int) -> np.ndarray:
-    """Generate images, uint8 or uint16 [N, H, W, C]."""
-    return pictures.to_uint16(sampler.floats(z, y)) if bits == 16 else sampler.images(z, y)
+def of_conditions(trained: TrainedGenerator) -> Drawn:
+    """Return samples of --conditions, repeated for --num, or of conditions of the training data."""
+    sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained))
+    if CONDITIONS.value:
+        given = training_data.read_conditions(CONDITIONS.value, trained.gan.condition.size)
+        y = given[np.sort(np.resize(np.arange(len(given)), NUM.value or len(given)))]
+    else:
+        logger.info("conditions are drawn from the training data; give others by --conditions=FILE")
+        y = training_data.draw_conditions(trained, NUM.value or 64, sampling_flags.SEED.value)
+    return Drawn(sampler, sampler.latents(len(y), sampling_flags.SEED.value), y, columns_of(trained, y))
 
 
-def columns_of(y: np.ndarray, *, repeated: bool) -> int:
+def of_classes(trained: TrainedGenerator, *, in_rows: bool) -> Drawn:
+    """Return --num samples of the classes, each class in turn, or all of a class in a row: `in_rows`."""
+    classes = sampling_flags.chosen_classes(CLASSES.value, trained, most=10 if in_rows else None)
+    num, seed, real = NUM.value or 8 * len(classes), sampling_flags.SEED.value, None
+    if LABELS.value == "data" and trained.gan.num_classes:
+        places = {label: i for i, label in enumerate(classes.tolist())}
+        labels = training_data.read_labels(trained)
+        real = np.array([places[label] for label in labels.tolist() if label in places], np.int32)
+        if not len(real):
+            raise UserError("--labels=data: the training data have no images of these classes")
+    elif LABELS.value != "balanced" and not trained.gan.num_classes:
+        raise UserError(f"--labels={LABELS.value} has no meaning: this model has no classes")
+    sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained))
+    chosen = draw_labels(LABELS.value, num, len(classes), seed, real)
+    y = classes[np.sort(chosen) if in_rows else chosen]
+    about = about_classes(trained, y, len(classes)) if trained.gan.num_classes else ""
+    return Drawn(sampler, sampler.latents(num, seed), y, columns_of(trained, y), about)
+
+
+def about_classes(trained: TrainedGenerator, y: np.ndarray, wanted: int = 0) -> str:
+    """Say of which classes the samples are, out of `wanted`, if known."""
+    ids = list(dict.fromkeys(y.tolist()))
+    out_of = f" of the {wanted}" if len(ids) < wanted else ""
+    plural = "class" if len(ids) == 1 and not out_of else "classes"
+    return f" of {len(ids):,}{out_of} {plural} ({listed(sorted(ids), recorded_names(trained))})"
+
+
+def columns_of(trained: TrainedGenerator, y: np.ndarray) -> int:
     """Return the columns of a grid: one row per class if all classes have the same count; otherwise roughly square.
 
-    repeated: a class (or condition) with a single image has no row.
+    A condition of real numbers with a single image has no row.
     """
     _, counts = np.unique(y, return_counts=True, axis=0)
-    by_class = len(set(counts)) == 1 and counts[0] <= 32 and not (repeated and counts[0] == 1)
+    single = trained.gan.condition.kind == "vector" and counts[0] == 1
+    by_class = len(set(counts)) == 1 and counts[0] <= 32 and not single
     return int(counts[0]) if by_class else int(np.ceil(np.sqrt(len(y))))
 
 
-def conditions(trained: TrainedGenerator) -> np.ndarray:
-    """Return the conditions of the samples, float32 [N, k]: of --conditions, repeated for --num, or of the training data."""
-    if not CONDITIONS.value:
-        logger.info("conditions are drawn from the training data; give others by --conditions=FILE")
-        return training_data.draw_conditions(trained, NUM.value or 64, sampling_flags.SEED.value)
-    given = training_data.read_conditions(CONDITIONS.value, trained.gan.condition.size)
-    return given[np.sort(np.resize(np.arange(len(given)), NUM.value or len(given)))]
+def write(out: epath.Path, drawn: Drawn, bits: int) -> None:
+    """Generate the samples and write them."""
+    inputs, seeds = (drawn.z, drawn.y, drawn.batch_size), drawn.seeds
+    if is_folder(out):
+        names = image_files.names_of(len(drawn.z), seeds, drawn.y)
+        image_files.write_folder(out, names, drawn.sampler.image_batches(*inputs, bits))
+    elif out.suffix == ".npz":
+        options: dict[str, Any] = {"floats": FLOAT.value, "bits": bits, "batch_size": drawn.batch_size, "seeds": seeds}
+        latent_files.write_samples(out, drawn.sampler, drawn.z, drawn.y, **options)
+    elif out.suffix == ".tif":
+        out.write_bytes(pictures.tiff(drawn.sampler.images(*inputs, bits)))
+    else:
+        pictures.save_png(out, pictures.grid(drawn.sampler.images(*inputs, bits), drawn.columns))
 
 
 run = cli.command(main)

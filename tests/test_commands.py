@@ -59,7 +59,7 @@ def test_sampling_is_reproducible(workdir, tmp_path):
     for name in ("a.png", "b.png"):
         result = run("sample", *arguments, f"--out={tmp_path / name}")
         assert result.returncode == 0, result.stderr
-        assert f"6 images of step 0 in {tmp_path / name}" in result.stdout
+        assert f"6 images of 3 classes (0, 1, 7) of step 0 in {tmp_path / name}" in result.stdout
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     width, height = Image.open(tmp_path / "a.png").size
     assert height > width, "three rows, a class each, of two images"
@@ -94,18 +94,22 @@ def test_stored_latents_include_their_truncation(workdir, tmp_path):
     ("arguments", "sentence"),
     [
         (["--classes=3,10"], "class 10 is out of range: this model has classes 0 to 9"),
-        (["--classes=cat"], "--classes=cat is not a list of class ids"),
-        (["--classes="], "--classes= is not a list of class ids"),
+        (["--classes=cat"], "class 'cat' is unknown; the names of this model's classes are not known; give an id from"),
+        (["--classes="], "--classes is empty; give ids, ranges, names or all"),
+        (["--classes=3-10"], "class 10 is out of range"),
+        (["--classes=7-3"], "the range 7-3 ends before it begins; give 3-7"),
+        (["--seeds=0-x"], "--seeds=0-x: '0-x' is no seed or range from 0 to 2147483647, such as 0-35"),
+        (["--seeds=1", "--num=3"], "--num has no effect with --seeds"),
         (["--statistics=running", "--passes=3"], "--passes has no meaning with --statistics=running"),
         (["--truncation=0"], "--truncation=0.0 must be greater than 0"),
         (["--truncation=nan"], "--truncation=nan must be greater than 0"),
         (["--latents=nothing.npz"], "nothing.npz is not an .npz of arrays: [Errno 2]"),
         (["--latents=setup.cfg"], "setup.cfg is not an .npz of arrays"),
-        (["--latents=setup.cfg", "--num=3"], "--num, --classes and --conditions have no meaning with it"),
+        (["--latents=setup.cfg", "--num=3"], "--num has no effect with --latents, which determines the"),
         (["--checkpoint=setup.cfg"], "no checkpoint at"),
         (["--float", "--out=picture.png"], "--float has no effect on a .png; write an .npz"),
         (["--float", "--bits=16", "--out=a.npz"], "--float and --bits are two types of arr_0; give one of them"),
-        (["--out=picture.gif"], "must end in .png or .tif or .npz"),
+        (["--out=picture.gif"], "must end in .png or .tif or .npz, or be a folder without a suffix"),
         (["--checkpoint=nowhere"], "no checkpoint at"),
     ],
 )

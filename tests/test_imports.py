@@ -17,7 +17,8 @@ ORDER = [
     ["gradients"],
     ["chunks"],
     ["gan", "train_step"],
-    ["models", "sampling.generate", "sampling.pictures"],
+    ["models", "sampling.generate", "sampling.labels", "sampling.pictures", "sampling.ranges"],
+    ["sampling.image_files"],
     ["partitioning"],
     ["checkpoint", "data", "runtime.metric_writer", "runtime.interrupt", "runtime.preemption", "runtime.distributed"],
     [
@@ -30,7 +31,7 @@ ORDER = [
         "runtime.workdir_lock",
         "stability",
     ],
-    ["evaluation", "sampling.latent_files", "sampling.flags", "runtime.flags", "runtime.supervised"],
+    ["evaluation", "sampling.latent_files", "sampling.flags", "sampling.seeds", "runtime.flags", "runtime.supervised"],
     ["tools.grids", "tools.edit", "hooks", "evaluation.flags"],
     ["train"],
     ["main", "sample", "evaluate", "demo", "plan", "tools.export", "tools.app"],

@@ -10,7 +10,6 @@ import numpy as np
 from jax.sharding import Mesh
 
 from biggan_jax import sharding
-from biggan_jax.config import choose
 from biggan_jax.data.dataset import Source
 from biggan_jax.evaluation import features
 from biggan_jax.evaluation.features import Batches
@@ -21,18 +20,12 @@ from biggan_jax.evaluation.results import Protocol
 from biggan_jax.family import Family
 from biggan_jax.latents import Truncation
 from biggan_jax.sampling import generate
+from biggan_jax.sampling.labels import draw_labels
 from biggan_jax.sampling.sampler import NotFiniteError, Sampler
 from biggan_jax.state import TrainState
 from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
-
-LABELS: dict[str, Callable[[np.random.Generator, int, int, np.ndarray], np.ndarray]] = {
-    "balanced": lambda rng, num, classes, real: np.arange(num) % classes,
-    "uniform": lambda rng, num, classes, real: rng.integers(0, classes, num),
-    "data": lambda rng, num, classes, real: rng.choice(real, num),
-}
-"""How the classes of samples are drawn: equally many of each; uniformly at random; with the frequencies of the real images."""
 
 REAL_PER_SAMPLE, PASSES = 10, 16  # In training: real images per sample at most; batches of standing statistics.
 
@@ -41,7 +34,7 @@ REAL_PER_SAMPLE, PASSES = 10, 16  # In training: real images per sample at most;
 class Evaluator:
     """Everything that stays the same while checkpoints change.
 
-    metrics: names in metrics.METRICS. num: samples. seed: of their latents. labels: a name in LABELS. batch_size: a multiple
+    metrics: names in metrics.METRICS. num: samples. seed: of their latents. labels: a name in LABELINGS. batch_size: a multiple
     of the mesh's devices. channels: of the images; grey ones (1) are repeated to RGB for the network. bits: of the real
     images; 16 are rounded to 8.
     """
@@ -74,9 +67,7 @@ class Evaluator:
 
     def evaluate(self, sampler: Sampler, metrics: Sequence[str] | None = None) -> Results:
         """Evaluate `num` fresh samples. metrics: default: those of the evaluator."""
-        classes, rng = max(sampler.gan.num_classes, 1), np.random.default_rng(self.seed)
-        draw = choose(LABELS, "labels", self.labels)
-        y = draw(rng, self.num, classes, self.reference.kept.labels).astype(np.int32)
+        y = draw_labels(self.labels, self.num, sampler.gan.num_classes, self.seed, self.reference.kept.labels)
         z = sampler.latents(self.num, self.seed)
         return self.evaluate_images(features.of_samples(sampler, z, y, self.batch_size), metrics)
 

@@ -8,12 +8,13 @@ from jax.sharding import Mesh
 from biggan_jax import config as configs
 from biggan_jax import data
 from biggan_jax.data.dataset import Images, Source
-from biggan_jax.evaluation import evaluator, metrics
+from biggan_jax.evaluation import metrics
 from biggan_jax.evaluation.evaluator import Evaluator
 from biggan_jax.evaluation.networks import NETWORKS, FeatureNetwork, check_network, open_network
 from biggan_jax.evaluation.reference import reference_of
 from biggan_jax.runtime import cli, files
 from biggan_jax.sampling import flags as sampling_flags
+from biggan_jax.sampling.labels import LABELINGS
 from biggan_jax.types import UserError
 
 NETWORK = flags.DEFINE_enum("network", "inception-2015", list(NETWORKS), "Feature network; see docs/evaluation.md.")
@@ -23,7 +24,7 @@ REFERENCE = cli.define_path("reference", "train", REAL)
 REFERENCE_COUNT = flags.DEFINE_integer("reference_count", None, "Use this many, evenly spread.", lower_bound=2)
 DATA_DIR = cli.define_path("data_dir", None, "Folder of the run's data, if they have moved.")
 NUM = flags.DEFINE_integer("num", 50_000, "Number of samples.", lower_bound=2)
-LABELS = flags.DEFINE_enum("labels", "balanced", list(evaluator.LABELS), "How the samples' classes are drawn.")
+LABELS = flags.DEFINE_enum("labels", "balanced", list(LABELINGS), "How the samples' classes are drawn.")
 SCORES = flags.DEFINE_list("scores", None, f"Of {', '.join(metrics.METRICS)}. Default: all but intra_fid, if possible.")
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images per batch on each device.", lower_bound=1)
 

@@ -1,5 +1,6 @@
 """Flags of every command that draws samples: checkpoint, weights, truncation, statistics, seed."""
 
+import functools
 import logging
 
 import numpy as np
@@ -11,6 +12,7 @@ from biggan_jax.latents import TRUNCATIONS, Truncation
 from biggan_jax.runtime import cli
 from biggan_jax.sampling import pictures, sampler, training_data
 from biggan_jax.sampling.sampler import Sampler
+from biggan_jax.tools import classes
 from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
@@ -34,6 +36,9 @@ STATISTICS = flags.DEFINE_enum(
 )
 PASSES = flags.DEFINE_integer("passes", 100, "Batches that standing statistics are averaged over.", lower_bound=1)
 SEED = flags.DEFINE_integer("seed", 0, "Seed of the latents.", lower_bound=0, upper_bound=2**31 - 1)
+
+CLASSES_HELP = "Class ids, ranges, names or all, such as 0,3-5,cat."
+"""Begins the description of a command's --classes; see `chosen_classes`."""
 
 
 def load(mesh=None, path: str | None = None) -> TrainedGenerator:
@@ -64,25 +69,25 @@ def make_sampler(trained: TrainedGenerator, truncation: Truncation | None) -> Sa
     )
 
 
-def chosen_classes(given: list[str] | None, num_classes: int, most: int = 10) -> np.ndarray:
-    """Parse a command's --classes, int32 ids; default: up to `most`, spread over all."""
+def chosen_classes(given: list[str] | None, trained: TrainedGenerator, most: int | None = 10) -> np.ndarray:
+    """Parse a command's --classes, int32 ids. Default: up to `most`, spread over all; all without `most`."""
+    count = trained.gan.num_classes
     if given is None:
-        return pictures.rows_of_classes(num_classes, most)
-    try:
-        classes = np.array([int(c) for c in given or [""]], np.int32)
-    except (ValueError, OverflowError):
-        raise UserError(f"--classes={','.join(given)} is not a list of class ids, such as 0,1,7") from None
-    for c in classes:
-        if not 0 <= c < max(num_classes, 1):
-            raise UserError(f"class {c} is out of range: this model has classes 0 to {max(num_classes, 1) - 1}")
-    return classes
+        return pictures.rows_of_classes(count, most or max(count, 1))
+    if not "".join(given).strip():
+        raise UserError("--classes is empty; give ids, ranges, names or all, such as --classes=0,3-5")
+    return classes.ids_of(given, count, functools.cache(lambda: classes.find_names(trained)))
 
 
 def check_out(path: str, suffixes: tuple[str, ...] = (), context: str = "") -> epath.Path:
-    """Check a command's --out before any slow work. Raises UserError for another suffix, or a missing folder."""
+    """Check a command's --out before any slow work. Raises UserError for another suffix, or a missing folder.
+
+    suffixes: "" among them stands for a folder.
+    """
     out = epath.Path(path)
-    if suffixes and out.suffix not in suffixes:
-        raise UserError(f"--out={out} must end in {' or '.join(suffixes)}{context}")
+    if suffixes and out.suffix not in suffixes and not ("" in suffixes and out.is_dir()):
+        folder = ", or be a folder without a suffix" if "" in suffixes else ""
+        raise UserError(f"--out={out} must end in {' or '.join(filter(None, suffixes))}{folder}{context}")
     if not out.parent.exists():
         raise UserError(f"--out={out}: the folder {out.parent} does not exist")
     return out

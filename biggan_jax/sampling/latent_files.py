@@ -8,7 +8,6 @@ from biggan_jax.config import choose
 from biggan_jax.family import Family
 from biggan_jax.latents import TRUNCATIONS
 from biggan_jax.runtime.files import atomic_write, read_npz
-from biggan_jax.sampling.pictures import to_uint8, to_uint16
 from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.types import UserError
 
@@ -47,16 +46,24 @@ def read_latents(path: epath.PathLike, gan: Family) -> tuple[np.ndarray, np.ndar
 
 
 def write_samples(
-    path: epath.Path, sampler: Sampler, z: np.ndarray, y: np.ndarray, *, floats: bool = False, bits: int = 8
+    path: epath.Path,
+    sampler: Sampler,
+    z: np.ndarray,
+    y: np.ndarray,
+    *,
+    floats: bool = False,
+    bits: int = 8,
+    batch_size: int = 64,
+    seeds: np.ndarray | None = None,
 ) -> None:
-    """Generate samples and write them as arr_0, with z, y and the truncation.
+    """Generate samples and write them as arr_0, with z, y, the truncation and, if given, the seed of each sample.
 
     arr_0 is uint8, with `bits` 16 uint16, or float32 in [-1, 1] if `floats`; vectors are always float32.
     """
-    samples = sampler.floats(z, y)
-    if not floats and samples.ndim > 2:
-        samples = to_uint16(samples) if bits == 16 else to_uint8(samples)
-    write_arrays(path, **sample_arrays(sampler, samples, z, y))
+    as_floats = floats or len(sampler.gan.image_shape) < 3
+    samples = sampler.floats(z, y, batch_size) if as_floats else sampler.images(z, y, batch_size, bits)
+    arrays = sample_arrays(sampler, samples, z, y)
+    write_arrays(path, **arrays if seeds is None else arrays | {"seeds": seeds})
 
 
 def sample_arrays(sampler: Sampler, samples: np.ndarray, z: np.ndarray, y: np.ndarray) -> dict[str, ArrayLike]:

@@ -111,10 +111,23 @@ class Sampler:
         """Generate samples, float32 [N, *image_shape] in [-1, 1]."""
         return np.concatenate([np.asarray(images)[:count] for images, count in self.batches(z, y, batch_size)])
 
-    def images(self, z: Latent, y: Label, batch_size: int = 64) -> np.ndarray:
-        """Generate images, uint8 [N, *image_shape]."""
-        with np.errstate(invalid="ignore"):  # `batches` refuses values that are not finite after they are converted.
-            return np.concatenate([pictures.to_uint8(np.asarray(x)[:n]) for x, n in self.batches(z, y, batch_size)])
+    def image_batches(self, z: Latent, y: Label, batch_size: int = 64, bits: int = 8) -> Iterator[np.ndarray]:
+        """Generate images batch by batch, uint8, or with `bits` 16 uint16, [up to B, *image_shape].
+
+        Raises NotFiniteError before it yields a batch that is not finite.
+        """
+        quantize, last = pictures.to_uint16 if bits == 16 else pictures.to_uint8, None
+        for images, count in self.batches(z, y, batch_size):  # It checks a batch when the next one is asked for.
+            if last is not None:
+                yield last
+            with np.errstate(invalid="ignore"):
+                last = quantize(np.asarray(images)[:count])
+        if last is not None:
+            yield last
+
+    def images(self, z: Latent, y: Label, batch_size: int = 64, bits: int = 8) -> np.ndarray:
+        """Generate images, uint8, or with `bits` 16 uint16, [N, *image_shape]."""
+        return np.concatenate(list(self.image_batches(z, y, batch_size, bits)))
 
 
 @jax.jit

@@ -1,5 +1,6 @@
-"""What samples need of the data a model was trained on: their bits, and conditions of real numbers."""
+"""What samples need of the data a model was trained on: their bits, labels, and conditions of real numbers."""
 
+import contextlib
 import json
 
 import numpy as np
@@ -7,8 +8,14 @@ from etils import epath
 
 from biggan_jax import data
 from biggan_jax.checkpoint import TrainedGenerator
+from biggan_jax.data.dataset import Images, Source
+from biggan_jax.data.picture import UnreadableError
+from biggan_jax.data.records import Records
 from biggan_jax.runtime.files import read_npz
+from biggan_jax.runtime.progress import track
 from biggan_jax.types import UserError
+
+MOST_LABELS = 50_000  # Training images, evenly spread, whose labels give the frequencies of the classes.
 
 
 def bits_of(trained: TrainedGenerator) -> int:
@@ -24,6 +31,27 @@ def bits_of(trained: TrainedGenerator) -> int:
         return 16 if data.make_source(trained.config).dtype == np.uint16 else 8  # type: ignore[attr-defined]
     except UserError:  # They may have been moved.
         return 8
+
+
+def labels_of(source: Source, most: int | None = None) -> np.ndarray:
+    """Return the labels of all readable records, or of `most` of them, evenly spread, int [N], without decoding images."""
+    numbers = np.linspace(0, len(source) - 1, min(most or len(source), len(source))).round().astype(np.int64)
+    if isinstance(source, Images):
+        return source.labels[numbers]
+    assert isinstance(source, Records)
+    labels = []
+    for number in track(numbers.tolist(), "labels"):
+        with contextlib.suppress(UnreadableError):
+            labels.append(source.label(source.example(number)))
+    return np.array(labels)
+
+
+def read_labels(trained: TrainedGenerator) -> np.ndarray:
+    """Return the labels of up to MOST_LABELS training images, int [N]. Raises UserError if the data are missing."""
+    try:
+        return labels_of(data.make_source(trained.config), MOST_LABELS)
+    except UserError as error:
+        raise UserError(f"--labels=data needs the training data, but {error}; use --labels=balanced") from error
 
 
 def draw_conditions(trained: TrainedGenerator, num: int, seed: int) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Class names, ids and weights of a trained model, and sums of classes such as `0.5*cat + 0.5*dog - 3`."""
 
+import json
 import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -12,6 +13,7 @@ from biggan_jax.checkpoint import TrainedGenerator
 from biggan_jax.config import closest
 from biggan_jax.data import features, tfds
 from biggan_jax.runtime.files import expand_home
+from biggan_jax.sampling.ranges import parse_range
 from biggan_jax.types import UserError
 
 logger = logging.getLogger("biggan_jax.tools.classes")
@@ -31,8 +33,23 @@ def read_names(config: ml_collections.ConfigDict) -> tuple[str, ...]:
     return features.class_names(info.features, fields.label)
 
 
+def recorded_names(trained: TrainedGenerator) -> tuple[str, ...]:
+    """Read the class names, by id, that the training run recorded in data.json; () if it did not, or for converted weights."""
+    try:
+        recorded = json.loads((trained.path.parent.parent / "data.json").read_text())
+        names = tuple(map(str, recorded.get("class_names", ())))
+    except (OSError, ValueError, AttributeError, TypeError):
+        return ()
+    return names if len(names) == trained.gan.num_classes else ()
+
+
 def find_names(trained: TrainedGenerator, data_dir: str | None = None) -> tuple[str, ...]:
-    """Return the class names by id; () if the data are missing or have no names. Raises UserError if missing in `data_dir`."""
+    """Return the class names by id: those that the run recorded, or those of the data in `data_dir` or where they were.
+
+    () if they are missing or have no names. Raises UserError if they are missing in `data_dir`.
+    """
+    if not data_dir and (recorded := recorded_names(trained)):
+        return recorded
     config = trained.config.copy_and_resolve_references()
     config.data.dir = data_dir or config.data.dir
     try:
@@ -63,9 +80,39 @@ def id_of(name: str, num_classes: int, names: Callable[[], Sequence[str]]) -> in
         return known.index(name)
     near = closest(name, known)
     hint = f"did you mean {near!r}" if near else f"give an id from 0 to {num_classes - 1}"
+    if not known:
+        hint = f"the names of this model's classes are not known; {hint}"
     if "+" in name or "-" in name:
         hint += ", with spaces around + and - in a sum"
     raise UserError(f"class {name!r} is unknown; {hint}")
+
+
+def ids_of(given: Sequence[str], num_classes: int, names: Callable[[], Sequence[str]]) -> np.ndarray:
+    """Return the classes of a list of ids, ranges such as 0-9, names and `all`, in its order, int32 [N].
+
+    names: called for names only. num_classes: 0 for an unconditional model, whose only class is 0. Raises UserError.
+    """
+    ids: list[int] = []
+    for text in map(str.strip, given):
+        numbers = range(max(num_classes, 1)) if text == "all" else parse_range(text)
+        if numbers is None:
+            numbers = range(at := id_of(text, num_classes, names), at + 1)
+        elif numbers[-1] >= max(num_classes, 1):
+            raise UserError(
+                f"class {numbers[-1]} is out of range: this model has classes 0 to {max(num_classes, 1) - 1}"
+            )
+        ids += numbers
+    return np.array(ids, np.int32)
+
+
+def listed(ids: Sequence[int], names: Sequence[str], most: int = 10) -> str:
+    """List classes as `3 = cat, 5 = dog`; as ids alone without names. Of more than `most`, the first and the last.
+
+    >>> listed([0, 2], ("cat", "cow", "dog"))
+    '0 = cat, 2 = dog'
+    """
+    each = [f"{i} = {names[i]}" if names and names[i] != str(i) else str(i) for i in ids]
+    return ", ".join(each if len(each) <= most else [*each[: most - 1], "...", each[-1]])
 
 
 def terms(text: str) -> list[tuple[float, str]]:

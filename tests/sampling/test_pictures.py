@@ -1,4 +1,5 @@
 import io
+import types
 
 import jax.numpy as jnp
 import numpy as np
@@ -34,9 +35,9 @@ def test_a_png_of_other_shapes_is_refused(shape):
 class Vectors:
     """A sampler of vectors."""
 
-    truncation = None
+    truncation, gan = None, types.SimpleNamespace(image_shape=(2,))
 
-    def floats(self, z, y):
+    def floats(self, z, y, batch_size):
         return 3 * z
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import types
 
 import cv2
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from biggan_jax.config import base
 from biggan_jax.data import exact
 from biggan_jax.sampling import latent_files, pictures, training_data
+from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.train_step import to_float
 from biggan_jax.types import Condition, UserError
 from tests.cli import refused, run
@@ -49,20 +51,18 @@ def test_to_uint16_is_the_inverse_of_to_float():
     np.testing.assert_array_equal(pictures.to_uint16(np.asarray(to_float(levels))), levels)
 
 
-class Deep:
-    """A sampler of images."""
+class Deep(Sampler):
+    """A sampler of given images."""
 
-    truncation = None
-
-    def floats(self, z, y):
-        return np.linspace(-1, 1, 5 * 4 * 4 * 2, dtype=np.float32).reshape(5, 4, 4, 2)
+    def batches(self, z, y, batch_size=64):
+        yield np.linspace(-1, 1, 6 * 4 * 4 * 2, dtype=np.float32).reshape(6, 4, 4, 2), 5
 
 
 def test_samples_of_16_bits_are_stored_as_such(tmp_path):
-    z = np.zeros((5, 2), np.float32)
-    latent_files.write_samples(tmp_path / "a.npz", Deep(), z, np.zeros(5, np.int32), bits=16)
+    deep = Deep(types.SimpleNamespace(image_shape=(4, 4, 2)), {}, {}, None, "")
+    latent_files.write_samples(tmp_path / "a.npz", deep, np.zeros((5, 2), np.float32), np.zeros(5, np.int32), bits=16)
     stored = np.load(tmp_path / "a.npz")["arr_0"]
-    assert stored.dtype == np.uint16 and stored.min() == 0 and stored.max() == 65535
+    assert stored.dtype == np.uint16 and stored.min() == 0 and stored.max() > 2**15 and len(stored) == 5
 
 
 @pytest.fixture(scope="module")

@@ -208,7 +208,7 @@ def invert(trained: TrainedGenerator) -> Edited:
 
 
 def class_id(trained: TrainedGenerator, name: str | None) -> int | None:
-    names = lambda: classes.read_names(trained.config)
+    names = lambda: classes.find_names(trained)
     return classes.id_of(name, trained.gan.num_classes, names) if name else None
 
 

@@ -19,6 +19,7 @@ from biggan_jax.checkpoint import TrainedGenerator
 from biggan_jax.runtime import cli
 from biggan_jax.runtime.files import is_remote, write_text, writing
 from biggan_jax.sampling import flags as sampling_flags
+from biggan_jax.sampling import training_data
 from biggan_jax.tools.classes import find_names
 from biggan_jax.tools.export import samples
 from biggan_jax.types import UserError
@@ -76,7 +77,7 @@ def wanted(trained: TrainedGenerator) -> tuple[list[str], np.ndarray]:
     names = tuple(getattr(source, "class_names", ()))
     if own and names and own != names:
         raise UserError(f"{real} has other classes, or another order, than the model's own data")
-    counts = samples.lacking(samples.labels_of(source), classes)
+    counts = samples.lacking(training_data.labels_of(source), classes)
     if not counts.any():
         raise UserError(f"{real} is balanced already; give --per_class instead")
     return samples.folder_names(names, classes), counts

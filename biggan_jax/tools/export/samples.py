@@ -14,10 +14,8 @@ import numpy as np
 from etils import epath
 
 from biggan_jax.data import make_source, shards, tfds
-from biggan_jax.data.dataset import Images, Source
-from biggan_jax.data.picture import UnreadableError
+from biggan_jax.data.dataset import Source
 from biggan_jax.data.raw import Corpus, Item
-from biggan_jax.data.records import Records
 from biggan_jax.family import Family
 from biggan_jax.latents import Truncation
 from biggan_jax.runtime.files import unique_suffix
@@ -112,18 +110,6 @@ def real_set(config: ml_collections.ConfigDict, which: str) -> Source:
     config = config.copy_and_resolve_references()
     config.data.update(name="tfds", dataset="", dir=which, resize=form.get("resize", config.data.resize))
     return tfds.open_tfds(config, "train")
-
-
-def labels_of(source: Source) -> np.ndarray:
-    """Return the labels of all readable records, int [N], without decoding images."""
-    if isinstance(source, Images):
-        return source.labels
-    assert isinstance(source, Records)
-    labels = []
-    for number in track(range(len(source)), "labels"):
-        with contextlib.suppress(UnreadableError):
-            labels.append(source.label(source.example(number)))
-    return np.array(labels)
 
 
 def lacking(labels: np.ndarray, classes: int) -> np.ndarray:

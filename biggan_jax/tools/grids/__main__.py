@@ -30,7 +30,7 @@ MAX_IMAGES = 1000  # In a grid.
 
 SHEET = flags.DEFINE_string("sheet", None, "classes, fixed_z, interpolation, truncation, neighbours or chunks.")
 OUT = cli.define_path("out", None, "A .png file; for interpolation also a .gif or .mp4.")
-CLASSES = flags.DEFINE_list("classes", None, "Class ids, such as 0,1,7. Default: some, spread over all.")
+CLASSES = flags.DEFINE_list("classes", None, sampling_flags.CLASSES_HELP + " Default: some, spread over all.")
 COLUMNS = flags.DEFINE_integer("columns", None, "Images in a row; interpolation's steps; neighbours in each space.", 1)
 ROWS = flags.DEFINE_integer("rows", None, "Pairs of interpolation (6), or samples of neighbours (8).", lower_bound=1)
 BETWEEN = flags.DEFINE_enum(
@@ -133,7 +133,7 @@ def draw_neighbours(trained: TrainedGenerator, columns: int, names: Sequence[str
 
 def chosen_classes(trained: TrainedGenerator, most: int, columns: int, per_class: int = 1, rows: int = 0) -> np.ndarray:
     """Return --classes, by default up to `most`. Refuse too many images in `rows`, else in `per_class` rows for each."""
-    classes = sampling_flags.chosen_classes(CLASSES.value, trained.gan.num_classes, most)
+    classes = sampling_flags.chosen_classes(CLASSES.value, trained, most)
     rows = rows or per_class * len(classes)
     if rows * columns > MAX_IMAGES:
         hint = "lower --classes, --rows or --columns"

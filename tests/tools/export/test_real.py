@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from biggan_jax.tools.export.samples import folder_names, labels_of, lacking, real_set
+from biggan_jax.sampling.training_data import labels_of
+from biggan_jax.tools.export.samples import folder_names, lacking, real_set
 from tests.conftest import tiny_config
 
 

@@ -3,10 +3,10 @@ import pytest
 from PIL import Image
 
 from biggan_jax.data import make_source
+from biggan_jax.sampling.training_data import labels_of
 from biggan_jax.tools.export.samples import (
     atomic_folder,
     draw_pictures,
-    labels_of,
     real_set,
     rows_of,
     write_folder,
