@@ -20,10 +20,10 @@ from etils import epath
 from biggan_jax import config as configs
 from biggan_jax import sharding
 from biggan_jax.checkpoint import FOLDER, TrainedGenerator, checkpoint_steps, find
-from biggan_jax.evaluation import cache, features, metrics, results, sweep
+from biggan_jax.evaluation import cache, features, metrics, npz, results, sweep
 from biggan_jax.evaluation import flags as evaluation_flags
 from biggan_jax.evaluation.evaluator import Evaluator
-from biggan_jax.evaluation.flags import make_evaluator, read_images
+from biggan_jax.evaluation.flags import make_evaluator
 from biggan_jax.evaluation.results import Protocol, Subject
 from biggan_jax.latents import Truncation
 from biggan_jax.runtime import cli, distributed, files
@@ -204,7 +204,7 @@ def evaluate_sweep() -> None:
 
 def evaluate_npz() -> None:
     path = epath.Path(NPZ.value)
-    images = read_images(path, "--npz")
+    images = npz.read_samples(path, "--npz")
     folder = out_folder(path.parent)
     evaluator = make_evaluator(CONFIG.value, images.images.shape[1:], sharding.make_mesh(), images)
     protocol = evaluator.protocol_of_images(len(images), "of the file" if images.num_classes else "none")

@@ -1,5 +1,9 @@
 """Flags of evaluation: feature network, real images, metrics; and the evaluator that they describe."""
 
+import logging
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 from absl import flags
 from etils import epath
@@ -8,18 +12,21 @@ from jax.sharding import Mesh
 from biggan_jax import config as configs
 from biggan_jax import data
 from biggan_jax.data.dataset import Images, Source
-from biggan_jax.evaluation import metrics
+from biggan_jax.evaluation import metrics, npz
 from biggan_jax.evaluation.evaluator import Evaluator
-from biggan_jax.evaluation.networks import NETWORKS, FeatureNetwork, check_network, open_network
-from biggan_jax.evaluation.reference import reference_of
-from biggan_jax.runtime import cli, files
+from biggan_jax.evaluation.formulas import Moments
+from biggan_jax.evaluation.networks import DIMENSIONS, NETWORKS, FeatureNetwork, check_network, open_network
+from biggan_jax.evaluation.reference import Reference, of_statistics, reference_of
+from biggan_jax.runtime import cli
 from biggan_jax.sampling import flags as sampling_flags
 from biggan_jax.sampling.labels import LABELINGS
 from biggan_jax.types import UserError
 
+logger = logging.getLogger(__name__)
+
 NETWORK = flags.DEFINE_enum("network", "inception-2015", list(NETWORKS), "Feature network; see docs/evaluation.md.")
 INCEPTION = cli.define_path("inception", None, "Inception's weights: a .pth or .npz, or `download`.")
-REAL = "Real images: train or test, of the run's data; a prepared set's folder; or an .npz with arr_0."
+REAL = "Real images: train or test, of the run's data; a prepared set's folder; or an .npz with arr_0, mu and sigma, or both."
 REFERENCE = cli.define_path("reference", "train", REAL)
 REFERENCE_COUNT = flags.DEFINE_integer("reference_count", None, "Use this many, evenly spread.", lower_bound=2)
 DATA_DIR = cli.define_path("data_dir", None, "Folder of the run's data, if they have moved.")
@@ -46,33 +53,81 @@ def make_evaluator(
     if config is not None and DATA_DIR.value:
         with config.unlocked():
             config.data.dir = DATA_DIR.value
-    real, name = open_reference(REFERENCE.value, config, image_shape)
-    training = real if REFERENCE.value == "train" else None
+    real = open_reference(REFERENCE.value, config, image_shape)
+    training = real.images if REFERENCE.value == "train" else None
     if NETWORK.value == "classifier":
         if config is None:
             raise UserError("--network=classifier is fitted to training data; with --npz, give their --config too")
         sizes = {"--network=classifier is fitted at": data.image_shape(config)}
-        if isinstance(real, Images):
-            sizes[f"--reference={REFERENCE.value} has"] = real.images.shape[1:]
+        if isinstance(real.images, Images):
+            sizes[f"--reference={REFERENCE.value} has"] = real.images.images.shape[1:]
         for what, shape in sizes.items():
             if shape[:2] != image_shape[:2]:
                 raise UserError(f"{what} {pixels(shape)} pixels, but the samples have {pixels(image_shape)}")
         training = training or data.make_source(config, "train")
-    count = min(REFERENCE_COUNT.value or len(real), len(real))
+    wanted = names or tuple(SCORES.value or default_names(real))
+    check_statistics(real, wanted)
     labels_known = training.num_classes if training else 0
     check_network(NETWORK.value, inception=INCEPTION.value, num_classes=labels_known)
-    metrics.check_counts(names or SCORES.value or metrics.BASIC, NUM.value if images is None else len(images), count)
+    # Statistics are of enough images.
+    metrics.check_counts(wanted, NUM.value if images is None else len(images), real.count or metrics.NEIGHBOURS)
     network = open_network(NETWORK.value, inception=INCEPTION.value, training=training)
     names = names or metric_names(network, config, images, real)
     batch_size = BATCH_SIZE.value * mesh.size
-    reference = reference_of(real, f"{count:,} real images of {name}", network, mesh, count, batch_size)
+    reference = make_reference(real, network, mesh, batch_size)
     num, seed, labels = NUM.value, sampling_flags.SEED.value, LABELS.value
-    bits = 16 if getattr(real, "dtype", None) == np.uint16 else 8
+    bits = 16 if getattr(real.images, "dtype", None) == np.uint16 else 8
     return Evaluator(network, reference, names, num, seed, labels, batch_size, mesh, image_shape[2], bits)
 
 
-def open_reference(name: str, config, image_shape: tuple[int, ...]) -> tuple[Source, str]:
-    """Open real images and describe them.
+class Real(NamedTuple):
+    """What samples are compared with, and its name: images, statistics of images (mu, sigma), or both."""
+
+    images: Source | None
+    statistics: Moments | None
+    name: str
+
+    @property
+    def count(self) -> int:
+        """The number of images that are used."""
+        there = len(self.images) if self.images is not None else 0
+        return min(REFERENCE_COUNT.value or there, there)
+
+
+def check_statistics(real: Real, names: Sequence[str]) -> None:
+    """Raise UserError if statistics are of another network's features, or lack the images that a metric needs."""
+    flag = f"--reference={REFERENCE.value}"
+    if real.images is None:
+        without = f"{flag} has statistics alone (mu, sigma), and no images"
+        if needs := [name for name in names if name in metrics.OF_IMAGES]:
+            raise UserError(f"--scores={needs[0]} needs real images, but {without}; it allows fid and is")
+        if REFERENCE_COUNT.value:
+            raise UserError(f"--reference_count has no effect: {without}")
+        if LABELS.value == "data":
+            raise UserError(f"--labels=data needs the labels of real images, but {without}")
+    wanted = DIMENSIONS[NETWORK.value]
+    if real.statistics is not None and "fid" in names and (there := len(real.statistics.mean)) != wanted:
+        hint = "use the network that they are of" + (", or --scores without fid" if real.images is not None else "")
+        raise UserError(f"{flag}: mu has {there} values, but {NETWORK.value} has {wanted} features; {hint}")
+
+
+def make_reference(real: Real, network: FeatureNetwork, mesh: Mesh, batch_size: int) -> Reference:
+    """Compute the reference, or read it from the cache: FID by statistics where there are some, the rest by images."""
+    images = None
+    if real.images is not None:
+        name = f"{real.count:,} real images of {real.name}"
+        images = reference_of(real.images, name, network, mesh, real.count, batch_size)
+        if real.statistics is None:
+            return images
+    assert real.statistics is not None  # A reference has one of the two.
+    name = f"statistics mu, sigma of {real.name}"
+    name += f" (Frechet distance) and {real.count:,} real images of it (other metrics)" if images else ""
+    logger.info("--reference=%s: the Frechet distance is to mu and sigma of the file", REFERENCE.value)
+    return of_statistics(real.statistics, name, images)
+
+
+def open_reference(name: str, config, image_shape: tuple[int, ...]) -> Real:
+    """Open real images, or their statistics, and describe them.
 
     name: train or test, of the config's data; the folder of a prepared set; or an .npz. config: of the model's data, or
     None. image_shape: of the samples; a prepared set is cropped and resized to their height and width.
@@ -83,10 +138,15 @@ def open_reference(name: str, config, image_shape: tuple[int, ...]) -> tuple[Sou
         source = data.make_source(config, name)
         is_folder = config.data.name == "tfds" and not config.data.dataset
         title = epath.Path(config.data.dir).name if is_folder else config.data.dataset or config.data.name
-        return source, f"{title} {name}, {pixels(data.image_shape(config))} px, resized by {config.data.resize}"
+        size = pixels(data.image_shape(config))
+        return Real(source, None, f"{title} {name}, {size} px, resized by {config.data.resize}")
     path = epath.Path(name)
     if path.suffix == ".npz":
-        return read_images(path, "--reference"), path.name
+        found = npz.read_reference(path, "--reference")
+        if found.images and found.images.images.shape[1:3] != image_shape[:2]:
+            sizes = pixels(found.images.images.shape[1:]), pixels(image_shape)
+            logger.info("--reference=%s has %s pixels, the samples have %s; both are resized", name, *sizes)
+        return Real(*found, path.name)
     config = configs.base() if config is None else config.copy_and_resolve_references()
     with config.unlocked():
         config.data.name, config.data.dataset, config.data.dir = "tfds", "", name
@@ -94,21 +154,7 @@ def open_reference(name: str, config, image_shape: tuple[int, ...]) -> tuple[Sou
         config.model.num_classes = 0  # The reference may have no labels.
         config.model.image_shape = image_shape[:2] + data.image_shape(config)[2:]
     source = data.open_tfds(config, "train")
-    return source, f"{path.name} train, {pixels(image_shape)} px, resized by {config.data.resize}"
-
-
-def read_images(path: epath.Path, flag: str) -> Images:
-    """Read arr_0 of an .npz as a source, with labels if it has y or arr_1, else with 0 classes. Raises UserError."""
-    arrays = files.read_npz(path)
-    if "arr_0" not in arrays:
-        raise UserError(f"{flag}={path} has the arrays {', '.join(arrays)}; arr_0 is needed")
-    images, labels = arrays["arr_0"], arrays.get("y", arrays.get("arr_1", np.zeros(0, np.int32)))
-    if images.ndim != 4 or images.shape[3] not in (1, 3) or images.dtype != np.uint8 or not len(images):
-        found = f"{images.dtype} {list(images.shape)}"
-        raise UserError(f"{flag}={path}: arr_0 is {found}; give uint8 [N, H, W, 3], or [N, H, W, 1] if grey")
-    if labels.shape != (len(images),) or labels.dtype.kind not in "iu" or labels.min() < 0:
-        return Images(images, np.zeros(len(images), np.int32), 0)
-    return Images(images, labels.astype(np.int32), int(labels.max()) + 1)
+    return Real(source, None, f"{path.name} train, {pixels(image_shape)} px, resized by {config.data.resize}")
 
 
 def pixels(image_shape: tuple[int, ...]) -> str:
@@ -116,21 +162,27 @@ def pixels(image_shape: tuple[int, ...]) -> str:
     return " x ".join(dict.fromkeys(map(str, image_shape[:2])))
 
 
-def metric_names(network: FeatureNetwork, config, images: Images | None, real: Source) -> tuple[str, ...]:
+def default_names(real: Real) -> tuple[str, ...]:
+    """Return the metrics that are defined for all samples and these real images."""
+    return tuple(name for name in metrics.BASIC if real.images is not None or name not in metrics.OF_IMAGES)
+
+
+def metric_names(network: FeatureNetwork, config, images: Images | None, real: Real) -> tuple[str, ...]:
     """Return the metrics of --scores, or the default ones. Raises UserError for one that is not defined here."""
     classes = images.num_classes if images is not None else config.model.num_classes
-    if LABELS.value == "data" and real.num_classes != classes:
-        raise UserError(f"--labels=data: the real images have {real.num_classes} classes, but the model has {classes}")
+    real_classes = real.images.num_classes if real.images is not None else 0
+    if LABELS.value == "data" and real_classes != classes:
+        raise UserError(f"--labels=data: the real images have {real_classes} classes, but the model has {classes}")
     # Whether the network's logits are for the classes of the data.
     agreement = bool(classes and config is not None and config.model.num_classes)
     imagenet = agreement and config.model.num_classes == 1000 and config.data.dataset.startswith("imagenet")
     agreement &= network.labels == "data" or (network.labels == "imagenet" and imagenet)
     if not SCORES.value:
-        return (*metrics.BASIC, *(("agreement",) if agreement else ()))
+        return (*default_names(real), *(("agreement",) if agreement else ()))
     if "agreement" in SCORES.value and not agreement:
         raise UserError(
             f"--scores=agreement: {network.name} does not know the classes of these samples, or they have none"
         )
-    if "intra_fid" in SCORES.value and not (classes and real.num_classes):
+    if "intra_fid" in SCORES.value and not (classes and real_classes):
         raise UserError("--scores=intra_fid needs classes of both samples and real images; one of the two has none")
     return tuple(dict.fromkeys(SCORES.value))

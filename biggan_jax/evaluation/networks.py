@@ -183,3 +183,6 @@ NETWORKS: dict[str, Callable[[str | None, Source | None], tuple]] = {
     "classifier": lambda _, source: (*_classifier(source), "none", NOT_COMPARABLE, "data"),
 }
 """Functions of `inception` and `training` that return the module, its weights, and the resizer, note and labels."""
+
+DIMENSIONS = {"inception-2015": 2048, "efficientnet-lite0": 1280, "classifier": 64}
+"""Lengths of the networks' features."""

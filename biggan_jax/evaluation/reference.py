@@ -8,7 +8,7 @@ from jax.sharding import Mesh
 
 from biggan_jax.data.dataset import Source
 from biggan_jax.evaluation import features, formulas
-from biggan_jax.evaluation.cache import cached, hash_of_source
+from biggan_jax.evaluation.cache import cached, hash_of_arrays, hash_of_source
 from biggan_jax.evaluation.features import Features
 from biggan_jax.evaluation.networks import FeatureNetwork
 
@@ -59,6 +59,15 @@ def reference_of(
     arrays = cached("reference", made_of, compute)
     kept = Features(*(arrays[name] for name in Features._fields))
     return Reference(name, content, formulas.Moments(count, arrays["mean"], arrays["covariance"]), kept)
+
+
+def of_statistics(statistics: formulas.Moments, name: str, images: Reference | None) -> Reference:
+    """Return a reference with these moments, and the kept features of `images`, none if it is None."""
+    arrays = {"mu": statistics.mean, "sigma": statistics.covariance}
+    if images is not None:
+        arrays["images"] = np.frombuffer(images.content.encode(), np.uint8)
+    kept = images.kept if images is not None else Features(np.zeros((0, 1)), np.zeros((0, 1)), np.zeros(0, np.int32))
+    return Reference(name, hash_of_arrays(arrays), statistics, kept)
 
 
 def _spread(total: int, count: int) -> np.ndarray:
