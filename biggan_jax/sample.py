@@ -13,6 +13,7 @@ from absl import flags
 from etils import epath
 
 from biggan_jax.checkpoint import TrainedGenerator
+from biggan_jax.data.stats import listed
 from biggan_jax.runtime import cli
 from biggan_jax.runtime.files import writing
 from biggan_jax.sampling import flags as sampling_flags
@@ -20,7 +21,7 @@ from biggan_jax.sampling import image_files, latent_files, pictures, training_da
 from biggan_jax.sampling import seeds as by_seed
 from biggan_jax.sampling.labels import LABELINGS, draw_labels
 from biggan_jax.sampling.sampler import Sampler
-from biggan_jax.tools.classes import listed, recorded_names
+from biggan_jax.tools.classes import recorded_names
 from biggan_jax.types import UserError
 
 logger = logging.getLogger("biggan_jax.sample")

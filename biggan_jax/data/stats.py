@@ -100,6 +100,8 @@ def lines(found: dict[str, Any]) -> list[str]:
         text.append(f"pixels: width {w0} to {w2}, median {w1}; height {h0} to {h2}, median {h1}")
     if found.get("range"):
         text.append("values: {:g} to {:g}, stored as they are, without scaling".format(*found["range"]))
+    if names := found.get("class_names"):
+        text.append(f"classes: {listed(range(len(names)), names)}")
     if ranges := found.get("conditions"):
         named = "; ".join(f"{low:g} to {high:g}" for low, high in ranges[:NAMED])
         text.append(f"conditions: of length {len(ranges)}, stored as they are: {named}")
@@ -112,6 +114,16 @@ def lines(found: dict[str, Any]) -> list[str]:
             more = " ..." if found[key] > len(found[f"{key}_named"]) else ""
             text.append(f"{found[key]:,} {what}: {'; '.join(map(str, found[f'{key}_named']))}{more}")
     return text
+
+
+def listed(ids: Sequence[int], names: Sequence[str], most: int = 10) -> str:
+    """List classes as `3 = cat, 5 = dog`; as ids alone without names. Of more than `most`, the first and the last.
+
+    >>> listed([0, 2], ("cat", "cow", "dog"))
+    '0 = cat, 2 = dog'
+    """
+    each = [f"{i} = {names[i]}" if names and names[i] != str(i) else str(i) for i in ids]
+    return ", ".join(each if len(each) <= most else [*each[: most - 1], "...", each[-1]])
 
 
 def refuse(found: dict[str, Any], *, conditional: bool, batch_size: int, where: str) -> None:
@@ -142,6 +154,8 @@ def before_training(source: Any, config: ml_collections.ConfigDict) -> dict[str,
     if config.data.name == "fake":
         return {}
     found = summarize(source)
+    if names := getattr(source, "class_names", ()):
+        found = {**found, "class_names": list(names)}
     for line in [*lines(found), *getattr(source, "notes", ())]:
         logger.info("data: %s", line)
     where = config.data.dir or config.data.dataset or f"data.name {config.data.name}"

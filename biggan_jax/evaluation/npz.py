@@ -123,7 +123,7 @@ def as_uint8(images: np.ndarray, what: str) -> np.ndarray:
     low, high = float(images.min()), float(images.max())
     given = f"{what}: arr_0 is {images.dtype} from {low:g} to {high:g}"
     if images.dtype == np.uint8:
-        if high <= 1:
+        if high == 1:
             raise UserError(f"{given}: images of [0, 1] were probably not multiplied by 255; give uint8 in [0, 255]")
         if high < DIM:
             logger.warning("%s, so all images are dark", given)

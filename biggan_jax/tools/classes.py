@@ -105,16 +105,6 @@ def ids_of(given: Sequence[str], num_classes: int, names: Callable[[], Sequence[
     return np.array(ids, np.int32)
 
 
-def listed(ids: Sequence[int], names: Sequence[str], most: int = 10) -> str:
-    """List classes as `3 = cat, 5 = dog`; as ids alone without names. Of more than `most`, the first and the last.
-
-    >>> listed([0, 2], ("cat", "cow", "dog"))
-    '0 = cat, 2 = dog'
-    """
-    each = [f"{i} = {names[i]}" if names and names[i] != str(i) else str(i) for i in ids]
-    return ", ".join(each if len(each) <= most else [*each[: most - 1], "...", each[-1]])
-
-
 def terms(text: str) -> list[tuple[float, str]]:
     """Return (factor, name) of each term, in order. Raises UserError if `text` is not such a sum.
 

@@ -218,8 +218,10 @@ def test_training_logs_and_stores_what_its_data_are(all_made, tmp_path, caplog):
     with caplog.at_level(logging.INFO, logger="biggan_jax"):
         found = data.before_training(data.make_source(config), config)
     assert "data: 72 images in 3 classes, 24 to 24 per class, median 24" in caplog.text
+    assert "data: classes: 0 = blue, 1 = green, 2 = red" in caplog.text
     data.store_summary(tmp_path / "data.json", found)
-    assert json.loads((tmp_path / "data.json").read_text())["images"] == 72
+    stored = json.loads((tmp_path / "data.json").read_text())
+    assert stored["images"] == 72 and stored["class_names"] == ["blue", "green", "red"]
 
 
 def test_a_set_without_a_summary_is_sampled(made):

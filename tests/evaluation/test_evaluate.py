@@ -138,6 +138,18 @@ MISTAKES = [
     ("--npz=LARGER --config=quickstart --network=classifier", "is fitted at 16 pixels, but the samples have 20"),
     ("--npz=WIDE --config=quickstart --network=classifier", "is fitted at 16 pixels, but the samples have 16 x 24"),
     ("--npz=FOUR --reference=UNLABELLED", "arr_0 is uint8 [4, 16, 16, 4]; give uint8 [N, H, W, 3]"),
+    (
+        "--npz=UNLABELLED --reference=WIDE --config=quickstart --network=classifier",
+        "wide.npz has 16 x 24 pixels, but the",
+    ),
+    (
+        "--npz=UNLABELLED --reference=STATISTICS --scores=kid",
+        "--scores=kid needs real images, but --reference=STATISTICS has statistics alone (mu, sigma), and no images; it",
+    ),
+    (
+        "--npz=UNLABELLED --reference=STATISTICS --inception=unread.pth",
+        "--reference=STATISTICS: mu has 64 values, but inception-2015 has 2048 features; use the network that they are of",
+    ),
     ("--checkpoint=nowhere --network=classifier", "no checkpoint at"),
     ("--checkpoint=COPY", "inception-2015 needs its weights: --inception=PATH"),
     ("--checkpoint=COPY --network=classifier --scores=fdi", "did you mean fid"),
@@ -155,11 +167,26 @@ def test_a_mistake_is_one_sentence(copy, tmp_path):
     paths = {"COPY": copy}
     for name, *shape in (("UNLABELLED", 16, 16, 3), ("LARGER", 20, 20, 3), ("FOUR", 16, 16, 4), ("WIDE", 16, 24, 3)):
         paths[name] = tmp_path / f"{name.lower()}.npz"
-        np.savez(paths[name], arr_0=np.zeros((4, *shape), np.uint8))
+        np.savez(paths[name], arr_0=np.full((4, *shape), 128, np.uint8))
+    paths["STATISTICS"] = tmp_path / "statistics.npz"
+    np.savez(paths["STATISTICS"], mu=np.zeros(64), sigma=np.eye(64))
     for text, sentence in MISTAKES:
         for name, path in paths.items():
-            text = text.replace(name, str(path))
+            text, sentence = text.replace(name, str(path)), sentence.replace(name, str(path))
         refused(run("evaluate", *text.split()), sentence)
+
+
+def test_statistics_alone_give_a_distance_and_the_protocol_says_so(classifier, tmp_path):
+    samples, statistics = tmp_path / "samples.npz", tmp_path / "mu.npz"
+    np.savez(samples, arr_0=np.random.default_rng(0).integers(0, 256, (20, 16, 16, 3), dtype=np.uint8))
+    np.savez(statistics, mu=np.zeros(64), sigma=np.eye(64))
+    fitted = "--config=quickstart", "--network=classifier"
+    result = run("evaluate", f"--npz={samples}", f"--reference={statistics}", *fitted)
+    assert result.returncode == 0, result.stderr
+    assert "the Frechet distance is to mu and sigma of the file" in result.stderr
+    (record,) = records(tmp_path)
+    assert record["scores"].keys() == {"frechet_distance", "inception_score", "inception_score_std"}
+    assert record["protocol"]["reference"] == "statistics mu, sigma of mu.npz"
 
 
 def test_grey_images_are_evaluated_and_their_protocol_says_so(tmp_path):

@@ -36,7 +36,10 @@ def said(monkeypatch):
 )
 def test_a_clear_range_is_read_as_8_bits_and_said(said, images, name):
     np.testing.assert_array_equal(npz.as_uint8(images, "a"), IMAGES)
-    assert said == [f"a: arr_0 is {images.dtype} from {images.min():g} to {images.max():g}; it is read as {name} and " + "rounded to 8 bits"]
+    assert said == [
+        f"a: arr_0 is {images.dtype} from {images.min():g} to {images.max():g}; it is read as {name} and "
+        + "rounded to 8 bits"
+    ]
 
 
 @pytest.mark.parametrize(
