@@ -136,7 +136,7 @@ def of_latents(trained: TrainedGenerator) -> Drawn:
 def of_seeds(trained: TrainedGenerator, seeds: np.ndarray) -> Drawn:
     """Return one sample by seed and class, or condition; without --classes, the seed draws the class.
 
-    Each is a batch of its own: sums round differently in another batch, and an image must not depend on the others.
+    Each is a batch of its own: rounding depends on the place in a batch, and an image must not depend on other seeds.
     """
     columns = int(np.ceil(np.sqrt(len(seeds))))
     if trained.gan.condition.kind == "vector":

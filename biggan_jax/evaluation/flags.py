@@ -70,7 +70,7 @@ def make_evaluator(
     labels_known = training.num_classes if training else 0
     check_network(NETWORK.value, inception=INCEPTION.value, num_classes=labels_known)
     # Statistics are of enough images.
-    metrics.check_counts(wanted, NUM.value if images is None else len(images), real.count or metrics.NEIGHBOURS)
+    metrics.check_counts(wanted, NUM.value if images is None else len(images), real.used or metrics.NEIGHBOURS)
     network = open_network(NETWORK.value, inception=INCEPTION.value, training=training)
     names = names or metric_names(network, config, images, real)
     batch_size = BATCH_SIZE.value * mesh.size
@@ -88,8 +88,8 @@ class Real(NamedTuple):
     name: str
 
     @property
-    def count(self) -> int:
-        """The number of images that are used."""
+    def used(self) -> int:
+        """The number of images that are used; 0 without."""
         there = len(self.images) if self.images is not None else 0
         return min(REFERENCE_COUNT.value or there, there)
 
@@ -115,13 +115,13 @@ def make_reference(real: Real, network: FeatureNetwork, mesh: Mesh, batch_size: 
     """Compute the reference, or read it from the cache: FID by statistics where there are some, the rest by images."""
     images = None
     if real.images is not None:
-        name = f"{real.count:,} real images of {real.name}"
-        images = reference_of(real.images, name, network, mesh, real.count, batch_size)
+        name = f"{real.used:,} real images of {real.name}"
+        images = reference_of(real.images, name, network, mesh, real.used, batch_size)
         if real.statistics is None:
             return images
     assert real.statistics is not None  # A reference has one of the two.
     name = f"statistics mu, sigma of {real.name}"
-    name += f" (Frechet distance) and {real.count:,} real images of it (other metrics)" if images else ""
+    name += f" (Frechet distance) and {real.used:,} real images of it (other metrics)" if images else ""
     logger.info("--reference=%s: the Frechet distance is to mu and sigma of the file", REFERENCE.value)
     return of_statistics(real.statistics, name, images)
 
