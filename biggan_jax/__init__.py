@@ -6,3 +6,4 @@ __version__ = "0.1.0"
 
 if startup.runs_as_module():
     startup.end_on_ctrl_c()  # Here, since a command's own package may import jax before its first line.
+    startup.import_jax()

@@ -93,7 +93,7 @@ def print_report(report: dict, out: epath.Path) -> None:
 
 def run() -> None:
     flags.FLAGS.set_default("config", str(config_path("quickstart")))
-    cli.run(main)
+    cli.run(main, compiles=True)
 
 
 if __name__ == "__main__":

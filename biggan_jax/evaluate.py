@@ -236,7 +236,7 @@ def out_folder(default: epath.Path) -> epath.Path:
     return folder
 
 
-run = cli.command(main)
+run = cli.command(main, compiles=True)
 
 if __name__ == "__main__":
     run()

@@ -221,7 +221,7 @@ def write(out: epath.Path, drawn: Drawn, bits: int) -> None:
         pictures.save_png(out, pictures.grid(drawn.sampler.images(*inputs, bits), drawn.columns))
 
 
-run = cli.command(main)
+run = cli.command(main, compiles=True)
 
 if __name__ == "__main__":
     run()

@@ -14,6 +14,7 @@ from biggan_jax.checkpoint import Checkpoints, checkpoint_steps, resume
 from biggan_jax.evaluation.evaluator import check_score
 from biggan_jax.models import build_gan
 from biggan_jax.partitioning import compile_step
+from biggan_jax.runtime import numerics
 from biggan_jax.runtime.files import expand_home
 from biggan_jax.runtime.jsonl import Record
 from biggan_jax.runtime.supervised import supervised
@@ -32,6 +33,7 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
         UserError: config, data, devices and workdir do not fit together. Raised before anything is written.
         CollapseError: the run collapsed.
     """
+    numerics.check()
     workdir = expand_home(str(workdir))
     with supervised(workdir, lambda: max(checkpoint_steps(workdir), default=None)) as job:
         config = config.copy_and_resolve_references()

@@ -19,7 +19,12 @@ def of_arrays(tree) -> dict[str, str]:
     """
     named = named_arrays(tree)
     sums = jax.device_get({name: _checksum(x) for name, x in named.items()})
-    return {name: f"{x.dtype}{list(np.shape(x))} {int(sums[name]):08x}".replace(", ", ",") for name, x in named.items()}
+    return {name: f"{type_of(x)} {int(sums[name]):08x}" for name, x in named.items()}
+
+
+def type_of(x) -> str:
+    """Return an array's type and shape, such as "float32[3,4]"."""
+    return f"{x.dtype}{list(np.shape(x))}".replace(", ", ",")
 
 
 def of_json(tree: Any) -> str:

@@ -10,6 +10,7 @@ from etils import epath
 
 from biggan_jax import config as configs
 from biggan_jax.checkpoint import checksums
+from biggan_jax.runtime import numerics
 from biggan_jax.types import UserError
 
 FORMAT = 3
@@ -33,6 +34,7 @@ def create(
         "jax": jax.__version__,
         "step": step,
         "attempt": attempt,
+        "numerics": numerics.recorded(),
         "score": score if score is not None and math.isfinite(score) else None,
         "checksums": sums,
     }
@@ -63,6 +65,13 @@ def read(step_path: epath.Path) -> Metadata:
     if written != FORMAT or digest is None:
         raise corrupted
     return metadata
+
+
+def other_types(metadata: Metadata, item: str, like) -> dict[str, tuple[str, str]]:
+    """Return {array: (type saved, type in `like`)} of those that differ, such as ("float64[3,4]", "float32[3,4]")."""
+    here = {name: checksums.type_of(x) for name, x in checksums.named_arrays(like).items()}
+    saved = {name: said.partition(" ")[0] for name, said in metadata["checksums"].get(item, {}).items()}
+    return {name: (saved[name], kind) for name, kind in here.items() if name in saved and saved[name] != kind}
 
 
 def verify(metadata: Metadata, item: str, tree, *, complete: bool) -> None:

@@ -24,6 +24,7 @@ from biggan_jax.checkpoint.checksums import named_arrays
 from biggan_jax.checkpoint.layout import average_in, find, from_tree, network_in, part_of, steps_in, to_tree
 from biggan_jax.family import Family
 from biggan_jax.models import build_gan
+from biggan_jax.runtime import numerics
 from biggan_jax.sharding import replicated
 from biggan_jax.state import TrainState, init_state
 from biggan_jax.types import Params, UserError
@@ -66,6 +67,7 @@ def load_generator(path: epath.PathLike, mesh: Mesh | None = None, *, live: bool
     mesh: replicate the arrays on all its devices; None: on one device. live: load the weights as they are trained instead of
     their average, as is done anyway if the family keeps none.
     """
+    numerics.check()
     step_path = find(path)
     config = load_config(step_path)
     gan = build_gan(config, mesh)
@@ -73,7 +75,7 @@ def load_generator(path: epath.PathLike, mesh: Mesh | None = None, *, live: bool
         logger.info("%s: no average of %s is kept; its live weights are used", step_path, gan.sampled)
         live = True
     like = to_tree(jax.eval_shape(lambda: init_state(gan, 0)))
-    tree = restore(step_path, _replicated(part_of(like, gan.sampled, live=live), mesh), partial=True)
+    tree = restore(step_path, _replicated(part_of(like, gan.sampled, live=live), mesh), partial=True, rounded=True)
     extras = load_extras(step_path)
     network = network_in(tree, gan.sampled)
     params = network["params"] if live else average_in(tree, gan.sampled)
@@ -83,11 +85,12 @@ def load_generator(path: epath.PathLike, mesh: Mesh | None = None, *, live: bool
 
 def load_state(path: epath.PathLike) -> tuple[TrainState, ml_collections.ConfigDict, Extras]:
     """Load the complete state, its config and its extras on one device. Raise UserError if it is missing or corrupted."""
+    numerics.check()
     step_path = find(path)
     config = load_config(step_path)
     gan = build_gan(config)
     like = jax.eval_shape(lambda: init_state(gan, 0))
-    state = from_tree(restore(step_path, _replicated(to_tree(like))), like)
+    state = from_tree(restore(step_path, _replicated(to_tree(like)), rounded=True), like)
     return state, config, load_extras(step_path)
 
 
@@ -134,16 +137,42 @@ def compare(a: epath.PathLike, b: epath.PathLike) -> list[str]:
     return lines
 
 
-def restore(step_path: epath.Path, like, *, partial: bool = False):
-    """Read and verify arrays into a tree like `like`, with its shardings. partial: `like` lacks some of the arrays."""
+def restore(step_path: epath.Path, like, *, partial: bool = False, rounded: bool = False):
+    """Read and verify arrays into a tree like `like`, with its shardings.
+
+    partial: `like` lacks some of the arrays. rounded: arrays of other precision are rounded. Raises UserError for other types.
+    """
     with _corruption_as_user_error(step_path):
         saved = metadata.read(step_path)
+        if other := metadata.other_types(saved, "state", like):
+            return _rounded(step_path, like, other, allowed=rounded)
         with _quiet_failure():
             restore_args = ocp.checkpoint_utils.construct_restore_args(like)
             args = ocp.args.PyTreeRestore(item=like, restore_args=restore_args, partial_restore=partial)
             tree = ocp.Checkpointer(ocp.PyTreeCheckpointHandler()).restore(step_path / "state", args=args)
         metadata.verify(saved, "state", tree, complete=not partial)
         return tree
+
+
+def _rounded(step_path: epath.Path, like, other: dict[str, tuple[str, str]], *, allowed: bool):
+    """Read arrays whose types differ, as `other` says, converted to those of `like`. Raises UserError unless that works."""
+    name, (there, here) = next(iter(other.items()))
+    what = f"{len(other)} arrays of {step_path} have other types than those of its model: {name} is {there}, not {here}"
+    if any(a.partition("[")[2] != b.partition("[")[2] for a, b in other.values()):
+        raise UserError(f"{what}; read it with the version of this package that wrote it")
+    if not allowed:
+        hint = (
+            f"start a new run from its weights, rounded, with --config=finetune:{step_path.parent.parent} --workdir=NEW"
+        )
+        raise UserError(f"{what}; it was trained with JAX_ENABLE_X64, and cannot be resumed without: {hint}")
+    logger.warning("%s; they are rounded", what)
+    arrays = named_arrays(_read_item(step_path, "state"))
+
+    def one(path, wanted):
+        array = arrays[jax.tree_util.keystr(path, simple=True, separator=".")]
+        return jax.device_put(array.astype(wanted.dtype), wanted.sharding)
+
+    return jax.tree_util.tree_map_with_path(one, like)
 
 
 def _read_item(step_path: epath.Path, item: str) -> dict:

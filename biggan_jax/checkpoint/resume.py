@@ -15,9 +15,10 @@ from biggan_jax import sharding
 from biggan_jax.checkpoint.checksums import named_arrays
 from biggan_jax.checkpoint.layout import checkpoint_steps, find
 from biggan_jax.checkpoint.manager import Checkpoints
-from biggan_jax.checkpoint.restore import load_config, load_state
+from biggan_jax.checkpoint.restore import load_config, load_metadata, load_state
 from biggan_jax.family import Family
 from biggan_jax.partitioning import sharded_init_state, state_layout
+from biggan_jax.runtime import numerics
 from biggan_jax.runtime.files import user_errors, write_text
 from biggan_jax.state import NetworkState, TrainState, init_state
 from biggan_jax.types import UserError
@@ -57,6 +58,7 @@ def check_config(workdir: epath.PathLike, config: ml_collections.ConfigDict) -> 
     # Without a checkpoint, nothing of an earlier run can be lost or mixed with this one.
     if not checkpoint_steps(workdir):
         return
+    numerics.check_recorded(load_metadata(find(workdir)).get("numerics", {}), f"{workdir}")
     changed = configs.differences(load_config(find(workdir)).to_dict(), config.to_dict())
     unsafe = [f"{key} {a!r} -> {b!r}" for key, (a, b) in changed.items() if key not in configs.SAFE_TO_CHANGE]
     if unsafe:

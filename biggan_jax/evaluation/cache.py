@@ -6,7 +6,6 @@ It holds converted weights, fitted classifiers and statistics of real data. The 
 import contextlib
 import hashlib
 import logging
-import os
 from collections.abc import Callable
 
 import jax
@@ -17,7 +16,7 @@ from jax.experimental import multihost_utils
 from biggan_jax.data.dataset import Images, Source
 from biggan_jax.data.records import Records
 from biggan_jax.runtime.distributed import all_agree
-from biggan_jax.runtime.files import atomic_write, read_npz, unique_suffix
+from biggan_jax.runtime.files import atomic_write, cache_folder, read_npz, unique_suffix
 from biggan_jax.runtime.progress import track
 from biggan_jax.types import UserError
 
@@ -27,10 +26,8 @@ Arrays = dict[str, np.ndarray]
 
 
 def folder() -> epath.Path:
-    """Return $BIGGAN_JAX_CACHE (may be gs://...), else biggan_jax in the user's cache folder."""
-    own = os.environ.get("BIGGAN_JAX_CACHE")
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return epath.Path(own or f"{base}/biggan_jax").expanduser()
+    """Return the folder of this package's caches, local or gs://."""
+    return cache_folder()
 
 
 def cached(kind: str, made_of: str, make: Callable[[], Arrays]) -> Arrays:

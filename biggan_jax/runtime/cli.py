@@ -18,7 +18,7 @@ from ml_collections import config_flags
 
 from biggan_jax.config import SECTIONS, config_path, nearest_keys, normalize, table
 from biggan_jax.config.defaults import meanings
-from biggan_jax.runtime import startup
+from biggan_jax.runtime import compilation_cache, devices, numerics, startup
 from biggan_jax.runtime.files import expand_home
 from biggan_jax.types import UserError
 
@@ -76,19 +76,22 @@ def define_path(name: str, default: str | None, help_text: str) -> flags.FlagHol
 is_command = False  # Whether this process is one of our commands, which may exit; a notebook's process must not.
 
 
-def run(main: Callable[[], int | None]) -> None:
-    """Parse the flags, call `main` and exit with its return value (None: 0). Print a UserError and exit with 2."""
+def run(main: Callable[[], int | None], *, compiles: bool = False) -> None:
+    """Parse the flags, call `main` and exit with its return value (None: 0). Print a UserError and exit with 2.
+
+    compiles: whether compiled programs are worth keeping; see `compilation_cache`.
+    """
     global is_command
     is_command = True
     startup.end_on_ctrl_c()
     _show_help_of(main.__module__)
     log_to_stderr()
-    app.run(lambda argv: _call(main), flags_parser=_parse)
+    app.run(lambda argv: _call(main, compiles=compiles), flags_parser=_parse)
 
 
-def command(main: Callable[[], int | None]) -> Callable[[], None]:
-    """Return the function that runs `main` as a command."""
-    return lambda: run(main)
+def command(main: Callable[[], int | None], *, compiles: bool = False) -> Callable[[], None]:
+    """Return the function that runs `main` as a command; see `run`."""
+    return lambda: run(main, compiles=compiles)
 
 
 def _show_help_of(module: str) -> None:
@@ -163,14 +166,22 @@ def refuse(names: Iterable[str], context: str) -> None:
             raise UserError(f"--{name} has no effect {context}; see --help")
 
 
-def _call(main: Callable[[], int | None]) -> int:
+def _call(main: Callable[[], int | None], *, compiles: bool) -> int:
     if not flags.FLAGS["verbosity"].present:
         absl_logging.set_verbosity(absl_logging.WARNING)
     try:
         startup.raise_on_ctrl_c()
+        numerics.pin()
+        devices.check_xla_flags()
+        if compiles:
+            compilation_cache.enable()
         return main() or SUCCESS
     except UserError as error:
         fail(error)
+    except (RuntimeError, AssertionError) as error:
+        if no_devices := devices.user_error(error):
+            fail(no_devices)
+        raise
     except KeyboardInterrupt:
         # Ctrl-C before or after the training loop, which handles it: nothing is lost, and a traceback does not help.
         startup.end_on_ctrl_c()

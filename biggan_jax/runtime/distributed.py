@@ -24,7 +24,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from biggan_jax.runtime import cli, startup
+from biggan_jax.runtime import cli, devices, startup
 from biggan_jax.runtime.files import causes
 from biggan_jax.types import UserError
 
@@ -60,6 +60,9 @@ def run(work: Callable[[], int | None], cluster: Cluster, arrive_within: int) ->
         print("interrupted", file=sys.stderr)
         _exit_together(startup.INTERRUPTED)
     except Exception as error:
+        if no_devices := devices.user_error(error):
+            cli.complain(f"error: {no_devices}")
+            _exit_together(no_devices.status)
         exit_without_barrier(type(error), error, error.__traceback__)
         raise  # Not reached: this process has ended.
 

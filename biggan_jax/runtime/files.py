@@ -47,6 +47,14 @@ def write_text(path: epath.PathLike, text: str, suffix: str = "") -> None:
         pathlib.Path(unfinished).write_text(text)
 
 
+def cache_folder(*, local: bool = False) -> epath.Path:
+    """Return $BIGGAN_JAX_CACHE (may be gs://... unless `local`), else biggan_jax in the user's cache folder."""
+    own = os.environ.get("BIGGAN_JAX_CACHE")
+    if own and not (local and is_remote(own)):
+        return epath.Path(expand_home(own))
+    return epath.Path(expand_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache")) / "biggan_jax"
+
+
 def expand_home(path: str) -> str:
     """Replace ~ or ~USER at the start of a path by that home folder; leave other paths, such as gs://, unchanged.
 

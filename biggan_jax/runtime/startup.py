@@ -16,6 +16,10 @@ INTERRUPTED = 128 + signal.SIGINT
 """The exit status of a command that Ctrl-C ended."""
 
 
+UNUSABLE = 2
+"""The exit status of a command whose environment is of no use."""
+
+
 def end_on_ctrl_c() -> None:
     """Let Ctrl-C end this process at once, unless the process ignores or handles it in its own way."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
@@ -36,6 +40,21 @@ def runs_as_module() -> bool:
     return module.partition(".")[0] == "biggan_jax"
 
 
+def import_jax() -> None:
+    """Import jax. If one of its environment variables has a value that it does not take, print that and end with status 2."""
+    try:
+        importlib.import_module("jax")
+    except ValueError as error:
+        settings = {name: value for name, value in os.environ.items() if name.startswith("JAX_")}
+        wrong = [
+            f"{name}={value}" for name, value in settings.items() if name in str(error) or name.lower() in str(error)
+        ]
+        if not wrong:
+            raise
+        print(f"error: {wrong[0]} is not a value that jax takes: {error}", file=sys.stderr)
+        raise SystemExit(UNUSABLE) from None
+
+
 def _end(*_) -> NoReturn:
     with contextlib.suppress(Exception):
         sys.stdout.flush()
@@ -47,6 +66,7 @@ def _end(*_) -> NoReturn:
 def _command(module: str) -> Callable[[], None]:
     def run() -> None:
         end_on_ctrl_c()
+        import_jax()
         importlib.import_module(module).run()
 
     return run

@@ -69,7 +69,7 @@ def show_checkpoint() -> None:
         print(f"\n{history.NETWORKS[network]}\n{table}")
 
 
-run = cli.command(main)
+run = cli.command(main, compiles=True)
 
 if __name__ == "__main__":
     run()

@@ -100,7 +100,7 @@ def class_names(trained: TrainedGenerator) -> list[str]:
     return names
 
 
-run = cli.command(main)
+run = cli.command(main, compiles=True)
 
 if __name__ == "__main__":
     run()

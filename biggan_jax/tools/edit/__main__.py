@@ -221,7 +221,7 @@ EDITS = {
 """How each edit is made, and its flags besides those of the sampler."""
 
 
-run = cli.command(main)
+run = cli.command(main, compiles=True)
 
 if __name__ == "__main__":
     run()

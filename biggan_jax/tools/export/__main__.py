@@ -83,7 +83,7 @@ def wanted(trained: TrainedGenerator) -> tuple[list[str], np.ndarray]:
     return samples.folder_names(names, classes), counts
 
 
-run = cli.command(main)
+run = cli.command(main, compiles=True)
 
 if __name__ == "__main__":
     run()

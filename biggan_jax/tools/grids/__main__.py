@@ -156,7 +156,7 @@ GRIDS = {
 """How each grid is drawn, its default and least number of columns, and its flags besides --classes and --columns."""
 
 
-run = cli.command(main)
+run = cli.command(main, compiles=True)
 
 if __name__ == "__main__":
     run()
