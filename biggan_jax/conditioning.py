@@ -62,6 +62,15 @@ def data_to_data(output: Output, y: Label, *, temperature: float, margin: float)
     return jnp.mean(away + jnp.log(jnp.exp(-away) + jnp.sum(jnp.where(other, jnp.exp(pairs), 0), axis=1)))
 
 
+def normal_nll(x: jax.Array, mean: jax.Array, variance: jax.Array) -> jax.Array:
+    """Return the mean over a batch [B, n] of -log N(x; mean, variance), as StudioGAN has it, with 1e-6 added to variances.
+
+    InfoGAN's loss of continuous codes (Chen et al. 2016, sec. 6), for a head of a family of one's own.
+    """
+    each = jnp.log(2 * jnp.pi * variance + 1e-6) / 2 + jnp.square(x - mean) / (2 * variance + 1e-6)
+    return jnp.mean(jnp.sum(each, axis=-1))
+
+
 def _similarities(output: Output, y: Label):
     """Return e_i.e_k [B, B], e_i.p_i [B], and where k is another image of i's class, or of another class."""
     if y.ndim > 1:

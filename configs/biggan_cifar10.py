@@ -5,7 +5,9 @@ Hardware:  theirs: one GPU, about half a day. With this code: not yet measured.
 Expected:  theirs: FID 4.16, IS 9.96 (figure), FID 8.13, IS 9.85 (2021 log). With this code: not yet measured.
 Command:   python -m biggan_jax.main --config=biggan_cifar10 --workdir=runs/cifar10 --config.data.dir=DIR
 
-Unknown: flips in that recipe (on here), its EMA decay and eps (here as at 128 pixels), its D's widths (here 4 ch).
+Differences: D has BigGAN-PyTorch's widths, and skip connections that start before the ReLU; StudioGAN's networks are
+model.widths=studiogan and model.d_skip_relu=True.
+Unknown: flips in that recipe (on here), its EMA decay and eps (here as at 128 pixels).
 """
 
 from biggan_jax.config import base

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from biggan_jax.conditioning import CLASS_LOSSES, Output, as_vector
+from biggan_jax.conditioning import CLASS_LOSSES, Output, as_vector, normal_nll
 from biggan_jax.types import UserError
 
 RNG = np.random.default_rng(0)
@@ -38,6 +38,13 @@ def test_data_to_data_cross_entropy_is_its_formula():
         terms.append(away + np.log(np.exp(-away) + others))
     ours = CLASS_LOSSES["d2dce"](OUTPUT, jnp.asarray(LABELS), temperature=0.5, margin=0.98)
     assert float(ours) == pytest.approx(np.mean(terms), rel=1e-5)
+
+
+def test_normal_likelihood_is_that_of_independent_codes():
+    x, mean = EMBEDDING, PROXY
+    variance = np.exp(RNG.standard_normal(x.shape))
+    density = np.exp(-np.square(x - mean) / (2 * variance)) / np.sqrt(2 * np.pi * variance)
+    assert float(normal_nll(x, mean, variance)) == pytest.approx(-np.log(density.prod(1)).mean(), rel=1e-5)
 
 
 def test_two_perfectly_placed_classes_have_no_gradient():

@@ -81,6 +81,7 @@ def general() -> dict[str, Any]:
         "condition.g_weight": non_negative(1.0),  # Weight of that of fake images in G's loss.
         "condition.temperature": positive(1.0),  # Divides similarities in contrastive and d2dce.
         "condition.margin": positive(0.98),  # d2dce's margin between similarities.
+        "condition.normalize": False,  # AC-GAN's layer of classes sees unit features, as in StudioGAN's normalize_d_embed.
         "condition.embed_dim": positive(512, at_most=2**16),  # Length of D's embeddings in contrastive and d2dce.
         # Labels of fake images: uniform, or those of real images in D's updates (real: WGAN-GP) or in all (paired: R3GAN).
         "condition.labels": choice("uniform", "real", "paired"),

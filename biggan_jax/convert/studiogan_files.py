@@ -11,6 +11,7 @@ import numpy as np
 from etils import epath
 
 from biggan_jax.checkpoint import Extras
+from biggan_jax.config import choose
 from biggan_jax.convert import files, imported, tables
 from biggan_jax.convert import studiogan as project
 from biggan_jax.convert.imported import Imported, Moments
@@ -36,9 +37,9 @@ def read(path: epath.Path, *, suffix: str = "", backbone: str = "", head: str = 
         backbone, head: its names of them, for what shapes cannot tell: resnet or big_resnet of an unconditional G or of a D
             alone; 2C or D2DCE.
     """
-    for value, known, what in ((backbone, project.BACKBONES, "--backbone"), (head, project.EQUAL_HEADS, "--head")):
-        if value and value not in known:
-            raise UserError(f"{what}={value} is none of {', '.join(known)}")
+    for value, known, flag in ((backbone, project.BACKBONES, "--backbone"), (head, project.EQUAL_HEADS, "--head")):
+        if value:
+            choose(dict.fromkeys(known), flag, value)
     loaded = {name: _load(file) for name, file in _files(path, suffix).items()}
     explained = lambda *call: imported.explained(f"{path} is not a state dict of StudioGAN", *call)
     if not path.is_dir():
@@ -236,6 +237,8 @@ def settings_of(config: ml_collections.ConfigDict) -> dict:
     }
     if config.condition.d in ("contrastive", "d2dce"):
         settings |= {"d_embed_dim": config.condition.embed_dim, "normalize_d_embed": True}
+    if config.condition.d == "ac":
+        settings["normalize_d_embed"] = config.condition.normalize
     if model.family == "dcgan":
         settings |= {"backbone": "deep_conv", "g_conv_dim": "N/A", "d_conv_dim": "N/A"}
         if model.ch != 64:
@@ -294,7 +297,10 @@ def _say_what_is_unknown(found: dict, head: str) -> None:
             "D's head is 2C or D2DCE, which have equal arrays; it is taken for 2C: --head=D2DCE takes the other"
         )
     if found.get("head") == "AC":
-        logger.info("D's head AC is taken for one with normalize_d_embed=False, which its arrays do not tell")
+        logger.info(
+            "D's head AC is taken for one with normalize_d_embed=False, which its arrays do not tell; "
+            "to train one that has it, set condition.normalize=True"
+        )
     if "backbone" not in found:
         logger.info(
             "D of resnet and of big_resnet are equal; it is taken for resnet: --backbone=big_resnet takes the other"

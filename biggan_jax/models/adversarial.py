@@ -141,7 +141,8 @@ def head_of(config: ml_collections.ConfigDict) -> Head:
         raise UserError(
             f"loss={config.loss} and condition.d={own.d} do not fit: multi_hinge is a loss and a head, used together"
         )
-    return Head(kind, condition.size, own.embed_dim, bool(config.regularizer.feature_matching))
+    features = bool(config.regularizer.feature_matching)
+    return Head(kind, condition.size, own.embed_dim, features, normalize=kind == "ac" and own.normalize)
 
 
 def classes_of(config: ml_collections.ConfigDict, head: Head | None) -> Classes:
@@ -208,6 +209,7 @@ def refuse_idle(config: ml_collections.ConfigDict, head: Head | None) -> None:
             f"condition.{name}": (kind in ("contrastive", "d2dce"), "condition.d contrastive or d2dce")
             for name in ("temperature", "embed_dim")
         },
+        "condition.normalize": (kind == "ac", "condition.d=ac"),
         "condition.margin": (kind == "d2dce", "condition.d=d2dce"),
         **{f"optimizer.{name}": (own.name == "sgd", "optimizer.name=sgd") for name in ("momentum", "momentum_end")},
         "optimizer.last_momentum": (own.momentum_end, "optimizer.momentum_end"),

@@ -48,9 +48,12 @@ def show_run() -> None:
 def verdict(run: history.Run) -> str:
     """Say whether the run is healthy at its last probe."""
     path = epath.Path(WORKDIR.value) / "config.json"
-    expected = config.expected_scores(config.of_file(path)) if path.exists() else ()
+    expected, shape = (), (0, 0, 0)
+    if path.exists():
+        c = config.of_file(path)
+        expected, shape = config.expected_scores(c), c.model.get("image_shape", shape)
     try:
-        found = rules.evaluate(run.probes, expected)
+        found = rules.evaluate(run.probes, expected, rules=rules.rules_of(shape))
     except KeyError as error:
         return f"unknown: the probes of another version lack {error}"
     return f"not healthy: {found.sentence}" if found else "healthy, as far as the collapse monitor can tell"

@@ -17,7 +17,7 @@ from biggan_jax.data.loader import HostBatches
 from biggan_jax.family import Family
 from biggan_jax.runtime.jsonl import Record
 from biggan_jax.runtime.metric_writer import MetricWriter
-from biggan_jax.stability.rules import NONFINITE, RULES, Verdict, evaluate, is_healthy
+from biggan_jax.stability.rules import NONFINITE, RULES, Rule, Verdict, evaluate, is_healthy
 from biggan_jax.stability.signals import Probe, probe
 from biggan_jax.state import TrainState
 from biggan_jax.types import Metrics
@@ -141,7 +141,8 @@ class CollapseMonitor:
     nonfinite_limit: an excess of so many non-finite updates is a verdict. score: computes a score from the state every
     `score_every` steps; None: never. expected: (step, score) pairs from config.expected_scores. history: the records of the
     probes on the current lineage, without singular values. ignored: signals whose verdict has no effect any more.
-    latest_score: of the step just done, if one was due. last_healthy_step: the last one whose probe broke no rule, if any.
+    rules: by which probes are judged. latest_score: of the step just done, if one was due. last_healthy_step: the last one whose
+    probe broke no rule, if any.
     """
 
     schedule: ProbeSchedule
@@ -152,12 +153,13 @@ class CollapseMonitor:
     expected: Sequence[tuple[int, float]]
     history: list[Record]
     ignored: set[str]
+    rules: tuple[Rule, ...] = RULES
     latest_score: float | None = None
     last_healthy_step: int | None = None
 
     def __post_init__(self) -> None:
         # None if only steps with a score are probed, since those are too few.
-        self._rules = RULES if self.schedule.every else ()
+        self._rules = self.rules if self.schedule.every else ()
         ends = (i for i in range(len(self.history), 0, -1) if is_healthy(self.history[:i], self._rules))
         self.last_healthy_step = next((self.history[i - 1]["step"] for i in ends), None)
 

@@ -88,6 +88,15 @@ RULES = (
 )
 """In the order in which they are evaluated. signals.probe computes the signals."""
 
+
+def rules_of(image_shape: Sequence[int]) -> tuple[Rule, ...]:
+    """Return the rules for data of this shape.
+
+    Samples of points may become as good as real ones, and then no D tells them apart: `contrast` is a rule for images.
+    """
+    return tuple(rule for rule in RULES if rule.signal != "contrast" or len(image_shape) == 3)
+
+
 WORSE = 3.0  # Two scores in a row above this multiple of the best score are a collapse.
 
 

@@ -19,6 +19,7 @@ def get_config():
     c.microbatches = 4
     c.spectral_advance = "microbatch"
     c.d_steps = 2
+    c.model.d_skip_relu = True
     c.model.bn_eps = 1e-4
     c.model.spectral_eps = 1e-6
     c.optimizer.g_lr = 5e-5

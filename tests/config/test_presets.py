@@ -25,7 +25,13 @@ HALF = {"optimizer.g_lr": 2.5e-5, "optimizer.d_lr": 2.5e-5}
 # The reference implementations use float32 and no orthogonal penalty.
 PEER = BIGGAN | {"dtype": "float32", "regularizer.g_ortho": 0.0, "model.resolution": 128, "model.dim_z": 120}
 ACCUMULATED = {"spectral_advance": "microbatch"}
-STUDIOGAN = PEER | {"num_steps": 200_000, "model.spectral_eps": 1e-6, "ema.start": 20_000, "data.flip": True}
+STUDIOGAN = PEER | {
+    "num_steps": 200_000,
+    "model.d_skip_relu": True,
+    "model.spectral_eps": 1e-6,
+    "ema.start": 20_000,
+    "data.flip": True,
+}
 PER_LAYER = {"model.shared_embedding": False, "model.skip_z": False, "model.ch": 64, "model.dim_z": 128}
 NO_ATTENTION = {"model.g_attention": (), "model.d_attention": ()}
 CIFAR = {"model.resolution": 32, "model.num_classes": 10, "data.dataset": "cifar10", "ema.start": 1000} | NO_ATTENTION

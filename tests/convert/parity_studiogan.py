@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from biggan_jax import penalties
-from biggan_jax.conditioning import CLASS_LOSSES, Output
+from biggan_jax.conditioning import CLASS_LOSSES, Output, normal_nll
 from biggan_jax.convert import imported, studiogan, studiogan_files, tables
 from biggan_jax.layers import spectral
 from biggan_jax.losses import LOSSES
@@ -304,4 +304,5 @@ def losses_comparison(path) -> Comparison:
     compare("lecam/reg", term, (real, fake), ("real", "fake"))
     embeddings = arrays["embed"], arrays["proxy"]
     compare("feature_matching", penalties.feature_matching, embeddings, ("real_embed", "fake_embed"))
+    compare("infogan_normal_nll", normal_nll, (*embeddings, arrays["var"]), ("x", "mu", "var"))
     return found

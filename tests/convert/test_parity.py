@@ -16,8 +16,6 @@ TRAINING = parity.training_runs()
 STUDIOGAN = parity.fixtures("studio_*.npz")
 PAIRS = parity.fixtures("bgp_*_G.npz")
 R3GAN = parity.fixtures("*r3gan*.npz")
-NOT_OURS = {"studio_losses": {"infogan_normal_nll"}}
-"""Recorded losses that no family here has."""
 absent = pytest.mark.skip(
     reason="the recorded fixtures are not beside this checkout; tests/data/parity has a few of them"
 )
@@ -50,7 +48,7 @@ def test_outputs_losses_gradients_and_buffers_are_the_peers(path):
     found = function(path)
     assert len(found.rows) >= 2
     assert not [row for row in found.rows if row.share > 1]
-    assert {name.partition("/")[0] for name in found.missing()} <= NOT_OURS.get(path.stem, set())
+    assert not found.missing()
 
 
 @pytest.mark.parametrize("name", cases(TRAINING))

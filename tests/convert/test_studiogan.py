@@ -188,8 +188,8 @@ def test_mistakes_are_refused_in_one_sentence(folder, tmp_path):
         ([f"--in={folder}", "--suffix=current"], "has no file named model=G-current-weights-step=N.pth"),
         ([f"--in={G}", "--suffix=best"], "--suffix has no effect here"),
         ([f"--in={G}", "--bn_eps=1e-5"], "--bn_eps has no effect here"),
-        ([f"--in={G}", "--head=AC2"], "--head=AC2 is none of 2C, D2DCE"),
-        ([f"--in={G}", "--backbone=vgg"], "--backbone=vgg is none of deep_conv, resnet, big_resnet"),
+        ([f"--in={G}", "--head=D2DC"], "--head 'D2DC' is unknown; did you mean D2DCE?"),
+        ([f"--in={G}", "--backbone=res_net"], "--backbone 'res_net' is unknown; did you mean resnet?"),
         ([f"--in={parity.ROOT / 'tests/data/parity/studio_losses.npz'}"], "has neither G's linear0 nor D's linear1"),
     ]:
         refused(run("convert", "--from=studiogan", f"--out={tmp_path / 'out'}", *arguments), sentence)
@@ -241,6 +241,16 @@ def test_what_arrays_cannot_tell_is_said(caplog, tmp_path):
         caplog.clear()
         studiogan_files.read(epath(tmp_path / "model=D-current-weights-step=1.npz"))
     assert "it is taken for resnet: --backbone=big_resnet takes the other" in caplog.text
+
+
+def test_unit_features_of_acgan_are_a_key_that_arrays_do_not_tell(caplog, tmp_path):
+    config = config_of("sngan", RESNET | {"condition.d": "ac", "condition.normalize": True})
+    assert build_gan(config).networks["D"].module.head.normalize
+    assert studiogan_files.settings_of(config)["MODEL"]["normalize_d_embed"] is True
+    np.savez(tmp_path / "D.npz", **there(config)["D"])
+    with caplog.at_level(logging.INFO):
+        assert not studiogan_files.read(epath(tmp_path / "D.npz")).config.condition.normalize
+    assert "to train one that has it, set condition.normalize=True" in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -219,6 +219,7 @@ def built(family, **changes):
         ("sngan", {"regularizer__every": 16}, "regularizer.every=16 has no effect without a gradient penalty"),
         ("sngan", {"regularizer__lecam_start": 5}, "lecam_start=5 has no effect without regularizer.lecam"),
         ("sngan", {"condition__temperature": 0.5}, "temperature=0.5 has no effect without condition.d contrastive"),
+        ("sngan", {"condition__normalize": True}, "normalize=True has no effect without condition.d=ac"),
         ("sngan", {"optimizer__momentum": 0.5}, "momentum=0.5 has no effect without optimizer.name=sgd"),
         ("sngan", {"optimizer__decay_end": 9}, "decay_end=9 has no effect without optimizer.decay=linear"),
         ("sngan", {"optimizer__decay": "exponential"}, "decay_factor below 1"),

@@ -1,17 +1,22 @@
 import types
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from biggan_jax import config as configs
 from biggan_jax import sharding
 from biggan_jax.data.dataset import Images
+from biggan_jax.hooks import make_monitor
+from biggan_jax.models import build_gan
 from biggan_jax.runtime import jsonl
 from biggan_jax.runtime.metric_writer import PROBES, MetricWriter
 from biggan_jax.stability import monitor
 from biggan_jax.stability.monitor import CollapseMonitor, ProbeSchedule, images_for_probes
-from biggan_jax.stability.rules import Verdict
+from biggan_jax.stability.rules import Verdict, rules_of
 from biggan_jax.stability.signals import Probe
+from biggan_jax.state import init_state
 
 METRICS = {f"{network}{metric}": jnp.float32(1) for network in "dg" for metric in monitor.STEP_METRICS}
 
@@ -99,3 +104,13 @@ def test_probes_use_the_same_images_and_at_least_64():
     assert first[0].shape == (64, 4, 4, 3) and len(set(first[1].tolist())) == 64
     np.testing.assert_array_equal(first[0], again[0])
     np.testing.assert_array_equal(source.images[first[1]], first[0])
+
+
+def test_a_run_of_points_has_the_rules_of_points(tmp_path):
+    c = configs.base("wgan")
+    c.update_from_flattened_dict({"model.network": "mlp", "model.image_shape": (2,), "model.hidden": 4})
+    c.update_from_flattened_dict({"loss": "wasserstein", "regularizer.clip": 0.01, "stability.every": 0})
+    gan = build_gan(c)
+    state = jax.eval_shape(lambda: init_state(gan, 0)).replace(step=0)
+    made = make_monitor(types.SimpleNamespace(config=c, workdir=tmp_path), gan, state, None)
+    assert made.rules == rules_of((2,))

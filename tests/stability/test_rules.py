@@ -4,7 +4,7 @@ import pathlib
 
 import pytest
 
-from biggan_jax.stability.rules import evaluate, is_healthy
+from biggan_jax.stability.rules import evaluate, is_healthy, rules_of
 
 HEALTHY = {"d_real": 1.0, "d_fake": -0.5, "pixel_diversity": 0.8, "pixel_spread": 0.9, "d_sigma": 1.5, "g_sigma": 2.0}
 HEALTHY |= {"d_norm": 20.0, "g_norm": 30.0, "d_active": 0.5}
@@ -61,6 +61,14 @@ def test_contrast_without_a_scale_is_in_standard_deviations():
     for deviation in (0.1, 0.0):
         dead = {"d_real": 0.01, "d_fake": 0.01} if deviation == 0 else close
         assert evaluate(records(then=[dead | {"d_deviation": deviation}] * 3)).signal == "contrast"
+
+
+def test_points_have_no_rule_of_contrast():
+    """Their samples may become as good as real ones."""
+    dead = records(then=[{"d_real": 0.0, "d_fake": 0.0}] * 3)
+    assert evaluate(dead, rules=rules_of((16, 16, 3))).signal == "contrast"
+    assert evaluate(dead, rules=rules_of((2,))) is None
+    assert evaluate(records(then=[{"pixel_spread": 0.0}] * 3), rules=rules_of((2,))).signal == "spread"
 
 
 def test_an_ignored_signal_leaves_the_next_verdict():
