@@ -141,7 +141,7 @@ class CollapseMonitor:
     nonfinite_limit: an excess of so many non-finite updates is a verdict. score: computes a score from the state every
     `score_every` steps; None: never. expected: (step, score) pairs from config.expected_scores. history: the records of the
     probes on the current lineage, without singular values. ignored: signals whose verdict has no effect any more.
-    rules: by which probes are judged. latest_score: of the step just done, if one was due. last_healthy_step: the last one whose
+    rules: by which probes are evaluated. latest_score: of the step just done, if one was due. last_healthy_step: the last one whose
     probe broke no rule, if any.
     """
 
