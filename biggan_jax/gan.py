@@ -33,7 +33,7 @@ class GAN(Family):
     (paired). penalties_see: whether gradient penalties see images through augmentation (augmented) or without it (plain); both are
     of the gradient by the images before it.
     dequantize: real images are x / 128 - 1 + U(0, 1 / 128) for pixels x in 0 ... 255, as in the code of WGAN-GP and SNGAN.
-    augment_policy: see augment.
+    augment_policy: DiffAugment's. ada, apa: with the probability augment_p; see augment.
     """
 
     loss: Loss
@@ -57,6 +57,9 @@ class GAN(Family):
     logan: LatentStep | None = None
     top_k: TopK | None = None
     augment_policy: tuple[str, ...] = ()
+    ada: augment.Ada | None = None
+    apa: bool = False
+    augment_p: augment.Probability | None = None
 
     @property
     def minibatches(self) -> int:
@@ -68,6 +71,7 @@ class GAN(Family):
         given = [term if isinstance(term, Term) else regularizers.penalty(*term) for term in self.terms]
         settings = self.classes, self.lecam, self.zcr, self.logan, self.top_k
         given += [of.term() for of in settings if of]
+        given += [regularizers.augmentation(self.augment_p, self.apa)] if self.augment_p else []
         return *given, *([regularizers.feature_matching(self.feature_matching)] if self.feature_matching else [])
 
     def initial_extra(self) -> dict[str, Any]:
@@ -124,7 +128,7 @@ class GAN(Family):
         shown = Shown(self._real(batch, jax.random.fold_in(key, 0)), batch["label"], fake, y, z)
         for term in self.added:
             if term.show:
-                shown = term.show(shown, nets.extra, term.key(jax.random.fold_in(key, 2)))
+                shown = term.show(shown, nets.extra, nets.step, term.key(jax.random.fold_in(key, 2)))
         return shown, cost
 
     def shown_to_g(self, nets: Nets, batch: Batch, key: jax.Array) -> tuple[Shown, jax.Array | float]:
@@ -182,8 +186,11 @@ class GAN(Family):
         return self.every * self.d_steps * total, values
 
     def discriminate(self, nets: Nets, x: Image, y: Label, key: jax.Array, *, keep: bool = True) -> Any:
-        """Return D's output for images that are first augmented by the policy."""
-        return nets("D", augment.apply(x, key, self.augment_policy), y, keep=keep)
+        """Return D's output for images that are first augmented."""
+        x = augment.apply(x, key, self.augment_policy)
+        if self.ada and self.augment_p:
+            x = self.ada(x, jax.random.fold_in(key, 0), self.augment_p.at(nets.extra, nets.step))
+        return nets("D", x, y, keep=keep)
 
     def discriminate_both(self, nets: Nets, x: Image, y: Label, fake: Image, fake_y: Label, key: jax.Array) -> Any:
         """Return D's outputs for real and for fake images, from one interleaved batch or two batches; see `mixed`."""

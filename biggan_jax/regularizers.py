@@ -7,8 +7,10 @@ import jax
 import jax.numpy as jnp
 
 from biggan_jax import augment, penalties
+from biggan_jax.augment import Probability
 from biggan_jax.conditioning import CLASS_LOSSES, Output, direction, require
-from biggan_jax.terms import Seen, Strength, Term, at, logit_of
+from biggan_jax.schedules import Schedule
+from biggan_jax.terms import Seen, Shown, Strength, Term, at, logit_of
 from biggan_jax.types import Image, Label, Latent, Logit, Metrics
 
 
@@ -232,10 +234,28 @@ def feature_matching(strength: float) -> Term:
     return Term("features", g=g, compares=True)
 
 
-def from_config(own: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a GAN that the section `regularizer` of a config describes."""
+def augmentation(p: Probability, apa: bool) -> Term:
+    """Show the probability of ADA and APA as a metric, adapt it if it has a target, and with `apa` show D fake images as real."""
+
+    def d(seen: Seen, key: jax.Array) -> tuple[jax.Array, Metrics]:
+        real, used = logit_of(seen.real_output), p.at(seen.extra, seen.step)
+        if p.target:
+            seen.extra[augment.STATE] = p.adapted(seen.extra[augment.STATE], real)
+        return jnp.float32(0), {"augment_p": used, "d_signs": jnp.sign(real).mean()}
+
+    def show(shown: Shown, extra: dict[str, Any], step: jax.Array | int, key: jax.Array) -> Shown:
+        real, label = augment.replace(*shown[:4], key, p.at(extra, step))
+        return shown._replace(real=real, label=label)
+
+    why = "augment.target adapts to whole batches" if p.target else ""
+    return Term(augment.STATE, d=d, show=show if apa else None, state=p.initial if p.target else None, whole=why)
+
+
+def from_config(own: Mapping[str, Any], schedule: Schedule | None) -> dict[str, Any]:
+    """Return the fields of a GAN that the section `regularizer` of a config describes. schedule: factor of gradient penalties."""
+    scheduled = lambda name: own[name] if schedule is None or not TERMS[name].gradient else schedule.times(own[name])
     return {
-        "terms": tuple((name, own[name]) for name in TERMS if own[name]),
+        "terms": tuple((name, scheduled(name)) for name in TERMS if own[name]),
         "every": own["every"],
         "feature_matching": own["feature_matching"],
         "lecam": LeCam(own["lecam"], own["lecam_decay"], own["lecam_start"]) if own["lecam"] else None,

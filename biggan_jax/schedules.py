@@ -56,6 +56,11 @@ class Schedule:
             value = jnp.where(images < begin, value, part.at(images - begin))
         return value
 
+    def times(self, factor: float) -> "Schedule":
+        """Return the schedule of values times `factor`."""
+        parts = [part._replace(first=part.first * factor, last=part.last * factor) for part in self.parts]
+        return dataclasses.replace(self, parts=tuple(parts))
+
 
 @dataclasses.dataclass(frozen=True)
 class HalfLife:

@@ -65,7 +65,7 @@ class Term(NamedTuple):
     d, g: added to D's and to G's loss.
     latents(score, z, key): other latents in place of z, before both updates, and what is added to both losses. score: from z
         to D's logits.
-    show(shown, extra, key): what D is shown in its update in place of `shown`.
+    show(shown, extra, step, key): what D is shown in its update in place of `shown`.
     weigh(logits, step): weights [B] of the images in G's loss.
     state(): the initial arrays that it keeps, in the family's extra state under `name`.
     gradient: `d` penalises D's gradient by images, needs no outputs, and may run in an update of its own.
@@ -78,7 +78,7 @@ class Term(NamedTuple):
     d: Part | None = None
     g: Part | None = None
     latents: Callable[[Callable[[Latent], Logit], Latent, jax.Array], tuple[Latent, jax.Array]] | None = None
-    show: Callable[[Shown, dict[str, Any], jax.Array], Shown] | None = None
+    show: Callable[[Shown, dict[str, Any], jax.Array | int, jax.Array], Shown] | None = None
     weigh: Callable[[Logit, jax.Array | int], jax.Array] | None = None
     state: Callable[[], Any] | None = None
     gradient: bool = False

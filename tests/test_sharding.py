@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from biggan_jax import sharding
+from biggan_jax import augment, sharding
 from biggan_jax.partitioning import compile_step, state_layout
 from biggan_jax.types import UserError
 from tests.conftest import (
@@ -150,3 +150,20 @@ def test_a_batch_is_divided_by_devices_microbatches_and_chunks():
         UserError, match="12 is not divisible by 2 devices times 2 microbatches times 2 chunks; nearest"
     ):
         sharding.check_batch_size(12, 2, 2, 2)
+
+
+def test_augmentation_and_its_probability_are_those_of_one_device():
+    config = config_of("dense")
+    config.d_steps = 1
+    p = augment.Probability(0.5, target=0.6, speed=100, every=16)
+    fields = {"ada": augment.Ada(tuple((group, 1.0) for group in augment.GROUPS)), "apa": True, "augment_p": p}
+    state = fresh_state("dense").replace(extra={augment.STATE: p.initial()})
+    (one, one_metrics, alone), (many, many_metrics, compiled) = (
+        run(config, state, count, **fields) for count in (1, 8)
+    )
+    assert [metrics["augment_p"] for metrics in one_metrics] == [metrics["augment_p"] for metrics in many_metrics]
+    assert len({metrics["augment_p"] for metrics in one_metrics}) > 1
+    assert_same_training(config, one, many)
+    # Each device augments its part of the batch: the whole is nowhere gathered.
+    assert not re.findall(r"f32\[(?:16|32),\d+,\d+,3\]\S* all-gather", compiled.as_text())
+    assert compiled.cost_analysis()["flops"] < alone.cost_analysis()["flops"] / 4

@@ -110,7 +110,18 @@ def general() -> dict[str, Any]:
         "schedule.lr": "",
         "schedule.b2": "",  # Adam's beta2, in place of optimizer.b2; R3GAN: cosine:0.9:0.99:2e7.
         "schedule.ema_half_life": "",  # The EMA's half-life, in place of ema.half_life; R3GAN: cosine:0:5e5:2e7.
+        "schedule.penalties": "",  # Factor of the strengths of all gradient penalties; R3GAN: cosine:1:0.1:2e7.
+        "schedule.augment_p": "",  # Probability of ADA and APA, in place of augment.p; R3GAN: cosine:0:0.3:2e7.
         "augment.policy": (),  # DiffAugment's operations in order: colour, translation, cutout. For small data sets.
+        # Groups of ADA: blit, geometry, colour (the paper's bgc), filter, noise, cutout; colour:0.5 halves its probability.
+        "augment.ada": Key((), entries=str),
+        "augment.apa": False,  # Show D fake images as real ones, with probability augment.p (APA).
+        "augment.p": Key(0.0, rule=("at least 0 and at most 1", lambda value: 0 <= value <= 1)),  # Of ADA and APA.
+        # Mean sign of D's logits of real images to which augment.p is adapted; the papers: 0.6. 0: p is not adapted.
+        "augment.target": fraction(0.0),
+        # Images over which an adapted p changes by 1; the papers: 500,000, and 100,000 in fine-tuning.
+        "augment.speed": positive(500_000.0),
+        "augment.every": positive(4),  # Updates of D between two changes of an adapted p.
         "data.name": "fake",  # Source of images: a name in data.SOURCES.
         "data.dataset": "",  # With name tfds: the builder, such as imagenet2012; empty: dir is one prepared set.
         # With name tfds: folder of prepared data, local or gs://; empty: TFDS's default.

@@ -10,7 +10,6 @@ import ml_collections
 from jax.sharding import Mesh
 
 from biggan_jax import latents, regularizers, schedules
-from biggan_jax.augment import POLICIES
 from biggan_jax.conditioning import CLASS_LOSSES
 from biggan_jax.config import choose
 from biggan_jax.config.defaults import general
@@ -19,6 +18,7 @@ from biggan_jax.family import Network
 from biggan_jax.gan import GAN
 from biggan_jax.layers import initializers, spectral
 from biggan_jax.losses import LOSSES
+from biggan_jax.models import augmentation
 from biggan_jax.models.heads import Head
 from biggan_jax.models.optimizers import optimizer
 from biggan_jax.penalties import clip
@@ -101,8 +101,8 @@ def build(
             "labels": config.condition.labels,
             "penalties_see": regularizer.see,
             "dequantize": config.data.dequantize,
-            **regularizers.from_config(regularizer),
-            "augment_policy": augment_policy(config),
+            **regularizers.from_config(regularizer, schedules.of(config, "penalties")),
+            **augmentation.from_config(config),
             "spectral_eval": model.get("spectral_eval", "step"),
             "spectral_eps": model.get("spectral_eps", 1e-4),
             "spectral_iterations": model.get("spectral_iterations", 1),
@@ -196,7 +196,11 @@ def refuse_idle(config: ml_collections.ConfigDict, head: Head | None) -> None:
     gradient = any(r[name] for name, term in TERMS.items() if term.gradient)
     needs = {
         "regularizer.every": (gradient, "a gradient penalty, such as regularizer.r1"),
-        "regularizer.see": (gradient and config.augment.policy, "a gradient penalty and augment.policy"),
+        "regularizer.see": (
+            gradient and (config.augment.policy or config.augment.ada),
+            "a gradient penalty and augment.policy or augment.ada",
+        ),
+        "schedule.penalties": (gradient, "a gradient penalty, such as regularizer.r1"),
         "regularizer.zcr_radius": (r.zcr_d or r.zcr_g, "regularizer.zcr_d or zcr_g"),
         **dict.fromkeys(("regularizer.lecam_decay", "regularizer.lecam_start"), (r.lecam, "regularizer.lecam")),
         **dict.fromkeys(("regularizer.top_k_least", "regularizer.top_k_steps"), (r.top_k, "regularizer.top_k")),
@@ -238,6 +242,8 @@ def check(gan: GAN) -> None:
             raise UserError(f"regularizer.{term.name} mirrors and shifts images, but the data are vectors")
     if gan.augment_policy and shape != 3:
         raise UserError("augment.policy changes images, but the data are vectors; use augment.policy=()")
+    if gan.ada and shape != 3:
+        raise UserError("augment.ada changes images, but the data are vectors; use augment.ada=()")
     if gan.dequantize and shape != 3:
         raise UserError("data.dequantize adds noise below a grey level, but the data are vectors; unset it")
     if gan.g_batch > 1 and (gan.loss.relative or gan.condition.kind == "vector"):
@@ -274,14 +280,6 @@ def execution(config: ml_collections.ConfigDict, mesh: Mesh | None) -> dict:
         # A loop over convolutions takes XLA minutes to compile for a CPU, and makes them slow there.
         "loops": mesh is not None and mesh.devices.flat[0].platform != "cpu",
     }
-
-
-def augment_policy(config: ml_collections.ConfigDict) -> tuple[str, ...]:
-    """Return the names in augment.policy. The command line passes a,b as one entry, which is split here."""
-    policy = tuple(name for entry in config.augment.policy for name in entry.split(","))
-    for name in policy:
-        choose(POLICIES, "augment.policy", name)
-    return policy
 
 
 def _redraw(name: str, params, key: jax.Array):

@@ -1,4 +1,4 @@
-"""Distances of our networks and updates from recordings of BigGAN-PyTorch, Hugging Face, StudioGAN and R3GAN.
+"""Distances of our networks and updates from recordings of BigGAN-PyTorch, Hugging Face, StudioGAN, R3GAN and ADA.
 
 `python -m tests.convert.parity [FOLDER]` compares each recording of the folder, by default those of tests/data/parity and of the
 folder PARITY_FIXTURES, and prints a table of distances. Exit status 1: one exceeds what is allowed.
@@ -26,7 +26,7 @@ from biggan_jax.train_step import moving_average
 from biggan_jax.types import UserError
 from tests.conftest import generate as in_training
 from tests.conftest import update, with_optimizers
-from tests.convert import parity_r3gan, parity_studiogan, recordings
+from tests.convert import parity_ada, parity_r3gan, parity_studiogan, recordings
 from tests.convert.recordings import ROOT, Comparison, Row, distance, fixtures, load, peer_of, to_nchw, to_nhwc, under
 
 __all__ = ["ROOT", "distance", "fixtures", "load", "to_nhwc", "under"]
@@ -381,6 +381,8 @@ def kind_of(path):
         return (pair_comparison, None) if path.name.endswith("_G.npz") else (None, "belongs to a *_G.npz")
     if peer == BIGGAN_PYTORCH and "ctor" in meta:
         return functools.partial(limits, meta=meta), None
+    if peer == parity_ada.PEER and meta.get("model") == parity_ada.MODEL:
+        return parity_ada.comparison, None
     if peer == HUGGING_FACE:
         return lambda path: [Row(what, error, 1e-4) for what, error in hugging_face_errors(path).items()], None
     return None, f"of {peer}, which has no comparison" if peer else "no recording"

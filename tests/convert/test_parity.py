@@ -16,6 +16,7 @@ TRAINING = parity.training_runs()
 STUDIOGAN = parity.fixtures("studio_*.npz")
 PAIRS = parity.fixtures("bgp_*_G.npz")
 R3GAN = parity.fixtures("*r3gan*.npz")
+ADA = parity.fixtures("sg2_ada*.npz")
 absent = pytest.mark.skip(
     reason="the recorded fixtures are not beside this checkout; tests/data/parity has a few of them"
 )
@@ -42,7 +43,7 @@ def test_generators_of_hugging_face_are_ours_at_each_truncation(path):
     assert max(errors.values()) <= 1e-4, errors
 
 
-@pytest.mark.parametrize("path", cases(STUDIOGAN + PAIRS + R3GAN), ids=lambda path: getattr(path, "stem", ""))
+@pytest.mark.parametrize("path", cases(STUDIOGAN + PAIRS + R3GAN + ADA), ids=lambda path: getattr(path, "stem", ""))
 def test_outputs_losses_gradients_and_buffers_are_the_peers(path):
     function, _ = parity.kind_of(path)
     found = function(path)

@@ -118,7 +118,9 @@ def test_a_term_may_keep_a_state_and_draw_its_own(plain):
 
 def test_a_term_may_show_d_other_images(plain):
     """As adaptive pseudo augmentation does: it shows D fake images for real ones."""
-    pseudo = Term("pseudo", show=lambda shown, extra, key: shown._replace(real=shown.fake, label=shown.fake_label))
+    pseudo = Term(
+        "pseudo", show=lambda shown, extra, step, key: shown._replace(real=shown.fake, label=shown.fake_label)
+    )
     _, metrics, _ = losses(plain, "D", terms=(pseudo,))
     assert metrics["d_real"] == pytest.approx(metrics["d_fake"], rel=1e-6)
 
