@@ -25,6 +25,7 @@ import ml_collections
 from jax.sharding import Mesh
 
 from biggan_jax.gan import GAN
+from biggan_jax.layers.grouped import GroupedConv3x3
 from biggan_jax.layers.linear import ClassEmbedding
 from biggan_jax.layers.resample import smooth_downsample, smooth_upsample
 from biggan_jax.models import adversarial
@@ -64,12 +65,11 @@ class Block(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        width = x.shape[-1]
-        conv = functools.partial(nn.Conv, dtype=self.dtype)
-        hidden = functools.partial(conv, self.expansion * width, kernel_init=scaled(self.gain))
-        h = leaky(hidden(kernel_size=(1, 1), name="conv_1")(x))
-        h = leaky(hidden(kernel_size=(3, 3), feature_group_count=self.groups, name="conv_2")(h))
-        return x + conv(width, (1, 1), use_bias=False, kernel_init=nn.initializers.zeros, name="conv_3")(h)
+        width, weights = x.shape[-1], scaled(self.gain)
+        conv, hidden = functools.partial(nn.Conv, kernel_size=(1, 1), dtype=self.dtype), self.expansion * width
+        h = leaky(conv(hidden, kernel_init=weights, name="conv_1")(x))
+        h = leaky(GroupedConv3x3(hidden, self.groups, weights, self.dtype, name="conv_2")(h))
+        return x + conv(width, use_bias=False, kernel_init=nn.initializers.zeros, name="conv_3")(h)
 
 
 def blocks_of(stages: tuple[Stage, ...], i: int, expansion: int, remat: bool) -> list[nn.Module]:

@@ -1,0 +1,43 @@
+"""R3GAN on ImageNet at 64x64 pixels, as in the authors' train.py --preset (brownvc/R3GAN).
+
+Paper row: FID 2.09 (Huang et al. 2024).
+Hardware:  theirs: GPUs. With this code: not yet measured.
+Expected:  theirs: FID 2.09. With this code: not yet measured.
+Command:   python -m biggan_jax.main --config=modern/r3gan_imagenet64 --workdir=runs/r3gan_imagenet64
+
+Steps: until the schedules end, after 200 million images; the authors' script names no last step. The strength of R1 and R2 falls
+from 1 to 0.1.
+"""
+
+from biggan_jax.config import base
+
+
+def get_config():
+    c = base("r3gan")
+    c.model.image_shape = (64, 64, 3)
+    c.model.num_classes = 1000
+    c.model.widths = (1536, 1536, 1536, 1536, 1536)
+    c.model.groups = (96, 96, 96, 96, 96)
+    c.model.blocks = (2, 2, 2, 2, 2)
+    c.model.bfloat16_stages = 4
+    c.batch_size = 4096
+    c.num_steps = 48_829
+    c.d_steps = 1
+    c.loss = "relativistic_pairs"
+    c.g_real = "own"
+    c.condition.labels = "paired"
+    c.regularizer.r1 = 1.0
+    c.regularizer.r2 = 1.0
+    c.optimizer.g_lr = 2e-4
+    c.optimizer.d_lr = 2e-4
+    c.optimizer.eps = 1e-8
+    c.schedule.lr = "cosine:1:0.25:2e8"
+    c.schedule.b2 = "cosine:0.9:0.99:2e8"
+    c.schedule.penalties = "cosine:1:0.1:2e8"
+    c.schedule.ema_half_life = "cosine:0:5e7:2e8"
+    c.schedule.augment_p = "cosine:0:0.4:2e8"
+    c.augment.ada = ("blit", "geometry", "colour:0.5", "cutout")
+    c.data.name = "tfds"
+    c.data.dataset = "imagenet2012"
+    c.data.flip = True
+    return c

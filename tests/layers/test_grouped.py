@@ -1,0 +1,52 @@
+"""Convolutions in groups equal those of JAX, with all gradients."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from biggan_jax.layers import grouped
+
+GROUPS = 2
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((2, 3, 4, 6)).astype(np.float32)
+KERNEL = RNG.standard_normal((3, 3, 3, 8)).astype(np.float32)
+G = RNG.standard_normal((2, 3, 4, 8)).astype(np.float32)
+
+
+def plain(x, kernel):
+    layout = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=layout, feature_group_count=GROUPS)
+
+
+def ours(x, kernel):
+    return grouped.grouped_conv(x, kernel, GROUPS)
+
+
+def test_a_grouped_convolution_and_its_gradients_are_jaxs():
+    @jax.jit
+    def results(x, kernel):
+        return [(out, *pull(G)) for out, pull in (jax.vjp(conv, x, kernel) for conv in (plain, ours))]
+
+    for expected, found in zip(*results(X, KERNEL), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_gradient_penalties_of_it_are_jaxs():
+    """As in R1: the gradient, by the kernel, of the squared gradient by the images."""
+
+    def penalty(conv):
+        slope = lambda x, kernel: jax.grad(lambda x: jnp.sum(jnp.tanh(conv(x, kernel))))(x)
+        return lambda kernel: jnp.sum(jnp.square(slope(X, kernel)))
+
+    expected, found = jax.jit(lambda kernel: [jax.grad(penalty(conv))(kernel) for conv in (plain, ours)])(KERNEL)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("gradient", [grouped._products, grouped._transposed])
+def test_gradients_by_the_kernel_are_of_its_type(gradient):
+    x, g = jnp.asarray(X, jnp.bfloat16), jnp.asarray(G, jnp.bfloat16)
+    found = jax.jit(gradient, static_argnums=2)(x, g, GROUPS)
+    expected = jax.vjp(lambda kernel: plain(X, kernel), KERNEL)[1](G)[0]
+    assert found.dtype == jnp.bfloat16
+    np.testing.assert_allclose(found.astype(np.float32), expected, atol=0.2)
