@@ -83,6 +83,13 @@ RUNS = {
     "sngan_d2dce": ("sngan", RESNET | RATES | {"condition.d": "d2dce", "condition.embed_dim": 64}),
     "sngan_multi_hinge": ("sngan", RESNET | RATES | {"condition.d": "multi_hinge", "loss": "multi_hinge"}),
     "sagan": ("sagan", RESNET | RATES | {"model.g_attention": (16,), "model.d_attention": (16,), "model.bn_momentum": 0.9}),
+    "r3gan": (
+        "r3gan",
+        DIGITS | TEN | {"model.image_shape": (32, 32, 1), "model.widths": (48, 48, 32, 16), "model.groups": (6, 6, 4, 2)}
+        | {"model.blocks": (1, 1, 1, 1), "loss": "relativistic_pairs", "g_real": "own", "condition.labels": "paired"}
+        | {"regularizer.r1": 0.5, "regularizer.r2": 0.5, "batch_size": 32, "num_steps": 2000, "optimizer.b1": 0.0}
+        | {"optimizer.g_lr": 5e-4, "optimizer.d_lr": 5e-4},
+    ),
     "gaussians8": ("wgan_gp", POINTS | {"data.name": "gaussians8"}),
     "gaussians25": ("wgan_gp", POINTS | {"data.name": "gaussians25", "num_steps": 25_000} | DECAY),
 }  # fmt: skip
