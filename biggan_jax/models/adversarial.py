@@ -48,6 +48,7 @@ def build(
         fields: further fields of the family, in place of what `config` gives.
     """
     model, regularizer = config.model, config.regularizer
+    check_keys(config)
     refuse_idle(config, head)
     check_shape(image_shape)
     prior, dim_z = model.get("prior", "normal"), model.get("dim_z", 0)
@@ -168,19 +169,20 @@ def check_shape(image_shape: tuple[int, ...]) -> None:
         raise UserError(f"model.image_shape {image_shape} is neither (height, width, channels) nor (n,) for vectors")
 
 
-def only_float32(config: ml_collections.ConfigDict) -> None:
-    """Raise UserError for keys that families of plain layers do not have: another type, or blocks to recompute."""
-    if config.dtype != "float32":
-        raise UserError(f"dtype={config.dtype}: model.family {config.model.family} computes in float32 alone")
-    no_blocks(config)
+FLOAT32 = "dtype", ("float32",), "computes in float32 alone"
+NO_BLOCKS = "remat", ("none", "full"), "does not recompute blocks alone; use full or none"
+TAKES = dict.fromkeys(("gan", "cgan", "dcgan", "wgan", "wgan_gp"), (FLOAT32, NO_BLOCKS)) | dict.fromkeys(
+    ("sngan", "sagan"), (NO_BLOCKS,)
+)
+"""By family: keys of all families that it restricts, the values that it takes, and why. Other families take all values."""
 
 
-def no_blocks(config: ml_collections.ConfigDict) -> None:
-    """Raise UserError for rematerialisation of blocks."""
-    if config.remat == "blocks":
-        raise UserError(
-            f"remat=blocks: model.family {config.model.family} does not recompute blocks alone; use full or none"
-        )
+def check_keys(config: ml_collections.ConfigDict) -> None:
+    """Raise UserError for a value that the family does not take; see TAKES."""
+    family = config.model.family
+    for key, values, why in TAKES.get(family, ()):
+        if config[key] not in values:
+            raise UserError(f"{key}={config[key]}: model.family {family} {why}")
 
 
 def refuse_idle(config: ml_collections.ConfigDict, head: Head | None) -> None:

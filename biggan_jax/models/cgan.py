@@ -60,7 +60,6 @@ class Discriminator(nn.Module):
 
 def build(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GAN:
     """Build the GAN of `config`. Raises UserError without a condition."""
-    adversarial.only_float32(config)
     model, shape = config.model, tuple(config.model.image_shape)
     size = adversarial.condition_of(config).size
     if not size:

@@ -223,7 +223,6 @@ def square(config: ml_collections.ConfigDict) -> tuple[int, int]:
 
 def build(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GAN:
     """Build the GAN of `config`. Raises UserError for a shape or a condition that the form cannot take."""
-    adversarial.only_float32(config)
     model, shape = config.model, tuple(config.model.image_shape)
     size = adversarial.condition_of(config).size
     if model.form in ("torch", "paper") and size:

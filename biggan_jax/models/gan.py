@@ -82,7 +82,6 @@ def from_data(x: Image) -> Array:
 
 def build(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GAN:
     """Build the GAN of `config`."""
-    adversarial.only_float32(config)
     model, shape = config.model, tuple(config.model.image_shape)
     generator, discriminator = Generator(shape, model.hidden), Discriminator(model.units, model.pieces)
     return adversarial.build(config, mesh, generator, discriminator, image_shape=shape)

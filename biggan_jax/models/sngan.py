@@ -185,7 +185,6 @@ def check_attention(model: ml_collections.ConfigDict, height: int) -> None:
 def networks(config: ml_collections.ConfigDict, mesh: Mesh | None) -> tuple[Generator, Discriminator]:
     """Return G and D of `config`. Raises UserError."""
     model, shape, dtype = config.model, check_shape(config), jnp.dtype(config.dtype)
-    adversarial.no_blocks(config)
     check_attention(model, shape[0])
     if model.d_skip_relu and model.d_batch_norm:
         raise UserError("model.d_skip_relu is of a D without batch norm; unset it, or model.d_batch_norm")

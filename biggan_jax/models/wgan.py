@@ -70,7 +70,6 @@ class WGAN(GAN):
 
 def build(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GAN:
     """Build the GAN of `config`. Raises UserError for a shape that its networks cannot take."""
-    adversarial.only_float32(config)
     model, shape = config.model, tuple(config.model.image_shape)
     if config.loss != "wasserstein" or not config.regularizer.clip:
         raise UserError(

@@ -122,7 +122,6 @@ def uniform(params, key: jax.Array, glorot: str = "conv_out"):
 
 def build(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GAN:
     """Build the GAN of `config`. Raises UserError for a shape or a condition that the form cannot take."""
-    adversarial.only_float32(config)
     model, shape = config.model, tuple(config.model.image_shape)
     size, head = adversarial.condition_of(config).size, adversarial.head_of(config)
     if model.form != "cifar" and size:
