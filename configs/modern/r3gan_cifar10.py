@@ -1,4 +1,4 @@
-"""R3GAN on CIFAR-10 with classes, as in the authors' train.py --preset (brownvc/R3GAN).
+"""R3GAN on CIFAR-10 with classes, as in the preset of the authors' train.py (brownvc/R3GAN).
 
 Paper row: FID 1.96 (Huang et al. 2024).
 Hardware:  theirs: GPUs. With this code: not yet measured.

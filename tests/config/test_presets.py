@@ -150,6 +150,33 @@ PRESETS |= {
     },
 }  # fmt: skip
 
+R3GAN = {
+    "d_steps": 1, "loss": "relativistic_pairs", "g_real": "own", "optimizer.g_lr": 2e-4, "optimizer.d_lr": 2e-4,
+    "optimizer.b1": 0.0, "optimizer.eps": 1e-8, "model.dim_z": 64, "model.expansion": 2, "model.prior": "normal",
+    "augment.ada": ("blit", "geometry", "colour:0.5", "cutout"), "data.flip": True, "dtype": "float32",
+}  # fmt: skip
+
+
+def r3gan(decay, gamma, half_life, p, **more):
+    """What differs between R3GAN's presets; decay, half_life: images."""
+    values = {"lr": "1:0.25", "b2": "0.9:0.99", "penalties": "1:0.1"}
+    values |= {"ema_half_life": f"0:{half_life}", "augment_p": f"0:{p}"}
+    schedules = {f"schedule.{name}": f"cosine:{value}:{decay}" for name, value in values.items()}
+    strengths = {"regularizer.r1": gamma, "regularizer.r2": gamma}
+    return R3GAN | schedules | strengths | {name.replace("__", "."): value for name, value in more.items()}
+
+
+WITH_CLASSES = {"condition__labels": "paired"}
+PRESETS |= {
+    "modern/r3gan_cifar10": r3gan(
+        "2e7", 0.05, "5e6", 0.55, batch_size=512, model__num_classes=10, model__widths=(768,) * 4, **WITH_CLASSES
+    ),
+    "modern/r3gan_ffhq64": r3gan("2e7", 2, "5e5", 0.3, batch_size=256, model__groups=(96, 96, 96, 96, 48)),
+    "modern/r3gan_ffhq256": r3gan("2e7", 150, "5e5", 0.3, batch_size=256, model__groups=(96, 96, 96, 96, 48, 24, 12)),
+    "modern/r3gan_imagenet32": r3gan("2e8", 0.5, "5e7", 0.5, batch_size=4096, model__groups=(96,) * 4, **WITH_CLASSES),
+    "modern/r3gan_imagenet64": r3gan("2e8", 1, "5e7", 0.4, batch_size=4096, model__groups=(96,) * 5, **WITH_CLASSES),
+}
+
 
 def test_presets_resolve_to_the_values_of_their_sources():
     for name, values in PRESETS.items():
