@@ -28,14 +28,14 @@ SUCCESS, DIFFERENT, USER_ERROR, COLLAPSED, RUN_AGAIN = 0, 1, UserError.status, 3
 flags.disclaim_key_flags()  # A command's --help then lists the flags defined here, too.
 
 
-class _Parser(flags.ArgumentParser):
-    """Parse a flag that excludes another one."""
+class _ConfigParser(flags.ArgumentParser):
+    """Parse --config or --config_json; one of them is given, once."""
 
-    def __init__(self, other: str, parse: Callable[[str], Any]):
-        self._other, self._parse = other, parse
+    def __init__(self, parse: Callable[[str], Any]):
+        self._parse = parse
 
     def parse(self, text: str) -> Any:
-        if flags.FLAGS[self._other].present:
+        if flags.FLAGS["config"].present or flags.FLAGS["config_json"].present:
             raise UserError("one of --config and --config_json is given, once")
         return self._parse(text)
 
@@ -62,9 +62,9 @@ def define_config(help_text: str) -> flags.FlagHolder:
         known["config"].parse(f"{config_path('plain')}:{path}")
         return path
 
-    known["config"].parser = _Parser("config_json", parse)
+    known["config"].parser = _ConfigParser(parse)
     json_help = "Instead of --config, which runs Python: a config as JSON, such as a run's config.json."
-    flags.DEFINE(_Parser("config", parse_json), "config_json", None, json_help, flag_values=known)
+    flags.DEFINE(_ConfigParser(parse_json), "config_json", None, json_help, flag_values=known)
     return holder
 
 

@@ -28,7 +28,8 @@ needs_compiler = pytest.mark.skipif(
 
 
 def plan(*flags, cache):
-    return cli.run("plan", f"--config={TINY}", *flags, XDG_CACHE_HOME=str(cache), **cli.devices(0))
+    config = () if any(flag.startswith("--config=") for flag in flags) else (f"--config={TINY}",)
+    return cli.run("plan", *config, *flags, XDG_CACHE_HOME=str(cache), **cli.devices(0))
 
 
 @pytest.fixture(scope="module")

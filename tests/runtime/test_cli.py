@@ -97,6 +97,10 @@ def test_a_config_is_named_with_or_without_its_folder(parse):
         (["--config_json={}", "--config=quickstart"], "one of --config and --config_json is given, once"),
         (["--config", "quickstart", "--config_json", "{}"], "one of --config and --config_json is given, once"),
         (["--config_json={}", "--config_json={}"], "one of --config and --config_json is given, once"),
+        (
+            ["--config=quickstart", "--config=quickstart", "--config.seed=1"],
+            "one of --config and --config_json is given, once",
+        ),
         (["--config_json"], "Missing value for flag --config_json"),
         (["--config_json="], "--config_json names no file"),
         (["--config=plain"], "--config_json names no file"),
