@@ -25,9 +25,9 @@ COMMANDS = {
         "biggan_jax.convert",
         "Convert weights of other projects, in and out; change a model's classes.",
     ),
-    "python -m biggan_jax.checkpoint": ("biggan_jax.checkpoint", "Compare two checkpoints, or verify one."),
-    "python -m biggan_jax.config": ("biggan_jax.config", "List, show and compare configs."),
-    "python -m biggan_jax.data.validate": (
+    "biggan-checkpoint": ("biggan_jax.checkpoint", "Compare two checkpoints, or verify one."),
+    "biggan-config": ("biggan_jax.config", "List, show and compare configs."),
+    "biggan-validate": (
         "biggan_jax.data.validate",
         "Read a prepared data set again and describe it.",
     ),
@@ -41,8 +41,7 @@ def run() -> None:
     print("Commands of biggan_jax; each has --help. Every one also runs as python -m MODULE.\n")
     for command, (module, purpose) in COMMANDS.items():
         print(f"  {command:{width}}  {purpose}")
-        if not command.startswith("python"):
-            print(f"  {'':{width}}  python -m {module}")
+        print(f"  {'':{width}}  python -m {module}")
 
 
 if __name__ == "__main__":

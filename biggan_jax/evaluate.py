@@ -1,7 +1,7 @@
 """Evaluate checkpoints, or images of any model:
 
 python -m biggan_jax.evaluate --checkpoint=DIR [--all | --watch] --network=classifier [--num=1000]
-python -m biggan_jax.evaluate --checkpoint=DIR --truncation-sweep=0.05:1.0:20 --inception=PATH
+python -m biggan_jax.evaluate --checkpoint=DIR --truncation_sweep=0.05:1.0:20 --inception=PATH
 python -m biggan_jax.evaluate --npz=A.npz --reference=B.npz|FOLDER --inception=PATH
 
 Results go to scores.jsonl and scores.md, each with its protocol; what is stored already is not computed again.
@@ -37,7 +37,7 @@ logger = logging.getLogger("biggan_jax.evaluate")
 ALL = flags.DEFINE_bool("all", False, "Evaluate every checkpoint of the run, not only the latest.")
 WATCH = flags.DEFINE_bool("watch", False, "Evaluate every checkpoint, and new ones as they appear, until the run ends.")
 EVERY = flags.DEFINE_float("watch_every", 30, "Seconds between checks for new checkpoints.", lower_bound=0.1)
-SWEEP = flags.DEFINE_string("truncation-sweep", None, "LOW:HIGH:COUNT: draw the curve over COUNT truncations.")
+SWEEP = flags.DEFINE_string("truncation_sweep", None, "LOW:HIGH:COUNT: draw the curve over COUNT truncations.")
 NPZ = cli.define_path("npz", None, "Images of any model instead of a checkpoint: arr_0 uint8 [N, H, W, 3].")
 CONFIG = cli.define_config("With --npz: the config whose data it is compared with.")
 OUT = cli.define_path("out", None, "Folder of the results. Default: the run's; with --npz, the file's.")
@@ -60,7 +60,7 @@ def check_flags() -> None:
     """Refuse flags without effect."""
     of_samples = "num", "labels", "seed", "truncation", "statistics", "passes", "weights"
     without_effect = {
-        **dict.fromkeys(("all", "watch", "truncation-sweep", *of_samples), bool(NPZ.value)),
+        **dict.fromkeys(("all", "watch", "truncation_sweep", *of_samples), bool(NPZ.value)),
         "data_dir": bool(NPZ.value and CONFIG.value is None),
         "inception": evaluation_flags.NETWORK.value != "inception-2015",
         "truncation_kind": sampling_flags.TRUNCATION.value is None and not SWEEP.value,

@@ -39,7 +39,7 @@ def config_keys() -> str:
         "This page lists each key of a config: its default, meaning, unit and source. `--config.KEY=VALUE` sets a key\n"
         "([configs](configs.md)). To print the keys of a preset:"
     )
-    page.append("```sh\npython -m biggan_jax.config show quickstart\n```")
+    page.append("```sh\nbiggan-config show quickstart\n```")
     page.append(
         "A value has the type of its default. A resumed run may change only the keys marked in the last column. `make pages`\n"
         "writes this page from the comments in [`config/defaults.py`](../biggan_jax/config/defaults.py) and\n"

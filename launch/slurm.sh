@@ -88,7 +88,7 @@ seconds() {
 steps() {
   plan=$(mktemp)
   trap 'rm "$plan"' EXIT # Runs at the end of this subshell.
-  JAX_PLATFORMS=cpu "$python" -m biggan_jax.plan --no-compile --devices="cpu:$((nodes * gpus))" --json="$plan" "${planned[@]}" >/dev/null || exit 2
+  JAX_PLATFORMS=cpu "$python" -m biggan_jax.plan --nocompile --devices="cpu:$((nodes * gpus))" --json="$plan" "${planned[@]}" >/dev/null || exit 2
   "$python" -c 'import json, sys; print(json.load(sys.stdin)["num_steps"])' <"$plan"
 }
 

@@ -6,7 +6,7 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "biggan_jax"
 # Each row may import from the rows above it, and within its own package; see docs/design.md.
 ORDER = [
     ["types", "runtime.startup"],
-    ["runtime.files", "runtime.progress", "runtime.devices", "runtime.numerics"],
+    ["runtime.files", "runtime.progress", "runtime.devices", "runtime.numerics", "runtime.subcommands"],
     ["config", "sharding", "runtime.jsonl", "runtime.compilation_cache"],
     ["runtime.cli", "schedules"],
     ["layers", "losses", "augment", "latents"],

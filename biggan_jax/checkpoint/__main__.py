@@ -1,16 +1,14 @@
-"""The commands on checkpoints.
+"""Compare two checkpoints, or verify one: `biggan-checkpoint compare A B | check PATH`, or python -m biggan_jax.checkpoint.
 
-python -m biggan_jax.checkpoint compare A B     # are all arrays bitwise identical?
-python -m biggan_jax.checkpoint check PATH      # does each checkpoint of a workdir, or one step, match its checksums?
-
-Both exit with 0 for yes and 1 for no.
+compare: are all arrays bitwise identical? check: does each checkpoint of a workdir, or one step, match its checksums? Both
+exit with 0 for yes and 1 for no.
 """
 
-import sys
+from collections.abc import Sequence
 
 from biggan_jax.checkpoint import checkpoint_steps, compare, find
 from biggan_jax.checkpoint.restore import check
-from biggan_jax.runtime import cli
+from biggan_jax.runtime import cli, subcommands
 from biggan_jax.types import UserError
 
 
@@ -25,25 +23,26 @@ def check_all(path: str) -> int:
     return status
 
 
-def main(argv: list[str]) -> int:
-    """Run the command that `argv` names, without the program's name, and return its exit status."""
-    if {"-h", "--help"} & {*argv}:
-        print(__doc__)
-        return cli.SUCCESS
+def main(argv: Sequence[str]) -> int:
+    """Run the subcommand in `argv` and return its exit status. Raises UserError."""
+    description = "Compare two checkpoints, or verify one. A path is a workdir, its checkpoints folder or one step."
+    parser = subcommands.Parser("biggan-checkpoint", description=description)
+    commands = parser.add_subparsers(dest="command", required=True)
+    pair = commands.add_parser("compare", help="are all arrays bitwise identical? exit with 0 for yes, 1 for no")
+    pair.add_argument("a", metavar="A", help="the path of a checkpoint")
+    pair.add_argument("b", metavar="B", help="another")
+    one = commands.add_parser("check", help="does each step match its checksums? exit with 0 for yes, 1 for no")
+    one.add_argument("path", metavar="PATH", help="a workdir, all of whose steps are checked, or one step")
+    arguments = parser.parse_args(argv)
     cli.log_to_stderr()
-    try:
-        match argv:
-            case ["compare", a, b]:
-                lines = compare(a, b)
-                print("\n".join(lines) or "bit-identical")
-                return cli.DIFFERENT if lines else cli.SUCCESS
-            case ["check", path]:
-                return check_all(path)
-    except UserError as error:
-        cli.fail(error)
-    print("usage: python -m biggan_jax.checkpoint compare A B, or check PATH", file=sys.stderr)
-    return cli.USER_ERROR
+    if arguments.command == "check":
+        return check_all(arguments.path)
+    lines = compare(arguments.a, arguments.b)
+    print("\n".join(lines) or "bit-identical")
+    return cli.DIFFERENT if lines else cli.SUCCESS
 
+
+run = subcommands.command(main)
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    run()

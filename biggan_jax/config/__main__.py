@@ -1,20 +1,18 @@
-"""List, show and compare configs: `python -m biggan_jax.config list | show NAME | diff A B`."""
+"""List, show and compare configs: `biggan-config list | show NAME | diff A B`, or python -m biggan_jax.config."""
 
-import argparse
 import ast
 import json
-import signal
-import sys
 from collections.abc import Sequence
 
 from biggan_jax.config import differences, flatten, load, to_json, validate
 from biggan_jax.config.defaults import meanings
 from biggan_jax.config.loading import presets
-from biggan_jax.types import UserError
+from biggan_jax.runtime import subcommands
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser("python -m biggan_jax.config", description="List, show and compare configs.")
+def main(argv: Sequence[str]) -> int:
+    """Run the subcommand in `argv` and return its exit status. Raises UserError."""
+    parser = subcommands.Parser("biggan-config", description="List, show and compare configs.")
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="print the presets, one line each")
     show = commands.add_parser("show", help="print a config's keys, values and meanings")
@@ -24,26 +22,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     diff.add_argument("a", metavar="A", help="a preset, or a config file")
     diff.add_argument("b", metavar="B", help="another")
     flags = parser.parse_args(argv)
-    try:
-        if flags.command == "list":
-            titles = {name: ast.get_docstring(ast.parse(path.read_text())) or "" for name, path in presets().items()}
-            print_table([(name, text.partition("\n")[0]) for name, text in titles.items()])
-        elif flags.command == "show":
-            config = load(flags.name)
-            validate(config)
-            if flags.json:
-                print(to_json(config))
-            else:
-                values, said = flatten(config.to_dict()), meanings(config.model.family)
-                print_table([(f"{key} = {json.dumps(values[key])}", f"# {text}") for key, text in said.items()])
+    if flags.command == "list":
+        titles = {name: ast.get_docstring(ast.parse(path.read_text())) or "" for name, path in presets().items()}
+        print_table([(name, text.partition("\n")[0]) for name, text in titles.items()])
+        return 0
+    if flags.command == "show":
+        config = load(flags.name)
+        validate(config)
+        if flags.json:
+            print(to_json(config))
         else:
-            changed = differences(*(load(name).to_dict() for name in (flags.a, flags.b)))
-            print_table([(key, json.dumps(a), json.dumps(b)) for key, (a, b) in changed.items()])
-            return 1 if changed else 0
-    except UserError as error:
-        print(f"config: error: {error}", file=sys.stderr)
-        return error.status
-    return 0
+            values, said = flatten(config.to_dict()), meanings(config.model.family)
+            print_table([(f"{key} = {json.dumps(values[key])}", f"# {text}") for key, text in said.items()])
+        return 0
+    changed = differences(*(load(name).to_dict() for name in (flags.a, flags.b)))
+    print_table([(key, json.dumps(a), json.dumps(b)) for key, (a, b) in changed.items()])
+    return 1 if changed else 0
 
 
 def print_table(rows: list[tuple[str, ...]]) -> None:
@@ -53,6 +47,7 @@ def print_table(rows: list[tuple[str, ...]]) -> None:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
+run = subcommands.command(main)
+
 if __name__ == "__main__":
-    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `show NAME | head` ends without an error.
-    raise SystemExit(main())
+    run()

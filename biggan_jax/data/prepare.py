@@ -88,7 +88,6 @@ LABELS = cli.define_path(
 )
 SKIP_NESTED = flags.DEFINE_bool("skip_nested", False, "Leave out pictures deeper than CLASS/FILE, however many.")
 SKIP_OTHERS = flags.DEFINE_bool("skip_others", False, "Leave out unlabelled or unreadable pictures, however many.")
-flags.DEFINE_alias("skip-nested", "skip_nested")
 PER_SHARD = flags.DEFINE_integer("per_shard", 2048, "Maximum number of pictures per shard.", 1)
 CLASSES = cli.define_path("classes", None, "--from=examples: a file with one class name per line, in order.")
 IMAGE_KEY = flags.DEFINE_string(

@@ -30,7 +30,7 @@ def thresholds(text: str) -> list[float]:
     except ValueError:
         low = high = count = 0
     if not (0 < low < high < math.inf and 2 <= count <= 1000):
-        raise UserError(f"--truncation-sweep={text} is not LOW:HIGH:COUNT with 0 < LOW < HIGH, such as 0.05:1.0:20")
+        raise UserError(f"--truncation_sweep={text} is not LOW:HIGH:COUNT with 0 < LOW < HIGH, such as 0.05:1.0:20")
     return [low + (high - low) * i / (count - 1) for i in range(count)]
 
 

@@ -28,7 +28,7 @@ DEVICES = flags.DEFINE_string("devices", None, "Instead of --topology: cpu:N, N 
 JSON = cli.define_path("json", None, "Write the plan's figures to this file.")
 ADVISE = flags.DEFINE_bool("advise", True, "If the step does not fit, compile variants that may, until one fits.")
 BRIEF = flags.DEFINE_bool("brief", False, "One line: chips, hours, whether it fits; only chips without a TPU compiler.")
-NO_COMPILE = flags.DEFINE_bool("no-compile", False, "Only print parameters, bytes of the state and useful FLOPs.")
+COMPILE = flags.DEFINE_bool("compile", True, "--nocompile: only print parameters, bytes of the state and useful FLOPs.")
 
 
 def main() -> int:
@@ -64,7 +64,7 @@ def main() -> int:
 def make_plan(config, devices, name) -> dict:
     mesh = sharding.make_mesh(devices, data=config.mesh.data, fsdp=config.mesh.fsdp)
     sharding.check_batch_size(config.batch_size, mesh.size, config.microbatches, config.d_chunks)
-    compiled = program.NOT_COMPILED if NO_COMPILE.value else program.compile(program.lower(config, mesh), name)
+    compiled = program.compile(program.lower(config, mesh), name) if COMPILE.value else program.NOT_COMPILED
     return report.figures(config, devices, name, program.state_bytes(config, mesh), compiled)
 
 

@@ -193,7 +193,7 @@ def _call(main: Callable[[], int | None], *, compiles: bool) -> int:
 
 def _parse(argv: Sequence[str]) -> list[str]:
     try:
-        left = flags.FLAGS(argv)
+        left = flags.FLAGS(spelled(argv))
         if "config" in flags.FLAGS and flags.FLAGS["config"].value is not None:
             normalize(flags.FLAGS["config"].value)
         if len(left) > 1:
@@ -206,6 +206,22 @@ def _parse(argv: Sequence[str]) -> list[str]:
         raise SystemExit(SUCCESS) from None
     except Exception as e:  # A config file is Python: it may raise anything.
         fail(e)
+
+
+def spelled(arguments: Sequence[str]) -> list[str]:
+    """Write each flag as it is defined: --a-flag as --a_flag, --no-flag and --no_flag as --noflag."""
+    known, found = flags.FLAGS, []
+    for argument in arguments:
+        name, equals, value = argument.partition("=")
+        bare = name.removeprefix("--").replace("-", "_")
+        if name.startswith("--") and name.removeprefix("--") not in known:
+            negated = bare.removeprefix("no_")
+            if bare in known:
+                name = f"--{bare}"
+            elif bare != negated and negated in known and known[negated].boolean:
+                name = f"--no{negated}"
+        found.append(name + equals + value)
+    return found
 
 
 def fail(error: Exception) -> NoReturn:

@@ -13,6 +13,7 @@ from biggan_jax.models import build_gan
 from biggan_jax.state import init_state
 from biggan_jax.train_step import train_step
 from biggan_jax.types import UserError
+from tests.cli import refused, run
 
 PRESETS = {name: path for name, path in presets().items() if name not in ("finetune", "plain")}
 
@@ -129,11 +130,13 @@ def test_bad_arguments_are_refused_in_one_sentence(capsys):
         (["diff", "digits", "finetune:nowhere"], "nowhere/config.json does not exist"),
         (["show", "digitz"], "config 'digitz' is unknown; did you mean digits?"),
     ]:
-        try:
-            status = main(arguments)
-        except SystemExit as end:
-            status = end.code
-        assert status == 2 and sentence in capsys.readouterr().err, arguments
+        with pytest.raises(UserError) as refusal:
+            main(arguments)
+        assert sentence in str(refusal.value) and not capsys.readouterr().out
+
+
+def test_a_refusal_of_a_subcommand_exits_with_2_and_one_line():
+    refused(run("config", "show", "digitz"), "config: error: config 'digitz' is unknown; did you mean digits?")
 
 
 def test_presets_are_found_with_or_without_their_folder():

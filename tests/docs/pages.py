@@ -11,7 +11,7 @@ PAGES.append(ROOT / "benchmarks" / "README.md")
 SHOWN = [page for page in PAGES if page == ROOT / "README.md" or page.parent.name == "docs"]
 FENCE = re.compile(r"^```(?P<language>[^\n]*)\n(?P<text>.*?)^```$", re.M | re.S)
 REASON = re.compile(r"<!-- not run: ([^\n]+) -->\n\Z")
-COMMAND = re.compile(r"\b(python3? -m biggan_jax|biggan-[a-z]+ --|pip install|make [a-z]|launch/\w+\.s)")
+COMMAND = re.compile(r"\b(python3? -m biggan_jax|biggan-[a-z]+ (--|[a-z])|pip install|make [a-z]|launch/\w+\.s)")
 MODULES = {command: module.removeprefix("biggan_jax.") for command, (module, _) in COMMANDS.items()}
 
 

@@ -5,6 +5,7 @@ import functools
 import re
 
 from biggan_jax import config as configs
+from biggan_jax.__main__ import COMMANDS
 from tests.conftest import ROOT
 from tests.docs.pages import PAGES, commands, name
 
@@ -69,6 +70,13 @@ def test_every_command_exists_and_has_its_flags():
             given = re.findall(r"--([\w.-]*\w)", arguments)
             wrong += [f"{name(page)}: {command} has no {flag}" for flag in unknown(given, flags_of(path) | ANY)]
     assert not wrong, "\n".join(wrong)
+
+
+def test_the_list_of_commands_is_complete_and_installed():
+    page, installed = (ROOT / "docs" / "getting_started.md").read_text(), (ROOT / "setup.cfg").read_text()
+    for command, (module, purpose) in COMMANDS.items():
+        assert f"| `{command}` | {purpose} `{module}` |" in page
+        assert f"\n    {command} = biggan_jax.runtime.startup:{command.removeprefix('biggan-')}\n" in installed
 
 
 def test_every_flag_and_key_exists():

@@ -53,7 +53,7 @@ def test_a_checkpoint_is_evaluated_once_per_protocol(copy):
 
 
 def test_a_sweep_draws_its_curve_and_resumes(copy):
-    sweep = "--truncation-sweep=0.5:1.0:2"
+    sweep = "--truncation_sweep=0.5:1.0:2"
     result = run("evaluate", f"--checkpoint={copy}", *OPTIONS, sweep)
     assert result.returncode == 0, result.stderr
     assert "no truncation" in result.stdout and "best distance" in result.stdout
@@ -158,7 +158,7 @@ MISTAKES = [
         "--checkpoint=COPY --network=classifier --reference_count=5",
         "the metric prdc needs 6 or more real images, not 5",
     ),
-    ("--checkpoint=COPY --network=classifier --truncation-sweep=0:1:5", "is not LOW:HIGH:COUNT"),
+    ("--checkpoint=COPY --network=classifier --truncation_sweep=0:1:5", "is not LOW:HIGH:COUNT"),
     ("--checkpoint=COPY --network=classifier --reference=nowhere.npz", "nowhere.npz is not an .npz of arrays"),
 ]
 

@@ -182,7 +182,7 @@ TOOLS = {
     ),
     "guard": guard,
     "plan": lambda family, run, scratch: command(
-        "plan", f"--config_json={run / 'config.json'}", "--devices=cpu:2", "--no-compile"
+        "plan", f"--config_json={run / 'config.json'}", "--devices=cpu:2", "--nocompile"
     ),
     "explore": explore,
     "edit: mix classes": edit("mix", "--y=3 - 5 + 8"),

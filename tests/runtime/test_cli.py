@@ -160,6 +160,36 @@ def test_home_folders_are_expanded_in_configs(parse, file, tmp_path, monkeypatch
     assert parse("--config=quickstart", "--config.data.dir=gs://~/a").data.dir == "gs://~/a"
 
 
+def test_dashes_and_underscores_in_flags_are_alike(monkeypatch):
+    monkeypatch.setattr(flags, "FLAGS", flags.FlagValues())
+    flags.DEFINE_bool("compile", True, "", flags.FLAGS)
+    flags.DEFINE_string("truncation_sweep", None, "", flags.FLAGS)
+    given = [
+        "main",
+        "--truncation-sweep=a-b",
+        "--no-compile",
+        "--no_compile",
+        "--nocompile",
+        "--no-such",
+        "a-b",
+        "--x-y=1",
+    ]
+    read = ["main", "--truncation_sweep=a-b", *3 * ["--nocompile"], "--no-such", "a-b", "--x-y=1"]
+    assert cli.spelled(given) == read
+
+
+def test_every_flag_is_spelled_with_underscores():
+    """One style, and no flag named as a negation, which --help would show as --[no]no_."""
+    calls = [
+        call
+        for path in pathlib.Path(cli.__file__).parent.parent.rglob("*.py")
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call) and re.match(r"flags\.DEFINE_|cli\.define_path", ast.unparse(call.func))
+    ]
+    names = [ast.literal_eval(call.args[0]) for call in calls]
+    assert len(names) > 50 and [name for name in names if not re.fullmatch(r"(?!no_)[a-z_]+", name)] == []
+
+
 def test_flags_for_paths_expand_the_home_folder(monkeypatch):
     monkeypatch.setenv("HOME", "/home/me")
     monkeypatch.setattr(flags, "FLAGS", flags.FlagValues())

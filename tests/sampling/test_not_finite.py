@@ -84,7 +84,7 @@ def test_the_sample_command_writes_nothing(folder, tmp_path):
         ["tools.app", "--port=0"],
         ["evaluate", "--network=classifier", "--num=8", "--out={}/x"],
         ["evaluate", "--network=classifier", "--num=8", "--all", "--out={}/x"],
-        ["evaluate", "--network=classifier", "--num=8", "--truncation-sweep=0.5:1:2", "--out={}/x"],
+        ["evaluate", "--network=classifier", "--num=8", "--truncation_sweep=0.5:1:2", "--out={}/x"],
     ],
     ids=lambda command: " ".join(command[:2]),
 )

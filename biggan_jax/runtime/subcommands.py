@@ -1,0 +1,37 @@
+"""Commands with subcommands, such as `biggan-config show NAME`. As in other commands, a mistake is one sentence and status 2."""
+
+import argparse
+import pathlib
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from biggan_jax.types import UserError
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser that raises a mistake as a UserError. Its subparsers do the same."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; see --help")
+
+
+def command(main: Callable[[Sequence[str]], int]) -> Callable[[], NoReturn]:
+    """Return the function that calls `main` with the arguments, exits with the status that it returns, and prints a UserError."""
+
+    def run() -> NoReturn:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `biggan-config show NAME | head` ends without an error.
+        try:
+            status = main(sys.argv[1:])
+        except UserError as error:
+            print(f"{_program()}: error: {' '.join(str(error).split())}", file=sys.stderr)
+            status = error.status
+        raise SystemExit(status)
+
+    return run
+
+
+def _program() -> str:
+    program = pathlib.Path(sys.argv[0])
+    return program.parent.name if program.name == "__main__.py" else program.name
