@@ -20,7 +20,7 @@ sharding.MIN_SHARDED_SIZE = 64
 host_batches = data.host_batches
 
 
-def recorded_host_batches(source, config, attempt, host, hosts):
+def recorded_host_batches(source, config, attempt, host=0, hosts=1):
     make = host_batches(source, config, attempt, host, hosts)
 
     def recorded(step):

@@ -414,6 +414,7 @@ def test_suspended_process_that_lost_its_workdir_writes_no_more(hold, tmp_path, 
     with WorkdirLock(tmp_path) as lock:
         written = (tmp_path / "written").read_text()
         first.send_signal(signal.SIGCONT)
+        first.wait(commands.LIMIT)  # `end` closes stdin, which ends the process, too.
         status, text = commands.end(first)
         assert status == 2
         assert "another run has taken" in text and f"process {os.getpid()} on" in text
