@@ -12,17 +12,15 @@ from jax.sharding import Mesh
 from biggan_jax import latents, regularizers, schedules
 from biggan_jax.conditioning import CLASS_LOSSES
 from biggan_jax.config import choose
-from biggan_jax.config.defaults import general
-from biggan_jax.config.keys import Key
 from biggan_jax.family import Network
 from biggan_jax.gan import GAN
 from biggan_jax.layers import initializers, spectral
 from biggan_jax.losses import LOSSES
-from biggan_jax.models import augmentation
+from biggan_jax.models import augmentation, idle
 from biggan_jax.models.heads import Head
 from biggan_jax.models.optimizers import optimizer
 from biggan_jax.penalties import clip
-from biggan_jax.regularizers import TERMS, Classes
+from biggan_jax.regularizers import Classes
 from biggan_jax.state import init_state
 from biggan_jax.types import Condition, Label, Latent, Params, UserError
 
@@ -49,7 +47,7 @@ def build(
     """
     model, regularizer = config.model, config.regularizer
     check_keys(config)
-    refuse_idle(config, head)
+    idle.refuse(config, head)
     check_shape(image_shape)
     prior, dim_z = model.get("prior", "normal"), model.get("dim_z", 0)
     latents.check_prior(prior, dim_z)
@@ -128,8 +126,7 @@ def condition_of(config: ml_collections.ConfigDict) -> Condition:
 
 def differentiates_twice(config: ml_collections.ConfigDict) -> bool:
     """Return whether gradients of D by its images are differentiated, as gradient penalties and LOGAN do."""
-    own = config.regularizer
-    return any(own[name] for name, term in TERMS.items() if term.gradient) or own.logan > 0
+    return idle.penalises_gradients(config) or config.regularizer.logan > 0
 
 
 def head_of(config: ml_collections.ConfigDict) -> Head:
@@ -183,57 +180,6 @@ def check_keys(config: ml_collections.ConfigDict) -> None:
     for key, values, why in TAKES.get(family, ()):
         if config[key] not in values:
             raise UserError(f"{key}={config[key]}: model.family {family} {why}")
-
-
-def refuse_idle(config: ml_collections.ConfigDict, head: Head | None) -> None:
-    """Raise UserError for a key that has no effect, because the one that it belongs to is not set."""
-    own, condition, r = config.optimizer, config.condition, config.regularizer
-    of_classes = choose(LOSSES, "loss", config.loss).of_classes
-    if head is None and (condition.d != "projection" or r.feature_matching or of_classes):
-        raise UserError(
-            f"condition.d={condition.d}, loss={config.loss}, regularizer.feature_matching={r.feature_matching:g}: D of "
-            f"model.family {config.model.family} has no head for classes or features here; leave them at their defaults"
-        )
-    kind = head.kind if head else "none"
-    gradient = any(r[name] for name, term in TERMS.items() if term.gradient)
-    needs = {
-        "regularizer.every": (gradient, "a gradient penalty, such as regularizer.r1"),
-        "regularizer.see": (
-            gradient and (config.augment.policy or config.augment.ada),
-            "a gradient penalty and augment.policy or augment.ada",
-        ),
-        "schedule.penalties": (gradient, "a gradient penalty, such as regularizer.r1"),
-        "regularizer.zcr_radius": (r.zcr_d or r.zcr_g, "regularizer.zcr_d or zcr_g"),
-        **dict.fromkeys(("regularizer.lecam_decay", "regularizer.lecam_start"), (r.lecam, "regularizer.lecam")),
-        **dict.fromkeys(("regularizer.top_k_least", "regularizer.top_k_steps"), (r.top_k, "regularizer.top_k")),
-        **{f"regularizer.logan_{name}": (r.logan, "regularizer.logan") for name in ("beta", "rate", "cost")},
-        **{
-            f"condition.{name}": (kind in CLASS_LOSSES, "condition.d ac, contrastive or d2dce")
-            for name in ("d_weight", "d_fake_weight", "g_weight")
-        },
-        **{
-            f"condition.{name}": (kind in ("contrastive", "d2dce"), "condition.d contrastive or d2dce")
-            for name in ("temperature", "embed_dim")
-        },
-        "condition.normalize": (kind == "ac", "condition.d=ac"),
-        "condition.margin": (kind == "d2dce", "condition.d=d2dce"),
-        **{f"optimizer.{name}": (own.name == "sgd", "optimizer.name=sgd") for name in ("momentum", "momentum_end")},
-        "optimizer.last_momentum": (own.momentum_end, "optimizer.momentum_end"),
-        **{
-            f"optimizer.{name}": (own.decay == "linear", "optimizer.decay=linear")
-            for name in ("decay_start", "decay_end")
-        },
-        **{
-            f"optimizer.{name}": (own.decay == "exponential", "optimizer.decay=exponential")
-            for name in ("decay_factor", "least_lr")
-        },
-    }
-    defaults = general()
-    for key, (there, main) in needs.items():
-        section, _, name = key.partition(".")
-        default = defaults[key].default if isinstance(defaults[key], Key) else defaults[key]
-        if config[section][name] != default and not there:
-            raise UserError(f"{key}={config[section][name]} has no effect without {main}")
 
 
 def check(gan: GAN) -> None:

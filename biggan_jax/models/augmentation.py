@@ -13,20 +13,12 @@ from biggan_jax.types import UserError
 def from_config(config: ml_collections.ConfigDict) -> dict[str, Any]:
     """Return the fields of a GAN that describe augmentation. Raises UserError."""
     own, strengths = config.augment, groups(config)
-    fields = {
+    return {
         "augment_policy": policy(config),
         "ada": Ada(strengths) if strengths else None,
         "apa": own.apa,
         "augment_p": probability(config) if strengths or own.apa else None,
     }
-    if fields["augment_p"]:
-        return fields
-    for key, unset in {"p": 0.0, "target": 0.0, "speed": 500_000.0, "every": 4}.items():
-        if own[key] != unset:
-            raise UserError(f"augment.{key}={own[key]:g} has no effect without augment.ada or augment.apa")
-    if config.schedule.augment_p:
-        raise UserError("schedule.augment_p has no effect without augment.ada or augment.apa")
-    return fields
 
 
 def policy(config: ml_collections.ConfigDict) -> tuple[str, ...]:

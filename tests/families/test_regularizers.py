@@ -10,7 +10,8 @@ import pytest
 from biggan_jax import config as configs
 from biggan_jax import penalties
 from biggan_jax.conditioning import Output, direction
-from biggan_jax.models import build_gan
+from biggan_jax.models import build_gan, idle
+from biggan_jax.models.heads import Head
 from biggan_jax.models.wgan import g_runs
 from biggan_jax.regularizers import TERMS, LatentConsistency, LatentStep, LeCam, TopK
 from biggan_jax.stability.signals import logits_and_features
@@ -264,6 +265,18 @@ def built(family, **changes):
 def test_parts_that_do_not_fit_are_refused_in_a_sentence(family, changes, sentence):
     with pytest.raises(UserError, match=sentence):
         built(family, **changes)
+
+
+def test_each_key_that_needs_another_is_refused_without_it():
+    unconditional, head = configs.base("sngan"), Head("none")
+    idle.refuse(unconditional, head)
+    for key in (key for needs in idle.NEEDS for key in needs.keys):
+        c = unconditional.copy_and_resolve_references()
+        section, name = key.split(".")
+        before = c[section][name]
+        c[section][name] = not before if isinstance(before, bool) else before + ("x" if isinstance(before, str) else 1)
+        with pytest.raises(UserError, match=f"{key}=.* has no effect without"):
+            idle.refuse(c, head)
 
 
 @pytest.mark.parametrize(
