@@ -183,8 +183,8 @@ class LatentConsistency(NamedTuple):
 class LatentStep(NamedTuple):
     """LOGAN's step of z towards what D finds real (Wu et al. 2019), before both updates.
 
-    z + alpha g / (beta + |g|^2), clipped to [-1, 1], for the share `rate` of images; g is the gradient of the logit by z. The
-    losses grow by cost E |step|^2.
+    z + alpha g / (beta + ||g||^2), clipped to [-1, 1], for the share `rate` of images; g is the gradient of the logit by z. The
+    losses grow by cost E ||step||^2.
     """
 
     alpha: float
