@@ -77,7 +77,8 @@ def corpus(tree: Tree, rules: Rules, image_key: str = "", label_key: str = "", *
     label, names = _label_column(schema, features, label_key, tree.where) if labelled else ("", [structures.ONE_CLASS])
     values = {
         split: {
-            path: [value for _, value in _column(where(path), label or image, 0, values=bool(label))] for path in paths
+            path: [value for _, value in _column(where(path), label, 0)] if label else [None] * _count(where(path))
+            for path in paths
         }
         for split, paths in by_split.items()
     }
@@ -139,15 +140,22 @@ def _schema(path: str) -> tuple[Any, dict[str, Any]]:
     return schema, {name: feature for name, feature in found.items() if isinstance(feature, dict)}
 
 
-def _column(path: str, name: str, first: int, *, values: bool = True) -> Iterator[tuple[int, Any]]:
-    """Yield (number, value) of the rows of a column, from the part of the file that has row `first`; None without values."""
+def _count(path: str) -> int:
+    with epath.Path(path).open("rb") as file:
+        if path.endswith(".parquet"):
+            return parquet.ParquetFile(file).metadata.num_rows
+        return sum(batch.num_rows for batch in pyarrow.ipc.open_stream(file))
+
+
+def _column(path: str, name: str, first: int) -> Iterator[tuple[int, Any]]:
+    """Yield (number, value) of the rows of a column, from the part of the file that has row `first`."""
     with epath.Path(path).open("rb") as file:
         number, batches = (
             _parquet_batches(file, name, first) if path.endswith(".parquet") else (0, _arrow_batches(file, name))
         )
         for column in batches:
             for i in range(len(column)):
-                yield number, column[i].as_py() if values else None
+                yield number, column[i].as_py()
                 number += 1
 
 

@@ -143,43 +143,9 @@ def prepare(out: epath.Path) -> None:
     # A name that TFDS accepts: letters, digits and _, starting with a letter.
     name = re.sub(r"\W+", "_", out.name, flags=re.ASCII).strip("_").lower()
     name = name if name[:1].isalpha() else f"set_{name}".rstrip("_")
-    root = epath.Path(IN.value)
-    form = shards.Form(shards.size_of(SIZE.value), RESIZE.value, min_size=MIN_SIZE.value)
-    form = dataclasses.replace(form, range=ranges.parse(RANGE.value) if RANGE.value else None)
-    if CROP.value != "center":
-        if not form.size:
-            raise UserError(f"--crop={CROP.value} needs --size")
-        form = dataclasses.replace(form, crop=CROP.value)
-    if CHANNELS.value or BITS.value == "16":
-        form = dataclasses.replace(form, channels=CHANNELS.value or 3, bits=int(BITS.value or 8))
-        if form.channels not in (1, 3) and not form.size and FROM.value == "folder":
-            raise UserError(f"--channels={form.channels} needs --size: only 1 or 3 channels are stored as whole files")
+    form = form_of_flags()
     with workers(WORKERS.value or len(os.sched_getaffinity(0))) as parallel:
-        if FROM.value in ("folder", "zip", "hf"):
-            if FROM.value != "zip" and out.resolve().is_relative_to(root.resolve()):
-                raise UserError(f"--out={out} is inside --in={root}, where it would become a class; give another --out")
-            listed = pictures(root, form, rules())
-            parts = [part for split in listed.splits.values() for part in split]
-            form = with_range(form, ranges.added(parallel(ranges.scan, parts)))
-            found, form = _as_begun(out, name, form, lambda rules: pictures(root, form, rules))
-        elif FROM.value == "arrays":
-            found, shapes = raw.arrays(root, rules())
-            if len(shapes.image) == 1:
-                cli.refuse(FORM, "on vectors, which are stored as they are")
-            form = with_range(form, shapes.values)
-            form = shards.form_of_arrays(form, shapes, bool(CHANNELS.value), int(BITS.value or 0))
-            found, form = _as_begun(out, name, form, lambda rules: raw.arrays(root, rules)[0])
-        elif FROM.value in cifar.ARCHIVES:
-            found = cifar.corpus(FROM.value, root, LABEL_KEY.value or "")
-            form = dataclasses.replace(form, size=form.size if SIZE.present else cifar.SIDE)
-        elif FROM.value == "tfds":
-            found, length = tfds.corpus_of(root, features.Keys(IMAGE_KEY.value or "", LABEL_KEY.value or ""))
-            form = dataclasses.replace(form, condition=length)
-        else:
-            logger.info("counting labels: this reads all files once")
-            image, label = IMAGE_KEY.value or "image/encoded", LABEL_KEY.value or "image/class/label"
-            keys = {"image": image, "label": label, "classes": CLASSES.value}
-            found = raw.examples(IN.value, **keys, parallel=parallel, pick=PICK.value, keep=KEEP.value)
+        found, form = corpus_of_flags(out, name, form, parallel)
         for note in found.notes:
             logger.info("%s", note)
         logger.info("classes: %s", named(found.class_names))
@@ -189,6 +155,49 @@ def prepare(out: epath.Path) -> None:
         for line in stats.lines(summary):
             logger.info("%s: %s", split, line)
     print(f"prepared in {out}; to train: {training(out, '', len(found.class_names), form)}")
+
+
+def form_of_flags() -> shards.Form:
+    size = cifar.SIDE if FROM.value in cifar.ARCHIVES and not SIZE.present else shards.size_of(SIZE.value)
+    limits = ranges.parse(RANGE.value) if RANGE.value else None
+    form = shards.Form(size, RESIZE.value, min_size=MIN_SIZE.value, range=limits)
+    if CROP.value != "center":
+        if not size:
+            raise UserError(f"--crop={CROP.value} needs --size")
+        form = dataclasses.replace(form, crop=CROP.value)
+    if CHANNELS.value or BITS.value == "16":
+        form = dataclasses.replace(form, channels=CHANNELS.value or 3, bits=int(BITS.value or 8))
+        if form.channels not in (1, 3) and not size and FROM.value != "arrays":
+            raise UserError(f"--channels={form.channels} needs --size: only 1 or 3 channels are stored as whole files")
+    return form
+
+
+def corpus_of_flags(out: epath.Path, name: str, form: shards.Form, parallel: Any) -> tuple[raw.Corpus, shards.Form]:
+    """List what --in has; return it and the form, with what it leaves open as the input is. parallel: see `workers`."""
+    root, kind, label = epath.Path(IN.value), FROM.value, LABEL_KEY.value or ""
+    if kind in ("folder", "zip", "hf"):
+        if kind != "zip" and out.resolve().is_relative_to(root.resolve()):
+            raise UserError(f"--out={out} is inside --in={root}, where it would become a class; give another --out")
+        found = pictures(root, form, rules())
+        parts = [part for split in found.splits.values() for part in split]
+        form = with_range(form, ranges.added(parallel(ranges.scan, parts)))
+        return _as_begun(out, name, form, found, lambda rules: pictures(root, form, rules))
+    if kind == "arrays":
+        found, shapes = raw.arrays(root, rules())
+        if len(shapes.image) == 1:
+            cli.refuse(FORM, "on vectors, which are stored as they are")
+        form = with_range(form, shapes.values)
+        form = shards.form_of_arrays(form, shapes, bool(CHANNELS.value), int(BITS.value or 0))
+        return _as_begun(out, name, form, found, lambda rules: raw.arrays(root, rules)[0])
+    if kind in cifar.ARCHIVES:
+        return cifar.corpus(kind, root, label), form
+    if kind == "tfds":
+        found, length = tfds.corpus_of(root, features.Keys(IMAGE_KEY.value or "", label))
+        return found, dataclasses.replace(form, condition=length)
+    logger.info("counting labels: this reads all files once")
+    keys = {"image": IMAGE_KEY.value or "image/encoded", "label": label or "image/class/label"}
+    found = raw.examples(IN.value, **keys, classes=CLASSES.value, parallel=parallel, pick=PICK.value, keep=KEEP.value)
+    return found, form
 
 
 def pictures(root: epath.Path, form: shards.Form, rules: raw.Rules) -> raw.Corpus:
@@ -233,10 +242,13 @@ def rules(**changes: str) -> raw.Rules:
 
 
 def _as_begun(
-    out: epath.Path, name: str, form: shards.Form, make: Callable[[raw.Rules], raw.Corpus]
+    out: epath.Path, name: str, form: shards.Form, found: raw.Corpus, make: Callable[[raw.Rules], raw.Corpus]
 ) -> tuple[raw.Corpus, shards.Form]:
-    """Make the corpus by the flags, or by the rules of earlier versions if the set in `out` was begun with them."""
-    found, begun = make(rules()), shards.plan_of(out)
+    """Return the corpus and form, or those by the rules of earlier versions if the set in `out` was begun with them.
+
+    make: lists the corpus by other rules.
+    """
+    begun = shards.plan_of(out)
     if not begun or begun == shards.fingerprint(found, name, form):
         return found, form
     before = make(rules(split="last", order="name"))

@@ -62,8 +62,10 @@ class Files:
                 yield f"{path}: {error.strerror or error}"
 
     def selected(self, wanted: Callable[[bytes], bool]) -> Iterator[Item]:
-        """Yield the readable pictures whose first bytes are wanted; of others, no more is read."""
+        """Yield the readable pictures whose first bytes are wanted; of others, no more is read, and of JPEG nothing."""
         for path, label in zip(self.paths, self.labels, strict=True):
+            if path.lower().endswith((".jpg", ".jpeg")):  # It has 8 bits; most sets are large and of JPEG.
+                continue
             with contextlib.suppress(OSError), (epath.Path(self.root) / path).open("rb") as file:
                 if wanted(head := file.read(HEAD)):
                     yield Item(path, label, head + file.read())
