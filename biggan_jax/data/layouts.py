@@ -106,15 +106,14 @@ def _what_else(tree: Tree, options: Options) -> str:
     kinds = collections.Counter("." + path.rpartition(".")[2].lower() for path in tree.sizes)
     if not kinds:
         return "; it is empty"
-    if kinds[".zip"]:
-        return f"; --from=zip reads a zip, such as --in={tree.where}/{_one(tree, '.zip')}"
+    for suffix, way in ((".zip", "zip"), (".parquet", "hf"), (".arrow", "hf"), (".tfrecord", "examples")):
+        if kinds[suffix]:
+            return f"; --from={way} reads files such as {next(path for path in tree.sizes if path.endswith(suffix))}"
+    if kinds[".tar"] or kinds[".gz"]:
+        return "; it has archives: ImageNet's tars need --from=imagenet, CIFAR's --from=cifar10; extract others"
     if set(kinds) & set(ARRAYS) and ARRAYS[0] not in options.suffixes:
         return "; pictures in .npy need --channels, an .npz of a whole set --from=arrays"
     return f"; it has {some([f'{count:,} {kind}' for kind, count in kinds.most_common()])}"
-
-
-def _one(tree: Tree, suffix: str) -> str:
-    return next(path for path in tree.sizes if path.lower().endswith(suffix))
 
 
 def _readable_folders(tree: Tree, options: Options) -> list[str]:

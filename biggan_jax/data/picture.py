@@ -78,9 +78,16 @@ def opened(encoded: bytes) -> Iterator[Image.Image]:
     except Image.DecompressionBombError as error:
         raise UnreadableError(f"more than {MAX_PIXELS:,} pixels") from error
     except UnidentifiedImageError as error:
-        raise UnreadableError("not a picture" if encoded else "an empty file") from error
+        raise UnreadableError(_what_else(encoded)) from error
     except Exception as error:  # Damaged input raises many types: struct.error, SyntaxError, IndexError, ...
         raise UnreadableError(" ".join(str(error).split())[:120] or type(error).__name__) from error
+
+
+def _what_else(encoded: bytes) -> str:
+    """Say what a file is that is no picture."""
+    if encoded.startswith(b"version https://git-lfs"):
+        return "a pointer of Git LFS, not the picture; run git lfs pull"
+    return "not a picture" if encoded else "an empty file"
 
 
 def crop(image: np.ndarray, shape: tuple[int, ...] = (1, 1), offset: float = 0.5) -> np.ndarray:

@@ -108,12 +108,12 @@ OWN = {
     "folder": PICTURES,
     "zip": PICTURES,
     "hf": (*PICTURES, "image_key"),
-    "arrays": (*FORM, *RULES),
+    "arrays": (*FORM, *RULES, "skip_others"),
     "cifar10": ("size", "resize"),
     "cifar100": ("size", "resize", "label_key"),
     "imagenet": (),
-    "tfds": (*FORM[:5], "image_key", "label_key"),
-    "examples": (*FORM[:5], "classes", "image_key", "label_key", "pick", "keep_classes"),
+    "tfds": (*FORM[:5], "image_key", "label_key", "skip_others"),
+    "examples": (*FORM[:5], "skip_others", "classes", "image_key", "label_key", "pick", "keep_classes"),
 }
 """The flags of each kind of input."""
 
@@ -150,7 +150,8 @@ def prepare(out: epath.Path) -> None:
             logger.info("%s", note)
         logger.info("classes: %s", named(found.class_names))
         tracked = lambda function, items: track(parallel(function, items), "shards", len(items))
-        made = shards.prepare(found, out, name, form, tracked)
+        most = 1 if SKIP_OTHERS.value else structures.MOST_LEFT_OUT
+        made = shards.prepare(found, out, name, form, tracked, most_unreadable=most)
     for split, summary in made.items():
         for line in stats.lines(summary):
             logger.info("%s: %s", split, line)

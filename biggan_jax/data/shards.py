@@ -182,10 +182,13 @@ def form_of_arrays(form: Form, shapes: Shapes, channels: bool = False, bits: int
     )
 
 
-def prepare(corpus: Corpus, out: epath.Path, name: str, form: Form, parallel: Callable) -> dict[str, Any]:
+def prepare(
+    corpus: Corpus, out: epath.Path, name: str, form: Form, parallel: Callable, *, most_unreadable: float = 1.0
+) -> dict[str, Any]:
     """Write the set, or its missing shards, and return a `stats.summary` for each split.
 
-    parallel(function, items) is like map, in any order. Raises UserError if `out` has another set, another command is writing
+    parallel(function, items) is like map, in any order. most_unreadable: share of the pictures; with more, the set stays
+    incomplete, and can be completed later. Raises UserError if `out` has another set, another command is writing
     it, or no picture can be read.
     """
     out = epath.Path(out)
@@ -216,6 +219,11 @@ def prepare(corpus: Corpus, out: epath.Path, name: str, form: Form, parallel: Ca
             small = [what for summary in found.values() for what in summary.get("too_small_named", [])]
             reason = f": {why[0]}" if why else f"; all are below --min_size={form.min_size}" if small else ""
             raise UserError(f"no picture can be read{reason}")
+        bad = sum(summary["unreadable"] for summary in found.values())
+        if bad > most_unreadable * (whole := bad + sum(summary["images"] for summary in found.values())):
+            first = next(what for summary in found.values() for what in summary["unreadable_named"])
+            how = "repair them, or leave them out with --skip_others"
+            raise UserError(f"{bad:,} of {whole:,} pictures cannot be read, such as {first}; {how}")
         found = {split: summary for split, summary in found.items() if summary["images"]}
         stats.store(out / stats.FILE, {"form": form.described(), "plan": plan, **found})
         _describe(out, name, form, corpus.class_names, {split: seen[split] for split in found})

@@ -150,6 +150,16 @@ def _beside(tree: Tree, pictures: list[str]) -> Table | None:
     return next(iter(found.values()), None)
 
 
+def _named_after(tree: Tree, split: str, pictures: list[str]) -> Table | None:
+    """Return the table beside the folder of a split that has its name, such as train.csv, and labels of its pictures."""
+    for name in label_tables.candidates(tree):
+        if split.lower() in name.lower():
+            table = label_tables.parse(name, tree.read(name))
+            if len(table.columns) > 1 and label_tables.covers(table, pictures):
+                return table
+    return None
+
+
 def _by_table(table: Table, pictures: list[str], options: Options) -> Layout:
     found = label_tables.labels(table, pictures, options.label_key)
     folders = _split_folders(pictures)
@@ -183,13 +193,15 @@ def _splits(tree: Tree, splits: Mapping[str, str], options: Options) -> Layout:
         pictures = pictures_of(sub, options)
         folders, known = {_folder(path) for path in pictures}, set(found.get("train", {}).values())
         if len(folders) == 1 and not folders & known:
-            table = _known_table(sub, pictures) or _beside(sub, pictures)
+            table = _known_table(sub, pictures) or _beside(sub, pictures) or _named_after(tree, top, pictures)
             if table is None and split != "train":
                 notes.append(f"left out: {len(pictures):,} pictures of {top}, which have no labels")
                 continue
             if table is None and folders == {""}:
                 raise UnclearError(f"the pictures in {tree.where}/{top} have no labels", *ways)
-        layout = structure(sub, options)
+            layout = structure(sub, options) if table is None else _by_table(table, pictures, options)
+        else:
+            layout = structure(sub, options)
         if set(layout.splits) != {"train"}:
             raise UnclearError(f"{tree.where}/{top} has splits of its own", *ways)
         found[split] = {f"{top}/{path}": name for path, name in layout.splits["train"].items()}

@@ -13,6 +13,14 @@ from biggan_jax.types import UserError
 IGNORED = ("__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information")
 """Folders that operating systems make; like hidden files, they are not data."""
 
+_FILES = {
+    ".zip": "; a zip needs --from=zip",
+    ".npz": "; arrays need --from=arrays",
+    ".parquet": "; tables need --from=hf, with their folder",
+    **dict.fromkeys((".tar", ".gz", ".tgz", ".7z", ".rar"), "; extract it, and give the folder"),
+}
+"""What to do with a file in place of a folder."""
+
 MAX_MEMBER = 2**30  # Bytes of one file in a zip; larger ones are left out.
 ABOVE = 4  # Levels above a folder where a table of its labels may be.
 
@@ -53,9 +61,7 @@ def of_folder(root: epath.Path) -> Tree:
     """List a folder, local or in an object store. Raises UserError if it is none."""
     root = epath.Path(root)
     if not root.is_dir():
-        hint = ""
-        if root.exists():
-            hint = "; give --from=zip" if root.suffix.lower() == ".zip" else "; extract it, and give the folder"
+        hint = _FILES.get(root.suffix.lower(), "") if root.exists() else ""
         raise UserError(f"--in={root} is not a folder{hint}")
     sizes: dict[str, int] = {}
     folders: set[str] = set()

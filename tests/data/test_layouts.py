@@ -79,6 +79,16 @@ def below(folder, paths):
             {"train": 3},
             "x y",
         ),
+        (
+            tree(
+                *many("train/a{}.jpg"),
+                *many("test/b{}.jpg"),
+                trainLabels__csv="image,level\na0,1\na1,0\na2,0\n",
+                test__csv="image\nb0\nb1\nb2\n",
+            ),
+            {"train": 3},
+            "0 1",
+        ),
         (tree(*many("{}.jpg"), solution__csv="0.jpg,x\n1.jpg,y\n2.jpg,x\n"), {"train": 3}, "x y"),
         (tree(*many("v_{}.jpg"), val__csv="v_0,x\nv_1,y\nv_2,x\n"), {"train": 3}, "x y"),
         (
@@ -90,7 +100,17 @@ def below(folder, paths):
     ],
     ids=[
         *("classes", "torchvision", "capitals", "flat test", "test images", "inner folder", "cyclegan", "stylegan"),
-        *("stylegan null", "hf csv", "hf jsonl", "kaggle breeds", "flat csv", "no header", "split column", "missing"),
+        *(
+            "stylegan null",
+            "hf csv",
+            "hf jsonl",
+            "kaggle breeds",
+            "kaggle labels",
+            "flat csv",
+            "no header",
+            "split column",
+            "missing",
+        ),
     ],
 )
 def test_public_layouts_are_read(given, sizes, classes):
@@ -248,6 +268,21 @@ def test_links_and_pipes_are_told_from_files(tmp_path):
     }
 
 
+def test_many_unreadable_pictures_are_left_out_only_if_asked(tmp_path):
+    """The set stays incomplete until then, and no shard is written twice."""
+    (tmp_path / "in/a").mkdir(parents=True)
+    for i in range(4):
+        (tmp_path / f"in/a/{i}.png").write_bytes(encode(conftest.picture(0, i)))
+    (tmp_path / "in/a/4.png").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\n")
+    flags = "--workers=1", "--from=folder", f"--in={tmp_path / 'in'}", f"--out={tmp_path / 'out'}"
+    said = cli.run("data.prepare", *flags)
+    cli.refused(
+        said, "1 of 5 pictures cannot be read, such as a/4.png: a pointer of Git LFS, not the picture; run git lfs pull"
+    )
+    done = cli.run("data.prepare", *flags, "--skip-others")
+    assert done.returncode == 0 and "4 images in 1 classes" in done.stderr, done.stderr
+
+
 def number_folders(root):
     for i in (0, 1, 2, 10, 11):
         (root / str(i)).mkdir(parents=True)
@@ -323,4 +358,4 @@ def test_a_zip_is_read_like_the_folder_in_it(all_pictures, tmp_path):
     for a, b in zip(conftest.read_all(conftest.opened(out)), conftest.read_all(whole), strict=True):
         np.testing.assert_array_equal(a, b)
     again = cli.run("data.prepare", "--workers=1", "--from=folder", f"--in={tmp_path / 'p.zip'}", f"--out={out}")
-    cli.refused(again, "is not a folder; give --from=zip")
+    cli.refused(again, "is not a folder; a zip needs --from=zip")
