@@ -237,7 +237,7 @@ def _score(run: RunContext, gan: Family) -> Callable[[TrainState], float]:
 def log_setup(state: TrainState, mesh: jax.sharding.Mesh) -> None:
     """Log the size of the networks and the devices."""
     for name, network in sorted(state.networks.items(), reverse=True):
-        logger.info("%s: %s parameters", name, f"{parameter_overview.count_parameters(network.params):,}")
+        logger.info("%s: %s parameters", name, f"{int(parameter_overview.count_parameters(network.params)):,}")
     platform = jax.devices()[0].platform
     sizes = " x ".join(f"{axis} {size}" for axis, size in mesh.shape.items())
     logger.info("%d %s device(s), mesh %s; the first step compiles", jax.device_count(), platform, sizes)

@@ -38,7 +38,7 @@ class Key:
             kind = self.entries or (type(self.default[0]) if self.default else str)
             return tuple(_convert(entry, kind, f"each of {what}") for entry in _split(value))
         value = _convert(value, type(self.default), what)
-        return expand_home(value) if self.path else value
+        return _one_path(value) if self.path else value
 
     def check(self, value: Any, name: str) -> None:
         """Raise UserError, which calls the key `name`, for a value of the right type that is not accepted."""
@@ -109,6 +109,12 @@ def short_repr(value: Any) -> str:
         return "an object" if isinstance(value, dict) else "a list"
     text = json.dumps(value)
     return f"{'the string ' * isinstance(value, str)}{text if len(text) <= 40 else text[:40] + ' ...'}"
+
+
+def _one_path(path: str) -> str:
+    """Expand ~ and drop slashes at the end, so that one folder has one form."""
+    path = expand_home(path)
+    return path if path.endswith("://") else path.rstrip("/") or path
 
 
 def _split(entries: Iterable[Any]) -> Iterator[Any]:

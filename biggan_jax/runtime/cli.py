@@ -257,6 +257,15 @@ def escape(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
 
 
+def _as_key(flag: str) -> str:
+    """Say how an unknown flag of a command with a config is given, if it is the name of a key or near to one."""
+    known = sorted({key for family in SECTIONS for key in table(family)})
+    keys = _meant(flag) or nearest_keys(flag, known)
+    if "config" not in flags.FLAGS or not keys:
+        return ""
+    return f"; keys of the config are given as {' or '.join(f'--config.{key}=' for key in keys)}"
+
+
 def _meant(unknown: str) -> list[str]:
     """Return up to three keys whose description has the words of a key such as learning_rate."""
     words = unknown.rpartition(".")[2].lower().replace("_", " ")
@@ -265,6 +274,8 @@ def _meant(unknown: str) -> list[str]:
 
 
 def _sentence(error: Exception) -> str:
+    if isinstance(error, flags.UnrecognizedFlagError):
+        return f"{error}{_as_key(error.flagname)}"
     if isinstance(error, (UserError, flags.Error)):
         return str(error)
     frame = traceback.extract_tb(error.__traceback__)[-1]

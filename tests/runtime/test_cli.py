@@ -119,7 +119,11 @@ def test_a_config_is_named_with_or_without_its_folder(parse):
         (["--config_json={}", "--config.batch_size=many"], "--config.batch_size=many"),
         (["--config=quikstart"], "config 'quikstart' is unknown; did you mean quickstart?"),
         (["--config="], "config '' is unknown"),
-        (["--batch_size=8"], "Unknown command line flag 'batch_size'"),
+        (
+            ["--batch_size=8"],
+            "Unknown command line flag 'batch_size'; keys of the config are given as --config.batch_size=",
+        ),
+        (["--lr=8"], "as --config.schedule.lr= or --config.optimizer.g_lr= or --config.optimizer.d_lr="),
         (["extra"], "unexpected argument 'extra'; every option is given as --name=value"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
@@ -157,7 +161,8 @@ def test_home_folders_are_expanded_in_configs(parse, file, tmp_path, monkeypatch
     assert changed(config) == {"data.dir": f"{tmp_path}/pictures", "init_from": f"{tmp_path}/runs/a"}
     assert parse("--config=plain:~/some:config.json").batch_size == 64
     assert parse("--config_json=~/some:config.json").batch_size == 64
-    assert parse("--config=quickstart", "--config.data.dir=gs://~/a").data.dir == "gs://~/a"
+    assert parse("--config=quickstart", "--config.data.dir=gs://~/a/").data.dir == "gs://~/a"
+    assert parse("--config=quickstart", "--config.data.dir=/").data.dir == "/"
 
 
 def test_dashes_and_underscores_in_flags_are_alike(monkeypatch):
