@@ -59,7 +59,7 @@ class Penalty(NamedTuple):
 
 TERMS = {
     "r1": Penalty(lambda seen, key: penalties.gradient_penalty(seen.logit(seen.label), seen.real)),
-    "r2": Penalty(lambda seen, key: penalties.gradient_penalty(seen.logit(seen.fake_label), seen.fake)),
+    "r2": Penalty(lambda seen, key: penalties.gradient_penalty(seen.logit(seen.fake_label, fake=True), seen.fake)),
     "gp": Penalty(lambda seen, key: penalties.one_centred(seen.logit(seen.label), _mixed(seen, key))),
     "max_gp": Penalty(lambda seen, key: penalties.largest(seen.logit(seen.label), _mixed(seen, key)), whole=True),
     "dragan": Penalty(

@@ -32,7 +32,7 @@ class Seen(NamedTuple):
 
     real_output, fake_output: None in updates of gradient penalties alone; real_output also where `real` is.
     discriminate(x, y), generate(z, y): D, which augments x, and G; what their variables become is discarded.
-    penalised(x, y): D as gradient penalties see it, with or without augmentation.
+    penalised(x, y, fake): D as gradient penalties of real or of fake images see it, with or without augmentation.
     step: the number of steps done. extra: the family's arrays; assign to its items to change them.
     """
 
@@ -44,14 +44,14 @@ class Seen(NamedTuple):
     real_output: Any
     fake_output: Any
     discriminate: Callable[[Image, Label], Any]
-    penalised: Callable[[Image, Label], Any]
+    penalised: Callable[[Image, Label, bool], Any]
     generate: Callable[[Latent, Label], Image]
     step: jax.Array | int
     extra: dict[str, Any]
 
-    def logit(self, y: Label) -> Callable[[Image], Logit]:
-        """The function from images to logits for labels y whose gradient is penalised."""
-        return lambda x: logit_of(self.penalised(x, y))
+    def logit(self, y: Label, *, fake: bool = False) -> Callable[[Image], Logit]:
+        """The function from real or fake images to logits for labels y whose gradient is penalised."""
+        return lambda x: logit_of(self.penalised(x, y, fake))
 
 
 Part = Callable[[Seen, jax.Array], tuple[jax.Array, Metrics]]

@@ -186,4 +186,4 @@ def build(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GAN:
     g, d = stages_of(config, "g"), stages_of(config, "d")
     G = Generator(shape, g, size, model.embed_dim, model.expansion, remat)
     D = Discriminator(d[::-1], size, model.d_embed_dim, model.expansion, remat)
-    return adversarial.build(config, mesh, G, D, image_shape=shape)
+    return adversarial.build(config, mesh, G, D, image_shape=shape, apart=True)

@@ -80,6 +80,18 @@ def test_penalties_see_the_images_and_labels_of_their_side(plain):
         assert losses(plain, "D", terms=((name, 1.0),))[1][f"d_{name}"] == pytest.approx(float(expected), rel=1e-5)
 
 
+def test_apart_real_and_fake_images_share_augmentation_with_penalties(plain):
+    """R1 and R2 are of D at the very images that the loss sees, so that XLA computes each forward pass once."""
+    gan, state, data = plain
+    gan = dataclasses.replace(gan, apart=True, augment_policy=("translation",), terms=(("r1", 1.0), ("r2", 1.0)))
+    nets = nets_of(gan, **{name: (n.params, n.variables) for name, n in state.networks.items()})
+    seen = []
+    object.__setattr__(gan, "discriminate", lambda nets, x, y, key, **_: seen.append(key) or nets("D", x, y))
+    gan.discriminator_loss(nets, data, jax.random.key(3))
+    real, fake, r1, r2 = map(jax.random.key_data, seen)
+    assert (real == r1).all() and (fake == r2).all() and (real != fake).any()
+
+
 def test_lazy_penalties_run_apart_times_their_interval(plain):
     gan, state, data = plain
     terms = (("r1", 2.0), ("cr", 3.0))
