@@ -425,7 +425,7 @@ def main(folder=None):
     for path in paths:
         try:
             rows, note = compare(path)
-        except (UserError, AssertionError, KeyError, TypeError, ValueError) as error:
+        except (UserError, AssertionError, KeyError, TypeError, ValueError, OSError) as error:
             rows, note = [], f"failed: {type(error).__name__}: {error}"
             exceeded.append(path.stem)
         again = in_float64(path.resolve()) if any(row.share > 1 for row in rows) else {}

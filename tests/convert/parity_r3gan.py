@@ -14,7 +14,7 @@ from biggan_jax.family import Moving, Nets
 from biggan_jax.models import build_gan
 from biggan_jax.train_step import moving_average
 from tests.conftest import update
-from tests.convert.recordings import Comparison, fixtures, load, to_nchw, to_nhwc, under
+from tests.convert.recordings import Comparison, load, to_nchw, to_nhwc, under
 
 softplus = jax.nn.softplus
 
@@ -42,8 +42,11 @@ def read(states: dict, meta: dict, gamma: float = 1.0, decay: float = 0.0, **opt
 
 
 def labels(arrays: dict, name: str, shape: tuple[int, ...]) -> np.ndarray:
-    """Return recorded one-hot labels as numbers; zeros if there are none."""
-    return arrays[name].argmax(-1).astype(np.int32) if name in arrays else np.zeros(shape, np.int32)
+    """Return recorded one-hot labels as numbers, mixtures of classes as they are; zeros if there are none."""
+    if name not in arrays:
+        return np.zeros(shape, np.int32)
+    one_hot = (arrays[name].max(-1) == 1).all() and (arrays[name].sum(-1) == 1).all()
+    return arrays[name].argmax(-1).astype(np.int32) if one_hot else arrays[name]
 
 
 def named(tree, config, role: str) -> dict:
@@ -120,8 +123,8 @@ def network_comparison(path) -> Comparison:
         lambda weights, x: jax.grad(lambda x: gan.networks["D"].module.apply({"params": weights}, x, y).sum())(x)
     )
     lengths = lambda x: jnp.sum(jnp.square(slope(networks["D"]["params"], x)), (1, 2, 3))
-    for gamma in meta["gammas"]:
-        step = f"Dstep_gamma{gamma}/"
+    for step in sorted({name.partition("/")[0] + "/" for name in arrays if name.startswith("Dstep_gamma")}):
+        gamma = float(step.removeprefix("Dstep_gamma").removesuffix("/"))
         found.outputs("D, relativistic logits", {f"{step}relativistic_logits": -higher})
         found.losses("D, losses", {f"{step}adversarial_loss": softplus(higher)}, terms=terms)
         found.losses("R1, R2", {f"{step}r1": lengths(x), f"{step}r2": lengths(fake)})
@@ -138,7 +141,7 @@ def training_comparison(path) -> Comparison:
     arrays, meta = load(path)
     run = meta["train"]
     assert run["order"] == ["D", "G"]
-    init = load(fixtures(meta["initial_state"])[0])[0]
+    init = load(path.with_name(meta["initial_state"]))[0]
     states = {role: under(f"{role}/state/", init) for role in "GD"}
     rates = {"g_lr": run["lr"], "d_lr": run["lr"], "b2": run["beta2"]}
     decay = 0.5 ** (arrays["tz"].shape[2] / run["ema_nimg"])
