@@ -180,16 +180,18 @@ def corpus_of_flags(out: epath.Path, name: str, form: shards.Form, parallel: Any
         if kind != "zip" and out.resolve().is_relative_to(root.resolve()):
             raise UserError(f"--out={out} is inside --in={root}, where it would become a class; give another --out")
         found = pictures(root, form, rules())
+        if begun := _as_begun(out, name, form, found, lambda rules: pictures(root, form, rules)):
+            return begun, form
         parts = [part for split in found.splits.values() for part in split]
-        form = with_range(form, ranges.added(parallel(ranges.scan, parts)))
-        return _as_begun(out, name, form, found, lambda rules: pictures(root, form, rules))
+        return found, with_range(form, ranges.added(parallel(ranges.scan, parts)))
     if kind == "arrays":
         found, shapes = raw.arrays(root, rules())
         if len(shapes.image) == 1:
             cli.refuse(FORM, "on vectors, which are stored as they are")
-        form = with_range(form, shapes.values)
         form = shards.form_of_arrays(form, shapes, bool(CHANNELS.value), int(BITS.value or 0))
-        return _as_begun(out, name, form, found, lambda rules: raw.arrays(root, rules)[0])
+        if begun := _as_begun(out, name, form, found, lambda rules: raw.arrays(root, rules)[0]):
+            return begun, form
+        return found, with_range(form, shapes.values) if form.channels else form
     if kind in cifar.ARCHIVES:
         return cifar.corpus(kind, root, label), form
     if kind == "tfds":
@@ -244,21 +246,19 @@ def rules(**changes: str) -> raw.Rules:
 
 def _as_begun(
     out: epath.Path, name: str, form: shards.Form, found: raw.Corpus, make: Callable[[raw.Rules], raw.Corpus]
-) -> tuple[raw.Corpus, shards.Form]:
-    """Return the corpus and form, or those by the rules of earlier versions if the set in `out` was begun with them.
+) -> raw.Corpus | None:
+    """Return the corpus of the set in `out` if that was begun with it, or by the rules of earlier versions; None otherwise.
 
-    make: lists the corpus by other rules.
+    form: without a range that is found, which earlier versions did not have. make: lists the corpus by other rules.
     """
     begun = shards.plan_of(out)
-    if not begun or begun == shards.fingerprint(found, name, form):
-        return found, form
-    before = make(rules(split="last", order="name"))
-    without = form if RANGE.value else dataclasses.replace(form, range=None)
-    for corpus, old in ((before, form), (found, without), (before, without)):
-        if begun == shards.fingerprint(corpus, name, old):
-            logger.info("%s was begun by an earlier version, whose classes, held-out pictures and values it keeps", out)
-            return corpus, old
-    return found, form
+    if begun and begun == shards.fingerprint(found, name, form):
+        return found
+    before = make(rules(split="last", order="name")) if begun else found
+    if not begun or begun != shards.fingerprint(before, name, form):
+        return None
+    logger.info("%s was begun by an earlier version, whose order of classes and held-out pictures it keeps", out)
+    return before
 
 
 def named(classes: Sequence[str], most: int = 20) -> str:

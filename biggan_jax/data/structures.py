@@ -254,7 +254,8 @@ def _classes(tree: Tree, pictures: list[str], options: Options) -> Layout:
         named = f"{len(nested):,} of {len(pictures):,} pictures deeper than CLASS/FILE, such as {nested[0]}"
         if (hollow or len(nested) > MOST_LEFT_OUT * len(pictures)) and not options.skip_nested:
             raise UnclearError(f"--in={tree.where} has {named}", *_DEEP, "skip_nested")
-        notes.append(f"left out: {named}")
+        also = f"; with them the classes {some(sorted(hollow))}" if hollow else ""
+        notes.append(f"left out: {named}{also}")
     return Layout({"train": {path: _first(path) for path in direct}}, tuple(notes))
 
 

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from biggan_jax.data import layouts, raw, trees
+from biggan_jax.data import exact, layouts, raw, trees
 from biggan_jax.data.structures import Options
 from biggan_jax.types import UserError
 from tests import cli
@@ -227,6 +227,11 @@ def test_few_nested_or_broken_entries_are_named_and_left_out():
     assert "notes.txt (gone)" not in said
 
 
+def test_classes_that_skip_nested_leaves_out_are_named():
+    given, _ = REFUSED["hollow class"]
+    assert any("with them the classes b" in note for note in layouts.read(given, Options(skip_nested=True)).notes)
+
+
 def test_labels_may_be_folders_or_left_out():
     given = tree(*many("a/x/{}.jpg"), *many("b/x/{}.jpg"), *many("b/y/{}.jpg"))
     classes = lambda labels: set(layouts.read(given, Options(labels=labels)).splits["train"].values())
@@ -302,6 +307,8 @@ def test_classes_named_by_numbers_are_in_their_order(tmp_path):
 
 def test_a_set_of_the_earlier_rules_keeps_them(tmp_path):
     root, out = number_folders(tmp_path / "in"), tmp_path / "out"
+    dark = np.full((8, 8, 1), 300, np.uint16)
+    (root / "0/0.png").write_bytes(exact.png(dark))  # Without a range that is clear, which such sets did not need.
     old = raw.folder(root, raw.Rules(held_out=1, split="last", order="name"))
     raw_names = old.class_names
     assert raw_names == ("0", "1", "10", "11", "2")
@@ -309,7 +316,7 @@ def test_a_set_of_the_earlier_rules_keeps_them(tmp_path):
     conftest.shards.prepare(old, out, "out", conftest.shards.Form(), map)
     flags = "--workers=1", "--from=folder", f"--in={root}", f"--out={out}", "--held_out=1"
     result = cli.run("data.prepare", *flags)
-    assert result.returncode == 0 and "was begun by an earlier version, whose classes" in result.stderr
+    assert result.returncode == 0 and "was begun by an earlier version, whose order of classes" in result.stderr
     assert conftest.opened(out).class_names == raw_names
 
 
