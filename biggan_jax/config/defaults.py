@@ -7,8 +7,8 @@ from typing import Any
 
 import ml_collections
 
-from biggan_jax.config.families import SECTIONS, Section
-from biggan_jax.config.keys import Key, choice, choose, fraction, non_negative, positive
+from biggan_jax.config.families import SECTIONS, Section, section_of
+from biggan_jax.config.keys import Key, choice, fraction, non_negative, positive
 
 
 def general() -> dict[str, Any]:
@@ -174,7 +174,7 @@ def general() -> dict[str, Any]:
 
 def table(family: str) -> dict[str, Key]:
     """Return {dotted key: Key} of a family's configs. Raises UserError for an unknown family."""
-    section = choose(SECTIONS, "model.family", family)()
+    section = section_of(family)()
     rows = general() | {"model.family": family} | {f"model.{key}": row for key, row in section.items()}
     return {key: row if isinstance(row, Key) else Key(row) for key, row in rows.items()}
 

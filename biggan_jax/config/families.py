@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Any
 
-from biggan_jax.config.keys import Key, choice, fraction, non_negative, positive
+from biggan_jax.config.keys import Key, choice, choose, fraction, non_negative, positive
+from biggan_jax.types import UserError
 
 Section = Callable[[], dict[str, Any]]
 SECTIONS: dict[str, Section] = {}
@@ -13,6 +14,14 @@ SECTIONS: dict[str, Section] = {}
 def register(family: str, section: Section) -> None:
     """Add a family's keys: `section` returns a dict display, with a comment above or behind each key."""
     SECTIONS[family] = section
+
+
+def section_of(family: str, where: str = "model.family") -> Section:
+    """Return a family's section. Raises UserError, which calls the key `where`, for an unknown family."""
+    try:
+        return choose(SECTIONS, where, family)
+    except UserError as error:
+        raise UserError(f"{error}; for a family of your own, import its file first") from None
 
 
 def biggan() -> dict[str, Any]:

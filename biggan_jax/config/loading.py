@@ -13,8 +13,8 @@ import ml_collections
 from etils import epath
 
 from biggan_jax.config.defaults import base, table
-from biggan_jax.config.families import SECTIONS
-from biggan_jax.config.keys import Key, choose, flatten, nearest_keys, short_repr
+from biggan_jax.config.families import section_of
+from biggan_jax.config.keys import Key, closest, flatten, nearest_keys, short_repr
 from biggan_jax.runtime.files import expand_home
 from biggan_jax.types import UserError
 
@@ -51,8 +51,12 @@ def presets() -> dict[str, pathlib.Path]:
 def config_path(name: str) -> pathlib.Path:
     """Return the file of a preset, named with or without its folder. Raises UserError."""
     wanted = name.removesuffix(".py").removeprefix("configs/")
-    by_stem = {path.stem: path for path in presets().values()}
-    return by_stem.get(wanted) or choose(presets(), "config", wanted)
+    named = {path.stem: path for path in presets().values()} | presets()
+    if wanted in named:
+        return named[wanted]
+    near = closest(wanted, named)
+    hint = f"did you mean {near}?" if near else "give a file, or a name from python -m biggan_jax.config list"
+    raise UserError(f"config {wanted!r:.80} is unknown; {hint}")
 
 
 def load(name: str) -> ml_collections.ConfigDict:
@@ -127,7 +131,7 @@ def family_of(given: Any, where: str) -> str:
     name = nested if nested is not None or not isinstance(given, dict) else given.get("model.family")
     if not isinstance(name, str):
         return "biggan"  # If it names something else, its type is refused with that of all keys.
-    choose(SECTIONS, f"{where}: model.family", name)
+    section_of(name, f"{where}: model.family")
     return name
 
 
