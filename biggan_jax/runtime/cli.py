@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NoReturn
 
@@ -16,9 +15,8 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from biggan_jax.config import SECTIONS, config_path, nearest_keys, normalize, table
-from biggan_jax.config.defaults import meanings
-from biggan_jax.runtime import compilation_cache, devices, numerics, startup
+from biggan_jax.config import config_path, normalize
+from biggan_jax.runtime import compilation_cache, devices, flag_errors, numerics, startup
 from biggan_jax.runtime.files import expand_home
 from biggan_jax.types import UserError
 
@@ -29,7 +27,9 @@ flags.disclaim_key_flags()  # A command's --help then lists the flags defined he
 
 
 class _ConfigParser(flags.ArgumentParser):
-    """Parse --config or --config_json; one of them is given, once."""
+    """Parse --config or --config_json; one of them is given, once. file, family: of the config, for errors in its overrides."""
+
+    file = family = ""
 
     def __init__(self, parse: Callable[[str], Any]):
         self._parse = parse
@@ -56,13 +56,16 @@ def define_config(help_text: str) -> flags.FlagHolder:
     def parse(path: str) -> Any:
         path = expand_home(path)
         name, colon, argument = path.partition(":")
-        return parse_file(path if os.path.exists(name) else f"{config_path(name)}{colon}{argument}")
+        parser.file = name if os.path.exists(name) else str(config_path(name))
+        config = parse_file(f"{parser.file}{colon}{argument}")
+        parser.family = config.model.family
+        return config
 
     def parse_json(path: str) -> str:
         known["config"].parse(f"{config_path('plain')}:{path}")
         return path
 
-    known["config"].parser = _ConfigParser(parse)
+    known["config"].parser = parser = _ConfigParser(parse)
     json_help = "Instead of --config, which runs Python: a config as JSON, such as a run's config.json."
     flags.DEFINE(_ConfigParser(parse_json), "config_json", None, json_help, flag_values=known)
     return holder
@@ -226,7 +229,9 @@ def spelled(arguments: Sequence[str]) -> list[str]:
 
 def fail(error: Exception) -> NoReturn:
     """Print the error as one line and exit with its `status`, by default USER_ERROR."""
-    complain(f"error: {_sentence(error)}")
+    parser = flags.FLAGS["config"].parser if "config" in flags.FLAGS else None
+    about_config = (parser.file, parser.family) if isinstance(parser, _ConfigParser) else ()
+    complain(f"error: {flag_errors.sentence(error, sys.argv, *about_config)}")
     # Library threads may still fail for the same reason; their tracebacks would hide the message.
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115
     raise SystemExit(getattr(error, "status", USER_ERROR))
@@ -255,34 +260,3 @@ def end_at_once(sentence: str, status: int) -> NoReturn:
 def escape(text: str) -> str:
     """Escape control characters; file and class names are untrusted."""
     return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)
-
-
-def _as_key(flag: str) -> str:
-    """Say how an unknown flag of a command with a config is given, if it is the name of a key or near to one."""
-    known = sorted({key for family in SECTIONS for key in table(family)})
-    keys = _meant(flag) or nearest_keys(flag, known)
-    if "config" not in flags.FLAGS or not keys:
-        return ""
-    return f"; keys of the config are given as {' or '.join(f'--config.{key}=' for key in keys)}"
-
-
-def _meant(unknown: str) -> list[str]:
-    """Return up to three keys whose description has the words of a key such as learning_rate."""
-    words = unknown.rpartition(".")[2].lower().replace("_", " ")
-    described = {key: text.lower() for family in SECTIONS for key, text in meanings(family).items()}
-    return [key for key, text in described.items() if " " in words and words in text][:3]
-
-
-def _sentence(error: Exception) -> str:
-    if isinstance(error, flags.UnrecognizedFlagError):
-        return f"{error}{_as_key(error.flagname)}"
-    if isinstance(error, (UserError, flags.Error)):
-        return str(error)
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    if isinstance(error, (AttributeError, KeyError)) and "ml_collections" in frame.filename:  # An override.
-        known = sorted({key for family in SECTIONS for key in table(family)})
-        overridden = [text.partition("=")[0].removeprefix("--config.") for text in sys.argv if "--config." in text]
-        if unknown := next((key for key in overridden if key not in known), ""):
-            near = " or ".join(_meant(unknown) or nearest_keys(unknown, known))
-            return f"config key {unknown} is unknown" + (f"; did you mean {near}?" if near else "")
-    return f"the config file failed with {type(error).__name__}: {error} ({frame.filename}, line {frame.lineno})"

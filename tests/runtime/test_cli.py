@@ -31,6 +31,7 @@ def parse(monkeypatch, capsys):
         monkeypatch.setattr(flags, "FLAGS", flags.FlagValues())
         monkeypatch.setattr(sys, "argv", ["command", *map(str, arguments)])
         holder = cli.define_config("what it is for")
+        flags.DEFINE_enum("bits", None, ("8", "16"), "a flag of a command", flags.FLAGS)
         cli._parse(sys.argv)
         return holder.value
 
@@ -116,8 +117,22 @@ def test_a_config_is_named_with_or_without_its_folder(parse):
         ),
         (["--config=digits", "--config.model.steps=9"], "did you mean d_steps or num_steps or "),
         (["--config=digits", "--config.learning_rate=1"], "did you mean optimizer.g_lr or optimizer.d_lr or "),
-        (["--config_json={}", "--config.batch_size=many"], "--config.batch_size=many"),
+        (["--config_json={}", "--config.batch_size=many"], "config key batch_size must be a whole number, not 'many'"),
+        (["--config=digits", "--config.seed=1.5"], "config key seed must be a whole number, not '1.5'"),
+        (["--config=digits", "--config.ema.decay=big"], "config key ema.decay must be a finite number, not 'big'"),
+        (["--config=digits", "--config.data.flip=maybe"], "config key data.flip must be true or false, not 'maybe'"),
+        (
+            ["--config=digits", "--config.model=3"],
+            "config key model is a section; set one of its keys, such as --config.",
+        ),
+        (
+            ["--config=digits", "--config.model.image_shape=16,16,3"],
+            "config key model.image_shape does not exist for model.family biggan; it does for gan, ",
+        ),
+        (["--config=LICENSE"], "the config file failed with SyntaxError: "),
+        (["--bits=4"], "--bits '4' is unknown; known are 8, 16"),
         (["--config=quikstart"], "config 'quikstart' is unknown; did you mean quickstart?"),
+        (["--config=nothing/near.py"], "give a file, or a name from python -m biggan_jax.config list"),
         (["--config="], "config '' is unknown"),
         (
             ["--batch_size=8"],
@@ -226,6 +241,14 @@ def test_a_json_config_is_not_run_as_python(refusal, tmp_path):
     assert not (tmp_path / "marker").exists()
     assert "the config file failed with RuntimeError: it ran (" in refusal(f"--config={path}")
     assert (tmp_path / "marker").exists(), "--config runs Python"
+
+
+def test_an_error_in_a_config_file_names_its_line(refusal, tmp_path):
+    path = tmp_path / "config.py"
+    path.write_text(
+        "from biggan_jax.config import base\ndef get_config():\n    c = base()\n    c.modle.ch = 3\n    return c\n"
+    )
+    assert f"({path}, line 4)" in refusal(f"--config={path}", "--config.model.ch=3")
 
 
 def test_a_config_file_without_get_config_is_refused(refusal, tmp_path, monkeypatch):
