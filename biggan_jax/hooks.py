@@ -3,10 +3,9 @@
 import contextlib
 import dataclasses
 import logging
-import math
 import os
 import pathlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 
 import jax
 import ml_collections
@@ -22,6 +21,7 @@ from biggan_jax.data.dataset import Source
 from biggan_jax.evaluation.evaluator import score_in_training
 from biggan_jax.family import Family
 from biggan_jax.runtime import distributed, jsonl
+from biggan_jax.runtime.lazy_metrics import LazyMetrics, scalars
 from biggan_jax.runtime.metric_writer import PROBES, MetricWriter
 from biggan_jax.runtime.progress import ProgressLine
 from biggan_jax.runtime.supervised import Job
@@ -75,9 +75,19 @@ class Hooks:
 
     def after_step(self, step: int, state: TrainState, metrics: Metrics, *, stopping: bool) -> jsonl.Record | None:
         """Probe, save and draw samples where they are due. Return the event that ends the attempt, if the run collapsed."""
-        config, monitor = self.run.config, self.monitor
+        config = self.run.config
         last = step == config.num_steps
         saving = stopping or last or step % config.checkpoint_every == 0
+        sampling = bool(config.sample_every) and (last or (step % config.sample_every == 0 and not stopping))
+        if not (saving or sampling or self.monitor.scores(step)):
+            return self._after_step(step, state, metrics)
+        with self.metrics.paused(metrics):
+            return self._after_step(step, state, metrics, saving=saving, sampling=sampling)
+
+    def _after_step(
+        self, step: int, state: TrainState, metrics: Metrics, *, saving: bool = False, sampling: bool = False
+    ) -> jsonl.Record | None:
+        config, monitor = self.run.config, self.monitor
         if verdict := monitor.after_step(step, state, metrics, at_once=saving):
             write = jax.process_index() == 0
             event = recovery.handle(verdict, self.attempt, config, self.run.checkpoints, self.run.workdir, write=write)
@@ -88,11 +98,10 @@ class Hooks:
             monitor.ignored.add(verdict.signal)
         self.run.job.check()
         if saving:
-            self.metrics.flush()  # Flush first: a crash right after saving would lose this step's metrics.
             # The config of the run, not of the attempt: a resume compares it with the user's.
             score, healthy = monitor.latest_score, monitor.last_healthy_step
             self.run.checkpoints.save(state, config, score=score, last_healthy_step=healthy)
-        if config.sample_every and (last or (step % config.sample_every == 0 and not stopping)):
+        if sampling:
             self.write_samples(state, step)
         return None
 
@@ -139,8 +148,8 @@ def of_attempt(run: RunContext, gan: Family, state: TrainState, attempt: int) ->
             cleanup.callback(writer.close)
         progress = ProgressLine(start, config.num_steps, gan.minibatches * config.batch_size, shown=writes)
         cleanup.callback(progress.close)
-        lazy = sorted({update.every for update in gan.updates()} - {1})
-        metrics = MetricLogger(config.log_every, writer, progress, lazy)
+        periods = [update.every for update in gan.updates()]
+        metrics = MetricLogger(config.log_every, writer, progress, periods)
         monitor = make_monitor(run, gan, state, writer)
         # Probe the initial state only if the run reaches a probe to compare it with.
         if not start and config.stability.every <= config.num_steps:
@@ -153,35 +162,33 @@ def of_attempt(run: RunContext, gan: Family, state: TrainState, attempt: int) ->
 class MetricLogger:
     """Write metrics every `every` steps and after the last, fetched one step late: the device never waits for the host.
 
-    lazy: the values of `Update.every` above 1. The metrics of such an update are written in the next line, once.
+    periods: the values of `Update.every`. The metrics of a lazy update are written in the next line, once.
     """
 
-    def __init__(self, every: int, writer: MetricWriter | None, progress: ProgressLine, lazy: Sequence[int] = ()):
-        self._every, self._writer, self._progress, self._periods = every, writer, progress, lazy
-        self._lazy: dict[
-            int, Metrics
-        ] = {}  # By period: of the last step since the last line in which such updates ran.
+    def __init__(self, every: int, writer: MetricWriter | None, progress: ProgressLine, periods: Iterable[int] = ()):
+        self._every, self._writer, self._progress, self._lazy = every, writer, progress, LazyMetrics(periods)
         self._pending: tuple[int, Metrics, list[Metrics]] | None = None
 
     def after_step(self, step: int, metrics: Metrics, *, last: bool = False) -> None:
         self.flush()
         self._progress.step(step)
-        self._lazy |= {period: metrics for period in self._periods if (step - 1) % period == 0}
+        self._lazy.after_step(step, metrics)
         if last or step % self._every == 0:
-            self._pending, self._lazy = (step, metrics, list(self._lazy.values())), {}
+            self._pending = step, metrics, self._lazy.take()
+
+    @contextlib.contextmanager
+    def paused(self, metrics: Metrics) -> Iterator[None]:
+        """Leave the time within out of the speed. Writes first: a crash right after saving would lose this step's metrics."""
+        self.flush()
+        jax.block_until_ready(metrics)  # The time of the steps before counts.
+        with self._progress.paused():
+            yield
 
     def flush(self) -> None:
         if self._pending is None:
             return
         (step, metrics, lazy), self._pending = self._pending, None
-        scalars = {name: float(value) for name, value in metrics.items() if not name.endswith("_faults")}
-        if not any(np.any(value) for name, value in metrics.items() if name.endswith("_faults")):
-            # Without a fault, NaN marks a lazy update that did not run in this step.
-            absent = [name for name, value in scalars.items() if math.isnan(value)]
-            for earlier in lazy:
-                scalars |= {name: float(earlier[name]) for name in absent if math.isnan(scalars[name])}
-            scalars = {name: value for name, value in scalars.items() if not math.isnan(value)}
-        values = self._progress.metrics(step, scalars) | memory_usage()
+        values = self._progress.metrics(step, scalars(metrics, lazy)) | memory_usage()
         if self._writer:
             self._writer.scalars(step, values)
 
@@ -213,7 +220,7 @@ def make_monitor(run: RunContext, gan: Family, state: TrainState, writer: Metric
         size, host = config.batch_size // config.microbatches, (jax.process_index(), jax.process_count())
         images = images_for_probes(sources, config.seed, size, run.mesh, host)
     return CollapseMonitor(
-        ProbeSchedule(gan, config.stability.every, images, writer),
+        ProbeSchedule(gan, config.stability.every, images, writer, [update.every for update in gan.updates()]),
         NonFinite(min(config.log_every, config.stability.nonfinite_limit), gan, state),
         config.stability.nonfinite_limit,
         _score(run, gan) if config.score.every else None,

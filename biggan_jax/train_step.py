@@ -9,7 +9,7 @@ import optax
 from biggan_jax import gradients
 from biggan_jax.family import Family, Update
 from biggan_jax.state import TrainState
-from biggan_jax.types import Batch, Image, Metrics, Params
+from biggan_jax.types import Batch, Image, Metrics, Params, UserError
 
 
 def train_step(family: Family, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
@@ -21,6 +21,7 @@ def train_step(family: Family, state: TrainState, batch: Batch) -> tuple[TrainSt
         batch: the step's real data, [minibatches, B, ...].
     """
     updates = family.updates()
+    check_prefixes(updates)
     batch_size = jax.tree.leaves(batch)[0].shape[1]
     metrics: Metrics = {}
     faults: dict[str, list[jax.Array]] = {}
@@ -37,6 +38,15 @@ def train_step(family: Family, state: TrainState, batch: Batch) -> tuple[TrainSt
     }
     state = state.replace(step=state.step + 1, averages=averages)
     return state, metrics | {name: jnp.stack(values) for name, values in faults.items()}
+
+
+def check_prefixes(updates: tuple[Update, ...]) -> None:
+    """Raise UserError if two updates train different networks under one prefix: their metrics could not be told apart."""
+    trained: dict[str, tuple[str, ...]] = {}
+    for update in updates:
+        if (other := trained.setdefault(update.prefix, update.trains)) != update.trains:
+            both = " and ".join(", ".join(names) for names in (other, update.trains))
+            raise UserError(f"two updates have the prefix {update.prefix!r}, of {both}; give each its own Update.name")
 
 
 def apply_update(

@@ -6,7 +6,14 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "biggan_jax"
 # Each row may import from the rows above it, and within its own package; see docs/design.md.
 ORDER = [
     ["types", "runtime.startup"],
-    ["runtime.files", "runtime.progress", "runtime.devices", "runtime.numerics", "runtime.subcommands"],
+    [
+        "runtime.files",
+        "runtime.progress",
+        "runtime.lazy_metrics",
+        "runtime.devices",
+        "runtime.numerics",
+        "runtime.subcommands",
+    ],
     ["config", "sharding", "runtime.jsonl", "runtime.compilation_cache"],
     ["runtime.flag_errors", "schedules"],
     ["runtime.cli"],

@@ -1,4 +1,5 @@
 import errno
+import itertools
 import json
 import logging
 import os
@@ -309,6 +310,20 @@ def test_only_process_0_logs_progress(caplog):
             line.metrics(1, {"d_loss": 1.0, "g_loss": 1.0})
             line.close()
             assert len(caplog.records) == lines
+
+
+def test_saving_counts_in_the_time_left_but_not_in_the_speed(caplog, monkeypatch):
+    from biggan_jax.runtime.progress import ProgressLine
+
+    clock = itertools.count(0, 5)  # Each look takes 5 s.
+    monkeypatch.setattr(ProgressLine, "now", lambda self: next(clock))
+    line = ProgressLine(0, 20, 32)
+    line.step(1)
+    with line.paused():
+        pass
+    with caplog.at_level(logging.INFO):
+        assert line.metrics(10, {})["images_per_second"] == 32
+    assert "0 min 15 s left" in caplog.text, "10 steps of 1 s, and half as long a pause as before"
 
 
 def test_the_config_in_the_checkpoint_counts(unbroken, tmp_path):

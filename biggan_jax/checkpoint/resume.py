@@ -113,8 +113,13 @@ def load_weights(gan: Family, path: str) -> Weights:
             logger.info("%s's optimizer differs from that of %s: it starts with a new state", name, path)
             theirs = theirs.replace(opt_state=None)
         networks[name] = theirs
+    averages = {}
+    for name in fresh.averages:
+        if name not in stored.averages:
+            logger.info("%s keeps no average of %s: the new one starts from its live weights", path, name)
+        averages[name] = stored.averages.get(name, networks[name].params)
     logger.info("starting from the weights of %s, step %d", path, int(stored.step))
-    return jax.tree.map(np.asarray, {"networks": networks, "averages": stored.averages})
+    return jax.tree.map(np.asarray, {"networks": networks, "averages": averages})
 
 
 def replace_weights(fresh: TrainState, start: Weights) -> TrainState:

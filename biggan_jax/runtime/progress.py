@@ -1,5 +1,6 @@
 """Show progress: a live line on a terminal, log lines elsewhere."""
 
+import contextlib
 import logging
 import operator
 import sys
@@ -43,9 +44,12 @@ def track(items: Iterable[T], what: str, total: int = 0) -> Iterator[T]:
 class ProgressLine:
     """Show step, images/s, losses and the time left. images_per_step: real images; shown: False except in process 0."""
 
+    now = staticmethod(time.monotonic)
+
     def __init__(self, start: int, total: int, images_per_step: int, *, shown: bool = True):
         self._total, self._images_per_step, self._shown = total, images_per_step, shown
-        self._last_step, self._last_time, self._compiling = start, time.monotonic(), True
+        self._start, self._last_step, self._last_time, self._compiling = start, start, self.now(), True
+        self._paused = 0.0  # Seconds since the start.
         self._bar = None
         if shown and sys.stderr.isatty():
             columns = TextColumn("step"), MofNCompleteColumn(), BarColumn(), TextColumn("{task.fields[text]}")
@@ -55,13 +59,24 @@ class ProgressLine:
 
     def step(self, step: int) -> None:
         if self._compiling:  # The first call comes after compilation: start the clock here.
-            self._compiling, self._last_time = False, time.monotonic()
+            self._compiling, self._last_time = False, self.now()
         if self._bar:
             self._bar.update(self._task, completed=step)
 
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Leave the time within, such as that of saving, out of the speed, but not out of the time left."""
+        began = self.now()
+        try:
+            yield
+        finally:
+            spent = self.now() - began
+            self._paused += spent
+            self._last_time += spent
+
     def metrics(self, step: int, values: dict[str, float]) -> dict[str, float]:
         """Show `values`; return them with steps and images per second since the last call."""
-        now = time.monotonic()
+        now = self.now()
         rate = (step - self._last_step) / max(now - self._last_time, 1e-9)
         self._last_step, self._last_time = step, now
         values = values | {"steps_per_second": rate, "images_per_second": rate * self._images_per_step}
@@ -70,7 +85,8 @@ class ProgressLine:
         if self._bar:
             self._bar.update(self._task, text=text)
         elif self._shown:
-            left = (self._total - step) / max(rate, 1e-9)
+            pause_per_step = self._paused / max(step - self._start, 1)
+            left = (self._total - step) * (1 / max(rate, 1e-9) + pause_per_step)
             logger.info("step %d of %d  %s  %s left", step, self._total, text, _duration(left))
         return values
 

@@ -13,6 +13,7 @@ from biggan_jax.checkpoint import find, load_state
 from biggan_jax.runtime import cli
 from biggan_jax.runtime.files import writing
 from biggan_jax.stability import history, plot, rules
+from biggan_jax.stability.signals import SINGULAR_NAMES
 from biggan_jax.stability.spectra import top_singular_values
 from biggan_jax.types import UserError
 
@@ -35,9 +36,9 @@ def show_run() -> None:
         paths = plot.draw(run, out)
     first, last = run.probes[0]["step"], run.probes[-1]["step"]
     print(f"{len(run.probes)} probes, steps {first} to {last}; at the last: {verdict(run)}")
-    for network, letter in history.NETWORKS.items():
+    for network, name in history.networks(run.probes).items():
         if history.layers(run.probes, network):
-            print(f"\n{letter}\n{history.summary(run.probes, network, ROWS.value)}")
+            print(f"\n{name}\n{history.summary(run.probes, network, ROWS.value)}")
     print()
     for event in run.events:
         what = event.get("sentence") or event.get("signal", "event")
@@ -63,13 +64,14 @@ def show_checkpoint() -> None:
     cli.refuse(("out", "rows"), "with --checkpoint, which prints a table of all weights")
     state, *_ = load_state(CHECKPOINT.value)
     print(f"step {int(state.step)} of {find(CHECKPOINT.value)}")
-    networks = {name: state.networks[letter] for name, letter in history.NETWORKS.items() if letter in state.networks}
+    first = [name for name in history.NETWORKS.values() if name in state.networks]
+    networks = {name: state.networks[name] for name in [*first, *sorted(state.networks.keys() - {*first})]}
     measure = lambda networks: {n: top_singular_values(p.params, p.spectral) for n, p in networks.items()}
     measured = jax.device_get(jax.jit(measure)(networks))
-    for network in networks:
-        values = measured[network]
-        table = history.checkpoint_table(values, network) if values else "no weight is normalised"
-        print(f"\n{history.NETWORKS[network]}\n{table}")
+    for name in networks:
+        recorded_as = SINGULAR_NAMES.get(name, name)
+        table = history.checkpoint_table(measured[name], recorded_as) if measured[name] else "no weight is normalised"
+        print(f"\n{name}\n{table}")
 
 
 run = cli.command(main, compiles=True)

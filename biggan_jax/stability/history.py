@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 
+from biggan_jax import config as configs
 from biggan_jax.runtime import jsonl
 from biggan_jax.runtime.jsonl import Record
 from biggan_jax.runtime.metric_writer import PROBES
@@ -17,7 +18,10 @@ from biggan_jax.stability import recovery
 from biggan_jax.stability.rules import Rule
 from biggan_jax.types import UserError
 
-NETWORKS = {"generator": "G", "discriminator": "D"}  # Names in the records, and for people.
+NETWORKS = {
+    "generator": "G",
+    "discriminator": "D",
+}  # Names in the records, and for people; other networks have one name.
 
 
 class Run(NamedTuple):
@@ -38,7 +42,7 @@ def read(workdir: epath.PathLike) -> Run:
     probes = [*filter(is_probe, jsonl.read(workdir, PROBES))]
     if not probes:
         hint = f"--checkpoint={workdir} shows the singular values of its latest checkpoint"
-        raise UserError(f"{workdir} has no probes in {PROBES}.jsonl; stability.every=0 writes none, and {hint}")
+        raise UserError(f"{workdir} has no probes in {PROBES}.jsonl{_why_none(workdir)}; {hint}")
     kept = jsonl.current_lineage(probes)
     on_lineage = {(attempt_of(r), r["step"]) for r in kept}
     rolled_back = [r for r in probes if (attempt_of(r), r["step"]) not in on_lineage]
@@ -48,9 +52,27 @@ def read(workdir: epath.PathLike) -> Run:
     return Run(kept, [before(tail) + tail for tail in abandoned], recovery.events(workdir))
 
 
+def _why_none(workdir: epath.Path) -> str:
+    """Say why a run has no probes, if its config tells."""
+    path = workdir / "config.json"
+    if not path.exists():
+        return ""
+    config = configs.of_file(path)
+    if not config.stability.every:
+        return ": stability.every=0 writes none"
+    return f": the first is due in step stability.every={config.stability.every}, its num_steps are {config.num_steps}"
+
+
 def attempt_of(record: Record) -> int:
     """Return the attempt of a probe or an event; 0 is not written."""
     return record.get("attempt", 0)
+
+
+def networks(probes: Iterable[Record]) -> dict[str, str]:
+    """Return {name in the records: name for people} of a run's networks, G and D first."""
+    recorded = {name for record in probes for name in record["singular"]} or NETWORKS.keys()
+    order = [name for name in NETWORKS if name in recorded] + sorted(recorded - NETWORKS.keys())
+    return {name: NETWORKS.get(name, name) for name in order}
 
 
 def layers(probes: Iterable[Record], network: str) -> list[str]:

@@ -3,8 +3,7 @@
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
 
 import jax
 import numpy as np
@@ -16,6 +15,7 @@ from biggan_jax.data.dataset import Source
 from biggan_jax.data.loader import HostBatches
 from biggan_jax.family import Family
 from biggan_jax.runtime.jsonl import Record
+from biggan_jax.runtime.lazy_metrics import LazyMetrics, scalars
 from biggan_jax.runtime.metric_writer import MetricWriter
 from biggan_jax.stability.rules import NONFINITE, RULES, Rule, Verdict, evaluate, is_healthy
 from biggan_jax.stability.signals import Probe, probe
@@ -32,27 +32,30 @@ NAMED = 3  # How many of the weights at fault are named.
 class ProbeSchedule:
     """Probe the initial state, then every `every` steps (0: never); fetch one step late, so that the device never waits.
 
-    images: the images of signals.probe. writer: receives the records; None except in process 0.
+    images: the images of signals.probe. writer: receives the records; None except in process 0. periods: the values of
+    `Update.every`; a record has the metrics of each lazy update from the last step in which it ran since the last probe.
     """
 
-    def __init__(self, gan: Family, every: int, images: dict, writer: MetricWriter | None):
-        self.every, self._images, self._writer = every, images, writer
+    def __init__(self, gan: Family, every: int, images: dict, writer: MetricWriter | None, periods: Iterable[int] = ()):
+        self.every, self._images, self._writer, self._lazy = every, images, writer, LazyMetrics(periods)
         self._probe = jax.jit(functools.partial(probe, gan), out_shardings=gan.mesh and sharding.replicated(gan.mesh))
-        self._pending: tuple[int, Probe, dict[str, Any]] | None = None
+        self._pending: tuple[int, Probe, Metrics, list[Metrics], dict[str, float]] | None = None
 
     def begin(self, state: TrainState) -> Record | None:
         """Probe the initial state, to compare later probes with."""
         if not self.every:
             return None
-        self._pending = int(state.step), self._run(state), {}
+        self._pending = int(state.step), self._run(state), {}, [], {}
         return self.flush()
 
     def after_step(self, step: int, state: TrainState, metrics: Metrics, score: float | None = None) -> Record | None:
         """Probe the step if it is due or has a score. Return the record of the previous probe, once."""
         record = self.flush()
+        metrics = {name: value for name, value in metrics.items() if name.endswith((*STEP_METRICS, "_faults"))}
+        self._lazy.after_step(step, metrics)
         if score is not None or (self.every and step % self.every == 0):
-            repeated = {name: value for name, value in metrics.items() if name.endswith(STEP_METRICS)}
-            self._pending = step, self._run(state), repeated | ({} if score is None else {"score": score})
+            scores = {} if score is None else {"score": score}
+            self._pending = step, self._run(state), metrics, self._lazy.take(), scores
         return record
 
     def _run(self, state: TrainState) -> Probe:
@@ -65,12 +68,11 @@ class ProbeSchedule:
         """Fetch, write and return the record of the pending probe, if any."""
         if self._pending is None:
             return None
-        (step, (signals, singular), metrics), self._pending = jax.device_get(self._pending), None
-        # NaN: the metric of an update that does not run in each step.
-        metrics = {name: value for name, value in metrics.items() if not np.isnan(value)}
+        (step, (signals, singular), metrics, lazy, scores), self._pending = jax.device_get(self._pending), None
+        metrics = {name: value for name, value in scalars(metrics, lazy).items() if not np.isnan(value)}
         record = {
             "step": int(step),
-            "signals": {name: float(value) for name, value in (signals | metrics).items()},
+            "signals": {name: float(value) for name, value in (signals | metrics | scores).items()},
             "singular": jax.tree.map(lambda values: [float(v) for v in values], singular),
         }
         if self._writer:
@@ -168,11 +170,16 @@ class CollapseMonitor:
         if record := self.schedule.begin(state):
             self._remember(record)
 
+    def scores(self, step: int) -> bool:
+        """Whether a score is computed after `step`."""
+        return self.score is not None and step % self.score_every == 0
+
     def after_step(self, step: int, state: TrainState, metrics: Metrics, *, at_once: bool = False) -> Verdict | None:
         """Return a verdict once it is known: probes are fetched one step late, or with `at_once` immediately."""
         self.nonfinite.after_step(step, metrics)
         self.latest_score = None
-        if self.score is not None and step % self.score_every == 0:
+        if self.scores(step):
+            assert self.score is not None
             self.latest_score = self.score(state)
             logger.info("step %d: score %.4g", step, self.latest_score)
         found = [self.schedule.after_step(step, state, metrics, self.latest_score)]

@@ -16,7 +16,7 @@ from matplotlib.ticker import LogLocator
 from biggan_jax.runtime.files import atomic_write
 from biggan_jax.runtime.jsonl import Record
 from biggan_jax.stability import history
-from biggan_jax.stability.history import NETWORKS, Run, attempt_of, layers
+from biggan_jax.stability.history import Run, attempt_of, layers
 from biggan_jax.stability.rules import RULES
 
 NAMED = 48  # Up to this many layers, a colour bar names each; else it names each block once.
@@ -29,7 +29,9 @@ STYLES = {r"\bbn_": ":", "^attention": "--", "conv": "-", "": "-."}
 def draw(run: Run, out: epath.Path) -> list[epath.Path]:
     """Write all pictures to the folder `out`, which is created, and return their paths."""
     figures = {"spectra": spectra_figure(run), "signals": signals_figure(run)}
-    figures |= {f"layers_{name}": layers_figure(run, name) for name in NETWORKS if layers(run.probes, name)}
+    figures |= {
+        f"layers_{name}": layers_figure(run, name) for name in history.networks(run.probes) if layers(run.probes, name)
+    }
     out.mkdir(parents=True, exist_ok=True)
     for name, figure in figures.items():
         with atomic_write(out / f"{name}.png") as unfinished:
@@ -38,11 +40,12 @@ def draw(run: Run, out: epath.Path) -> list[epath.Path]:
 
 
 def spectra_figure(run: Run) -> Figure:
-    """Plot the first singular value of every weight of G and D over steps, as in Brock et al. 2019, fig. 3."""
-    figure = Figure(figsize=(19, 9), dpi=110, layout="constrained")
-    for axes, network in zip(figure.subplots(1, 2), NETWORKS, strict=True):
+    """Plot the first singular value of every weight of each network over steps, as in Brock et al. 2019, fig. 3."""
+    shown = history.networks(run.probes)
+    figure = Figure(figsize=(9.5 * len(shown), 9), dpi=110, layout="constrained")
+    for axes, network in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
         names = layers(run.probes, network)
-        axes.set_title(f"{NETWORKS[network]}: largest singular value of each normalised weight")
+        axes.set_title(f"{shown[network]}: largest singular value of each normalised weight")
         axes.set_xlabel("step")
         axes.set_ylabel("sigma_0")
         if not names:
@@ -96,7 +99,7 @@ def layers_figure(run: Run, network: str) -> Figure:
     for axes in grid[-grid[0].get_gridspec().ncols :]:
         axes.tick_params(labelbottom=True)
     figure.legend(*grid[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=8)
-    title = f"{NETWORKS[network]}: the three largest singular values of each weight, from input to output"
+    title = f"{history.networks(run.probes)[network]}: the three largest singular values of each weight, from input to output"
     figure.suptitle(title, fontsize=9)
     return figure
 

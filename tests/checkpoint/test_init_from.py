@@ -58,6 +58,22 @@ def test_an_optimizer_that_does_not_fit_starts_anew(config, stored, fresh):
     assert_identical(ours.networks["G"].opt_state, fresh.networks["G"].opt_state)
 
 
+def test_an_average_that_is_not_stored_starts_from_live_weights(config, stored, fresh, caplog):
+    folder, state = stored
+    gan = dataclasses.replace(build_gan(config), averaged=("D", "G"))
+    fresh = fresh.replace(averages=fresh.averages | {"D": fresh.networks["D"].params})
+    with caplog.at_level("INFO", "biggan_jax"):
+        ours = resume.replace_weights(fresh, resume.load_weights(gan, folder))
+    assert f"{folder} keeps no average of D: the new one starts from its live weights" in caplog.text
+    assert_identical(ours.averages["D"], state.networks["D"].params)
+    assert_identical(ours.averages["G"], state.averages["G"])
+
+
+def test_an_average_that_no_network_has_here_is_dropped(config, stored, fresh):
+    gan = dataclasses.replace(build_gan(config), averaged=())
+    assert resume.replace_weights(fresh.replace(averages={}), resume.load_weights(gan, stored[0])).averages == {}
+
+
 def test_the_average_continues_from_the_loaded_one():
     import runpy
 

@@ -11,12 +11,13 @@ from absl.testing import flagsaver
 from biggan_jax import config as configs
 from biggan_jax import models, sample, sharding
 from biggan_jax.checkpoint import Checkpoints, load_arrays, load_generator, load_state
+from biggan_jax.family import Update
 from biggan_jax.models import build_gan
 from biggan_jax.partitioning import compile_step, state_layout
 from biggan_jax.runtime import jsonl
 from biggan_jax.state import init_state
 from biggan_jax.train import train
-from biggan_jax.train_step import train_step
+from biggan_jax.train_step import check_prefixes, train_step
 from biggan_jax.types import UserError
 from tests.conftest import assert_identical, leaves, random_batch, reused
 from tests.families.minimal import FAMILIES, pair, section
@@ -142,6 +143,13 @@ def test_without_an_average_the_live_weights_are_sampled(tmp_path, monkeypatch, 
     assert trained.live and "no average of G is kept; its live weights are used" in caplog.text
     assert_identical(trained.params, state.networks["G"].params)
     assert_identical(load_state(tmp_path)[0], state)
+
+
+def test_updates_of_different_networks_need_different_prefixes():
+    loss = lambda nets, batch, key: (0.0, {})
+    check_prefixes((Update(("D",), loss), Update(("D",), loss), Update(("G",), loss)))
+    with pytest.raises(UserError, match="two updates have the prefix 'd', of D and E; give each its own Update.name"):
+        check_prefixes((Update(("D",), loss), Update(("E",), loss, "d")))
 
 
 def test_a_lazy_update_runs_in_every_fourth_step_alone():

@@ -46,6 +46,16 @@ def test_a_probe_is_recorded_one_step_late(fake_probe, tmp_path):
     assert {"d_loss", "g_grad_norm"} <= records[0]["signals"].keys()
 
 
+def test_a_probe_has_the_losses_of_lazy_updates_that_ran_before(fake_probe, tmp_path):
+    probes = ProbeSchedule(types.SimpleNamespace(mesh=None), 2, {}, MetricWriter(tmp_path, start=0), [1, 4])
+    for step in range(1, 7):
+        ran = step % 4 == 1
+        probes.after_step(step, jnp.float32(step), {"d_loss": 0.5, "gp_loss": step if ran else np.nan, "gp": 3.0})
+    probes.flush()
+    losses = [record["signals"] for record in jsonl.read(tmp_path, PROBES)]
+    assert [seen.get("gp_loss") for seen in losses] == [1, None, 5] and "gp" not in losses[0]
+
+
 def test_a_step_with_a_score_is_always_probed(fake_probe, tmp_path):
     probes = schedule_in(tmp_path, every=0)
     probes.after_step(3, jnp.float32(3), METRICS, score=7.5)

@@ -157,6 +157,16 @@ def test_spectra_have_a_panel_per_network_and_a_colour_per_layer(rolled_back):
     assert [text.get_text() for text in bars[1].get_yticklabels()] == ["block_0.conv_1", "linear", "embed"]
 
 
+def test_networks_besides_g_and_d_are_drawn_and_tabled(tmp_path):
+    singular = {name: {"linear.kernel": [3.0, 2.0, 1.0]} for name in ("G_B", "D_A", "G_A")}
+    probes = [{"step": step, "signals": {"pixel_spread": 1.0}, "singular": singular} for step in (0, 100)]
+    done = command(f"--workdir={write(tmp_path / 'run', probes)}")
+    assert done.returncode == 0, done.stderr
+    assert [line for line in done.stdout.splitlines() if line in singular] == ["D_A", "G_A", "G_B"]
+    assert {path.name for path in (tmp_path / "run/stability").iterdir()} >= {f"layers_{name}.png" for name in singular}
+    assert len(plot.spectra_figure(history.read(tmp_path / "run")).axes) == 6, "a panel and a colour bar each"
+
+
 def test_a_colour_bar_of_many_layers_names_blocks(tmp_path):
     record = probe(100)
     record["singular"][G] = {f"block_{i}.conv_{j}.kernel": [1.0, 1.0, 1.0] for i in range(10) for j in range(6)}
@@ -247,6 +257,16 @@ def test_a_folder_without_probes_is_refused(tmp_path):
     with pytest.raises(UserError, match="is not a folder"):
         history.read(tmp_path / "nowhere")
     with pytest.raises(UserError, match="has no probes in stability.jsonl; .*--checkpoint="):
+        history.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("every", "why"),
+    [(0, "stability.every=0 writes none"), (50, "due in step stability.every=50, its num_steps are 40; --checkpoint=")],
+)
+def test_the_config_tells_why_a_run_has_no_probes(tmp_path, every, why):
+    (tmp_path / "config.json").write_text(json.dumps({"stability.every": every, "num_steps": 40}))
+    with pytest.raises(UserError, match=why):
         history.read(tmp_path)
 
 

@@ -1,5 +1,6 @@
 """Attributes of images, measured without a network, and directions in z along which they change, learned from samples."""
 
+import logging
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,8 @@ from biggan_jax.family import Family
 from biggan_jax.runtime.files import read_npz
 from biggan_jax.sampling.pictures import to_rgb
 from biggan_jax.types import UserError
+
+logger = logging.getLogger(__name__)
 
 
 class Direction(NamedTuple):
@@ -22,8 +25,8 @@ class Direction(NamedTuple):
 def find(z: np.ndarray, labels: np.ndarray, seed: int = 0) -> Direction:
     """Fit a logistic regression of labels, 0 or 1 [N], on z [N, dim_z]; return the normal of its decision plane.
 
-    A fifth of the samples is held out. As Shen et al. 2020 (InterFaceGAN), sec. 2.2, who use an SVM. Raises UserError if
-    there are too few samples.
+    A fifth of the samples is held out; a direction that is no better than chance on them is warned of. As Shen et al. 2020
+    (InterFaceGAN), sec. 2.2, who use an SVM. Raises UserError if there are too few samples.
     """
     order = np.random.default_rng(seed).permutation(len(z))
     held_out, rest = np.split(order, [int(len(z) * 0.2)])
@@ -32,8 +35,11 @@ def find(z: np.ndarray, labels: np.ndarray, seed: int = 0) -> Direction:
     weights, bias = _logistic_regression(z[rest].astype(np.float64), labels[rest].astype(np.float64))
     correct = (z[held_out] @ weights + bias > 0) == labels[held_out]
     share = labels[held_out].mean()
-    vector = (weights / np.linalg.norm(weights)).astype(np.float32)
-    return Direction(vector, float(correct.mean()), max(share, 1 - share))
+    accuracy, chance = float(correct.mean()), float(max(share, 1 - share))
+    if accuracy <= chance:
+        what = "held-out accuracy %.3f is not above chance, %.3f: images may not change as the labels say"
+        logger.warning(f"the direction predicts nothing: {what}; use more samples", accuracy, chance)
+    return Direction((weights / np.linalg.norm(weights)).astype(np.float32), accuracy, chance)
 
 
 def _logistic_regression(x: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, float]:

@@ -27,6 +27,15 @@ def test_random_labels_are_predicted_at_chance():
     assert abs(found.accuracy - 0.5) < 0.1 and 0.5 <= found.chance < 0.6
 
 
+def test_a_direction_no_better_than_chance_is_warned_of(caplog):
+    z = latents(300)
+    directions.find(z, (z[:, 3] > 0).astype(int))
+    assert not caplog.records
+    found = directions.find(z, (np.random.default_rng(1).random(300) > 0.3).astype(int))
+    assert found.accuracy <= found.chance
+    assert f"held-out accuracy {found.accuracy:.3f} is not above chance, {found.chance:.3f}" in caplog.text
+
+
 def test_labels_that_z_separates_have_a_direction_too():
     z = latents(300)
     assert directions.find(z, (z[:, 3] > 0).astype(int)).vector[3] > 0.9
