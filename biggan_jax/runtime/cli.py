@@ -58,7 +58,7 @@ def define_config(help_text: str) -> flags.FlagHolder:
         name, colon, argument = path.partition(":")
         parser.file = name if os.path.exists(name) else str(config_path(name))
         config = parse_file(f"{parser.file}{colon}{argument}")
-        parser.family = config.model.family
+        parser.family = config.model.family if config else ""
         return config
 
     def parse_json(path: str) -> str:

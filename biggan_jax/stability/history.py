@@ -70,7 +70,7 @@ def attempt_of(record: Record) -> int:
 
 def networks(probes: Iterable[Record]) -> dict[str, str]:
     """Return {name in the records: name for people} of a run's networks, G and D first."""
-    recorded = {name for record in probes for name in record["singular"]} or NETWORKS.keys()
+    recorded: set[str] = {name for record in probes for name in record["singular"]} or {*NETWORKS}
     order = [name for name in NETWORKS if name in recorded] + sorted(recorded - NETWORKS.keys())
     return {name: NETWORKS.get(name, name) for name in order}
 
