@@ -22,6 +22,7 @@ from biggan_jax import sharding
 from biggan_jax.checkpoint import FOLDER, TrainedGenerator, checkpoint_steps, find
 from biggan_jax.evaluation import cache, features, metrics, npz, results, sweep
 from biggan_jax.evaluation import flags as evaluation_flags
+from biggan_jax.evaluation.baseline import PREFIX
 from biggan_jax.evaluation.evaluator import Evaluator
 from biggan_jax.evaluation.flags import make_evaluator
 from biggan_jax.evaluation.results import Protocol, Subject
@@ -165,7 +166,8 @@ def record_of(
     statistics, passes = sampling_flags.STATISTICS.value, sampling_flags.PASSES.value
     _, resolved, description = sampler.resolve(trained, truncation, statistics, passes)
     protocol = evaluator.protocol(resolved, description, live=trained.live)
-    compute = lambda names: evaluator.evaluate(sampling_flags.make_sampler(trained, truncation), names)
+    make = lambda: sampling_flags.make_sampler(trained, truncation)
+    compute = lambda names: evaluator.beside_real(evaluator.evaluate(make(), names), names)
     return results.complete(path, subject, protocol, evaluator.metrics, compute)
 
 
@@ -198,7 +200,9 @@ def evaluate_sweep() -> None:
     name = f"truncation_sweep-{trained.step}-{evaluator.network.name}-{protocol.key}"
     with files.writing(folder / name):
         marks = sweep.store(folder, name, points, protocol, real)
-    print(f"{protocol.words()}\n\n{sweep.lines(marks, protocol, real)}\n")
+    beside = [record["scores"].get(f"{PREFIX}{name}") for name in ("frechet_distance", "inception_score")]
+    table = sweep.lines(marks, protocol, real, None if None in beside else tuple(beside))
+    print(f"{protocol.words()}\n{results.words_of_real(record)}\n\n{table}\n")
     print(f"curve in {folder / name}.png, values in {folder / name}.csv")
 
 
@@ -209,7 +213,7 @@ def evaluate_npz() -> None:
     evaluator = make_evaluator(CONFIG.value, images.images.shape[1:], sharding.make_mesh(), images)
     protocol = evaluator.protocol_of_images(len(images), "of the file" if images.num_classes else "none")
     batches = features.of_source(images, np.arange(len(images)), evaluator.batch_size)
-    compute = lambda names: evaluator.evaluate_images(batches, names)
+    compute = lambda names: evaluator.beside_real(evaluator.evaluate_images(batches, names), names)
     subject = Subject(str(path), cache.hash_of_source(images), None)
     report(results.complete(folder / results.SCORES, subject, protocol, evaluator.metrics, compute), folder)
 

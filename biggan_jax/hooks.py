@@ -212,33 +212,44 @@ def drawable(gan: Family) -> bool:
 def make_monitor(run: RunContext, gan: Family, state: TrainState, writer: MetricWriter | None) -> CollapseMonitor:
     """Make the collapse monitor of an attempt that starts from `state`, with the records of all probes before."""
     config, start = run.config, int(state.step)
-    images = {}
+    images, sources = {}, dict[str, Source]()
     if config.stability.every or config.score.every:
-        sources: dict[str, Source] = {"real": run.source}
+        sources["real"] = run.source
         with contextlib.suppress(UserError):  # Not every data set holds images out.
             sources["held_out"] = data.make_source(config, "test")
         size, host = config.batch_size // config.microbatches, (jax.process_index(), jax.process_count())
         images = images_for_probes(sources, config.seed, size, run.mesh, host)
+    score, real_scores = _score(run, gan, sources.get("held_out"))
     return CollapseMonitor(
         ProbeSchedule(gan, config.stability.every, images, writer, [update.every for update in gan.updates()]),
         NonFinite(min(config.log_every, config.stability.nonfinite_limit), gan, state),
         config.stability.nonfinite_limit,
-        _score(run, gan) if config.score.every else None,
+        score,
         config.score.every,
         configs.expected_scores(config),
         jsonl.current_lineage(jsonl.read(run.workdir, PROBES), start) if start else [],
         recovery.ignored(run.workdir),
         rules_of(gan.image_shape),
+        real_scores,
     )
 
 
-def _score(run: RunContext, gan: Family) -> Callable[[TrainState], float]:
+def _score(
+    run: RunContext, gan: Family, held_out: Source | None
+) -> tuple[Callable[[TrainState], float] | None, dict[str, float]]:
+    """Return the function that scores a state, None without scores, and the scores of real images to record beside it."""
     c = run.config.score
+    if not c.every:
+        return None, {}
     options = {"network": c.network, "inception": c.inception, "num": c.num, "seed": run.config.seed}
-    score = score_in_training(run.source, run.mesh, **options)
+    score = score_in_training(run.source, run.mesh, held_out=held_out, **options)
+    if (distance := score.real.get("score_of_real")) is not None:
+        accuracy = score.real.get("score_accuracy")
+        known = "" if accuracy is None else f"; accuracy of {c.network}: {accuracy:.3g}"
+        logger.info("score of real images: %.4g (%s%s)", distance, score.images, known)
     # Rounding may differ between hosts, and all must reach the same verdict.
     agreed = lambda value: distributed.broadcast(np.asarray(value, np.float32).view(np.int32)).view(np.float32)
-    return lambda state: float(agreed(score(gan, state)))
+    return lambda state: float(agreed(score(gan, state))), score.real
 
 
 def log_setup(state: TrainState, mesh: jax.sharding.Mesh) -> None:

@@ -11,11 +11,12 @@ from jax.sharding import Mesh
 
 from biggan_jax import sharding
 from biggan_jax.data.dataset import Source
-from biggan_jax.evaluation import features
+from biggan_jax.evaluation import baseline, features
+from biggan_jax.evaluation.baseline import Baseline
 from biggan_jax.evaluation.features import Batches
 from biggan_jax.evaluation.metrics import FORMULAS, Results, compute
 from biggan_jax.evaluation.networks import GREY_NOTE, FeatureNetwork, check_network, open_network
-from biggan_jax.evaluation.reference import Reference, reference_of
+from biggan_jax.evaluation.reference import KEPT, Reference, reference_of
 from biggan_jax.evaluation.results import Protocol
 from biggan_jax.family import Family
 from biggan_jax.latents import Truncation
@@ -36,7 +37,7 @@ class Evaluator:
 
     metrics: names in metrics.METRICS. num: samples. seed: of their latents. labels: a name in LABELINGS. batch_size: a multiple
     of the mesh's devices. channels: of the images; grey ones (1) are repeated to RGB for the network. bits: of the real
-    images; 16 are rounded to 8.
+    images; 16 are rounded to 8. baseline: makes or returns the real images that are scored beside samples.
     """
 
     network: FeatureNetwork
@@ -49,6 +50,7 @@ class Evaluator:
     mesh: Mesh | None = None
     channels: int = 3
     bits: int = 8
+    baseline: Callable[[], Baseline] | None = None
 
     def protocol(self, truncation: Truncation | None, statistics: str, *, live: bool = False) -> Protocol:
         """Return the protocol of samples drawn with this truncation and these statistics."""
@@ -79,9 +81,20 @@ class Evaluator:
     def evaluate_images(self, batches: Batches, metrics: Sequence[str] | None = None) -> Results:
         """Evaluate images given in batches."""
         samples = features.concatenate(features.extract(self.network, batches, self.mesh))
-        # Every host has all features, and computes the metrics on its own devices.
-        local = None if self.mesh is None else sharding.make_mesh(jax.local_devices())
-        return compute(samples, self.reference, self.metrics if metrics is None else metrics, local)
+        return compute(samples, self.reference, self.metrics if metrics is None else metrics, self._local_mesh)
+
+    def beside_real(self, results: Results, metrics: Sequence[str]) -> Results:
+        """Add the scores of real images to those of samples, as real_NAME, and the accuracy of the network on them."""
+        if self.baseline is None:
+            return results
+        real = self.baseline()
+        scores = real.scores(metrics, self._local_mesh)
+        return results._replace(overall=results.overall | scores, real=real.name if scores else "")
+
+    @property
+    def _local_mesh(self) -> Mesh | None:
+        """This host's devices: every host has all features, and computes the metrics on its own."""
+        return None if self.mesh is None else sharding.make_mesh(jax.local_devices())
 
 
 def check_score(network: str, inception: str, source: Source, image_shape: tuple[int, ...]) -> None:
@@ -92,18 +105,43 @@ def check_score(network: str, inception: str, source: Source, image_shape: tuple
         raise UserError(f"{what}; set it to 0")
 
 
+@dataclasses.dataclass(frozen=True)
+class TrainingScore:
+    """The score of a state: the Frechet distance of samples to the training images.
+
+    real: what stands beside it, by name: score_of_real, the distance of as many real images at most, and score_accuracy, that
+    of the network on images that it was not fitted to. Either may be missing. images: the real images, in words.
+    """
+
+    function: Callable[[Family, TrainState], float]
+    real: dict[str, float]
+    images: str
+
+    def __call__(self, gan: Family, state: TrainState) -> float:
+        return self.function(gan, state)
+
+
 def score_in_training(
-    source: Source, mesh: Mesh, *, network: str, inception: str, num: int, seed: int
-) -> Callable[[Family, TrainState], float]:
+    source: Source, mesh: Mesh, *, network: str, inception: str, num: int, seed: int, held_out: Source | None = None
+) -> TrainingScore:
     """Return a function from a state to the Frechet distance of `num` samples to the source's images.
 
     Samples are of G's averaged weights, or of its live ones if no average is kept.
     It compares checkpoints of one run: it uses fewer samples, and fewer passes of standing statistics if G has any, than a
-    published result should. Raises UserError if the network lacks its weights or labels.
+    published result should. held_out: real images to score beside samples; without, every second one of the source's.
+    Raises UserError if the network lacks its weights or labels.
     """
     feature_network = open_network(network, inception=inception or None, training=source)
     batch_size = sharding.divisible(64, mesh)
     reference = reference_of(source, "training images", feature_network, mesh, REAL_PER_SAMPLE * num, batch_size)
+    beside = baseline.of_halves(reference)
+    if held_out is not None:
+        kept = reference_of(held_out, "", feature_network, mesh, min(num, KEPT, len(held_out)), batch_size).kept
+        labelled = kept if feature_network.labels == "data" else None
+        beside = Baseline(f"{len(kept.labels):,} held-out images", kept, reference, labelled)
+    scores = beside.scores(["fid"])
+    names = {"score_of_real": "frechet_distance", "score_accuracy": baseline.ACCURACY}
+    found = {name: scores[baseline.PREFIX + of] for name, of in names.items() if baseline.PREFIX + of in scores}
     evaluator = Evaluator(feature_network, reference, ("fid",), num, seed, batch_size=batch_size, mesh=mesh)
 
     def score(gan: Family, state: TrainState) -> float:
@@ -118,4 +156,4 @@ def score_in_training(
             logger.warning("no score: %s", error)
             return math.nan
 
-    return score
+    return TrainingScore(score, found, beside.name)

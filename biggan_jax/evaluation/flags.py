@@ -1,5 +1,7 @@
 """Flags of evaluation: feature network, real images, metrics; and the evaluator that they describe."""
 
+import contextlib
+import functools
 import logging
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,10 +15,11 @@ from biggan_jax import config as configs
 from biggan_jax import data
 from biggan_jax.data.dataset import Images, Source
 from biggan_jax.evaluation import metrics, npz
+from biggan_jax.evaluation.baseline import Baseline, of_halves
 from biggan_jax.evaluation.evaluator import Evaluator
 from biggan_jax.evaluation.formulas import Moments
 from biggan_jax.evaluation.networks import DIMENSIONS, NETWORKS, FeatureNetwork, check_network, open_network
-from biggan_jax.evaluation.reference import Reference, of_statistics, reference_of
+from biggan_jax.evaluation.reference import KEPT, Reference, of_statistics, reference_of
 from biggan_jax.runtime import cli
 from biggan_jax.sampling import flags as sampling_flags
 from biggan_jax.sampling.labels import LABELINGS
@@ -34,6 +37,20 @@ NUM = flags.DEFINE_integer("num", 50_000, "Number of samples.", lower_bound=2)
 LABELS = flags.DEFINE_enum("labels", "balanced", list(LABELINGS), "How the samples' classes are drawn.")
 SCORES = flags.DEFINE_list("scores", None, f"Of {', '.join(metrics.METRICS)}. Default: all but intra_fid, if possible.")
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images per batch on each device.", lower_bound=1)
+
+
+class Real(NamedTuple):
+    """What samples are compared with, and its name: images, statistics of images (mu, sigma), or both."""
+
+    images: Source | None
+    statistics: Moments | None
+    name: str
+
+    @property
+    def used(self) -> int:
+        """The number of images that are used; 0 without."""
+        there = len(self.images) if self.images is not None else 0
+        return min(REFERENCE_COUNT.value or there, there)
 
 
 def make_evaluator(
@@ -77,21 +94,9 @@ def make_evaluator(
     reference = make_reference(real, network, mesh, batch_size)
     num, seed, labels = NUM.value, sampling_flags.SEED.value, LABELS.value
     bits = 16 if getattr(real.images, "dtype", None) == np.uint16 else 8
-    return Evaluator(network, reference, names, num, seed, labels, batch_size, mesh, image_shape[2], bits)
-
-
-class Real(NamedTuple):
-    """What samples are compared with, and its name: images, statistics of images (mu, sigma), or both."""
-
-    images: Source | None
-    statistics: Moments | None
-    name: str
-
-    @property
-    def used(self) -> int:
-        """The number of images that are used; 0 without."""
-        there = len(self.images) if self.images is not None else 0
-        return min(REFERENCE_COUNT.value or there, there)
+    make_baseline = functools.cache(lambda: baseline_of(real, reference, network, config, mesh, batch_size))
+    options = {"channels": image_shape[2], "bits": bits, "baseline": make_baseline}
+    return Evaluator(network, reference, names, num, seed, labels, batch_size, mesh, **options)
 
 
 def check_statistics(real: Real, names: Sequence[str]) -> None:
@@ -124,6 +129,33 @@ def make_reference(real: Real, network: FeatureNetwork, mesh: Mesh, batch_size: 
     name += f" (Frechet distance) and {real.used:,} real images of it (other metrics)" if images else ""
     logger.info("--reference=%s: the Frechet distance is to mu and sigma of the file", REFERENCE.value)
     return of_statistics(real.statistics, name, images)
+
+
+def baseline_of(real: Real, reference: Reference, network: FeatureNetwork, config, mesh: Mesh, size: int) -> Baseline:
+    """Return the real images to score beside samples: those of the data's other split, else a half of the reference.
+
+    The network's accuracy is measured on images that it was not fitted to. size: of a batch.
+    """
+    fitted = network.labels == "data"
+    known, by_split = fitted or knows_classes(network, config), REFERENCE.value in ("train", "test")
+    other = None
+    if by_split or (known and fitted):
+        with contextlib.suppress(UserError):  # Not every data set holds images out.
+            other = data.make_source(config, "train" if REFERENCE.value == "test" else "test")
+    kept = None
+    if other is not None:
+        kept = reference_of(other, "", network, mesh, min(NUM.value, KEPT, len(other)), size).kept
+    if not by_split:
+        labelled = kept if fitted else reference.kept if real.images is not None and real.images.num_classes else None
+        return of_halves(reference, labelled if known else None)
+    if REFERENCE.value == "train":
+        labelled = kept if kept is not None or fitted else reference.kept
+        name = "held-out images"
+    else:
+        labelled, name = reference.kept, "training images; the accuracy is that on held-out ones"
+    if kept is None:
+        return of_halves(reference, labelled if known else None)
+    return Baseline(f"{len(kept.labels):,} {name}", kept, reference, labelled if known else None)
 
 
 def open_reference(name: str, config, image_shape: tuple[int, ...]) -> Real:
@@ -167,16 +199,21 @@ def default_names(real: Real) -> tuple[str, ...]:
     return tuple(name for name in metrics.BASIC if real.images is not None or name not in metrics.OF_IMAGES)
 
 
+def knows_classes(network: FeatureNetwork, config) -> bool:
+    """Return whether the network's logits are for the classes of the config's data."""
+    if config is None or not config.model.num_classes:
+        return False
+    imagenet = config.model.num_classes == 1000 and config.data.dataset.startswith("imagenet")
+    return network.labels == "data" or (network.labels == "imagenet" and imagenet)
+
+
 def metric_names(network: FeatureNetwork, config, images: Images | None, real: Real) -> tuple[str, ...]:
     """Return the metrics of --scores, or the default ones. Raises UserError for one that is not defined here."""
     classes = images.num_classes if images is not None else config.model.num_classes
     real_classes = real.images.num_classes if real.images is not None else 0
     if LABELS.value == "data" and real_classes != classes:
         raise UserError(f"--labels=data: the real images have {real_classes} classes, but the model has {classes}")
-    # Whether the network's logits are for the classes of the data.
-    agreement = bool(classes and config is not None and config.model.num_classes)
-    imagenet = agreement and config.model.num_classes == 1000 and config.data.dataset.startswith("imagenet")
-    agreement &= network.labels == "data" or (network.labels == "imagenet" and imagenet)
+    agreement = bool(classes) and knows_classes(network, config)
     if not SCORES.value:
         return (*default_names(real), *(("agreement",) if agreement else ()))
     if "agreement" in SCORES.value and not agreement:

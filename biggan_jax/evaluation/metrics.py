@@ -35,10 +35,11 @@ OF_IMAGES = ("kid", "prdc", "intra_fid")
 
 
 class Results(NamedTuple):
-    """overall: name to value. by_class: name to {class: value}."""
+    """overall: name to value. by_class: name to {class: value}. real: the images of scores named real_, in words."""
 
     overall: dict[str, float]
     by_class: dict[str, dict[int, float]]
+    real: str = ""
 
 
 def check_counts(names: Sequence[str], samples: int, real: int) -> None:
@@ -57,9 +58,9 @@ def compute(samples: Features, reference: Reference, names: Sequence[str], mesh:
     """Compute the metrics of these names in METRICS. Raises UserError if one needs more images."""
     results = Results({}, {})
     for name in names:
-        overall, by_class = choose(METRICS, "the metric", name)(samples, reference, mesh)
-        results.overall.update(overall)
-        results.by_class.update(by_class)
+        found = choose(METRICS, "the metric", name)(samples, reference, mesh)
+        results.overall.update(found.overall)
+        results.by_class.update(found.by_class)
     return results
 
 

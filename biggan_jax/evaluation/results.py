@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from etils import epath
 
+from biggan_jax.evaluation.baseline import ACCURACY, PREFIX
 from biggan_jax.evaluation.metrics import Results
 from biggan_jax.runtime import distributed, files
 from biggan_jax.types import UserError
@@ -35,6 +36,7 @@ FIELD_NAMES = {
 Record = dict[str, Any]  # One evaluation as a line of JSON, with these FIELDS.
 
 FIELDS = ("step", "of", "content", "time", "protocol", "judged", "scores", "by_class")
+"""And `real`: the images, in words, of the scores whose names begin with real_; missing in older files."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,6 +103,7 @@ def record(subject: Subject, protocol: Protocol, metrics: Sequence[str], results
         "judged": list(metrics),
         "scores": results.overall,
         "by_class": results.by_class,
+        "real": results.real,
     }
 
 
@@ -149,7 +152,7 @@ def read(path: epath.Path) -> list[Record]:
         with contextlib.suppress(ValueError, KeyError, TypeError):
             fields = json.loads(line)
             Protocol(**fields["protocol"])
-            found.append({field: fields[field] for field in FIELDS})
+            found.append({field: fields[field] for field in FIELDS} | {"real": str(fields.get("real", ""))})
     return found
 
 
@@ -163,7 +166,8 @@ def find(records: list[Record], subject: Subject, protocol: Protocol) -> Record 
 def merge(first: Record, later: Record) -> Record:
     """Merge two records of the same subject and protocol; later values win."""
     merged = {name: first[name] | later[name] for name in ("scores", "by_class")}
-    return later | {"judged": list(dict.fromkeys(first["judged"] + later["judged"]))} | merged
+    real = later["real"] or first["real"]
+    return later | {"judged": list(dict.fromkeys(first["judged"] + later["judged"])), "real": real} | merged
 
 
 def write_table(folder: epath.Path) -> None:
@@ -185,7 +189,8 @@ def table(records: list[Record]) -> str:
 def _one_table(records: list[Record]) -> str:
     protocol = Protocol(**records[0]["protocol"])
     records = sorted(records, key=lambda r: (r["step"] is None, r["step"] or 0))
-    names = [name for name in dict.fromkeys(n for r in records for n in r["scores"]) if name not in HIDDEN]
+    scored = dict.fromkeys(name for r in records for name in r["scores"])
+    names = [name for name in scored if name not in HIDDEN and not name.startswith(PREFIX)]
     plain = lambda name: name.replace("_", " ").replace("frechet", "Frechet")
     title = lambda name: FIELD_NAMES.get(name, plain(name)) if protocol.comparable else plain(name)
     rows = [["step" if records[0]["step"] is not None else "of", *map(title, names)]]
@@ -194,10 +199,21 @@ def _one_table(records: list[Record]) -> str:
         step, place = r["step"], r["of"]
         row_name = epath.Path(place).name if step is None else f"{step} ({place})" if ambiguous else str(step)
         rows.append([row_name, *(_cell(r["scores"], name) for name in names)])
+    real = {k.removeprefix(PREFIX): v for r in records for k, v in r["scores"].items() if k.startswith(PREFIX)}
+    if real:
+        rows.append(["real", *(_cell(real, name) for name in names)])
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["| " + " | ".join(map(str.rjust, row, widths)) + " |" for row in rows]
     lines.insert(1, "|" + "|".join("-" * (width + 1) + ":" for width in widths) + "|")
-    return protocol.words() + "\n\n" + "\n".join(lines)
+    words = protocol.words() + (f"\n{words_of_real(records[-1])}" if real else "")
+    return words + "\n\n" + "\n".join(lines)
+
+
+def words_of_real(record: Record) -> str:
+    """Say of which images the scores of real images are, and the network's accuracy; "" if the record has none."""
+    network, accuracy = record["protocol"]["network"], record["scores"].get(f"{PREFIX}{ACCURACY}")
+    known = f"; accuracy of {network}: {accuracy:.3g}" if accuracy is not None else ""
+    return f"real: {record['real']}{known}" if record["real"] else ""
 
 
 def _cell(scores: dict[str, float], name: str) -> str:

@@ -44,13 +44,17 @@ def marked(points: list[Point], score_of_real: float) -> dict[str, Point]:
     return {name: point for name, point in marks.items() if point}
 
 
-def lines(marks: dict[str, Point], protocol: Protocol, score_of_real: float) -> str:
-    """Format the marked points as a table."""
+def lines(
+    marks: dict[str, Point], protocol: Protocol, score_of_real: float, real: tuple[float, float] | None = None
+) -> str:
+    """Format the marked points as a table, with the distance and the score of real images that are scored as samples."""
     distance, score = names_of(protocol)
     text = [f"{'':22}{'truncation':>12}{distance:>20}{score:>18}"]
     for name, point in marks.items():
         threshold = "none" if point.truncation is None else f"{point.truncation:.3g}"
         text.append(f"{name:22}{threshold:>12}{point.distance:20.2f}{point.score:18.2f}")
+    if real:
+        text.append(f"{'real images':22}{'':>12}{real[0]:20.2f}{real[1]:18.2f}")
     if "score of real images" not in marks and not math.isnan(score_of_real):
         text.append(f"the curve does not reach the {score} of real images, {score_of_real:.2f}")
     return "\n".join(text)

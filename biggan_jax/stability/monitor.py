@@ -48,14 +48,15 @@ class ProbeSchedule:
         self._pending = int(state.step), self._run(state), {}, [], {}
         return self.flush()
 
-    def after_step(self, step: int, state: TrainState, metrics: Metrics, score: float | None = None) -> Record | None:
-        """Probe the step if it is due or has a score. Return the record of the previous probe, once."""
+    def after_step(
+        self, step: int, state: TrainState, metrics: Metrics, scores: dict[str, float] | None = None
+    ) -> Record | None:
+        """Probe the step if it is due or has scores, by name. Return the record of the previous probe, once."""
         record = self.flush()
         metrics = {name: value for name, value in metrics.items() if name.endswith((*STEP_METRICS, "_faults"))}
         self._lazy.after_step(step, metrics)
-        if score is not None or (self.every and step % self.every == 0):
-            scores = {} if score is None else {"score": score}
-            self._pending = step, self._run(state), metrics, self._lazy.take(), scores
+        if scores or (self.every and step % self.every == 0):
+            self._pending = step, self._run(state), metrics, self._lazy.take(), scores or {}
         return record
 
     def _run(self, state: TrainState) -> Probe:
@@ -143,8 +144,8 @@ class CollapseMonitor:
     nonfinite_limit: an excess of so many non-finite updates is a verdict. score: computes a score from the state every
     `score_every` steps; None: never. expected: (step, score) pairs from config.expected_scores. history: the records of the
     probes on the current lineage, without singular values. ignored: signals whose verdict has no effect any more.
-    rules: by which probes are evaluated. latest_score: of the step just done, if one was due. last_healthy_step: the last one whose
-    probe broke no rule, if any.
+    rules: by which probes are evaluated. real_scores: signals that are recorded beside each score, such as that of real images.
+    latest_score: of the step just done, if one was due. last_healthy_step: the last one whose probe broke no rule, if any.
     """
 
     schedule: ProbeSchedule
@@ -156,6 +157,7 @@ class CollapseMonitor:
     history: list[Record]
     ignored: set[str]
     rules: tuple[Rule, ...] = RULES
+    real_scores: dict[str, float] = dataclasses.field(default_factory=dict)
     latest_score: float | None = None
     last_healthy_step: int | None = None
 
@@ -181,8 +183,12 @@ class CollapseMonitor:
         if self.scores(step):
             assert self.score is not None
             self.latest_score = self.score(state)
-            logger.info("step %d: score %.4g", step, self.latest_score)
-        found = [self.schedule.after_step(step, state, metrics, self.latest_score)]
+            real = self.real_scores.get("score_of_real")
+            logger.info(
+                "step %d: score %.4g%s", step, self.latest_score, f" (real {real:.4g})" if real is not None else ""
+            )
+        scores = {} if self.latest_score is None else {"score": self.latest_score} | self.real_scores
+        found = [self.schedule.after_step(step, state, metrics, scores)]
         if at_once:
             self.nonfinite.fetch()
             found.append(self.schedule.flush())

@@ -107,6 +107,8 @@ def layers_figure(run: Run, network: str) -> Figure:
 def signals_figure(run: Run) -> Figure:
     """Plot every signal over steps, then the value and the threshold of each rule, and the events."""
     names = dict.fromkeys(name for record in run.probes for name in record["signals"])
+    real = history.signal(run.probes, "score_of_real")[1]
+    names = {name: None for name in names if name != "score_of_real"}
     rules = {f"rule: {rule.signal}": rule for rule in RULES}
     panels: dict[str, Callable] = {name: functools.partial(history.signal, name=name) for name in names}
     panels |= {title: functools.partial(history.rule_values, rule=rule) for title, rule in rules.items()}
@@ -119,6 +121,9 @@ def signals_figure(run: Run) -> Figure:
         steps, figures = series(run.probes)
         axes.plot(steps, figures, color="tab:blue", linewidth=1.3, marker="." if len(steps) < 30 else "", markersize=3)
         broken = [str(event["step"]) for event in run.events if rule and event.get("signal") == rule.signal]
+        if title == "score" and len(real):
+            axes.axhline(real[-1], color="tab:green", linestyle="--", linewidth=0.9, label="real images")
+            axes.legend(fontsize=6)
         if rule:
             axes.axhline(rule.threshold, color="tab:red", linestyle="--", linewidth=0.9)
         tripped = f" (verdict at step {', '.join(broken)})" if broken else ""

@@ -44,6 +44,9 @@ def test_a_checkpoint_is_evaluated_once_per_protocol(copy):
     assert more.returncode == 0, more.stderr
     first, second = records(copy)
     assert first["step"] == 0 and first["scores"]["class_agreement"] < 0.5
+    assert first["scores"]["real_class_agreement"] > 0.9, "the accuracy of the classifier"
+    assert first["scores"]["real_frechet_distance"] < first["scores"]["frechet_distance"]
+    assert "real: 40 training images; the accuracy is that on held-out ones; accuracy of classifier" in result.stdout
     assert first["scores"].keys() > {"frechet_distance", "inception_score", "kernel_distance", "precision", "coverage"}
     assert second["judged"] == ["intra_fid"], "known metrics are not computed again"
     assert second["protocol"] == first["protocol"] and "Frechet distance in class" in more.stdout
@@ -185,7 +188,9 @@ def test_statistics_alone_give_a_distance_and_the_protocol_says_so(classifier, t
     assert result.returncode == 0, result.stderr
     assert "the Frechet distance is to mu and sigma of the file" in result.stderr
     (record,) = records(tmp_path)
-    assert record["scores"].keys() == {"frechet_distance", "inception_score", "inception_score_std"}
+    of_real = {name for name in record["scores"] if name.startswith("real_")}
+    assert record["scores"].keys() - of_real == {"frechet_distance", "inception_score", "inception_score_std"}
+    assert of_real == {"real_class_agreement"}
     assert record["protocol"]["reference"] == "statistics mu, sigma of mu.npz"
 
 

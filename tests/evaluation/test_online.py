@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from biggan_jax import data, sharding
+from biggan_jax.data.dataset import Images
 from biggan_jax.evaluation import evaluator
 from biggan_jax.evaluation.networks import FeatureNetwork, Outputs
 from biggan_jax.models import build_gan
@@ -11,6 +12,9 @@ from biggan_jax.partitioning import state_layout
 from biggan_jax.state import init_state
 from biggan_jax.types import UserError
 from tests.conftest import tiny_config
+
+RNG = np.random.default_rng(0)
+HELD_OUT = RNG.integers(0, 256, (70, 16, 16, 3), dtype=np.uint8), np.arange(70, dtype=np.int32) % 10
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +31,15 @@ def scored():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluator, "open_network", lambda *_, **__: bright)
         options = {"network": "classifier", "inception": "", "num": 64, "seed": 0}
-        score = evaluator.score_in_training(data.make_source(config), mesh, **options)
+        held_out = Images(*HELD_OUT, 10)
+        score = evaluator.score_in_training(data.make_source(config), mesh, held_out=held_out, **options)
     return gan, jax.jit(lambda: init_state(gan, 0), out_shardings=state_layout(gan))(), score
+
+
+def test_real_images_are_scored_beside_samples(scored):
+    _, _, score = scored
+    assert score.images == "64 held-out images" and 0 <= score.real["score_accuracy"] <= 1
+    assert np.isfinite(score.real["score_of_real"]) and score.real["score_of_real"] > 0
 
 
 def shifted(params):

@@ -58,7 +58,7 @@ def test_a_probe_has_the_losses_of_lazy_updates_that_ran_before(fake_probe, tmp_
 
 def test_a_step_with_a_score_is_always_probed(fake_probe, tmp_path):
     probes = schedule_in(tmp_path, every=0)
-    probes.after_step(3, jnp.float32(3), METRICS, score=7.5)
+    probes.after_step(3, jnp.float32(3), METRICS, {"score": 7.5})
     assert probes.flush()["signals"]["score"] == 7.5
     assert probes.begin(jnp.float32(0)) is None
 
@@ -89,13 +89,15 @@ def test_a_verdict_comes_one_step_late_or_with_at_once(fake_probe, tmp_path, mon
 def test_the_latest_score_is_that_of_the_step_just_done(fake_probe, tmp_path, monkeypatch):
     monkeypatch.setattr(monitor, "evaluate", lambda *_: None)
     monkeypatch.setattr(monitor, "is_healthy", lambda records, _: records[-1]["step"] < 2)
-    monitor_ = monitor_in(tmp_path, score=lambda state: float(state) * 10, score_every=2)
+    real = {"score_of_real": 3.0}
+    monitor_ = monitor_in(tmp_path, score=lambda state: float(state) * 10, score_every=2, real_scores=real)
     seen = []
     for step in (1, 2, 3):
         monitor_.after_step(step, jnp.float32(step), METRICS)
         seen.append(monitor_.latest_score)
     assert seen == [None, 20.0, None]
-    assert monitor_.history[1]["signals"]["score"] == 20.0
+    assert monitor_.history[1]["signals"].items() >= {"score": 20.0, "score_of_real": 3.0}.items()
+    assert "score_of_real" not in monitor_.history[0]["signals"]
     assert monitor_.last_healthy_step == 1
     assert monitor_in(tmp_path, history=monitor_.history).last_healthy_step == 1, "after a resume, too"
 
