@@ -17,9 +17,10 @@ from absl import flags
 from etils import epath
 
 from biggan_jax import config as configs
-from biggan_jax.checkpoint import Checkpoints, load_state, store_config
+from biggan_jax.checkpoint import Checkpoints, find, load_state, store_config
 from biggan_jax.convert import biggan_pytorch, classes, hf_biggan_deep, r3gan, studiogan_files
 from biggan_jax.convert.imported import to_state
+from biggan_jax.data import stats
 from biggan_jax.runtime import cli
 from biggan_jax.runtime.files import writing
 from biggan_jax.types import UserError
@@ -46,7 +47,7 @@ BACKBONE = flags.DEFINE_string("backbone", "", "--from=studiogan: resnet or big_
 HEAD = flags.DEFINE_string("head", "", "--from=studiogan: 2C (default) or D2DCE, which have equal arrays.")
 BN_EPS = flags.DEFINE_float("bn_eps", None, "Epsilon of batch norm. Default: the stored one, else 1e-5 (hf: 1e-4).")
 SN_EPS = flags.DEFINE_float("sn_eps", None, "Epsilon of spectral norm. Default: as above, else 1e-6 (hf: 1e-4).")
-CLASSES = flags.DEFINE_string("classes", None, "keep:3,7,200 keeps those classes, reinit:20 initializes 20 new ones.")
+CLASSES = flags.DEFINE_string("classes", None, "keep:3,7,20-29 keeps those classes, reinit:20 initializes 20 new ones.")
 SEED = flags.DEFINE_integer("seed", 0, "Seed of what is not in the file: a missing D or G, new classes.", 0, 2**31 - 1)
 PASSES = flags.DEFINE_integer("passes", 100, "--to=hf-biggan-deep: batches per truncation, to measure statistics.", 1)
 
@@ -83,6 +84,15 @@ def refuse_idle_flags() -> None:
     cli.refuse([name for name, is_idle in idle.items() if is_idle], "here")
 
 
+def record_names(workdir: epath.Path, wanted: list[int] | int | None, out: epath.Path) -> None:
+    """Record the class names of our own run in `workdir` for the converted checkpoint, those of the `wanted` classes."""
+    names = stats.recorded_names(workdir)
+    if wanted is not None:  # Otherwise the config's data would name other classes.
+        stats.store(out / "data.json", {"class_names": classes.names_of(names or (), wanted)})
+    elif names is not None:
+        stats.store(out / "data.json", {"class_names": list(names)})
+
+
 def import_weights(project, out: epath.Path) -> None:
     source = epath.Path(IN.value)
     if not source.exists():
@@ -106,6 +116,8 @@ def import_weights(project, out: epath.Path) -> None:
         state, extras = classes.change_classes(state, extras, wanted, SEED.value)
         config.model.num_classes = wanted if isinstance(wanted, int) else len(wanted)
     store_config(out, config)
+    if project is None:
+        record_names(find(source).parent.parent, wanted, out)
     checkpoints = Checkpoints(out, keep=1)
     checkpoints.save(state, config, extras)
     checkpoints.close()

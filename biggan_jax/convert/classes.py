@@ -1,6 +1,6 @@
 """Change the number of classes of a trained model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -10,29 +10,37 @@ import optax
 
 from biggan_jax.checkpoint import Extras
 from biggan_jax.layers.initializers import INITIALIZERS
+from biggan_jax.sampling.ranges import parse_range
 from biggan_jax.state import NetworkState, TrainState
 from biggan_jax.types import Params, UserError
 
 
 def parse(text: str, num_classes: int) -> list[int] | int:
-    """Parse `keep:3,7,200` to a list of ids, `reinit:20` to a number. Raises UserError if it is neither, or an id is unknown."""
+    """Parse `keep:3,7,20-29` to a list of ids, `reinit:20` to a number. Raises UserError if it is neither, or an id is unknown."""
     if not num_classes:
         raise UserError(f"--classes={text}: this model is unconditional, it has no classes to change")
     how, _, what = text.partition(":")
-    try:
-        numbers = [int(number) for number in what.split(",")]
-    except ValueError:
-        numbers = []
-    if how == "reinit" and len(numbers) == 1 and numbers[0] > 0:
-        return numbers[0]
-    if how != "keep" or not numbers:
+    parsed = [parse_range(part) for part in what.split(",")]
+    ranges = [numbers for numbers in parsed if numbers is not None]
+    clear = len(ranges) == len(parsed)
+    if how == "reinit" and clear and len(ranges) == len(ranges[0]) == 1 and ranges[0][0] > 0:
+        return ranges[0][0]
+    if how != "keep" or not clear:
         raise UserError(f"--classes={text} is neither keep:ID,ID,... nor reinit:NUMBER")
-    wrong = [n for n in numbers if not 0 <= n < num_classes]
+    wrong = [numbers[-1] for numbers in ranges if numbers[-1] >= num_classes]
     if wrong:
         raise UserError(f"--classes={text}: this model has classes 0 to {num_classes - 1}, not {wrong[0]}")
-    if len(set(numbers)) < len(numbers):
+    ids = [number for numbers in ranges for number in numbers]
+    if len(set(ids)) < len(ids):
         raise UserError(f"--classes={text} names a class twice")
-    return numbers
+    return ids
+
+
+def names_of(names: Sequence[str], wanted: list[int] | int) -> list[str]:
+    """Return the names of the `wanted` classes, by id; none if they are new."""
+    if isinstance(wanted, int) or max(wanted) >= len(names):
+        return []
+    return [names[label] for label in wanted]
 
 
 def check(config: ml_collections.ConfigDict) -> None:

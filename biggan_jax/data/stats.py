@@ -164,6 +164,15 @@ def before_training(source: Any, config: ml_collections.ConfigDict) -> dict[str,
     return found if dtype == "uint8" else {**found, "dtype": dtype}
 
 
+def recorded_names(workdir: epath.PathLike) -> tuple[str, ...] | None:
+    """Read the class names, by id, that are recorded in a run's data.json; None if none are, () if there are no names."""
+    try:
+        names = json.loads((epath.Path(workdir) / "data.json").read_text()).get("class_names")
+        return None if names is None else tuple(map(str, names))
+    except (OSError, ValueError, AttributeError, TypeError):
+        return None
+
+
 def store(path: epath.Path, found: dict[str, Any]) -> None:
     """Write a summary atomically."""
     write_text(path, json.dumps(found, indent=2))

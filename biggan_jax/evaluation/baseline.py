@@ -63,6 +63,7 @@ def _cached_scores(samples: Features, reference: Reference, name: str, mesh: Mes
     arrays |= {"mean": reference.moments.mean, "covariance": reference.moments.covariance}
     if name in OF_IMAGES:
         arrays |= {"b": reference.kept.features, "real_labels": reference.kept.labels}
-    make = lambda: {key: np.float64(value) for key, value in compute(samples, reference, [name], mesh).overall.items()}
+    values = lambda: compute(samples, reference, [name], mesh).overall.items()
+    make = lambda: {key: np.asarray(value, np.float64) for key, value in values()}
     found = cached("real", f"{name} {FORMULAS} {hash_of_arrays(arrays)}", make)
     return {key: float(value) for key, value in found.items()}

@@ -95,8 +95,8 @@ def make_evaluator(
     num, seed, labels = NUM.value, sampling_flags.SEED.value, LABELS.value
     bits = 16 if getattr(real.images, "dtype", None) == np.uint16 else 8
     make_baseline = functools.cache(lambda: baseline_of(real, reference, network, config, mesh, batch_size))
-    options = {"channels": image_shape[2], "bits": bits, "baseline": make_baseline}
-    return Evaluator(network, reference, names, num, seed, labels, batch_size, mesh, **options)
+    drawn = num, seed, labels, batch_size
+    return Evaluator(network, reference, names, *drawn, mesh, image_shape[2], bits, make_baseline)
 
 
 def check_statistics(real: Real, names: Sequence[str]) -> None:

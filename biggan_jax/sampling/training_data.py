@@ -22,7 +22,8 @@ def bits_of(trained: TrainedGenerator) -> int:
     """Return 16 if the training data have 16 bits, by the workdir's data.json or else the data themselves; 8 otherwise."""
     try:
         known = json.loads((trained.path.parent.parent / "data.json").read_text())
-        return 16 if known.get("dtype") == "uint16" else 8
+        if "images" in known or "dtype" in known:  # Otherwise it is no summary.
+            return 16 if known.get("dtype") == "uint16" else 8
     except (OSError, ValueError, AttributeError):
         pass
     if trained.config.data.name != "tfds":

@@ -1,6 +1,5 @@
 """Class names, ids and weights of a trained model, and sums of classes such as `0.5*cat + 0.5*dog - 3`."""
 
-import json
 import logging
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -11,7 +10,7 @@ from etils import epath
 
 from biggan_jax.checkpoint import TrainedGenerator
 from biggan_jax.config import closest
-from biggan_jax.data import features, tfds
+from biggan_jax.data import features, stats, tfds
 from biggan_jax.runtime.files import expand_home
 from biggan_jax.sampling.ranges import parse_range
 from biggan_jax.types import UserError
@@ -34,12 +33,8 @@ def read_names(config: ml_collections.ConfigDict) -> tuple[str, ...]:
 
 
 def recorded_names(trained: TrainedGenerator) -> tuple[str, ...]:
-    """Read the class names, by id, that the training run recorded in data.json; () if it did not, or for converted weights."""
-    try:
-        recorded = json.loads((trained.path.parent.parent / "data.json").read_text())
-        names = tuple(map(str, recorded.get("class_names", ())))
-    except (OSError, ValueError, AttributeError, TypeError):
-        return ()
+    """Return the class names, by id, that the run of this checkpoint recorded; () if it did not."""
+    names = stats.recorded_names(trained.path.parent.parent) or ()
     return names if len(names) == trained.gan.num_classes else ()
 
 
@@ -48,8 +43,8 @@ def find_names(trained: TrainedGenerator, data_dir: str | None = None) -> tuple[
 
     () if they are missing or have no names. Raises UserError if they are missing in `data_dir`.
     """
-    if not data_dir and (recorded := recorded_names(trained)):
-        return recorded
+    if not data_dir and stats.recorded_names(trained.path.parent.parent) is not None:
+        return recorded_names(trained)
     config = trained.config.copy_and_resolve_references()
     config.data.dir = data_dir or config.data.dir
     try:

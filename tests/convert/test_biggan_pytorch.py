@@ -197,8 +197,13 @@ def test_new_classes_are_equal_in_g_and_its_average(trained):
 
 
 def test_a_choice_of_classes_is_parsed():
-    assert classes.parse("keep:3,7,0", 10) == [3, 7, 0]
+    assert classes.parse("keep:3,7-9,0", 10) == [3, 7, 8, 9, 0]
     assert classes.parse("reinit:20", 10) == 20
+
+
+def test_names_follow_a_choice_of_classes():
+    assert classes.names_of(("cat", "cow", "dog"), [2, 0]) == ["dog", "cat"]
+    assert classes.names_of(("cat",), [2, 0]) == classes.names_of(("cat",), 1) == []
 
 
 def test_an_unclear_choice_of_classes_is_refused():
@@ -206,6 +211,7 @@ def test_an_unclear_choice_of_classes_is_refused():
         ("keep:3,10", "classes 0 to 9, not 10"),
         ("keep:3,3", "names a class twice"),
         ("keep:cat", "neither keep:ID,ID,... nor reinit:NUMBER"),
+        ("keep:0-999999999999", "classes 0 to 9, not 999999999999"),
         ("reinit:0", "neither keep"),
         ("reinit:2,3", "neither keep"),
         ("drop:3", "neither keep"),

@@ -1,6 +1,7 @@
 """The conversion command."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -56,9 +57,12 @@ def test_training_starts_from_imported_networks(converted, tmp_path):
 
 
 def test_the_classes_of_a_checkpoint_can_be_changed(converted, tmp_path):
-    command = "--from=biggan-jax", f"--in={converted}", "--classes=keep:3,7"
+    named = shutil.copytree(converted, tmp_path / "named")
+    (named / "data.json").write_text(json.dumps({"class_names": [f"kind {i}" for i in range(10)]}))
+    command = "--from=biggan-jax", f"--in={named}", "--classes=keep:3,7"
     result = run("convert", *command, f"--out={tmp_path / 'two'}")
     assert result.returncode == 0 and "2 classes, from a checkpoint" in result.stdout, result.stderr
+    assert json.loads((tmp_path / "two" / "data.json").read_text()) == {"class_names": ["kind 3", "kind 7"]}
     tuned = run(
         "main", f"--config=finetune:{tmp_path / 'two'}", f"--workdir={tmp_path / 'w'}", "--config.data.name=mnist5k"
     )

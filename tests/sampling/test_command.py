@@ -53,8 +53,9 @@ def test_an_unknown_name_is_told_the_nearest(twenty, tmp_path):
     refused(result, "class 'knd 7' is unknown; did you mean 'kind 7'")
 
 
-def test_labels_may_be_drawn_at_random(twenty, tmp_path):
-    drawn(twenty, tmp_path / "a.npz", "--labels=uniform", "--num=400", "--classes=0-3")
+@pytest.mark.parametrize("labels", ["uniform", "data"])
+def test_labels_may_be_drawn_at_random(twenty, tmp_path, labels):
+    drawn(twenty, tmp_path / "a.npz", f"--labels={labels}", "--num=400", "--classes=0-3")
     counts = np.bincount(np.load(tmp_path / "a.npz")["y"])
     assert len(counts) == 4 and counts.min() > 60 and len(set(counts)) > 1
 

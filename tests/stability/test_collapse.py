@@ -140,6 +140,9 @@ def test_probes_and_scores_are_recorded_and_the_best_is_kept(config, tmp_path):
     assert [record["step"] for record in probes] == list(range(9))
     scores = {record["step"]: record["signals"]["score"] for record in probes if "score" in record["signals"]}
     assert scores.keys() == {2, 4, 6, 8}
+    assert all(
+        record["signals"].keys() >= {"score_of_real", "score_accuracy"} for record in probes if record["step"] in scores
+    )
     best = min(scores, key=lambda step: (scores[step], -step))
     kept = checkpoint.checkpoint_steps(tmp_path)
     assert {best, 8} <= set(kept) and len(kept) <= 3
