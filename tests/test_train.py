@@ -7,6 +7,7 @@ import pathlib
 import shutil
 import signal
 import time
+import types
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from PIL import Image
 from biggan_jax import checkpoint, data, hooks
 from biggan_jax.checkpoint import resume
 from biggan_jax.checkpoint.resume import claim_workdir, keep_data_order
+from biggan_jax.evaluation.evaluator import TrainingScore
 from biggan_jax.train import train
 from biggan_jax.types import UserError
 from tests.cli import Process
@@ -361,3 +363,16 @@ def test_everything_is_closed_when_training_fails(config, tmp_path, monkeypatch)
     with pytest.raises(RuntimeError, match="out of memory"):
         train(config, tmp_path)
     assert closed == ["progress", "writer"]
+
+
+def test_the_score_of_real_images_is_logged_and_recorded(config, monkeypatch):
+    real, lines = {"score_of_real": 1.5, "score_accuracy": 0.9}, []
+    monkeypatch.setattr(hooks, "score_in_training", lambda *_, **__: TrainingScore(lambda *_: 3.0, real, "64 images"))
+    monkeypatch.setattr(hooks.logger, "info", lambda text, *arguments: lines.append(text % arguments))
+    config.score.every = 2
+    run = types.SimpleNamespace(config=config, source=None, mesh=None)
+    score, beside = hooks._score(run, None, None)
+    assert score(None) == 3.0 and beside == real
+    assert lines == ["score of real images: 1.5 (64 images; accuracy of classifier: 0.9)"]
+    config.score.every = 0
+    assert hooks._score(run, None, None) == (None, {})
