@@ -222,12 +222,16 @@ def test_a_signal_while_compiling_or_saving_loses_nothing(unbroken, tmp_path, mo
     began = time.monotonic()
     process.send_signal(number)
     printed = finish(process, status=75)
-    stopped = checkpoint_steps(workdir)[-1]
+    # On a busy machine the signal comes before the first step compiles: then the run begins anew.
+    stopped = max(checkpoint_steps(workdir), default=0)
+    assert stopped or moment == "compiling"
     with capsys.disabled():
         print(f"\n{number.name} while {moment}: status 75 after {time.monotonic() - began:.1f} s, step {stopped} saved")
-    assert "Traceback" not in printed and f"step {stopped} of" in printed.splitlines()[-1]
+    assert "Traceback" not in printed
     assert metrics(workdir) == list(range(1, stopped + 1))
-    assert f"resuming from step {stopped}" in finish(start(workdir, *RUN))
+    resumed = finish(start(workdir, *RUN))
+    if stopped:
+        assert f"step {stopped} of" in printed.splitlines()[-1] and f"resuming from step {stopped}" in resumed
     assert checkpoint.compare(workdir, unbroken) == []
 
 
