@@ -69,7 +69,7 @@ read_options() {
     esac
   done
   [[ ${planned[*]-} && $workdir ]] || die 'the options of training go after --, such as -- --config=quickstart --workdir=/shared/run'
-  workdir=${workdir/#'~/'/$HOME/}
+  workdir=${workdir/#'~/'/${HOME-}/}
   [[ $workdir == /* || $workdir == *://* ]] || workdir=$PWD/$workdir
 }
 

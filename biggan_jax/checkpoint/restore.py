@@ -24,7 +24,7 @@ from biggan_jax.checkpoint.checksums import named_arrays
 from biggan_jax.checkpoint.layout import average_in, find, from_tree, network_in, part_of, steps_in, to_tree
 from biggan_jax.family import Family
 from biggan_jax.models import build_gan
-from biggan_jax.runtime import numerics
+from biggan_jax.runtime import devices, numerics
 from biggan_jax.sharding import replicated
 from biggan_jax.state import TrainState, init_state
 from biggan_jax.types import Params, UserError
@@ -239,6 +239,8 @@ def _corruption_as_user_error(step_path: epath.Path) -> Iterator[None]:
     except Exception as error:
         if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error):
             raise  # The devices have too little memory.
+        if no_devices := devices.user_error(error):
+            raise no_devices from error
         logger.debug("%s: %s", step_path, error)
         if isinstance(error, PermissionError):
             raise UserError(f"the checkpoint {step_path} may not be read: {error}") from error

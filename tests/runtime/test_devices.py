@@ -2,10 +2,13 @@
 
 import importlib.util
 import os
+from unittest import mock
 
 import pytest
 
+from biggan_jax.checkpoint import restore
 from biggan_jax.runtime import devices
+from biggan_jax.types import UserError
 from tests import cli
 
 MISSING = "(set JAX_PLATFORMS='' to automatically choose an available backend)"
@@ -43,6 +46,14 @@ def test_devices_that_are_missing_are_one_sentence(monkeypatch, platforms, insta
     said = str(devices.user_error(error))
     assert sentence in said and said.startswith(f"JAX_PLATFORMS={platforms}: " if platforms else "no tpu")
     assert MISSING not in said
+
+
+def test_a_missing_device_is_not_called_damage(workdir, monkeypatch):
+    missing = RuntimeError(f"Unable to initialize backend 'tpu': INTERNAL: no libtpu.so {MISSING}")
+    monkeypatch.setattr(devices, "_platforms", lambda: "tpu")
+    monkeypatch.setattr(restore, "_read_item", mock.Mock(side_effect=missing))
+    with pytest.raises(UserError, match="JAX_PLATFORMS=tpu: "):
+        restore.check(workdir / "checkpoints" / "0")
 
 
 @pytest.mark.parametrize("error", [RuntimeError("out of memory"), AssertionError("5 images")])
