@@ -197,6 +197,7 @@ def r3gan() -> dict[str, Any]:
         "d_groups": Key((), entries=int),  # Groups in D's stages; empty: groups.
         "d_blocks": Key((), entries=int),  # Blocks of D's stages; empty: blocks.
         "expansion": positive(2, at_most=64),  # Channels within a block, in multiples of its width.
+        "d_expansion": non_negative(0, at_most=64),  # The same of D; 0: expansion.
         "dim_z": positive(64, at_most=2**16),  # Length of z.
         "prior": "normal",  # Distribution of z: names in latents.PRIORS.
         "embed_dim": positive(64, at_most=2**16),  # Length of G's embedding of the condition.

@@ -18,7 +18,7 @@ from biggan_jax.convert import files, imported, snapshot, tables
 from biggan_jax.convert.imported import Imported
 from biggan_jax.convert.tables import Arrays, Entry, Layout, Path
 from biggan_jax.models import build_gan
-from biggan_jax.models.r3gan import stages_of
+from biggan_jax.models.r3gan import expansion_of, stages_of
 from biggan_jax.state import TrainState
 from biggan_jax.types import UserError
 
@@ -35,6 +35,9 @@ OUTSIDE = {"conv_in": "ExtractionLayer.Layer", "conv_out": "AggregationLayer.Lay
 TOP = ["ExtractionLayer", "MainLayers", "AggregationLayer", "EmbeddingLayer"]
 WITHIN = ["Basis", "Resampler", "LinearLayer", "LinearLayer1", "LinearLayer2", "LinearLayer3"]
 WITHIN += ["NonLinearity1", "NonLinearity2"]
+
+MIRRORED: dict[str, Any] = {"widths": (), "groups": (), "blocks": (), "expansion": 0}
+"""Keys of config.model whose d_KEY says what differs in D; its value where nothing does."""
 
 BASIS_OF_G = Layout(lambda a: a.transpose(1, 2, 0), lambda a: a.transpose(2, 0, 1))  # CHW and HWC.
 BASIS_OF_D = Layout(lambda a: a[:, 0].transpose(1, 2, 0), lambda a: a.transpose(2, 0, 1)[:, None])  # C1HW and HWC.
@@ -114,17 +117,18 @@ def infer(arrays: Arrays) -> dict:
     last = len(stages["widths"]) - 1
     small = "MainLayers.0.Layers.0" if generator else f"MainLayers.{last}.Layers.{stages['blocks'][last]}"
     (embed_dim, num_classes) = shapes.get("EmbeddingLayer.weight", (0, 0))
-    found: dict[str, Any] = {"num_classes": num_classes, "expansion": stages.pop("expansion")}
+    found: dict[str, Any] = {"num_classes": num_classes}
+    expansion = stages.pop("expansion")
     if generator:
         height, width = shapes[f"{small}.Basis"][1:]
         channels = shapes["AggregationLayer.Layer.weight"][0]
         found |= {"dim_z": shapes[f"{small}.LinearLayer.weight"][1] - embed_dim} | stages
-        found |= {"embed_dim": embed_dim} if embed_dim else {}
+        found |= {"expansion": expansion} | ({"embed_dim": embed_dim} if embed_dim else {})
     else:
         height, width = shapes[f"{small}.Basis.weight"][2:]
         channels = shapes["ExtractionLayer.Layer.weight"][1]
         found |= {f"d_{key}": entries[::-1] for key, entries in stages.items()}
-        found |= {"d_embed_dim": embed_dim} if embed_dim else {}
+        found |= {"d_expansion": expansion} | ({"d_embed_dim": embed_dim} if embed_dim else {})
     return found | {"image_shape": (height << last, width << last, channels)}
 
 
@@ -231,15 +235,14 @@ def _plain(arrays: Arrays) -> Arrays:
 
 def config_of(found: dict, bfloat16_stages: int = 0) -> ml_collections.ConfigDict:
     """Return the config of what was inferred, with the published settings of training. A missing network mirrors the other."""
-    own = {key: value for key, value in found.items() if not key.startswith("d_")}
-    of_d = {key: value for key, value in found.items() if key.startswith("d_")}
-    if "widths" not in own:
-        own |= {key.removeprefix("d_"): value for key, value in of_d.items() if key != "d_embed_dim"}
-    mirrored = {key: () if value == own.get(key.removeprefix("d_")) else value for key, value in of_d.items()}
-    if mirrored.get("d_embed_dim") == (of_d.get("d_widths") or own["widths"])[0]:
-        mirrored["d_embed_dim"] = 0
+    model = {key: found[f"d_{key}"] for key in MIRRORED if f"d_{key}" in found} | found
+    for key, empty in MIRRORED.items():  # D has a key of its own only where it differs.
+        if model.get(f"d_{key}") == model[key]:
+            model[f"d_{key}"] = empty
+    if model.get("d_embed_dim") == (model.get("d_widths") or model["widths"])[0]:
+        model["d_embed_dim"] = 0
     config = imported.base_config("r3gan")
-    config.model.update(own | mirrored, bfloat16_stages=bfloat16_stages)
+    config.model.update(model, bfloat16_stages=bfloat16_stages)
     config.update(batch_size=256, d_steps=1, loss="relativistic_pairs")
     config.optimizer.update(g_lr=2e-4, d_lr=2e-4, b1=0.0, b2=0.9, eps=1e-8)
     config.regularizer.update(r1=1.0, r2=1.0)
@@ -293,7 +296,7 @@ def settings_of(config: ml_collections.ConfigDict) -> dict:
             "WidthPerStage": [stage.width for stage in stages],
             "CardinalityPerStage": [stage.groups for stage in stages],
             "BlocksPerStage": [stage.blocks for stage in stages],
-            "ExpansionFactor": model.expansion,
+            "ExpansionFactor": expansion_of(config, name.lower()),
         }
         if size:
             length = model.embed_dim if name == "G" else model.d_embed_dim or stages[-1].width

@@ -156,14 +156,19 @@ def stages_of(config: ml_collections.ConfigDict, network: str) -> tuple[Stage, .
                 f"model.widths {tuple(model.widths)}"
             )
     for width, number in zip(widths, groups, strict=True):
-        if model.expansion * width % number:
+        hidden = expansion_of(config, network) * width
+        if hidden % number:
             raise UserError(
-                f"{names['groups']} {number} does not divide {model.expansion * width}, the channels of a 3x3 convolution of "
-                f"{names['widths']} {width}"
+                f"{names['groups']} {number} does not divide {hidden}, the channels of a 3x3 convolution of {names['widths']} {width}"
             )
     low = max(len(widths) - model.bfloat16_stages, 0)
     types = [jnp.dtype("bfloat16" if i >= low else config.dtype) for i in range(len(widths))]
     return tuple(map(Stage, widths, groups, blocks, types))
+
+
+def expansion_of(config: ml_collections.ConfigDict, network: str) -> int:
+    """Return the factor of channels within blocks of G ("g") or D ("d")."""
+    return (config.model.d_expansion if network == "d" else 0) or config.model.expansion
 
 
 def check_shape(config: ml_collections.ConfigDict) -> tuple[int, int, int]:
@@ -184,6 +189,6 @@ def build(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GAN:
     model, shape, size = config.model, check_shape(config), adversarial.condition_of(config).size
     remat = config.remat == "blocks"
     g, d = stages_of(config, "g"), stages_of(config, "d")
-    G = Generator(shape, g, size, model.embed_dim, model.expansion, remat)
-    D = Discriminator(d[::-1], size, model.d_embed_dim, model.expansion, remat)
+    G = Generator(shape, g, size, model.embed_dim, expansion_of(config, "g"), remat)
+    D = Discriminator(d[::-1], size, model.d_embed_dim, expansion_of(config, "d"), remat)
     return adversarial.build(config, mesh, G, D, image_shape=shape, apart=True)
