@@ -32,6 +32,7 @@ class Network:
     normalized: which weights spectral normalisation divides.
     redraw(params, key): the initial weights, where the module's own initialisers are not used.
     constrain(params): applied to the initial weights, and after each step of the optimizer, such as clipping.
+    frozen: modules at the top of `module` whose weights do not change.
     """
 
     module: nn.Module
@@ -40,6 +41,7 @@ class Network:
     normalized: spectral.Rule = spectral.no_weights
     redraw: Callable[[Params, jax.Array], Params] | None = None
     constrain: Callable[[Params], Params] | None = None
+    frozen: tuple[str, ...] = ()
 
     def mode(self, train: bool) -> dict[str, Any]:
         """{"train": train} for a module that takes it."""

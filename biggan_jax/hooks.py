@@ -252,10 +252,12 @@ def _score(
     return lambda state: float(agreed(score(gan, state))), score.real
 
 
-def log_setup(state: TrainState, mesh: jax.sharding.Mesh) -> None:
-    """Log the size of the networks and the devices."""
+def log_setup(gan: Family, state: TrainState, mesh: jax.sharding.Mesh) -> None:
+    """Log the size of the networks, what is not trained, and the devices."""
     for name, network in sorted(state.networks.items(), reverse=True):
         logger.info("%s: %s parameters", name, f"{int(parameter_overview.count_parameters(network.params)):,}")
+        if frozen := gan.networks[name].frozen:
+            logger.info("%s: not trained: %s", name, ", ".join(frozen))
     platform = jax.devices()[0].platform
     sizes = " x ".join(f"{axis} {size}" for axis, size in mesh.shape.items())
     logger.info("%d %s device(s), mesh %s; the first step compiles", jax.device_count(), platform, sizes)

@@ -37,6 +37,8 @@ class NetworkState(flax.struct.PyTreeNode):
             # As optax.apply_updates, which keeps each weight's dtype.
             params = jax.tree.map(lambda p, u: (p + u).astype(p.dtype), self.params, updates)
             params = network.constrain(params) if network.constrain else params
+            if network.frozen:
+                params = {**params, **{name: self.params[name] for name in network.frozen}}
             return self.replace(params=params, opt_state=opt_state)
 
 

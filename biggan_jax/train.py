@@ -39,6 +39,8 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
         config = config.copy_and_resolve_references()
         configs.normalize(config)
         configs.validate(config)
+        if rule := configs.resolve(config):
+            logger.info("%s", rule)
         config = resume.keep_data_order(workdir, config)
         mesh = sharding.make_mesh(data=config.mesh.data, fsdp=config.mesh.fsdp)
         sharding.check_batch_size(config.batch_size, mesh.size, config.microbatches, config.d_chunks)
@@ -93,7 +95,7 @@ def run_attempt(run: hooks.RunContext, attempt: int) -> tuple[int, Record | None
         past = "" if start == config.num_steps else "; the run is past num_steps; raise it to train on"
         logger.info("step %d of %d: nothing left to do%s", start, config.num_steps, past)
         return config.num_steps, None
-    hooks.log_setup(state, run.mesh)
+    hooks.log_setup(gan, state, run.mesh)
 
     make_batch = data.host_batches(run.source, config, attempt, jax.process_index(), jax.process_count())
     to_devices = functools.partial(sharding.shard_batch, mesh=run.mesh)

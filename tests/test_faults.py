@@ -117,6 +117,25 @@ def test_a_run_killed_20_times_loses_nothing(tmp_path, capsys):
     assert not left, "partial files are left"
 
 
+@pytest.mark.slow
+def test_an_adapted_probability_of_augmentation_survives_kills(tmp_path):
+    ada = ["augment.ada=blit,geometry,colour", "augment.target=0.6", "augment.speed=200", "augment.every=1"]
+    run = [*ada, "num_steps=24", "checkpoint_every=4", "checkpoint_keep=20", "stability.every=0"]
+    finish(start(tmp_path / "unbroken", *run))
+    workdir = tmp_path / "run"
+    for steps in (4, 12):
+        process = start(workdir, *run)
+        wait_until(lambda steps=steps: max(checkpoint_steps(workdir), default=0) >= steps, process)
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+    finish(start(workdir, *run))
+    assert checkpoint.compare(workdir, tmp_path / "unbroken") == []
+    seen = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    p = {record["step"]: record["augment_p"] for record in seen}
+    assert len(p) == 24 and len(set(p.values())) > 3
+
+
 RUN = ("num_steps=24", "checkpoint_every=4", "checkpoint_keep=20")
 
 

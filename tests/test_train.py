@@ -16,6 +16,7 @@ from PIL import Image
 from biggan_jax import checkpoint, data, hooks
 from biggan_jax.checkpoint import resume
 from biggan_jax.checkpoint.resume import claim_workdir, keep_data_order
+from biggan_jax.config import AUTO
 from biggan_jax.evaluation.evaluator import TrainingScore
 from biggan_jax.train import train
 from biggan_jax.types import UserError
@@ -64,6 +65,29 @@ def test_a_run_is_bitwise_identical_after_it_was_compiled_again(dense, tmp_path)
         dense.num_steps = steps
         assert train(dense, tmp_path / "resumed")
     assert checkpoint.compare(tmp_path / "unbroken", tmp_path / "resumed") == []
+
+
+def test_an_adapted_probability_of_augmentation_is_resumed_bit_for_bit(dense, tmp_path, compile_once):
+    dense.augment.update(ada=("blit", "colour"), p=0.5, target=0.6, speed=100.0, every=1)
+    assert train(dense, tmp_path / "unbroken")
+    for steps in (2, 4):
+        dense.num_steps = steps
+        assert train(dense, tmp_path / "resumed")
+    assert checkpoint.compare(tmp_path / "unbroken", tmp_path / "resumed") == []
+    lines = [json.loads(line) for line in (tmp_path / "resumed" / "metrics.jsonl").read_text().splitlines()]
+    assert len({line["augment_p"] for line in lines}) > 2
+
+
+def test_fine_tuning_keeps_frozen_blocks_and_stores_an_automatic_r1(small, dense, tmp_path, caplog):
+    caplog.set_level(logging.INFO)
+    dense.num_steps, dense.init_from, dense.freeze_d, dense.regularizer.r1 = 1, str(small), 1, AUTO
+    assert train(dense, tmp_path)
+    assert json.loads((tmp_path / "config.json").read_text())["regularizer"]["r1"] == 0.0032
+    assert "regularizer.r1=auto is 0.0032: 0.0002 x 16 x 16 / batch_size 16" in caplog.text
+    assert "D: not trained: hidden" in caplog.text
+    changed = "\n".join(checkpoint.compare(small, tmp_path))
+    assert "discriminator.params.linear" in changed and "discriminator.params.hidden" not in changed
+    assert train(dense, tmp_path)  # The same command resumes, though its config says auto.
 
 
 def test_a_run_writes_metrics_config_samples_and_checkpoints(unbroken):

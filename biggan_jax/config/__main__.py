@@ -32,7 +32,7 @@ def main(argv: Sequence[str]) -> int:
         if flags.json:
             print(to_json(config))
         else:
-            values, said = flatten(config.to_dict()), meanings(config.model.family)
+            values, said = flatten(json.loads(to_json(config))), meanings(config.model.family)
             print_table([(f"{key} = {json.dumps(values[key])}", f"# {text}") for key, text in said.items()])
         return 0
     changed = differences(*(load(name).to_dict() for name in (flags.a, flags.b)))

@@ -24,6 +24,8 @@ def general() -> dict[str, Any]:
         "init_from": Key(
             "", path=True
         ),  # Checkpoint whose weights and optimizer state a new run starts with; see configs/finetune.py.
+        # Blocks of D, from the image on, that are not trained (FreezeD), with init_from; 0: none. See small_data.md.
+        "freeze_d": non_negative(0),
         # Type of activations: float32 or bfloat16. Weights, moments and losses are always float32.
         "dtype": choice("float32", "bfloat16"),
         # A name in losses.LOSSES: hinge, non_saturating, minimax, wasserstein, least_squares, relativistic_average,
@@ -47,8 +49,9 @@ def general() -> dict[str, Any]:
         "regularizer.d_ortho": non_negative(0.0),  # Strength of the orthogonal penalty on D's weights.
         # Factor of the orthogonal penalty's gradient: 4 is exact for the paper's formula, 2 is BigGAN-PyTorch's.
         "regularizer.ortho_factor": positive(4.0),
-        # Strength of R1, the zero-centered gradient penalty on real images; Brock et al. tried 10.
-        "regularizer.r1": non_negative(0.0),
+        # Strength of R1, the zero-centered gradient penalty on real images; Brock et al. tried 10. auto: StyleGAN2-ADA's
+        # rule, 0.0002 height width / batch_size.
+        "regularizer.r1": non_negative(0.0, auto=True),
         "regularizer.r2": non_negative(0.0),  # Strength of R2, the same on fake images.
         "regularizer.gp": non_negative(0.0),  # Strength of WGAN-GP's penalty, on mixed images; its paper: 10.
         "regularizer.max_gp": non_negative(0.0),  # Strength of the largest squared gradient on mixed images.

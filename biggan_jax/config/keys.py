@@ -5,6 +5,7 @@ import difflib
 import functools
 import json
 import math
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -13,6 +14,11 @@ from biggan_jax.types import UserError
 
 KINDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a string", tuple: "a list"}
 """The types a default may have, and how an error names each."""
+
+
+AUTO = -sys.float_info.max
+"""The value of a key that is computed from others (config.automatic): a float that no key accepts as a number, since ConfigDict
+keeps the types of keys. JSON and the command line have the word auto."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +33,7 @@ class Key:
     safe: bool = False  # Whether a resumed run may change it. A family's keys never are: they decide what is computed.
     entries: type | None = None  # The type of a tuple's entries; by default that of the first, or str.
     path: bool = False  # A file or folder; ~ at its start becomes the home folder.
+    auto: bool = False  # A number that may also be AUTO.
 
     def __post_init__(self) -> None:
         if type(self.default) not in KINDS:
@@ -34,6 +41,8 @@ class Key:
 
     def convert(self, value: Any, what: str) -> Any:
         """Return `value` in this key's type. Raises UserError, which calls it `what`."""
+        if self.auto and value in ("auto", AUTO):
+            return AUTO
         if type(self.default) is tuple and isinstance(value, list | tuple):
             kind = self.entries or (type(self.default[0]) if self.default else str)
             return tuple(_convert(entry, kind, f"each of {what}") for entry in _split(value))
@@ -44,6 +53,8 @@ class Key:
         """Raise UserError, which calls the key `name`, for a value of the right type that is not accepted."""
         if self.one_of:
             choose(dict.fromkeys(self.one_of), name, value)
+        if self.auto and value == AUTO:
+            return
         if self.rule and not self.rule[1](value):
             raise UserError(f"{name} is {value}; it must be {self.rule[0]}")
         if type(value) is int and value > self.at_most:
@@ -105,6 +116,8 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def short_repr(value: Any) -> str:
     """Describe any JSON value in a few words, for an error."""
+    if value == AUTO:
+        return "auto"
     if isinstance(value, dict | list | tuple):
         return "an object" if isinstance(value, dict) else "a list"
     text = json.dumps(value)
@@ -127,7 +140,7 @@ def _split(entries: Iterable[Any]) -> Iterator[Any]:
 
 
 def _convert(value: Any, kind: Any, what: str) -> Any:
-    if kind is float and type(value) in (int, float) and math.isfinite(value):
+    if kind is float and type(value) in (int, float) and math.isfinite(value) and value != AUTO:
         return float(value)
     # The exact type: in Python, true is an int.
     if type(value) is not kind or kind is float:

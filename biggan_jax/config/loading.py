@@ -14,7 +14,7 @@ from etils import epath
 
 from biggan_jax.config.defaults import base, table
 from biggan_jax.config.families import section_of
-from biggan_jax.config.keys import Key, closest, flatten, nearest_keys, short_repr
+from biggan_jax.config.keys import AUTO, Key, closest, flatten, nearest_keys, short_repr
 from biggan_jax.runtime.files import expand_home
 from biggan_jax.types import UserError
 
@@ -100,7 +100,7 @@ def parse(text: str | bytes, where: str) -> Any:
 def to_json(config: ml_collections.ConfigDict | dict) -> str:
     """Return the config as JSON; tuples become lists."""
     tree = config.to_dict() if isinstance(config, ml_collections.ConfigDict) else config
-    return json.dumps(tree, indent=2, sort_keys=True)
+    return json.dumps(_with_words(tree), indent=2, sort_keys=True)
 
 
 def from_plain(given: Any, where: str) -> ml_collections.ConfigDict:
@@ -167,6 +167,13 @@ def _values(tree: dict[str, Any], sections: set[str], prefix: str = "") -> Itera
             yield from _values(value, sections, f"{key}.")
         else:
             yield key, value
+
+
+def _with_words(tree: Any) -> Any:
+    """Replace AUTO by its word, which JSON would write as a number."""
+    if isinstance(tree, dict):
+        return {key: _with_words(value) for key, value in tree.items()}
+    return "auto" if tree == AUTO else tree
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from jax.sharding import Mesh
 
 from biggan_jax import config as configs
 from biggan_jax.family import Family
-from biggan_jax.models import biggan, biggan_deep, cgan, dcgan, gan, r3gan, sagan, sngan, wgan, wgan_gp
+from biggan_jax.models import biggan, biggan_deep, cgan, dcgan, freeze, gan, r3gan, sagan, sngan, wgan, wgan_gp
 
 Build = Callable[[ml_collections.ConfigDict, Mesh | None], Family]
 
@@ -37,9 +37,12 @@ def build_gan(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> Fa
 
     Equal configs give the same object, and so share what jit has compiled for it.
     """
-    key = configs.to_json(config), mesh, configs.choose(FAMILIES, "model.family", config.model.family)
+    build = configs.choose(FAMILIES, "model.family", config.model.family)
+    key = configs.to_json(config), mesh, build
     if key not in _built:
-        _built[key] = FAMILIES[config.model.family](config, mesh)
+        config = config.copy_and_resolve_references()
+        configs.resolve(config)
+        _built[key] = freeze.freeze_d(build(config, mesh), config)
     return _built[key]
 
 

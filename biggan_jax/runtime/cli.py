@@ -15,7 +15,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from biggan_jax.config import config_path, normalize
+from biggan_jax.config import AUTO, config_path, normalize
 from biggan_jax.runtime import compilation_cache, devices, flag_errors, numerics, startup
 from biggan_jax.runtime.files import expand_home
 from biggan_jax.types import UserError
@@ -24,6 +24,16 @@ SUCCESS, DIFFERENT, USER_ERROR, COLLAPSED, RUN_AGAIN = 0, 1, UserError.status, 3
 """Exit statuses. RUN_AGAIN (EX_TEMPFAIL): interrupted; rerun the same command to resume."""
 
 flags.disclaim_key_flags()  # A command's --help then lists the flags defined here, too.
+
+
+class _NumberOrAuto(flags.FloatParser):
+    """Parse a number, or auto, which keys that cannot be computed then refuse."""
+
+    def convert(self, argument: Any) -> float:
+        return AUTO if argument == "auto" else super().convert(argument)
+
+
+config_flags.register_flag_parser_for_type(float, _NumberOrAuto())
 
 
 class _ConfigParser(flags.ArgumentParser):
