@@ -1,6 +1,8 @@
 """List the files below a folder or inside a zip, and what cannot be read there."""
 
+import bisect
 import dataclasses
+import functools
 import os
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
@@ -42,19 +44,24 @@ class Tree:
     above: Callable[[str], bytes | None] = lambda name: None
     is_zip: bool = False
 
+    @functools.cached_property
+    def _paths(self) -> list[str]:
+        return list(self.sizes)
+
     def below(self, folder: str) -> "Tree":
         """Return the tree of one folder."""
         start = f"{folder}/"
         own = lambda paths: {path.removeprefix(start): paths[path] for path in paths if path.startswith(start)}
+        # Sorted paths: a search, since a message may look at each of a thousand folders with a million files.
+        first, last = (bisect.bisect_left(self._paths, f"{folder}{end}") for end in ("/", chr(ord("/") + 1)))
+        sizes = {path.removeprefix(start): self.sizes[path] for path in self._paths[first:last]}
         folders = frozenset(path.removeprefix(start) for path in self.folders if path.startswith(start))
 
         def above(name: str) -> bytes | None:
             return self.read(name) if name in self.sizes else self.above(name)
 
         read = lambda path: self.read(start + path)
-        return Tree(
-            f"{self.where}/{folder}", own(self.sizes), folders, own(self.left_out), read, above, is_zip=self.is_zip
-        )
+        return Tree(f"{self.where}/{folder}", sizes, folders, own(self.left_out), read, above, is_zip=self.is_zip)
 
 
 def of_folder(root: epath.Path) -> Tree:
