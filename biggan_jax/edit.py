@@ -5,5 +5,5 @@ import sys
 from biggan_jax.tools.edit.__main__ import run
 
 if __name__ == "__main__":
-    print("biggan_jax.edit is now biggan_jax.tools.edit; the old name goes in version 0.3", file=sys.stderr)
+    print("python -m biggan_jax.edit is now biggan-edit; the old name is kept until version 0.3", file=sys.stderr)
     run()

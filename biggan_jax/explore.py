@@ -5,5 +5,5 @@ import sys
 from biggan_jax.tools.app.__main__ import run
 
 if __name__ == "__main__":
-    print("biggan_jax.explore is now biggan_jax.tools.app; the old name goes in version 0.3", file=sys.stderr)
+    print("python -m biggan_jax.explore is now biggan-explore; the old name is kept until version 0.3", file=sys.stderr)
     run()

@@ -5,5 +5,5 @@ import sys
 from biggan_jax.tools.export.__main__ import run
 
 if __name__ == "__main__":
-    print("biggan_jax.export is now biggan_jax.tools.export; the old name goes in version 0.3", file=sys.stderr)
+    print("python -m biggan_jax.export is now biggan-export; the old name is kept until version 0.3", file=sys.stderr)
     run()

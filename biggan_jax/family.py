@@ -144,7 +144,7 @@ class Family(abc.ABC):
     def latents(self, key: jax.Array, batch_size: int) -> tuple[Latent, Label]:
         """Draw z [B, dim_z] from the prior and y [B] uniformly from the classes, both sharded over the mesh.
 
-        Real numbers as a condition have no known distribution: they are zeros.
+        A condition of real numbers has no known distribution, so zeros are returned.
         """
         z_key, y_key = jax.random.split(key)
         z = draw(self.prior, z_key, batch_size, self.dim_z)

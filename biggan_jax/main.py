@@ -7,15 +7,13 @@ collapsed; 2: a user error.
 from biggan_jax.runtime import cli
 from biggan_jax.runtime import flags as runtime_flags
 from biggan_jax.train import train
-from biggan_jax.types import UserError
 
 CONFIG = cli.define_config("A config file, or the name of one in configs/.")
 WORKDIR = cli.define_path("workdir", None, "Folder of the training run, local or gs://.")
 
 
 def main() -> int | None:
-    if CONFIG.value is None or not WORKDIR.value:
-        raise UserError("--config and --workdir are needed, such as --config=quickstart --workdir=runs/quickstart")
+    cli.require(CONFIG, WORKDIR, example="--config=quickstart --workdir=runs/quickstart")
     return runtime_flags.run(lambda: cli.SUCCESS if train(CONFIG.value, WORKDIR.value) else cli.RUN_AGAIN)
 
 

@@ -93,7 +93,7 @@ def clip(params: Params, bound: float) -> Params:
 
 
 def top_k(fake: Logit, k: jax.Array) -> jax.Array:
-    """Return weights [B] of G's loss: B / k for the k fake images that D finds most real, 0 for the others (Sinha et al. 2020)."""
+    """Return a weight per image for G's loss [B]: B / k for the k images with D's highest logits, else 0 (Sinha et al. 2020)."""
     rank = jnp.argsort(jnp.argsort(-fake))
     return jnp.where(rank < k, fake.size / k, 0.0)
 

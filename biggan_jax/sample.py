@@ -61,8 +61,7 @@ class Drawn(NamedTuple):
 
 
 def main() -> None:
-    if not sampling_flags.CHECKPOINT.value or not OUT.value:
-        raise UserError("--checkpoint and --out are needed, such as --checkpoint=runs/demo --out=grid.png")
+    cli.require(sampling_flags.CHECKPOINT, OUT, example="--checkpoint=runs/demo --out=grid.png")
     out = sampling_flags.check_out(OUT.value, (".png", ".tif", ".npz", ""))
     check_flags(out)
     seeds = None if SEEDS.value is None else by_seed.parse_seeds(SEEDS.value)

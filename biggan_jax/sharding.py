@@ -32,8 +32,10 @@ def make_mesh(devices: list[jax.Device] | None = None, data: int = -1, fsdp: int
         raise UserError("mesh.data and mesh.fsdp are both -1; only one of them can be")
     known = data * fsdp if -1 not in (data, fsdp) else max(data, fsdp)
     if count % known or (-1 not in (data, fsdp) and known != count):
-        hint = "mesh.data=-1 with mesh.fsdp one of " + ", ".join(str(n) for n in range(1, count + 1) if count % n == 0)
-        raise UserError(f"mesh.data={data}, mesh.fsdp={fsdp} does not fit {count} devices; {hint} does")
+        sizes_that_fit = ", ".join(str(n) for n in range(1, count + 1) if count % n == 0)
+        hint = f"use mesh.data=-1 and mesh.fsdp={sizes_that_fit.replace(', ', ' or ')}"
+        devices_here = "1 device" if count == 1 else f"{count} devices"
+        raise UserError(f"mesh.data={data}, mesh.fsdp={fsdp} does not fit {devices_here}; {hint}")
     shape = tuple(count // known if size == -1 else size for size in sizes.values())
     # Auto, since make_mesh's default may be Explicit, where every operation must name its output's sharding.
     return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * 2, devices=devices)

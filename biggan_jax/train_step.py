@@ -83,7 +83,9 @@ def sometimes(runs: jax.Array, run, state: TrainState) -> tuple[TrainState, Metr
 
 
 def norm_and_faults(grads: Params, params: Params, loss: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The gradient's Euclidean norm, and what is not finite: bool [weights + 1], weights or their gradients, in order, then the loss.
+    """The gradient's Euclidean norm, and what is not finite.
+
+    The latter is bool [weights + 1]: one per weight (itself or its gradient), then the loss.
 
     The loss is not enough: on CPU, ReLU maps NaN to 0.
     """

@@ -36,6 +36,7 @@ def test_training_refuses_a_mistake_in_one_sentence(tmp_path, argument, sentence
 
 def test_training_needs_a_config_and_a_workdir():
     refused(run("main"), "--config and --workdir are needed")
+    refused(run("main", "--config=quickstart"), "error: --workdir is needed, such as")
 
 
 def test_an_error_in_a_config_file_is_located(tmp_path):
@@ -103,7 +104,7 @@ def test_stored_latents_include_their_truncation(workdir, tmp_path):
         (["--statistics=running", "--passes=3"], "--passes has no meaning with --statistics=running"),
         (["--truncation=0"], "--truncation=0.0 must be greater than 0"),
         (["--truncation=nan"], "--truncation=nan must be greater than 0"),
-        (["--latents=nothing.npz"], "nothing.npz is not an .npz of arrays: [Errno 2]"),
+        (["--latents=nothing.npz"], "nothing.npz cannot be read: No such file or directory"),
         (["--latents=setup.cfg"], "setup.cfg is not an .npz of arrays"),
         (["--latents=setup.cfg", "--num=3"], "--num has no effect with --latents, which determines the"),
         (["--checkpoint=setup.cfg"], "no checkpoint at"),

@@ -147,7 +147,7 @@ def test_a_refused_change_names_the_command_to_fine_tune(unbroken):
             (63,),
             "model.g_attention 63 is no size of G's feature maps at 16 pixels, which are 8, 16",
         ),
-        ("score.every", 3, "score.every 3 is no multiple of checkpoint_every 2, .*; 4 is"),
+        ("score.every", 3, "score.every 3 is no multiple of checkpoint_every 2, .*; set --config.score.every=4 too"),
         ("stability.expected", "300:nan", "stability.expected .* is not STEP:SCORE"),
         ("stability.expected", "300", "stability.expected '300' is not STEP:SCORE,STEP:SCORE, such as"),
         ("stability.on_collapse", "rolback", "stability.on_collapse 'rolback' is unknown; did you mean rollback?"),

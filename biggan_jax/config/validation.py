@@ -31,7 +31,8 @@ def validate(config: ml_collections.ConfigDict) -> None:
     score, every = config.score.every, config.checkpoint_every
     if score % every:
         near, why = max(round(score / every), 1) * every, "only a saved step can be kept as the best"
-        raise UserError(f"score.every {score} is no multiple of checkpoint_every {every}, and {why}; {near} is")
+        set_it = f"set --config.score.every={near} too, or 0 for no scores"
+        raise UserError(f"score.every {score} is no multiple of checkpoint_every {every}, and {why}; {set_it}")
     expected_scores(config)
     profile_range(config)
 

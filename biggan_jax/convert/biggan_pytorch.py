@@ -154,7 +154,7 @@ def _read_folder(path: epath.Path, suffix: str) -> tuple[dict[str, Arrays], dict
 def settings_of(
     run: dict, bn_eps: float | None = None, sn_eps: float | None = None, where: str = ""
 ) -> ml_collections.ConfigDict:
-    """Return our config with the training settings of a BigGAN-PyTorch run. The architecture comes from shapes alone."""
+    """Return our config with the training settings of a BigGAN-PyTorch run. The architecture is read from the array shapes."""
     config = imported.base_config()
     config.regularizer.update(ortho_factor=2.0, g_ortho=0.0, d_ortho=0.0)
     config.model.update(bn_eps=BN_EPS, spectral_eps=SN_EPS, bn_out_eps=BN_OUT_EPS)

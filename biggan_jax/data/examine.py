@@ -5,5 +5,8 @@ import sys
 from biggan_jax.data.validate import run
 
 if __name__ == "__main__":
-    print("biggan_jax.data.examine is now biggan_jax.data.validate; the old name goes in version 0.3", file=sys.stderr)
+    print(
+        "python -m biggan_jax.data.examine is now python -m biggan_jax.data.validate; the old name is kept until version 0.3",
+        file=sys.stderr,
+    )
     run()

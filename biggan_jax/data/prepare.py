@@ -1,4 +1,4 @@
-"""Prepare data for training, once, as shards with access by number:
+"""Convert data once to shards with random access:
 
 python -m biggan_jax.data.prepare --from=folder --in=PICTURES --out=DIR [--size=128] [--held_out=50]
 python -m biggan_jax.data.prepare --from=folder --in=PICTURES --out=DIR --size=96x128 --channels=1 --bits=16
@@ -119,8 +119,7 @@ OWN = {
 
 
 def main() -> None:
-    if not (FROM.value and IN.value and OUT.value):
-        raise UserError("--from, --in and --out are needed, such as --from=folder --in=pictures --out=data/pictures")
+    cli.require(FROM, IN, OUT, example="--from=folder --in=pictures --out=data/pictures")
     own = choose(OWN, "--from", FROM.value)
     for name in sorted({flag for flags_ in OWN.values() for flag in flags_} - set(own)):
         if flags.FLAGS[name].present:

@@ -33,7 +33,7 @@ REPAIRED = "broken metadata was left out"
 
 
 class Stored(NamedTuple):
-    """What is stored of a picture: its bytes, original (width, height), what was converted, and its range if it is kept.
+    """What is stored of a picture: its bytes, original (width, height), which conversions were made, and the value range if stored.
 
     A vector has the size (0, 0). contrast: the spread of its values, as a share of all levels; 1 for vectors.
     """

@@ -94,10 +94,12 @@ def lines(found: dict[str, Any]) -> list[str]:
     low, median, high = found["images_per_class"] or (0, 0, 0)
     part = "" if found["share_seen"] == 1 else f" (of a sample: {found['share_seen']:.2%} of the set)"
     images = f"{found['images']:,} images in {found['classes']:,} classes"
-    text = [f"{images}, {low:,} to {high:,} per class, median {median:,}{part}"]
+    each = f" of {low:,}" if low == high else f", {low:,} to {high:,} per class, median {median:,}"
+    text = [f"{images}{each}{part}"]
     if found["width"]:
         (w0, w1, w2), (h0, h1, h2) = found["width"], found["height"]
-        text.append(f"pixels: width {w0} to {w2}, median {w1}; height {h0} to {h2}, median {h1}")
+        width, height = (f"{a}" if a == c else f"{a} to {c}, median {b}" for a, b, c in ((w0, w1, w2), (h0, h1, h2)))
+        text.append(f"pixels: width {width}; height {height}")
     if found.get("range"):
         text.append("values: {:g} to {:g}, stored as they are, without scaling".format(*found["range"]))
     if names := found.get("class_names"):

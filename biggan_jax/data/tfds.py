@@ -94,6 +94,9 @@ def corpus_of(folder: epath.Path, keys: features.Keys = features.Keys()) -> tupl
     return Corpus(features.class_names(info.features, fields.label), splits), fields.condition
 
 
+_HOW = "; prepare it first: biggan-prepare --help"
+
+
 def find(name: str, folder: str) -> Any:
     """Return the TFDS builder of a prepared set. Neither its files nor its name can make TFDS import or fetch code."""
     try:
@@ -104,7 +107,7 @@ def find(name: str, folder: str) -> Any:
             if folder and (epath.Path(folder) / INFO).exists():
                 return tfds.builder_from_directory(folder)
             if not name:
-                raise FileNotFoundError(f"it has no {INFO}, and data.dataset is empty")
+                raise UserError(f"{folder or 'data.dir'} has no {INFO}, and no data.dataset in it is named{_HOW}")
             # TFDS would fetch and run the code of NAMESPACE:NAME, and other arguments could name other files.
             parsed, arguments = naming.parse_builder_name_kwargs(name)
             if parsed.namespace or arguments.keys() - {"config", "version"}:
@@ -113,12 +116,12 @@ def find(name: str, folder: str) -> Any:
             if not builder.data_path.exists():
                 raise FileNotFoundError("nothing is prepared there")
             return builder
+    except UserError:
+        raise
     except Exception as error:  # TFDS raises many types: unknown, not prepared, not readable.
         what = " ".join(str(error).split())[:200]
-        raise UserError(
-            f"data.dataset {name!r} cannot be read from data.dir {folder or '~/tensorflow_datasets'} ({what}); "
-            "prepare it first: python -m biggan_jax.data.prepare --help"
-        ) from error
+        where = f"data.dir {folder or '~/tensorflow_datasets'}"
+        raise UserError(f"data.dataset {name!r} cannot be read from {where} ({what}){_HOW}") from error
 
 
 @contextlib.contextmanager

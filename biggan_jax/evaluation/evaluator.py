@@ -68,7 +68,7 @@ class Evaluator:
         return Protocol(*network, *real, samples, labels, truncation, statistics, weights, seed, FORMULAS)
 
     def evaluate(self, sampler: Sampler, metrics: Sequence[str] | None = None) -> Results:
-        """Evaluate `num` fresh samples. metrics: default: those of the evaluator."""
+        """Evaluate `num` fresh samples. metrics: names; by default the evaluator's."""
         y = draw_labels(self.labels, self.num, sampler.gan.num_classes, self.seed, self.reference.kept.labels)
         z = sampler.latents(self.num, self.seed)
         return self.evaluate_images(features.of_samples(sampler, z, y, self.batch_size), metrics)

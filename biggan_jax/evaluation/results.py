@@ -76,10 +76,11 @@ class Protocol:
         """Describe the protocol in two lines."""
         note = f", {self.note}" if self.note else ""
         weights = f"{self.weights} weights, " if self.weights else ""
+        resized = "not resized" if self.resizer == "none" else f"resized by {self.resizer}"
         return (
             f"{self.samples:,} samples ({weights}labels {self.labels}, truncation {self.truncation}, "
             f"statistics {self.statistics}, seed {self.seed}) against {self.reference}\n"
-            f"network {self.network} ({self.weights_of_network[:8]}), resized by {self.resizer}{note}; {self.formulas}"
+            f"network {self.network} ({self.weights_of_network[:8]}), {resized}{note}; {self.formulas}"
         )
 
 

@@ -144,7 +144,7 @@ def head_of(config: ml_collections.ConfigDict) -> Head:
 
 
 def classes_of(config: ml_collections.ConfigDict, head: Head | None) -> Classes:
-    """Return the weights of the losses of classes: all 0 unless D's head has one."""
+    """Return the weights of the class losses; all are 0 if D's head has no class loss."""
     own = config.condition
     if head is None or head.kind not in CLASS_LOSSES:
         return Classes(head.kind if head else "none")

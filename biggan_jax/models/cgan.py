@@ -59,7 +59,7 @@ class Discriminator(nn.Module):
 
 
 def build(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GAN:
-    """Build the GAN of `config`. Raises UserError without a condition."""
+    """Build the GAN of `config`. Raises UserError if the config has no condition."""
     model, shape = config.model, tuple(config.model.image_shape)
     size = adversarial.condition_of(config).size
     if not size:

@@ -230,10 +230,11 @@ def build(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GAN:
             f"model.form={model.form} has no condition: use conditional or deep_conv, or model.num_classes=0"
         )
     if model.form == "conditional":
-        if not size or len(shape) != 3 or shape[0] % 4 or shape[1] % 4:
-            raise UserError(
-                f"model.form=conditional needs model.num_classes above 0 and sides that are multiples of 4, not {shape}"
-            )
+        if not size:
+            raise UserError("model.form=conditional needs a condition: set model.num_classes above 0")
+        if len(shape) != 3 or shape[0] % 4 or shape[1] % 4:
+            what = "images (height, width, channels) with sides that are multiples of 4"
+            raise UserError(f"model.form=conditional draws {what}; model.image_shape is {shape}")
         networks = ConditionalGenerator(shape, size, model.ch), ConditionalDiscriminator(size, model.ch)
     elif model.form == "deep_conv":
         resolution, channels = square(config)

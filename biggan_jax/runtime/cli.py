@@ -172,6 +172,15 @@ def _repeat_ctrl_c() -> None:
             continue
 
 
+def require(*needed: flags.FlagHolder, example: str) -> None:
+    """Raise UserError, which names those of the `needed` flags that are not given."""
+    missing = [f"--{flag.name}" for flag in needed if flag.value is None or flag.value == ""]
+    if missing:
+        *others, last = missing
+        named = f"{', '.join(others)} and {last} are" if others else f"{last} is"
+        raise UserError(f"{named} needed, such as {example}")
+
+
 def refuse(names: Iterable[str], context: str) -> None:
     """Raise UserError if one of these flags is given, because it has no effect in this context."""
     for name in sorted(names):

@@ -77,7 +77,18 @@ def user_errors(folder: epath.PathLike, what: str) -> Iterator[None]:
         raise
     except Exception as error:  # Of any type: OSError, TensorFlow's, gcsfs's, or a missing package's.
         hint = "; for gs:// folders pip install 'biggan-jax[gcs]'" if isinstance(error, ImportError) else ""
-        raise UserError(f"{what} {folder} cannot be used: {error}{hint}") from error
+        raise UserError(f"{what} {folder} cannot be used: {reason_of(error, folder)}{hint}") from error
+
+
+def reason_of(error: Exception, path: epath.PathLike) -> str:
+    """Return an error's text; that of the file system without its number, and with the file only if it is not `path`."""
+    if not isinstance(error, OSError) or not error.strerror:
+        return str(error)
+    return (
+        error.strerror
+        if error.filename is None or str(error.filename) in str(path)
+        else f"{error.filename}: {error.strerror}"
+    )
 
 
 @contextlib.contextmanager
@@ -86,7 +97,7 @@ def writing(what: epath.PathLike) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(f"{what} cannot be written: {error}") from error
+        raise UserError(f"{what} cannot be written: {reason_of(error, what)}") from error
 
 
 @contextlib.contextmanager
@@ -132,6 +143,8 @@ def read_npz(path: epath.PathLike) -> dict[str, np.ndarray]:
                 raise ValueError(f"{others[0]!r} is not an array")
             return found
     except Exception as error:  # Corrupted input raises many types: those of zipfile, zlib and numpy, MemoryError.
+        if isinstance(error, OSError) and error.strerror:
+            raise UserError(f"{path} cannot be read: {reason_of(error, path)}") from error
         # NumPy's message for a file that is not an archive advises to allow pickle.
         reason = "" if "pickle" in str(error) or isinstance(error, AttributeError | TypeError) else f": {error!s:.160}"
         raise UserError(f"{path} is not an .npz of arrays{reason}") from error

@@ -45,7 +45,7 @@ class MetricWriter:
         self._show(step, values)
 
     def write_probe(self, record: Record) -> None:
-        """Write a probe to stability.jsonl; elsewhere its signals and each weight's largest singular value."""
+        """Write a probe to stability.jsonl. The other writers get its signals and each weight's largest singular value."""
         self._probes.write(record)
         shown = {f"stability/{name}": value for name, value in record["signals"].items()}
         for network, weights in record["singular"].items():

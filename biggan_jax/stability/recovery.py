@@ -23,7 +23,7 @@ rollback, ignored; or resumed, after a stop."""
 
 
 class CollapseError(UserError):
-    """The run collapsed or is dead on arrival. The message says why, which checkpoints are kept and how to resume."""
+    """The run collapsed or failed from the start. The message says why, which checkpoints are kept and how to resume."""
 
     status = cli.COLLAPSED
 

@@ -1,4 +1,4 @@
-"""Decide from the records of a run's probes whether it is healthy, collapsed or dead on arrival.
+"""Decide from the records of a run's probes whether it is healthy, collapsed or failed from the start.
 
 Thresholds come from runs that were made to collapse and from healthy runs: docs/stability.md has the figures.
 """
@@ -129,7 +129,7 @@ def by_rule(rule: Rule, records: Sequence[Record]) -> Verdict | None:
     onset, value = records[max(healthy - 1, 0)]["step"], rule.value(records)
     assert value is not None, "a rule that does not apply is not broken"
     beyond = f"{'below' if rule.below else 'above'} {rule.threshold:g}"
-    since = f"healthy until step {onset}" if healthy else "from the start: dead on arrival"
+    since = f"healthy until step {onset}" if healthy else "failed from the start"
     sentence = f"{rule.sentence} ({rule.signal} {value:.3g}{rule.unit}, {beyond}, {since})"
     return Verdict(records[-1]["step"], onset, rule.signal, value, rule.threshold, sentence)
 
@@ -157,7 +157,9 @@ def by_expectation(records: Sequence[Record], expected: Sequence[tuple[int, floa
     best = min((score for _, score in _scores(records)), default=math.inf)
     if required is None or best < required:
         return None
-    sentence = f"dead on arrival: the best score is {best:.4g}, and by step {step} it should be below {required:g}"
+    sentence = (
+        f"failed from the start: the best score is {best:.4g}, and by step {step} it should be below {required:g}"
+    )
     return Verdict(step, 0, "expected", best, required, sentence)
 
 

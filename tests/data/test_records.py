@@ -217,7 +217,7 @@ def test_training_logs_and_stores_what_its_data_are(all_made, tmp_path, caplog):
     logging.getLogger("biggan_jax").propagate = True
     with caplog.at_level(logging.INFO, logger="biggan_jax"):
         found = data.before_training(data.make_source(config), config)
-    assert "data: 72 images in 3 classes, 24 to 24 per class, median 24" in caplog.text
+    assert "data: 72 images in 3 classes of 24" in caplog.text
     assert "data: classes: 0 = blue, 1 = green, 2 = red" in caplog.text
     data.store_summary(tmp_path / "data.json", found)
     stored = json.loads((tmp_path / "data.json").read_text())
@@ -253,7 +253,9 @@ def test_a_set_that_is_not_prepared_is_refused(config, tmp_path):
     with pytest.raises(UserError, match="data.dataset 'cifar10' cannot be read from data.dir"):
         data.make_source(config)
     config.data.dataset = ""
-    with pytest.raises(UserError, match="it has no dataset_info.json, and data.dataset is empty"):
+    with pytest.raises(
+        UserError, match="has no dataset_info.json, and no data.dataset in it is named; prepare it first"
+    ):
         data.make_source(config)
 
 

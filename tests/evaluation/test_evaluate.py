@@ -128,7 +128,7 @@ def test_two_hosts_evaluate_as_one_and_process_0_writes(copy, tmp_path):
 
 MISTAKES = [
     ("", "give either --checkpoint or --npz"),
-    ("--npz=a.npz", "a.npz is not an .npz of arrays"),
+    ("--npz=a.npz", "a.npz cannot be read: No such file"),
     ("--npz=a.npz --all", "--all has no effect here"),
     ("--checkpoint=COPY --truncation_kind=std", "--truncation_kind has no effect here"),
     ("--checkpoint=COPY --network=classifier --config=digits", "--config has no effect here"),
@@ -162,7 +162,7 @@ MISTAKES = [
         "the metric prdc needs 6 or more real images, not 5",
     ),
     ("--checkpoint=COPY --network=classifier --truncation_sweep=0:1:5", "is not LOW:HIGH:COUNT"),
-    ("--checkpoint=COPY --network=classifier --reference=nowhere.npz", "nowhere.npz is not an .npz of arrays"),
+    ("--checkpoint=COPY --network=classifier --reference=nowhere.npz", "nowhere.npz cannot be read: No such file"),
 ]
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from biggan_jax.runtime.files import OSLock, atomic_write, read_npz, write_text
+from biggan_jax.runtime.files import OSLock, atomic_write, read_npz, user_errors, write_text, writing
 from biggan_jax.types import UserError
 
 
@@ -61,3 +61,18 @@ def test_os_lock_of_a_deleted_file_has_an_id_of_its_own(tmp_path):
     first.release()
     assert new.acquire() and late.acquire() and new.id != late.id
     late.release(), new.release()
+
+
+def test_errors_of_the_file_system_have_no_numbers(tmp_path):
+    with pytest.raises(UserError, match=r"nowhere.npz cannot be read: No such file or directory$"):
+        read_npz(tmp_path / "nowhere.npz")
+    with (
+        pytest.raises(UserError, match=r"^workdir /a cannot be used: /a/b: Permission denied$"),
+        user_errors("/a", "workdir"),
+    ):
+        raise PermissionError(13, "Permission denied", "/a/b")
+    with (
+        pytest.raises(UserError, match=r"^--out=/a cannot be written: No such file or directory$"),
+        writing("--out=/a"),
+    ):
+        raise FileNotFoundError(2, "No such file or directory", "/a")

@@ -47,7 +47,7 @@ def test_each_rule_needs_enough_broken_probes_in_a_row(signal, broken, probes, w
 
 def test_a_run_that_was_never_healthy_is_dead_on_arrival():
     verdict = evaluate(records(3, pixel_spread=0.01))
-    assert verdict.onset == 10 and "dead on arrival" in verdict.sentence
+    assert verdict.onset == 10 and "failed from the start" in verdict.sentence
 
 
 def test_the_contrast_before_the_first_step_does_not_count():

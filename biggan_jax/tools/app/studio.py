@@ -69,7 +69,10 @@ def statistics_of(trained: TrainedGenerator, weights: Params, statistics: str, k
 
 
 def _measured(trained: TrainedGenerator, weights: Params, kind: str, passes: int) -> tuple[Params, Params | None]:
-    """Measure without truncation, [C], and at thresholds from 0 to the largest, [SHARES, C]; None if z is not normal."""
+    """Return batch-norm statistics without truncation [C] and at shares of the largest threshold [SHARES, C].
+
+    The latter are None if z is not normal.
+    """
     truncations: list[Truncation | None] = [None]
     if trained.gan.prior == "normal":
         truncations += [Truncation(float(t), kind) for t in LIMITS[kind] * SHARES]

@@ -31,8 +31,7 @@ OUT = cli.define_path("out", None, "The folder to write.")
 
 
 def main() -> None:
-    if not sampling_flags.CHECKPOINT.value or not OUT.value:
-        raise UserError("--checkpoint and --out are needed, such as --checkpoint=runs/demo --per_class=9 --out=samples")
+    cli.require(sampling_flags.CHECKPOINT, OUT, example="--checkpoint=runs/demo --per_class=9 --out=samples")
     if bool(PER_CLASS.value) == bool(BALANCE.value):
         raise UserError("give either --per_class or --balance_with, such as --per_class=100")
     if is_remote(OUT.value):
@@ -63,7 +62,8 @@ def main() -> None:
     with writing(f"--out={out}"), samples.atomic_folder(out) as unfinished:
         write(unfinished, sampler, seed, names, counts)
         write_text(unfinished / "export.json", json.dumps(about, indent=2) + "\n")
-    print(f"{counts.sum()} images of step {trained.step} in {out}, {counts.min()} to {counts.max()} per class")
+    each = f"{counts.min()}" if counts.min() == counts.max() else f"{counts.min()} to {counts.max()}"
+    print(f"{counts.sum()} images of step {trained.step} in {out}, {each} per class")
 
 
 def wanted(trained: TrainedGenerator) -> tuple[list[str], np.ndarray]:
