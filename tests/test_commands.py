@@ -18,7 +18,7 @@ from tests.test_train import TINY
         ("--config.batchsize=8", "config key batchsize is unknown; did you mean batch_size?"),
         ("--config.model.famly=x", "config key model.famly is unknown; did you mean model.family?"),
         ("--config.resolution=32", "config key resolution is unknown; did you mean model.resolution?"),
-        ("--config.d_steps=many", "--config.d_steps=many"),
+        ("--config.d_steps=many", "config key d_steps must be a whole number, not 'many'"),
         (
             "--config=quikstart",
             "config 'quikstart' is unknown; did you mean quickstart?",
