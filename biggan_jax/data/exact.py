@@ -89,11 +89,23 @@ def is_deep(encoded: bytes) -> bool:
     """Whether a picture has other numbers than unsigned ones of 8 bits, from its header. Raises UnreadableError."""
     if encoded[:4] not in TIFFS:
         return may_be_deep(encoded)
+    bits, unsigned = _numbers(encoded)
+    return bits > 8 or not unsigned
+
+
+def needs_range(encoded: bytes) -> bool:
+    """Whether a TIFF has floats, signed numbers or more than 16 bits, so that only a range says what is white."""
+    bits, unsigned = _numbers(encoded) if encoded[:4] in TIFFS else (8, True)
+    return bits > 16 or not unsigned
+
+
+def _numbers(tiff: bytes) -> tuple[int, bool]:
+    """Return the bits of a TIFF's numbers, and whether they are unsigned integers. Raises UnreadableError."""
     try:
-        tags = _directories(encoded)[0]
+        tags = _directories(tiff)[0]
     except Exception as error:  # Damaged input raises many types.
         raise UnreadableError("not a picture") from error
-    return max(_all(tags, 258, 1)) > 8 or not set(_all(tags, 339, 1)) <= {1}
+    return max(_all(tags, 258, 1)), set(_all(tags, 339, 1)) <= {1}
 
 
 def scaled(pixels: Pixels, limits: tuple[float, float], bits: int) -> Pixels:

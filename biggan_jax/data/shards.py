@@ -95,6 +95,8 @@ class Form:
             found = exact.fitted(read, self.channels, self.bits)
         elif self.range and exact.is_deep(encoded):
             found = exact.fitted(exact.read(encoded, self.range, 8), 3, 8)
+        elif exact.needs_range(encoded):
+            raise picture.UnreadableError("its pixels are floats, signed or of 32 bits; give --range=LOW:HIGH")
         else:
             found = exact.Pixels(picture.decode(encoded, upright=True), False, exact.conversions(encoded))
             if not self.size and _is_plain(encoded):

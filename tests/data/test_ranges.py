@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from biggan_jax.data import exact, ranges, shards, stats
+from biggan_jax.data.picture import UnreadableError
 from biggan_jax.types import UserError
 from tests import cli
 from tests.data import conftest
@@ -113,6 +114,13 @@ def test_a_set_has_one_range_that_the_command_says(tmp_path):
     assert json.loads((out / stats.FILE).read_text())["form"]["range"] == [0, 4095]
     given = prepare(tmp_path / "in", tmp_path / "given", "--size=24", "--range=0:65535")
     assert "2 pictures are nearly constant: all values lie within 16 of 255 levels: a/0.png; a/1.png" in given.stderr
+
+
+@pytest.mark.parametrize("kind", ["float tiff", "float rgb tiff", "16 bits in int32 tiff", "14 bits in int16 tiff"])
+def test_without_a_range_such_numbers_are_not_guessed(kind):
+    """As of a corpus of examples, whose values are not read first."""
+    with pytest.raises(UnreadableError, match="give --range=LOW:HIGH"):
+        shards.Form(24)(WRITERS[kind][0]())
 
 
 def test_a_range_that_has_no_effect_is_refused(tmp_path):
