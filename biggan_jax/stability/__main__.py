@@ -4,6 +4,8 @@ python -m biggan_jax.stability --workdir=runs/demo [--out=DIR]     # spectra, si
 python -m biggan_jax.stability --checkpoint=runs/demo              # the singular values of one checkpoint
 """
 
+from collections.abc import Sequence
+
 import jax
 from absl import flags
 from etils import epath
@@ -33,7 +35,7 @@ def show_run() -> None:
     run = history.read(WORKDIR.value)
     out = epath.Path(OUT.value or epath.Path(WORKDIR.value) / "stability")
     with writing(f"--out={out}"):
-        paths = plot.draw(run, out)
+        paths = plot.draw(run, out, settings()[1])
     first, last = run.probes[0]["step"], run.probes[-1]["step"]
     print(f"{len(run.probes)} probes, steps {first} to {last}; at the last: {verdict(run)}")
     for network, name in history.networks(run.probes).items():
@@ -48,16 +50,21 @@ def show_run() -> None:
 
 def verdict(run: history.Run) -> str:
     """Say whether the run is healthy at its last probe."""
-    path = epath.Path(WORKDIR.value) / "config.json"
-    expected, shape = (), (0, 0, 0)
-    if path.exists():
-        c = config.of_file(path)
-        expected, shape = config.expected_scores(c), c.model.get("image_shape", shape)
+    expected, own = settings()
     try:
-        found = rules.evaluate(run.probes, expected, rules=rules.rules_of(shape))
+        found = rules.evaluate(run.probes, expected, rules=own)
     except KeyError as error:
         return f"unknown: the probes of another version lack {error}"
     return f"not healthy: {found.sentence}" if found else "healthy, as far as the collapse monitor can tell"
+
+
+def settings() -> tuple[Sequence[tuple[int, float]], tuple[rules.Rule, ...]]:
+    """Return the scores that the run's config expects, and the rules for its data; without a config none, and those for images."""
+    path = epath.Path(WORKDIR.value) / "config.json"
+    if not path.exists():
+        return (), rules.RULES
+    c = config.of_file(path)
+    return config.expected_scores(c), rules.rules_of(c.model.get("image_shape", (0, 0, 3)))
 
 
 def show_checkpoint() -> None:

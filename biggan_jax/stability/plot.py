@@ -3,7 +3,7 @@
 import functools
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from etils import epath
@@ -17,7 +17,7 @@ from biggan_jax.runtime.files import atomic_write
 from biggan_jax.runtime.jsonl import Record
 from biggan_jax.stability import history
 from biggan_jax.stability.history import Run, attempt_of, layers
-from biggan_jax.stability.rules import RULES
+from biggan_jax.stability.rules import RULES, Rule
 
 NAMED = 48  # Up to this many layers, a colour bar names each; else it names each block once.
 EMPHASISED = 3  # Layers per network that are named in the plot itself: those whose first singular value grew most.
@@ -26,9 +26,9 @@ STYLES = {r"\bbn_": ":", "^attention": "--", "conv": "-", "": "-."}
 """Line styles of layers, by the first pattern that is found in the name."""
 
 
-def draw(run: Run, out: epath.Path) -> list[epath.Path]:
-    """Write all pictures to the folder `out`, which is created, and return their paths."""
-    figures = {"spectra": spectra_figure(run), "signals": signals_figure(run)}
+def draw(run: Run, out: epath.Path, rules: Sequence[Rule] = RULES) -> list[epath.Path]:
+    """Write all pictures to the folder `out`, which is created, and return their paths. rules: those for the run's data."""
+    figures = {"spectra": spectra_figure(run), "signals": signals_figure(run, rules)}
     figures |= {
         f"layers_{name}": layers_figure(run, name) for name in history.networks(run.probes) if layers(run.probes, name)
     }
@@ -104,18 +104,18 @@ def layers_figure(run: Run, network: str) -> Figure:
     return figure
 
 
-def signals_figure(run: Run) -> Figure:
+def signals_figure(run: Run, rules: Sequence[Rule] = RULES) -> Figure:
     """Plot every signal over steps, then the value and the threshold of each rule, and the events."""
     names = dict.fromkeys(name for record in run.probes for name in record["signals"])
     real = history.signal(run.probes, "score_of_real")[1]
     names = {name: None for name in names if name != "score_of_real"}
-    rules = {f"rule: {rule.signal}": rule for rule in RULES}
+    titled = {f"rule: {rule.signal}": rule for rule in rules}
     panels: dict[str, Callable] = {name: functools.partial(history.signal, name=name) for name in names}
-    panels |= {title: functools.partial(history.rule_values, rule=rule) for title, rule in rules.items()}
+    panels |= {title: functools.partial(history.rule_values, rule=rule) for title, rule in titled.items()}
     panels = {title: series for title, series in panels.items() if len(series(run.probes)[0])}
     figure, grid = _small_multiples(len(panels), width=3.2, height=2.1)
     for axes, (title, series) in zip(grid, panels.items(), strict=True):
-        rule = rules.get(title)
+        rule = titled.get(title)
         for tail in run.abandoned:
             axes.plot(*series(tail), color="tab:blue", alpha=0.35, linewidth=1.0)
         steps, figures = series(run.probes)

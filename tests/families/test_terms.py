@@ -54,8 +54,9 @@ def headed(kind, **fields):
         ("multi_hinge", {"loss": LOSSES["multi_hinge"], "classes": None}),
         ("projection", {"feature_matching": 1.0}),
         ("projection", {"top_k": TopK(0.5, 0.25, 1)}),
+        ("projection", {"labels": "paired"}),
     ],
-    ids=["classes", "multi_hinge", "feature_matching", "top_k"],
+    ids=["classes", "multi_hinge", "feature_matching", "top_k", "labels of real images"],
 )
 def test_losses_of_single_images_are_equal_in_chunks(plain, kind, fields):
     _, _, data = plain

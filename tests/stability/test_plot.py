@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from etils import epath
 
+from biggan_jax.config import base, to_json
 from biggan_jax.stability import history, plot
+from biggan_jax.stability.rules import rules_of
 from biggan_jax.types import UserError
 from tests.cli import run
 from tests.conftest import untrained_run
@@ -207,6 +209,8 @@ def test_a_broken_rule_is_drawn_with_its_threshold(tmp_path):
     assert [line.get_ydata()[0] for line in lines_of(axes["rule: spread"], linestyle="--")] == [0.1]
     np.testing.assert_allclose(axes["rule: contrast"].lines[0].get_ydata(), 0.3)
     assert not lines_of(axes["d_real"], linestyle="--")
+    of_points = [a.get_title() for a in plot.signals_figure(run, rules_of((2,))).axes]
+    assert "rule: contrast" not in of_points and "rule: spread (verdict at step 300)" in of_points
 
 
 def test_each_layer_has_a_panel_on_a_shared_scale(rolled_back):
@@ -318,3 +322,13 @@ def test_the_command_says_whether_the_run_is_healthy(tmp_path, diversity, verdic
     probes = [probe(step, d_fake=-0.5, pixel_diversity=diversity) for step in range(0, 1000, 100)]
     done = command(f"--workdir={write(tmp_path / 'run', probes)}")
     assert done.returncode == 0 and verdict in done.stdout, done.stdout + done.stderr
+
+
+def test_points_that_d_cannot_tell_apart_are_healthy(tmp_path):
+    probes = [probe(step, d_real=0.0, d_fake=0.0, pixel_diversity=0.9) for step in range(0, 1000, 100)]
+    folder = write(tmp_path / "run", probes)
+    c = base("wgan")
+    for shape, verdict in (((64, 64, 3), "not healthy: D no longer tells"), ((2,), "at the last: healthy, ")):
+        c.model.image_shape = shape
+        (folder / "config.json").write_text(to_json(c))
+        assert verdict in command(f"--workdir={folder}").stdout
