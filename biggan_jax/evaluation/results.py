@@ -206,7 +206,8 @@ def _one_table(records: list[Record]) -> str:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["| " + " | ".join(map(str.rjust, row, widths)) + " |" for row in rows]
     lines.insert(1, "|" + "|".join("-" * (width + 1) + ":" for width in widths) + "|")
-    words = protocol.words() + (f"\n{words_of_real(records[-1])}" if real else "")
+    beside = [words for words in map(words_of_real, records) if words]
+    words = "\n".join([protocol.words(), *beside[-1:]])
     return words + "\n\n" + "\n".join(lines)
 
 

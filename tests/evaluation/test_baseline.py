@@ -75,8 +75,9 @@ def test_statistics_stay_what_real_images_are_compared_with():
 def test_a_table_shows_real_images_beside_samples():
     scores = {"precision": 0.85, "class_agreement": 0.4, "real_precision": 0.7, "real_class_agreement": 0.98}
     record = results.record(Subject("runs/a", "abc", 3), FID, ("prdc",), Results(scores, {}, "500 held-out images"))
-    text = results.table([record])
+    older = results.record(Subject("runs/a", "abd", 4), FID, ("prdc",), Results({"precision": 0.9}, {}))
+    text = results.table([record, older])
     assert "real: 500 held-out images; accuracy of inception-2015: 0.98" in text
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
     assert rows[0] == ["step", "precision", "class agreement"]
-    assert rows[2:] == [["3", "0.85", "0.4"], ["real", "0.7", "0.98"]]
+    assert rows[2:] == [["3", "0.85", "0.4"], ["4", "0.9", ""], ["real", "0.7", "0.98"]]

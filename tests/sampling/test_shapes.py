@@ -127,3 +127,14 @@ def test_latents_need_conditions_of_the_models_length(tmp_path, sampler):
             continue
         with pytest.raises(UserError, match=r"this model takes conditions \[N, 3\]"):
             latent_files.read_latents(tmp_path / "a.npz", gan)
+
+
+def test_seeds_are_drawn_in_each_condition(conditioned, tmp_path):
+    (tmp_path / "c.csv").write_text("0.5,-1\n2,3\n")
+    command = f"--checkpoint={conditioned}", "--seeds=4-5", f"--out={tmp_path / 'a.npz'}"
+    refused(run("sample", *command), "--seeds needs --conditions=FILE: this model is conditioned on real numbers")
+    result = run("sample", *command, f"--conditions={tmp_path / 'c.csv'}")
+    assert result.returncode == 0, result.stderr
+    stored = np.load(tmp_path / "a.npz")
+    assert stored["seeds"].tolist() == [4, 5, 4, 5] and stored["y"][:, 0].tolist() == [0.5, 0.5, 2, 2]
+    np.testing.assert_array_equal(stored["z"][:2], stored["z"][2:])
