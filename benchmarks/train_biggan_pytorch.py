@@ -51,12 +51,21 @@ def train(options: argparse.Namespace, flags: list[str]) -> None:
     ema = utils.ema(G, average, config["ema_decay"], config["ema_start"])
     latents = utils.prepare_z_y(config["batch_size"], G.dim_z, config["n_classes"], device="cpu")
     state = {"itr": 0}
+    saved = options.out / "state.pt"
+    parts = {"G": G, "D": D, "average": average, "G_optim": G.optim, "D_optim": D.optim}
+    if saved.exists():
+        loaded = torch.load(saved)
+        state["itr"] = loaded["itr"]
+        for name, part in parts.items():
+            part.load_state_dict(loaded[name])
+        torch.set_rng_state(loaded["rng"])
     step = train_fns.GAN_training_function(G, D, BigGAN.G_D(G, D), *latents, ema, state, config)
 
     options.out.mkdir(parents=True, exist_ok=True)
     batch = config["batch_size"] * config["num_D_steps"] * config["num_D_accumulations"]
     loader = DataLoader(TensorDataset(x, y), batch, shuffle=True, drop_last=True)
-    while True:
+    # A resumed run begins another epoch, so it sees other batches than one without interruption.
+    while state["itr"] < checkpoints[-1]:
         for real in loader:
             state["itr"] += 1
             losses = step(*real)
@@ -65,8 +74,15 @@ def train(options: argparse.Namespace, flags: list[str]) -> None:
             if state["itr"] in checkpoints:
                 images, labels = sample(utils, average, config, options.samples)
                 np.savez(options.out / f"{state['itr']}.npz", arr_0=images, y=labels)
+                save(saved, {name: part.state_dict() for name, part in parts.items()} | state)
             if state["itr"] == checkpoints[-1]:
-                return
+                break
+
+
+def save(path: pathlib.Path, state: dict) -> None:
+    """Write the state of training, with that of random numbers; a crash meanwhile leaves the old file."""
+    torch.save(state | {"rng": torch.get_rng_state()}, path.with_suffix(".new"))
+    path.with_suffix(".new").replace(path)
 
 
 @torch.no_grad()
