@@ -8,11 +8,15 @@ classifier judges all of them.
 """
 
 import argparse
+import functools
 import json
+import math
 import pathlib
 import subprocess
 import sys
+from unittest import mock
 
+import jax
 import ml_collections
 import numpy as np
 import scipy.stats
@@ -21,7 +25,7 @@ from measure import environment
 
 from biggan_jax import config as configs
 from biggan_jax import data
-from biggan_jax.checkpoint import load_generator
+from biggan_jax.checkpoint import load_generator, resume
 from biggan_jax.data.dataset import Images
 from biggan_jax.evaluation import features
 from biggan_jax.evaluation.cache import hash_of_file
@@ -38,6 +42,7 @@ PLOT = FOLDER.parent / "docs" / "images" / "against_biggan_pytorch.png"
 DRIVER = FOLDER / "train_biggan_pytorch.py"
 
 SIDES = "ours", "peer"
+UNIFORM = "ours_with_uniform_initial_biases"
 METRICS = "frechet_distance", "class_agreement"
 SAMPLES, PASSES, CHECKPOINTS = 2000, 20, 5  # Samples and batches of standing statistics per checkpoint; checkpoints.
 
@@ -97,6 +102,31 @@ def run_ours(c: ml_collections.ConfigDict, out: pathlib.Path) -> None:
         trained = load_generator(out / "run" / "checkpoints" / str(step))
         sampler = Sampler.from_checkpoint(trained, passes=PASSES, seed=c.seed)
         np.savez(out / f"{step}.npz", arr_0=sampler.images(sampler.latents(SAMPLES, c.seed), y), y=y)
+
+
+def uniform_biases(params: dict, rng: np.random.Generator) -> dict:
+    """Return the parameters with PyTorch's initial biases of layers: uniform within 1 / sqrt(inputs)."""
+    new = {name: uniform_biases(value, rng) if hasattr(value, "items") else value for name, value in params.items()}
+    if {"kernel", "bias"} <= params.keys():
+        bound = math.prod(params["kernel"].shape[:-1]) ** -0.5
+        new["bias"] = jax.device_put(rng.uniform(-bound, bound, params["bias"].shape).astype(np.float32))
+    return new
+
+
+def run_with_uniform_biases(c: ml_collections.ConfigDict, out: pathlib.Path) -> None:
+    """The same as run_ours, from other initial biases, which the config cannot ask for."""
+    original, rng = resume.restore_or_init, np.random.default_rng(c.seed)
+
+    def start(*arguments):
+        state = original(*arguments)
+        if int(state.step):
+            return state
+        networks = {k: net.replace(params=uniform_biases(net.params, rng)) for k, net in state.networks.items()}
+        averages = {name: jax.tree.map(jax.numpy.copy, networks[name].params) for name in state.averages}
+        return state.replace(networks=networks, averages=averages)
+
+    with mock.patch.object(resume, "restore_or_init", start):
+        run_ours(c, out)
 
 
 def run_peer(c: ml_collections.ConfigDict, out: pathlib.Path, options: argparse.Namespace) -> None:
@@ -159,6 +189,7 @@ def plot(curves: dict, rows: list[dict], path: pathlib.Path) -> None:
     """Plot each seed thinly, the means boldly, and the peer's spread as a band."""
     figure = Figure(figsize=(10, 4), dpi=100, layout="constrained")
     styles = {"ours": ("tab:blue", "biggan_jax"), "peer": ("tab:orange", "BigGAN-PyTorch")}
+    styles |= {UNIFORM: ("tab:green", "biggan_jax, uniform initial biases")} if UNIFORM in curves else {}
     for axes, metric in zip(figure.subplots(1, 2), METRICS, strict=True):
         found = [row for row in rows if row["metric"] == metric]
         steps, peer = [row["step"] for row in found], [row["peer"] for row in found]
@@ -167,7 +198,7 @@ def plot(curves: dict, rows: list[dict], path: pathlib.Path) -> None:
         for side, (colour, name) in styles.items():
             for run in curves[side].values():
                 axes.plot(steps, [run[str(step)][metric] for step in steps], color=colour, linewidth=0.7)
-            means = [row[side]["mean"] for row in found]
+            means = [np.mean([run[str(step)][metric] for run in curves[side].values()]) for step in steps]
             axes.plot(steps, means, "o-", color=colour, linewidth=2.2, label=f"{name}, mean")
         axes.set(xlabel="step", title=metric.replace("_", " "), xticks=steps)
         axes.grid(alpha=0.2)
@@ -222,13 +253,14 @@ def main() -> None:
     }
     real = evaluator.evaluate_source(data.make_source(c, "train"), SAMPLES).overall
     report["training_digits"] = {metric: round(real[metric], 4) for metric in METRICS}
-    curves = report["curves"] = {side: {} for side in SIDES}
+    runs = {"ours": run_ours, "peer": functools.partial(run_peer, options=options), UNIFORM: run_with_uniform_biases}
+    curves = report["curves"] = {side: {} for side in runs}
     for seed in seeds:
-        for side in SIDES:
+        for side, run in runs.items():
             c, out = config_of(int(seed), options.steps), options.out / f"{side}-{seed}"
             files = [out / f"{step}.npz" for step in checkpoints_of(c)]
             if not files[-1].exists():
-                run_ours(c, out) if side == "ours" else run_peer(c, out, options)
+                run(c, out)
             curves[side][seed] = {file.stem: evaluate(evaluator, file) for file in files}
             grid(files[-1])
             print(side, seed, curves[side][seed], flush=True)

@@ -80,6 +80,14 @@ def test_our_mean_is_held_against_the_spread_of_the_peer(script, ours, within):
     assert f"| frechet_distance | 300 | {np.mean(ours):.3g} (" in script.table(rows)
 
 
+def test_uniform_biases_are_bounded_by_the_inputs_of_a_layer(script):
+    layer = {"kernel": np.zeros((3, 3, 4, 50)), "bias": np.zeros(50)}
+    params = {"conv": layer, "norm": {"scale": np.ones(4), "bias": np.zeros(4)}}
+    found = script.uniform_biases(params, np.random.default_rng(0))
+    assert 0.12 < np.abs(found["conv"]["bias"]).max() <= 1 / 6 and not found["conv"]["kernel"].any()
+    assert not found["norm"]["bias"].any() and not params["conv"]["bias"].any()
+
+
 def test_the_plot_is_a_picture_of_both_metrics(script, tmp_path):
     found = curves((0.5, 1.5), peer=(1.0, 2.0))
     script.plot(found, script.summary(found), tmp_path / "plot.png")
