@@ -67,7 +67,7 @@ def test_a_run_is_bitwise_identical_after_it_was_compiled_again(dense, tmp_path)
     assert checkpoint.compare(tmp_path / "unbroken", tmp_path / "resumed") == []
 
 
-def test_an_adapted_probability_of_augmentation_is_resumed_bit_for_bit(dense, tmp_path, compile_once):
+def test_an_adapted_probability_is_resumed_bit_for_bit(dense, tmp_path, compile_once):
     dense.augment.update(ada=("blit", "colour"), p=0.5, target=0.6, speed=100.0, every=1)
     assert train(dense, tmp_path / "unbroken")
     for steps in (2, 4):

@@ -30,9 +30,13 @@ def optimizer(
 
 
 def adam(
-    learning_rate: float, config: ml_collections.ConfigDict, b2: float | jax.Array
+    learning_rate: float, config: ml_collections.ConfigDict, b2: float | jax.Array | None = None
 ) -> optax.GradientTransformation:
-    """Return Adam. With b1 = 0, as in BigGAN, use the equal RMSProp with bias correction, without a first moment."""
+    """Return Adam. With b1 = 0, as in BigGAN, use the equal RMSProp with bias correction, without a first moment.
+
+    b2: by default the config's; an array if a schedule gives it.
+    """
+    b2 = config.b2 if b2 is None else b2
     if config.b1 == 0.0:
         return optax.rmsprop(learning_rate, decay=b2, eps=config.eps, eps_in_sqrt=False, bias_correction=True)
     return optax.adam(learning_rate, b1=config.b1, b2=b2, eps=config.eps)

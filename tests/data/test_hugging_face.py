@@ -61,7 +61,7 @@ def test_tables_of_the_hub_become_a_set(train, test, tmp_path):
     np.testing.assert_array_equal(read_all(opened(tmp_path / "out", "test", resolution=12)).images, PICTURES[7:])
 
 
-def test_labels_without_names_are_in_natural_order_and_hidden_ones_left_out(tmp_path):
+def test_labels_without_names_are_in_natural_order(tmp_path):
     labels = [10, 2, None, 10, 2, 2, 10, 10, 2, 2]
     write(tmp_path / "in/train.parquet", table(range(10), labels=labels))
     found, source = prepared(tmp_path / "in", tmp_path / "out")
