@@ -1,13 +1,14 @@
 """BigGAN at 256x256 pixels on a JFT-like data set: the paper's 256-pixel ImageNet recipe on other data.
 
-Paper row: BigGAN 256 on JFT-300M (Brock et al. 2019, sec. 4.2).
+Paper row: BigGAN 256 on JFT-300M (Brock et al. 2019, Table 3): ch 64, 96 and 128 (from memory).
 Hardware:  unknown. With this code: not yet measured.
 Expected:  unknown. With this code: not yet measured.
 Command:   python -m biggan_jax.main --config=biggan_jft256 --workdir=gs://BUCKET/jft --multihost
            --config.data.dataset=BUILDER --config.model.num_classes=N
 
-JFT-300M is not public: set data.dataset and model.num_classes for your data. The learning rates, the number of steps, the
-widths, the truncation and the strength of the orthogonal penalty are unknown; they are the ImageNet recipe's.
+The paper's part of JFT-300M has 292 million images of the 8,500 most common classes. It is not public: set data.dataset and
+model.num_classes for your data, and model.ch to one of the paper's widths (here 96). The learning rates, the number of steps,
+the truncation and the strength of the orthogonal penalty are unknown; they are the ImageNet recipe's.
 """
 
 from biggan_jax.config import base

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 Extras = dict[str, Any]
 """Arrays of a converted checkpoint that training does not use; a run that starts from it drops them. Optional keys:
 binned: batch-norm statistics by truncation, {mean, var} [bins, C] (see sampling.binned_statistics);
-ema_stats: the statistics of ema_params, if they differ from the live G's;
+ema_stats: those statistics of ema_params that differ from the live G's;
 foreign: arrays without a use here, by their original names, for converting back."""
 
 
@@ -79,7 +79,7 @@ def load_generator(path: epath.PathLike, mesh: Mesh | None = None, *, live: bool
     extras = load_extras(step_path)
     network = network_in(tree, gan.sampled)
     params = network["params"] if live else average_in(tree, gan.sampled)
-    stats = network["stats"] if live else extras.get("ema_stats", network["stats"])
+    stats = network["stats"] | ({} if live else extras.get("ema_stats", {}))
     return TrainedGenerator(gan, config, int(tree["step"]), params, stats, extras.get("binned"), live, step_path)
 
 
@@ -99,7 +99,10 @@ def load_extras(step_path: epath.Path) -> Extras:
     if not load_metadata(step_path)["checksums"].get("extras") and not (step_path / "extras").is_dir():
         return {}
     with _corruption_as_user_error(step_path):
-        return _read_item(step_path, "extras")
+        extras = _read_item(step_path, "extras")
+    if "ema_stats" in extras:  # Orbax keeps no empty trees: G's own stand for them, as without spectral norm.
+        extras["ema_stats"] = {name: tree for name, tree in extras["ema_stats"].items() if jax.tree.leaves(tree)}
+    return extras
 
 
 def load_config(step_path: epath.Path) -> ml_collections.ConfigDict:

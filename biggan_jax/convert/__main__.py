@@ -12,17 +12,19 @@ Imported weights become a run's folder, for `sample`, and for training with --co
 
 import logging
 
+import jax
 import numpy as np
 from absl import flags
 from etils import epath
 
 from biggan_jax import config as configs
-from biggan_jax.checkpoint import Checkpoints, find, load_state, store_config
+from biggan_jax.checkpoint import Checkpoints, find, load_generator, load_state, store_config
 from biggan_jax.convert import biggan_pytorch, classes, hf_biggan_deep, r3gan, studiogan_files
 from biggan_jax.convert.imported import to_state
 from biggan_jax.data import stats
 from biggan_jax.runtime import cli
 from biggan_jax.runtime.files import writing
+from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.types import UserError
 
 logger = logging.getLogger("biggan_jax.convert")
@@ -121,6 +123,7 @@ def import_weights(project, out: epath.Path) -> None:
     checkpoints = Checkpoints(out, keep=1)
     checkpoints.save(state, config, extras)
     checkpoints.close()
+    require_usable(out, draw=project is not None)
     fresh = "".join(f"; {role} was missing and is newly initialized" for role in missing)
     if wanted:
         logger.info("optimizer moments of the changed tables start from zero: their first updates are large")
@@ -131,6 +134,22 @@ def import_weights(project, out: epath.Path) -> None:
         f"{model.family}, {resolution} pixels, {width}, {model.num_classes} classes, "
         f"from {', '.join(came)}: step {int(np.asarray(state.step))} in {out}{fresh}"
     )
+
+
+def require_usable(workdir: epath.Path, *, draw: bool) -> None:
+    """Load the converted checkpoint as training and sampling do, and `draw` one image. Raises UserError if that fails."""
+    try:
+        load_state(workdir)
+        trained = load_generator(workdir)
+        if not draw:
+            return
+        # Standing statistics would take a batch of images.
+        statistics = "binned" if trained.binned else "running"
+        sampler = Sampler.from_checkpoint(trained, statistics=statistics)
+        sampler.picture_batch(*trained.gan.latents(jax.random.key(0), 1))
+    except Exception as error:
+        reason = f"{error}" if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        raise UserError(f"converted, but the checkpoint in {workdir} cannot be used: {reason}") from error
 
 
 def export_weights(project, out: epath.Path) -> None:

@@ -16,6 +16,7 @@ from etils import epath
 
 from biggan_jax.checkpoint import Extras
 from biggan_jax.config import flatten
+from biggan_jax.convert import biggan_pytorch_options as options
 from biggan_jax.convert import files, imported, tables
 from biggan_jax.convert.imported import Imported, Moments
 from biggan_jax.convert.tables import Arrays, Entry, Layout, Network, Path
@@ -65,7 +66,11 @@ def read(path: epath.Path, *, bn_eps: float | None = None, sn_eps: float | None 
     else:
         loaded = files.read_arrays(path)
         arrays, optimizers, run = {"G" if explained("", is_generator, loaded) else "D": loaded}, {}, {}
-    config = settings_of(run.get("config", {}), bn_eps, sn_eps, where=f"{path}")
+    options_of_run = run.get("config", {})
+    config = settings_of(options_of_run, bn_eps, sn_eps, where=f"{path}")
+    synchronized = any(name.endswith(".bn.running_mean") for theirs in arrays.values() for name in theirs)
+    options.name_differences(options_of_run, f"{path}", synchronized=synchronized, bn_eps=bn_eps, sn_eps=sn_eps)
+    arrays = {name: canonical(theirs) for name, theirs in arrays.items()}
     groups = {name: imported.adam_group(optimizer, f"{path}: {name}_optim") for name, optimizer in optimizers.items()}
     imported.set_adam(config, groups, f"{path}")
     found = {name: explained(f": {name}", infer, theirs) for name, theirs in arrays.items()}
@@ -160,9 +165,7 @@ def settings_of(
     config.model.update(bn_eps=BN_EPS, spectral_eps=SN_EPS, bn_out_eps=BN_OUT_EPS)
     config.update_from_flattened_dict({ours: run[theirs] for theirs, ours in SETTINGS.items() if theirs in run})
     config.model.update(bn_eps=bn_eps or config.model.bn_eps, spectral_eps=sn_eps or config.model.spectral_eps)
-    for name in ("G_nl", "D_nl"):
-        if run.get(name, "relu") not in ("relu", "inplace_relu"):
-            raise UserError(f"{where} was trained with {name} {run[name]}; networks here support only ReLU")
+    options.refuse_unsupported(run, where)
     for what in ("accumulations", "SV_itrs"):
         g, d = (run.get(f"num_{who}_{what}") for who in "GD")
         if g != d:
@@ -272,6 +275,25 @@ def _layout(scopes: list[str], leaf: str, shape: tuple[int, ...], is_generator: 
         return layout
     first = tables.channels_last()  # The features are axis 0 of weight and bias, and axis 1 of u0.
     return layout.then(first) if leaf == "u0" else first.then(layout)
+
+
+def canonical(arrays: Arrays) -> Arrays:
+    """Return a state dict under the names of a run without --cross_replica, --mybn and further singular vectors.
+
+    Running statistics of both batch norms move to the names of the plain one; sums of standing statistics (--mybn) become
+    means. Vectors u1, u2, ... and their sigmas are left out: only the first divides the weight, and it does not depend on them.
+    """
+    found = {}
+    for name, array in arrays.items():
+        module, _, leaf = name.rpartition(".")
+        if re.fullmatch(r"(u|sv)[1-9]\d*", leaf) or leaf in ("accumulation_counter", "num_batches_tracked"):
+            continue
+        if module.endswith(".bn"):
+            passes = arrays.get(f"{module}.accumulation_counter", np.zeros(1))
+            array = array / passes if np.all(passes > 0) else array
+            name = f"{module.removesuffix('.bn')}.{leaf.replace('running', 'stored')}"
+        found[name] = array
+    return found
 
 
 def is_generator(arrays: Arrays) -> bool:

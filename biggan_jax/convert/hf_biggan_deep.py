@@ -81,7 +81,7 @@ def write(
     if model.bn_out_eps not in (0.0, model.bn_eps):
         raise UserError(f"Hugging Face's BigGAN-deep has one eps; this model has {model.bn_eps} and {model.bn_out_eps}")
     files.import_torch()  # If it is missing, fail before measuring statistics.
-    params, vectors = state.averages["G"], extras.get("ema_stats", state.networks["G"].stats)["spectral"]
+    params, vectors = state.averages["G"], (state.networks["G"].stats | extras.get("ema_stats", {}))["spectral"]
     binned = extras.get("binned")
     if binned is None:
         binned = measure_bins(gan, generate.evaluation_weights(gan, params, vectors), passes=passes)

@@ -5,9 +5,11 @@ Hardware:  theirs: 8 V100, 15 days for 150,000 steps.
 Expected:  theirs: IS 97.35 just before collapse (README), FID 9.77 at step 130,000 (log). With this code: not yet measured.
 Command:   python -m biggan_jax.main --config=peers/ajbrock_bs256x8 --workdir=runs/ajbrock
 
-The script trains until it is stopped; the released weights are from step 138,000. With 8 microbatches of 256, batch norm
-sees 256 images and the u vectors advance with each microbatch. No flips. Two differences remain: biases start at zero here
-and uniform there, and the EMA there also covers buffers.
+The script trains until it is stopped; the released weights are from step 138,000. The batch is 8 microbatches of 256, and
+the u vectors advance with each microbatch. No flips. Three differences remain. The script does not pass cross_replica:
+there each of the 8 GPUs normalises its own 32 images, here batch norm has the 256 of a microbatch, on any number of devices.
+With --config.microbatches=64 it has 32 as well, but the u vectors then advance 64 times per update, there 8 times.
+Biases start at zero here and uniform there. The EMA there also covers buffers.
 """
 
 from biggan_jax.config import base

@@ -1,3 +1,4 @@
+import re
 import sys
 
 import jax
@@ -7,6 +8,7 @@ import pytest
 from biggan_jax.checkpoint import Checkpoints, load_generator, load_state
 from biggan_jax.config import base
 from biggan_jax.convert import biggan_pytorch, classes, files, imported, tables
+from biggan_jax.convert import biggan_pytorch_options as options
 from biggan_jax.models import build_gan
 from biggan_jax.types import UserError
 from tests.conftest import assert_identical, leaves, tiny_config
@@ -88,6 +90,65 @@ def test_a_g_alone_is_also_the_average_beside_a_new_d(small):
     assert_identical(state.networks["G"].params, came.networks["G"]["params"])
     assert_identical(state.networks["G"].variables["batch_stats"], came.networks["G"]["batch_stats"])
     assert state.networks["D"].params["embed"]["embedding"].shape == (10, 32)
+
+
+def test_names_of_other_batch_norms_are_those_of_the_plain():
+    plain = {name: array for name, array in state_of(SMALL_G).items() if not name.endswith("stored_mean")}
+    means = {f"{block}.stored_mean": np.full(4, 3, np.float32) for block in ("blocks.0.0.bn1", "output_layer.0")}
+    renamed = lambda name: re.sub(r"stored_(?=mean|var)", "bn.running_", name)
+    synchronized = {renamed(name): array for name, array in (plain | means).items()}
+    counts = {f"{block}.bn.num_batches_tracked": np.array(7) for block in ("blocks.0.0.bn1", "output_layer.0")}
+    assert_identical(biggan_pytorch.canonical(synchronized | counts), plain | means)
+
+    sums = {name.replace(".stored", ".bn.stored"): 16 * array for name, array in means.items()}
+    counts = {name.replace("stored_mean", "accumulation_counter"): np.full(1, 16, np.float32) for name in sums}
+    assert_identical(biggan_pytorch.canonical(plain | sums | counts), plain | means)
+    running = {name.replace(".stored", ".bn.stored"): array for name, array in means.items()}
+    counts = {name: np.zeros(1, np.float32) for name in counts}
+    assert_identical(biggan_pytorch.canonical(plain | running | counts), plain | means)
+
+
+def test_only_the_first_singular_vector_is_converted():
+    plain = state_of(SMALL_G)
+    more = {name.replace("0", "1"): array for name, array in plain.items() if name in ("linear.u0", "linear.sv0")}
+    assert len(more) == 2
+    assert_identical(biggan_pytorch.canonical(plain | more), plain)
+
+
+def test_differences_of_a_run_are_named(caplog):
+    name = lambda run, synchronized=False: (
+        caplog.clear(),
+        options.name_differences(run, "RUN", synchronized=synchronized, bn_eps=1e-5, sn_eps=1e-6),
+        caplog.text,
+    )[-1]
+    for run, word in [
+        ({"split_D": True}, "split_D"),
+        ({"G_batch_size": 64, "batch_size": 32}, "G_batch_size"),
+        ({"norm_style": "in"}, "norm_style in"),
+        ({"mybn": True}, "mybn"),
+        ({"parallel": True}, "parallel without cross_replica"),
+        ({"D_mixed_precision": True}, "half precision"),
+        ({"augment": True}, "augment"),
+    ]:
+        assert f"RUN: {word}" in name(run)
+    assert "cross_replica: gains" in name({}, synchronized=True)
+    assert not name({"G_batch_size": 32, "batch_size": 32, "norm_style": "bn", "parallel": True, "cross_replica": True})
+
+
+def test_an_assumed_eps_is_named(caplog):
+    options.name_differences({"BN_eps": 1e-5}, "RUN", synchronized=False, bn_eps=None, sn_eps=None)
+    assert "RUN does not tell SN_eps: 1e-06" in caplog.text and "BN_eps" not in caplog.text
+
+
+def test_an_average_without_spectral_norm_can_be_loaded(tmp_path):
+    state = {name: array for name, array in state_of(SMALL_G).items() if not name.endswith(("u0", "sv0"))}
+    config, _, networks = parity.read({"G": state, "G_ema": state})
+    extras = {"ema_stats": {key: value for key, value in networks["G"].items() if key != "params"}}
+    checkpoints = Checkpoints(tmp_path, keep=1)
+    checkpoints.save(imported.to_state(imported.Imported(config, networks, extras=extras)), config, extras)
+    checkpoints.close()
+    assert load_generator(tmp_path).spectral == {"u": {}}
+    assert load_state(tmp_path)[2]["ema_stats"].keys() == {"batch_stats"}
 
 
 def test_a_d_alone_comes_with_a_new_g_that_fits(small):
@@ -323,6 +384,8 @@ def test_settings_of_a_run_are_taken_over():
 def test_settings_that_have_no_counterpart_are_refused():
     for run, sentence in [
         ({"D_nl": "leaky_relu"}, "was trained with D_nl leaky_relu; networks here support only ReLU"),
+        ({"norm_style": "gn"}, "trained with norm_style gn; networks here support only batch norm"),
+        ({"model": "BigGANdeep", "G_depth": 1, "D_depth": 2}, "has G_depth 1, but D_depth 2; here G and D share"),
         ({"G_B1": 0.5}, "optimizers of G and D have different betas or eps"),
     ]:
         with pytest.raises(UserError, match=sentence):

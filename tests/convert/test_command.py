@@ -89,6 +89,14 @@ def test_a_mistake_is_refused_in_one_sentence_and_writes_nothing(weights, tmp_pa
         assert not (tmp_path / "out").exists()
 
 
+def test_weights_that_give_no_images_are_not_called_a_success(weights, tmp_path):
+    arrays = dict(np.load(weights))
+    arrays["state/linear.weight"][0, 0] = np.nan
+    np.savez(tmp_path / "nan.npz", **arrays)
+    result = run("convert", "--from=biggan-pytorch", f"--in={tmp_path / 'nan.npz'}", f"--out={tmp_path / 'run'}")
+    refused(result, "gives no images: these arrays of G are not finite: params.linear.kernel")
+
+
 def test_an_output_that_is_a_file_is_refused(weights, tmp_path):
     (tmp_path / "file").write_text("")
     for out in (tmp_path / "file", tmp_path / "file" / "run"):
