@@ -29,8 +29,8 @@ ORDER = [
     ["sampling.image_files"],
     ["partitioning"],
     ["checkpoint", "data", "runtime.metric_writer", "runtime.interrupt", "runtime.preemption", "runtime.distributed"],
+    ["sampling.sampler"],
     [
-        "sampling.sampler",
         "sampling.training_data",
         "convert",
         "tools.notebook",
