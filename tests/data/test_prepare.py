@@ -42,8 +42,8 @@ def test_a_folder_becomes_a_set_that_training_and_tfds_read(all_pictures, tmp_pa
     code, said, log = run(*flags, workers=2)
     assert code == 0, log
     assert f"--config.data.dir={out} --config.model.num_classes=3" in said
-    assert "train: 60 images in 3 classes, 20 to 20 per class" in log
-    assert "test: 12 images in 3 classes, 4 to 4 per class" in log
+    assert "train: 60 images in 3 classes of 20" in log
+    assert "test: 12 images in 3 classes of 4" in log
     train, test = opened(out), opened(out, "test")
     assert (len(train), len(test), train.class_names) == (60, 12, ("blue", "green", "red"))
     images, labels, unreadable = read_all(train)
@@ -339,7 +339,7 @@ def test_a_set_that_tfds_prepared_as_tfrecord_is_converted(pictures, tmp_path):
 
 def test_validate_reads_all_of_a_set_again(made):
     result = cli.run("data.validate", f"--in={made}")
-    assert result.returncode == 0 and "72 images in 3 classes, 24 to 24 per class" in result.stdout, result.stderr
+    assert result.returncode == 0 and "72 images in 3 classes of 24" in result.stdout, result.stderr
     damage(made)
     result = cli.run("data.validate", f"--in={made}")
     assert result.returncode == 1 and "records cannot be read: record" in result.stdout, result.stderr

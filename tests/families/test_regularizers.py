@@ -268,7 +268,7 @@ def built(family, **changes):
         ("dcgan", {"model__image_shape": (64, 32, 3)}, "these networks make square images"),
         ("dcgan", {"model__num_classes": 4}, "form=torch has no condition"),
         ("dcgan", {"model__form": "deep_conv"}, "deep_conv makes images of 32 pixels, not of 64"),
-        ("dcgan", {"model__form": "conditional"}, "needs model.num_classes above 0"),
+        ("dcgan", {"model__form": "conditional"}, "needs a condition: set model.num_classes above 0"),
         ("wgan", {"model__image_shape": (2,), "loss": "wasserstein", "regularizer__clip": 0.01}, "make square images"),
         ("wgan_gp", {"model__form": "toy", "model__num_classes": 4}, "form=toy has no condition"),
         ("wgan_gp", {"model__form": "good"}, "good makes images of 64 pixels, not of 32"),

@@ -12,7 +12,7 @@ def made(workdir, tmp_path_factory):
     out = tmp_path_factory.mktemp("export") / "set"
     result = run("export", f"--checkpoint={workdir}", "--statistics=running", "--per_class=2", f"--out={out}")
     assert result.returncode == 0, result.stderr
-    assert f"20 images of step 0 in {out}, 2 to 2 per class" in result.stdout
+    assert f"20 images of step 0 in {out}, 2 per class" in result.stdout
     return out
 
 
