@@ -29,7 +29,8 @@ needs_compiler = pytest.mark.skipif(
 
 def plan(*flags, cache):
     config = () if any(flag.startswith("--config=") for flag in flags) else (f"--config={TINY}",)
-    return cli.run("plan", *config, *flags, XDG_CACHE_HOME=str(cache), **cli.devices(0))
+    # A step that does not fit a TPU is compiled several times, until advice is found that does.
+    return cli.run("plan", *config, *flags, limit=1200, XDG_CACHE_HOME=str(cache), **cli.devices(0))
 
 
 @pytest.fixture(scope="module")
@@ -257,7 +258,7 @@ def test_microbatches_chunks_and_remat_save_memory(tmp_path):
     memory = {name: found["hbm_bytes_per_device"] for name, found in figures.items()}
     # Activations dominate, and the largest are those of G's and D's outermost blocks, present in each variant.
     assert memory["blocks"] < 0.95 * memory["plain"] and memory["parts"] < 0.6 * memory["plain"]
-    assert memory["chunks"] < 0.6 * memory["wide"]
+    assert memory["chunks"] < 0.7 * memory["wide"]
     # D's gradients are summed over the devices once, in float32 instead of bfloat16; once per chunk would be eightfold.
     sent = {name: found["collectives"]["all-reduce"]["bytes"] for name, found in figures.items()}
     assert sent["chunks"] <= 2.2 * sent["wide"]
