@@ -75,20 +75,13 @@ class Hooks:
 
     def after_step(self, step: int, state: TrainState, metrics: Metrics, *, stopping: bool) -> jsonl.Record | None:
         """Probe, save and draw samples where they are due. Return the event that ends the attempt, if the run collapsed."""
-        config = self.run.config
+        config, monitor = self.run.config, self.monitor
         last = step == config.num_steps
         saving = stopping or last or step % config.checkpoint_every == 0
         sampling = bool(config.sample_every) and (last or (step % config.sample_every == 0 and not stopping))
-        if not (saving or sampling or self.monitor.scores(step)):
-            return self._after_step(step, state, metrics)
-        with self.metrics.paused(metrics):
-            return self._after_step(step, state, metrics, saving=saving, sampling=sampling)
-
-    def _after_step(
-        self, step: int, state: TrainState, metrics: Metrics, *, saving: bool = False, sampling: bool = False
-    ) -> jsonl.Record | None:
-        config, monitor = self.run.config, self.monitor
-        if verdict := monitor.after_step(step, state, metrics, at_once=saving):
+        with self.metrics.paused(metrics) if monitor.scores(step) else contextlib.nullcontext():
+            verdict = monitor.after_step(step, state, metrics, at_once=saving)
+        if verdict:
             write = jax.process_index() == 0
             event = recovery.handle(verdict, self.attempt, config, self.run.checkpoints, self.run.workdir, write=write)
             if event["action"] != "ignored":
@@ -97,12 +90,17 @@ class Hooks:
                 return event
             monitor.ignored.add(verdict.signal)
         self.run.job.check()
+        if not (saving or sampling):
+            return None
         if saving:
-            # The config of the run, not of the attempt: a resume compares it with the user's.
-            score, healthy = monitor.latest_score, monitor.last_healthy_step
-            self.run.checkpoints.save(state, config, score=score, last_healthy_step=healthy)
-        if sampling:
-            self.write_samples(state, step)
+            self.metrics.flush()  # Flush first: a crash right after saving would lose this step's metrics.
+        with self.metrics.paused(metrics):
+            if saving:
+                # The config of the run, not of the attempt: a resume compares it with the user's.
+                score, healthy = monitor.latest_score, monitor.last_healthy_step
+                self.run.checkpoints.save(state, config, score=score, last_healthy_step=healthy)
+            if sampling:
+                self.write_samples(state, step)
         return None
 
     def write_samples(self, state: TrainState, step: int) -> None:
@@ -178,8 +176,7 @@ class MetricLogger:
 
     @contextlib.contextmanager
     def paused(self, metrics: Metrics) -> Iterator[None]:
-        """Leave the time within out of the speed. Writes first: a crash right after saving would lose this step's metrics."""
-        self.flush()
+        """Leave the time within out of the speed."""
         jax.block_until_ready(metrics)  # The time of the steps before counts.
         with self._progress.paused():
             yield

@@ -9,7 +9,7 @@ from biggan_jax.types import UserError
 
 
 def resolve(config: ml_collections.ConfigDict) -> str:
-    """Replace each `auto` in the config by its value, in place. Return a sentence that shows the formula; "" if there is none.
+    """Replace each `auto` in the config by its value, in place. Return a sentence with the formula, or "" without `auto`.
 
     Raises UserError if the rule does not apply.
     """

@@ -234,7 +234,7 @@ def prepare(
 
 
 def plan_of(out: epath.Path) -> str:
-    """Return the fingerprint of the set that is in `out`, or was begun there; "" if there is none."""
+    """Return the fingerprint of the complete or unfinished set in `out`; "" if `out` has no set."""
     if (out / INFO).exists():
         return checked_of(out).get("plan", "")
     mark = out / WORK / "plan"

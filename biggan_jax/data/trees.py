@@ -65,7 +65,7 @@ class Tree:
 
 
 def of_folder(root: epath.Path) -> Tree:
-    """List a folder, local or in an object store. Raises UserError if it is none."""
+    """List a folder, local or in an object store. Raises UserError if the path is not a folder."""
     root = epath.Path(root)
     if not root.is_dir():
         hint = _FILES.get(root.suffix.lower(), "") if root.exists() else ""
@@ -88,7 +88,7 @@ def of_folder(root: epath.Path) -> Tree:
 
 
 def of_zip(path: epath.Path) -> Tree:
-    """List a zip, which is not extracted. Raises UserError if it is none."""
+    """List a zip file without extracting it. Raises UserError if the file is not a zip."""
     members = zip_members(path)
     sizes, left_out = {}, {}
     for name, member in members.items():
@@ -108,7 +108,7 @@ def of_zip(path: epath.Path) -> Tree:
 
 
 def zip_members(path: epath.PathLike) -> dict[str, zipfile.ZipInfo]:
-    """Return the files of a zip by name, without hidden ones. Raises UserError if it is none, or corrupted."""
+    """Return the files in a zip by name, without hidden ones. Raises UserError if the file is not a zip, or is corrupted."""
     try:
         with epath.Path(path).open("rb") as file, zipfile.ZipFile(file) as archive:
             members = archive.infolist()

@@ -34,8 +34,7 @@ def read_names(config: ml_collections.ConfigDict) -> tuple[str, ...]:
 
 def recorded_names(trained: TrainedGenerator) -> tuple[str, ...]:
     """Return the class names, by id, that the run of this checkpoint recorded; () if it did not."""
-    names = stats.recorded_names(trained.path.parent.parent) or ()
-    return names if len(names) == trained.gan.num_classes else ()
+    return _fitting(stats.recorded_names(trained.path.parent.parent) or (), trained)
 
 
 def find_names(trained: TrainedGenerator, data_dir: str | None = None) -> tuple[str, ...]:
@@ -43,8 +42,8 @@ def find_names(trained: TrainedGenerator, data_dir: str | None = None) -> tuple[
 
     () if they are missing or have no names. Raises UserError if they are missing in `data_dir`.
     """
-    if not data_dir and stats.recorded_names(trained.path.parent.parent) is not None:
-        return recorded_names(trained)
+    if not data_dir and (recorded := stats.recorded_names(trained.path.parent.parent)) is not None:
+        return _fitting(recorded, trained)
     config = trained.config.copy_and_resolve_references()
     config.data.dir = data_dir or config.data.dir
     try:
@@ -54,6 +53,11 @@ def find_names(trained: TrainedGenerator, data_dir: str | None = None) -> tuple[
             raise
         logger.info("class names are not available, ids are used instead: %s", error)
         return ()
+    return _fitting(names, trained)
+
+
+def _fitting(names: tuple[str, ...], trained: TrainedGenerator) -> tuple[str, ...]:
+    """Return the names, or () if they are not those of the model's classes."""
     return names if len(names) == trained.gan.num_classes else ()
 
 
