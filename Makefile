@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 # Colab's TPU runtime has Python 3.13; its packages are installed in an environment of their own.
 COLAB_PYTHON ?= python3.13
 COLAB := .venv-colab
-QUICK := not slow and not plan and not tf and not browser and not docs and not slurm and not wheel and not notebook and not launch and not gke and not families
+QUICK := not slow and not plan and not tf and not browser and not docs and not slurm and not wheel and not notebook and not launch and not gke and not families and not parity
 
 # All targets of tests but test-all.
 TARGETS = $(filter-out test-all,$(shell sed -n 's/^\(test[a-z-]*\):.*/\1/p' $(MAKEFILE_LIST)))
@@ -41,6 +41,9 @@ test-tf: $(VENV)/installed-dev,tf  ## Run tests that prepare data with TensorFlo
 
 test-families: $(VENV)/installed-dev  ## Run every tool on a small model of every family; compare with docs/families.md. UPDATE=1 writes it.
 	$(BIN)/python -m pytest tests/families/test_tools.py -m families
+
+test-parity: $(VENV)/installed-dev  ## Compare with all recordings of other implementations that are here, not only those in tests/data/parity.
+	$(BIN)/python -m pytest tests/convert -m parity
 
 test-torch: $(VENV)/installed-dev,efficientnet,torch  ## Run tests that need PyTorch: its weight files, and peer implementations of metrics. Installs both.
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement tests/evaluation/peers.txt

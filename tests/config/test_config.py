@@ -18,7 +18,10 @@ from tests.cli import refused, run
 PRESETS = {name: path for name, path in presets().items() if name not in ("finetune", "plain")}
 
 
-@pytest.mark.parametrize("name", PRESETS)
+# Tracing a step with R1 and R2 takes 6 s; tests of the family run a narrower one.
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name.startswith("modern/") else ()) for name in PRESETS]
+)
 def test_presets_build_and_small_ones_trace_a_step(name):
     c = configs.load(name)
     configs.validate(c)

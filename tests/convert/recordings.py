@@ -6,10 +6,12 @@ import pathlib
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
+COMMITTED = ROOT / "tests" / "data" / "parity"
 FOLDERS = [
-    ROOT / "tests" / "data" / "parity",
+    COMMITTED,
     pathlib.Path(os.environ.get("PARITY_FIXTURES", ROOT.parent / "shared" / "fixtures")),
 ]
 
@@ -31,6 +33,18 @@ class Row(NamedTuple):
 def fixtures(pattern):
     """Return the files that match the name, each once."""
     return sorted({path.name: path for folder in FOLDERS for path in folder.glob(pattern)}.values())
+
+
+def cases(found, quick=()):
+    """Return found as a test's parameters; all but the committed files and the stems in `quick` run in `make test-parity`."""
+    if not found:
+        reason = "the recorded fixtures are not beside this checkout; tests/data/parity has a few of them"
+        return [pytest.param(None, marks=pytest.mark.skip(reason=reason))]
+    committed = {path.stem for path in COMMITTED.glob("*.npz")} | set(quick)
+    name = lambda each: each if isinstance(each, str) else each.stem
+    return [
+        pytest.param(each, id=name(each), marks=() if name(each) in committed else pytest.mark.parity) for each in found
+    ]
 
 
 def peer_of(path):

@@ -12,7 +12,7 @@ from biggan_jax.convert import biggan_pytorch_options as options
 from biggan_jax.models import build_gan
 from biggan_jax.types import UserError
 from tests.conftest import assert_identical, leaves, tiny_config
-from tests.convert import parity
+from tests.convert import parity, recordings
 from tests.convert.parity import epath
 
 SMALL_G, SMALL_D = (
@@ -57,7 +57,7 @@ def test_the_architecture_is_inferred_from_the_shapes(family, settings):
                 assert value == c.model[key], key
 
 
-@pytest.mark.parametrize("path", parity.fixtures("biggan*_[GD].npz"), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", recordings.cases(parity.fixtures("biggan*_[GD].npz")))
 def test_weights_convert_there_and_back_to_the_same_bits(path):
     state = state_of(path)
     role = "G" if biggan_pytorch.is_generator(state) else "D"

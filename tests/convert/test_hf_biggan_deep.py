@@ -12,7 +12,7 @@ from biggan_jax.sampling import generate
 from biggan_jax.state import init_state
 from biggan_jax.types import UserError
 from tests.conftest import assert_identical
-from tests.convert import parity
+from tests.convert import parity, recordings
 from tests.convert.parity import epath
 
 
@@ -68,11 +68,9 @@ def test_conditions_are_z_then_embedding_there(made):
     np.testing.assert_array_equal(there["generator.layers.0.bn_0.scale.weight_orig"].T, expected)
 
 
-def test_recorded_weights_convert_back_to_the_same_bits():
-    found = parity.fixtures("hf_*.npz")
-    if not found:
-        pytest.skip("the recorded fixtures are not beside this checkout")
-    state = parity.under("state/", parity.load(found[0])[0])
+@pytest.mark.parametrize("path", recordings.cases(parity.fixtures("hf_*.npz")[:1]))
+def test_recorded_weights_convert_back_to_the_same_bits(path):
+    state = parity.under("state/", parity.load(path)[0])
     config = base()
     imported.complete(config.model, hf_biggan_deep.infer(state))
     network = hf_biggan_deep.read_network(state, config, "G")

@@ -17,16 +17,9 @@ STUDIOGAN = parity.fixtures("studio_*.npz")
 PAIRS = parity.fixtures("bgp_*_G.npz")
 R3GAN = parity.fixtures("*r3gan*.npz")
 ADA = parity.fixtures("sg2_ada*.npz")
-absent = pytest.mark.skip(
-    reason="the recorded fixtures are not beside this checkout; tests/data/parity has a few of them"
-)
 
 
-def cases(found):
-    return found or [pytest.param(None, marks=absent)]
-
-
-@pytest.mark.parametrize("path", cases(BIGGAN), ids=lambda path: getattr(path, "stem", ""))
+@pytest.mark.parametrize("path", recordings.cases(BIGGAN))
 def test_networks_of_biggan_pytorch_are_ours(path):
     errors = parity.model_errors(path)
     training = errors.pop("training")
@@ -37,13 +30,13 @@ def test_networks_of_biggan_pytorch_are_ours(path):
     assert training <= (1e-4 if rounding else 2e-5)
 
 
-@pytest.mark.parametrize("path", cases(HUGGING_FACE), ids=lambda path: getattr(path, "stem", ""))
+@pytest.mark.parametrize("path", recordings.cases(HUGGING_FACE))
 def test_generators_of_hugging_face_are_ours_at_each_truncation(path):
     errors = parity.hugging_face_errors(path)
     assert max(errors.values()) <= 1e-4, errors
 
 
-@pytest.mark.parametrize("path", cases(STUDIOGAN + PAIRS + R3GAN + ADA), ids=lambda path: getattr(path, "stem", ""))
+@pytest.mark.parametrize("path", recordings.cases(STUDIOGAN + PAIRS + R3GAN + ADA))
 def test_outputs_losses_gradients_and_buffers_are_the_peers(path):
     function, _ = parity.kind_of(path)
     found = function(path)
@@ -52,7 +45,7 @@ def test_outputs_losses_gradients_and_buffers_are_the_peers(path):
     assert not found.missing()
 
 
-@pytest.mark.parametrize("name", cases(TRAINING))
+@pytest.mark.parametrize("name", recordings.cases(TRAINING, quick=["train_biggan32"]))
 def test_recorded_training_is_ours(name):
     shares = parity.training_errors(name).shares
     assert {"D loss", "G loss", "gradients", "G weights, mean", "D u", "G_ema BN statistics"} <= shares.keys()

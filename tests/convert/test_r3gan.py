@@ -13,7 +13,7 @@ from biggan_jax.models import build_gan
 from biggan_jax.types import UserError
 from tests.cli import refused, run
 from tests.conftest import assert_identical
-from tests.convert import parity
+from tests.convert import parity, recordings
 from tests.convert.parity import epath
 from tests.convert.test_snapshot import PyTorch, name  # noqa: F401
 
@@ -81,7 +81,7 @@ def test_networks_are_inferred_and_weights_come_back_exactly(changes):
         assert all(back[n].tobytes() == state[n].tobytes() for n in state)
 
 
-@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", recordings.cases(RECORDED))
 def test_recorded_weights_come_back_bit_for_bit_in_their_order(path):
     """The order of names is that in which PyTorch's optimizer numbers parameters."""
     arrays, _ = parity.load(path)

@@ -15,7 +15,7 @@ from biggan_jax.models import build_gan
 from biggan_jax.types import UserError
 from tests.cli import refused, run
 from tests.conftest import assert_identical
-from tests.convert import parity
+from tests.convert import parity, recordings
 from tests.convert.parity import epath
 
 SMALL = parity.ROOT / "tests" / "data" / "parity" / "studio_biggan32.npz"
@@ -94,7 +94,7 @@ def test_architectures_are_inferred_and_weights_come_back_exactly(family, change
         assert all(back[name].tobytes() == state[name].tobytes() for name in state)
 
 
-@pytest.mark.parametrize("path", RECORDED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", recordings.cases(RECORDED))
 def test_recorded_weights_come_back_bit_for_bit_in_their_order(path):
     """The order of names is that in which PyTorch's optimizer numbers parameters."""
     _, meta = parity.load(path)

@@ -1,5 +1,3 @@
-import itertools
-
 import jax
 import numpy as np
 import pytest
@@ -69,7 +67,7 @@ def test_padded_rgb_gives_biggan_deep_the_papers_parameters(resolution, expected
 @pytest.mark.parametrize("family", ["biggan", "biggan_deep"])
 def test_every_table_maps_latents_to_images_to_logits(family):
     z, y, key = jax.ShapeDtypeStruct((2, 840), np.float32), jax.ShapeDtypeStruct((2,), np.int32), jax.random.key(0)
-    for resolution, num_classes in itertools.product(WIDTHS, (0, 7)):
+    for resolution, num_classes in [*((resolution, 7) for resolution in WIDTHS), (min(WIDTHS), 0), (max(WIDTHS), 0)]:
         c = tiny_config(family)
         c.model.update(resolution=resolution, num_classes=num_classes, ch=8, dim_z=840)
         c.model.g_attention = c.model.d_attention = (8,)

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,8 +24,9 @@ def with_values(values, rows, columns, seed=0):
     return left * values @ right.T
 
 
-def matrices():
-    """{name: (weight, tolerance relative to its largest value)}."""
+@functools.cache
+def cases():
+    """{name: (weight, tolerance relative to its largest value)}; not at import, since every worker imports every file."""
     rng = np.random.default_rng(0)
     normal = lambda *shape: rng.standard_normal(shape)
     dense = normal(1152, 128)
@@ -54,16 +57,13 @@ def matrices():
     }
 
 
-CASES = matrices()
-
-
 ONE = {"u": {"a": {"kernel": 0}}}
 """The vectors of one weight."""
 
 
 def tree(name="kernel"):
-    params = {case: {name: jnp.asarray(weight, jnp.float32)} for case, (weight, _) in CASES.items()}
-    return params, {"u": {case: {name: 0} for case in CASES}}
+    params = {case: {name: jnp.asarray(weight, jnp.float32)} for case, (weight, _) in cases().items()}
+    return params, {"u": {case: {name: 0} for case in cases()}}
 
 
 @pytest.fixture(scope="module")
@@ -82,18 +82,17 @@ def exact(weight, k=3):
     return np.pad(values, (0, k))[:k]
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_the_values_match_numpy_in_float64(found, case):
-    weight, tolerance = CASES[case]
-    values, expected = found[f"{case}.kernel"], exact(weight)
-    assert values.dtype == jnp.float32
-    np.testing.assert_allclose(values, expected, rtol=0, atol=tolerance * expected[0])
+def test_the_values_match_numpy_in_float64(found):
+    for case, (weight, tolerance) in cases().items():
+        values, expected = found[f"{case}.kernel"], exact(weight)
+        assert values.dtype == jnp.float32
+        np.testing.assert_allclose(values, expected, rtol=0, atol=tolerance * expected[0], err_msg=case)
 
 
 @pytest.mark.parametrize("case", ["random", "random_square", "fewer_inputs", "all_equal", "twice_the_first"])
 def test_no_value_is_too_large_and_they_decrease(found, case):
     values = found[f"{case}.kernel"]
-    assert np.all(values <= exact(CASES[case][0]) * (1 + ROUNDING))
+    assert np.all(values <= exact(cases()[case][0]) * (1 + ROUNDING))
     assert np.all(np.diff(values) <= 0)
 
 
