@@ -39,7 +39,7 @@ def cases(found, quick=()):
     """Return found as a test's parameters; all but the committed files and the stems in `quick` run in `make test-parity`."""
     if not found:
         reason = "the recorded fixtures are not beside this checkout; tests/data/parity has a few of them"
-        return [pytest.param(None, marks=pytest.mark.skip(reason=reason))]
+        return [pytest.param(None, marks=[pytest.mark.parity, pytest.mark.skip(reason=reason)])]
     committed = {path.stem for path in COMMITTED.glob("*.npz")} | set(quick)
     name = lambda each: each if isinstance(each, str) else each.stem
     return [
