@@ -84,7 +84,10 @@ def test_a_file_of_samples_scores_as_its_checkpoint(copy, tmp_path):
     (of_samples,) = records(tmp_path)
     of_checkpoint = records(copy)[-1]
     assert of_checkpoint["protocol"]["statistics"] == "running"
-    for name, figure in of_samples["scores"].items():
+    # The baselines differ: a file of samples has no training images, so halves of the reference are compared.
+    of_the_samples = {name: of_samples["scores"][name] for name in of_samples["scores"] if not name.startswith("real_")}
+    assert len(of_the_samples) >= 5
+    for name, figure in of_the_samples.items():
         # Rounding may move a pixel by one level.
         assert figure == pytest.approx(of_checkpoint["scores"][name], rel=1e-2, abs=0.03), name
 
