@@ -65,3 +65,9 @@ def _statistics(x: jax.Array) -> tuple[jax.Array, jax.Array]:
     x = x.astype(jnp.float32)
     mean = x.mean(axes)
     return mean, jnp.maximum(jnp.square(x).mean(axes) - jnp.square(mean), 0.0)
+
+
+def pixel_norm(x: jax.Array, eps: float = 1e-8) -> jax.Array:
+    """Scale each vector of channels of x [..., C] to mean square 1 (Karras et al. 2018, section 4.2)."""
+    square = jnp.square(x.astype(jnp.float32)).mean(-1, keepdims=True)
+    return x * jax.lax.rsqrt(square + eps).astype(x.dtype)
