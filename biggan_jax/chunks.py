@@ -1,7 +1,7 @@
 """Gradients for which D works through the images of a batch in chunks, which saves memory.
 
-Both are for Update.gradient. They equal the gradient of the loss, up to rounding and augmentation's draws, if that is a mean
-over images. With one chunk the draws are equal, too.
+Both are for Update.gradient. If the loss is a mean over images, they equal its gradient up to rounding and random draws
+(augmentation, dropout): each chunk has its own key. With one chunk, augmentation draws as without chunks.
 """
 
 from collections.abc import Callable
@@ -56,7 +56,7 @@ def of_g(chunks: int, show: Show, loss: LossOfImages) -> Gradient:
             return shown.fake, (shown._replace(fake=None, z=None), inner.moving)
 
         fake, pullback, (others, moving) = jax.vjp(generate, weights["G"], has_aux=True)
-        score = lambda fake, others, key: loss(nets, others._replace(fake=fake), key)
+        score = lambda fake, others, key: loss(nets.with_weights({}, key), others._replace(fake=fake), key)
         value, metrics, to_fake = value_and_gradient_in_chunks(family, chunks, score, fake, others, key)
         return {"G": pullback(to_fake)[0]}, (moving, {f"{update.prefix}_loss": value} | metrics)
 

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -10,6 +11,7 @@ import optax
 import pytest
 
 from biggan_jax import config as configs
+from biggan_jax.models import adversarial
 from biggan_jax.state import init_state
 from tests.conftest import leaves, update, with_optimizers
 from tests.families.minimal import SHAPE, pair
@@ -74,3 +76,35 @@ def test_microbatches_change_what_batch_norm_sees(results):
     whole, parts = results(), results(microbatches=2)
     moved = [np.abs(whole[name] - parts[name]).max() for name in whole if "norm.mean" in name or "norm.var" in name]
     assert max(moved) > 1e-4
+
+
+class FreeImages(nn.Module):
+    """G whose weights are its images: their gradient is D's."""
+
+    @nn.compact
+    def __call__(self, z, y=None, *, train=False):
+        return self.param("images", nn.initializers.zeros, (16, *SHAPE))[: len(z)]
+
+
+class Dropping(nn.Module):
+    """A linear D that drops half of the values."""
+
+    @nn.compact
+    def __call__(self, x, y=None, *, train=False):
+        return nn.Dense(1)(nn.Dropout(0.5, deterministic=not train)(x.reshape(len(x), -1)))[:, 0]
+
+
+@pytest.mark.parametrize("loops", [False, True])
+def test_each_chunk_draws_its_own_dropout(loops):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(configs.SECTIONS, "small", section)
+        config = configs.base("small")
+    config.model.g_spectral_norm = config.model.d_spectral_norm = False
+    gan = adversarial.build(config, None, FreeImages(), Dropping(), image_shape=SHAPE)
+    gan = dataclasses.replace(with_optimizers(gan, G=optax.sgd(1.0)), d_chunks=4, loops=loops)
+    state = init_state(gan, 0)
+    after, _ = jax.jit(lambda: update(gan, state, "G", gan.draw(jax.random.key(1), 16), jax.random.key(0)))()
+    kept = np.asarray(after.networks["G"].params["images"]).reshape(16, -1) != 0
+    assert 0.45 < kept.mean() < 0.55
+    first, second = kept[::2], kept[1::2]  # The two chunks of G's update.
+    assert abs((first == second).mean() - 0.5) < 0.05
