@@ -71,3 +71,10 @@ def pixel_norm(x: jax.Array, eps: float = 1e-8) -> jax.Array:
     """Scale each vector of channels of x [..., C] to mean square 1 (Karras et al. 2018, section 4.2)."""
     square = jnp.square(x.astype(jnp.float32)).mean(-1, keepdims=True)
     return x * jax.lax.rsqrt(square + eps).astype(x.dtype)
+
+
+def instance_norm(x: jax.Array, eps: float) -> jax.Array:
+    """Normalise each channel of each image [B, H, W, C] by its own mean and variance (Ulyanov et al. 2016), in float32."""
+    mean = x.mean((1, 2), jnp.float32, keepdims=True)
+    var = jnp.square(x - mean).mean((1, 2), jnp.float32, keepdims=True)
+    return ((x - mean) * jax.lax.rsqrt(var + eps)).astype(x.dtype)

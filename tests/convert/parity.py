@@ -26,7 +26,7 @@ from biggan_jax.train_step import moving_average
 from biggan_jax.types import UserError
 from tests.conftest import generate as in_training
 from tests.conftest import update, with_optimizers
-from tests.convert import parity_ada, parity_r3gan, parity_studiogan, recordings
+from tests.convert import parity_ada, parity_cyclegan, parity_r3gan, parity_studiogan, recordings
 from tests.convert.recordings import ROOT, Comparison, Row, distance, fixtures, load, peer_of, to_nchw, to_nhwc, under
 
 __all__ = ["ROOT", "distance", "fixtures", "load", "to_nhwc", "under"]
@@ -383,6 +383,9 @@ def kind_of(path):
         return functools.partial(limits, meta=meta), None
     if peer == parity_ada.PEER and meta.get("model") == parity_ada.MODEL:
         return parity_ada.comparison, None
+    if peer == parity_cyclegan.PEER:
+        networks, training = parity_cyclegan.network_comparison, parity_cyclegan.training_comparison
+        return (networks if "kwargs" in meta else training), None
     if peer == HUGGING_FACE:
         return lambda path: [Row(what, error, 1e-4) for what, error in hugging_face_errors(path).items()], None
     return None, f"of {peer}, which has no comparison" if peer else "no recording"

@@ -15,7 +15,7 @@ FOLDERS = [
     pathlib.Path(os.environ.get("PARITY_FIXTURES", ROOT.parent / "shared" / "fixtures")),
 ]
 
-INPUTS = ("state/", "draw", "noise")
+INPUTS = ("state/", "init/", "draw", "noise", "num_batches_tracked")
 
 
 class Row(NamedTuple):

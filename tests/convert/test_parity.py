@@ -1,4 +1,4 @@
-"""Recorded outputs and updates of BigGAN-PyTorch, Hugging Face, StudioGAN and R3GAN against ours, from their weights."""
+"""Recorded outputs and updates of BigGAN-PyTorch, Hugging Face, StudioGAN, R3GAN and others against ours, from their weights."""
 
 import json
 import os
@@ -17,6 +17,9 @@ STUDIOGAN = parity.fixtures("studio_*.npz")
 PAIRS = parity.fixtures("bgp_*_G.npz")
 R3GAN = parity.fixtures("*r3gan*.npz")
 ADA = parity.fixtures("sg2_ada*.npz")
+TRANSLATORS = (
+    parity.fixtures("cyc_*.npz") + parity.fixtures("train_cyclegan*.npz") + parity.fixtures("train_pix2pix*.npz")
+)
 
 
 @pytest.mark.parametrize("path", recordings.cases(BIGGAN))
@@ -36,7 +39,7 @@ def test_generators_of_hugging_face_are_ours_at_each_truncation(path):
     assert max(errors.values()) <= 1e-4, errors
 
 
-@pytest.mark.parametrize("path", recordings.cases(STUDIOGAN + PAIRS + R3GAN + ADA))
+@pytest.mark.parametrize("path", recordings.cases(STUDIOGAN + PAIRS + R3GAN + ADA + TRANSLATORS))
 def test_outputs_losses_gradients_and_buffers_are_the_peers(path):
     function, _ = parity.kind_of(path)
     found = function(path)
