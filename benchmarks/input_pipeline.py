@@ -21,7 +21,7 @@ from absl import app, flags
 from PIL import Image
 
 from biggan_jax.config import base
-from biggan_jax.data import loader, picture, prepare, raw, shards, tfds
+from biggan_jax.data import forms, loader, picture, prepare, raw, shards, tfds
 
 IMAGES = flags.DEFINE_integer("images", 2000, "Images in the data set.", lower_bound=512)
 SECONDS = flags.DEFINE_float("seconds", 8.0, "Seconds to time each variant for.", lower_bound=0.5)
@@ -88,8 +88,8 @@ def make_sets(folder: pathlib.Path) -> None:
             part.save(folder / "pictures" / name / f"{i:05}.jpg", quality=95)
     with prepare.workers(len(os.sched_getaffinity(0))) as parallel:
         found = raw.folder(folder / "pictures", held_out=0, per_part=500)
-        shards.prepare(found, folder / "photos", "photos", shards.Form(), parallel)
-        shards.prepare(found, folder / "cropped", "photos", shards.Form(RESOLUTION), parallel)
+        shards.prepare(found, folder / "photos", "photos", forms.Form(), parallel)
+        shards.prepare(found, folder / "cropped", "photos", forms.Form(RESOLUTION), parallel)
     if has_tensorflow():
         as_tfrecord(folder / "photos", folder / "tfrecord")
 

@@ -137,6 +137,11 @@ class Family(abc.ABC):
         return 1
 
     @property
+    def periods(self) -> tuple[int, ...]:
+        """`Update.every` of each update."""
+        return tuple(update.every for update in self.updates())
+
+    @property
     def num_classes(self) -> int:
         """Classes that images are conditioned on; 0 without."""
         return self.condition.size if self.condition.kind == "classes" else 0

@@ -146,8 +146,7 @@ def of_attempt(run: RunContext, gan: Family, state: TrainState, attempt: int) ->
             cleanup.callback(writer.close)
         progress = ProgressLine(start, config.num_steps, gan.minibatches * config.batch_size, shown=writes)
         cleanup.callback(progress.close)
-        periods = [update.every for update in gan.updates()]
-        metrics = MetricLogger(config.log_every, writer, progress, periods)
+        metrics = MetricLogger(config.log_every, writer, progress, gan.periods)
         monitor = make_monitor(run, gan, state, writer)
         # Probe the initial state only if the run reaches a probe to compare it with.
         if not start and config.stability.every <= config.num_steps:
@@ -160,7 +159,7 @@ def of_attempt(run: RunContext, gan: Family, state: TrainState, attempt: int) ->
 class MetricLogger:
     """Write metrics every `every` steps and after the last, fetched one step late: the device never waits for the host.
 
-    periods: the values of `Update.every`. The metrics of a lazy update are written in the next line, once.
+    periods: see Family. The metrics of a lazy update are written in the next line, once.
     """
 
     def __init__(self, every: int, writer: MetricWriter | None, progress: ProgressLine, periods: Iterable[int] = ()):
@@ -218,7 +217,7 @@ def make_monitor(run: RunContext, gan: Family, state: TrainState, writer: Metric
         images = images_for_probes(sources, config.seed, size, run.mesh, host)
     score, real_scores = _score(run, gan, sources.get("held_out"))
     return CollapseMonitor(
-        ProbeSchedule(gan, config.stability.every, images, writer, [update.every for update in gan.updates()]),
+        ProbeSchedule(gan, config.stability.every, images, writer, gan.periods),
         NonFinite(min(config.log_every, config.stability.nonfinite_limit), gan, state),
         config.stability.nonfinite_limit,
         score,

@@ -74,7 +74,7 @@ def check_before_weights(
 ) -> dict[str, Any]:
     """Refuse data or metrics that do not fit the config, and return a summary of the data. Needs no weights, writes nothing."""
     summary = data.before_training(source, config)
-    data.host_batches(source, config, attempt=0)
+    data.check_changes(source, config)
     if config.score.every:
         check_score(config.score.network, config.score.inception, source, image_shape)
     return summary
@@ -84,7 +84,8 @@ def run_attempt(run: hooks.RunContext, attempt: int) -> tuple[int, Record | None
     """Train from the latest checkpoint until the last step, a signal or a collapse.
 
     Returns the number of steps done and, if the run collapsed, the event that ended the attempt.
-    attempt: the number of rollbacks before. It changes latents, data order and what config.stability says.
+    attempt: the number of rollbacks before. It changes the latents, the order of images, and the settings that
+    recovery.config_of_attempt changes.
     """
     config = recovery.config_of_attempt(run.config, attempt)
     gan = build_gan(config, run.mesh)

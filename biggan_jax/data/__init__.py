@@ -15,6 +15,7 @@ __all__ = [
     "SOURCES",
     "Source",
     "before_training",
+    "check_changes",
     "host_batches",
     "image_shape",
     "make_source",
@@ -52,7 +53,7 @@ def make_source(config: ConfigDict, split: str = "train") -> Source:
     if config.init_from and wanted not in (0, there):
         raise UserError(
             f"the weights of {config.init_from} have {wanted} classes, data.name {name} has {there}; change theirs first: "
-            f"python -m biggan_jax.convert --from=biggan-jax --in={config.init_from} --out=NEW --classes=reinit:{there}"
+            f"biggan-convert --from=biggan-jax --in={config.init_from} --out=NEW --classes=reinit:{there}"
         )
     if wanted not in (0, there):
         raise UserError(
@@ -76,12 +77,18 @@ def _check_condition(config: ConfigDict, there: int) -> None:
     raise UserError(f"{has}, but model.condition_dim is {wanted}; give {there}, or prepare other data")
 
 
-def host_batches(source: Source, config: ConfigDict, attempt: int, host: int = 0, hosts: int = 1) -> HostBatches:
-    """Return the function from a step to this host's part of the step's real data. Raises UserError if config and data do not fit."""
-    c, d, shape = config, config.data, image_shape(config)
+def check_changes(source: Source, config: ConfigDict) -> None:
+    """Raise UserError if data.flip, data.crop or data.dequantize cannot be applied to these data."""
+    d, shape = config.data, image_shape(config)
     if len(shape) < 3 and (d.flip or d.crop != "center"):
         raise UserError(f"data.flip and data.crop need images, but this model's data have shape {shape}; unset them")
     if d.dequantize and getattr(source, "dtype", None) == "uint16":
         raise UserError("data.dequantize adds noise below a level of 8 bits, but the data have 16; unset it")
+
+
+def host_batches(source: Source, config: ConfigDict, attempt: int, host: int = 0, hosts: int = 1) -> HostBatches:
+    """Return the function from a step to this host's part of the step's real data. Raises UserError as `check_changes` does."""
+    check_changes(source, config)
+    c, d = config, config.data
     minibatches = c.d_steps + (c.g_real == "own")
     return HostBatches(source, c.seed, attempt, minibatches, c.batch_size, d.flip, d.crop, host, hosts, d.order)

@@ -1,14 +1,14 @@
-"""Convert data once to shards with random access:
+"""Convert data once to shards with random access, by biggan-prepare or python -m biggan_jax.data.prepare:
 
-python -m biggan_jax.data.prepare --from=folder --in=PICTURES --out=DIR [--size=128] [--held_out=50]
-python -m biggan_jax.data.prepare --from=folder --in=PICTURES --out=DIR --size=96x128 --channels=1 --bits=16
-python -m biggan_jax.data.prepare --from=zip --in=FILE.zip --out=DIR [--labels=none]
-python -m biggan_jax.data.prepare --from=hf --in=FOLDER_FROM_THE_HUB --out=DIR
-python -m biggan_jax.data.prepare --from=arrays --in=FILE.npz --out=DIR
-python -m biggan_jax.data.prepare --from=cifar10 --in=cifar-10-binary.tar.gz --out=DIR
-python -m biggan_jax.data.prepare --from=imagenet --in=FOLDER_OF_THE_TWO_TARS --out=DIR
-python -m biggan_jax.data.prepare --from=tfds --in=DIR/imagenet2012/5.1.0 --out=NEW [--size=128]
-python -m biggan_jax.data.prepare --from=examples --in='CORPUS/train-*' --out=DIR [--classes=FILE --keep_classes=8500]
+biggan-prepare --from=folder --in=PICTURES --out=DIR [--size=128] [--held_out=50]
+biggan-prepare --from=folder --in=PICTURES --out=DIR --size=96x128 --channels=1 --bits=16
+biggan-prepare --from=zip --in=FILE.zip --out=DIR [--labels=none]
+biggan-prepare --from=hf --in=FOLDER_FROM_THE_HUB --out=DIR
+biggan-prepare --from=arrays --in=FILE.npz --out=DIR
+biggan-prepare --from=cifar10 --in=cifar-10-binary.tar.gz --out=DIR
+biggan-prepare --from=imagenet --in=FOLDER_OF_THE_TWO_TARS --out=DIR
+biggan-prepare --from=tfds --in=DIR/imagenet2012/5.1.0 --out=NEW [--size=128]
+biggan-prepare --from=examples --in='CORPUS/train-*' --out=DIR [--classes=FILE --keep_classes=8500]
 
 PICTURES has a folder of pictures for each class, or one of the other layouts of docs/data.md. After an interruption, run the same
 command to resume. The last line of the output is the command to train with.
@@ -33,6 +33,7 @@ from biggan_jax.config import choose
 from biggan_jax.data import (
     cifar,
     features,
+    forms,
     layouts,
     loader,
     picture,
@@ -60,7 +61,7 @@ IN = cli.define_path(
 )
 OUT = cli.define_path("out", None, "Output folder, local or gs://.")
 SIZE = flags.DEFINE_string(
-    "size", "0", "Stores decoded central squares of this many pixels, or HxW, such as 96x128; 0: whole files."
+    "size", "0", "Store decoded central squares of this many pixels, or HxW, such as 96x128; 0: whole files."
 )
 CHANNELS = flags.DEFINE_integer(
     "channels", 0, "Channels to keep: 1, 3 or any number; 0: RGB, or all of arrays.", 0, 4096
@@ -72,10 +73,12 @@ RANGE = flags.DEFINE_string(
     "LOW:HIGH, the values of black and white of pictures of more than 8 bits. Default: found from the values.",
 )
 CROP = flags.DEFINE_enum(
-    "crop", "center", tuple(shards.CROPS), "With --size: keep the central region, or pad with black or white."
+    "crop", "center", tuple(forms.CROPS), "With --size: keep the central region, or pad with black or white."
 )
 MIN_SIZE = flags.DEFINE_integer("min_size", 0, "Leave out pictures with a shorter edge, in pixels.", 0)
-RESIZE = flags.DEFINE_enum("resize", "area", ("area", *picture.FILTERS), "With --size: how, as config data.resize.")
+RESIZE = flags.DEFINE_enum(
+    "resize", "area", ("area", *picture.FILTERS), "With --size: the filter, as the key data.resize."
+)
 WORKERS = flags.DEFINE_integer("workers", 0, "Worker processes; 0: one per core; 1: only the command's own.", 0, 512)
 HELD_OUT = flags.DEFINE_integer("held_out", 0, "Number of pictures of each class that become the split test.", 0)
 HELD_OUT_BY = flags.DEFINE_enum("held_out_by", "random", ("random", "last"), "Which are held out; last: by file name.")
@@ -157,10 +160,10 @@ def prepare(out: epath.Path) -> None:
     print(f"prepared in {out}; to train: {training(out, '', len(found.class_names), form)}")
 
 
-def form_of_flags() -> shards.Form:
-    size = cifar.SIDE if FROM.value in cifar.ARCHIVES and not SIZE.present else shards.size_of(SIZE.value)
+def form_of_flags() -> forms.Form:
+    size = cifar.SIDE if FROM.value in cifar.ARCHIVES and not SIZE.present else forms.size_of(SIZE.value)
     limits = ranges.parse(RANGE.value) if RANGE.value else None
-    form = shards.Form(size, RESIZE.value, min_size=MIN_SIZE.value, range=limits)
+    form = forms.Form(size, RESIZE.value, min_size=MIN_SIZE.value, range=limits)
     if CROP.value != "center":
         if not size:
             raise UserError(f"--crop={CROP.value} needs --size")
@@ -172,7 +175,7 @@ def form_of_flags() -> shards.Form:
     return form
 
 
-def corpus_of_flags(out: epath.Path, name: str, form: shards.Form, parallel: Any) -> tuple[raw.Corpus, shards.Form]:
+def corpus_of_flags(out: epath.Path, name: str, form: forms.Form, parallel: Any) -> tuple[raw.Corpus, forms.Form]:
     """List what --in has; return it and the form, with what it leaves open as the input is. parallel: see `workers`."""
     root, kind, label = epath.Path(IN.value), FROM.value, LABEL_KEY.value or ""
     if kind in ("folder", "zip", "hf"):
@@ -187,7 +190,7 @@ def corpus_of_flags(out: epath.Path, name: str, form: shards.Form, parallel: Any
         found, shapes = raw.arrays(root, rules())
         if len(shapes.image) == 1:
             cli.refuse(FORM, "on vectors, which are stored as they are")
-        form = shards.form_of_arrays(form, shapes, bool(CHANNELS.value), int(BITS.value or 0))
+        form = forms.form_of_arrays(form, shapes, bool(CHANNELS.value), int(BITS.value or 0))
         if begun := _as_begun(out, name, form, found, lambda rules: raw.arrays(root, rules)[0]):
             return begun, form
         return found, with_range(form, shapes.values) if form.channels else form
@@ -202,7 +205,7 @@ def corpus_of_flags(out: epath.Path, name: str, form: shards.Form, parallel: Any
     return found, form
 
 
-def pictures(root: epath.Path, form: shards.Form, rules: raw.Rules) -> raw.Corpus:
+def pictures(root: epath.Path, form: forms.Form, rules: raw.Rules) -> raw.Corpus:
     """List the pictures of --in, a folder or a zip; with --from=hf they may be in tables."""
     suffixes = structures.PICTURES + (layouts.ARRAYS if form.channels else ())
     skip = {"skip_nested": SKIP_NESTED.value, "skip_others": SKIP_OTHERS.value}
@@ -219,7 +222,7 @@ def pictures(root: epath.Path, form: shards.Form, rules: raw.Rules) -> raw.Corpu
     return (raw.archive if FROM.value == "zip" else raw.folder)(root, rules, options)
 
 
-def with_range(form: shards.Form, seen: Mapping[str, ranges.Seen]) -> shards.Form:
+def with_range(form: forms.Form, seen: Mapping[str, ranges.Seen]) -> forms.Form:
     """Return the form with the range of the set's pictures of more than 8 bits, which is given or found."""
     if form.range:
         if not seen:
@@ -244,7 +247,7 @@ def rules(**changes: str) -> raw.Rules:
 
 
 def _as_begun(
-    out: epath.Path, name: str, form: shards.Form, found: raw.Corpus, make: Callable[[raw.Rules], raw.Corpus]
+    out: epath.Path, name: str, form: forms.Form, found: raw.Corpus, make: Callable[[raw.Rules], raw.Corpus]
 ) -> raw.Corpus | None:
     """Return the corpus of the set in `out` if that was begun with it, or by the rules of earlier versions; None otherwise.
 
@@ -270,7 +273,7 @@ PRESETS = {32: "cifar10", 64: "imagenet64", 128: "small128", 256: "imagenet256",
 """The preset of BigGAN to train with, by resolution."""
 
 
-def training(out: epath.Path, dataset: str, classes: int, form: shards.Form = shards.Form()) -> str:  # noqa: B008  Frozen.
+def training(out: epath.Path, dataset: str, classes: int, form: forms.Form = forms.Form()) -> str:  # noqa: B008  Frozen.
     """Return the command that trains on the prepared set, without labels if there is one class."""
     changes = {"data.name": "tfds", "data.dataset": dataset, "data.dir": str(out)}
     changes |= {"model.num_classes": str(classes if classes > 1 else 0), "data.resize": RESIZE.value}

@@ -11,177 +11,20 @@ import hashlib
 import io
 import math
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from etils import epath
-from PIL import Image
 
 from biggan_jax.data import exact, picture, stats
-from biggan_jax.data.raw import Corpus, Examples, Item, Part, Shapes
+from biggan_jax.data.forms import Form, TooSmallError
+from biggan_jax.data.raw import Corpus, Examples, Item, Part
 from biggan_jax.data.records import digest, example_type
 from biggan_jax.data.tfds import INFO, checked_of
 from biggan_jax.runtime.files import atomic_write, is_remote, write_text
 from biggan_jax.types import UserError
 
 WORK = ".prepare"  # The folder of a set's temporary files, in the set's own.
-CROPS = {"center": None, "pad": 0, "pad_white": 1}
-"""Ways to give a picture the shape of the set: keep the central region, or pad with black (0) or white (1)."""
-
-ENLARGED = "smaller ones were enlarged"
-REPAIRED = "broken metadata was left out"
-
-
-class Stored(NamedTuple):
-    """What is stored of a picture: its bytes, original (width, height), which conversions were made, and the value range if stored.
-
-    A vector has the size (0, 0). contrast: the spread of its values, as a share of all levels; 1 for vectors.
-    """
-
-    data: bytes
-    size: tuple[int, int]
-    notes: tuple[str, ...] = ()
-    range: tuple[float, float] = (math.inf, -math.inf)
-    contrast: float = 1.0
-
-
-class TooSmallError(Exception):
-    """A picture's shorter edge is below `Form.min_size`; the message has its size."""
-
-
-@dataclasses.dataclass(frozen=True, repr=False)
-class Form:
-    """How pictures are stored: as they are, or, if `size` is not 0, the central region, resized, as plain numbers.
-
-    size: of a square, or (height, width). channels: 0: RGB of 8 bits. bits: of each channel; with `channels`, 8 or 16.
-    vector: the length of vectors, float32; 0: pictures. condition: the length of each picture's condition.
-    range: values of black and white of pictures of more than 8 bits; None: all of their bits. crop: a key of CROPS; "": center.
-    min_size: pictures with a shorter edge are left out.
-    """
-
-    size: int | tuple[int, int] = 0
-    resize: str = "area"
-    channels: int = 0
-    bits: int = 0
-    vector: int = 0
-    condition: int = 0
-
-    range: tuple[float, float] | None = None
-    crop: str = ""
-    min_size: int = 0
-
-    def __call__(self, encoded: bytes) -> Stored:
-        """Return what to store. If only metadata is broken, it is left out.
-
-        Raises picture.UnreadableError, TooSmallError, and exact.ChannelsError for another number of channels.
-        """
-        try:
-            return self._stored(encoded)
-        except picture.UnreadableError as error:
-            if (pixels := picture.without_metadata(encoded)) == encoded:
-                raise
-            try:
-                found = self._stored(pixels)
-            except picture.UnreadableError:
-                raise error from None
-            return found._replace(notes=(*found.notes, REPAIRED))
-
-    def _stored(self, encoded: bytes) -> Stored:
-        if self.vector:
-            values = exact.array(encoded)
-            return Stored(values.tobytes(), (0, 0), (), (float(values.min()), float(values.max())))
-        if self.channels:
-            read = exact.read(encoded, self.range, self.bits)
-            found = exact.fitted(read, self.channels, self.bits)
-        elif self.range and exact.is_deep(encoded):
-            found = exact.fitted(exact.read(encoded, self.range, 8), 3, 8)
-        elif exact.needs_range(encoded):
-            raise picture.UnreadableError("its pixels are floats, signed or of 32 bits; give --range=LOW:HIGH")
-        else:
-            found = exact.Pixels(picture.decode(encoded, upright=True), False, exact.conversions(encoded))
-            if not self.size and _is_plain(encoded):
-                return self._result(encoded, found, found.image)
-        kept, notes = found.image, found.notes
-        if self.size:
-            kept, notes = self._framed(kept, notes)
-            data = np.ascontiguousarray(kept).tobytes()
-        elif self.channels:
-            data = exact.png(kept)
-        else:
-            lossless = io.BytesIO()
-            Image.fromarray(kept).save(lossless, "PNG")
-            data = lossless.getvalue()
-        return self._result(data, found._replace(notes=notes), kept)
-
-    def _framed(self, image: np.ndarray, notes: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
-        """Crop or pad to the aspect ratio of the set, and resize."""
-        if (level := CROPS[self.crop or "center"]) is not None:
-            framed = picture.pad(image, self.shape, level * np.iinfo(image.dtype).max)
-        else:
-            framed = picture.crop(image, self.shape)
-        more = (ENLARGED,) if framed.shape[0] < self.shape[0] else ()
-        return picture.resize(framed, self.shape, self.resize), (*notes, *more)
-
-    def _result(self, data: bytes, found: exact.Pixels, kept: np.ndarray) -> Stored:
-        height, width = found.image.shape[:2]
-        if min(height, width) < self.min_size:
-            raise TooSmallError(f"{width} x {height}")
-        low, high = int(kept.min()), int(kept.max())
-        limits = (low, high) if self.channels else (math.inf, -math.inf)
-        return Stored(data, (width, height), found.notes, limits, (high - low) / np.iinfo(kept.dtype).max)
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Of what is stored as plain numbers: (height, width, channels), or (n,) for vectors."""
-        if self.vector:
-            return (self.vector,)
-        size = (self.size, self.size) if isinstance(self.size, int) else self.size
-        return *size, self.channels or 3
-
-    @property
-    def dtype(self) -> str:
-        return "float32" if self.vector else "uint16" if self.bits == 16 else "uint8"
-
-    def described(self) -> dict[str, Any]:
-        """Return the fields as JSON, those after the first two only if they are set."""
-        fields = dataclasses.asdict(self)
-        return {name: value for name, value in fields.items() if name in ("size", "resize") or value}
-
-    def __repr__(self) -> str:  # Part of the fingerprints of sets.
-        return f"Form({', '.join(f'{name}={value!r}' for name, value in self.described().items())})"
-
-
-def _is_plain(encoded: bytes) -> bool:
-    """Whether the file as it is gives the intended pixels: JPEG or PNG, opaque, of 8 bits, and upright by its EXIF tag."""
-    with picture.opened(encoded) as image:
-        opaque = image.mode in ("RGB", "L") and "transparency" not in image.info
-        return opaque and image.format in ("JPEG", "PNG") and image.getexif().get(0x0112, 1) == 1
-
-
-def size_of(text: str) -> int | tuple[int, int]:
-    """Parse --size: N for squares, HxW, or 0. Raises UserError.
-
-    >>> size_of("96x128")
-    (96, 128)
-    """
-    sides = tuple(int(side) for side in text.split("x") if side.isdecimal() and len(side) < 5)
-    if len(sides) != text.count("x") + 1 or len(sides) > 2 or max(sides) > 4096 or (len(sides) == 2 and not min(sides)):
-        raise UserError(f"--size={text} is no number of pixels up to 4096, and no HxW, such as 96x128")
-    return sides[0] if len(set(sides)) == 1 else (sides[0], sides[1])
-
-
-def form_of_arrays(form: Form, shapes: Shapes, channels: bool = False, bits: int = 0) -> Form:
-    """Return the form of arrays: `form`, with what it leaves open as the arrays are. channels: whether `form` says them."""
-    if len(shapes.image) == 1:
-        return Form(vector=shapes.image[0], condition=shapes.condition)
-    height, width, _ = shapes.image
-    return dataclasses.replace(
-        form,
-        size=form.size or (height if height == width else (height, width)),
-        channels=form.channels if channels else shapes.image[2],
-        bits=bits or (16 if shapes.dtype == "uint16" else 8),
-        condition=shapes.condition,
-    )
 
 
 def prepare(

@@ -11,7 +11,7 @@ from biggan_jax.types import Metrics
 class LazyMetrics:
     """Keeps the metrics of the last step in which each lazy update ran, until they are taken; fetches nothing.
 
-    periods: the values of `Update.every`.
+    periods: see Family.
     """
 
     def __init__(self, periods: Iterable[int] = ()):

@@ -18,7 +18,7 @@ from PIL import Image
 from biggan_jax import checkpoint
 from biggan_jax.checkpoint import checksums, metadata
 from biggan_jax.convert import files as torch_files
-from biggan_jax.data import raw, records, shards, tfds
+from biggan_jax.data import forms, raw, records, shards, tfds
 from biggan_jax.data.picture import UnreadableError
 from biggan_jax.runtime import files
 from biggan_jax.tools.classes import terms
@@ -255,7 +255,7 @@ def prepared(tmp_path):
             pixels = np.random.default_rng(i).integers(0, 256, (20, 20, 3), np.uint8)
             Image.fromarray(pixels).save(tmp_path / "pictures" / name / f"{i}.png")
     found = raw.folder(tmp_path / "pictures", raw.Rules(per_part=100))
-    shards.prepare(found, tmp_path / "set", "pictures", shards.Form(16), map)
+    shards.prepare(found, tmp_path / "set", "pictures", forms.Form(16), map)
     return tmp_path / "set"
 
 
@@ -324,7 +324,7 @@ def test_names_in_a_data_set_are_not_used_as_paths(tmp_path):
     part = raw.Examples(str(tmp_path / "corpus"), "image", "label", "file_name")
     made = raw.Corpus(tuple(EVIL_NAMES), {"train": [part]})
     before = {*tmp_path.rglob("*")}
-    shards.prepare(made, tmp_path / "within" / "set", "pictures", shards.Form(16), map)
+    shards.prepare(made, tmp_path / "within" / "set", "pictures", forms.Form(16), map)
     new = {*tmp_path.rglob("*")} - before
     assert new and all(path.is_relative_to(tmp_path / "within") for path in new)
     assert not pathlib.Path("/tmp/escaped").exists()

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from biggan_jax.config import base
-from biggan_jax.data import raw, shards, tfds
+from biggan_jax.data import forms, raw, shards, tfds
 
 COLOURS = "red", "green", "blue"
 
@@ -39,7 +39,7 @@ def make_folder(root, each=24):
     return root
 
 
-def prepared(folder, out, form=shards.Form(), held_out=0, per_part=16):  # noqa: B008  A form is frozen.
+def prepared(folder, out, form=forms.Form(), held_out=0, per_part=16):  # noqa: B008  A form is frozen.
     """Prepare the data set in this process."""
     found = raw.folder(folder, raw.Rules(held_out, per_part))
     shards.prepare(found, out, "pictures", form, map)
@@ -82,7 +82,7 @@ def all_made(all_pictures, tmp_path_factory):
 @pytest.fixture(scope="session")
 def all_small(all_pictures, tmp_path_factory):
     """The same, cropped to squares of 16 pixels."""
-    return prepared(all_pictures, tmp_path_factory.mktemp("all") / "small", shards.Form(16))
+    return prepared(all_pictures, tmp_path_factory.mktemp("all") / "small", forms.Form(16))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import tarfile
 import numpy as np
 import pytest
 
-from biggan_jax.data import cifar, shards
+from biggan_jax.data import cifar, forms, shards
 from biggan_jax.types import UserError
 from tests import cli
 from tests.data.conftest import opened, read_all
@@ -89,7 +89,7 @@ def test_an_archive_becomes_a_set_with_its_own_test_split(kind, label, first, fo
     monkeypatch.setattr(cifar, "EACH", 5)  # A file becomes several shards.
     found = cifar.corpus(kind, tmp_path, label)
     assert found.class_names[0] == first
-    shards.prepare(found, tmp_path / "out", "set", shards.Form(32), map)
+    shards.prepare(found, tmp_path / "out", "set", forms.Form(32), map)
     train, test = opened(tmp_path / "out", resolution=32), opened(tmp_path / "out", "test", resolution=32)
     read = read_all(train)
     whole = IMAGES[: len(archive.train)].reshape(-1, 32, 32, 3)

@@ -10,8 +10,8 @@ from PIL import Image
 
 from biggan_jax.data import exact
 from biggan_jax.data import picture as pictures
+from biggan_jax.data.forms import Form
 from biggan_jax.data.picture import UnreadableError, crop, decode, resize
-from biggan_jax.data.shards import Form
 from tests.data import test_shapes
 from tests.data.test_picture import BOMBS
 from tests.properties import damaged

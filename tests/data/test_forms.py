@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 import pytest
 
-from biggan_jax.data import picture, shards, stats
+from biggan_jax.data import forms, picture, stats
 from biggan_jax.data.picture import UnreadableError
 from tests import cli
 from tests.data import conftest
@@ -34,9 +34,9 @@ BROKEN = {
 def test_a_png_with_broken_metadata_keeps_its_pixels(case):
     with pytest.raises(UnreadableError):
         picture.decode(BROKEN[case], upright=True)
-    for form in (shards.Form(), shards.Form((20, 40)), shards.Form((20, 40), channels=3, bits=8)):
+    for form in (forms.Form(), forms.Form((20, 40)), forms.Form((20, 40), channels=3, bits=8)):
         kept = form(BROKEN[case])
-        assert kept.notes[-1] == shards.REPAIRED
+        assert kept.notes[-1] == forms.REPAIRED
         pixels = np.frombuffer(kept.data, np.uint8).reshape(20, 40, 3) if form.size else picture.decode(kept.data)
         np.testing.assert_array_equal(pixels, WIDE)
 
@@ -46,7 +46,7 @@ def test_a_png_with_broken_pixels_stays_unreadable():
     whole[whole.index(b"IDAT") + 8] ^= 255
     for encoded in (bytes(whole), encode(WIDE)[:80], b"\x89PNG\r\n\x1a\n"):
         with pytest.raises(UnreadableError):
-            shards.Form()(encoded)
+            forms.Form()(encoded)
 
 
 def test_metadata_is_taken_from_a_jpeg_alone():
@@ -60,7 +60,7 @@ def test_metadata_is_taken_from_a_jpeg_alone():
 
 @pytest.mark.parametrize(("crop", "border"), [("pad", 0), ("pad_white", 255)])
 def test_padding_keeps_the_whole_picture(crop, border):
-    kept = shards.Form(40, crop=crop)(encode(WIDE))
+    kept = forms.Form(40, crop=crop)(encode(WIDE))
     pixels = np.frombuffer(kept.data, np.uint8).reshape(40, 40, 3)
     np.testing.assert_array_equal(pixels[10:30], WIDE)
     assert (pixels[:10] == border).all() and (pixels[30:] == border).all()
@@ -79,7 +79,7 @@ def test_small_pictures_are_left_out_and_named(tmp_path):
     assert result.returncode == 0, result.stderr
     assert "train: 2 images in 1 classes" in result.stderr
     assert "1 pictures are below the least size, and were left out: a/0.png (16 x 16)" in result.stderr
-    assert f"of 1 images, {shards.ENLARGED}" in result.stderr
+    assert f"of 1 images, {forms.ENLARGED}" in result.stderr
     none = cli.run("data.prepare", *flags, f"--out={tmp_path / 'none'}", "--min_size=99")
     cli.refused(none, "no picture can be read; all are below --min_size=99")
     cli.refused(cli.run("data.prepare", *flags, f"--out={tmp_path / 'x'}", "--crop=pad"), "--crop=pad needs --size")

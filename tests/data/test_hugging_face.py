@@ -7,7 +7,7 @@ import pyarrow
 import pytest
 from pyarrow import parquet
 
-from biggan_jax.data import hugging_face, shards, trees
+from biggan_jax.data import forms, hugging_face, shards, trees
 from biggan_jax.data.raw import Rules
 from biggan_jax.types import UserError
 from tests import cli
@@ -37,7 +37,7 @@ def write(path, rows):
 
 def prepared(root, out, rules=Rules(), **keys):  # noqa: B008  Frozen.
     found = hugging_face.corpus(trees.of_folder(root), rules, **keys)
-    shards.prepare(found, out, "set", shards.Form(12), map)
+    shards.prepare(found, out, "set", forms.Form(12), map)
     return found, opened(out, resolution=12)
 
 

@@ -313,7 +313,7 @@ def test_a_set_of_the_earlier_rules_keeps_them(tmp_path):
     raw_names = old.class_names
     assert raw_names == ("0", "1", "10", "11", "2")
     assert [path for part in old.splits["test"] for path in part.paths] == [f"{name}/3.png" for name in raw_names]
-    conftest.shards.prepare(old, out, "out", conftest.shards.Form(), map)
+    conftest.shards.prepare(old, out, "out", conftest.forms.Form(), map)
     flags = "--workers=1", "--from=folder", f"--in={root}", f"--out={out}", "--held_out=1"
     result = cli.run("data.prepare", *flags)
     assert result.returncode == 0 and "was begun by an earlier version, whose order of classes" in result.stderr

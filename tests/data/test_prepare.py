@@ -20,7 +20,7 @@ from PIL import Image
 
 from biggan_jax import config as configs
 from biggan_jax import data
-from biggan_jax.data import picture, raw, shards, stats
+from biggan_jax.data import forms, picture, raw, shards, stats
 from biggan_jax.data.records import example_type
 from biggan_jax.models import build_gan
 from biggan_jax.types import UserError
@@ -86,7 +86,7 @@ def test_gray_alpha_cmyk_16_bit_and_rotated_are_converted(tmp_path):
     Image.fromarray(np.dstack([pixels, np.zeros(pixels.shape[:2], np.uint8)])).save(root / "a/clear.png")
     Image.fromarray(pixels).convert("CMYK").save(root / "a/cmyk.jpg", quality=95)
     Image.fromarray(pixels[..., 0].astype(np.uint16) * 257).save(root / "a/deep.png")
-    for form in (shards.Form(), shards.Form(16)):
+    for form in (forms.Form(), forms.Form(16)):
         source = opened(prepared(root, tmp_path / f"out{form.size}", form))
         names = [source.name(i, source.example(i)).rpartition("(")[2][2:-1] for i in range(5)]
         images = dict(zip(names, read_all(source).images.astype(int), strict=True))
@@ -183,7 +183,7 @@ def test_interrupted_it_resumes_with_the_missing_shards(all_pictures, all_made, 
 
     with pytest.raises(KeyboardInterrupt):
         found = raw.folder(all_pictures, raw.Rules(per_part=16))
-        shards.prepare(found, out, "pictures", shards.Form(), interrupted)
+        shards.prepare(found, out, "pictures", forms.Form(), interrupted)
     finished = {path: path.stat().st_mtime_ns for path in out.glob("pictures-*")}
     assert len(finished) == 2
     prepared(all_pictures, out)
@@ -288,7 +288,7 @@ def test_of_several_labels_of_an_example_one_is_kept(form, options, names, expec
         pick=options.get("pick", "first"),
         keep=options.get("keep_classes", 0),
     )
-    shards.prepare(found, tmp_path / "out", "corpus", shards.Form(), map)
+    shards.prepare(found, tmp_path / "out", "corpus", forms.Form(), map)
     source = opened(tmp_path / "out")
     assert source.class_names == names
     assert collections.Counter(read_all(source).labels.tolist()) == collections.Counter(expected)
@@ -395,7 +395,7 @@ def test_two_commands_do_not_write_one_set(pictures, tmp_path):
     out = tmp_path / "out"
     found = raw.folder(pictures, raw.Rules(per_part=16))
     with (
-        shards._claimed(out, shards.fingerprint(found, "pictures", shards.Form())),
+        shards._claimed(out, shards.fingerprint(found, "pictures", forms.Form())),
         pytest.raises(UserError, match="another command is preparing"),
     ):
         prepared(pictures, out)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from biggan_jax.data import exact, ranges, shards, stats
+from biggan_jax.data import exact, forms, ranges, stats
 from biggan_jax.data.picture import UnreadableError
 from biggan_jax.types import UserError
 from tests import cli
@@ -54,13 +54,13 @@ def test_values_fill_the_levels_whatever_holds_them(kind, tmp_path):
     part = conftest.raw.Files(str(folder(tmp_path, encoded)), (f"a/{next((tmp_path / 'a').iterdir()).name}",), (0,))
     found, said = ranges.choose(ranges.scan(part))
     assert found == limits and (not limits or f"read as --range=0:{limits[1]}" in said)
-    kept = shards.Form((24, 40), range=found)(encoded)
+    kept = forms.Form((24, 40), range=found)(encoded)
     pixels = np.frombuffer(kept.data, np.uint8).reshape(24, 40, 3)
     # The ramp of 10 bits ends at 1000 of 1023.
     high = 1000 / 1023 if limits == (0, 1023) else 1
     np.testing.assert_allclose(pixels, RAMP.repeat(3, 2) * 255 * high, atol=1)
     assert kept.contrast > 0.9 and (exact.SCALED in kept.notes) == (limits is not None)
-    deep = shards.Form((24, 40), channels=3, bits=16, range=found)(encoded)
+    deep = forms.Form((24, 40), channels=3, bits=16, range=found)(encoded)
     np.testing.assert_allclose(
         np.frombuffer(deep.data, np.uint16).reshape(24, 40, 3) / 65535, RAMP.repeat(3, 2) * high, atol=0.004
     )
@@ -120,7 +120,7 @@ def test_a_set_has_one_range_that_the_command_says(tmp_path):
 def test_without_a_range_such_numbers_are_not_guessed(kind):
     """As of a corpus of examples, whose values are not read first."""
     with pytest.raises(UnreadableError, match="give --range=LOW:HIGH"):
-        shards.Form(24)(WRITERS[kind][0]())
+        forms.Form(24)(WRITERS[kind][0]())
 
 
 def test_a_range_that_has_no_effect_is_refused(tmp_path):
@@ -138,7 +138,7 @@ def test_arrays_of_other_types_have_a_range(dtype, tmp_path):
     found, shapes = conftest.raw.arrays(_saved(tmp_path / "a.npz", images), conftest.raw.Rules())
     limits, _ = ranges.choose(shapes.values)
     assert limits == (0, white)
-    form = shards.form_of_arrays(shards.Form(range=limits), shapes)
+    form = forms.form_of_arrays(forms.Form(range=limits), shapes)
     item = next(iter(found.splits["train"][0]))
     full = np.iinfo(form.dtype).max
     stored = np.frombuffer(form(item.encoded).data, form.dtype).reshape(8, 8, 3)

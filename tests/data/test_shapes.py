@@ -14,7 +14,19 @@ from PIL import Image
 
 from biggan_jax import config as configs
 from biggan_jax.config import base
-from biggan_jax.data import exact, host_batches, layouts, make_source, picture, raw, shards, stats, structures, tfds
+from biggan_jax.data import (
+    exact,
+    forms,
+    host_batches,
+    layouts,
+    make_source,
+    picture,
+    raw,
+    shards,
+    stats,
+    structures,
+    tfds,
+)
 from biggan_jax.models import build_gan
 from biggan_jax.sampling import pictures
 from biggan_jax.train_step import to_float
@@ -130,7 +142,7 @@ def test_a_float_tiff_of_16_bits_is_not_read_as_integers():
 )
 def test_a_set_keeps_what_was_asked_for_and_names_conversions(channels, bits, made, notes, tmp_path):
     root = folder(tmp_path / "in", a_png=exact.png(DEEP))
-    for form in (shards.Form((24, 40), channels=channels, bits=bits), shards.Form(channels=channels, bits=bits)):
+    for form in (forms.Form((24, 40), channels=channels, bits=bits), forms.Form(channels=channels, bits=bits)):
         out = tmp_path / f"out{form.size}"
         summary = from_folder(root, out, form)
         assert summary.get("converted", {}) == notes
@@ -145,7 +157,7 @@ def test_a_set_keeps_what_was_asked_for_and_names_conversions(channels, bits, ma
 
 def test_grey_pictures_of_16_bits_are_cropped_and_resized_in_training(tmp_path):
     out = tmp_path / "out"
-    from_folder(folder(tmp_path / "in", a_tif=tiff(DEEP)), out, shards.Form(channels=1, bits=16))
+    from_folder(folder(tmp_path / "in", a_tif=tiff(DEEP)), out, forms.Form(channels=1, bits=16))
     areas = DEEP[:, 8:32].reshape(12, 2, 12, 2, 1).mean((1, 3))
     c = config((12, 12, 1), out)
     np.testing.assert_allclose(read_all(tfds.open_tfds(c, "train")).images[0], areas, atol=0.51)
@@ -171,16 +183,16 @@ def test_every_filter_takes_any_number_of_channels():
 def test_another_number_of_channels_is_refused(tmp_path):
     root = folder(tmp_path / "in", a_png=encode(picture.to_8_bits(COLOUR)))
     with pytest.raises(UserError, match=r"a/a.png has 3 channels, not 5; give another --channels"):
-        from_folder(root, tmp_path / "out", shards.Form(16, channels=5, bits=8))
+        from_folder(root, tmp_path / "out", forms.Form(16, channels=5, bits=8))
     assert not (tmp_path / "out").exists()
-    from_folder(root, tmp_path / "out", shards.Form(16, channels=3, bits=8))
+    from_folder(root, tmp_path / "out", forms.Form(16, channels=3, bits=8))
     with pytest.raises(UserError, match="pictures of 3 channels, but this model's data have the shape"):
         tfds.open_tfds(config((16, 16, 5), tmp_path / "out"), "train")
 
 
 def test_the_fingerprint_of_sets_made_before_stays():
-    assert repr(shards.Form(128, "lanczos")) == "Form(size=128, resize='lanczos')"
-    assert shards.Form(16).described() == {"size": 16, "resize": "area"}
+    assert repr(forms.Form(128, "lanczos")) == "Form(size=128, resize='lanczos')"
+    assert forms.Form(16).described() == {"size": 16, "resize": "area"}
 
 
 def save(path, **arrays):
@@ -190,7 +202,7 @@ def save(path, **arrays):
 
 def from_arrays(path, out, held_out=0):
     found, shapes = raw.arrays(path, raw.Rules(held_out, 3))
-    form = shards.form_of_arrays(shards.Form(), shapes)
+    form = forms.form_of_arrays(forms.Form(), shapes)
     return shards.prepare(found, out, "set", form, map)
 
 
@@ -274,13 +286,13 @@ def test_other_arrays_are_refused(arrays, sentence, tmp_path):
 
 @pytest.mark.parametrize(("text", "size"), [("0", 0), ("128", 128), ("64x64", 64), ("96x128", (96, 128))])
 def test_sizes(text, size):
-    assert shards.size_of(text) == size
+    assert forms.size_of(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "x", "1x", "0x4", "4x0", "-1", "5000", "1x2x3", "a"])
 def test_other_sizes_are_refused(text):
     with pytest.raises(UserError, match="is no number of pixels"):
-        shards.size_of(text)
+        forms.size_of(text)
 
 
 def test_16_bits_fill_the_range_of_the_networks():

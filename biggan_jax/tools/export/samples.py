@@ -13,7 +13,7 @@ import ml_collections
 import numpy as np
 from etils import epath
 
-from biggan_jax.data import make_source, shards, tfds
+from biggan_jax.data import forms, make_source, shards, tfds
 from biggan_jax.data.dataset import Source
 from biggan_jax.data.raw import Corpus, Item
 from biggan_jax.family import Family
@@ -83,7 +83,7 @@ def write_records(out: pathlib.Path, sampler: Sampler, seed: int, names: list[st
     # Interleaved, so that each shard has nearly all classes.
     part = lambda i: Samples(f"shard {i + 1} of {many}", names, sampler, seed, labels[i::many], numbers[i::many])
     corpus = Corpus(tuple(names), {"train": [part(i) for i in range(many)]})
-    shards.prepare(corpus, epath.Path(out), "samples", shards.Form(sampler.gan.image_shape[0]), map)
+    shards.prepare(corpus, epath.Path(out), "samples", forms.Form(sampler.gan.image_shape[0]), map)
 
 
 @contextlib.contextmanager
