@@ -135,7 +135,7 @@ class GAN(Family):
         return shown, cost
 
     def shown_to_g(self, nets: Nets, batch: Batch, key: jax.Array) -> tuple[Shown, jax.Array | float]:
-        """Return the images of G's update, real ones if its loss compares with them, and what latents add to its loss."""
+        """Return the images of G's update, with real ones if its loss compares with them, and the latents' term of its loss."""
         z, y, cost = self._latents_of(nets, batch, key)
         shown = Shown(None, None, nets("G", z, y), y, z)
         if self.compares:
@@ -208,7 +208,7 @@ class GAN(Family):
         return jax.tree.map(lambda o: o[0], pairs), jax.tree.map(lambda o: o[1], pairs)
 
     def logit_of(self, output: Any) -> Logit:
-        """Return the logit in D's output. Override it if D returns more than a logit, and no Output."""
+        """Return the logit in D's output. Override it if D returns neither a logit nor a conditioning.Output."""
         return logit_of(output)
 
     def check_chunks(self, d_variables: Any) -> None:

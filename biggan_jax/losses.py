@@ -42,7 +42,10 @@ def relativistic_average(real: Logit, fake: Logit) -> tuple[jax.Array, jax.Array
 
 
 def relativistic_pairs(real: Logit, fake: Logit) -> tuple[jax.Array, jax.Array]:
-    """Softplus(f - r) for pairs of a real and a fake image (Jolicoeur-Martineau 2018; Huang et al. 2024, RpGAN), and 0."""
+    """Mean softplus(f - r) over pairs of a real and a fake image (Jolicoeur-Martineau 2018; Huang et al. 2024, RpGAN).
+
+    The second part of the loss is 0.
+    """
     return mean(softplus(fake - real)), jnp.float32(0)
 
 

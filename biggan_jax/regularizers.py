@@ -88,7 +88,10 @@ def penalty(name: str, strength: Strength) -> Term:
 
 
 class Classes(NamedTuple):
-    """How the losses use classes: see conditioning. d, d_fake, g: weights of D's loss of real and of fake images, and of G's."""
+    """How the losses use classes; see conditioning.
+
+    d, d_fake, g: weights of the loss of classes, of real images and of fake ones in D's update, and in G's.
+    """
 
     head: str = "projection"
     d: float = 0.0
@@ -176,7 +179,7 @@ class LatentConsistency(NamedTuple):
         return -self.g * value, {"g_zcr": value}
 
     def near(self, seen: Seen, key: jax.Array) -> Image:
-        """Images of near latents, with the same labels."""
+        """Return the images of near latents with the same labels."""
         return seen.generate(seen.z + self.radius * jax.random.normal(key, seen.z.shape), seen.fake_label)
 
 

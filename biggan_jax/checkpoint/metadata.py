@@ -44,7 +44,7 @@ def create(
 def read(step_path: epath.Path) -> Metadata:
     """Read what `create` returned; fill in the defaults for format 2.
 
-    Raises UserError if the format is not supported, CorruptionError (or, as files raise, others) if the metadata are corrupted.
+    Raises UserError if the format is not supported, CorruptionError if the metadata are corrupted, and errors of the file system.
     """
     corrupted = CorruptionError(f"{_FILE} is not what was saved")
     try:

@@ -64,8 +64,8 @@ class TrainedGenerator:
 def load_generator(path: epath.PathLike, mesh: Mesh | None = None, *, live: bool = False) -> TrainedGenerator:
     """Load G from a workdir (its latest step), a checkpoints folder or one step. Raises UserError.
 
-    mesh: replicate the arrays on all its devices; None: on one device. live: load the weights as they are trained instead of
-    their average, as is done anyway if the family keeps none.
+    mesh: replicate the arrays on all its devices; None: on one device. live: load the trained weights instead of their
+    average. A family without an average always gives the trained weights.
     """
     numerics.check()
     step_path = find(path)

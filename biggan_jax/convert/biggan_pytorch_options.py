@@ -57,7 +57,10 @@ def refuse_unsupported(run: Run, where: str) -> None:
 
 
 def name_differences(run: Run, where: str, *, synchronized: bool, bn_eps: float | None, sn_eps: float | None) -> None:
-    """Log what differs from the run. synchronized: its batch norms are of cross_replica. bn_eps, sn_eps: None if not given."""
+    """Log the options of the run that differ here.
+
+    synchronized: whether the run has cross_replica's batch norm. bn_eps, sn_eps: as given by the user, or None.
+    """
     found = [sentence for sentence, applies in DIFFERENCES.items() if applies(run)]
     for sentence in found + [SYNCHRONIZED] * synchronized:
         logger.warning("%s: %s", where, sentence)

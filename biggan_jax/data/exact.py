@@ -152,7 +152,7 @@ def upright_pixels(pixels: Pixels, turn: int) -> Pixels:
 
 
 def fitted(pixels: Pixels, channels: int, bits: int) -> Pixels:
-    """Convert to `channels` of 8 or 16 bits, as far as nothing is lost but alpha and lower bits; notes say what was done.
+    """Convert to `channels` of 8 or 16 bits. Only alpha and lower bits may be lost; the notes name each conversion.
 
     Raises ChannelsError if the picture has another number of channels.
     """

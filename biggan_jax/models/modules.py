@@ -17,7 +17,10 @@ from biggan_jax.models import adversarial
 def build(
     config: ml_collections.ConfigDict, mesh: Mesh | None, generator: type[nn.Module], discriminator: type[nn.Module]
 ) -> GAN:
-    """Return the GAN of two classes of modules. A field is the key of config.model of its name, or, in G, of g_ and its name."""
+    """Return the GAN of two classes of modules.
+
+    A module's field NAME has the value of the key model.NAME, or of model.g_NAME in G and model.d_NAME in D if that exists.
+    """
     model = config.model
 
     def module(kind: type[nn.Module], network: str, **fields) -> nn.Module:

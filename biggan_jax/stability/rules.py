@@ -64,7 +64,7 @@ def latest(signal: str) -> Value:
 
 
 def growth(signal: str) -> Value:
-    """Return the function that divides the signal by the smaller of its two values before."""
+    """Return the function that divides the signal by the smaller of its two previous values."""
 
     def value(records: Sequence[Record]) -> float | None:
         *before, now = [r["signals"].get(signal) for r in records[-3:]]

@@ -107,7 +107,7 @@ def logits_and_features(gan: GAN, weights: Params, variables: dict, x: Image, y:
 
 
 def thumbnails(x: Image) -> jax.Array:
-    """Average images to about 16 x 16 pixels, if they are larger; returns [B, pixels]. Vectors stay."""
+    """Average images to about 16 x 16 pixels, if they are larger; returns [B, pixels]. Vectors are unchanged."""
     if x.ndim == 2:
         return jnp.asarray(x)
     window = tuple(max(size // 16, 1) for size in x.shape[1:3])
