@@ -21,7 +21,7 @@ from biggan_jax.runtime import cli
 from biggan_jax.stability.spectra import top_singular_values
 from biggan_jax.types import UserError
 
-CONFIG = cli.define_config("A config file, or the name of one in configs/.")
+CONFIG = cli.define_config("A config file, or the name of a preset; see biggan-config list.")
 TOPOLOGY = flags.DEFINE_string("topology", None, "A TPU slice, such as v5e:4x4: estimate instead of measuring.")
 PAIRS = flags.DEFINE_integer("pairs", 20, "Pairs of a step and a probe to time.", lower_bound=1)
 JSON = flags.DEFINE_string("json", None, "Also write the figures to this file.")

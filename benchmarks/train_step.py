@@ -23,7 +23,7 @@ from biggan_jax.plan import program, target
 from biggan_jax.runtime import cli
 from biggan_jax.types import UserError
 
-CONFIG = cli.define_config("A config file, or the name of one in configs/.")
+CONFIG = cli.define_config("A config file, or the name of a preset; see biggan-config list.")
 JSON = flags.DEFINE_string("json", None, "Also write all figures to this file.")
 PEAK = flags.DEFINE_float(
     "peak", None, "FLOP/s of one device, for mfu; by default from a table of devices.", lower_bound=1
@@ -44,7 +44,7 @@ def main() -> None:
     if CONFIG.value is None:
         raise UserError("--config is needed, such as --config=quickstart or --config=biggan_imagenet128")
     if TOPOLOGY.value and not SWEEP.value:
-        raise UserError("--topology is for --sweep; for a single step use python -m biggan_jax.plan")
+        raise UserError("--topology is for --sweep; for a single step use biggan-plan")
     if JSON.value and not pathlib.Path(JSON.value).absolute().parent.is_dir():
         raise UserError(f"--json={JSON.value}: the folder does not exist")
     config = CONFIG.value

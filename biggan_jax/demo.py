@@ -1,4 +1,7 @@
-"""Train the quickstart on real digits, draw samples, evaluate them: `python -m biggan_jax.demo [--seed=0] [--out=runs/demo]`."""
+"""Train on real digits in minutes, draw samples, evaluate them, by biggan-demo or python -m biggan_jax.demo:
+
+biggan-demo [--seed=0] [--out=runs/demo]
+"""
 
 import dataclasses
 import json
@@ -21,8 +24,8 @@ from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.state import init_state
 from biggan_jax.train import train
 
-CONFIG = cli.define_config("A config file, or the name of one in configs/.")
-SEED = flags.DEFINE_integer("seed", None, "Overrides the config's.", lower_bound=0, upper_bound=2**31 - 1)
+CONFIG = cli.define_config("A config file, or the name of a preset; see biggan-config list.")
+SEED = flags.DEFINE_integer("seed", None, "Seed, instead of the config's.", lower_bound=0, upper_bound=2**31 - 1)
 OUT = cli.define_path("out", "runs/demo", "Folder of the run.")
 
 SAMPLES = 1000  # Samples that are evaluated.

@@ -1,10 +1,10 @@
-"""Evaluate checkpoints, or images of any model:
+"""Evaluate checkpoints, or images of any model, by biggan-evaluate or python -m biggan_jax.evaluate:
 
-python -m biggan_jax.evaluate --checkpoint=DIR [--all | --watch] --network=classifier [--num=1000]
-python -m biggan_jax.evaluate --checkpoint=DIR --truncation_sweep=0.05:1.0:20 --inception=PATH
-python -m biggan_jax.evaluate --npz=A.npz --reference=B.npz|FOLDER --inception=PATH
+biggan-evaluate --checkpoint=DIR [--all | --watch] --network=classifier [--num=1000]
+biggan-evaluate --checkpoint=DIR --truncation_sweep=0.05:1.0:20 --inception=PATH
+biggan-evaluate --npz=A.npz --reference=B.npz|FOLDER --inception=PATH
 
-Results go to scores.jsonl and scores.md, each with its protocol; what is stored already is not computed again.
+Results go to scores.jsonl and scores.md, each with its protocol. Stored results are not computed again.
 """
 
 import dataclasses
@@ -106,7 +106,7 @@ def evaluate_checkpoints() -> None:
         report(record, folder)
     if refused:
         raise sampler.NotFiniteError(
-            f"no metrics of steps {', '.join(refused)}: their images are not finite, see above"
+            f"no metrics of steps {configs.some(refused)}: their images are not finite, see above"
         )
 
 

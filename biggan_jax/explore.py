@@ -1,9 +1,8 @@
-"""Old name of `python -m biggan_jax.tools.app`, kept for one version."""
+"""Old name of `biggan-explore`, until version 0.3.0."""
 
-import sys
-
+from biggan_jax.runtime import startup
 from biggan_jax.tools.app.__main__ import run
 
 if __name__ == "__main__":
-    print("python -m biggan_jax.explore is now biggan-explore; the old name is kept until version 0.3", file=sys.stderr)
+    startup.warn_of_old_name("biggan_jax.explore", "biggan-explore")
     run()

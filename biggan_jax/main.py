@@ -1,14 +1,17 @@
-"""Train: `python -m biggan_jax.main --config=configs/quickstart.py --workdir=DIR [--config.batch_size=64]`.
+"""Train a GAN, or resume a training run, by biggan-train or python -m biggan_jax.main:
 
-Exit statuses: 0: num_steps are done; 75: interrupted by a signal or a lost process, rerun the command to resume; 3: the run
-collapsed; 2: a user error.
+biggan-train --config=quickstart --workdir=DIR [--config.batch_size=64]
+
+Exit statuses: 0: num_steps are done. 1: an unexpected error, with a traceback. 2: a user error, in one sentence. 3: the run
+collapsed. 75: a signal or a lost process stopped training; rerun the command to resume. 130: Ctrl-C before or after training.
+`biggan-config list` prints the presets, `biggan-config show NAME` the keys of one.
 """
 
 from biggan_jax.runtime import cli
 from biggan_jax.runtime import flags as runtime_flags
 from biggan_jax.train import train
 
-CONFIG = cli.define_config("A config file, or the name of one in configs/.")
+CONFIG = cli.define_config("A config file, or the name of a preset; see biggan-config list.")
 WORKDIR = cli.define_path("workdir", None, "Folder of the training run, local or gs://.")
 
 

@@ -1,8 +1,10 @@
-"""Draw samples: `python -m biggan_jax.sample --checkpoint=DIR [--classes=0,1,7] [--num=64] --out=grid.png`.
+"""Draw samples from a checkpoint, by biggan-sample or python -m biggan_jax.sample:
+
+biggan-sample --checkpoint=DIR [--classes=0,1,7] [--num=64] --out=grid.png
 
 A .png is a grid, one row per class. A .tif has a page for each sample, with any number of channels. An .npz holds the samples
 as `arr_0` (uint8 or uint16 [N, H, W, C], or float32 in [-1, 1] with --float), z and y. A folder gets a .png for each sample.
-All but the grid take the classes in turn, as `evaluate` does.
+All but the grid take the classes in turn, as biggan-evaluate does.
 """
 
 import logging
@@ -33,14 +35,14 @@ NUM = flags.DEFINE_integer("num", None, "Number of samples, divided over the cla
 LABELS = flags.DEFINE_enum(
     "labels", "balanced", list(LABELINGS), "How classes are drawn; data: with the frequencies of the training data."
 )
-SEEDS = flags.DEFINE_list("seeds", None, "One image by seed (and class), such as 0-35 or 3,8,20-29, instead of --num.")
-OUT = cli.define_path("out", None, "A .png, .tif or .npz file, or a folder for one .png by image.")
+SEEDS = flags.DEFINE_list("seeds", None, "One image per seed (and class), such as 0-35 or 3,8,20-29, instead of --num.")
+OUT = cli.define_path("out", None, "A .png, .tif or .npz file, or a folder for one .png per image.")
 FLOAT = flags.DEFINE_bool("float", False, "In an .npz: float32 images in [-1, 1] instead of uint8.")
 BITS = flags.DEFINE_enum("bits", None, ("8", "16"), "Bits of images. Default: those of the training data.")
 CONDITIONS = cli.define_path(
     "conditions",
     None,
-    "For a model of real numbers: an .npz or .csv of conditions [N, k]. Default: the training data's.",
+    "For a model conditioned on real numbers: an .npz or .csv of conditions [N, k]. Default: the training data's.",
 )
 LATENTS = cli.define_path("latents", None, "An .npz with arrays z and y to draw from, instead of random latents.")
 
@@ -89,7 +91,7 @@ def check_flags(out: epath.Path) -> None:
     if LATENTS.value:
         cli.refuse(("num", "classes", "conditions", "labels", "seeds"), "with --latents, which determines the samples")
     if SEEDS.value is not None:
-        cli.refuse(("num", "seed", "labels"), "with --seeds, which gives one image by seed")
+        cli.refuse(("num", "seed", "labels"), "with --seeds, which gives one image per seed")
     if FLOAT.value and (is_folder(out) or out.suffix != ".npz"):
         raise UserError(f"--float has no effect on a {'folder' if is_folder(out) else out.suffix}; write an .npz")
     if FLOAT.value and BITS.value:
@@ -133,7 +135,7 @@ def of_latents(trained: TrainedGenerator) -> Drawn:
 
 
 def of_seeds(trained: TrainedGenerator, seeds: np.ndarray) -> Drawn:
-    """Return one sample by seed and class, or condition; without --classes, the seed draws the class.
+    """Return one sample per seed and class, or condition; without --classes, the seed draws the class.
 
     Each is a batch of its own: rounding depends on the place in a batch, and an image must not depend on other seeds.
     """
@@ -168,7 +170,7 @@ def of_conditions(trained: TrainedGenerator) -> Drawn:
 
 
 def of_classes(trained: TrainedGenerator, *, in_rows: bool) -> Drawn:
-    """Return --num samples of the classes, each class in turn, or all of a class in a row: `in_rows`."""
+    """Return --num samples of the classes: the classes in turn, or, with `in_rows`, all samples of a class in a row."""
     classes = sampling_flags.chosen_classes(CLASSES.value, trained, most=10 if in_rows else None)
     num, seed, real = NUM.value or 8 * len(classes), sampling_flags.SEED.value, None
     if LABELS.value == "data" and trained.gan.num_classes:

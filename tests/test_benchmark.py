@@ -93,7 +93,7 @@ def test_a_sweep_of_resolutions_keeps_other_options(tmp_path):
         (["--peak=-1"], "--peak=-1"),
         (["--json=nowhere/out.json"], "--json=nowhere/out.json: the folder does not exist"),
         (["--sweep=batch:1,2"], "--sweep=batch:1,2 is neither batch:8,16,32 nor resolution:32,64,128"),
-        (["--topology=v5e:1x1"], "--topology is for --sweep; for a single step use python -m biggan_jax.plan"),
+        (["--topology=v5e:1x1"], "--topology is for --sweep; for a single step use biggan-plan"),
         (["--sweep=width:1,2,3"], "--sweep=width:1,2,3 is neither"),
         (["--sweep=resolution:16,32,48"], "model.resolution 48 is unknown"),
     ],

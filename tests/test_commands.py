@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from biggan_jax import __version__
+from biggan_jax.__main__ import COMMANDS
+from biggan_jax.runtime import startup
 from tests.cli import refused, run
 from tests.test_train import TINY
 
@@ -35,7 +38,7 @@ def test_training_refuses_a_mistake_in_one_sentence(tmp_path, argument, sentence
 
 
 def test_training_needs_a_config_and_a_workdir():
-    refused(run("main"), "--config and --workdir are needed")
+    refused(run("main"), "biggan-train: error: --config and --workdir are needed")
     refused(run("main", "--config=quickstart"), "error: --workdir is needed, such as")
 
 
@@ -151,6 +154,37 @@ assert not any(name.startswith("tensorflow.") for name in sys.modules)
     assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.parametrize("form", ["{}", "{}.__main__"], ids=["module", "package"])
+def test_each_module_of_a_command_has_its_name(form, monkeypatch):
+    for command, (module, _) in COMMANDS.items():
+        monkeypatch.setattr(sys, "argv", ["main.py"])
+        startup.name_program(form.format(module))
+        assert sys.argv == [command]
+
+
+def test_other_scripts_keep_their_names(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["peer.py", "1"])
+    startup.name_program("tests.runtime.peer")
+    assert sys.argv == ["peer.py", "1"]
+
+
+@pytest.mark.parametrize(
+    ("module", "command"),
+    [
+        ("sheets", "biggan-sheets"),
+        ("edit", "biggan-edit"),
+        ("export", "biggan-export"),
+        ("explore", "biggan-explore"),
+        ("data.examine", "biggan-validate"),
+    ],
+)
+def test_an_old_name_says_when_it_ends(module, command):
+    done = run(module)
+    warning, error = done.stderr.splitlines()
+    assert f"{command}: this is version {__version__}; version 0.3.0 drops" in warning
+    assert done.returncode == 2 and error.startswith(f"{command}: error: ")
+
+
 @pytest.mark.parametrize(
     "call",
     [["-m", "biggan_jax.sample"], ["-c", "import biggan_jax.sample; biggan_jax.sample.run()"]],
@@ -160,6 +194,7 @@ def test_help_describes_the_command_and_all_its_flags(call):
     """An installed command is a script without a docstring."""
     done = subprocess.run([sys.executable, *call, "--help"], capture_output=True, text=True)
     assert done.returncode == 0
-    assert done.stdout.startswith("Draw samples: `python -m biggan_jax.sample"), done.stdout
+    assert done.stdout.startswith("Draw samples from a checkpoint, by biggan-sample or python -m biggan_jax.sample:")
+    assert "\nbiggan-sample:\n" in done.stdout, done.stdout
     for flag in ("--out:", "--checkpoint:", "--truncation:"):
         assert flag in done.stdout

@@ -117,6 +117,16 @@ def test_a_workdir_of_another_config_is_refused(unbroken):
         train(c, unbroken)
 
 
+def test_many_changed_keys_are_counted_and_listed_elsewhere(unbroken):
+    c = tiny_config()
+    c.batch_size, c.d_steps, c.model.ch, c.model.dim_z, c.ema.decay = 32, 3, 8, 24, 0.5
+    c.optimizer.g_lr = c.optimizer.d_lr = c.optimizer.b2 = 0.5
+    with pytest.raises(UserError) as refused:
+        resume.check_config(unbroken, c)
+    assert str(refused.value).count(" -> ") == 6
+    assert f" and 2 more; biggan-config diff plain:{unbroken}/config.json NAME lists all)" in str(refused.value)
+
+
 def test_a_refused_change_names_the_command_to_fine_tune(unbroken):
     c = tiny_config()
     c.optimizer.g_lr, c.augment.policy, c.data.workers = 0.5, ("colour", "cutout"), 1

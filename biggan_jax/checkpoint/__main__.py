@@ -1,4 +1,6 @@
-"""Compare two checkpoints, or verify one: `biggan-checkpoint compare A B | check PATH`, or python -m biggan_jax.checkpoint.
+"""Compare two checkpoints, or verify one, by biggan-checkpoint or python -m biggan_jax.checkpoint:
+
+biggan-checkpoint compare A B | check PATH
 
 compare: are all arrays bitwise identical? check: does each checkpoint of a workdir, or one step, match its checksums? Both
 exit with 0 for yes and 1 for no.

@@ -25,6 +25,8 @@ from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
 
+SHOWN = 6  # Changed keys in a refusal.
+
 Weights = dict[str, dict]
 """{"networks": ..., "averages": ...} of a state, on the host; optimizer states that do not fit are None."""
 
@@ -62,7 +64,8 @@ def check_config(workdir: epath.PathLike, config: ml_collections.ConfigDict) -> 
     changed = configs.differences(load_config(find(workdir)).to_dict(), config.to_dict())
     unsafe = [f"{key} {a!r} -> {b!r}" for key, (a, b) in changed.items() if key not in configs.SAFE_TO_CHANGE]
     if unsafe:
-        what = f"holds a run of another config ({', '.join(unsafe)})"
+        whole = f"; biggan-config diff plain:{workdir}/config.json NAME lists all" if len(unsafe) > SHOWN else ""
+        what = f"holds a run of another config ({configs.some(unsafe, SHOWN)}{whole})"
         raise UserError(f"{workdir} {what}; {_way_on(workdir, changed)}")
 
 
@@ -145,7 +148,7 @@ def _refuse_other_shapes(ours, theirs, where: str) -> None:
     different = [name for name in sorted(ours.keys() | theirs.keys()) if ours.get(name) != theirs.get(name)]
     hint = "use the networks of that run with --config=finetune:DIR, without overrides in config.model"
     if all("embedding" in name for name in different):
-        hint = "change its classes first: python -m biggan_jax.convert --from=biggan-jax --in=DIR --out=NEW --classes=reinit:N"
+        hint = "change its classes first: biggan-convert --from=biggan-jax --in=DIR --out=NEW --classes=reinit:N"
     if different:
         name = different[0]
         our, their = (list(shapes[name]) if name in shapes else "missing" for shapes in (ours, theirs))

@@ -15,6 +15,7 @@ from biggan_jax.config.keys import (
     nearest_keys,
     non_negative,
     positive,
+    some,
 )
 from biggan_jax.config.loading import config_path, differences, from_plain, load, normalize, of_file, of_run, to_json
 from biggan_jax.config.validation import expected_scores, profile_range, validate

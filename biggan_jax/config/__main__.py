@@ -1,4 +1,7 @@
-"""List, show and compare configs: `biggan-config list | show NAME | diff A B`, or python -m biggan_jax.config."""
+"""List, show and compare configs, by biggan-config or python -m biggan_jax.config:
+
+biggan-config list | show NAME | diff A B
+"""
 
 import ast
 import json
@@ -16,11 +19,14 @@ def main(argv: Sequence[str]) -> int:
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list", help="print the presets, one line each")
     show = commands.add_parser("show", help="print a config's keys, values and meanings")
-    show.add_argument("name", metavar="NAME", help="a preset, or a config file")
-    show.add_argument("--json", action="store_true", help="print JSON, which --config_json reads")
-    diff = commands.add_parser("diff", help="print the keys in which two configs differ; exit with 1 if any does")
-    diff.add_argument("a", metavar="A", help="a preset, or a config file")
-    diff.add_argument("b", metavar="B", help="another")
+    which = "a preset, a .py file, or plain:FILE for JSON, such as a run's config.json"
+    show.add_argument("name", metavar="NAME", help=which)
+    show.add_argument(
+        "--json", action="store_true", help="print JSON; the flag --config_json of other commands reads it"
+    )
+    diff = commands.add_parser("diff", help="print the keys in which two configs differ; exit with 1 if there are any")
+    diff.add_argument("a", metavar="A", help=which)
+    diff.add_argument("b", metavar="B", help="another, given in the same way")
     flags = parser.parse_args(argv)
     if flags.command == "list":
         titles = {name: ast.get_docstring(ast.parse(path.read_text())) or "" for name, path in presets().items()}

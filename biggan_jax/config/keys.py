@@ -77,7 +77,18 @@ def choose(table: Mapping, key: str, name: Any) -> Any:
         return table[name]
     near = closest(str(name), known)
     hint = f"did you mean {near}? " if near else ""
-    raise UserError(f"{key} {name!r:.80} is unknown; {hint}known are {', '.join(known)}")
+    raise UserError(f"{key} {name!r:.80} is unknown; {hint}known are {some(known, 16)}")
+
+
+def some(names: Iterable[str], most: int = 8) -> str:
+    """List names for an error: at most `most`, then how many more; "none" without any.
+
+    >>> some(["a", "b", "c", "d"], 2)
+    'a, b and 2 more'
+    """
+    names = list(names)
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more or "none"
 
 
 def closest(name: str, known: Iterable[str]) -> str:

@@ -55,7 +55,7 @@ def config_path(name: str) -> pathlib.Path:
     if wanted in named:
         return named[wanted]
     near = closest(wanted, named)
-    hint = f"did you mean {near}?" if near else "give a file, or a name from python -m biggan_jax.config list"
+    hint = f"did you mean {near}?" if near else "give a file, or a name from `biggan-config list`"
     raise UserError(f"config {wanted!r:.80} is unknown; {hint}")
 
 
@@ -125,7 +125,7 @@ def normalize(config: ml_collections.ConfigDict) -> None:
 
 
 def family_of(given: Any, where: str) -> str:
-    """Return the family that plain data names, biggan if it names none. Raises UserError for an unknown one."""
+    """Return the family that a config's dict names, biggan if it names none. Raises UserError for an unknown one."""
     model = given.get("model") if isinstance(given, dict) else None
     nested = model.get("family") if isinstance(model, dict) else None
     name = nested if nested is not None or not isinstance(given, dict) else given.get("model.family")

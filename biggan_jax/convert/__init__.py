@@ -1,4 +1,4 @@
 """Convert weights from other projects and back, array by array and bit by bit. Only this package imports PyTorch.
 
-For usage, see `python -m biggan_jax.convert --help`.
+For usage, see `biggan-convert --help`.
 """

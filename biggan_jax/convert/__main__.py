@@ -1,13 +1,13 @@
-"""Convert weights from and to other projects, and change the classes of a checkpoint:
+"""Convert weights from and to other projects, or change a model's classes, by biggan-convert or python -m biggan_jax.convert:
 
-python -m biggan_jax.convert --from=biggan-pytorch --in=G_ema.pth|weights/RUN --out=DIR [--classes=keep:3,7|reinit:20]
-python -m biggan_jax.convert --from=hf-biggan-deep --in=biggan-deep-256 --out=DIR
-python -m biggan_jax.convert --from=studiogan --in=checkpoints/RUN --out=DIR [--head=D2DCE] [--backbone=big_resnet]
-python -m biggan_jax.convert --from=r3gan --in=network-snapshot-010000.pkl|folder of G.npz, D.npz, G_ema.npz --out=DIR
-python -m biggan_jax.convert --from=biggan-jax --in=CHECKPOINT --out=DIR --classes=keep:3,7|reinit:20
-python -m biggan_jax.convert --to=biggan-pytorch|hf-biggan-deep|studiogan|r3gan --in=CHECKPOINT --out=DIR
+biggan-convert --from=biggan-pytorch --in=G_ema.pth|weights/RUN --out=DIR [--classes=keep:3,7|reinit:20]
+biggan-convert --from=hf-biggan-deep --in=biggan-deep-256 --out=DIR
+biggan-convert --from=studiogan --in=checkpoints/RUN --out=DIR [--head=D2DCE] [--backbone=big_resnet]
+biggan-convert --from=r3gan --in=network-snapshot-010000.pkl|folder of G.npz, D.npz, G_ema.npz --out=DIR
+biggan-convert --from=biggan-jax --in=CHECKPOINT --out=DIR --classes=keep:3,7|reinit:20
+biggan-convert --to=biggan-pytorch|hf-biggan-deep|studiogan|r3gan --in=CHECKPOINT --out=DIR
 
-Imported weights become a run's folder, for `sample`, and for training with --config=finetune:DIR.
+Imported weights become a run's folder, for biggan-sample, and for training with --config=finetune:DIR.
 """
 
 import logging
@@ -44,8 +44,10 @@ IN = cli.define_path(
     "in", None, "A state dict (.pth, .bin, .npz), snapshot (.pkl) or weights folder; with --to our checkpoint."
 )
 OUT = cli.define_path("out", None, "Output folder.")
-SUFFIX = flags.DEFINE_string("suffix", "", "Copy in a folder: of BigGAN-PyTorch such as best0, of StudioGAN best.")
-BACKBONE = flags.DEFINE_string("backbone", "", "--from=studiogan: resnet or big_resnet, of D alone or unconditional G.")
+SUFFIX = flags.DEFINE_string(
+    "suffix", "", "Which copy in a folder, such as best0 (BigGAN-PyTorch) or best (StudioGAN)."
+)
+BACKBONE = flags.DEFINE_string("backbone", "", "--from=studiogan, D alone or an unconditional G: resnet or big_resnet.")
 HEAD = flags.DEFINE_string("head", "", "--from=studiogan: 2C (default) or D2DCE, which have equal arrays.")
 BN_EPS = flags.DEFINE_float("bn_eps", None, "Epsilon of batch norm. Default: the stored one, else 1e-5 (hf: 1e-4).")
 SN_EPS = flags.DEFINE_float("sn_eps", None, "Epsilon of spectral norm. Default: as above, else 1e-6 (hf: 1e-4).")

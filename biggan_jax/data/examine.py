@@ -1,12 +1,8 @@
-"""Old name of `python -m biggan_jax.data.validate`, kept for one version."""
-
-import sys
+"""Old name of `biggan-validate`, until version 0.3.0."""
 
 from biggan_jax.data.validate import run
+from biggan_jax.runtime import startup
 
 if __name__ == "__main__":
-    print(
-        "python -m biggan_jax.data.examine is now python -m biggan_jax.data.validate; the old name is kept until version 0.3",
-        file=sys.stderr,
-    )
+    startup.warn_of_old_name("biggan_jax.data.examine", "biggan-validate")
     run()

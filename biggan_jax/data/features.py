@@ -7,6 +7,7 @@ import ml_collections
 import numpy as np
 from etils import epath
 
+from biggan_jax.config import some
 from biggan_jax.data.records import Fields
 from biggan_jax.types import UserError
 
@@ -112,12 +113,12 @@ def _chosen(
     if key:
         if key not in possible:
             raise UserError(
-                f"data.{usual}_key={key} is not one of {where}'s features that may be {what}: {_some(possible)}"
+                f"data.{usual}_key={key} is not one of {where}'s features that may be {what}: {some(sorted(possible))}"
             )
         return key
     if len(found) == 1 or usual in found:
         return usual if usual in found else next(iter(found))
-    also = f"; data.{usual}_key may be {_some(possible)}" if possible else ""
+    also = f"; data.{usual}_key may be {some(sorted(possible))}" if possible else ""  # TFDS keeps no order.
     also += "; a model without classes (model.num_classes=0) needs none" if usual == "label" else ""
     raise UserError(f"{where} has {len(found)} features that are {what}, and one is needed{also}")
 
@@ -135,11 +136,8 @@ def _condition(leaves: Mapping[str, Any], key: str, where: epath.Path) -> list[t
     for part in (part.strip() for part in key.split(",")):
         inside = sorted(name for name in numbers if name == part or name.startswith(f"{part}/"))
         if not inside:
-            raise UserError(f"data.condition_key={part} is not one of {where}'s features of numbers: {_some(numbers)}")
+            raise UserError(
+                f"data.condition_key={part} is not one of {where}'s features of numbers: {some(sorted(numbers))}"
+            )
         found += inside
     return [(name, numbers[name].shape[0] if numbers[name].shape else 1) for name in found]
-
-
-def _some(names: Iterable[str], most: int = 12) -> str:
-    names = sorted(names)  # TFDS keeps no order.
-    return ", ".join(names[:most]) + (" ..." if len(names) > most else "") if names else "none"

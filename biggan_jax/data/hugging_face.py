@@ -12,6 +12,7 @@ import pyarrow
 from etils import epath
 from pyarrow import parquet
 
+from biggan_jax.config import some
 from biggan_jax.data import splits, structures
 from biggan_jax.data.raw import HEAD, Corpus, Item, Rules
 from biggan_jax.data.trees import Tree
@@ -65,7 +66,7 @@ def corpus(tree: Tree, rules: Rules, image_key: str = "", label_key: str = "", *
         by_split[next(filter(None, map(structures.split_named, names)), "train")].append(path)
         folders.add("/".join(parent for parent in parents if not structures.split_named(parent)))
     if len(folders) > 1:
-        which = ", ".join(f"--in={tree.where}/{folder}" for folder in sorted(folders) if folder)
+        which = some(f"--in={tree.where}/{folder}" for folder in sorted(folders) if folder)
         raise UserError(
             f"--in={tree.where} has tables in {len(folders)} folders, which may be several configs: {which}"
         )
@@ -193,7 +194,7 @@ def _label_column(schema: Any, features: dict[str, Any], key: str, where: str) -
 
 def _one(found: Sequence[str], possible: Sequence[str], key: str, usual: str, where: str) -> str:
     """Return the column `key`, or the only one, or of several the one of the usual name."""
-    listed = ", ".join(possible) or "none"
+    listed = some(possible)
     if key:
         if key not in possible:
             raise UserError(f"--{usual}_key={key} is not one of the columns of {where} that may be it: {listed}")

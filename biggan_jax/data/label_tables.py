@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
+from biggan_jax.config import some
 from biggan_jax.data.trees import Tree
 from biggan_jax.types import UserError
 
@@ -71,7 +72,7 @@ def labels(table: Table, pictures: Iterable[str], label_key: str = "") -> Labels
         table = Table(table.name, tuple(numbered), [dict(zip(numbered, row.values(), strict=True)) for row in rows])
     column = file_column(table, known)
     if column is None:
-        raise UserError(f"no column of {table.name} ({_some(table.columns)}) names the pictures")
+        raise UserError(f"no column of {table.name} ({some(table.columns)}) names the pictures")
     label_column = _label_column(table, column, label_key)
     split_column = next((name for name in table.columns if name.lower() in SPLITS and name != label_column), None)
     found: dict[str, str] = {}
@@ -142,7 +143,7 @@ def _label_column(table: Table, file_column: str, label_key: str) -> str:
     others = [name for name in table.columns if name != file_column and name.lower() not in SPLITS]
     if label_key:
         if label_key not in table.columns:
-            raise UserError(f"{table.name} has no column {label_key!r}, only {_some(table.columns)}; give --label_key")
+            raise UserError(f"{table.name} has no column {label_key!r}, only {some(table.columns)}; give --label_key")
         return label_key
     named = [name for name in others if name in LABELS or name.lower() in LABELS]
     chosen = named or others
@@ -151,7 +152,7 @@ def _label_column(table: Table, file_column: str, label_key: str) -> str:
     if not others:
         raise UserError(f"{table.name} has no column of labels; give --labels=none for a set without classes")
     raise UserError(
-        f"{table.name} has the columns {_some(table.columns)}; give the one of the labels as --label_key=COLUMN, "
+        f"{table.name} has the columns {some(table.columns)}; give the one of the labels as --label_key=COLUMN, "
         "or --labels=none for a set without classes"
     )
 
@@ -224,8 +225,3 @@ def _text(value: Any) -> str:
     if isinstance(value, dict | list):
         return json.dumps(value)
     return "" if value is None else str(value)
-
-
-def _some(names: Iterable[str], most: int = 8) -> str:
-    names = list(names)
-    return ", ".join(names[:most]) + (" ..." if len(names) > most else "")

@@ -5,8 +5,9 @@ import dataclasses
 from collections.abc import Iterable
 from typing import Any
 
+from biggan_jax.config import some
 from biggan_jax.data import structures
-from biggan_jax.data.structures import Layout, Options, UnclearError, pictures_of, some, structure
+from biggan_jax.data.structures import Layout, Options, UnclearError, pictures_of, structure
 from biggan_jax.data.trees import Tree
 from biggan_jax.types import UserError
 

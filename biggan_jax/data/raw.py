@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 
+from biggan_jax.config import some
 from biggan_jax.data import layouts, ranges, splits, trees
 from biggan_jax.data.records import condition_of, digest, example_type
 from biggan_jax.data.structures import Layout, Options
@@ -182,7 +183,7 @@ def arrays(path: epath.Path, rules: Rules) -> tuple[Corpus, Shapes]:
     """
     found = read_npz(path)
     if "image" not in found:
-        raise UserError(f"--in={path} has the arrays {', '.join(found)}; image is needed")
+        raise UserError(f"--in={path} has the arrays {some(found)}; image is needed")
     image, count = found["image"], len(found["image"]) if found["image"].ndim else 0
     is_vector = image.ndim == 2 and image.dtype == np.float32
     if not (count and image.size and (is_vector or (image.ndim == 4 and image.dtype.kind in "iuf"))):
@@ -257,7 +258,7 @@ class Examples:
                 continue
             stored = features[self.image].bytes_list.value if self.image in features else []
             if len(stored) != 1:
-                yield f"{where}: no picture in {self.image!r}, only {', '.join(sorted(features))}"
+                yield f"{where}: no picture in {self.image!r}, only {some(sorted(features))}"
                 continue
             labels = features[self.label].int64_list.value if self.label else [0]
             label = self.choice(labels) if self.choice else labels[0] if len(labels) == 1 else -1

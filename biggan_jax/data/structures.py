@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from etils import epath
 
+from biggan_jax.config import some
 from biggan_jax.data import label_tables
 from biggan_jax.data.label_tables import PICTURES, Table
 from biggan_jax.data.trees import Tree
@@ -49,7 +50,7 @@ class Layout:
 
 
 class UnclearError(Exception):
-    """A tree has no structure that is read; the message says what it has.
+    """The files of a tree match no known structure; the message says what the tree has.
 
     ways: keys of layouts.WAYS, "in:FOLDER", or sentences.
     """
@@ -328,9 +329,3 @@ def _first(path: str) -> str:
 
 def _folder(path: str) -> str:
     return path.rpartition("/")[0]
-
-
-def some(names: Iterable[str], most: int = 5) -> str:
-    """List a few names."""
-    names = list(names)
-    return ", ".join(names[:most]) + (" ..." if len(names) > most else "")

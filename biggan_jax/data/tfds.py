@@ -38,7 +38,7 @@ def open_tfds(config: ml_collections.ConfigDict, split: str) -> Records:
     if (file_format := info.file_format.value) != "array_record":
         raise UserError(
             f"{where} is in the format {file_format}, which has no access by number; convert it once: "
-            f"python -m biggan_jax.data.prepare --from=tfds --in={where} --out=NEW, then --config.data.dir=NEW"
+            f"biggan-prepare --from=tfds --in={where} --out=NEW, then --config.data.dir=NEW"
         )
     files = tuple(file for file in info.splits[split].file_instructions if file.take)
     if not files:

@@ -1,8 +1,9 @@
-"""Read all of a prepared set and summarize it, which saves training from reading a sample:
+"""Read all of a prepared set and summarize it, by biggan-validate or python -m biggan_jax.data.validate:
 
-python -m biggan_jax.data.validate --in=DIR [--dataset=imagenet2012] [--split=train]
+biggan-validate --in=DIR [--dataset=imagenet2012] [--split=train]
 
-Exit status 0 if nothing is wrong, 1 otherwise. The summary is stored in the set's folder, unless `prepare` stored one.
+Exit statuses: 0: nothing is wrong. 1: something is. 2: a user error. The summary is stored in the set's folder, unless
+biggan-prepare stored one. Training then reads the summary instead of a sample of the set.
 """
 
 from absl import flags

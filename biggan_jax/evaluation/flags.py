@@ -31,11 +31,15 @@ NETWORK = flags.DEFINE_enum("network", "inception-2015", list(NETWORKS), "Featur
 INCEPTION = cli.define_path("inception", None, "Inception's weights: a .pth or .npz, or `download`.")
 REAL = "Real images: train or test, of the run's data; a prepared set's folder; or an .npz with arr_0, mu and sigma, or both."
 REFERENCE = cli.define_path("reference", "train", REAL)
-REFERENCE_COUNT = flags.DEFINE_integer("reference_count", None, "Use this many, evenly spread.", lower_bound=2)
+REFERENCE_COUNT = flags.DEFINE_integer(
+    "reference_count", None, "Use this many real images, evenly spread. Default: all.", lower_bound=2
+)
 DATA_DIR = cli.define_path("data_dir", None, "Folder of the run's data, if they have moved.")
 NUM = flags.DEFINE_integer("num", 50_000, "Number of samples.", lower_bound=2)
 LABELS = flags.DEFINE_enum("labels", "balanced", list(LABELINGS), "How the samples' classes are drawn.")
-SCORES = flags.DEFINE_list("scores", None, f"Of {', '.join(metrics.METRICS)}. Default: all but intra_fid, if possible.")
+SCORES = flags.DEFINE_list(
+    "scores", None, f"Some of {', '.join(metrics.METRICS)}. Default: all but intra_fid, if possible."
+)
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images per batch on each device.", lower_bound=1)
 
 

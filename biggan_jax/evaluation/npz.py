@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from etils import epath
 
+from biggan_jax.config import some
 from biggan_jax.data.dataset import Images
 from biggan_jax.data.picture import to_8_bits
 from biggan_jax.evaluation.formulas import Moments
@@ -34,7 +35,7 @@ def read_samples(path: epath.Path, flag: str) -> Images:
     """Read images, with labels if the file has them, else with 0 classes. flag: for messages. Raises UserError."""
     arrays = files.read_npz(path)
     if IMAGES not in arrays:
-        raise UserError(f"{flag}={path} has the arrays {', '.join(arrays)}; arr_0 is needed")
+        raise UserError(f"{flag}={path} has the arrays {some(arrays)}; arr_0 is needed")
     _name_unused(arrays, {IMAGES, *LABELS, *OURS}, f"{flag}={path}")
     return _images(arrays, f"{flag}={path}")
 
@@ -44,7 +45,7 @@ def read_reference(path: epath.Path, flag: str) -> Contents:
     arrays, what = files.read_npz(path), f"{flag}={path}"
     has_statistics = any(name in arrays for name in STATISTICS)
     if IMAGES not in arrays and not has_statistics:
-        raise UserError(f"{what} has the arrays {', '.join(arrays)}; arr_0, or mu and sigma, are needed")
+        raise UserError(f"{what} has the arrays {some(arrays)}; arr_0, or mu and sigma, are needed")
     _name_unused(arrays, {IMAGES, *LABELS, *STATISTICS, *OURS}, what)
     images = _images(arrays, what) if IMAGES in arrays else None
     return Contents(images, _statistics(arrays, what) if has_statistics else None)
@@ -52,7 +53,7 @@ def read_reference(path: epath.Path, flag: str) -> Contents:
 
 def _name_unused(arrays: dict[str, np.ndarray], known: set[str], what: str) -> None:
     if others := [name for name in arrays if name not in known]:
-        logger.warning("%s: arrays that are not used: %s", what, ", ".join(others))
+        logger.warning("%s: arrays that are not used: %s", what, some(others))
 
 
 def _statistics(arrays: dict[str, np.ndarray], what: str) -> Moments:

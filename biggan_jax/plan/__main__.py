@@ -1,7 +1,9 @@
-"""Plan a training run: `python -m biggan_jax.plan --config=biggan_imagenet128 --topology=v3:8x8 [--config.batch_size=4096]`.
+"""Plan a training run, by biggan-plan or python -m biggan_jax.plan:
+
+biggan-plan --config=biggan_imagenet128 --topology=v3:8x8 [--config.batch_size=4096]
 
 Compiles the training step for devices that need not be attached, and prints its memory, its time and where the time goes.
-Exits with 0 if the step fits or that cannot be known, 1 if it does not fit, 2 on a user error.
+Exit statuses: 0: the step fits, or that cannot be known. 1: it does not fit. 2: a user error.
 """
 
 import json
@@ -20,7 +22,7 @@ from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
 
-CONFIG = cli.define_config("A config file, or the name of one in configs/.")
+CONFIG = cli.define_config("A config file, or the name of a preset; see biggan-config list.")
 TOPOLOGY = flags.DEFINE_string(
     "topology", None, "A TPU slice: VERSION:SHAPE in chips, such as v5e:16x16, or its Cloud TPU name: v5litepod-256."
 )

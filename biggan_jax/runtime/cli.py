@@ -97,7 +97,9 @@ def run(main: Callable[[], int | None], *, compiles: bool = False) -> None:
     global is_command
     is_command = True
     startup.end_on_ctrl_c()
-    _show_help_of(main.__module__)
+    file = sys.argv[0]
+    startup.name_program(main.__module__)
+    _show_help_of(main.__module__, file)
     log_to_stderr()
     app.run(lambda argv: _call(main, compiles=compiles), flags_parser=_parse)
 
@@ -107,13 +109,16 @@ def command(main: Callable[[], int | None], *, compiles: bool = False) -> Callab
     return lambda: run(main, compiles=compiles)
 
 
-def _show_help_of(module: str) -> None:
-    """Let --help show the docstring and flags of the command's module, and the flags of all imported modules called flags."""
+def _show_help_of(module: str, file: str) -> None:
+    """Let --help show the docstring and flags of the command's module, and the flags of all imported modules called flags.
+
+    file: argv[0] while the module was imported: absl's name of the module __main__.
+    """
     # absl shows those of __main__, which for an installed command is the installer's script.
     if module != "__main__":
         sys.modules["__main__"].__doc__ = sys.modules[module].__doc__
     shared = [name for name in sys.modules if name.startswith("biggan_jax.") and name.endswith(".flags")]
-    for name in [module, *shared]:
+    for name in [module, file, *shared]:
         for flag in flags.FLAGS.get_key_flags_for_module(name):
             flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
@@ -262,9 +267,7 @@ def complain(sentence: str) -> None:
 
 
 def _line(sentence: str) -> str:
-    program = pathlib.Path(sys.argv[0])
-    name = program.parent.name if program.name == "__main__.py" else program.name
-    return f"{name}: {escape(' '.join(sentence.split()))}"
+    return f"{pathlib.Path(sys.argv[0]).name}: {escape(' '.join(sentence.split()))}"
 
 
 def end_at_once(sentence: str, status: int) -> NoReturn:

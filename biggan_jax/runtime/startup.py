@@ -15,9 +15,10 @@ from typing import NoReturn
 INTERRUPTED = 128 + signal.SIGINT
 """The exit status of a command that Ctrl-C ended."""
 
-
 UNUSABLE = 2
-"""The exit status of a command whose environment is of no use."""
+"""The exit status of a command whose environment is of no use: cli.USER_ERROR, which cannot be imported before jax."""
+
+_commands: dict[str, str] = {}  # {module: installed command}.
 
 
 def end_on_ctrl_c() -> None:
@@ -32,12 +33,25 @@ def raise_on_ctrl_c() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def runs_as_module() -> bool:
-    """Whether this process is `python -m biggan_jax...`. Ask while the package is imported: later, argv holds the module's path."""
+def module_that_runs() -> str:
+    """Return the module of ours that `python -m` runs, else "". Ask while the package is imported: later, argv holds its path."""
     if sys.argv[:1] != ["-m"]:
-        return False
+        return ""
     module = sys.orig_argv[-len(sys.argv)].removeprefix("-m")
-    return module.partition(".")[0] == "biggan_jax"
+    return module if module.partition(".")[0] == "biggan_jax" else ""
+
+
+def name_program(module: str) -> None:
+    """Let errors and --help of a command begin with its installed name, however it was started. module: that of its `main`."""
+    if module == "__main__":  # Started by `python -m`.
+        module = getattr(sys.modules[module].__spec__, "name", "")
+    sys.argv[0] = _commands.get(module.removesuffix(".__main__"), sys.argv[0])
+
+
+def warn_of_old_name(old: str, new: str) -> None:
+    """Print that a module has another name. old: the module. new: the command."""
+    version = sys.modules["biggan_jax"].__version__
+    print(f"{new}: this is version {version}; version 0.3.0 drops the old name python -m {old}", file=sys.stderr)
 
 
 def import_jax() -> None:
@@ -51,7 +65,8 @@ def import_jax() -> None:
         ]
         if not wrong:
             raise
-        print(f"error: {wrong[0]} is not a value that jax takes: {error}", file=sys.stderr)
+        name = os.path.basename(sys.argv[0])
+        print(f"{name}: error: {wrong[0]} is not a value that jax takes: {error}", file=sys.stderr)
         raise SystemExit(UNUSABLE) from None
 
 
@@ -63,9 +78,12 @@ def _end(*_) -> NoReturn:
     os._exit(INTERRUPTED)
 
 
-def _command(module: str) -> Callable[[], None]:
+def _command(name: str, module: str) -> Callable[[], None]:
+    _commands[module.removesuffix(".__main__")] = name
+
     def run() -> None:
         end_on_ctrl_c()
+        name_program(module)
         import_jax()
         importlib.import_module(module).run()
 
@@ -73,18 +91,18 @@ def _command(module: str) -> Callable[[], None]:
 
 
 # The installed commands; see setup.cfg.
-train = _command("biggan_jax.main")
-sample = _command("biggan_jax.sample")
-evaluate = _command("biggan_jax.evaluate")
-demo = _command("biggan_jax.demo")
-prepare = _command("biggan_jax.data.prepare")
-sheets = _command("biggan_jax.tools.grids.__main__")
-edit = _command("biggan_jax.tools.edit.__main__")
-export = _command("biggan_jax.tools.export.__main__")
-explore = _command("biggan_jax.tools.app.__main__")
-stability = _command("biggan_jax.stability.__main__")
-plan = _command("biggan_jax.plan.__main__")
-convert = _command("biggan_jax.convert.__main__")
-checkpoint = _command("biggan_jax.checkpoint.__main__")
-config = _command("biggan_jax.config.__main__")
-validate = _command("biggan_jax.data.validate")
+train = _command("biggan-train", "biggan_jax.main")
+sample = _command("biggan-sample", "biggan_jax.sample")
+evaluate = _command("biggan-evaluate", "biggan_jax.evaluate")
+demo = _command("biggan-demo", "biggan_jax.demo")
+prepare = _command("biggan-prepare", "biggan_jax.data.prepare")
+sheets = _command("biggan-sheets", "biggan_jax.tools.grids.__main__")
+edit = _command("biggan-edit", "biggan_jax.tools.edit.__main__")
+export = _command("biggan-export", "biggan_jax.tools.export.__main__")
+explore = _command("biggan-explore", "biggan_jax.tools.app.__main__")
+stability = _command("biggan-stability", "biggan_jax.stability.__main__")
+plan = _command("biggan-plan", "biggan_jax.plan.__main__")
+convert = _command("biggan-convert", "biggan_jax.convert.__main__")
+checkpoint = _command("biggan-checkpoint", "biggan_jax.checkpoint.__main__")
+config = _command("biggan-config", "biggan_jax.config.__main__")
+validate = _command("biggan-validate", "biggan_jax.data.validate")

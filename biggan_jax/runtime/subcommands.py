@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+from biggan_jax.runtime import startup
 from biggan_jax.types import UserError
 
 
@@ -21,17 +22,13 @@ def command(main: Callable[[Sequence[str]], int]) -> Callable[[], NoReturn]:
     """Return the function that calls `main` with the arguments, exits with the status that it returns, and prints a UserError."""
 
     def run() -> NoReturn:
+        startup.name_program(main.__module__)
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `biggan-config show NAME | head` ends without an error.
         try:
             status = main(sys.argv[1:])
         except UserError as error:
-            print(f"{_program()}: error: {' '.join(str(error).split())}", file=sys.stderr)
+            print(f"{pathlib.Path(sys.argv[0]).name}: error: {' '.join(str(error).split())}", file=sys.stderr)
             status = error.status
         raise SystemExit(status)
 
     return run
-
-
-def _program() -> str:
-    program = pathlib.Path(sys.argv[0])
-    return program.parent.name if program.name == "__main__.py" else program.name

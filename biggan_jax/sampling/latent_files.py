@@ -4,7 +4,7 @@ import numpy as np
 from etils import epath
 from numpy.typing import ArrayLike
 
-from biggan_jax.config import choose
+from biggan_jax.config import choose, some
 from biggan_jax.family import Family
 from biggan_jax.latents import TRUNCATIONS
 from biggan_jax.runtime.files import atomic_write, read_npz
@@ -21,7 +21,7 @@ def read_latents(path: epath.PathLike, gan: Family) -> tuple[np.ndarray, np.ndar
     """
     arrays = read_npz(path)
     if not arrays.keys() >= {"z", "y"}:
-        raise UserError(f"{path} has the arrays {', '.join(arrays)}; z and y are needed")
+        raise UserError(f"{path} has the arrays {some(arrays)}; z and y are needed")
     z, y = arrays["z"], arrays["y"]
     if z.ndim != 2 or z.shape[1] != gan.dim_z or not len(z) or y.ndim == 0 or len(y) != len(z):
         raise UserError(f"{path}: z {list(z.shape)}, y {list(y.shape)}; this model takes z [N, {gan.dim_z}] and y [N]")

@@ -8,6 +8,7 @@ from etils import epath
 
 from biggan_jax import data
 from biggan_jax.checkpoint import TrainedGenerator
+from biggan_jax.config import some
 from biggan_jax.data.dataset import Images, Source
 from biggan_jax.data.picture import UnreadableError
 from biggan_jax.data.records import Records
@@ -73,7 +74,7 @@ def read_conditions(path: str, size: int) -> np.ndarray:
         only = next(iter(arrays.values())) if len(arrays) == 1 else None
         found = arrays.get("condition", arrays.get("y", only))
         if found is None:
-            raise UserError(f"--conditions={path} has the arrays {', '.join(arrays)}; condition is needed")
+            raise UserError(f"--conditions={path} has the arrays {some(arrays)}; condition is needed")
     else:
         try:
             found = np.loadtxt(file.read_text().splitlines(), delimiter=",", dtype=np.float32, ndmin=2)

@@ -1,7 +1,7 @@
-"""Plot a run's probes and tell whether it is healthy.
+"""Plot a run's probes and tell whether it is healthy, by biggan-stability or python -m biggan_jax.stability:
 
-python -m biggan_jax.stability --workdir=runs/demo [--out=DIR]     # spectra, signals and events of a run
-python -m biggan_jax.stability --checkpoint=runs/demo              # the singular values of one checkpoint
+biggan-stability --workdir=runs/demo [--out=DIR]     # spectra, signals and events of a run
+biggan-stability --checkpoint=runs/demo              # the singular values of one checkpoint
 """
 
 from collections.abc import Sequence

@@ -94,7 +94,7 @@ def test_the_average_continues_from_the_loaded_one():
         ({"ch": 8}, "in this config .*; use the networks of that run with --config=finetune:DIR"),
         (
             {"num_classes": 12},
-            r": [DG]\.params\.\S+ is \[10, .*\], in this config \[12, .*change its classes first: python -m biggan_jax.convert",
+            r": [DG]\.params\.\S+ is \[10, .*\], in this config \[12, .*change its classes first: biggan-convert",
         ),
         ({"spectral_eval": "stored"}, "is missing, in this config"),
     ],

@@ -138,8 +138,16 @@ def test_bad_arguments_are_refused_in_one_sentence(capsys):
         assert sentence in str(refusal.value) and not capsys.readouterr().out
 
 
+def test_a_long_table_is_not_printed_whole():
+    table = {f"name{i}": i for i in range(99)}
+    with pytest.raises(UserError) as refused:
+        configs.choose(table, "key", "nam3")
+    assert "did you mean name3? known are name0, name1, " in str(refused.value)
+    assert str(refused.value).endswith(", name15 and 83 more")
+
+
 def test_a_refusal_of_a_subcommand_exits_with_2_and_one_line():
-    refused(run("config", "show", "digitz"), "config: error: config 'digitz' is unknown; did you mean digits?")
+    refused(run("config", "show", "digitz"), "biggan-config: error: config 'digitz' is unknown; did you mean digits?")
 
 
 def test_presets_are_found_with_or_without_their_folder():

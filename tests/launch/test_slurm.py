@@ -150,7 +150,7 @@ def test_a_user_error_ends_the_job_and_is_in_the_log(slurm, shared):
     training = "--config=biggan_cifar10", "--config.data.dir=nowhere", "--config.model.ch=8"
     job, log = submitted(slurm, TWO_NODES, training, shared / "run")
     assert end(slurm, job) == ("FAILED", 2, 0), log.read_text()
-    assert len(re.findall(r"^main.py: error: .*nowhere", log.read_text(), re.M)) == 2, log.read_text()
+    assert len(re.findall(r"^biggan-train: error: .*nowhere", log.read_text(), re.M)) == 2, log.read_text()
 
 
 def test_the_failed_process_decides_the_status_not_its_peers_75(slurm, shared):
@@ -162,4 +162,4 @@ def test_the_failed_process_decides_the_status_not_its_peers_75(slurm, shared):
     job, log = submitted(slurm | {"PYTHON": str(python)}, TWO_NODES, ENDLESS, shared / "run")
     assert end(slurm, job) == ("FAILED", 2, 0), log.read_text()
     text = log.read_text()
-    assert "main.py: error: loss 'none'" in text and "main.py: process 1 is gone" in text, text
+    assert "biggan-train: error: loss 'none'" in text and "biggan-train: process 1 is gone" in text, text

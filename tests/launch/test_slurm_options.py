@@ -105,7 +105,7 @@ def test_a_refused_requeue_is_reported(job):
         (
             ["--nodes=3", "--gpus-per-node=1", "--time=60", "--dry-run"],
             TRAINING,
-            "plan: error: batch_size 32 is not divisible by 3 devices; nearest are 30 and 33",
+            "biggan-plan: error: batch_size 32 is not divisible by 3 devices; nearest are 30 and 33",
         ),
         (["--nodes=2", "--gpus-per-node=1", "--time=60"], TRAINING, "slurm.sh: error: sbatch is missing"),
     ],

@@ -132,7 +132,7 @@ def test_a_config_is_named_with_or_without_its_folder(parse):
         (["--config=LICENSE"], "the config file failed with SyntaxError: "),
         (["--bits=4"], "--bits '4' is unknown; known are 8, 16"),
         (["--config=quikstart"], "config 'quikstart' is unknown; did you mean quickstart?"),
-        (["--config=nothing/near.py"], "give a file, or a name from python -m biggan_jax.config list"),
+        (["--config=nothing/near.py"], "give a file, or a name from `biggan-config list`"),
         (["--config="], "config '' is unknown"),
         (
             ["--batch_size=8"],

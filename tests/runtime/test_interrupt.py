@@ -171,7 +171,7 @@ def test_second_ctrl_c_ends_a_process_that_is_busy_in_c():
         assert "SIGINT (once more ends at once): ending before the first step" in process.stderr.readline()
         time.sleep(2 * DEBOUNCE_SECONDS)
         ctrl_c(process)
-        assert_ended_at_once(process, "rerun the same command to resume from step 7")
+        assert_ended_at_once(process, "rerun the same command to resume from step 7", program="-c")
 
 
 SLOW_SAVING = (
@@ -184,13 +184,13 @@ def alive(pid):
     return process_state(str(pid)) not in ("", "X")
 
 
-def assert_ended_at_once(process, sentence):
+def assert_ended_at_once(process, sentence, program="biggan-train"):
     """Assert that a second Ctrl-C ended the command: status 75, the sentence last, no traceback, no process left."""
     began, children = time.monotonic(), children_of(process.pid)
     status, stderr = end(process, 60)
     assert time.monotonic() - began < AT_ONCE
     assert status == 75, stderr
-    assert re.fullmatch(f"-c: ended at once, without saving; {sentence}", stderr.splitlines()[-1]), stderr
+    assert re.fullmatch(f"{program}: ended at once, without saving; {sentence}", stderr.splitlines()[-1]), stderr
     assert "Traceback" not in stderr and "Error" not in stderr, stderr
     while any(map(alive, children)):
         assert time.monotonic() - began < AT_ONCE, children

@@ -1,4 +1,6 @@
-"""Serve a local page that draws from a checkpoint: `python -m biggan_jax.tools.app --checkpoint=DIR [--port=N] [--open]`.
+"""Serve a local page that draws from a checkpoint, by biggan-explore or python -m biggan_jax.tools.app:
+
+biggan-explore --checkpoint=DIR [--port=N] [--open]
 
 The page is reachable from this machine only. From another one: `ssh -L 8000:localhost:8000 HOST`, then the same address.
 """
@@ -25,7 +27,9 @@ logger = logging.getLogger("biggan_jax.tools.app")
 HOST = "127.0.0.1"
 PORT = flags.DEFINE_integer("port", 8000, "Port of the page; 0: any free one.", 0, 65535)
 OPEN = flags.DEFINE_bool("open", False, "Open the page in this machine's browser.")
-NAMES = cli.define_path("class_names", None, "Text file, a class name a line. Default: the training data's names.")
+NAMES = cli.define_path(
+    "class_names", None, "Text file with one class name per line. Default: the training data's names."
+)
 flags.set_default(sampling_flags.PASSES, 4)
 
 

@@ -1,11 +1,12 @@
-"""Edit the latents of a trained generator:
+"""Edit the latents of a trained generator, by biggan-edit or python -m biggan_jax.tools.edit:
 
-python -m biggan_jax.tools.edit --do=mix --checkpoint=DIR --y="3 - 5 + 8" [--z="a.npz:0 - b.npz:3 + 0.5*c.npz:1"] --out=mix
-python -m biggan_jax.tools.edit --do=find --checkpoint=DIR --attribute=slant|--latents=a.npz --labels=a.csv --out=slant
-python -m biggan_jax.tools.edit --do=move --checkpoint=DIR --direction=slant.npz [--latents=a.npz] --out=moved
-python -m biggan_jax.tools.edit --do=invert --checkpoint=DIR --picture=cat.jpg [--class=281] --out=cat
+biggan-edit --do=mix --checkpoint=DIR --y="3 - 5 + 8" [--z="a.npz:0 - b.npz:3 + 0.5*c.npz:1"] --out=mix
+biggan-edit --do=find --checkpoint=DIR --attribute=slant|--latents=a.npz --labels=a.csv --out=slant
+biggan-edit --do=move --checkpoint=DIR --direction=slant.npz [--latents=a.npz] --out=moved
+biggan-edit --do=invert --checkpoint=DIR --picture=cat.jpg [--class=281] --out=cat
 
-Each writes OUT.png, a picture of the result, and OUT.npz, which `sample --latents=OUT.npz` reads; `find` writes a direction.
+Each writes OUT.png, a picture of the result, and OUT.npz. biggan-sample --latents=OUT.npz draws from it; after --do=find it
+holds the direction, for --do=move --direction=OUT.npz.
 """
 
 import math

@@ -1,7 +1,7 @@
-"""Export sets of samples to train other models with, balanced over classes:
+"""Export samples, balanced over classes, to train other models, by biggan-export or python -m biggan_jax.tools.export:
 
-python -m biggan_jax.tools.export --checkpoint=DIR --per_class=100 --out=FOLDER [--format=folder|array_record]
-python -m biggan_jax.tools.export --checkpoint=DIR --balance_with=own|PREPARED_SET --out=FOLDER
+biggan-export --checkpoint=DIR --per_class=100 --out=FOLDER [--format=folder|array_record]
+biggan-export --checkpoint=DIR --balance_with=own|PREPARED_SET --out=FOLDER
 
 The second makes as many samples of each class as the real set lacks, compared with its largest class. A folder is
 FOLDER/CLASS/00000.png; array_record is a prepared set, for --config.data.name=tfds --config.data.dir=FOLDER. Either is written

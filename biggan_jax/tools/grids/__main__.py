@@ -1,4 +1,6 @@
-"""Draw a grid of samples: `python -m biggan_jax.tools.grids --checkpoint=DIR --sheet=NAME --out=FILE`.
+"""Draw a diagnostic grid of samples, by biggan-sheets or python -m biggan_jax.tools.grids:
+
+biggan-sheets --checkpoint=DIR --sheet=NAME --out=FILE
 
 NAME: classes, fixed_z, interpolation, truncation, neighbours or chunks. FILE: a .png; for interpolation also a .gif or .mp4.
 """
@@ -41,7 +43,7 @@ THRESHOLDS = flags.DEFINE_list(
     "thresholds", None, "Thresholds of truncation. Default: 2,1,0.5,0.04 (the paper's); for other kinds 1,0.5,0.2,0.04."
 )
 NETWORK = flags.DEFINE_enum(
-    "network", "classifier", [*NETWORKS, "none"], "By whose features neighbours are compared, besides by pixels."
+    "network", "classifier", [*NETWORKS, "none"], "Network whose features compare neighbours, besides pixels."
 )
 INCEPTION = cli.define_path("inception", None, 'Weights of inception-2015, or "download".')
 DATA_DIR = cli.define_path("data_dir", None, "Folder of the training data. Default: as in training.")
