@@ -2,6 +2,7 @@
 
 biggan-convert --from=biggan-pytorch --in=G_ema.pth|weights/RUN --out=DIR [--classes=keep:3,7|reinit:20]
 biggan-convert --from=hf-biggan-deep --in=biggan-deep-256 --out=DIR
+biggan-convert --from=tfhub --in=biggan-256_2 --out=DIR
 biggan-convert --from=studiogan --in=checkpoints/RUN --out=DIR [--head=D2DCE] [--backbone=big_resnet]
 biggan-convert --from=r3gan --in=network-snapshot-010000.pkl|folder of G.npz, D.npz, G_ema.npz --out=DIR
 biggan-convert --from=biggan-jax --in=CHECKPOINT --out=DIR --classes=keep:3,7|reinit:20
@@ -19,7 +20,7 @@ from etils import epath
 
 from biggan_jax import config as configs
 from biggan_jax.checkpoint import Checkpoints, find, load_generator, load_state, store_config
-from biggan_jax.convert import biggan_pytorch, classes, hf_biggan_deep, r3gan, studiogan_files
+from biggan_jax.convert import biggan_pytorch, classes, hf_biggan_deep, r3gan, studiogan_files, tfhub
 from biggan_jax.convert.imported import to_state
 from biggan_jax.data import stats
 from biggan_jax.runtime import cli
@@ -35,13 +36,15 @@ PROJECTS = {
     "studiogan": studiogan_files,
     "r3gan": r3gan,
 }
-SHAPES_ALONE = ("biggan-pytorch", "hf-biggan-deep")  # Projects whose files may lack what shapes cannot tell: eps.
+IMPORTS = PROJECTS | {"tfhub": tfhub}
+SHAPES_ALONE = ("biggan-pytorch", "hf-biggan-deep", "tfhub")
+"""Projects whose files may lack what shapes cannot tell: eps."""
 OURS = "biggan-jax"
 
-FROM = flags.DEFINE_string("from", None, f"Import weights of this project: {', '.join([*PROJECTS, OURS])}.")
+FROM = flags.DEFINE_string("from", None, f"Import weights of this project: {', '.join([*IMPORTS, OURS])}.")
 TO = flags.DEFINE_string("to", None, "Export a checkpoint to this project.")
 IN = cli.define_path(
-    "in", None, "A state dict (.pth, .bin, .npz), snapshot (.pkl) or weights folder; with --to our checkpoint."
+    "in", None, "A state dict (.pth, .bin, .npz), snapshot (.pkl), module or weights folder; with --to our checkpoint."
 )
 OUT = cli.define_path("out", None, "Output folder.")
 SUFFIX = flags.DEFINE_string(
@@ -49,8 +52,10 @@ SUFFIX = flags.DEFINE_string(
 )
 BACKBONE = flags.DEFINE_string("backbone", "", "--from=studiogan, D alone or an unconditional G: resnet or big_resnet.")
 HEAD = flags.DEFINE_string("head", "", "--from=studiogan: 2C (default) or D2DCE, which have equal arrays.")
-BN_EPS = flags.DEFINE_float("bn_eps", None, "Epsilon of batch norm. Default: the stored one, else 1e-5 (hf: 1e-4).")
-SN_EPS = flags.DEFINE_float("sn_eps", None, "Epsilon of spectral norm. Default: as above, else 1e-6 (hf: 1e-4).")
+BN_EPS = flags.DEFINE_float(
+    "bn_eps", None, "Epsilon of batch norm. Default: the stored one, else 1e-5 (hf, tfhub: 1e-4)."
+)
+SN_EPS = flags.DEFINE_float("sn_eps", None, "Epsilon of spectral norm. Default: as above, else 1e-6 (hf, tfhub: 1e-4).")
 CLASSES = flags.DEFINE_string("classes", None, "keep:3,7,20-29 keeps those classes, reinit:20 initializes 20 new ones.")
 SEED = flags.DEFINE_integer("seed", 0, "Seed of what is not in the file: a missing D or G, new classes.", 0, 2**31 - 1)
 PASSES = flags.DEFINE_integer("passes", 100, "--to=hf-biggan-deep: batches per truncation, to measure statistics.", 1)
@@ -64,7 +69,7 @@ def main() -> None:
     for flag in (BN_EPS, SN_EPS):
         if flag.value is not None and not flag.value > 0:
             raise UserError(f"--{flag.name}={flag.value} must be greater than 0")
-    project = configs.choose({**PROJECTS, OURS: None}, "--from", FROM.value) if FROM.value else None
+    project = configs.choose({**IMPORTS, OURS: None}, "--from", FROM.value) if FROM.value else None
     target = configs.choose(PROJECTS, "--to", TO.value) if TO.value else None
     refuse_idle_flags()
     out = epath.Path(OUT.value)
