@@ -39,10 +39,16 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
         config = config.copy_and_resolve_references()
         configs.normalize(config)
         configs.validate(config)
+        mesh = sharding.make_mesh(data=config.mesh.data, fsdp=config.mesh.fsdp)
+        config = resume.keep_automatic(workdir, config)
+        if configs.unresolved(config):
+            config, choices = configs.choose_for(config, data.facts_of(config), mesh.size, jax.devices()[0].platform)
+            for choice in choices:
+                logger.info("auto: %s", choice)
+        configs.validate(config)
         if rule := configs.resolve(config):
             logger.info("%s", rule)
         config = resume.keep_data_order(workdir, config)
-        mesh = sharding.make_mesh(data=config.mesh.data, fsdp=config.mesh.fsdp)
         sharding.check_batch_size(config.batch_size, mesh.size, config.microbatches, config.d_chunks)
         gan = build_gan(config, mesh)
         source = data.make_source(config)

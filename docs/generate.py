@@ -69,7 +69,7 @@ def keys_table(family: str, names: list[str]) -> str:
         [
             f"`{name}`",
             f"`{keys[name].default!r}`",
-            said[name],
+            said[name] + " May be `auto`." * keys[name].auto,
             "yes" * keys[name].safe,
         ]
         for name in names
@@ -93,7 +93,7 @@ def recipes() -> str:
         "`quickstart`. Figures below are the paper's or other projects'; the paper's hardware is from notes, not its text.\n"
         "[Plans](plans.md) has the TPU compiler's estimates of hours, the [README](../README.md#results) results on digits."
     )
-    presets = [p for p in sorted(FOLDER.rglob("[a-z]*.py")) if p.stem not in ("plain", "finetune")]
+    presets = [p for p in sorted(FOLDER.rglob("[a-z]*.py")) if p.stem not in ("plain", "finetune", "auto")]
     names = {p.relative_to(FOLDER).with_suffix("").as_posix(): p for p in presets}
     order = sorted(names, key=lambda name: ("/" in name, "imagenet" in name or "jft" in name, name))
     page.append(
@@ -108,7 +108,7 @@ def recipes() -> str:
     )
     remarks: dict = {}
     page += [recipe(name, names[name], remarks) for name in order]
-    page.append(recipe("finetune", FOLDER / "finetune.py", remarks))
+    page += [recipe(name, FOLDER / f"{name}.py", remarks) for name in ("auto", "finetune")]
     return "\n\n".join(page) + "\n"
 
 

@@ -44,6 +44,14 @@ def keep_data_order(workdir: epath.PathLike, config: ml_collections.ConfigDict) 
     return config
 
 
+def keep_automatic(workdir: epath.PathLike, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
+    """Return the config with the values of the run in the workdir, if any, for what is `auto`: a run keeps its choices."""
+    if not configs.unresolved(config) or not checkpoint_steps(workdir):
+        return config
+    logger.info("auto: as this run began")
+    return configs.choose_again(config, load_config(find(workdir)))
+
+
 def claim_workdir(workdir: epath.PathLike, config: ml_collections.ConfigDict) -> None:
     """Make the workdir and store the config in it, in all processes. Raises UserError if it has checkpoints of another one."""
     workdir = epath.Path(workdir)

@@ -5,14 +5,25 @@ import math
 import ml_collections
 
 from biggan_jax.config.keys import AUTO
+from biggan_jax.config.own_data import unresolved
 from biggan_jax.types import UserError
 
 
-def resolve(config: ml_collections.ConfigDict) -> str:
-    """Replace each `auto` in the config by its value, in place. Return a sentence with the formula, or "" without `auto`.
+def refuse_unresolved(config: ml_collections.ConfigDict) -> None:
+    """Raise UserError if a key is `auto` that only training resolves, from its data."""
+    if left := unresolved(config):
+        known = "biggan-train resolves it from a prepared set, and stores the result in the run's config.json"
+        raise UserError(
+            f"{left[0]} is auto, which has no value here: {known}; give that file as --config_json, or a value"
+        )
 
-    Raises UserError if the rule does not apply.
+
+def resolve(config: ml_collections.ConfigDict) -> str:
+    """Replace regularizer.r1=auto by its value, in place. Return a sentence with the formula, or "" without `auto`.
+
+    Raises UserError if the rule does not apply, or for other keys that are `auto`.
     """
+    refuse_unresolved(config)
     if config.regularizer.r1 != AUTO:
         return ""
     model, size = config.model, config.batch_size

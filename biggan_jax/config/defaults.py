@@ -15,8 +15,9 @@ def general() -> dict[str, Any]:
     """Return the keys that all families have. The paper is Brock et al. 2019."""
     return {
         "seed": non_negative(0),  # Seed of weights, latents and data order.
-        "num_steps": positive(150_000, safe=True),  # Steps; each is d_steps updates of D and one of G.
-        "batch_size": positive(2048),  # Global: real images per D update, over all devices of all hosts.
+        "num_steps": positive(150_000, safe=True, auto=True),  # Steps; each is d_steps updates of D and one of G.
+        # Global: real images per D update, over all devices of all hosts.
+        "batch_size": positive(2048, auto=True),
         "d_steps": positive(2, at_most=1000),  # D updates per step.
         # Real images that G's loss compares with, if it does (relativistic losses): those of D's last update, or its own.
         "g_real": choice("shared", "own"),
@@ -32,7 +33,7 @@ def general() -> dict[str, Any]:
         # relativistic_pairs, multi_hinge.
         "loss": "hinge",
         # Parts a batch is split into, to save memory. Batch norm sees one part at a time.
-        "microbatches": positive(1),
+        "microbatches": positive(1, auto=True),
         # Parts D splits a microbatch into, to save memory. Equal up to rounding and augmentation's random draws.
         "d_chunks": positive(1, safe=True),
         # Activations recomputed in the backward pass, to save memory: none, those inside blocks, or all (full).
@@ -89,10 +90,10 @@ def general() -> dict[str, Any]:
         # Labels of fake images: uniform, or those of real images in D's updates (real: WGAN-GP) or in all (paired: R3GAN).
         "condition.labels": choice("uniform", "real", "paired"),
         "optimizer.name": choice("adam", "rmsprop", "sgd"),  # sgd has momentum.
-        "optimizer.g_lr": positive(5e-5),  # G's learning rate (paper).
-        "optimizer.d_lr": positive(2e-4),  # D's learning rate (paper).
+        "optimizer.g_lr": positive(5e-5, auto=True),  # G's learning rate (paper).
+        "optimizer.d_lr": positive(2e-4, auto=True),  # D's learning rate (paper).
         "optimizer.b1": fraction(0.0),  # Adam's beta1 (paper).
-        "optimizer.b2": fraction(0.999),  # Adam's beta2, and the decay of RMSProp (paper).
+        "optimizer.b2": fraction(0.999, auto=True),  # Adam's beta2, and the decay of RMSProp (paper).
         "optimizer.eps": positive(1e-6),  # Adam's epsilon (BigGAN-PyTorch; the paper gives none).
         "optimizer.weight_decay": non_negative(0.0),  # Factor of the weights that is added to their gradients (L2).
         # Learning rates over steps: constant; linear, to 0 at decay_end; or exponential, times decay_factor per update.
@@ -104,7 +105,7 @@ def general() -> dict[str, Any]:
         "optimizer.momentum": fraction(0.0),  # Of sgd.
         "optimizer.last_momentum": fraction(0.0),  # Of sgd from step momentum_end on; before, momentum grows linearly.
         "optimizer.momentum_end": non_negative(0),  # 0: momentum is constant.
-        "ema.decay": fraction(0.9999),  # Decay per step of the EMA of G's weights (paper).
+        "ema.decay": fraction(0.9999, auto=True),  # Decay per step of the EMA of G's weights (paper).
         "ema.start": non_negative(0),  # Step from which the EMA averages; before, it is a copy of the weights.
         # Instead of ema.decay: images (batch_size per step) after which half of an old value is forgotten; 0: ema.decay.
         "ema.half_life": non_negative(0.0),
@@ -115,7 +116,8 @@ def general() -> dict[str, Any]:
         "schedule.ema_half_life": "",  # The EMA's half-life, in place of ema.half_life; R3GAN: cosine:0:5e5:2e7.
         "schedule.penalties": "",  # Factor of the strengths of all gradient penalties; R3GAN: cosine:1:0.1:2e7.
         "schedule.augment_p": "",  # Probability of ADA and APA, in place of augment.p; R3GAN: cosine:0:0.3:2e7.
-        "augment.policy": (),  # DiffAugment's operations in order: colour, translation, cutout. For small data sets.
+        # DiffAugment's operations in order: colour, translation, cutout. For small data sets.
+        "augment.policy": Key((), auto=True),
         # Groups of ADA: blit, geometry, colour (the paper's bgc), filter, noise, cutout; colour:0.5 halves its probability.
         "augment.ada": Key((), entries=str),
         "augment.apa": False,  # Show D fake images as real ones, with probability augment.p (APA).
@@ -139,7 +141,7 @@ def general() -> dict[str, Any]:
         # Position of the square crop along the long edge: center (the paper's), or random, drawn again each epoch.
         "data.crop": choice("center", "random"),
         # Resampling: area (the paper's), or Pillow's bilinear, bicubic, lanczos. FID depends on it.
-        "data.resize": choice("area", "bilinear", "bicubic", "lanczos"),
+        "data.resize": choice("area", "bilinear", "bicubic", "lanczos", auto=True),
         "data.draft": False,  # Let the JPEG decoder downscale first: faster, slightly blurred; figures in docs/data.md.
         # Shuffling: grain (Grain's index_shuffle), or feistel. A stored config without this key means feistel.
         "data.order": choice("grain", "feistel"),

@@ -27,20 +27,21 @@ def section_of(family: str, where: str = "model.family") -> Section:
 def biggan() -> dict[str, Any]:
     """Return the keys of BigGAN and BigGAN-deep (Brock et al. 2019)."""
     return {
-        "resolution": 128,  # Image height and width in pixels: a row of models.tables.WIDTHS.
-        "num_classes": non_negative(1000, at_most=2**24),  # Classes of the data; 0: unconditional.
-        "ch": positive(96, at_most=2**12),  # Channel multiplier. In the paper 96 for BigGAN, 128 for BigGAN-deep.
+        "resolution": Key(128, auto=True),  # Image height and width in pixels: a row of models.tables.WIDTHS.
+        "num_classes": non_negative(1000, at_most=2**24, auto=True),  # Classes of the data; 0: unconditional.
+        # Channel multiplier. In the paper 96 for BigGAN, 128 for BigGAN-deep.
+        "ch": positive(96, at_most=2**12, auto=True),
         "g_ch": non_negative(0, at_most=2**12),  # Channel multiplier of G; 0: ch.
         "d_ch": non_negative(0, at_most=2**12),  # Channel multiplier of D; 0: ch.
         # Length of z. With skip_z it must be a multiple of the number of chunks (G's blocks + 1).
-        "dim_z": positive(120, at_most=2**16),
+        "dim_z": positive(120, at_most=2**16, auto=True),
         "shared_dim": positive(128, at_most=2**16),  # Length of G's class embedding.
         # One class embedding for all of G's batch norms; False: one per batch norm (SA-GAN), needs skip_z=False.
         "shared_embedding": True,
         "skip_z": True,  # Split z into chunks, one per block (BigGAN). BigGAN-deep ignores it: each block gets all of z.
         "depth": positive(2, at_most=64),  # Blocks per resolution, BigGAN-deep only.
-        "g_attention": (64,),  # Sizes in pixels of G's feature maps that self-attention follows.
-        "d_attention": (64,),  # Sizes in pixels of D's feature maps that self-attention follows.
+        "g_attention": Key((64,), auto=True),  # Sizes in pixels of G's feature maps that self-attention follows.
+        "d_attention": Key((64,), auto=True),  # Sizes in pixels of D's feature maps that self-attention follows.
         "d_wide": True,  # D's blocks change channels at the first convolution; False: at the second (SN-GAN).
         "d_skip_relu": False,  # D's skip connections see the ReLU of their input, as in StudioGAN, whose ReLU is in place.
         # Multiples of ch by resolution: the paper's, or StudioGAN's: half of them in G at 64 and in D at 32 pixels, where

@@ -17,8 +17,20 @@ KINDS = {bool: "true or false", int: "a whole number", float: "a finite number",
 
 
 AUTO = -sys.float_info.max
-"""The value of a key that is computed from others (config.automatic): a float that no key accepts as a number, since ConfigDict
-keeps the types of keys. JSON and the command line have the word auto."""
+"""The value of a key of type float that is computed (config.automatic): none that a key accepts, since ConfigDict keeps the types
+of keys. JSON and the command line have the word auto."""
+
+AUTO_OF_TYPE: dict[type, Any] = {float: AUTO, int: -(2**63) - 1, str: "auto", tuple: ("auto",)}
+"""The same for keys of each type."""
+
+
+OR_AUTO = "; it may also be auto"
+"""What an error says of a key that may."""
+
+
+def is_auto(value: Any) -> bool:
+    """Return whether a value, of any type, is `auto`."""
+    return value == ["auto"] or any(type(value) is kind and value == auto for kind, auto in AUTO_OF_TYPE.items())
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,7 +45,7 @@ class Key:
     safe: bool = False  # Whether a resumed run may change it. A family's keys never are: they decide what is computed.
     entries: type | None = None  # The type of a tuple's entries; by default that of the first, or str.
     path: bool = False  # A file or folder; ~ at its start becomes the home folder.
-    auto: bool = False  # A number that may also be AUTO.
+    auto: bool = False  # It may also be `auto`.
 
     def __post_init__(self) -> None:
         if type(self.default) not in KINDS:
@@ -41,22 +53,22 @@ class Key:
 
     def convert(self, value: Any, what: str) -> Any:
         """Return `value` in this key's type. Raises UserError, which calls it `what`."""
-        if self.auto and value in ("auto", AUTO):
-            return AUTO
+        if self.auto and is_auto(value):
+            return AUTO_OF_TYPE[type(self.default)]
         if type(self.default) is tuple and isinstance(value, list | tuple):
             kind = self.entries or (type(self.default[0]) if self.default else str)
-            return tuple(_convert(entry, kind, f"each of {what}") for entry in _split(value))
-        value = _convert(value, type(self.default), what)
+            return tuple(_convert(entry, kind, f"each of {what}", auto=self.auto) for entry in _split(value))
+        value = _convert(value, type(self.default), what, auto=self.auto)
         return _one_path(value) if self.path else value
 
     def check(self, value: Any, name: str) -> None:
         """Raise UserError, which calls the key `name`, for a value of the right type that is not accepted."""
-        if self.one_of:
-            choose(dict.fromkeys(self.one_of), name, value)
-        if self.auto and value == AUTO:
+        if self.auto and is_auto(value):
             return
+        if self.one_of:
+            choose(dict.fromkeys((*self.one_of, *["auto"] * self.auto)), name, value)
         if self.rule and not self.rule[1](value):
-            raise UserError(f"{name} is {value}; it must be {self.rule[0]}")
+            raise UserError(f"{name} is {value}; it must be {self.rule[0]}{', or auto' * self.auto}")
         if type(value) is int and value > self.at_most:
             raise UserError(f"{name} is {value}; it must be at most {self.at_most}")
 
@@ -127,7 +139,7 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def short_repr(value: Any) -> str:
     """Describe any JSON value in a few words, for an error."""
-    if value == AUTO:
+    if type(value) in (int, float) and is_auto(value):
         return "auto"
     if isinstance(value, dict | list | tuple):
         return "an object" if isinstance(value, dict) else "a list"
@@ -150,12 +162,13 @@ def _split(entries: Iterable[Any]) -> Iterator[Any]:
             yield entry
 
 
-def _convert(value: Any, kind: Any, what: str) -> Any:
-    if kind is float and type(value) in (int, float) and math.isfinite(value) and value != AUTO:
+def _convert(value: Any, kind: Any, what: str, *, auto: bool = False) -> Any:
+    number = type(value) in (int, float) and not is_auto(value)
+    if kind is float and number and math.isfinite(value):
         return float(value)
     # The exact type: in Python, true is an int.
-    if type(value) is not kind or kind is float:
-        raise UserError(f"{what} must be {KINDS[kind]}, not {short_repr(value)}")
+    if type(value) is not kind or kind is float or (kind is int and not number):
+        raise UserError(f"{what} must be {KINDS[kind]}, not {short_repr(value)}{OR_AUTO * auto}")
     if kind is int and not -(2**63) <= value < 2**63:
         raise UserError(f"{what} is {short_repr(value)}, which is more than 64 bits hold")
     if kind is str and not value.isprintable():

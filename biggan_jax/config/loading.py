@@ -14,7 +14,7 @@ from etils import epath
 
 from biggan_jax.config.defaults import base, table
 from biggan_jax.config.families import section_of
-from biggan_jax.config.keys import AUTO, Key, closest, flatten, nearest_keys, short_repr
+from biggan_jax.config.keys import Key, closest, flatten, is_auto, nearest_keys, short_repr
 from biggan_jax.runtime.files import expand_home
 from biggan_jax.types import UserError
 
@@ -170,10 +170,10 @@ def _values(tree: dict[str, Any], sections: set[str], prefix: str = "") -> Itera
 
 
 def _with_words(tree: Any) -> Any:
-    """Replace AUTO by its word, which JSON would write as a number."""
+    """Replace numbers that mean `auto` by the word."""
     if isinstance(tree, dict):
         return {key: _with_words(value) for key, value in tree.items()}
-    return "auto" if tree == AUTO else tree
+    return "auto" if type(tree) in (int, float) and is_auto(tree) else tree
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

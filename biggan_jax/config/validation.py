@@ -7,6 +7,7 @@ import ml_collections
 from biggan_jax.config.defaults import table
 from biggan_jax.config.families import SECTIONS
 from biggan_jax.config.loading import family_of, load, merge_into, presets
+from biggan_jax.config.own_data import unresolved
 from biggan_jax.types import UserError
 
 
@@ -20,14 +21,8 @@ def validate(config: ml_collections.ConfigDict) -> None:
         if name not in values:
             raise UserError(f"the config lacks the key {name}; start from biggan_jax.config.base({family!r})")
         key.check(values[name], name)
-    size, parts = config.batch_size, config.microbatches
-    if size % parts:
-        raise UserError(f"batch_size {size} cannot be split in {parts} microbatches of equal size")
-    part = size // parts
-    if part % config.d_chunks:
-        near = max(n for n in range(1, min(config.d_chunks, part + 1)) if part % n == 0)
-        what = f"batch_size {part}" if parts == 1 else f"a microbatch of {part} images"
-        raise UserError(f"{what} cannot be split in d_chunks={config.d_chunks} of equal size; d_chunks={near} can")
+    if not unresolved(config):
+        _check_parts(config)
     score, every = config.score.every, config.checkpoint_every
     if score % every:
         near, why = max(round(score / every), 1) * every, "only a saved step can be kept as the best"
@@ -37,12 +32,26 @@ def validate(config: ml_collections.ConfigDict) -> None:
     profile_range(config)
 
 
+def _check_parts(config: ml_collections.ConfigDict) -> None:
+    """Raise UserError if the batch cannot be split as the config says."""
+    size, parts = config.batch_size, config.microbatches
+    if size % parts:
+        raise UserError(f"batch_size {size} cannot be split in {parts} microbatches of equal size")
+    part = size // parts
+    if part % config.d_chunks:
+        near = max(n for n in range(1, min(config.d_chunks, part + 1)) if part % n == 0)
+        what = f"batch_size {part}" if parts == 1 else f"a microbatch of {part} images"
+        raise UserError(f"{what} cannot be split in d_chunks={config.d_chunks} of equal size; d_chunks={near} can")
+
+
 def _check_family(family: str, plain: dict) -> None:
     """Raise UserError if the config has exactly the keys of another family, as after --config.model.family=OTHER."""
     own = plain["model"].keys() - {"family"} if isinstance(plain.get("model"), dict) else set()
     others = [other for other, section in SECTIONS.items() if own == section().keys()]
     if others and family not in others:
-        complete = [name for name in presets() if name not in ("finetune", "plain")]  # Those take an argument.
+        complete = [
+            name for name in presets() if name not in ("auto", "finetune", "plain")
+        ]  # These need data or a run.
         found = [f"--config={name}" for name in complete if load(name).model.family == family][:3]
         start = f"a preset of that family, {' or '.join(found)}" if found else f"base({family!r}) in a config file"
         raise UserError(f"model.family is {family!r}, but the config has the keys of {others[0]!r}; start from {start}")

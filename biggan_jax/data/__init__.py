@@ -2,9 +2,10 @@
 
 from ml_collections import ConfigDict
 
-from biggan_jax.config import choose
+from biggan_jax.config import choose, refuse_unresolved
 from biggan_jax.data import builtin
 from biggan_jax.data.dataset import Source, image_shape
+from biggan_jax.data.facts import facts_of
 from biggan_jax.data.loader import HostBatches, read_ahead
 from biggan_jax.data.stats import before_training
 from biggan_jax.data.stats import store as store_summary
@@ -16,6 +17,7 @@ __all__ = [
     "Source",
     "before_training",
     "check_changes",
+    "facts_of",
     "host_batches",
     "image_shape",
     "make_source",
@@ -47,6 +49,7 @@ def _square(config: ConfigDict, split: str) -> tuple[int, str, int]:
 
 def make_source(config: ConfigDict, split: str = "train") -> Source:
     """Open the `train` or the held-out `test` split of the config's data. Raises UserError if config and data do not fit."""
+    refuse_unresolved(config)
     source = choose(SOURCES, "data.name", config.data.name)(config, split)
     name, wanted, there = config.data.name, config.model.num_classes, source.num_classes
     _check_condition(config, getattr(source, "condition_dim", 0))

@@ -29,7 +29,7 @@ from typing import Any
 from absl import flags
 from etils import epath
 
-from biggan_jax.config import choose
+from biggan_jax.config import choose, own_data
 from biggan_jax.data import (
     cifar,
     features,
@@ -131,7 +131,7 @@ def main() -> None:
     try:
         if FROM.value == "imagenet":
             made = tfds.prepare_imagenet(epath.Path(IN.value), out)
-            print(f"prepared in {made}; to train: {training(out, 'imagenet2012', 1000)}")
+            print(f"prepared in {made}; to train: {training(out, 'imagenet2012', 1000, {'images': own_data.LARGE})}")
         else:
             prepare(out)
     except OSError as error:
@@ -157,7 +157,8 @@ def prepare(out: epath.Path) -> None:
     for split, summary in made.items():
         for line in stats.lines(summary):
             logger.info("%s: %s", split, line)
-    print(f"prepared in {out}; to train: {training(out, '', len(found.class_names), form)}")
+    summary = made.get("train") or next(iter(made.values()))
+    print(f"prepared in {out}; to train: {training(out, '', len(found.class_names), summary, form)}")
 
 
 def form_of_flags() -> forms.Form:
@@ -269,38 +270,56 @@ def named(classes: Sequence[str], most: int = 20) -> str:
     return text if len(classes) <= most else f"{text}, ...; all {len(classes):,} are in label.labels.txt of the set"
 
 
-PRESETS = {32: "cifar10", 64: "imagenet64", 128: "small128", 256: "imagenet256", 512: "imagenet512"}
-"""The preset of BigGAN to train with, by resolution."""
+PRESETS = {
+    (32, 40_000): "biggan_cifar10",
+    (64, own_data.LARGE): "biggan_imagenet64",
+    (128, own_data.LARGE): "biggan_imagenet128",
+    (256, own_data.LARGE): "biggan_imagenet256",
+    (512, own_data.LARGE): "biggan_imagenet512",
+}
+"""Presets to train with, by resolution and least number of pictures. Other sets have --config=auto."""
 
 
-def training(out: epath.Path, dataset: str, classes: int, form: forms.Form = forms.Form()) -> str:  # noqa: B008  Frozen.
-    """Return the command that trains on the prepared set, without labels if there is one class."""
-    changes = {"data.name": "tfds", "data.dataset": dataset, "data.dir": str(out)}
-    changes |= {"model.num_classes": str(classes if classes > 1 else 0), "data.resize": RESIZE.value}
-    if form.channels not in (0, 3) or form.vector or form.condition or not isinstance(form.size, int):
-        shape = form.shape if form.size or form.vector else (128, 128, form.channels)
+def training(
+    out: epath.Path,
+    dataset: str,
+    classes: int,
+    found: Mapping[str, Any],
+    form: forms.Form = forms.Form(),  # noqa: B008  Frozen.
+) -> str:
+    """Return the command that trains on the prepared set, or a sentence that says why none does.
+
+    Sets as large as those of the paper have its presets, vectors and small pictures that are not RGB dense networks; all others
+    have --config=auto. found: the summary of the set.
+    """
+    shape: tuple[int, ...] = form.shape if form.size or form.vector else (*_median_size(found), form.channels or 3)
+    square = len(shape) == 3 and shape[2] == 3 and not form.condition and (not form.size or shape[0] == shape[1])
+    changes = {"data.name": "tfds", "data.dataset": dataset, "data.dir": str(out), "data.resize": RESIZE.value}
+    changes |= {"model.num_classes": str(classes if classes > 1 else 0)}
+    large = {size: name for (size, least), name in PRESETS.items() if found["images"] >= least}
+    preset = large.get(shape[0] if form.size else own_data.WHOLE_FILES, "") if square else ""
+    if not square and (form.vector or max(shape[:2]) < min(own_data.OTHER_HEIGHTS)):
+        preset = f"classic/{'cgan' if classes > 1 or form.condition else 'gan'}_mnist"
         changes |= {"model.image_shape": str(shape).replace(" ", "")}
-        if form.condition:
-            changes["model.condition_dim"] = str(form.condition)
-        preset = _preset_for(shape, labelled=changes["model.num_classes"] != "0" or bool(form.condition))
-        if not preset:
-            also = "for others give heights of 32, 64, 128, 256 or 512, and widths that are multiples of 32"
-            return f"no preset has convolutions for {shape[0]} x {shape[1]} pixels; {also}, or use classic/gan_mnist"
-        if preset.startswith("classic/sngan"):
-            changes |= {"g_batch": "1", "data.dequantize": "False"}
-    else:
-        preset = "biggan_imagenet128" if dataset else f"biggan_{PRESETS.get(form.size or 128, '')}"
-        if preset == "biggan_":
-            return f"no preset has {form.size} pixels; presets have {', '.join(map(str, PRESETS))}"
+        changes |= {"model.condition_dim": str(form.condition)} if form.condition else {}
+    if not preset:
+        height, width, channels = shape
+        size, stored = (height, width, channels), bool(form.size)
+        facts = own_data.Facts(found["images"], classes, size, stored, form.condition, where=str(out))
+        try:
+            chosen, _ = own_data.choose_for(own_data.template(), facts, devices=1, platform="cpu")
+        except UserError as error:
+            return f"no preset fits: {error}"
+        preset, changes = "auto", {"data.dir": str(out), "model.num_classes": str(chosen.model.num_classes)}
     command = ["python", "-m", "biggan_jax.main", f"--config={preset}", f"--workdir=runs/{out.name}"]
     return shlex.join([*command, *(f"--config.{key}={value}" for key, value in changes.items())])
 
 
-def _preset_for(shape: tuple[int, ...], *, labelled: bool) -> str:
-    """Return a preset for images of this shape, or vectors; "" if none has convolutions for it."""
-    if len(shape) == 1 or max(shape[:2]) < 32:
-        return f"classic/{'cgan' if labelled else 'gan'}_mnist"  # Dense networks.
-    return "classic/sngan_cifar10" if shape[0] in (32, 64, 128, 256, 512) and shape[1] % 32 == 0 else ""
+def _median_size(found: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the median height and width of a summary; 128, as trained by default, where it has none."""
+    spreads = (found.get("height"), found.get("width"))
+    height, width = (spread[1] if spread else own_data.WHOLE_FILES for spread in spreads)
+    return height, width
 
 
 @contextlib.contextmanager

@@ -136,7 +136,7 @@ def refuse(found: dict[str, Any], *, conditional: bool, batch_size: int, where: 
     count = found["images"] if found["share_seen"] == 1 else found["of"]
     if count < batch_size:
         few = f"{count:,} images, fewer than one batch of {batch_size:,}"
-        raise UserError(f"{where} has {few}; lower batch_size or add images")
+        raise UserError(f"{where} has {few}; lower batch_size to {2 ** (count.bit_length() - 1)} or add images")
     if not conditional:
         return
     level = "the folder may be a level too high or too low"

@@ -109,7 +109,9 @@ def _file_of_inception(path: str | None) -> epath.Path:
         )
     file = download() if path == "download" else epath.Path(path)
     if not file.exists():
-        raise UserError(f"{file} cannot be read (No such file or directory); give a .pth or .npz with the weights")
+        raise UserError(
+            f"{file} cannot be read (No such file or directory); give a .pth or .npz with the weights, or download"
+        )
     return file
 
 

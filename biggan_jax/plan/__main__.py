@@ -14,7 +14,7 @@ import jax
 from absl import flags
 
 from biggan_jax import config as configs
-from biggan_jax import sharding
+from biggan_jax import data, sharding
 from biggan_jax.plan import program, report, slices, target
 from biggan_jax.runtime import cli
 from biggan_jax.runtime.files import writing
@@ -50,6 +50,10 @@ def main() -> int:
             raise
         print(report.brief_without_compiler(config, slices.named(name), error))
         return cli.SUCCESS
+    if configs.unresolved(config):
+        config, choices = configs.choose_for(config, data.facts_of(config), len(devices), devices[0].platform)
+        print("\n".join(f"auto: {choice}" for choice in choices))
+        configs.validate(config)
     path = pathlib.Path(JSON.value) if JSON.value else None
     if path and (path.is_dir() or not path.absolute().parent.is_dir()):
         raise UserError(f"--json={path} is not a file in a folder that exists")

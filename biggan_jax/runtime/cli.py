@@ -15,7 +15,7 @@ from absl import app, flags
 from absl import logging as absl_logging
 from ml_collections import config_flags
 
-from biggan_jax.config import AUTO, config_path, normalize
+from biggan_jax.config import AUTO_OF_TYPE, config_path, normalize
 from biggan_jax.runtime import compilation_cache, devices, flag_errors, numerics, startup
 from biggan_jax.runtime.files import expand_home
 from biggan_jax.types import UserError
@@ -30,10 +30,18 @@ class _NumberOrAuto(flags.FloatParser):
     """Parse a number, or auto, which keys that cannot be computed then refuse."""
 
     def convert(self, argument: Any) -> float:
-        return AUTO if argument == "auto" else super().convert(argument)
+        return AUTO_OF_TYPE[float] if argument == "auto" else super().convert(argument)
+
+
+class _WholeNumberOrAuto(flags.IntegerParser):
+    """Parse a whole number, or auto."""
+
+    def convert(self, argument: Any) -> int:
+        return AUTO_OF_TYPE[int] if argument == "auto" else super().convert(argument)
 
 
 config_flags.register_flag_parser_for_type(float, _NumberOrAuto())
+config_flags.register_flag_parser_for_type(int, _WholeNumberOrAuto())
 
 
 class _ConfigParser(flags.ArgumentParser):

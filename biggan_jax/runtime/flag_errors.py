@@ -7,7 +7,7 @@ from absl import flags
 
 from biggan_jax.config import SECTIONS, nearest_keys, table
 from biggan_jax.config.defaults import meanings
-from biggan_jax.config.keys import KINDS, choose
+from biggan_jax.config.keys import KINDS, OR_AUTO, choose
 from biggan_jax.types import UserError
 
 _FLAG = re.compile(r"flag --(?P<name>[\w.-]+)=(?P<value>.*?): (?P<reason>.*)", re.DOTALL)
@@ -49,7 +49,8 @@ def _of_flag(message: str, family: str) -> str:
         except UserError as error:
             return str(error)
     if kind := _KIND.match(reason):
-        return f"{what} must be {KINDS[_KINDS[kind[1]]]}, not {value!r}"
+        key = table(family or "biggan").get(name.removeprefix("config.")) if name.startswith("config.") else None
+        return f"{what} must be {KINDS[_KINDS[kind[1]]]}, not {value!r}{OR_AUTO if key and key.auto else ''}"
     if "as a ConfigDict" in reason:
         section = name.removeprefix("config.")
         inside = next((key for key in table(family or "biggan") if key.startswith(f"{section}.")), "")

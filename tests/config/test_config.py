@@ -15,7 +15,7 @@ from biggan_jax.train_step import train_step
 from biggan_jax.types import UserError
 from tests.cli import refused, run
 
-PRESETS = {name: path for name, path in presets().items() if name not in ("finetune", "plain")}
+PRESETS = {name: path for name, path in presets().items() if name not in ("auto", "finetune", "plain")}
 
 
 # Tracing a step with R1 and R2 takes 6 s; tests of the family run a narrower one.

@@ -185,4 +185,4 @@ def test_presets_resolve_to_the_values_of_their_sources():
 
 
 def test_every_preset_is_compared_with_its_source():
-    assert presets().keys() == PRESETS.keys() | {"quickstart", "digits", "finetune", "plain"}
+    assert presets().keys() == PRESETS.keys() | {"quickstart", "digits", "auto", "finetune", "plain"}

@@ -2,12 +2,17 @@
 
 import io
 import os
+import shlex
 import shutil
 
 import numpy as np
 import pytest
+from absl import flags
+from ml_collections import config_flags
 from PIL import Image
 
+from biggan_jax import config as configs
+from biggan_jax import data
 from biggan_jax.config import base
 from biggan_jax.data import forms, raw, shards, tfds
 
@@ -44,6 +49,21 @@ def prepared(folder, out, form=forms.Form(), held_out=0, per_part=16):  # noqa: 
     found = raw.folder(folder, raw.Rules(held_out, per_part))
     shards.prepare(found, out, "pictures", form, map)
     return out
+
+
+def parsed(command, monkeypatch):
+    """Return the config of a printed training command, with what is auto chosen for one CPU."""
+    program, module, preset, _, *overrides = shlex.split(command.partition("to train: ")[2])[1:]
+    assert (program, module) == ("-m", "biggan_jax.main")
+    values = flags.FlagValues()
+    config_flags.DEFINE_config_file("config", flag_values=values)
+    argv = ["main", f"--config={configs.config_path(preset.removeprefix('--config='))}", *overrides]
+    monkeypatch.setattr("sys.argv", argv)  # ml_collections reads overrides from there.
+    values(argv)
+    configs.validate(values.config)
+    if not configs.unresolved(values.config):
+        return values.config
+    return configs.choose_for(values.config, data.facts_of(values.config), devices=1, platform="cpu")[0]
 
 
 def opened(folder, split="train", resolution=16, **data):

@@ -13,9 +13,7 @@ import time
 
 import numpy as np
 import pytest
-from absl import flags
 from array_record.python import array_record_module
-from ml_collections import config_flags
 from PIL import Image
 
 from biggan_jax import config as configs
@@ -26,7 +24,7 @@ from biggan_jax.models import build_gan
 from biggan_jax.types import UserError
 from tests import cli
 from tests.data import conftest
-from tests.data.conftest import COLOURS, damage, encode, make_folder, opened, prepared, read_all
+from tests.data.conftest import COLOURS, damage, encode, make_folder, opened, parsed, prepared, read_all
 
 
 def run(*flags, workers=1):
@@ -352,27 +350,50 @@ def test_each_shard_has_pictures_of_all_classes(tmp_path):
     assert all(set(part.labels) == {0, 1, 2} for part in parts)
 
 
-@pytest.mark.parametrize("size", [0, 64])
-def test_the_command_it_prints_is_one_that_trains(size, pictures, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("size", "pixels"), [(0, 64), (16, 16), (64, 64)])
+def test_the_command_it_prints_is_one_that_trains(size, pixels, pictures, tmp_path, monkeypatch):
     """The shell parses the command for any folder name, and training accepts its config."""
     out = tmp_path / "my ü $set 2024"
     options = [f"--size={size}", "--resize=lanczos"] if size else []
     code, said, err = run("--from=folder", f"--in={pictures}", f"--out={out}", *options)
     assert code == 0, err
-    program, module, preset, _, *overrides = shlex.split(said.partition("to train: ")[2])[1:]
-    assert (program, module) == ("-m", "biggan_jax.main")
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values)
-    argv = ["main", f"--config={configs.config_path(preset.removeprefix('--config='))}", *overrides]
-    monkeypatch.setattr("sys.argv", argv)  # ml_collections reads overrides from there.
-    values(argv)
-    config = values.config
-    configs.validate(config)
+    assert " --config=auto " in said
+    config = parsed(said, monkeypatch)
+    assert config.data.resize == ("lanczos" if size else "area") and config.model.resolution == pixels
     build_gan(config)
-    config.batch_size = 8
     source = data.make_source(config)
     data.before_training(source, config)
     assert len(source) == 72
+
+
+@pytest.mark.slow
+def test_the_printed_command_trains_on_400_pictures_and_resumes(tmp_path, monkeypatch):
+    code, said, err = run("--from=folder", f"--in={many(tmp_path / 'p')}", f"--out={tmp_path / 'set'}", "--size=16")
+    assert code == 0, err
+    monkeypatch.chdir(tmp_path)
+    _, _, _, *flags = shlex.split(said.partition("to train: ")[2])
+    small = "--config.model.ch=4", "--config.stability.every=0", "--config.sample_every=0"
+    for steps in (2, 3):
+        trained = cli.run("main", *flags, *small, f"--config.num_steps={steps}")
+        assert trained.returncode == 0, trained.stderr
+        assert ("auto: batch_size=32: " in trained.stderr) == (steps == 2)
+    assert "auto: as this run began" in trained.stderr and "resuming from step 2" in trained.stderr
+    stored = json.loads((tmp_path / "runs/set/config.json").read_text())
+    assert "auto" not in configs.flatten(stored).values()
+    assert (stored["model"]["ch"], stored["model"]["resolution"], stored["batch_size"]) == (4, 16, 32)
+    again = "--config_json=runs/set/config.json", "--workdir=runs/set", "--config.num_steps=4"
+    resumed = cli.run("main", *again)
+    assert resumed.returncode == 0 and "resuming from step 3" in resumed.stderr, resumed.stderr
+
+
+def many(root):
+    """Make a folder of 400 pictures in four classes."""
+    rng = np.random.default_rng(0)
+    for name in "abcd":
+        (root / name).mkdir(parents=True)
+        for i in range(100):
+            (root / name / f"{i}.png").write_bytes(encode(rng.integers(0, 256, (16, 18, 3), np.uint8)))
+    return root
 
 
 def test_a_set_of_one_class_is_trained_without_labels(tmp_path):

@@ -238,7 +238,10 @@ def test_data_that_cannot_be_meant_are_refused():
             "has one class, so labels mean nothing: the folder may be a level too high",
         ),
         ({"labels": [0] * 50, "names": ["a", "b"]}, r"1 classes without images \(b\)"),
-        ({"labels": [0, 1], "names": ["a", "b"]}, "has 2 images, fewer than one batch of 16; lower batch_size"),
+        (
+            {"labels": [0, 1], "names": ["a", "b"]},
+            "has 2 images, fewer than one batch of 16; lower batch_size to 2 or add",
+        ),
         ({"labels": [1] * 50, "names": ["a", "b"], "of": 500}, "every label seen in pictures is 1"),
     ):
         found = stats.summary(**found)

@@ -2,17 +2,13 @@
 
 import io
 import json
-import shlex
 import struct
 
 import cv2
 import numpy as np
 import pytest
-from absl import flags
-from ml_collections import config_flags
 from PIL import Image
 
-from biggan_jax import config as configs
 from biggan_jax.config import base
 from biggan_jax.data import (
     exact,
@@ -32,7 +28,7 @@ from biggan_jax.sampling import pictures
 from biggan_jax.train_step import to_float
 from biggan_jax.types import UserError
 from tests import cli
-from tests.data.conftest import encode, read_all
+from tests.data.conftest import encode, parsed, read_all
 
 RNG = np.random.default_rng(0)
 DEEP = RNG.integers(0, 65536, (24, 40, 1), np.uint16)
@@ -321,18 +317,12 @@ def test_the_command_that_is_printed_trains_on_the_set(arrays, shape, tmp_path, 
         f"--out={tmp_path / 'out'}",
     )
     assert said.returncode == 0, said.stderr
-    _, _, _, preset, _, *overrides = shlex.split(said.stdout.partition("to train: ")[2])
-    values = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", flag_values=values)
-    argv = ["main", f"--config={configs.config_path(preset.removeprefix('--config='))}", *overrides]
-    monkeypatch.setattr("sys.argv", argv)  # ml_collections reads overrides from there.
-    values(argv)
-    configs.validate(values.config)
-    assert build_gan(values.config).image_shape == shape
-    assert host_batches(make_source(values.config), values.config, 0).source.shape == shape
+    config = parsed(said.stdout, monkeypatch)
+    assert build_gan(config).image_shape == shape
+    assert host_batches(make_source(config), config, 0).source.shape == shape
 
 
 def test_the_command_names_the_sides_that_convolutions_take(tmp_path):
     path = save(tmp_path / "a.npz", image=np.zeros((9, 40, 24, 2), np.uint8))
     said = cli.run("data.prepare", "--workers=1", "--from=arrays", f"--in={path}", f"--out={tmp_path / 'out'}")
-    assert "no preset has convolutions for 40 x 24 pixels" in said.stdout
+    assert "pictures of 40 x 24 pixels with 2 channels, for which --config=auto has no networks" in said.stdout

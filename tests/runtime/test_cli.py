@@ -120,6 +120,11 @@ def test_a_config_is_named_with_or_without_its_folder(parse):
         (["--config_json={}", "--config.batch_size=many"], "config key batch_size must be a whole number, not 'many'"),
         (["--config=digits", "--config.seed=1.5"], "config key seed must be a whole number, not '1.5'"),
         (["--config=digits", "--config.ema.decay=big"], "config key ema.decay must be a finite number, not 'big'"),
+        (["--config=digits", "--config.regularizer.r1=aut"], "a finite number, not 'aut'; it may also be auto"),
+        (["--config=digits", "--config.batch_size=aut"], "a whole number, not 'aut'; it may also be auto"),
+        (["--config=digits", "--config.model.g_attention=aut"], 'not the string "aut"; it may also be auto'),
+        (["--config=digits", "--config.regularizer.r2=auto"], "regularizer.r2 must be a finite number, not auto"),
+        (["--config=digits", "--config.seed=auto"], "seed must be a whole number, not auto"),
         (["--config=digits", "--config.data.flip=maybe"], "config key data.flip must be true or false, not 'maybe'"),
         (
             ["--config=digits", "--config.model=3"],

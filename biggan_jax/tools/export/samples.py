@@ -106,6 +106,8 @@ def real_set(config: ml_collections.ConfigDict, which: str) -> Source:
     """Open the set in the folder `which`, or, for `own`, the config's training data."""
     if which == "own":
         return make_source(config)
+    if not epath.Path(which).exists():
+        raise UserError(f"--balance_with={which} is neither own, the training data, nor the folder of a prepared set")
     form = tfds.checked_of(epath.Path(which)).get("form", {})
     config = config.copy_and_resolve_references()
     config.data.update(name="tfds", dataset="", dir=which, resize=form.get("resize", config.data.resize))
