@@ -6,6 +6,7 @@ biggan-demo [--seed=0] [--out=runs/demo]
 import dataclasses
 import json
 import time
+from typing import Any
 
 import numpy as np
 from absl import flags
@@ -38,10 +39,10 @@ def main() -> int:
     began = time.monotonic()
     finished = train(config, out)
     path, seconds = out / "report.json", out / "train_seconds.json"
-    report = json.loads(path.read_text()) if path.exists() and (out / "samples.png").exists() else {}
+    report = stored(path) if (out / "samples.png").exists() else {}
     if not finished or report.get("steps") != config.num_steps:
         # The sum over interrupted runs is stored.
-        train_seconds = time.monotonic() - began + (json.loads(seconds.read_text()) if seconds.exists() else 0.0)
+        train_seconds = time.monotonic() - began + (stored(seconds) or 0.0)
         seconds.write_text(json.dumps(train_seconds))
         if not finished:
             return cli.RUN_AGAIN
@@ -49,6 +50,14 @@ def main() -> int:
         write_text(path, json.dumps(report, indent=2) + "\n")
     print_report(report, out)
     return cli.SUCCESS
+
+
+def stored(path: epath.Path) -> Any:
+    """Return what an earlier run of the demo stored; {} if it is missing or damaged."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return {}
 
 
 def evaluate(config, out: epath.Path, train_seconds: float) -> dict:

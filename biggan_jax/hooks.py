@@ -27,6 +27,7 @@ from biggan_jax.runtime.progress import ProgressLine
 from biggan_jax.runtime.supervised import Job
 from biggan_jax.sampling import generate, pictures
 from biggan_jax.stability import recovery
+from biggan_jax.stability.history import is_probe
 from biggan_jax.stability.monitor import CollapseMonitor, NonFinite, ProbeSchedule, images_for_probes
 from biggan_jax.stability.rules import rules_of
 from biggan_jax.state import TrainState
@@ -223,7 +224,7 @@ def make_monitor(run: RunContext, gan: Family, state: TrainState, writer: Metric
         score,
         config.score.every,
         configs.expected_scores(config),
-        jsonl.current_lineage(jsonl.read(run.workdir, PROBES), start) if start else [],
+        jsonl.current_lineage(jsonl.read(run.workdir, PROBES, is_probe), start) if start else [],
         recovery.ignored(run.workdir),
         rules_of(gan.image_shape),
         real_scores,

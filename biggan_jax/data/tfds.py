@@ -77,10 +77,17 @@ def _check_shape(fields: Fields, shape: tuple[int, ...], where: epath.Path) -> N
 
 def checked_of(where: epath.Path) -> dict[str, Any]:
     """Read a set's check.json: its form, if `prepare` made it, and a summary by split; {} if the file is missing."""
+    path = where / stats.FILE
+    if not path.exists():
+        return {}
     try:
-        return json.loads((where / stats.FILE).read_text()) if (where / stats.FILE).exists() else {}
-    except ValueError as error:
-        raise UserError(f"{where / stats.FILE} is corrupted ({error}); delete it") from error
+        found = json.loads(path.read_bytes())
+        if not isinstance(found, dict):
+            raise ValueError("it is no JSON object")
+    except (ValueError, RecursionError) as error:
+        way = "delete it, and a sample of the pictures is looked at in its place"
+        raise UserError(f"{path} is damaged ({error}); {way}") from None
+    return found
 
 
 def corpus_of(folder: epath.Path, keys: features.Keys = features.Keys()) -> tuple[Corpus, int]:  # noqa: B008

@@ -138,7 +138,7 @@ def append(path: epath.Path, record: Record) -> None:
     """Append the record to a file."""
     line = json.dumps(record) + "\n"
     if files.is_remote(path):
-        files.write_text(path, (path.read_text() if path.exists() else "") + line)
+        path.write_bytes((path.read_bytes() if path.exists() else b"") + line.encode())
         return
     with open(path, "ab+") as file:
         # Start a new line after the truncated one of a killed process.
@@ -147,12 +147,15 @@ def append(path: epath.Path, record: Record) -> None:
 
 
 def read(path: epath.Path) -> list[Record]:
-    """Read all records of a file, the oldest first; skip lines that are truncated or of another version."""
+    """Read all records of a file, the oldest first; skip lines that are damaged or of another version."""
     found = []
-    for line in path.read_text().splitlines() if path.exists() else ():
+    for line in path.read_bytes().splitlines() if path.exists() else ():
         with contextlib.suppress(ValueError, KeyError, TypeError):
             fields = json.loads(line)
             Protocol(**fields["protocol"])
+            numbers = [*fields["scores"].values(), *(v for by in fields["by_class"].values() for v in by.values())]
+            if not all(isinstance(value, int | float) for value in numbers) or not isinstance(fields["judged"], list):
+                continue
             found.append({field: fields[field] for field in FIELDS} | {"real": str(fields.get("real", ""))})
     return found
 

@@ -38,8 +38,7 @@ def read(workdir: epath.PathLike) -> Run:
     workdir = epath.Path(workdir)
     if not workdir.is_dir():
         raise UserError(f"--workdir={workdir} is not a folder; give that of a run")
-    is_probe = lambda record: all(isinstance(record.get(name), dict) for name in ("signals", "singular"))
-    probes = [*filter(is_probe, jsonl.read(workdir, PROBES))]
+    probes = jsonl.read(workdir, PROBES, is_probe)
     if not probes:
         hint = f"--checkpoint={workdir} shows the singular values of its latest checkpoint"
         raise UserError(f"{workdir} has no probes in {PROBES}.jsonl{_why_none(workdir)}; {hint}")
@@ -50,6 +49,15 @@ def read(workdir: epath.PathLike) -> Run:
     # Start with the probe before, so that the abandoned line in a plot starts on the other.
     before = lambda tail: [r for r in kept if r["step"] < tail[0]["step"] and attempt_of(r) <= attempt_of(tail[0])][-1:]
     return Run(kept, [before(tail) + tail for tail in abandoned], recovery.events(workdir))
+
+
+def is_probe(record: Record) -> bool:
+    """Whether a record is a probe, as MetricWriter.write_probe writes it."""
+    number = lambda value: isinstance(value, int | float) and not isinstance(value, bool)
+    weights = [values for network in record["singular"].values() for values in network.values()]
+    return all(map(number, record["signals"].values())) and all(
+        values and all(map(number, values)) for values in weights
+    )
 
 
 def _why_none(workdir: epath.Path) -> str:

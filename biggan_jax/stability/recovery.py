@@ -114,7 +114,7 @@ def message(event: Record, workdir: epath.Path) -> str:
         kept.append(f"step {event['checkpoint']} is kept from before")
         used = f" ({event['attempt']} used; stability.rollbacks is the limit)" if event["attempt"] else ""
         ways.append(f"rollback resumes from before it{used}")
-    if event["best"] is not None:
+    if event.get("best") is not None:
         kept.append(f"step {event['best']} has the best score, in checkpoints/{event['best']}")
     if event["signal"] != NONFINITE:
         ways.append("ignore from the latest checkpoint")
@@ -126,12 +126,22 @@ def message(event: Record, workdir: epath.Path) -> str:
 def events(workdir: epath.Path) -> list[Record]:
     """Return the events in guard.jsonl, in order."""
     path = workdir / FILE
-    lines = path.read_text().splitlines() if path.exists() else []
-    return [event for event in map(jsonl.parse, lines) if event]
+    return jsonl.read_file(path, is_event)
+
+
+def is_event(record: Record) -> bool:
+    """Whether a record is an event as `handle` and `_decide` write them."""
+    is_step = lambda name: type(record[name]) is int
+    if record["action"] == "resumed":
+        return is_step("attempt")
+    known = record["action"] in ("stop", "rollback", "ignored") and is_step("attempt") and is_step("onset")
+    words = all(isinstance(record[name], str) for name in ("signal", "sentence"))
+    kept = record["checkpoint"] is None or is_step("checkpoint")
+    return known and words and kept and (record.get("best") is None or is_step("best"))
 
 
 def _append(workdir: epath.Path, event: Record) -> None:
     """Append atomically. Object stores cannot append: rewrite the file, which has few lines."""
     path = workdir / FILE
-    before = path.read_text() if path.exists() else ""
-    write_text(path, before + json.dumps(event) + "\n")
+    before = jsonl.set_aside(path, is_event) if path.exists() else []
+    write_text(path, "".join(line.raw.decode() + "\n" for line in before) + json.dumps(event) + "\n")

@@ -50,12 +50,17 @@ def watching(workdir: epath.PathLike, every: float = 5.0) -> Iterator[None]:
         thread.join()
 
 
+def is_metrics(record: jsonl.Record) -> bool:
+    """Whether a record has the numbers that a run logs."""
+    return "images_per_second" in record and all(isinstance(value, int | float) for value in record.values())
+
+
 def picture(workdir: epath.PathLike) -> bytes:
     """Draw a run so far as a PNG: its newest samples, one row per class, by averaged weights if there are any, and its losses."""
     from matplotlib.figure import Figure  # Not pyplot, which belongs to the main thread.
 
     workdir = epath.Path(workdir)
-    records = jsonl.current_lineage(jsonl.read(workdir, "metrics"))
+    records = jsonl.current_lineage(jsonl.read(workdir, "metrics", is_metrics))
     figure = Figure(figsize=(11, 4.5), dpi=80, layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(2, 3))
     left.set_axis_off()
