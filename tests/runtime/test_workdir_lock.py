@@ -451,8 +451,9 @@ def test_training_that_is_refused_changes_nothing(hold, tmp_path):
     before = contents(tmp_path)
     status, text = commands.end(commands.train(tmp_path / "run"))
     assert status == 2
-    assert re.search(IN_USE, text)[1] == str(first.pid)
-    assert len(text.splitlines()) == 1
+    *looked_at, refusal = text.splitlines()  # The data come first: they are checked before anything is written.
+    assert re.search(IN_USE, refusal)[1] == str(first.pid)
+    assert all(" data: " in line for line in looked_at)
     assert contents(tmp_path) == before
     assert commands.end(first) == (0, "")
 
