@@ -10,7 +10,7 @@ from etils import epath
 
 from biggan_jax import config as configs
 from biggan_jax import data, hooks, sharding
-from biggan_jax.checkpoint import Checkpoints, checkpoint_steps, resume
+from biggan_jax.checkpoint import Checkpoints, check_name, checkpoint_steps, resume
 from biggan_jax.evaluation.evaluator import check_score
 from biggan_jax.models import build_gan
 from biggan_jax.partitioning import compile_step
@@ -35,6 +35,7 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
     """
     numerics.check()
     workdir = expand_home(str(workdir))
+    check_name(epath.Path(workdir).absolute())
     with supervised(workdir, lambda: max(checkpoint_steps(workdir), default=None)) as job:
         config = config.copy_and_resolve_references()
         configs.normalize(config)

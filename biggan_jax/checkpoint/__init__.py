@@ -1,7 +1,7 @@
 # ruff: noqa: F401
 """Checkpoints: the training state and its resolved config, saved together by Orbax."""
 
-from biggan_jax.checkpoint.layout import FOLDER, checkpoint_steps, find
+from biggan_jax.checkpoint.layout import FOLDER, check_name, checkpoint_steps, find
 from biggan_jax.checkpoint.manager import Checkpoints
 from biggan_jax.checkpoint.metadata import FORMAT
 from biggan_jax.checkpoint.restore import (

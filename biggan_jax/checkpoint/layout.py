@@ -27,6 +27,16 @@ def find(path: epath.PathLike) -> epath.Path:
     raise UserError(f"no checkpoint at {path}; give a workdir, its {FOLDER} folder or one step in it")
 
 
+def check_name(folder: epath.PathLike) -> None:
+    """Raise UserError for a folder in which Orbax would save checkpoints that nobody can read.
+
+    It merges what its threads wrote by a pattern that begins with the folder's name; without a match it says nothing.
+    """
+    if found := sorted(set(str(folder)) & set("*?[]\\")):
+        what = f"checkpoints cannot be kept in {folder}: Orbax takes {' '.join(found)} in a folder's name for a pattern"
+        raise UserError(f"{what}; use another name")
+
+
 def checkpoint_steps(workdir: epath.PathLike) -> list[int]:
     """Return the steps of a training run's complete checkpoints, in order."""
     return steps_in(epath.Path(workdir) / FOLDER)

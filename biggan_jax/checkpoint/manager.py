@@ -17,7 +17,7 @@ from jax.experimental import multihost_utils
 from orbax.checkpoint import checkpoint_managers as policies
 
 from biggan_jax.checkpoint import checksums, restore
-from biggan_jax.checkpoint.layout import FOLDER, from_tree, steps_in, to_tree
+from biggan_jax.checkpoint.layout import FOLDER, check_name, from_tree, steps_in, to_tree
 from biggan_jax.checkpoint.metadata import Metadata, create, read
 from biggan_jax.runtime.files import full_disk_explained, is_remote, write_text
 from biggan_jax.state import TrainState
@@ -88,6 +88,7 @@ class Checkpoints:
 
     def __init__(self, workdir: epath.PathLike, keep: int, keep_every: int = 0):
         folder = epath.Path(workdir).absolute() / FOLDER
+        check_name(folder)
         logging.getLogger("absl").addFilter(_drop_duplicate)
         self._workdir, self._folder, self._last_saved = workdir, folder, lambda: max(steps_in(folder), default=None)
         self._retention = RetentionPolicy(keep, keep_every, scores={}, pinned=read_pinned(folder))
@@ -130,7 +131,8 @@ class Checkpoints:
         """Save the state and its resolved config, unless its step is saved already.
 
         extras: see restore.Extras. score, last_healthy_step: see RetentionPolicy. Raises UserError if there are later steps (of
-        another run, or of an abandoned attempt), or the disk is full, for this checkpoint or for the one before.
+        another run, or of an abandoned attempt), the disk is full, for this checkpoint or for the one before, or the first one is
+        not on the disk as it was saved.
         """
         step, latest = int(state.step), self.latest_step()
         if step == latest:
@@ -149,6 +151,19 @@ class Checkpoints:
         arguments = {item: ocp.args.PyTreeSave(tree) for item, tree in items.items()}
         with full_disk_explained(self._workdir, self._last_saved):
             self._manager.save(step, args=ocp.args.Composite(**arguments, config=ocp.args.JsonSave(metadata)))
+        if latest is None:
+            self._read_back(step)
+
+    def _read_back(self, step: int) -> None:
+        """Verify a run's first checkpoint: a disk or a folder that loses it ends the run now, not after days."""
+        self._wait()
+        path = self._folder / str(step)
+        whole = restore.is_intact(path)
+        if jax.process_count() > 1:
+            whole = bool(multihost_utils.process_allgather(np.array(whole)).all())
+        if not whole:
+            what = f"the first checkpoint cannot be read back from {path} as it was saved"
+            raise UserError(f"{what}; give another folder, or one on another disk")
 
     def restore(self, like: TrainState, step: int | None = None) -> TrainState:
         """Restore a step's state, by default the latest, with the shardings of `like`. Raises UserError if it is corrupted."""

@@ -19,7 +19,7 @@ from absl import flags
 from etils import epath
 
 from biggan_jax import config as configs
-from biggan_jax.checkpoint import Checkpoints, find, load_generator, load_state, store_config
+from biggan_jax.checkpoint import Checkpoints, check_name, find, load_generator, load_state, store_config
 from biggan_jax.convert import biggan_pytorch, classes, hf_biggan_deep, r3gan, studiogan_files, tfhub
 from biggan_jax.convert.imported import to_state
 from biggan_jax.data import stats
@@ -73,6 +73,8 @@ def main() -> None:
     target = configs.choose(PROJECTS, "--to", TO.value) if TO.value else None
     refuse_idle_flags()
     out = epath.Path(OUT.value)
+    if not target:
+        check_name(out.absolute())
     with writing(f"--out={out}"):
         if out.exists() and any(out.iterdir()):
             raise UserError(f"--out={out} is not empty; give another folder")

@@ -23,6 +23,7 @@ from biggan_jax.convert.tables import Arrays, Entry, Layout, Network, Path
 from biggan_jax.family import Family
 from biggan_jax.models import build_gan
 from biggan_jax.models.tables import discriminator_sizes, generator_sizes
+from biggan_jax.runtime.files import matching
 from biggan_jax.state import TrainState
 from biggan_jax.types import UserError
 
@@ -144,7 +145,7 @@ def _read_folder(path: epath.Path, suffix: str) -> tuple[dict[str, Arrays], dict
     file = lambda name: path / (f"{name}_{suffix}.pth" if suffix else f"{name}.pth")
     present = [name for name in NETWORKS if file(name).exists()]
     if not present:
-        stems = {f.stem.removeprefix("G_").removeprefix("ema_") for f in path.glob("G_*.pth")}
+        stems = {f.stem.removeprefix("G_").removeprefix("ema_") for f in matching(path, "G_*.pth")}
         copies = ", ".join(sorted(stem for stem in stems if not stem.startswith(("ema", "optim"))))
         hint = f"; it has copies of --suffix {copies}" if copies else ""
         raise UserError(f"{path} has neither {file('G').name} nor {file('D').name} nor {file('G_ema').name}{hint}")

@@ -19,7 +19,7 @@ from biggan_jax.config import some
 from biggan_jax.data import layouts, ranges, splits, trees
 from biggan_jax.data.records import condition_of, digest, example_type
 from biggan_jax.data.structures import Layout, Options
-from biggan_jax.runtime.files import read_npz
+from biggan_jax.runtime.files import matching, read_npz
 from biggan_jax.types import UserError
 
 HEAD = 32  # Bytes of a picture that tell its format and, in a PNG, its bits.
@@ -284,7 +284,7 @@ def examples(pattern: str, *, image: str, label: str, parallel, classes: str | N
     (Brock et al. 2019, Sec. 4.2: 8,500 of JFT's 18,000); 0 keeps all.
     """
     where = epath.Path(pattern)
-    paths = sorted(str(path) for path in where.parent.glob(where.name))
+    paths = [str(path) for path in matching(where.parent, where.name)]
     if not paths:
         raise UserError(f"--in={pattern} matches no file")
     names = _read_names(classes) if classes else None

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import fnmatch
 import hashlib
 import os
 import pathlib
@@ -45,6 +46,17 @@ def write_text(path: epath.PathLike, text: str, suffix: str = "") -> None:
     """Write `text` to `path` atomically; see `atomic_write`."""
     with atomic_write(path, suffix) as unfinished:
         pathlib.Path(unfinished).write_text(text)
+
+
+def matching(folder: epath.PathLike, pattern: str) -> list[epath.Path]:
+    """List the entries of a folder whose names match the pattern, in order; [] if it is missing.
+
+    In place of Path.glob, which takes brackets and stars in the folder's own name as a pattern, too.
+    """
+    folder = epath.Path(folder)
+    return sorted(
+        path for path in (folder.iterdir() if folder.is_dir() else ()) if fnmatch.fnmatchcase(path.name, pattern)
+    )
 
 
 def cache_folder(*, local: bool = False) -> epath.Path:

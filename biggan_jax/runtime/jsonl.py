@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from etils import epath
 
-from biggan_jax.runtime.files import is_remote, write_text
+from biggan_jax.runtime.files import is_remote, matching, write_text
 
 logger = logging.getLogger(__name__)
 
@@ -122,7 +122,7 @@ def current_lineage(records: list[Record], stop: int | None = None) -> list[Reco
 
 
 def _parts(folder: epath.Path, name: str) -> Iterator[epath.Path]:
-    return (file for file in sorted(folder.glob(f"{name}*.jsonl")) if file.name[len(name)] in ".-")
+    return (file for file in matching(folder, f"{name}[.-]*jsonl") if file.suffix == ".jsonl")
 
 
 _named: set[tuple[str, tuple[int, ...], str]] = set()

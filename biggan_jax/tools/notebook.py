@@ -13,6 +13,7 @@ from etils import epath
 from PIL import Image
 
 from biggan_jax.runtime import jsonl
+from biggan_jax.runtime.files import matching
 from biggan_jax.types import UserError
 
 
@@ -64,7 +65,8 @@ def picture(workdir: epath.PathLike) -> bytes:
     figure = Figure(figsize=(11, 4.5), dpi=80, layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(2, 3))
     left.set_axis_off()
-    grids = sorted(workdir.glob("samples/*_ema.png")) or sorted(workdir.glob("samples/*_live.png"))
+    samples = workdir / "samples"
+    grids = matching(samples, "*_ema.png") or matching(samples, "*_live.png")
     left.set_title(f"samples at step {int(grids[-1].name.split('_')[0])}" if grids else "no samples yet")
     if grids:
         left.imshow(np.asarray(Image.open(io.BytesIO(grids[-1].read_bytes()), formats=("PNG",))))

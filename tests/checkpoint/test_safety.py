@@ -20,7 +20,7 @@ from biggan_jax.checkpoint import checksums, metadata
 from biggan_jax.convert import files as torch_files
 from biggan_jax.data import forms, raw, records, shards, tfds
 from biggan_jax.data.picture import UnreadableError
-from biggan_jax.runtime import files
+from biggan_jax.runtime import files, jsonl
 from biggan_jax.tools.classes import terms
 from biggan_jax.tools.export.samples import folder_names
 from biggan_jax.types import UserError
@@ -434,3 +434,36 @@ def test_any_bytes_are_an_example_or_unreadable(raw, shape):
 def test_any_text_is_an_expression_or_refused(text):
     with contextlib.suppress(UserError):
         assert all(isinstance(factor, float) and name for factor, name in terms(text))
+
+
+# --- Names of folders ---
+
+
+def test_a_folder_whose_checkpoints_would_be_lost_is_refused(tmp_path):
+    sentence = "for a pattern; use another name"
+    for name in ("lr[1e-4]", "a*b", "a?b", "a\\b", "a]"):
+        with pytest.raises(UserError, match=sentence):
+            checkpoint.Checkpoints(tmp_path / name / "below", keep=1)
+    workdir = f"--workdir={tmp_path / 'lr[1e-4]'}"
+    cli.refused(cli.run("main", "--config=quickstart", workdir), sentence)
+    cli.refused(cli.run("convert", "--from=r3gan", f"--in={tmp_path}", workdir.replace("workdir", "out")), sentence)
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_names_of_folders_hold_checkpoints(tmp_path):
+    for name in ("a b{1}", "naïve%20", "#1 it's ~x,b;c"):
+        path = checkpoint.find(untrained_run(tmp_path / name))
+        assert "all as they were saved" in checkpoint.restore.check(path)
+
+
+def test_a_first_checkpoint_that_is_not_what_was_saved_ends_the_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(checkpoint.restore, "is_intact", lambda path: False)
+    with pytest.raises(UserError, match="the first checkpoint cannot be read back from .*/0 as it was saved"):
+        untrained_run(tmp_path / "run")
+
+
+def test_a_folder_named_like_a_pattern_keeps_its_files_apart(tmp_path):
+    for name in ("run1", "run[1]"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "metrics.jsonl").write_text(json.dumps({"step": len(name)}) + "\n")
+    assert [record["step"] for record in jsonl.read(tmp_path / "run[1]", "metrics")] == [6]
