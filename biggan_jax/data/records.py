@@ -4,6 +4,7 @@ import concurrent.futures
 import dataclasses
 import functools
 import hashlib
+import logging
 import math
 import resource
 from collections.abc import Callable, Iterable
@@ -17,6 +18,8 @@ from biggan_jax.data import exact, picture
 from biggan_jax.data.dataset import Reading
 from biggan_jax.data.stats import NEARLY_CONSTANT
 from biggan_jax.types import UserError
+
+logger = logging.getLogger(__name__)
 
 MAX_CONSECUTIVE = 100  # More unreadable records in a row mean that the set is broken, not single pictures.
 
@@ -124,6 +127,23 @@ class Records:
         # More portions than threads keep all threads busy until the end.
         list(self._pool.map(fill, np.array_split(np.arange(len(numbers)), min(len(numbers), 4 * self.threads))))
         return Reading(images, labels, tuple(sorted(unreadable)))
+
+    @functools.cached_property
+    def all_labels(self) -> np.ndarray:
+        """Return the class of each record, int32 [len]; -1: it cannot be read. The first access reads the whole set."""
+
+        def one(number: int) -> int:
+            try:
+                return self.label(self.example(number))
+            except picture.UnreadableError:
+                return -1
+
+        logger.info("reading the labels of %s records", f"{len(self):,}")
+        labels = np.empty(len(self), np.int32)
+        for start in range(0, len(self), 4096):  # In portions, since a pool stores all that it is given.
+            part = range(start, min(start + 4096, len(self)))
+            labels[start : part.stop] = list(self._pool.map(one, part))
+        return labels
 
     def examine(self, numbers: np.ndarray) -> dict[str, Any]:
         """Return the arguments of `stats.summary` for these records."""

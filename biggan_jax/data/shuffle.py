@@ -12,10 +12,13 @@ import numpy as np
 from absl import logging as absl_logging
 
 
-def indices(size: int, seed: int, attempt: int, positions: np.ndarray, order: str) -> np.ndarray:
-    """Return the image, 0 to size - 1, at each position of the endless stream, int64 [N].
+def indices(
+    size: int, seed: int, attempt: int, positions: np.ndarray, order: str, stream: tuple[int, ...] = (0,)
+) -> np.ndarray:
+    """Return the image, 0 to size - 1, at each position of an endless stream, int64 [N].
 
     The stream is one permutation of all images after another: each image is seen once an epoch. order: as config data.order.
+    stream: numbers of this stream, which differ from those of other random draws.
 
     >>> indices(5, 0, 0, np.arange(10), "feistel").tolist()
     [3, 1, 2, 4, 0, 3, 4, 2, 1, 0]
@@ -26,18 +29,18 @@ def indices(size: int, seed: int, attempt: int, positions: np.ndarray, order: st
     chosen = np.empty(len(positions), np.int64)
     for epoch in np.unique(epochs).tolist():
         now = epochs == epoch
-        chosen[now] = ORDERS[order](places[now], size, (seed, attempt, 0, epoch))
+        chosen[now] = ORDERS[order](places[now], size, (seed, attempt, *stream, epoch))
     return chosen
 
 
 def flip(seed: int, attempt: int, positions: np.ndarray) -> np.ndarray:
     """Return which of the images at those positions are mirrored: bool [N], true for half of them on average."""
-    return (_hashes((seed, attempt, 1), positions) & np.uint64(1)).astype(bool)
+    return (hashes((seed, attempt, 1), positions) & np.uint64(1)).astype(bool)
 
 
 def crop_offset(seed: int, attempt: int, positions: np.ndarray) -> np.ndarray:
     """Return where the images at those positions are cropped along the longer edge: float64 [N], uniform in [0, 1)."""
-    return (_hashes((seed, attempt, 2), positions) >> np.uint64(11)) / 2.0**53
+    return (hashes((seed, attempt, 2), positions) >> np.uint64(11)) / 2.0**53
 
 
 @functools.cache
@@ -77,7 +80,7 @@ def _feistel(places: np.ndarray, size: int, key: tuple[int, ...]) -> np.ndarray:
 ORDERS: dict[str, Callable] = {"grain": _grain, "feistel": _feistel}
 
 
-def _hashes(key: tuple[int, ...], positions: np.ndarray) -> np.ndarray:
+def hashes(key: tuple[int, ...], positions: np.ndarray) -> np.ndarray:
     """Return 64 random bits for each position, independent of all others."""
     return _mix(positions.astype(np.uint64) + np.random.SeedSequence(key).generate_state(1, np.uint64))
 

@@ -89,8 +89,8 @@ def summarize(source: Any, sample: int | None = SAMPLE) -> dict[str, Any]:
     return summary(**source.examine(numbers), names=names, of=count)
 
 
-def lines(found: dict[str, Any]) -> list[str]:
-    """Format a summary for people."""
+def lines(found: dict[str, Any], *, advise: bool = True) -> list[str]:
+    """Format a summary for people. advise: say how to train on imbalanced classes."""
     low, median, high = found["images_per_class"] or (0, 0, 0)
     part = "" if found["share_seen"] == 1 else f" (of a sample: {found['share_seen']:.2%} of the set)"
     images = f"{found['images']:,} images in {found['classes']:,} classes"
@@ -110,7 +110,9 @@ def lines(found: dict[str, Any]) -> list[str]:
     for what, count in found.get("converted", {}).items():
         text.append(f"converted: of {count:,} images, {what}")
     if low and high > MOST_IMBALANCED * low:
-        text.append(f"classes are imbalanced: the largest has {high / low:.0f} times the images of the smallest")
+        advice = "; --config.data.balance=True draws classes evenly in training" if advise else ""
+        times = f"the largest has {high / low:.0f} times the images of the smallest"
+        text.append(f"classes are imbalanced: {times}{advice}")
     for key, what in (WRONG | NOTED).items():
         if found.get(key):
             more = " ..." if found[key] > len(found[f"{key}_named"]) else ""
@@ -158,12 +160,19 @@ def before_training(source: Any, config: ml_collections.ConfigDict) -> dict[str,
     found = summarize(source)
     if names := getattr(source, "class_names", ()):
         found = {**found, "class_names": list(names)}
-    for line in [*lines(found), *getattr(source, "notes", ())]:
+    conditional, balance = config.model.num_classes > 0, config.data.balance
+    for line in [*lines(found, advise=conditional and not balance), *getattr(source, "notes", ())]:
         logger.info("data: %s", line)
-    where = config.data.dir or config.data.dataset or f"data.name {config.data.name}"
-    refuse(found, conditional=config.model.num_classes > 0, batch_size=config.batch_size, where=str(where))
+    if balance:
+        logger.info("data: classes are drawn evenly, since data.balance is set")
+    refuse(found, conditional=conditional, batch_size=config.batch_size, where=named(config))
     dtype = str(getattr(source, "dtype", "uint8"))
     return found if dtype == "uint8" else {**found, "dtype": dtype}
+
+
+def named(config: ml_collections.ConfigDict) -> str:
+    """Return what messages call the config's data set."""
+    return str(config.data.dir or config.data.dataset or f"data.name {config.data.name}")
 
 
 def recorded_names(workdir: epath.PathLike) -> tuple[str, ...] | None:
