@@ -226,7 +226,7 @@ def make_monitor(run: RunContext, gan: Family, state: TrainState, writer: Metric
         configs.expected_scores(config),
         jsonl.current_lineage(jsonl.read(run.workdir, PROBES, is_probe), start) if start else [],
         recovery.ignored(run.workdir),
-        rules_of(gan.image_shape),
+        rules_of(gan.image_shape, fine_tuned=bool(config.init_from)),
         real_scores,
     )
 

@@ -7,9 +7,14 @@ collapsed. 75: a signal or a lost process stopped training; rerun the command to
 `biggan-config list` prints the presets, `biggan-config show NAME` the keys of one.
 """
 
+import logging
+
+from biggan_jax import config as configs
 from biggan_jax.runtime import cli
 from biggan_jax.runtime import flags as runtime_flags
 from biggan_jax.train import train
+
+logger = logging.getLogger(__name__)
 
 CONFIG = cli.define_config("A config file, or the name of a preset; see biggan-config list.")
 WORKDIR = cli.define_path("workdir", None, "Folder of the training run, local or gs://.")
@@ -17,6 +22,8 @@ WORKDIR = cli.define_path("workdir", None, "Folder of the training run, local or
 
 def main() -> int | None:
     cli.require(CONFIG, WORKDIR, example="--config=quickstart --workdir=runs/quickstart")
+    if cli.is_preset("finetune") and (dropped := configs.drop_data_settings(CONFIG.value, cli.given_keys())):
+        logger.info("%s", dropped)
     return runtime_flags.run(lambda: cli.SUCCESS if train(CONFIG.value, WORKDIR.value) else cli.RUN_AGAIN)
 
 

@@ -13,4 +13,5 @@ def get_config(workdir=""):
     c = of_run(workdir)
     c.init_from = workdir
     c.ema.start = 0  # The EMA continues from the loaded one.
+    c.stability.expected = ""  # Scores by steps of a run from scratch, on the earlier data.
     return c

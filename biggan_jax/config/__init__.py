@@ -4,6 +4,7 @@
 from biggan_jax.config.automatic import refuse_unresolved, resolve
 from biggan_jax.config.defaults import SAFE_TO_CHANGE, base, table
 from biggan_jax.config.families import SECTIONS, Section, register
+from biggan_jax.config.fine_tuning import drop_data_settings
 from biggan_jax.config.keys import (
     AUTO,
     AUTO_OF_TYPE,

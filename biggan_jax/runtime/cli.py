@@ -89,6 +89,17 @@ def define_config(help_text: str) -> flags.FlagHolder:
     return holder
 
 
+def is_preset(name: str) -> bool:
+    """Return whether --config is the preset of that name."""
+    parser = flags.FLAGS["config"].parser
+    return isinstance(parser, _ConfigParser) and pathlib.Path(parser.file).resolve() == config_path(name).resolve()
+
+
+def given_keys() -> set[str]:
+    """Return the dotted keys that --config.KEY=VALUE flags set."""
+    return set(config_flags.get_override_values(flags.FLAGS["config"]))
+
+
 def define_path(name: str, default: str | None, help_text: str) -> flags.FlagHolder[Any]:
     """Define a flag for a file or folder, local or gs://; ~ at its start becomes the home folder."""
     return flags.DEFINE(_PathParser(), name, default, help_text)

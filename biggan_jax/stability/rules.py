@@ -4,6 +4,7 @@ Thresholds come from runs that were made to collapse and from healthy runs: docs
 """
 
 import math
+import statistics
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
@@ -30,6 +31,9 @@ class Rule(NamedTuple):
 
     value: computes the rule's value from the records up to a probe; None: the rule does not apply. The rule is broken if the
     value is above (or `below`) the threshold, or NaN. `probes` broken probes in a row are a collapse.
+
+    start: the probes after the first within which a fine-tuned network may break the rule as it adapts to other data; see
+    `_adapts`. fall: a share of the run's largest value; what falls below it is no adaptation.
     """
 
     signal: str
@@ -39,6 +43,8 @@ class Rule(NamedTuple):
     probes: int
     sentence: str
     unit: str = ""
+    start: int = 0
+    fall: float = 0.0
 
     def broken(self, value: float | None) -> bool:
         return value is not None and not (value >= self.threshold if self.below else value <= self.threshold)
@@ -79,8 +85,8 @@ TIMES = " times what it was"
 RULES = (
     Rule("contrast", contrast, 0.02, True, 3, "D no longer tells samples from real images"),
     Rule("active", latest("d_active"), 0.02, True, 3, "D has won: the hinge loss learns from next to no image"),
-    Rule("diversity", latest("pixel_diversity"), 0.5, True, 3, "samples of one class have become alike"),
-    Rule("spread", latest("pixel_spread"), 0.1, True, 3, "all samples are nearly one"),
+    Rule("diversity", latest("pixel_diversity"), 0.5, True, 3, "samples of one class have become alike", fall=0.5),
+    Rule("spread", latest("pixel_spread"), 0.1, True, 3, "all samples are nearly one", fall=0.5),
     Rule("d_sigma", growth("d_sigma"), 8.0, False, 2, "the singular values of D's weights explode", TIMES),
     Rule("g_sigma", growth("g_sigma"), 8.0, False, 2, "the singular values of G's weights explode", TIMES),
     Rule("d_norm", growth("d_norm"), 4.0, False, 2, "D's weights explode", TIMES),
@@ -89,12 +95,17 @@ RULES = (
 """In the order in which they are evaluated. signals.probe computes the signals."""
 
 
-def rules_of(image_shape: Sequence[int]) -> tuple[Rule, ...]:
+START = 10  # Probes after the first within which a fine-tuned run adapts to its data.
+
+
+def rules_of(image_shape: Sequence[int], *, fine_tuned: bool = False) -> tuple[Rule, ...]:
     """Return the rules for data of this shape.
 
     Samples of points may become as good as real ones, and then no D tells them apart: `contrast` is a rule for images.
+    fine_tuned: the run starts from weights that other data may have formed, so rules with a lower bound allow a start.
     """
-    return tuple(rule for rule in RULES if rule.signal != "contrast" or len(image_shape) == 3)
+    rules = (rule for rule in RULES if rule.signal != "contrast" or len(image_shape) == 3)
+    return tuple(rule._replace(start=START) if fine_tuned and rule.below else rule for rule in rules)
 
 
 WORSE = 3.0  # Two scores in a row above this multiple of the best score are a collapse.
@@ -123,7 +134,7 @@ def is_healthy(records: Sequence[Record], rules: Sequence[Rule] = RULES) -> bool
 def by_rule(rule: Rule, records: Sequence[Record]) -> Verdict | None:
     """Return the rule's verdict if enough probes in a row broke it."""
     healthy = next((i for i in range(len(records), 0, -1) if not rule.broken(rule.value(records[:i]))), 0)
-    if len(records) - healthy < rule.probes:
+    if len(records) - healthy < rule.probes or _adapts(rule, records, healthy):
         return None
     # If every probe broke the rule, the onset is the first probe.
     onset, value = records[max(healthy - 1, 0)]["step"], rule.value(records)
@@ -132,6 +143,23 @@ def by_rule(rule: Rule, records: Sequence[Record]) -> Verdict | None:
     since = f"healthy until step {onset}" if healthy else "failed from the start"
     sentence = f"{rule.sentence} ({rule.signal} {value:.3g}{rule.unit}, {beyond}, {since})"
     return Verdict(records[-1]["step"], onset, rule.signal, value, rule.threshold, sentence)
+
+
+def _adapts(rule: Rule, records: Sequence[Record], healthy: int) -> bool:
+    """Return whether a fine-tuned run may break the rule since it still adapts. Its first `healthy` records come before that.
+
+    On other data, samples are poor at first by the measure of those data, then recover: they do if the last value is above the
+    mean of the broken ones before. A fall to a small share of the run's own best is a collapse at once.
+    """
+    if not rule.start or healthy > rule.start:
+        return False
+    values = [value for i in range(len(records)) if (value := rule.value(records[: i + 1])) is not None]
+    broken, last = values[healthy - len(records) :], values[-rule.probes :]
+    if any(map(math.isnan, last)):
+        return False
+    recovers = last[-1] > statistics.fmean(broken[:-1])
+    fallen = rule.fall and max(last) < rule.fall * max(values)
+    return recovers or (len(records) <= rule.start and not fallen)
 
 
 def by_score(records: Sequence[Record]) -> Verdict | None:

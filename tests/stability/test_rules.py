@@ -77,6 +77,46 @@ def test_an_ignored_signal_leaves_the_next_verdict():
     assert evaluate(broken, ignored={"diversity", "spread"}) is None
 
 
+def verdicts(signal, values, **options):
+    """Return the verdict after each probe of a run whose `signal` has these values, fifty steps apart, from step 0 on."""
+    probes = [{"step": 50 * i, "signals": HEALTHY | {signal: value}} for i, value in enumerate(values)]
+    rules = rules_of((16, 16, 3), **options)
+    return [evaluate(probes[: i + 1], rules=rules) for i in range(len(probes))]
+
+
+def test_diversity_that_recovers_in_fine_tuning_is_no_collapse():
+    """The first values are those of digits that became pictures of emoji; a run from scratch that lost them has collapsed."""
+    of_a_run = [0.62, 0.36, 0.40, 0.44, 0.87, 0.9]
+    assert not any(verdicts("pixel_diversity", of_a_run, fine_tuned=True))
+    assert [bool(v) for v in verdicts("pixel_diversity", of_a_run)] == [False, False, False, True, False, False]
+    slow = [0.9, 0.7, 0.49, 0.47, 0.46, 0.46, 0.46, 0.46, 0.47, 0.47, 0.475, 0.48, 0.49, 0.49, 0.495, 0.6]
+    assert not any(verdicts("pixel_diversity", slow, fine_tuned=True))
+
+
+@pytest.mark.parametrize("signal", ["d_active", "d_real"])
+def test_d_may_win_or_lose_at_the_start_of_fine_tuning(signal):
+    lost = {"d_active": 0.0, "d_real": -2.0}[signal]
+    assert not any(verdicts(signal, [0.5, *[lost] * 7, 0.3, 0.5], fine_tuned=True))
+    stays = verdicts(signal, [0.5, *[lost] * 10], fine_tuned=True)
+    assert not any(stays[:-1]) and stays[-1].step == 500
+
+
+@pytest.mark.parametrize(
+    ("values", "step"),
+    [
+        ([0.9, 0.3, 0.2, 0.15], 150),  # To less than half of its own best.
+        ([0.6, 0.36, 0.4, 0.6, 0.9, 0.4, 0.3, 0.25], 350),  # After it had adapted.
+        ([0.6, *[0.4] * 10], 500),  # It stays where it fell.
+        ([0.6, *[0.9] * 11, 0.45, 0.46, 0.47], 700),  # After the start the rule is that of every run.
+        ([0.6, 0.4, math.nan, 0.4], 150),
+    ],
+)
+def test_a_collapse_in_fine_tuning_is_seen(values, step):
+    *before, last = verdicts("pixel_diversity", values, fine_tuned=True)
+    assert not any(before)
+    assert (last.signal, last.step) == ("diversity", step)
+
+
 def test_slow_growth_is_healthy():
     grown = records(1, then=[{"g_sigma": 2.0 * 1.5**i} for i in range(20)])
     assert grown[-1]["signals"]["g_sigma"] > 1000 and evaluate(grown) is None
