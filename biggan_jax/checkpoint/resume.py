@@ -12,11 +12,13 @@ from jax.experimental import multihost_utils
 
 from biggan_jax import config as configs
 from biggan_jax import sharding
+from biggan_jax.checkpoint import transfer
 from biggan_jax.checkpoint.checksums import named_arrays
 from biggan_jax.checkpoint.layout import checkpoint_steps, find
 from biggan_jax.checkpoint.manager import Checkpoints
 from biggan_jax.checkpoint.restore import load_config, load_metadata, load_state
 from biggan_jax.family import Family
+from biggan_jax.models import build_gan
 from biggan_jax.partitioning import sharded_init_state, state_layout
 from biggan_jax.runtime import numerics
 from biggan_jax.runtime.files import user_errors, write_text
@@ -28,7 +30,11 @@ logger = logging.getLogger(__name__)
 SHOWN = 6  # Changed keys in a refusal.
 
 Weights = dict[str, dict]
-"""{"networks": ..., "averages": ...} of a state, on the host; optimizer states that do not fit are None."""
+"""{"networks": ..., "averages": ...} of a state, on the host; None where the fresh state stays: optimizer states that do not
+fit, and layers of networks of another resolution or number of classes."""
+
+OTHER_IMAGES = {"model.resolution", "model.image_shape", "model.num_classes", "model.condition_dim"}
+"""Keys with whose change a new run takes over the layers that fit."""
 
 
 def keep_data_order(workdir: epath.PathLike, config: ml_collections.ConfigDict) -> ml_collections.ConfigDict:
@@ -78,9 +84,10 @@ def check_config(workdir: epath.PathLike, config: ml_collections.ConfigDict) -> 
 
 
 def _way_on(workdir: epath.Path, changed: dict[str, tuple]) -> str:
-    """Say how to train with changed keys: as a new run, from this one's weights if its networks stay the same."""
+    """Say how to train with changed keys: as a new run, from this one's weights if its networks stay, or make other images."""
     unsafe = {key: new for key, (_, new) in changed.items() if key not in configs.SAFE_TO_CHANGE}
-    if any(key.startswith(("model.", "condition.", "init_from")) or new is None for key, new in unsafe.items()):
+    kept = "condition.", "init_from", "model.family", *(() if unsafe.keys() & OTHER_IMAGES else ("model.",))
+    if any(key.startswith(kept) or new is None for key, new in unsafe.items()):
         return "use another folder, or that config"
     given = " ".join(f"--config.{key}={_as_flag(new)}" for key, new in unsafe.items())
     finetune = f"--config=finetune:{workdir} --workdir=NEW {given}"
@@ -110,12 +117,19 @@ def restore_or_init(
 
 
 def load_weights(gan: Family, path: str) -> Weights:
-    """Load a checkpoint's networks to the host, with optimizer states where they fit. Raises UserError for other shapes."""
-    stored, _, _ = load_state(path)
-    fresh = jax.eval_shape(lambda: init_state(gan, 0))
+    """Load a checkpoint's networks to the host, with optimizer states where they fit.
+
+    Where images or classes are others, the layers that fit are taken over, and the log says so of each layer; see
+    checkpoint/transfer.py. Raises UserError for other networks.
+    """
+    stored, config, _ = load_state(path)
+    fresh, before = jax.eval_shape(lambda: init_state(gan, 0)), build_gan(config)
     if fresh.networks.keys() != stored.networks.keys():
         theirs, ours = (", ".join(sorted(state.networks)) for state in (stored, fresh))
         raise UserError(f"{path} has the networks {theirs}, this model has {ours}; start from a run of the same family")
+    fits = all(_same_shapes(ours, stored.networks[name]) for name, ours in fresh.networks.items())
+    if not fits and (gan.image_shape, gan.condition) != (before.image_shape, before.condition):
+        return _transferred(gan, before, fresh, stored, path)
     networks = {}
     for name, ours in fresh.networks.items():
         theirs = stored.networks[name]
@@ -133,6 +147,36 @@ def load_weights(gan: Family, path: str) -> Weights:
     return jax.tree.map(np.asarray, {"networks": networks, "averages": averages})
 
 
+def _transferred(gan: Family, before: Family, fresh: TrainState, stored: TrainState, path: str) -> Weights:
+    """Return the layers of `stored`, a state of `before`, that fit the networks of `gan`. Raises UserError if none does."""
+    networks, averages, lines, copied = {}, {}, list[str](), 0
+    for name, network in gan.networks.items():
+        ours, theirs, other = fresh.networks[name], stored.networks[name], before.networks[name]
+        if type(network.module) is not type(other.module):
+            raise UserError(
+                f"{path} has another kind of {name}; start from a run of the same model.family and its form"
+            )
+        arrays = transfer.arrays_of(ours), transfer.arrays_of(theirs)
+        found = transfer.plan(*arrays, transfer.places(network), transfer.places(other))
+        if frozen := [layer for layer in found.new if layer[0] in network.frozen]:
+            what = f"{name}'s layer {'.'.join(frozen[0])} is not in {path} in this shape"
+            raise UserError(f"freeze_d keeps blocks as they are, but {what}; freeze fewer blocks, or none")
+        networks[name] = transfer.take_over(ours, theirs, found)
+        if name in fresh.averages:
+            average = stored.averages.get(name, theirs.params)
+            averages[name] = transfer.take_over_tree("params", fresh.averages[name], average, found)
+        count = lambda tree: sum(int(np.prod(x.shape)) for x in jax.tree.leaves(tree))
+        lines += transfer.report(name, found)
+        lines.append(f"{name}: {count(networks[name].params):,} of {count(ours.params):,} weights are copied")
+        copied += len(found.copied)
+    if not copied:
+        raise UserError(f"no layer of {path} fits; choose model.ch or widths so that some blocks have equal channels")
+    logger.info("starting from layers of %s, step %d; optimizer states are new", path, int(stored.step))
+    for line in lines:
+        logger.info("%s", line)
+    return jax.tree.map(np.asarray, {"networks": networks, "averages": averages})
+
+
 def replace_weights(fresh: TrainState, start: Weights) -> TrainState:
     """Replace networks of the fresh state by those that `load_weights` returned, with the fresh state's shardings."""
 
@@ -141,6 +185,10 @@ def replace_weights(fresh: TrainState, start: Weights) -> TrainState:
 
     replaced = lambda name, part: jax.tree.map(place, part, getattr(fresh, name), is_leaf=lambda leaf: leaf is None)
     return fresh.replace(**{name: replaced(name, part) for name, part in start.items()})
+
+
+def _same_shapes(ours: NetworkState, theirs: NetworkState) -> bool:
+    return _shapes(_without_optimizer(ours)) == _shapes(_without_optimizer(theirs))
 
 
 def _without_optimizer(network: NetworkState) -> dict:
@@ -155,8 +203,6 @@ def _refuse_other_shapes(ours, theirs, where: str) -> None:
     ours, theirs = _shapes(ours), _shapes(theirs)
     different = [name for name in sorted(ours.keys() | theirs.keys()) if ours.get(name) != theirs.get(name)]
     hint = "use the networks of that run with --config=finetune:DIR, without overrides in config.model"
-    if all("embedding" in name for name in different):
-        hint = "change its classes first: biggan-convert --from=biggan-jax --in=DIR --out=NEW --classes=reinit:N"
     if different:
         name = different[0]
         our, their = (list(shapes[name]) if name in shapes else "missing" for shapes in (ours, theirs))

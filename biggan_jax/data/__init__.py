@@ -55,8 +55,8 @@ def make_source(config: ConfigDict, split: str = "train") -> Source:
     _check_condition(config, getattr(source, "condition_dim", 0))
     if config.init_from and wanted not in (0, there):
         raise UserError(
-            f"the weights of {config.init_from} have {wanted} classes, data.name {name} has {there}; change theirs first: "
-            f"biggan-convert --from=biggan-jax --in={config.init_from} --out=NEW --classes=reinit:{there}"
+            f"model.num_classes is {wanted}, but data.name {name} has {there} classes; with "
+            f"--config.model.num_classes={there} the layers of classes are new, and all others are those of {config.init_from}"
         )
     if wanted not in (0, there):
         raise UserError(

@@ -66,7 +66,7 @@ def test_the_classes_of_a_checkpoint_can_be_changed(converted, tmp_path):
     tuned = run(
         "main", f"--config=finetune:{tmp_path / 'two'}", f"--workdir={tmp_path / 'w'}", "--config.data.name=mnist5k"
     )
-    refused(tuned, "have 2 classes, data.name mnist5k has 10; change theirs first")
+    refused(tuned, "data.name mnist5k has 10 classes; with --config.model.num_classes=10 the layers of classes are new")
     unsaid = run("main", f"--config=finetune:{tmp_path / 'two'}", f"--workdir={tmp_path / 'w'}")
     refused(unsaid, "data.name '' is unknown; known are mnist5k")
 
