@@ -170,6 +170,12 @@ class Checkpoints:
         path = self._folder / str(self.latest_step() if step is None else step)
         return from_tree(restore.restore(path, to_tree(like)), like)
 
+    def newest_whole(self, until: int) -> int | None:
+        """Return the newest step up to `until` whose checkpoint is as it was saved; None if none is. Reads each that it tries."""
+        return next(
+            (s for s in reversed(self.steps()) if s <= until and restore.is_intact(self._folder / str(s))), None
+        )
+
     def pin(self, step: int, reason: str) -> None:
         """Keep the step's checkpoint for good and record the reason in checkpoints/kept.json."""
         if step not in self.steps():

@@ -76,8 +76,34 @@ def recover(config: ConfigDict, checkpoints: Checkpoints, workdir: epath.Path, *
     if refused:
         raise CollapseError(message(events(workdir)[-1], workdir))
     if any(step > target and of < attempt for step, of in attempts.items()):
+        if target >= 0:
+            target = _whole(target, checkpoints, workdir, write=write)
         checkpoints.discard_after(target, aside=f"checkpoints_of_attempt_{attempt - 1}")
+    elif attempt and latest is None:
+        logger.warning("%s has no checkpoint to roll back to: attempt %d begins anew", workdir, attempt)
     return attempt
+
+
+def _whole(target: int, checkpoints: Checkpoints, workdir: epath.Path, *, write: bool) -> int:
+    """Return `target`, or an earlier step if its checkpoint is gone or damaged.
+
+    Raises UserError, with nothing deleted, if none is whole.
+    """
+    found = checkpoints.newest_whole(target)
+    (step,) = distributed.broadcast(np.array([-1 if found is None else found])).tolist()
+    if step == target:
+        return step
+    what = "is damaged" if target in checkpoints.steps() else "is gone"
+    if step < 0:
+        kept = ", ".join(map(str, checkpoints.steps()))
+        raise UserError(
+            f"the run in {workdir} is to roll back to step {target}, whose checkpoint {what}, and no earlier one is whole; "
+            f"nothing was deleted: put a copy of it back, or start a new run from step {kept} with --config=finetune:DIR"
+        )
+    logger.warning("the checkpoint of step %d %s; rolling back to step %d, which is whole", target, what, step)
+    if write:
+        _append(workdir, events(workdir)[-1] | {"checkpoint": step})
+    return step
 
 
 def _decide(config: ConfigDict, attempts: dict[int, int], latest: int | None, workdir: epath.Path) -> list[int]:

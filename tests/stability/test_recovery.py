@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from biggan_jax.checkpoint import Checkpoints
 from biggan_jax.stability import recovery
 from biggan_jax.stability.recovery import CollapseError
 from biggan_jax.stability.rules import Verdict
+from biggan_jax.types import UserError
 from tests.conftest import fresh_state
 
 VERDICT = Verdict(7, 4, "diversity", 0.1, 0.3, "samples of one class are nearly equal")
@@ -139,3 +141,52 @@ def test_an_attempt_changes_only_a_copy_of_the_config(config):
     in_force = recovery.config_of_attempt(config, 2)
     assert (in_force.optimizer.d_lr, in_force.d_steps) == (rate / 4, steps + 2)
     assert (config.optimizer.d_lr, config.d_steps) == (rate, steps)
+
+
+def damage(workdir, step):
+    """Overwrite the arrays of a checkpoint."""
+    files = [path for path in (workdir / "checkpoints" / str(step) / "state").rglob("*") if path.is_file()]
+    for path in files:
+        path.write_bytes(bytes(path.stat().st_size))
+    assert files
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_rollback_goes_to_a_whole_checkpoint(run, gone, caplog):
+    config, checkpoints, workdir = run
+    config.stability.on_collapse = "rollback"
+    handle(run)
+    if gone:
+        shutil.rmtree(workdir / "checkpoints" / "4")
+        checkpoints._manager.reload()
+    else:
+        damage(workdir, 4)
+    assert recover(run) == 1 and checkpoints.steps() == [2]
+    said = f"the checkpoint of step 4 is {'gone' if gone else 'damaged'}; rolling back to step 2, which is whole"
+    assert said in caplog.messages
+    assert events(workdir)[-1]["checkpoint"] == 2 and recover(run) == 1
+
+
+def test_a_rollback_without_a_whole_checkpoint_deletes_nothing(run):
+    config, checkpoints, workdir = run
+    config.stability.on_collapse = "rollback"
+    handle(run)
+    damage(workdir, 2), damage(workdir, 4)
+    for _ in range(2):
+        with pytest.raises(
+            UserError, match="roll back to step 4, whose checkpoint is damaged, and no earlier .* deleted"
+        ):
+            recover(run)
+    assert checkpoints.steps() == [2, 4, 6]
+    assert checkpoints.newest_whole(6) == 6
+
+
+def test_a_rollback_without_checkpoints_begins_anew_and_says_so(run, caplog):
+    config, checkpoints, workdir = run
+    config.stability.on_collapse = "rollback"
+    handle(run)
+    for step in (2, 4, 6):
+        shutil.rmtree(workdir / "checkpoints" / str(step))
+    checkpoints._manager.reload()
+    assert recover(run) == 1
+    assert "has no checkpoint to roll back to: attempt 1 begins anew" in caplog.messages[-1]
