@@ -80,7 +80,7 @@ def recover(config: ConfigDict, checkpoints: Checkpoints, workdir: epath.Path, *
             target = _whole(target, checkpoints, workdir, write=write)
         checkpoints.discard_after(target, aside=f"checkpoints_of_attempt_{attempt - 1}")
     elif attempt and latest is None:
-        logger.warning("%s has no checkpoint to roll back to: attempt %d begins anew", workdir, attempt)
+        logger.warning("%s has no checkpoint to roll back to: attempt %d starts from step 0", workdir, attempt)
     return attempt
 
 

@@ -181,7 +181,7 @@ def test_a_rollback_without_a_whole_checkpoint_deletes_nothing(run):
     assert checkpoints.newest_whole(6) == 6
 
 
-def test_a_rollback_without_checkpoints_begins_anew_and_says_so(run, caplog):
+def test_a_rollback_without_checkpoints_says_that_it_starts_over(run, caplog):
     config, checkpoints, workdir = run
     config.stability.on_collapse = "rollback"
     handle(run)
@@ -189,4 +189,4 @@ def test_a_rollback_without_checkpoints_begins_anew_and_says_so(run, caplog):
         shutil.rmtree(workdir / "checkpoints" / str(step))
     checkpoints._manager.reload()
     assert recover(run) == 1
-    assert "has no checkpoint to roll back to: attempt 1 begins anew" in caplog.messages[-1]
+    assert "has no checkpoint to roll back to: attempt 1 starts from step 0" in caplog.messages[-1]
