@@ -93,6 +93,12 @@ RUNS = {
         | {"regularizer.r1": 0.5, "regularizer.r2": 0.5, "batch_size": 32, "num_steps": 2000, "optimizer.b1": 0.0}
         | {"optimizer.g_lr": 5e-4, "optimizer.d_lr": 5e-4},
     ),
+    "progan": (
+        "progan",
+        DIGITS | SMALL | GP | {"model.fmap_base": 192, "model.fmap_max": 48, "model.dim_z": 48, "batch_size": 32, "d_steps": 1}
+        | {"regularizer.drift": 0.001, "model.train_images": 16_000, "model.fade_images": 16_000, "num_steps": 5000}
+        | {"optimizer.b2": 0.99, "optimizer.g_lr": 1e-3, "optimizer.d_lr": 1e-3},
+    ),
     "gaussians8": ("wgan_gp", POINTS | {"data.name": "gaussians8"}),
     "gaussians25": ("wgan_gp", POINTS | {"data.name": "gaussians25", "num_steps": 25_000} | DECAY),
 }  # fmt: skip

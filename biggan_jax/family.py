@@ -4,7 +4,7 @@ import abc
 import dataclasses
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import flax.linen as nn
 import jax
@@ -130,6 +130,26 @@ class Family(abc.ABC):
     def initial_extra(self) -> dict[str, Any]:
         """Return the initial values of the family's extra arrays, such as an image pool."""
         return {}
+
+    def in_step(self, step: int) -> Self:
+        """Return the family as the step that starts at `step` computes it: itself, unless its networks grow."""
+        return self
+
+    def after(self, steps: int) -> Self:
+        """Return the family as the last of `steps` steps computed it."""
+        return self.in_step(max(steps - 1, 0))
+
+    def before_step(self, state: Any) -> Any:
+        """Return the TrainState that a step starts with, such as with reset optimizers. By default unchanged."""
+        return state
+
+    def real_images(self, images: Image, state: Any) -> Image:
+        """Return real images, float32, as the networks of a TrainState see them. By default unchanged."""
+        return images
+
+    def batch_shape(self, batch_size: int) -> tuple[int, ...]:
+        """Return the shape of a minibatch of real images as a step reads it. batch_size: the config's."""
+        return batch_size, *self.image_shape
 
     @property
     def minibatches(self) -> int:

@@ -207,6 +207,10 @@ class GAN(Family):
         pairs = jax.tree.map(lambda o: jnp.moveaxis(o.reshape(-1, 2, *o.shape[1:]), 1, 0), out)
         return jax.tree.map(lambda o: o[0], pairs), jax.tree.map(lambda o: o[1], pairs)
 
+    def penalised_images(self, x: Image) -> Image:
+        """Return x, whose gradient may be scaled: gradient penalties are of it. By default unchanged."""
+        return x
+
     def logit_of(self, output: Any) -> Logit:
         """Return the logit in D's output. Override it if D returns neither a logit nor a conditioning.Output."""
         return logit_of(output)
@@ -220,10 +224,10 @@ class GAN(Family):
             for term in self.added
             if term.whole or term.state
         ]
-        if d_variables:
-            what = f"D has statistics of its batch ({', '.join(sorted(d_variables))})"
-        elif not self.mixed:
+        if not self.mixed:
             what = "D compares the images of its batch"
+        elif d_variables:
+            what = f"D has statistics of its batch ({', '.join(sorted(d_variables))})"
         elif whole:
             what = whole[0]
         elif self.loss.relative or self._own_losses:
@@ -242,8 +246,10 @@ class GAN(Family):
         keys: of augmentation in penalties of real and of fake images; by default `key`.
         """
         discriminate = lambda x, y, key=key: self.discriminate(nets, x, y, key, keep=False)
-        plain = lambda x, y, fake: nets("D", x, y, keep=False)
-        augmented = lambda x, y, fake: discriminate(x, y, key if keys is None else keys[int(fake)])
+        plain = lambda x, y, fake: nets("D", self.penalised_images(x), y, keep=False)
+        augmented = lambda x, y, fake: discriminate(
+            self.penalised_images(x), y, key if keys is None else keys[int(fake)]
+        )
         penalised = plain if self.penalties_see == "plain" else augmented
         generate = lambda z, y: nets("G", z, y, keep=False)
         return Seen(*shown, real_out, fake_out, discriminate, penalised, generate, nets.step, nets.extra)

@@ -110,7 +110,7 @@ class Hooks:
         Ten conditions of the training data take the place of classes if they are real numbers. Images that are neither grey nor
         RGB are not drawn.
         """
-        gan, source, network = self.gan, self.run.source, state.networks[self.gan.sampled]
+        gan, source, network = self.gan.after(step), self.run.source, state.networks[self.gan.sampled]
         if not drawable(gan):
             return
         rows = pictures.rows_of_classes(gan.num_classes)
@@ -145,7 +145,8 @@ def of_attempt(run: RunContext, gan: Family, state: TrainState, attempt: int) ->
         if writes:
             writer = MetricWriter(run.workdir, start=start, attempt=attempt, config=config.to_dict())
             cleanup.callback(writer.close)
-        progress = ProgressLine(start, config.num_steps, gan.minibatches * config.batch_size, shown=writes)
+        images = lambda steps: gan.minibatches * gan.after(steps).batch_shape(config.batch_size)[0]
+        progress = ProgressLine(start, config.num_steps, images, shown=writes)
         cleanup.callback(progress.close)
         metrics = MetricLogger(config.log_every, writer, progress, gan.periods)
         monitor = make_monitor(run, gan, state, writer)
@@ -246,7 +247,7 @@ def _score(
         logger.info("score of real images: %.4g (%s%s)", distance, score.images, known)
     # Rounding may differ between hosts, and all must reach the same verdict.
     agreed = lambda value: distributed.broadcast(np.asarray(value, np.float32).view(np.int32)).view(np.float32)
-    return lambda state: float(agreed(score(gan, state))), score.real
+    return lambda state: float(agreed(score(gan.after(int(state.step)), state))), score.real
 
 
 def log_setup(gan: Family, state: TrainState, mesh: jax.sharding.Mesh) -> None:

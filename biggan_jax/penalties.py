@@ -52,9 +52,17 @@ def perturb(real: Image, share: jax.Array, noise: jax.Array) -> Image:
     return real + share * (0.5 * jnp.std(real, ddof=1) * noise)
 
 
-def one_centred(discriminate: Discriminate, x: Image) -> jax.Array:
-    """Return E (||grad_x D(x)|| - 1)^2: on mixed images that of WGAN-GP (Gulrajani et al. 2017), on perturbed ones DRAGAN's."""
-    return jnp.mean(jnp.square(gradient_norms(discriminate, x) - 1))
+def one_centred(discriminate: Discriminate, x: Image, target: float = 1.0) -> jax.Array:
+    """Return E (||grad_x D(x)|| - 1)^2: on mixed images that of WGAN-GP (Gulrajani et al. 2017), on perturbed ones DRAGAN's.
+
+    target: the norm in place of 1; the result is divided by its square (Karras et al. 2018, appendix A.1).
+    """
+    return jnp.mean(jnp.square(gradient_norms(discriminate, x) - target)) / target**2
+
+
+def drift(logits: Logit) -> jax.Array:
+    """Return E D(x)^2, which keeps D's logits of real images near 0 (Karras et al. 2018, appendix A.1)."""
+    return jnp.mean(jnp.square(logits))
 
 
 def largest(discriminate: Discriminate, x: Image) -> jax.Array:

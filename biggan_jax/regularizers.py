@@ -69,15 +69,18 @@ TERMS = {
     "cr_fake": Penalty(
         lambda seen, key: _consistency(seen, seen.fake, seen.fake_label, seen.fake_output, key), gradient=False
     ),
+    "drift": Penalty(lambda seen, key: penalties.drift(logit_of(seen.real_output)), gradient=False),
 }
-"""Terms of D's loss by name, each times its strength in the config: gradient penalties, and consistency with a mirrored and
-shifted view of real (CR, Zhang et al. 2020) or also of fake images (bCR, Zhao et al. 2021). Mixed images (gp, max_gp) have the
-labels of the real ones, as in StudioGAN."""
+"""Terms of D's loss by name, each times its strength in the config: gradient penalties, consistency with a mirrored and
+shifted view of real (CR, Zhang et al. 2020) or also of fake images (bCR, Zhao et al. 2021), and small logits of real images
+(drift, Karras et al. 2018). Mixed images (gp, max_gp) have the labels of the real ones, as in StudioGAN."""
 
 
-def penalty(name: str, strength: Strength) -> Term:
-    """Return the term of TERMS of that name. Its metric d_<name> is its value before the strength."""
+def penalty(name: str, strength: Strength, target: float = 1.0) -> Term:
+    """Return the term of TERMS of that name. Its metric d_<name> is its value before the strength. target: see `one_centred`."""
     value, gradient, whole = TERMS[name]
+    if target != 1:
+        value = lambda seen, key: penalties.one_centred(seen.logit(seen.label), _mixed(seen, key), target)
 
     def d(seen: Seen, key: jax.Array) -> tuple[jax.Array, Metrics]:
         found = value(seen, key)
@@ -257,8 +260,13 @@ def augmentation(p: Probability, apa: bool) -> Term:
 def from_config(own: Mapping[str, Any], schedule: Schedule | None) -> dict[str, Any]:
     """Return the fields of a GAN that the section `regularizer` of a config describes. schedule: factor of gradient penalties."""
     scheduled = lambda name: own[name] if schedule is None or not TERMS[name].gradient else schedule.times(own[name])
+    towards = lambda name: penalty(name, scheduled(name), own["gp_target"])
     return {
-        "terms": tuple((name, scheduled(name)) for name in TERMS if own[name]),
+        "terms": tuple(
+            towards(name) if name == "gp" and own["gp_target"] != 1 else (name, scheduled(name))
+            for name in TERMS
+            if own[name]
+        ),
         "every": own["every"],
         "feature_matching": own["feature_matching"],
         "lecam": LeCam(own["lecam"], own["lecam_decay"], own["lecam_start"]) if own["lecam"] else None,

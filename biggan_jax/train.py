@@ -112,12 +112,15 @@ def run_attempt(run: hooks.RunContext, attempt: int) -> tuple[int, Record | None
         hooks.of_attempt(run, gan, state, attempt) as hook,
         data.read_ahead(make_batch, to_devices, start, config.num_steps, **options) as batches,
     ):
-        train_step = compile_step(gan)
+        compiled = None
         stopping = run.job.should_stop(state)
         if start and not stopping:
             logger.info("resuming from step %d", start)
         while step < config.num_steps and not stopping:
             hook.before_step(step)
+            if compiled is not gan.in_step(step):  # Networks that grow have a program for each stage.
+                compiled = gan.in_step(step)
+                train_step = compile_step(compiled)
             state, metrics = train_step(state, next(batches))
             step += 1
             hook.log(step, metrics)

@@ -20,7 +20,7 @@ def train_step(family: Family, state: TrainState, batch: Batch) -> tuple[TrainSt
     Args:
         batch: the step's real data, [minibatches, B, ...].
     """
-    updates = family.updates()
+    state, updates = family.before_step(state), family.updates()
     check_prefixes(updates)
     batch_size = jax.tree.leaves(batch)[0].shape[1]
     metrics: Metrics = {}
@@ -28,6 +28,7 @@ def train_step(family: Family, state: TrainState, batch: Batch) -> tuple[TrainSt
     for update, key in zip(updates, jax.random.split(state.step_key(), len(updates)), strict=True):
         draw_key, key = jax.random.split(key)
         data = {name: to_float(x[update.minibatch]) for name, x in batch.items()} | update.draw(draw_key, batch_size)
+        data["image"] = family.real_images(data["image"], state)
         run = functools.partial(apply_update, family, update, batch=data, key=key)
         state, seen = run(state) if update.always else sometimes(update.runs_in(state.step), run, state)
         metrics |= seen

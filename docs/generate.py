@@ -118,7 +118,7 @@ def row(name: str) -> list[str]:
         f"[`{name}`](#{anchor(name)})",
         c.model.family,
         "x".join(map(str, image_shape(c))),
-        str(c.model.get("ch") or c.model.get("hidden") or c.model.widths[0]),
+        str(c.model.get("ch") or c.model.get("hidden") or c.model.get("fmap_max") or c.model.widths[0]),
         f"{c.batch_size:,}",
         str(c.d_steps),
         f"{c.num_steps:,}",

@@ -15,7 +15,7 @@ ORDER = [
         "runtime.subcommands",
     ],
     ["config", "sharding", "runtime.jsonl", "runtime.compilation_cache"],
-    ["runtime.flag_errors", "schedules"],
+    ["runtime.flag_errors", "schedules", "growth"],
     ["runtime.cli"],
     ["layers", "losses", "augment", "latents"],
     ["penalties", "conditioning"],

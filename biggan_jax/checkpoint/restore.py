@@ -80,7 +80,8 @@ def load_generator(path: epath.PathLike, mesh: Mesh | None = None, *, live: bool
     network = network_in(tree, gan.sampled)
     params = network["params"] if live else average_in(tree, gan.sampled)
     stats = network["stats"] | ({} if live else extras.get("ema_stats", {}))
-    return TrainedGenerator(gan, config, int(tree["step"]), params, stats, extras.get("binned"), live, step_path)
+    step, binned = int(tree["step"]), extras.get("binned")
+    return TrainedGenerator(gan.after(step), config, step, params, stats, binned, live, step_path)
 
 
 def load_state(path: epath.PathLike) -> tuple[TrainState, ml_collections.ConfigDict, Extras]:

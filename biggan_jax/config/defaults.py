@@ -55,6 +55,9 @@ def general() -> dict[str, Any]:
         "regularizer.r1": non_negative(0.0, auto=True),
         "regularizer.r2": non_negative(0.0),  # Strength of R2, the same on fake images.
         "regularizer.gp": non_negative(0.0),  # Strength of WGAN-GP's penalty, on mixed images; its paper: 10.
+        # Norm that WGAN-GP's penalty pulls gradients to; it is divided by its square. ProGAN on CIFAR-10: 750.
+        "regularizer.gp_target": positive(1.0),
+        "regularizer.drift": non_negative(0.0),  # Strength of D's squared logits of real images; ProGAN: 0.001.
         "regularizer.max_gp": non_negative(0.0),  # Strength of the largest squared gradient on mixed images.
         "regularizer.dragan": non_negative(0.0),  # Strength of DRAGAN's penalty, near real images; its paper: 10.
         # Steps per update of gradient penalties (lazy regularization); above 1 the update is one of their own.

@@ -208,6 +208,33 @@ def r3gan() -> dict[str, Any]:
     }
 
 
+def growing() -> dict[str, Any]:
+    """Return the keys of networks that grow, stage by stage; each next stage doubles height and width."""
+    return {
+        "start_size": positive(4, at_most=2**16),  # Height of the images of the first step, in pixels.
+        "train_images": non_negative(600_000),  # Images for which a stage trains before the next one fades in.
+        "fade_images": non_negative(600_000),  # Images for which a stage fades in.
+        # Batch sizes of the stages, from the smallest images up; further stages have batch_size.
+        "batch_sizes": Key((), entries=int),
+        "lr_factors": Key((), entries=float),  # Factors of both learning rates, in the same way; further stages have 1.
+    }
+
+
+def progan() -> dict[str, Any]:
+    """Return the keys of ProGAN (Karras et al. 2018)."""
+    return growing() | {
+        "image_shape": Key((32, 32, 3), entries=int),  # (height, width, channels).
+        "num_classes": non_negative(0, at_most=2**24),  # Classes of the data; 0: unconditional.
+        "fmap_base": positive(8192, at_most=2**20),  # Stage s of G has fmap_base / 2^(s + 1) channels,
+        "fmap_max": positive(512, at_most=2**14),  # but at most these.
+        "stddev_group": non_negative(4, at_most=2**16),  # Images per group of the minibatch deviation; 0: D has none.
+        # D averages 2x2 pixels within a convolution, before its bias and activation, as in the authors' code; False: after.
+        "fused_scale": True,
+        "dim_z": positive(512, at_most=2**16),  # Length of z.
+        "prior": "normal",  # Distribution of z: names in latents.PRIORS.
+    }
+
+
 register("biggan", biggan)
 register("biggan_deep", biggan)
 register("gan", dense)
@@ -218,3 +245,4 @@ register("wgan_gp", wgan_gp)
 register("sngan", resnet)
 register("sagan", attention_resnet)
 register("r3gan", r3gan)
+register("progan", progan)

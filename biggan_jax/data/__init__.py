@@ -1,7 +1,10 @@
 """Data: sources by name, and each step's batch as a pure function of the step."""
 
+import dataclasses
+
 from ml_collections import ConfigDict
 
+from biggan_jax import growth
 from biggan_jax.config import choose, refuse_unresolved
 from biggan_jax.data import balance, builtin, stats
 from biggan_jax.data.dataset import Source, image_shape
@@ -97,9 +100,10 @@ def host_batches(source: Source, config: ConfigDict, attempt: int, host: int = 0
     c, d = config, config.data
     minibatches = c.d_steps + (c.g_real == "own")
     classes = _by_class(source, config) if d.balance else None
-    return HostBatches(
+    fixed = HostBatches(
         source, c.seed, attempt, minibatches, c.batch_size, d.flip, d.crop, host, hosts, d.order, classes
     )
+    return dataclasses.replace(fixed, growth=growth.of(config))
 
 
 def _by_class(source: Source, config: ConfigDict) -> balance.ByClass:

@@ -21,6 +21,7 @@ from absl import flags
 from biggan_jax.data import shuffle
 from biggan_jax.data.balance import ByClass
 from biggan_jax.data.dataset import Source
+from biggan_jax.growth import Growth, reduced
 from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
@@ -33,7 +34,7 @@ class HostBatches:
     """The function from a step to this host's part of its real data.
 
     batch_size: over all hosts. crop: center, or random along the longer edge. order: see `shuffle.indices`. classes: draw them
-    evenly; None: draw each image once an epoch.
+    evenly; None: draw each image once an epoch. growth: the size of batches and images by step; batch_size is then not used.
     """
 
     source: Source
@@ -47,6 +48,7 @@ class HostBatches:
     hosts: int = 1
     order: str = "feistel"
     classes: ByClass | None = None
+    growth: Growth | None = None
 
     def __call__(self, step: int) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
         """Return the batch, and a sentence for each unreadable record. The global batch does not depend on the number of hosts.
@@ -54,8 +56,12 @@ class HostBatches:
         image: uint8 or uint16 [minibatches, B / hosts, H, W, C], or float32 [minibatches, B / hosts, n]; label: int32
         [minibatches, B / hosts], or float32 [minibatches, B / hosts, k].
         """
-        count, size = self.minibatches * self.batch_size, self.batch_size // self.hosts
-        positions = int(step) * count + np.arange(count).reshape(self.minibatches, self.batch_size)
+        batch_size, seen, factor = self.batch_size, int(step) * self.batch_size, 1
+        if grown := self.growth:
+            batch_size, seen = grown.batch_sizes[grown.stage_at(step)], grown.images_at(int(step))
+            factor = grown.factor_at(step)
+        count, size = self.minibatches * batch_size, batch_size // self.hosts
+        positions = self.minibatches * seen + np.arange(count).reshape(self.minibatches, batch_size)
         positions = positions[:, self.host * size : (self.host + 1) * size].ravel()
         draw = self.seed, self.attempt, positions
         offsets = shuffle.crop_offset(*draw) if self.crop == "random" else np.full(len(positions), 0.5)
@@ -64,6 +70,7 @@ class HostBatches:
         if self.flip:
             flipped = shuffle.flip(*draw)
             images[flipped] = images[flipped][..., ::-1, :]
+        images = reduced(images, factor)
         shape = self.minibatches, size
         return {
             "image": images.reshape(*shape, *images.shape[1:]),

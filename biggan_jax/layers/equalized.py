@@ -34,11 +34,13 @@ class _Equalized(nn.Module):
     use_bias: bool = True
     dtype: Any = None
 
+    @nn.nowrap  # Hooks on modules see calls of the layer alone.
     def kernel(self, shape: tuple[int, ...], dtype: jnp.dtype) -> jax.Array:
         """Return the scaled weights of a shape [..., in, out]."""
         weights = self.param("kernel", nn.initializers.normal(1 / self.lr_multiplier), shape)
         return (weights * (self.gain * self.lr_multiplier / math.sqrt(math.prod(shape[:-1])))).astype(dtype)
 
+    @nn.nowrap
     def add_bias(self, y: jax.Array) -> jax.Array:
         """Add the scaled bias [features] to outputs [..., features]."""
         if not self.use_bias:

@@ -7,7 +7,7 @@ from jax.sharding import Mesh
 
 from biggan_jax import config as configs
 from biggan_jax.family import Family
-from biggan_jax.models import biggan, biggan_deep, cgan, dcgan, freeze, gan, r3gan, sagan, sngan, wgan, wgan_gp
+from biggan_jax.models import biggan, biggan_deep, cgan, dcgan, freeze, gan, progan, r3gan, sagan, sngan, wgan, wgan_gp
 
 Build = Callable[[ml_collections.ConfigDict, Mesh | None], Family]
 
@@ -22,6 +22,7 @@ FAMILIES: dict[str, Build] = {
     "sngan": sngan.build,
     "sagan": sagan.build,
     "r3gan": r3gan.build,
+    "progan": progan.build,
 }
 """Name to build(config, mesh). A new family is a file, a section of defaults in config/families.py, and a line here."""
 

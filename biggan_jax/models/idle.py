@@ -34,6 +34,7 @@ NEEDS = (
         "a gradient penalty, such as regularizer.r1",
         lambda c, head: penalises_gradients(c),
     ),
+    Needs(("regularizer.gp_target",), "regularizer.gp", lambda c, head: c.regularizer.gp),
     Needs(
         ("regularizer.see",),
         "a gradient penalty and augment.policy or augment.ada",

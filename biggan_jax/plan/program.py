@@ -24,6 +24,7 @@ import jax.numpy as jnp
 import ml_collections
 
 from biggan_jax import sharding
+from biggan_jax.family import Family
 from biggan_jax.models import build_gan
 from biggan_jax.partitioning import compile_step, state_layout
 from biggan_jax.runtime.files import atomic_write, unique_suffix
@@ -61,14 +62,19 @@ class Program:
 NOT_COMPILED = Program()
 
 
+def last_step(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh | None = None) -> Family:
+    """Return the model as the last step computes it: of a network that grows, the largest."""
+    return build_gan(config, mesh).in_step(config.num_steps - 1)
+
+
 def batch_shapes(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh | None = None):
     """Return the shapes of a step's batch, sharded over the mesh."""
-    gan, layout = build_gan(config), None if mesh is None else sharding.batch_sharding(mesh, leading=1)
-    leading = gan.minibatches, config.batch_size
-    array = lambda dtype, *shape: jax.ShapeDtypeStruct((*leading, *shape), dtype, sharding=layout)
+    gan, layout = last_step(config), None if mesh is None else sharding.batch_sharding(mesh, leading=1)
+    size, *image = gan.batch_shape(config.batch_size)
+    array = lambda dtype, *shape: jax.ShapeDtypeStruct((gan.minibatches, size, *shape), dtype, sharding=layout)
     vector = gan.condition.kind == "vector"
     return {
-        "image": array(jnp.float32 if len(gan.image_shape) == 1 else jnp.uint8, *gan.image_shape),
+        "image": array(jnp.float32 if len(image) == 1 else jnp.uint8, *image),
         "label": array(jnp.float32, gan.condition.size) if vector else array(jnp.int32),
     }
 
@@ -79,7 +85,7 @@ def lower(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> jax.sta
     limit = jax.config.jax_traceback_in_locations_limit  # type: ignore[attr-defined]
     jax.config.update("jax_traceback_in_locations_limit", 0)
     try:
-        return compile_step(build_gan(config, mesh)).lower(state_shapes(config, mesh), batch_shapes(config, mesh))
+        return compile_step(last_step(config, mesh)).lower(state_shapes(config, mesh), batch_shapes(config, mesh))
     finally:
         jax.config.update("jax_traceback_in_locations_limit", limit)
 
@@ -106,7 +112,7 @@ def useful_flops(config: ml_collections.ConfigDict) -> float:
     config.remat, config.d_chunks = "none", 1
     if config.spectral_advance == "update":  # Otherwise each microbatch runs its own power iterations.
         config.microbatches = 1
-    gan = build_gan(config)
+    gan = last_step(config)
     try:
         cpu = jax.local_devices(backend="cpu")[0]
     except RuntimeError as error:

@@ -5,7 +5,7 @@ import logging
 import operator
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from rich.console import Console
@@ -42,12 +42,16 @@ def track(items: Iterable[T], what: str, total: int = 0) -> Iterator[T]:
 
 
 class ProgressLine:
-    """Show step, images/s, losses and the time left. images_per_step: real images; shown: False except in process 0."""
+    """Show step, images/s, losses and the time left.
+
+    images_per_step: real images, or the function from the steps done to those of the last one. shown: False except in process 0.
+    """
 
     now = staticmethod(time.monotonic)
 
-    def __init__(self, start: int, total: int, images_per_step: int, *, shown: bool = True):
-        self._total, self._images_per_step, self._shown = total, images_per_step, shown
+    def __init__(self, start: int, total: int, images_per_step: int | Callable[[int], int], *, shown: bool = True):
+        self._total, self._shown = total, shown
+        self._images_per_step = images_per_step if callable(images_per_step) else lambda step: images_per_step
         self._start, self._last_step, self._last_time, self._compiling = start, start, self.now(), True
         self._paused = 0.0  # Seconds since the start.
         self._bar = None
@@ -79,9 +83,10 @@ class ProgressLine:
         now = self.now()
         rate = (step - self._last_step) / max(now - self._last_time, 1e-9)
         self._last_step, self._last_time = step, now
-        values = values | {"steps_per_second": rate, "images_per_second": rate * self._images_per_step}
+        images = rate * self._images_per_step(step)
+        values = values | {"steps_per_second": rate, "images_per_second": images}
         losses = [(name[:-5].upper(), value) for name, value in sorted(values.items()) if name.endswith("_loss")]
-        text = "  ".join([f"{rate * self._images_per_step:.0f} images/s", *(f"{name} {x:.3f}" for name, x in losses)])
+        text = "  ".join([f"{images:.0f} images/s", *(f"{name} {x:.3f}" for name, x in losses)])
         if self._bar:
             self._bar.update(self._task, text=text)
         elif self._shown:

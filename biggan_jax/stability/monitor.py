@@ -38,14 +38,16 @@ class ProbeSchedule:
 
     def __init__(self, gan: Family, every: int, images: dict, writer: MetricWriter | None, periods: Iterable[int] = ()):
         self.every, self._images, self._writer, self._lazy = every, images, writer, LazyMetrics(periods)
-        self._probe = jax.jit(functools.partial(probe, gan), out_shardings=gan.mesh and sharding.replicated(gan.mesh))
+        self._gan, self._probed = gan, gan
+        self._probe = self._compiled(gan)
         self._pending: tuple[int, Probe, Metrics, list[Metrics], dict[str, float]] | None = None
 
     def begin(self, state: TrainState) -> Record | None:
         """Probe the initial state, to compare later probes with."""
         if not self.every:
             return None
-        self._pending = int(state.step), self._run(state), {}, [], {}
+        step = int(state.step)
+        self._pending = step, self._run(step, state), {}, [], {}
         return self.flush()
 
     def after_step(
@@ -56,10 +58,16 @@ class ProbeSchedule:
         metrics = {name: value for name, value in metrics.items() if name.endswith((*STEP_METRICS, "_faults"))}
         self._lazy.after_step(step, metrics)
         if scores or (self.every and step % self.every == 0):
-            self._pending = step, self._run(state), metrics, self._lazy.take(), scores or {}
+            self._pending = step, self._run(step, state), metrics, self._lazy.take(), scores or {}
         return record
 
-    def _run(self, state: TrainState) -> Probe:
+    @staticmethod
+    def _compiled(gan: Family) -> Callable[..., Probe]:
+        return jax.jit(functools.partial(probe, gan), out_shardings=gan.mesh and sharding.replicated(gan.mesh))
+
+    def _run(self, step: int, state: TrainState) -> Probe:
+        if (now := self._gan.after(step)) is not self._probed:  # Networks that grow have a program for each stage.
+            self._probed, self._probe = now, self._compiled(now)
         if jax.default_backend() != "cpu":
             return self._probe(state, self._images)
         # Wait before and after: on CPU, the collectives of a concurrent training step would deadlock with those of the probe.

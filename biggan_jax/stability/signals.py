@@ -55,7 +55,8 @@ def probe(gan: Family, state: TrainState, images: dict[str, tuple[Image, Label]]
     # Real numbers have no other distribution to draw from. They are not paired: images of one condition may be alike.
     y = images["real"][1] if gan.condition.kind == "vector" else paired(y)
     samples = Nets(gan, weights, Moving(variables, state.extra), key)(gan.sampled, z, y)
-    inputs = {name: (to_float(x), labels) for name, (x, labels) in images.items()} | {"fake": (samples, y)}
+    real = {name: (gan.real_images(to_float(x), state), labels) for name, (x, labels) in images.items()}
+    inputs = real | {"fake": (samples, y)}
     logits, features, pixels = {}, {}, {}
     for name, (x, labels) in inputs.items():
         pixels[name] = thumbnails(x)

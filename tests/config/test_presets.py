@@ -177,6 +177,31 @@ PRESETS |= {
     "modern/r3gan_imagenet64": r3gan("2e8", 1, "5e7", 0.4, batch_size=4096, model__groups=(96,) * 5, **WITH_CLASSES),
 }
 
+PROGAN = {
+    "d_steps": 1, "loss": "wasserstein", "regularizer.gp": 10.0, "regularizer.drift": 0.001, "optimizer.g_lr": 1e-3,
+    "optimizer.d_lr": 1e-3, "optimizer.b1": 0.0, "optimizer.b2": 0.99, "optimizer.eps": 1e-8, "ema.decay": 0.999,
+    "model.start_size": 4, "model.stddev_group": 4, "model.num_classes": 0, "model.fused_scale": True,
+}  # fmt: skip
+TWELVE_MILLION = {
+    "model.train_images": 600_000,
+    "model.fade_images": 600_000,
+    "model.dim_z": 512,
+    "model.fmap_base": 8192,
+}
+PRESETS |= {
+    "modern/progan_cifar10": PROGAN | {
+        "batch_size": 16, "num_steps": 1_250_000, "model.train_images": 400_000, "model.fade_images": 400_000,
+        "regularizer.gp_target": 750.0, "model.fmap_base": 4096, "model.fmap_max": 128, "model.dim_z": 128,
+    },
+    "modern/progan_lsun256": PROGAN | TWELVE_MILLION | {
+        "batch_size": 8, "model.batch_sizes": (128, 128, 128, 64, 32, 16), "model.lr_factors": (), "data.flip": False,
+    },
+    "modern/progan_celebahq1024": PROGAN | TWELVE_MILLION | {
+        "batch_size": 4, "model.batch_sizes": (128, 128, 128, 64, 32, 16, 8), "data.flip": True,
+        "model.lr_factors": (1.0,) * 8 + (1.5,),
+    },
+}  # fmt: skip
+
 
 def test_presets_resolve_to_the_values_of_their_sources():
     for name, values in PRESETS.items():

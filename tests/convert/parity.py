@@ -1,4 +1,4 @@
-"""Distances of our networks and updates from recordings of BigGAN-PyTorch, Hugging Face, StudioGAN, R3GAN and ADA.
+"""Distances of our networks and updates from recordings of BigGAN-PyTorch, Hugging Face, StudioGAN, R3GAN, ProGAN and ADA.
 
 `python -m tests.convert.parity [FOLDER]` compares each recording of the folder, by default those of tests/data/parity and of the
 folder PARITY_FIXTURES, and prints a table of distances. Exit status 1: one exceeds what is allowed.
@@ -26,7 +26,7 @@ from biggan_jax.train_step import moving_average
 from biggan_jax.types import UserError
 from tests.conftest import generate as in_training
 from tests.conftest import update, with_optimizers
-from tests.convert import parity_ada, parity_cyclegan, parity_r3gan, parity_studiogan, recordings
+from tests.convert import parity_ada, parity_cyclegan, parity_progan, parity_r3gan, parity_studiogan, recordings
 from tests.convert.recordings import ROOT, Comparison, Row, distance, fixtures, load, peer_of, to_nchw, to_nhwc, under
 
 __all__ = ["ROOT", "distance", "fixtures", "load", "to_nhwc", "under"]
@@ -372,6 +372,8 @@ def kind_of(path):
         return parity_studiogan.losses_comparison, None
     if peer == R3GAN:
         return parity_r3gan.training_comparison if "train" in meta else parity_r3gan.network_comparison, None
+    if peer == parity_progan.PEER:
+        return parity_progan.comparison, None
     if peer == BIGGAN_PYTORCH and "train_config" in meta:
         name = path.name.removesuffix("_batches.npz")
         if name == path.name:

@@ -57,6 +57,20 @@ SMALL = {
         "regularizer.r1": 0.1,
         "regularizer.r2": 0.1,
     },
+    "progan": {
+        "model.image_shape": (16, 16, 1),
+        "model.fmap_base": 32,
+        "model.fmap_max": 8,
+        "model.dim_z": 8,
+        "model.train_images": 16,
+        "model.fade_images": 160,
+        "model.num_classes": 10,
+        "condition.d": "ac",
+        "condition.labels": "real",
+        "loss": "wasserstein",
+        "regularizer.gp": 10.0,
+        "regularizer.drift": 0.001,
+    },
 }
 """Changes of each family's defaults that make it small. The data are digits, of 32 pixels where the networks need that."""
 SMALL["biggan"] |= {"model.g_attention": (8,), "model.d_attention": (8,)}

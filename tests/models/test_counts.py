@@ -42,6 +42,9 @@ COUNTS = [
     ("sngan", THOUSAND | {"model.image_shape": IMAGENET, "model.d_bias": True}, 41_996_931, 39_443_137),
     ("biggan", TEN | STUDIOGAN, 9_416_196, 2_415_170),
     ("biggan", TEN | STUDIOGAN | {"condition.d": "contrastive"}, 9_416_196, 2_517_186),
+    ("progan", {}, 20_719_628, 20_726_785),
+    ("progan", {"model.image_shape": (256, 256, 3)}, 23_044_309, 23_052_353),
+    ("progan", {"model.image_shape": (1024, 1024, 3)}, 23_079_115, 23_087_249),
     ("sagan", THOUSAND, 42_078_852, 39_463_618),
     ("sagan", THOUSAND | {"model.g_attention": (64,), "model.d_attention": (64,)}, 42_017_412, 39_448_258),
 ]

@@ -1,0 +1,33 @@
+"""ProGAN on LSUN bedrooms at 256x256 pixels, as in the authors' code for one GPU (tkarras/progressive_growing_of_gans).
+
+Paper row: FID 8.34 (Karras et al. 2018, from memory).
+Hardware:  theirs: one or 8 V100. With this code: not yet measured.
+Expected:  theirs: FID 8.34. With this code: not yet measured.
+Command:   python -m biggan_jax.main --config=modern/progan_lsun256 --workdir=runs/progan_lsun256
+
+Steps: 12 million images; batches fall from 128 to 8, so on more devices raise batch_size and model.batch_sizes.
+
+Prepare the pictures first: biggan-prepare --from=folder --in=LSUN --out=data/lsun256 --size=256.
+"""
+
+from biggan_jax.config import base
+
+
+def get_config():
+    c = base("progan")
+    c.model.image_shape = (256, 256, 3)
+    c.model.batch_sizes = (128, 128, 128, 64, 32, 16)
+    c.batch_size = 8
+    c.num_steps = 829_676
+    c.d_steps = 1
+    c.loss = "wasserstein"
+    c.regularizer.gp = 10.0
+    c.regularizer.drift = 0.001
+    c.optimizer.g_lr = 0.001
+    c.optimizer.d_lr = 0.001
+    c.optimizer.b2 = 0.99
+    c.optimizer.eps = 1e-8
+    c.ema.decay = 0.999
+    c.data.name = "tfds"
+    c.data.dir = "data/lsun256"
+    return c
