@@ -276,8 +276,10 @@ PRESETS = {
     (128, own_data.LARGE): "biggan_imagenet128",
     (256, own_data.LARGE): "biggan_imagenet256",
     (512, own_data.LARGE): "biggan_imagenet512",
+    (1024, 0): "modern/progan_celebahq1024",
 }
-"""Presets to train with, by resolution and least number of pictures. Other sets have --config=auto."""
+"""Presets to train with, by resolution and least number of pictures. Other sets have --config=auto. BigGAN's paper has no
+networks above 512 pixels; ProGAN's has."""
 
 
 def training(
@@ -298,6 +300,8 @@ def training(
     changes |= {"model.num_classes": str(classes if classes > 1 else 0)}
     large = {size: name for (size, least), name in PRESETS.items() if found["images"] >= least}
     preset = large.get(shape[0] if form.size else own_data.WHOLE_FILES, "") if square else ""
+    if preset == PRESETS[1024, 0] and classes > 1:
+        changes |= {"condition.d": "ac", "condition.labels": "real"}
     if not square and (form.vector or max(shape[:2]) < min(own_data.OTHER_HEIGHTS)):
         preset = f"classic/{'cgan' if classes > 1 or form.condition else 'gan'}_mnist"
         changes |= {"model.image_shape": str(shape).replace(" ", "")}

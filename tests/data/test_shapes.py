@@ -326,3 +326,18 @@ def test_the_command_names_the_sides_that_convolutions_take(tmp_path):
     path = save(tmp_path / "a.npz", image=np.zeros((9, 40, 24, 2), np.uint8))
     said = cli.run("data.prepare", "--workers=1", "--from=arrays", f"--in={path}", f"--out={tmp_path / 'out'}")
     assert "pictures of 40 x 24 pixels with 2 channels, for which --config=auto has no networks" in said.stdout
+
+
+def test_pictures_of_1024_pixels_have_the_preset_of_progan(tmp_path, monkeypatch):
+    for name in "ab":
+        (tmp_path / "in" / name).mkdir(parents=True)
+        picture = RNG.integers(0, 256, (8, 8, 3), np.uint8).repeat(128, 0).repeat(128, 1)
+        Image.fromarray(picture).save(tmp_path / "in" / name / "1.png")
+    command = "--workers=1", "--from=folder", f"--in={tmp_path / 'in'}", f"--out={tmp_path / 'out'}", "--size=1024"
+    said = cli.run("data.prepare", *command)
+    assert said.returncode == 0, said.stderr
+    config = parsed(said.stdout, monkeypatch)
+    gan = build_gan(config)
+    assert gan.image_shape == (1024, 1024, 3) and gan.num_classes == 2
+    batch, _ = host_batches(make_source(config), config, 0)(0)
+    assert batch["image"].shape == (1, 128, 4, 4, 3)
