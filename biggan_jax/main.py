@@ -9,6 +9,8 @@ collapsed. 75: a signal or a lost process stopped training; rerun the command to
 
 import logging
 
+from absl import flags
+
 from biggan_jax import config as configs
 from biggan_jax.runtime import cli
 from biggan_jax.runtime import flags as runtime_flags
@@ -17,6 +19,12 @@ from biggan_jax.train import train
 logger = logging.getLogger(__name__)
 
 CONFIG = cli.define_config("A config file, or the name of a preset; see biggan-config list.")
+ON_DAMAGE = flags.DEFINE_enum(
+    "on_damage",
+    "refuse",
+    ["refuse", "fallback"],
+    "If the latest checkpoint is damaged: stop with a sentence, or set it aside and continue from the newest whole one.",
+)
 WORKDIR = cli.define_path("workdir", None, "Folder of the training run, local or gs://.")
 
 
@@ -24,7 +32,9 @@ def main() -> int | None:
     cli.require(CONFIG, WORKDIR, example="--config=quickstart --workdir=runs/quickstart")
     if cli.is_preset("finetune") and (dropped := configs.drop_data_settings(CONFIG.value, cli.given_keys())):
         logger.info("%s", dropped)
-    return runtime_flags.run(lambda: cli.SUCCESS if train(CONFIG.value, WORKDIR.value) else cli.RUN_AGAIN)
+    return runtime_flags.run(
+        lambda: cli.SUCCESS if train(CONFIG.value, WORKDIR.value, ON_DAMAGE.value) else cli.RUN_AGAIN
+    )
 
 
 run = cli.command(main, compiles=True)

@@ -23,11 +23,12 @@ from biggan_jax.stability import recovery
 logger = logging.getLogger(__name__)
 
 
-def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
+def train(config: ml_collections.ConfigDict, workdir: epath.PathLike, on_damage: str = "refuse") -> bool:
     """Train until `num_steps` steps are done, resuming from the latest checkpoint in `workdir` if there is one.
 
     Trained in one go or in pieces, the result is bitwise identical on the same devices. Returns whether all steps are done:
     False if a signal or a preemption notice stopped the run. Every step that was done is saved, and the same call resumes.
+    on_damage: what a damaged latest checkpoint does: refuse, or fallback to the newest whole one.
 
     Raises:
         UserError: config, data, devices and workdir do not fit together. Raised before anything is written.
@@ -37,6 +38,11 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
     workdir = expand_home(str(workdir))
     check_name(epath.Path(workdir).absolute())
     with supervised(workdir, lambda: max(checkpoint_steps(workdir), default=None)) as job:
+        passes_over = on_damage == "fallback" and bool(checkpoint_steps(workdir))
+        if passes_over:
+            if not job.lock_workdir():
+                return False
+            resume.pass_over_damaged(workdir)
         config = config.copy_and_resolve_references()
         configs.normalize(config)
         configs.validate(config)
@@ -59,7 +65,7 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike) -> bool:
         if not checkpoint_steps(workdir):
             weights()  # Fail on a bad init_from before writing anything.
 
-        if not job.lock_workdir():
+        if not passes_over and not job.lock_workdir():
             return False
         resume.claim_workdir(workdir, config)
         if summary and jax.process_index() == 0:

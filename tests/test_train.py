@@ -296,6 +296,27 @@ def test_a_corrupted_latest_checkpoint_names_the_step_to_resume(small, tmp_path,
     assert checkpoint.compare(small, workdir) == []
 
 
+def test_a_run_may_continue_from_the_newest_whole_checkpoint(small, tmp_path, compile_once, caplog):
+    workdir = tmp_path / "run"
+    shutil.copytree(small, workdir)
+    config, whole = checkpoint.load_config(checkpoint.find(small)), checkpoint.load_arrays(small)
+    steps = checkpoint.checkpoint_steps(workdir)
+    for file in (workdir / "checkpoints" / str(steps[-1])).rglob("*"):
+        if file.is_file():
+            file.write_bytes(bytes(file.stat().st_size))
+    assert train(config, workdir, on_damage="fallback")
+    said = f"steps {steps[-1]}; continuing from step {steps[-2]}"
+    assert any(message.endswith(said) for message in caplog.messages)
+    assert os.listdir(workdir / "checkpoints_damaged") == [str(steps[-1])]
+    again = checkpoint.load_arrays(workdir)
+    assert again.keys() == whole.keys() and all(np.array_equal(again[name], whole[name]) for name in whole)
+    for step in checkpoint.checkpoint_steps(workdir):
+        (workdir / "checkpoints" / str(step) / "config" / "metadata").write_bytes(b"{")
+    with pytest.raises(UserError, match="no checkpoint in .* is whole .*, and none was moved"):
+        train(config, workdir, on_damage="fallback")
+    assert checkpoint.checkpoint_steps(workdir) == steps
+
+
 def metrics(workdir):
     return [json.loads(line)["step"] for line in (workdir / "metrics.jsonl").read_text().splitlines()]
 

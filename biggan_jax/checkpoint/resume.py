@@ -14,9 +14,9 @@ from biggan_jax import config as configs
 from biggan_jax import sharding
 from biggan_jax.checkpoint import transfer
 from biggan_jax.checkpoint.checksums import named_arrays
-from biggan_jax.checkpoint.layout import checkpoint_steps, find
+from biggan_jax.checkpoint.layout import FOLDER, checkpoint_steps, find
 from biggan_jax.checkpoint.manager import Checkpoints
-from biggan_jax.checkpoint.restore import load_config, load_metadata, load_state
+from biggan_jax.checkpoint.restore import is_intact, load_config, load_metadata, load_state
 from biggan_jax.family import Family
 from biggan_jax.models import build_gan
 from biggan_jax.partitioning import sharded_init_state, state_layout
@@ -56,6 +56,29 @@ def keep_automatic(workdir: epath.PathLike, config: ml_collections.ConfigDict) -
         return config
     logger.info("auto: as this run began")
     return configs.choose_again(config, load_config(find(workdir)))
+
+
+def pass_over_damaged(workdir: epath.PathLike) -> None:
+    """Move checkpoints after the newest whole one to checkpoints_damaged/, and say so. The caller holds the workdir's lock.
+
+    Reads the newest ones. Raises UserError if none is whole; nothing is moved then.
+    """
+    folder, aside = epath.Path(workdir) / FOLDER, epath.Path(workdir) / "checkpoints_damaged"
+    steps = checkpoint_steps(workdir)
+    found = next((step for step in reversed(steps) if is_intact(folder / str(step))), -1)
+    whole = int(multihost_utils.broadcast_one_to_all(np.int32(found))) if jax.process_count() > 1 else found
+    if whole < 0:
+        known = ", ".join(map(str, steps))
+        raise UserError(f"no checkpoint in {folder} is whole (steps {known}), and none was moved; use another workdir")
+    damaged = [step for step in steps if step > whole]
+    if damaged and jax.process_index() == 0:
+        aside.mkdir(parents=True, exist_ok=True)
+        for step in damaged:
+            (folder / str(step)).rename(aside / str(step))
+        some = ", ".join(map(str, damaged))
+        logger.warning("damaged checkpoints were moved to %s: steps %s; continuing from step %d", aside, some, whole)
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("damaged checkpoints moved aside")
 
 
 def claim_workdir(workdir: epath.PathLike, config: ml_collections.ConfigDict) -> None:
