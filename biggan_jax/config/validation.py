@@ -38,10 +38,19 @@ def _check_parts(config: ml_collections.ConfigDict) -> None:
     if size % parts:
         raise UserError(f"batch_size {size} cannot be split in {parts} microbatches of equal size")
     part = size // parts
+    _check_groups(config.model.get("bn_group", 0), part, parts)
     if part % config.d_chunks:
         near = max(n for n in range(1, min(config.d_chunks, part + 1)) if part % n == 0)
         what = f"batch_size {part}" if parts == 1 else f"a microbatch of {part} images"
         raise UserError(f"{what} cannot be split in d_chunks={config.d_chunks} of equal size; d_chunks={near} can")
+
+
+def _check_groups(group: int, part: int, parts: int) -> None:
+    """Raise UserError if `part` images, of each of `parts` microbatches, are not whole groups of batch norm."""
+    if group and part % group:
+        near = max(n for n in range(1, min(group, part) + 1) if part % n == 0)
+        what = f"batch_size {part}" if parts == 1 else f"a microbatch of {part} images"
+        raise UserError(f"{what} cannot be split in model.bn_group={group}; model.bn_group={near} divides it")
 
 
 def _check_family(family: str, plain: dict) -> None:

@@ -1,6 +1,7 @@
 """Batch normalisation, plain and conditional (Brock et al. 2019, App. B).
 
-Statistics are cross-replica: under jit over a mesh, a mean over the batch axis is the mean over all devices.
+Statistics are cross-replica: under jit over a mesh, a mean over the batch axis is the mean over all devices. `group` makes
+them those of fewer images, on any number of devices.
 """
 
 from collections.abc import Callable
@@ -21,6 +22,8 @@ class BatchNorm(nn.Module):
 
     momentum: the share of the running average that a training pass keeps; with 0 the running statistics are those of the last
     batch. num_classes: 0 for a condition that is not a label. gain_init: draws the gains of a layer without a condition.
+    group: in training, images that are normalised together, consecutive ones of the batch; 0 for all. Running statistics
+    are then averages of the groups' own. The batch must be divisible by it.
     """
 
     eps: float = 1e-4
@@ -28,6 +31,7 @@ class BatchNorm(nn.Module):
     dtype: jnp.dtype = jnp.float32
     num_classes: int = 0
     gain_init: Callable = nn.initializers.ones
+    group: int = 0
 
     @nn.compact
     def __call__(self, x: jax.Array, c: jax.Array | None = None, *, train: bool) -> jax.Array:
@@ -45,18 +49,28 @@ class BatchNorm(nn.Module):
             layer = tables if self.num_classes else project
             gain, offset = 1.0 + per_image(layer("gain")(c)), per_image(layer("offset")(c))
 
-        if train:
+        if train and self.group and not self.is_initializing():
+            # The new axis is sharded as the batch is, where groups do not cross devices.
+            grouped = x.reshape(-1, self.group, *x.shape[1:])
+            means, variances = jax.vmap(_statistics)(grouped)
+            self._move(running_mean, running_var, means.mean(0), variances.mean(0), grouped[0].size // channels)
+            of_image = lambda v: jnp.expand_dims(jnp.repeat(v, self.group, axis=0), tuple(range(1, x.ndim - 1)))
+            mean, var = of_image(means), of_image(variances)
+        elif train:
             mean, var = _statistics(x)
             if not self.is_initializing():
-                count = x.size // channels
-                unbiased = var * (count / max(count - 1, 1))
-                running_mean.value = self.momentum * running_mean.value + (1 - self.momentum) * mean
-                running_var.value = self.momentum * running_var.value + (1 - self.momentum) * unbiased
+                self._move(running_mean, running_var, mean, var, x.size // channels)
         else:
             mean, var = running_mean.value, running_var.value
 
         scale = gain * jax.lax.rsqrt(var + self.eps)
         return (x * scale + (offset - mean * scale)).astype(self.dtype)
+
+    def _move(self, running_mean: nn.Variable, running_var: nn.Variable, mean: jax.Array, var: jax.Array, count: int):
+        """Move the running statistics towards those of `count` values per channel; `var` is biased."""
+        unbiased = var * (count / max(count - 1, 1))
+        running_mean.value = self.momentum * running_mean.value + (1 - self.momentum) * mean
+        running_var.value = self.momentum * running_var.value + (1 - self.momentum) * unbiased
 
 
 def _statistics(x: jax.Array) -> tuple[jax.Array, jax.Array]:

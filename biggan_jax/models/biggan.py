@@ -35,10 +35,12 @@ class GeneratorBlock(nn.Module):
     bn_momentum: float
     dtype: jnp.dtype
     num_classes: int = 0
+    bn_group: int = 0
 
     @nn.compact
     def __call__(self, x: jax.Array, c: jax.Array | None, train: bool) -> jax.Array:
-        norm = lambda name: BatchNorm(self.bn_eps, self.bn_momentum, self.dtype, self.num_classes, name=name)
+        settings = self.bn_eps, self.bn_momentum, self.dtype, self.num_classes
+        norm = lambda name: BatchNorm(*settings, group=self.bn_group, name=name)
         h = nn.relu(norm("bn_1")(x, c, train=train))
         h = UpConv3x3(self.features, dtype=self.dtype, name="conv_1")(h)
         h = nn.relu(norm("bn_2")(h, c, train=train))
@@ -58,6 +60,7 @@ class Generator(nn.Module):
         attention: resolutions of feature maps; attention follows the blocks that make them.
         pad_rgb: see `heads.to_image`.
         bn_out_eps: eps of the last batch norm; 0 for `bn_eps`.
+        bn_group: images that batch norm normalises together in training; 0 for the whole batch.
         remat: recompute the activations of blocks in the backward pass.
         widths: the table of channels, paper or studiogan; see models.tables.
     """
@@ -74,6 +77,7 @@ class Generator(nn.Module):
     bn_eps: float = 1e-4
     bn_out_eps: float = 0.0
     bn_momentum: float = 0.9
+    bn_group: int = 0
     dtype: jnp.dtype = jnp.float32
     remat: bool = False
     attend: Attend = attend
@@ -95,12 +99,13 @@ class Generator(nn.Module):
         x = x.reshape(-1, 4, 4, first * self.ch)
         for i, (width, chunk) in enumerate(zip(widths, chunks, strict=True)):
             c = y if tables else jnp.concatenate([label, chunk], axis=-1)
-            up = block(width * self.ch, self.bn_eps, self.bn_momentum, self.dtype, tables, name=f"block_{i}")
+            settings = self.bn_eps, self.bn_momentum, self.dtype, tables, self.bn_group
+            up = block(width * self.ch, *settings, name=f"block_{i}")
             x = up(x, c if tables or c.shape[-1] else None, train)
             if x.shape[1] in self.attention:
                 x = SelfAttention(self.dtype, self.attend, name=f"attention_{i}")(x)
         norm = {"bn_eps": self.bn_out_eps or self.bn_eps, "bn_momentum": self.bn_momentum}
-        return to_image(x, pad_rgb=self.pad_rgb, dtype=self.dtype, train=train, **norm)
+        return to_image(x, pad_rgb=self.pad_rgb, dtype=self.dtype, train=train, bn_group=self.bn_group, **norm)
 
 
 class DiscriminatorBlock(nn.Module):

@@ -30,11 +30,12 @@ class GeneratorBlock(nn.Module):
     bn_eps: float
     bn_momentum: float
     dtype: jnp.dtype
+    bn_group: int = 0
 
     @nn.compact
     def __call__(self, x: jax.Array, c: jax.Array | None, train: bool) -> jax.Array:
         hidden = x.shape[-1] // 4
-        norm = lambda name: BatchNorm(self.bn_eps, self.bn_momentum, self.dtype, name=name)
+        norm = lambda name: BatchNorm(self.bn_eps, self.bn_momentum, self.dtype, group=self.bn_group, name=name)
         active = lambda h, name: nn.relu(norm(name)(h, c, train=train))
         second, resize = (UpConv3x3, upsample) if self.up else (Conv3x3, lambda h: h)
         h = Conv1x1(hidden, dtype=self.dtype, name="conv_1")(active(x, "bn_1"))
@@ -63,6 +64,7 @@ class Generator(nn.Module):
     bn_eps: float = 1e-4
     bn_out_eps: float = 0.0
     bn_momentum: float = 0.9
+    bn_group: int = 0
     dtype: jnp.dtype = jnp.float32
     remat: bool = False
     attend: Attend = attend
@@ -83,11 +85,12 @@ class Generator(nn.Module):
                 up = j == self.depth - 1
                 features = width * self.ch if up else x.shape[-1]
                 name = f"block_{stage}_{j}"
-                x = block(features, up, self.bn_eps, self.bn_momentum, self.dtype, name=name)(x, c, train)
+                settings = self.bn_eps, self.bn_momentum, self.dtype, self.bn_group
+                x = block(features, up, *settings, name=name)(x, c, train)
             if x.shape[1] in self.attention:
                 x = SelfAttention(self.dtype, self.attend, name=f"attention_{stage}")(x)
         norm = {"bn_eps": self.bn_out_eps or self.bn_eps, "bn_momentum": self.bn_momentum}
-        return to_image(x, pad_rgb=self.pad_rgb, dtype=self.dtype, train=train, **norm)
+        return to_image(x, pad_rgb=self.pad_rgb, dtype=self.dtype, train=train, bn_group=self.bn_group, **norm)
 
 
 class DiscriminatorBlock(nn.Module):

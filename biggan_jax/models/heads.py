@@ -20,13 +20,15 @@ def rematerialised(block: type[nn.Module], *, static: tuple[int, ...] = ()) -> t
     return nn.remat(block, static_argnums=static)
 
 
-def to_image(x: jax.Array, *, pad_rgb: bool, bn_eps: float, bn_momentum: float, dtype: jnp.dtype, train: bool) -> Image:
+def to_image(
+    x: jax.Array, *, pad_rgb: bool, bn_eps: float, bn_momentum: float, bn_group: int, dtype: jnp.dtype, train: bool
+) -> Image:
     """Apply G's last layers: batch norm, ReLU, 3x3 convolution to RGB, tanh in float32.
 
     With `pad_rgb` the convolution has as many filters as x has channels, of which the first three make the image, as in
     the released BigGAN-deep and in the paper's parameter counts. Spectral norm is that of all filters.
     """
-    x = nn.relu(BatchNorm(bn_eps, bn_momentum, dtype, name="bn_out")(x, train=train))
+    x = nn.relu(BatchNorm(bn_eps, bn_momentum, dtype, group=bn_group, name="bn_out")(x, train=train))
     conv = (
         FirstOfConv3x3(x.shape[-1], 3, dtype=dtype, name="conv_out")
         if pad_rgb

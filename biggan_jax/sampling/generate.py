@@ -3,6 +3,7 @@
 import functools
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -116,7 +117,11 @@ def _batch_statistics(gan: Family, weights, seed, i, batch_size: int, truncation
     z = constrain_batch(draw_latents(gan, z_key, batch_size, truncation), gan.mesh)
     y = constrain_batch(jax.random.randint(y_key, (batch_size,), 0, max(gan.num_classes, 1)), gan.mesh)
     # With momentum 0, the running statistics after a training pass are those of its batch.
-    generator = gan.networks[gan.sampled].module.clone(bn_momentum=0.0)
+    generator = gan.networks[gan.sampled].module
+    settings: dict[str, Any] = {"bn_momentum": 0.0}
+    if hasattr(generator, "bn_group"):  # The statistics are estimates of those of all images: more at once are better.
+        settings["bn_group"] = 0
+    generator = generator.clone(**settings)
     zeros = jax.eval_shape(lambda: generator.init(jax.random.key(0), z, y, train=True))["batch_stats"]
     zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), zeros)
     rngs = {"params": jax.random.fold_in(z_key, 1)}  # Every stream of make_rng falls back to this one.

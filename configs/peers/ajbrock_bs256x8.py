@@ -6,10 +6,10 @@ Expected:  theirs: IS 97.35 just before collapse (README), FID 9.77 at step 130,
 Command:   python -m biggan_jax.main --config=peers/ajbrock_bs256x8 --workdir=runs/ajbrock
 
 The script trains until it is stopped; the released weights are from step 138,000. The batch is 8 microbatches of 256, and
-the u vectors advance with each microbatch. No flips. Three differences remain. The script does not pass cross_replica:
-there each of the 8 GPUs normalises its own 32 images, here batch norm has the 256 of a microbatch, on any number of devices.
-With --config.microbatches=64 it has 32 as well, but the u vectors then advance 64 times per update, there 8 times.
-Biases start at zero here and uniform there. The EMA there also covers buffers.
+the u vectors advance with each microbatch. The script does not pass cross_replica: each of its 8 GPUs normalises its own 32
+images, and so do groups of 32 here, on any number of devices. No flips. Three differences remain. Running statistics are
+averages over the 8 groups; there they are those of the first GPU. Biases start at zero here and uniform there. The EMA there
+also covers buffers.
 """
 
 from biggan_jax.config import base
@@ -23,6 +23,7 @@ def get_config():
     c.spectral_advance = "microbatch"
     c.d_steps = 1
     c.model.bn_eps = 1e-5
+    c.model.bn_group = 32
     c.model.spectral_eps = 1e-6
     c.optimizer.g_lr = 1e-4
     c.optimizer.d_lr = 4e-4

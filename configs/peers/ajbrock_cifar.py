@@ -6,6 +6,7 @@ Expected:  a user's report: IS 8.375, FID 6.335 at step 95,000. With this code: 
 Command:   python -m biggan_jax.main --config=peers/ajbrock_cifar --workdir=runs/cifar --config.data.dir=DIR
 
 Its 500 epochs of 50,000 images, at 4 x 50 images per step, are 125,000 steps. No shared embedding, no skip-z, no flips.
+Each of its 2 GPUs normalises its own 25 images, and so do groups of 25 here.
 """
 
 from biggan_jax.config import base
@@ -26,6 +27,7 @@ def get_config():
     c.model.d_attention = ()
     c.model.init = "normal"
     c.model.bn_eps = 1e-5
+    c.model.bn_group = 25
     c.model.spectral_eps = 1e-8
     c.optimizer.g_lr = 2e-4
     c.optimizer.d_lr = 2e-4

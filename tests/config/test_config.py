@@ -161,6 +161,7 @@ def test_values_out_of_range_are_refused():
         ("model.spectral_eval", "saved", "model.spectral_eval 'saved' is unknown"),
         ("microbatches", 3, "batch_size 2048 cannot be split in 3 microbatches"),
         ("d_chunks", 3, "batch_size 2048 cannot be split in d_chunks=3 of equal size; d_chunks=2 can"),
+        ("model.bn_group", 96, "batch_size 2048 cannot be split in model.bn_group=96; model.bn_group=64 divides it"),
         ("regularizer.r1", -1.0, "regularizer.r1 is -1.0; it must be at least 0"),
         ("model.depth", 65, "model.depth is 65; it must be at most 64"),
         ("data.order", "random", "data.order 'random' is unknown; known are grain, feistel"),

@@ -47,11 +47,12 @@ PRESETS = {
     "biggan_jft256": BIGGAN | {"model.resolution": 256, "model.dim_z": 140, "model.g_attention": (128,), "data.dataset": ""},
     "peers/ajbrock_bs256x8": PEER | ACCUMULATED | {
         "microbatches": 8, "d_steps": 1, "optimizer.g_lr": 1e-4, "optimizer.d_lr": 4e-4, "model.spectral_eps": 1e-6,
-        "model.bn_eps": 1e-5, "ema.start": 20_000, "data.flip": False, "num_steps": 138_000,
+        "model.bn_eps": 1e-5, "ema.start": 20_000, "data.flip": False, "num_steps": 138_000, "model.bn_group": 32,
     },
     "peers/ajbrock_cifar": PEER | PER_LAYER | CIFAR | {
         "batch_size": 50, "d_steps": 4, "num_steps": 125_000, "optimizer.g_lr": 2e-4, "optimizer.d_lr": 2e-4,
         "optimizer.eps": 1e-8, "model.spectral_eps": 1e-8, "model.bn_eps": 1e-5, "model.init": "normal", "data.flip": False,
+        "model.bn_group": 25,
     },
     "peers/studiogan_biggan256": STUDIOGAN | {"batch_size": 256},
     "peers/studiogan_biggan2048": STUDIOGAN | ACCUMULATED | {"microbatches": 4},

@@ -93,3 +93,52 @@ def test_other_ranks_equal_images_of_as_many_positions(shape, conditional):
     np.testing.assert_allclose(
         evaluated, norm.apply({**variables, **moved}, image, c, train=False).reshape(shape), atol=1e-5
     )
+
+
+@pytest.mark.parametrize("group", [1, 2, 3, 6])
+def test_groups_of_images_are_normalised_apart(group):
+    norm = BatchNorm(eps=1e-5, momentum=0.9, group=group)
+    c = np.random.default_rng(1).standard_normal((6, 5)).astype(np.float32)
+    variables = norm.init(jax.random.key(0), X, c, train=True)
+    y, moved = norm.apply(variables, X, c, train=True, mutable=["batch_stats"])
+    groups = X.reshape(-1, group, *X.shape[1:])
+    mean, var = groups.mean((1, 2, 3)), groups.var((1, 2, 3))
+    plain = ((groups - mean[:, None, None, None]) / np.sqrt(var + 1e-5)[:, None, None, None]).reshape(X.shape)
+    gain, offset = 1 + c @ variables["params"]["gain"]["kernel"], c @ variables["params"]["offset"]["kernel"]
+    np.testing.assert_allclose(y, plain * gain[:, None, None] + offset[:, None, None], atol=2e-5)
+    np.testing.assert_allclose(moved["batch_stats"]["mean"], 0.1 * mean.mean(0), atol=1e-6)
+    unbiased = groups.var((1, 2, 3), ddof=1).mean(0)
+    np.testing.assert_allclose(moved["batch_stats"]["var"], 0.9 + 0.1 * unbiased, rtol=1e-5)
+
+
+def loss_of_groups(x, group):
+    norm = BatchNorm(eps=1e-5, group=group)
+    variables = norm.init(jax.random.key(0), x, train=True)
+    y, moved = norm.apply(variables, x, train=True, mutable=["batch_stats"])
+    weights = jnp.arange(y.size, dtype=jnp.float32).reshape(y.shape) % 7
+    return (weights * jnp.tanh(y)).sum(), moved["batch_stats"]
+
+
+def test_gradients_of_groups_are_those_of_each_alone():
+    gradient = jax.jit(jax.grad(lambda x: loss_of_groups(x, 3)[0]))(X)
+    weights = (np.arange(X.size, dtype=np.float32) % 7).reshape(X.shape)
+
+    def alone(x, w):
+        mean, var = x.mean((0, 1, 2)), x.var((0, 1, 2))
+        return (w * jnp.tanh((x - mean) / jnp.sqrt(var + 1e-5))).sum()
+
+    expected = [jax.grad(alone)(jnp.asarray(X[i : i + 3]), weights[i : i + 3]) for i in (0, 3)]
+    np.testing.assert_allclose(gradient, np.concatenate(expected), atol=2e-5)
+
+
+@pytest.mark.parametrize("group", [2, 8])
+def test_groups_are_the_same_on_one_and_eight_devices(group):
+    x = np.random.default_rng(0).standard_normal((16, 4, 4, 3)).astype(np.float32)
+    one = jax.jit(jax.value_and_grad(lambda x: loss_of_groups(x, group), has_aux=True))
+    mesh = jax.sharding.Mesh(np.array(jax.devices()[:8]), ("data",))
+    sharded = jax.device_put(x, jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data")))
+    for a, b in zip(jax.tree.leaves(one(x)), jax.tree.leaves(one(sharded)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+    # Groups within a device need no exchange of images.
+    text = one.lower(sharded).compile().as_text()
+    assert group == 8 or ("all-gather" not in text and "all-to-all" not in text and "collective-permute" not in text)

@@ -1,8 +1,10 @@
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
 
 from biggan_jax.config import base
+from biggan_jax.layers.norm import BatchNorm
 from biggan_jax.models import build_gan
 from biggan_jax.models.optimizers import adam
 from biggan_jax.models.tables import WIDTHS
@@ -204,6 +206,22 @@ def test_the_last_batch_norm_can_have_its_own_eps(config):
         variables = {"params": params, "batch_stats": stats["batch_stats"]}
         image = gan.networks["G"].module.apply(variables, np.zeros((1, 12), np.float32), np.zeros(1, np.int32))
         assert float(image[0, 8, 8, 0]) == pytest.approx(np.tanh(16 * 1e-3 / expected**0.5), rel=1e-4)
+
+
+@pytest.mark.parametrize("family", ["biggan", "biggan_deep"])
+def test_all_batch_norms_of_g_have_the_groups(family):
+    config = tiny_config(family)
+    config.model.bn_group = 4
+    generator, groups = build_gan(config).networks["G"].module, []
+
+    def look(call, arguments, options, context):
+        groups.extend([context.module.group] if isinstance(context.module, BatchNorm) else [])
+        return call(*arguments, **options)
+
+    with nn.intercept_methods(look):
+        z, y = np.zeros((8, config.model.dim_z), np.float32), np.zeros(8, np.int32)
+        jax.eval_shape(lambda: generator.init(jax.random.key(0), z, y, train=True))
+    assert len(groups) > 4 and set(groups) == {4}
 
 
 @pytest.mark.parametrize(
