@@ -18,6 +18,7 @@ from biggan_jax.checkpoint import TrainedGenerator
 from biggan_jax.data.stats import listed
 from biggan_jax.runtime import cli
 from biggan_jax.runtime.files import writing
+from biggan_jax.runtime.text import escape
 from biggan_jax.sampling import flags as sampling_flags
 from biggan_jax.sampling import image_files, latent_files, pictures, training_data
 from biggan_jax.sampling import seeds as by_seed
@@ -83,7 +84,7 @@ def main() -> None:
         drawn = of_classes(trained, in_rows=is_sheet(out))
     with writing(f"--out={out}"):
         write(out, drawn, bits)
-    print(cli.escape(f"{len(drawn.z)} images{drawn.about} of step {trained.step} in {out}"))
+    print(escape(f"{len(drawn.z)} images{drawn.about} of step {trained.step} in {out}"))
 
 
 def check_flags(out: epath.Path) -> None:

@@ -8,6 +8,7 @@ ORDER = [
     ["types", "runtime.startup"],
     [
         "runtime.files",
+        "runtime.text",
         "runtime.progress",
         "runtime.lazy_metrics",
         "runtime.devices",

@@ -9,6 +9,7 @@ from etils import epath
 
 from biggan_jax.config import some
 from biggan_jax.data.records import Fields
+from biggan_jax.runtime.text import escape
 from biggan_jax.types import UserError
 
 NO_LABEL = ("all",)  # Class names of a set without labels: one class.
@@ -70,7 +71,7 @@ def class_names(features: Any, label: str) -> tuple[str, ...]:
     if not label:
         return NO_LABEL
     feature, last = _leaves(features)[label], label.rpartition("/")[2]
-    return tuple(feature.names) if hasattr(feature, "names") else (f"not {last}", last)
+    return tuple(map(escape, feature.names)) if hasattr(feature, "names") else (f"not {last}", last)
 
 
 def _leaves(features: Any, prefix: str = "") -> dict[str, Any]:

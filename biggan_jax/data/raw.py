@@ -20,6 +20,7 @@ from biggan_jax.data import layouts, ranges, splits, trees
 from biggan_jax.data.records import condition_of, digest, example_type
 from biggan_jax.data.structures import Layout, Options
 from biggan_jax.runtime.files import matching, read_npz
+from biggan_jax.runtime.text import escape
 from biggan_jax.types import UserError
 
 HEAD = 32  # Bytes of a picture that tell its format and, in a PNG, its bits.
@@ -305,7 +306,7 @@ def examples(pattern: str, *, image: str, label: str, parallel, classes: str | N
 
 
 def _read_names(path: str) -> list[str]:
-    names = [line.strip() for line in epath.Path(path).read_text().splitlines()]
+    names = [escape(line.strip()) for line in epath.Path(path).read_text().splitlines()]
     bad = [name for name, count in collections.Counter(names).items() if count > 1 or not name]
     if bad:
         raise UserError(f"--classes={path} needs a different class name in each line; {bad[0]!r} is empty or repeated")

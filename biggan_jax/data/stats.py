@@ -10,6 +10,7 @@ import numpy as np
 from etils import epath
 
 from biggan_jax.runtime.files import write_text
+from biggan_jax.runtime.text import escape
 from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
@@ -179,7 +180,7 @@ def recorded_names(workdir: epath.PathLike) -> tuple[str, ...] | None:
     """Read the class names, by id, that are recorded in a run's data.json; None if none are, () if there are no names."""
     try:
         names = json.loads((epath.Path(workdir) / "data.json").read_text()).get("class_names")
-        return None if names is None else tuple(map(str, names))
+        return None if names is None else tuple(escape(str(name)) for name in names)
     except (OSError, ValueError, AttributeError, TypeError):
         return None
 

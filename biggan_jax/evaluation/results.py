@@ -16,6 +16,7 @@ from etils import epath
 from biggan_jax.evaluation.baseline import ACCURACY, PREFIX
 from biggan_jax.evaluation.metrics import Results
 from biggan_jax.runtime import distributed, files
+from biggan_jax.runtime.text import escape_all
 from biggan_jax.types import UserError
 
 SCORES, TABLE = "scores.jsonl", "scores.md"
@@ -151,7 +152,7 @@ def read(path: epath.Path) -> list[Record]:
     found = []
     for line in path.read_bytes().splitlines() if path.exists() else ():
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            fields = json.loads(line)
+            fields = escape_all(json.loads(line))
             Protocol(**fields["protocol"])
             numbers = [*fields["scores"].values(), *(v for by in fields["by_class"].values() for v in by.values())]
             if not all(isinstance(value, int | float) for value in numbers) or not isinstance(fields["judged"], list):

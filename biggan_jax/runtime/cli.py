@@ -18,6 +18,7 @@ from ml_collections import config_flags
 from biggan_jax.config import AUTO_OF_TYPE, config_path, normalize
 from biggan_jax.runtime import compilation_cache, devices, flag_errors, numerics, startup
 from biggan_jax.runtime.files import expand_home
+from biggan_jax.runtime.text import escape
 from biggan_jax.types import UserError
 
 SUCCESS, DIFFERENT, USER_ERROR, COLLAPSED, RUN_AGAIN = 0, 1, UserError.status, 3, 75
@@ -296,8 +297,3 @@ def end_at_once(sentence: str, status: int) -> NoReturn:
     with contextlib.suppress(OSError):
         os.write(2, f"{before}{_line(sentence)}\n".encode())
     os._exit(status)
-
-
-def escape(text: str) -> str:
-    """Escape control characters; file and class names are untrusted."""
-    return "".join(c if c.isprintable() or c in "\n\t" else repr(c)[1:-1] for c in text)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from etils import epath
 
 from biggan_jax.runtime.files import is_remote, matching, write_text
+from biggan_jax.runtime.text import escape_all
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +105,7 @@ def lines(file: epath.Path, valid: Valid = lambda _: True) -> list[Line]:
 def parse(line: bytes, valid: Valid = lambda _: True) -> Record | None:
     """Parse one line; None if it is no record."""
     try:
-        record = json.loads(line.decode())
+        record = escape_all(json.loads(line.decode()))
         counts = all(type(count) is int and 0 <= count < 2**53 for count in (record["step"], record.get("attempt", 0)))
         return record if counts and valid(record) else None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

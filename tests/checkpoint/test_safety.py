@@ -18,7 +18,7 @@ from PIL import Image
 from biggan_jax import checkpoint
 from biggan_jax.checkpoint import checksums, metadata
 from biggan_jax.convert import files as torch_files
-from biggan_jax.data import forms, raw, records, shards, tfds
+from biggan_jax.data import features, forms, raw, records, shards, stats, tfds
 from biggan_jax.data.picture import UnreadableError
 from biggan_jax.runtime import files, jsonl
 from biggan_jax.tools.classes import terms
@@ -329,6 +329,15 @@ def test_names_in_a_data_set_are_not_used_as_paths(tmp_path):
     assert new and all(path.is_relative_to(tmp_path / "within") for path in new)
     assert not pathlib.Path("/tmp/escaped").exists()
     assert folder_names(EVIL_NAMES, len(EVIL_NAMES)) == ["0", "1", "2", "3", "4"], "the folders of export"
+
+
+def test_names_of_classes_cannot_drive_a_terminal(tmp_path):
+    class Label:
+        names = ("cat", "\x1b[2J")
+
+    assert features.class_names({"label": Label()}, "label") == ("cat", r"\x1b[2J")
+    (tmp_path / "data.json").write_text(json.dumps({"class_names": Label.names}))
+    assert stats.recorded_names(tmp_path) == ("cat", r"\x1b[2J")
 
 
 # --- Checkpoints ---

@@ -113,3 +113,12 @@ def test_any_bytes_are_records_or_left_out(tmp_path_factory, before, raw):
         for record in jsonl.read_file(file, valid):
             assert record["step"] >= 0
     results.read(file)
+
+
+def test_names_in_a_runs_own_files_cannot_drive_a_terminal(tmp_path):
+    evil = "\x1b]0;title\x07"
+    run = epath.Path(tmp_path)
+    (run / recovery.FILE).write_text(json.dumps(EVENT | {"sentence": evil, evil: [evil]}) + "\n")
+    (run / "stability.jsonl").write_text(json.dumps(PROBE | {"signals": {evil: 1.0}}) + "\n")
+    for found in (recovery.events(run), jsonl.read(run, "stability", is_probe)):
+        assert len(found) == 1 and "\\x1b]0;title\\x07" in repr(found).replace("\\\\", "\\") and evil not in str(found)

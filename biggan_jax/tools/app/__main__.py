@@ -16,6 +16,7 @@ from etils import epath
 
 from biggan_jax.checkpoint import TrainedGenerator
 from biggan_jax.runtime import cli
+from biggan_jax.runtime.text import escape
 from biggan_jax.sampling import flags as sampling_flags
 from biggan_jax.tools.app.studio import LIMITS, Studio
 from biggan_jax.tools.app.views import MAX_IMAGES, MAX_MIXED
@@ -96,7 +97,7 @@ def class_names(trained: TrainedGenerator) -> list[str]:
     if not NAMES.value:
         return list(find_names(trained))
     try:
-        names = [line.strip() for line in epath.Path(NAMES.value).read_text().splitlines() if line.strip()]
+        names = [escape(line.strip()) for line in epath.Path(NAMES.value).read_text().splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--class_names={NAMES.value} cannot be read: {error}") from error
     if len(names) != (count := trained.gan.num_classes):
