@@ -6,7 +6,8 @@ Expected:  unknown. With this code: not yet measured.
 Command:   python -m biggan_jax.main --config=biggan_jft256 --workdir=gs://BUCKET/jft --multihost
            --config.data.dataset=BUILDER --config.model.num_classes=N
 
-The paper's part of JFT-300M has 292 million images of the 8,500 most common classes. It is not public: set data.dataset and
+The paper's part of JFT-300M has 292 million images of 8,500 classes (from memory: the paper says that 18,000 classes are cut to
+the 8,500 most common). It is not public: set data.dataset and
 model.num_classes for your data, and model.ch to one of the paper's widths (here 96). The learning rates, the number of steps,
 the truncation and the strength of the orthogonal penalty are unknown; they are the ImageNet recipe's.
 """

@@ -1,6 +1,6 @@
 """BigGAN at 32 pixels on CIFAR-10 as in BigGAN-PyTorch's launch_cifar_ema.sh (ajbrock/BigGAN-PyTorch @ 9845943).
 
-Paper row: IS 9.22, FID 14.73 with the settings of Table 1, row 8 (App. C.2, from memory); the script has other settings.
+Paper row: IS 9.22, FID 14.73 with the settings of Table 1, row 8 (App. C.2, from memory): biggan_cifar10_paper.
 Hardware:  theirs: 2 GPUs, time not stated.
 Expected:  a user's report: IS 8.375, FID 6.335 at step 95,000. With this code: not yet measured.
 Command:   python -m biggan_jax.main --config=peers/ajbrock_cifar --workdir=runs/cifar --config.data.dir=DIR

@@ -64,6 +64,7 @@ PRESETS = {
         "batch_size": 256, "microbatches": 2, "d_steps": 1, "optimizer.g_lr": 1e-4, "optimizer.d_lr": 4e-4,
         "optimizer.eps": 1e-8, "model.spectral_eps": 1e-8, "model.bn_eps": 1e-5, "model.init": "xavier", "ema.start": 2000,
     },
+    "biggan_cifar10_paper": BIGGAN | CIFAR | {"model.dim_z": 80, "ema.start": 0, "data.flip": False},
     "biggan_cifar10": PEER | CIFAR | {
         "model.dim_z": 80, "batch_size": 64, "d_steps": 5, "num_steps": 100_000, "optimizer.g_lr": 2e-4,
         "optimizer.d_lr": 2e-4, "optimizer.b1": 0.5, "model.spectral_eps": 1e-6, "data.flip": True,
