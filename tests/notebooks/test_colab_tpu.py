@@ -1,19 +1,19 @@
 """The notebook for Colab, run on CPU with few steps. It does not import the package; see execution."""
 
-import hashlib
-import io
 import json
 import os
 import shutil
 import signal
-import tarfile
 import threading
 import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("nbclient", reason="notebooks are run with the extra notebook")
+
+from nbclient.exceptions import CellExecutionError
 
 from tests.notebooks import execution
 from tests.notebooks.execution import opened, pictures, said
@@ -100,30 +100,24 @@ def test_the_stop_button_saves_and_the_cell_resumes(tmp_path):
         assert "finished" in said(train) and steps_of(metrics.parent) == list(range(1, done + 3))
 
 
-def cifar10(path):
-    """An archive in the format of CIFAR-10's authors, with four training and two held-out images per class."""
+def test_cifar10_is_checked_and_a_prepared_set_is_trained_on(tmp_path):
+    machine, archive = tmp_path / "machine", tmp_path / "cifar-10-binary.tar.gz"
+    archive.write_bytes(b"not that of the authors")
     rng = np.random.default_rng(0)
-    records = [bytes([number % 10]) + rng.bytes(3 * 32 * 32) for number in range(60)]
     names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
-    files = {f"data_batch_{i + 1}.bin": b"".join(records[8 * i : 8 * i + 8]) for i in range(5)}
-    files |= {"test_batch.bin": b"".join(records[40:]), "batches.meta.txt": "\n".join([*names, "", ""]).encode()}
-    with tarfile.open(path, "w:gz") as tar:
-        for name, content in files.items():
-            entry = tarfile.TarInfo(f"cifar-10-batches-bin/{name}")
-            entry.size = len(content)
-            tar.addfile(entry, io.BytesIO(content))
-
-
-def test_cifar10_is_prepared_from_its_authors_archive(tmp_path):
-    archive = tmp_path / "cifar.tar.gz"
-    cifar10(archive)
-    from_here = {"CIFAR10": archive.as_uri(), "CIFAR10_SHA256": hashlib.sha256(archive.read_bytes()).hexdigest()}
-    with opened(
-        "colab_tpu", tmp_path / "machine", DATA="cifar10", STEPS=2, MORE_STEPS=1, CHANGES=TINY, **from_here
-    ) as notebook:
+    for number in range(60):
+        file = tmp_path / "pictures" / names[number % 10] / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (32, 32, 3), np.uint8)).save(file)
+    parameters = {"DATA": "cifar10", "STEPS": 2, "MORE_STEPS": 1, "CHANGES": TINY, "CIFAR10": archive.as_uri()}
+    with opened("colab_tpu", machine, **parameters) as notebook:
+        with pytest.raises(CellExecutionError, match="data.prepare failed with status 2"):
+            notebook.run()
+        flags = "--from=folder", f"--in={tmp_path / 'pictures'}", "--out=data/cifar10", "--size=32", "--held_out=2"
+        notebook.evaluate(f"notebook.command('data.prepare', *{flags})")
         notebook.run()
-        names = notebook.evaluate("print(labels_of(trained))")
-        assert "'airplane'" in names and "'truck'" in names
-    summary = json.loads((tmp_path / "machine" / "runs" / "cifar10" / "data.json").read_text())
-    assert "40" in json.dumps(summary)
-    assert steps_of(tmp_path / "machine" / "runs" / "cifar10")[-1] == 3
+        shown = notebook.evaluate("print(labels_of(trained))")
+        assert "'airplane'" in shown and "'truck'" in shown
+    run = machine / "runs" / "cifar10"
+    assert json.loads((run / "data.json").read_text())["images"] == 40
+    assert steps_of(run)[-1] == 3
