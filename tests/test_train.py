@@ -78,13 +78,18 @@ def test_an_adapted_probability_is_resumed_bit_for_bit(dense, tmp_path, compile_
     assert len({line["augment_p"] for line in lines}) > 2
 
 
-def test_fine_tuning_keeps_frozen_blocks_and_stores_an_automatic_r1(small, dense, tmp_path, caplog):
+def test_fine_tuning_keeps_frozen_blocks_and_stores_an_automatic_r1(small, dense, tmp_path, caplog, monkeypatch):
     caplog.set_level(logging.INFO)
+    allowed, rules_of = [], hooks.rules_of
+    monkeypatch.setattr(
+        hooks, "rules_of", lambda *args, **options: allowed.append(options) or rules_of(*args, **options)
+    )
     dense.num_steps, dense.init_from, dense.freeze_d, dense.regularizer.r1 = 1, str(small), 1, AUTO
     assert train(dense, tmp_path)
     assert json.loads((tmp_path / "config.json").read_text())["regularizer"]["r1"] == 0.0032
     assert "regularizer.r1=auto is 0.0032: 0.0002 x 16 x 16 / batch_size 16" in caplog.text
     assert "D: not trained: hidden" in caplog.text
+    assert allowed == [{"fine_tuned": True}], "the collapse monitor allows a start"
     changed = "\n".join(checkpoint.compare(small, tmp_path))
     assert "discriminator.params.linear" in changed and "discriminator.params.hidden" not in changed
     assert train(dense, tmp_path)  # The same command resumes, though its config says auto.
@@ -134,6 +139,11 @@ def test_a_refused_change_names_the_command_to_fine_tune(unbroken):
         claim_workdir(unbroken, c)
     command = f"--config=finetune:{unbroken} --workdir=NEW"
     assert str(refusal.value).endswith(f"{command} --config.augment.policy=colour,cutout --config.optimizer.g_lr=0.5")
+    c = tiny_config()
+    c.model.ch, c.model.resolution = 8, 32
+    with pytest.raises(UserError) as refusal:
+        claim_workdir(unbroken, c)
+    assert str(refusal.value).endswith(f"{command} --config.model.ch=8 --config.model.resolution=32")
 
 
 @pytest.mark.parametrize(
