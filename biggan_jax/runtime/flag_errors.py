@@ -76,7 +76,7 @@ def _as_key(flag: str) -> str:
 
 def _near(unknown: str) -> list[str]:
     known = sorted({key for family in SECTIONS for key in table(family)})
-    return _meant(unknown) or nearest_keys(unknown, known)
+    return [unknown] if unknown in known else _meant(unknown) or nearest_keys(unknown, known)
 
 
 def _meant(unknown: str) -> list[str]:
