@@ -14,10 +14,10 @@ from flax.core import FrozenDict
 from jax.sharding import Mesh
 
 from biggan_jax import sharding
-from biggan_jax.latents import draw
+from biggan_jax.latents import Truncation, draw
 from biggan_jax.layers import spectral
 from biggan_jax.schedules import OverSteps
-from biggan_jax.types import UNCONDITIONAL, Batch, Condition, Image, Label, Latent, Metrics, Params, Tree
+from biggan_jax.types import UNCONDITIONAL, Batch, Condition, Image, Label, Latent, Metrics, Params, Tree, UserError
 
 Trees = dict[str, Params]
 """A tree for each network, by its name."""
@@ -123,6 +123,9 @@ class Family(abc.ABC):
     def __post_init__(self):
         object.__setattr__(self, "networks", FrozenDict(self.networks))  # Hashable, for jit.
 
+    default_truncation = "resample"
+    """The kind of truncation that sampling takes unless another one is asked for; see latents.KINDS."""
+
     @abc.abstractmethod
     def updates(self) -> tuple[Update, ...]:
         """Return the updates of one step, in order."""
@@ -185,6 +188,14 @@ class Family(abc.ABC):
         rngs = {"params": jax.random.key(0)}  # Random layers draw the same for every batch.
         images = network.module.apply({"params": weights, **variables}, z, y, rngs=rngs, **network.mode(False))
         return cast(Image, images)
+
+    def truncated(self, variables: Trees, truncation: Truncation | None) -> Trees:
+        """Return the sampled network's variables with a truncation that it applies itself. Raises UserError if it has none."""
+        if truncation is not None and truncation.kind == "w":
+            raise UserError(
+                "truncation of kind w needs a model with w, such as stylegan2; use --truncation_kind=resample"
+            )
+        return variables
 
     @property
     def spectral_advances(self) -> int:

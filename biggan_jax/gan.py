@@ -14,7 +14,7 @@ from biggan_jax.gradients import interleave
 from biggan_jax.losses import Loss, accuracy, hinge_active
 from biggan_jax.regularizers import Classes, LatentConsistency, LatentStep, LeCam, TopK
 from biggan_jax.terms import Seen, Shown, Strength, Term, add_terms, logit_of
-from biggan_jax.types import Batch, Image, Label, Logit, Metrics, UserError
+from biggan_jax.types import Batch, Image, Label, Latent, Logit, Metrics, UserError
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -127,7 +127,7 @@ class GAN(Family):
     ) -> tuple[Shown, jax.Array | float]:
         """Return the images of D's update, and what the choice of latents adds to its loss. keep: see Nets."""
         z, y, cost = self._latents_of(nets, batch, key, for_d=True)
-        fake = nets("G", z, y, keep=keep)
+        fake = self.fake_images(nets, batch, z, y, keep=keep)
         shown = Shown(self._real(batch, jax.random.fold_in(key, 0)), batch["label"], fake, y, z)
         for term in self.added:
             if term.show:
@@ -137,10 +137,14 @@ class GAN(Family):
     def shown_to_g(self, nets: Nets, batch: Batch, key: jax.Array) -> tuple[Shown, jax.Array | float]:
         """Return the images of G's update, with real ones if its loss compares with them, and the latents' term of its loss."""
         z, y, cost = self._latents_of(nets, batch, key)
-        shown = Shown(None, None, nets("G", z, y), y, z)
+        shown = Shown(None, None, self.fake_images(nets, batch, z, y), y, z)
         if self.compares:
             shown = shown._replace(real=self._real(batch, jax.random.fold_in(key, 0)), label=batch["label"])
         return shown, cost
+
+    def fake_images(self, nets: Nets, batch: Batch, z: Latent, y: Label, *, keep: bool = True) -> Image:
+        """Return G's images of an update. batch: what else was drawn for them, for a G that takes more than z and labels."""
+        return nets("G", z, y, keep=keep)
 
     def loss_of_images(self, nets: Nets, shown: Shown, key: jax.Array) -> tuple[jax.Array, Metrics]:
         """Return D's mean loss of the images that it is shown, with the terms that are not lazy."""

@@ -35,16 +35,18 @@ def check_prior(prior: str, dim_z: int) -> None:
 
 @struct.dataclass
 class Truncation:
-    """Truncation of a normal z, which trades variety for fidelity (Brock et al. 2019, sec. 3.1).
+    """Truncation of a normal z, which trades variety for fidelity (Brock et al. 2019, sec. 3.1), or of a StyleGAN's w.
 
-    threshold: above 0; its meaning depends on `kind`, one of TRUNCATIONS.
+    threshold: above 0; its meaning depends on `kind`, one of KINDS. cutoff: with kind w, the number of layers, from the first,
+    whose w is truncated; 0: all.
     """
 
     threshold: float
     kind: str = struct.field(pytree_node=False, default="resample")
+    cutoff: int = struct.field(pytree_node=False, default=0)
 
     def __str__(self) -> str:
-        return f"{self.kind} {float(self.threshold):g}"
+        return f"{self.kind} {float(self.threshold):g}" + (f" of {self.cutoff} layers" if self.cutoff else "")
 
 
 TRUNCATIONS: dict[str, Callable[[jax.Array, tuple[int, int], float], jax.Array]] = {
@@ -56,6 +58,12 @@ TRUNCATIONS: dict[str, Callable[[jax.Array, tuple[int, int], float], jax.Array]]
     "std": lambda key, shape, t: t * jax.random.normal(key, shape),
 }
 
+Stored = tuple[float, str | None, int]
+"""A truncation in a file: threshold, kind if the file has it, and cutoff."""
+
+KINDS = (*TRUNCATIONS, "w")
+"""Those of z, and w: G moves w towards its mean, to the share `threshold` of the distance (Karras et al. 2019, App. B)."""
+
 
 def draw(prior: str, key: jax.Array, num: int, dim_z: int, truncation: Truncation | None = None) -> Latent:
     """Draw z, float32 [num, dim_z].
@@ -63,7 +71,7 @@ def draw(prior: str, key: jax.Array, num: int, dim_z: int, truncation: Truncatio
     `a*b` multiplies two priors entry by entry; `a|b` draws equal shares of the entries, in order: Brock et al. 2019, App. E,
     combine normal*bernoulli and normal|bernoulli. Raises UserError if another prior than normal is truncated.
     """
-    if truncation is not None:
+    if truncation is not None and truncation.kind != "w":
         if prior != "normal":
             raise UserError(f"truncation is defined for model.prior normal; this model's is {prior}")
         return choose(TRUNCATIONS, "truncation kind", truncation.kind)(key, (num, dim_z), truncation.threshold)

@@ -112,13 +112,18 @@ def recipes() -> str:
     return "\n\n".join(page) + "\n"
 
 
+def widest(model) -> int:
+    """Return the number that says how wide networks without a channel multiplier are."""
+    return model.get("fmap_max") or model.get("channel_base") or model.widths[0]
+
+
 def row(name: str) -> list[str]:
     c = configs.load(name)
     return [
         f"[`{name}`](#{anchor(name)})",
         c.model.family,
         "x".join(map(str, image_shape(c))),
-        str(c.model.get("ch") or c.model.get("hidden") or c.model.get("fmap_max") or c.model.widths[0]),
+        str(c.model.get("ch") or c.model.get("hidden") or widest(c.model)),
         f"{c.batch_size:,}",
         str(c.d_steps),
         f"{c.num_steps:,}",

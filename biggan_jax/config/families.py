@@ -238,6 +238,52 @@ def progan() -> dict[str, Any]:
     }
 
 
+def stylegan2() -> dict[str, Any]:
+    """Return the keys of StyleGAN2 and StyleGAN2-ADA (Karras et al. 2020)."""
+    return {
+        # (height, width, channels); the shorter side: 8, 16, 32, ...
+        "image_shape": Key((256, 256, 3), entries=int),
+        "num_classes": non_negative(0, at_most=2**24),  # Classes of the data; 0: unconditional.
+        "condition_dim": non_negative(0, at_most=2**16),  # Length of a condition of real numbers; 0: none.
+        "dim_z": positive(512, at_most=2**16),  # Length of z.
+        "prior": "normal",  # Distribution of z: names in latents.PRIORS.
+        "dim_w": positive(512, at_most=2**16),  # Length of w.
+        # Channels at a size: channel_base / size, at most channel_max. 32768 is the paper's config F, 16384 half of it.
+        "channel_base": positive(32_768, at_most=2**24),
+        "channel_max": positive(512, at_most=2**16),  # Largest number of channels.
+        "d_channel_base": non_negative(0, at_most=2**24),  # The same of D; 0: channel_base.
+        "d_channel_max": non_negative(0, at_most=2**16),  # The same of D; 0: channel_max.
+        # G sums images of all sizes, or features of neighbouring sizes, or neither.
+        "g_architecture": choice("skip", "resnet", "orig"),
+        # D has skips of features, or reads the image at all sizes, or neither.
+        "d_architecture": choice("resnet", "skip", "orig"),
+        "mapping_layers": positive(8, at_most=64),  # Dense layers from z to w.
+        "mapping_dim": non_negative(0, at_most=2**16),  # Units of those before the last; 0: dim_w.
+        "mapping_lr": positive(0.01),  # Factor of their learning rate.
+        "embed_dim": non_negative(0, at_most=2**16),  # Length of the embedding of the condition in G; 0: dim_w.
+        "d_mapping_layers": positive(8, at_most=64),  # Dense layers of the condition in D.
+        "d_mapping_dim": non_negative(0, at_most=2**16),  # Their units; 0: the channels at 4 pixels.
+        # Images of a group of the minibatch standard deviation; 0: all.
+        "d_stddev_group": non_negative(4, at_most=2**16),
+        "d_stddev_maps": non_negative(1, at_most=2**16),  # Channels of the minibatch standard deviation; 0: without it.
+        "noise": True,  # G adds noise after each 3x3 convolution.
+        "clamp": non_negative(0.0),  # Bound of activations, for bfloat16 (StyleGAN2-ADA: 256); 0: none.
+        # Stages of the largest feature maps that compute in bfloat16, but that of 4 pixels; dtype=bfloat16 makes it all.
+        "bfloat16_stages": non_negative(0, at_most=64),
+        # Modulated convolutions make a kernel for each image. Equal up to rounding; slow on TPUs.
+        "per_sample_kernels": False,
+        "w_decay": fraction(0.995),  # Decay of the moving mean of w, per update.
+        # Share of images with two w's.
+        "style_mixing": Key(0.9, rule=("at least 0 and at most 1", lambda value: 0 <= value <= 1)),
+        "path_length": non_negative(2.0),  # Strength of the penalty of path lengths; 0: none.
+        # Steps per update of that penalty. Adam's rate and betas in G are corrected for it, also with path_length=0, as in
+        # StyleGAN2-ADA; those in D for regularizer.every.
+        "path_every": positive(4, at_most=10_000),
+        "path_decay": fraction(0.01),  # Share of a new mean of lengths in their moving mean.
+        "path_shrink": positive(2, at_most=1000),  # Its batch is smaller than batch_size by this factor.
+    }
+
+
 register("biggan", biggan)
 register("biggan_deep", biggan)
 register("gan", dense)
@@ -249,3 +295,4 @@ register("sngan", resnet)
 register("sagan", attention_resnet)
 register("r3gan", r3gan)
 register("progan", progan)
+register("stylegan2", stylegan2)

@@ -49,7 +49,7 @@ def to_state(imported: Imported, seed: int = 0) -> TrainState:
         params, opt_state = network["params"], gan.networks[role].optimizer.init(network["params"])
         if moments := imported.moments.get(role):
             opt_state = optax.tree_utils.tree_set(opt_state, **moments | {"count": jnp.int32(moments["count"])})
-        variables = {name: network[name] for name in ("batch_stats",) if name in network}
+        variables = {name: tree for name, tree in network.items() if name not in ("params", "spectral", "binned")}
         return NetworkState(params, variables, network["spectral"], opt_state)
 
     G, D = network_state("G", given.get("G", given.get("G_ema"))), network_state("D", given.get("D"))
@@ -59,7 +59,7 @@ def to_state(imported: Imported, seed: int = 0) -> TrainState:
         attempt=jnp.int32(0),
         networks={"G": G, "D": D},
         averages={"G": given["G_ema"]["params"] if "G_ema" in given else G.params},
-        extra={},
+        extra=gan.initial_extra(),
     )
     return jax.tree.map(jnp.array, state)
 

@@ -18,7 +18,7 @@ from biggan_jax.types import UserError
 logger = logging.getLogger(__name__)
 
 IMAGES, LABELS, STATISTICS = "arr_0", ("y", "arr_1"), ("mu", "sigma")
-OURS = "z", "truncation", "truncation_kind", "seeds", "loss", "psnr"
+OURS = "z", "truncation", "truncation_kind", "truncation_cutoff", "seeds", "loss", "psnr"
 """Arrays of our own files of samples that scores do not depend on."""
 
 DIM = 64  # Images that nowhere reach this level are named.

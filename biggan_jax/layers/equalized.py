@@ -5,15 +5,20 @@ size, such as Adam, then change all layers at the same relative speed.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from biggan_jax.layers.resample import conv_pool, upsample_conv
+from biggan_jax.layers.resample import conv_pool, smooth_conv_downsample, upsample_conv
 
-RESAMPLED = {"up": upsample_conv, "down": conv_pool}
+RESAMPLED: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
+    "up": upsample_conv,
+    "down": conv_pool,
+    "smooth_down": smooth_conv_downsample,
+}
 """Convolutions fused with resampling by two."""
 
 
@@ -63,7 +68,7 @@ class EqualizedConv(_Equalized):
     """x [B, H, W, in] to [B, H', W', features]; see _Equalized. The edge is continued by 0.
 
     size: height and width of the kernel. resample: "up" doubles the size by nearest neighbour before a 3x3 convolution,
-    "down" averages 2x2 squares after it; both are fused with it.
+    "down" averages 2x2 squares after it; both are fused with it. "smooth_down": see smooth_conv_downsample.
     """
 
     size: int = 3

@@ -41,6 +41,41 @@ def smooth_downsample(x: jax.Array) -> jax.Array:
     return x
 
 
+def smooth(x: jax.Array, padding: int) -> jax.Array:
+    """Filter with [1, 3, 3, 1] / 8 in both directions: [B, H, W, C] to [B, H + 2 padding - 3, W + 2 padding - 3, C].
+
+    padding: zeros that are added on each side.
+    """
+    for axis in (1, 2):
+        x = jnp.pad(x, [(padding, padding) if i == axis else (0, 0) for i in range(x.ndim)])
+        a, b, c, d = (jax.lax.slice_in_dim(x, i, x.shape[axis] - 3 + i, axis=axis) for i in range(4))
+        x = (a + 3 * (b + c) + d) / 8
+    return x
+
+
+def smooth_upsample_conv(x: jax.Array, kernel: jax.Array, groups: int = 1) -> jax.Array:
+    """Double the size by a transposed convolution, then filter with [1, 3, 3, 1] / 4 (Karras et al. 2019, section 2.2).
+
+    [B, H, W, C] to [B, 2H, 2W, out]; kernel [3, 3, C / groups, out]. The filter sees what the convolution writes beyond the edge,
+    so that this is not a convolution of `smooth_upsample`.
+    """
+    layout = ("NHWC", "HWIO", "NHWC")
+    padding, dilation = ((2, 2), (2, 2)), (2, 2)
+    y = jax.lax.conv_general_dilated(
+        x, kernel, (1, 1), padding, dilation, dimension_numbers=layout, feature_group_count=groups
+    )
+    return 4 * smooth(y, 1)
+
+
+def smooth_conv_downsample(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Filter with [1, 3, 3, 1] / 8, then halve the size by a convolution of stride 2: the reverse of `smooth_upsample_conv`.
+
+    [B, H, W, C] to [B, H/2, W/2, out]; kernel [3, 3, C, out].
+    """
+    layout = ("NHWC", "HWIO", "NHWC")
+    return jax.lax.conv_general_dilated(smooth(x, 2), kernel, (2, 2), "VALID", dimension_numbers=layout)
+
+
 def _smooth_up(x: jax.Array, axis: int) -> jax.Array:
     """Each pixel makes two, of which each is 3/4 of it and 1/4 of its neighbour on that side."""
     pairs = jnp.stack([_before(x, axis) + 3 * x, 3 * x + _after(x, axis)], axis=axis + 1) / 4

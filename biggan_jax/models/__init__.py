@@ -7,7 +7,21 @@ from jax.sharding import Mesh
 
 from biggan_jax import config as configs
 from biggan_jax.family import Family
-from biggan_jax.models import biggan, biggan_deep, cgan, dcgan, freeze, gan, progan, r3gan, sagan, sngan, wgan, wgan_gp
+from biggan_jax.models import (
+    biggan,
+    biggan_deep,
+    cgan,
+    dcgan,
+    freeze,
+    gan,
+    progan,
+    r3gan,
+    sagan,
+    sngan,
+    stylegan2,
+    wgan,
+    wgan_gp,
+)
 
 Build = Callable[[ml_collections.ConfigDict, Mesh | None], Family]
 
@@ -23,6 +37,7 @@ FAMILIES: dict[str, Build] = {
     "sagan": sagan.build,
     "r3gan": r3gan.build,
     "progan": progan.build,
+    "stylegan2": stylegan2.build,
 }
 """Name to build(config, mesh). A new family is a file, a section of defaults in config/families.py, and a line here."""
 

@@ -1,7 +1,7 @@
 """Build a GAN from a config and two modules."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import flax.linen as nn
 import jax
@@ -35,6 +35,7 @@ def build(
     family: type[GAN] = GAN,
     head: Head | None = None,
     redraw: Callable[[Params, jax.Array], Params] | None = None,
+    lazy: Mapping[str, int] | None = None,
     **fields,
 ) -> GAN:
     """Return the GAN of two modules G(z, y) and D(x, y), with the settings of `config`. Raises UserError.
@@ -43,9 +44,10 @@ def build(
         family: GAN, or a subclass with losses of its own.
         head: that of D, if it ends in heads.apply_head.
         redraw: draws the initial weights of a network; by default model.init decides, if the family has that key.
+        lazy: networks with an update of penalties of their own in each so many steps, for which Adam is corrected; see optimizer.
         fields: further fields of the family, in place of what `config` gives.
     """
-    model, regularizer = config.model, config.regularizer
+    model, regularizer, lazy = config.model, config.regularizer, lazy or {}
     check_keys(config)
     idle.refuse(config, head)
     check_shape(image_shape)
@@ -67,14 +69,14 @@ def build(
     networks = {
         "G": Network(
             generator,
-            optimizer(config, config.optimizer.g_lr),
+            optimizer(config, config.optimizer.g_lr, lazy=lazy.get("G", 0)),
             example_latents,
             g_rule(model),
             redraw,
         ),
         "D": Network(
             discriminator,
-            optimizer(config, config.optimizer.d_lr, config.d_steps),
+            optimizer(config, config.optimizer.d_lr, config.d_steps, lazy.get("D", 0)),
             lambda key: (jnp.zeros((1, *image_shape)), example_latents(key)[1]),
             spectral.kernels_and_embeddings if model.get("d_spectral_norm", False) else spectral.no_weights,
             redraw,

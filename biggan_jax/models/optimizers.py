@@ -12,14 +12,21 @@ from biggan_jax.schedules import OverSteps
 
 
 def optimizer(
-    config: ml_collections.ConfigDict, learning_rate: float, updates_per_step: int = 1
+    config: ml_collections.ConfigDict, learning_rate: float, updates_per_step: int = 1, lazy: int = 0
 ) -> optax.GradientTransformation:
     """Return the optimizer of one network. Raises UserError.
 
-    updates_per_step: its updates in a step of training; exponential decay is per update.
+    updates_per_step: its updates in a step of training; exponential decay is per update. lazy: it makes one more update in each
+    `lazy`-th step, of penalties; 0: none. Rate and betas are then corrected (Karras et al. 2020, App. B): with
+    c = lazy / (lazy + 1) they are c rate and beta^c, so that a step changes as much as without that update.
     """
+    share = lazy / (lazy + 1) if lazy else 1.0
     own, decay = config.optimizer, schedules.learning_rate(config, learning_rate, updates_per_step)
     b2 = schedules.beta2(config)
+    if lazy:
+        own, learning_rate = own.copy_and_resolve_references(), learning_rate * share
+        own.b1, own.b2, scheduled = own.b1**share, own.b2**share, b2
+        b2 = scheduled and (lambda step: scheduled(step) ** share)
     if own.name == "sgd":
         steps = sgd(learning_rate, decay, schedules.momentum(config))
     else:

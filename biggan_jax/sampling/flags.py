@@ -8,7 +8,7 @@ from absl import flags
 from etils import epath
 
 from biggan_jax.checkpoint import TrainedGenerator, load_generator
-from biggan_jax.latents import TRUNCATIONS, Truncation
+from biggan_jax.latents import KINDS, Stored, Truncation
 from biggan_jax.runtime import cli
 from biggan_jax.sampling import pictures, sampler, training_data
 from biggan_jax.sampling.sampler import Sampler
@@ -19,13 +19,19 @@ logger = logging.getLogger(__name__)
 
 CHECKPOINT = cli.define_path("checkpoint", None, "A workdir (its latest step), a checkpoints folder, or one step.")
 WEIGHTS = flags.DEFINE_enum("weights", "ema", ["ema", "live"], "G's averaged weights, or those being trained.")
-TRUNCATION = flags.DEFINE_float("truncation", None, "Truncation threshold of z, above 0. Default: no truncation.")
+TRUNCATION = flags.DEFINE_float(
+    "truncation", None, "Truncation threshold of z, or of w, above 0. Default: no truncation."
+)
 TRUNCATION_KIND = flags.DEFINE_enum(
     "truncation_kind",
     None,
-    list(TRUNCATIONS),
+    list(KINDS),
     "Meaning of the threshold t: resample entries of z beyond t (the paper); scale z, truncated at 2, by t (TF-Hub, Hugging "
-    "Face); or use t as z's standard deviation (BigGAN-PyTorch). Default: resample; with binned statistics, scale.",
+    "Face); use t as z's standard deviation (BigGAN-PyTorch); or move w to its mean, by the factor t (StyleGANs). Default: "
+    "resample; of StyleGANs w; with binned statistics, scale.",
+)
+TRUNCATION_CUTOFF = flags.DEFINE_integer(
+    "truncation_cutoff", None, "With truncation of kind w: how many layers, from the first, have it. Default: all.", 1
 )
 STATISTICS = flags.DEFINE_enum(
     "statistics",
@@ -51,15 +57,18 @@ def load(mesh=None, path: str | None = None) -> TrainedGenerator:
 
 
 def truncation_of(
-    trained: TrainedGenerator, threshold: float | None = None, stored: tuple[float, str | None] | None = None
+    trained: TrainedGenerator, threshold: float | None = None, stored: Stored | None = None
 ) -> Truncation | None:
     """Return the truncation of the flags, else `stored`, of latents, if any. `threshold` overrides the flags'."""
-    threshold, kind = TRUNCATION.value if threshold is None else threshold, None
+    threshold, kind, cutoff = TRUNCATION.value if threshold is None else threshold, None, 0
     if threshold is None and stored:
-        threshold, kind = stored
+        threshold, kind, cutoff = stored
     statistics = STATISTICS.value or sampler.default_statistics(trained)
-    default = "scale" if statistics.startswith("binned") else "resample"
-    return None if threshold is None else Truncation(threshold, TRUNCATION_KIND.value or kind or default)
+    default = "scale" if statistics.startswith("binned") else trained.gan.default_truncation
+    kind, given = TRUNCATION_KIND.value or kind or default, TRUNCATION_CUTOFF.value
+    if given and (threshold is None or kind != "w"):
+        raise UserError(f"--truncation_cutoff={given} needs --truncation with --truncation_kind=w")
+    return None if threshold is None else Truncation(threshold, kind, given or cutoff)
 
 
 def make_sampler(trained: TrainedGenerator, truncation: Truncation | None) -> Sampler:

@@ -6,16 +6,14 @@ from numpy.typing import ArrayLike
 
 from biggan_jax.config import choose, some
 from biggan_jax.family import Family
-from biggan_jax.latents import TRUNCATIONS
+from biggan_jax.latents import KINDS, Stored
 from biggan_jax.runtime.files import atomic_write, read_npz
 from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.types import UserError
 
 
-def read_latents(path: epath.PathLike, gan: Family) -> tuple[np.ndarray, np.ndarray, tuple[float, str | None] | None]:
+def read_latents(path: epath.PathLike, gan: Family) -> tuple[np.ndarray, np.ndarray, Stored | None]:
     """Read z float32 [N, dim_z], y int32 [N] or float32 [N, num_classes or condition], and their truncation, if any.
-
-    The truncation is (threshold, kind).
 
     Raises UserError if arrays are missing or do not fit the model.
     """
@@ -33,8 +31,11 @@ def read_latents(path: epath.PathLike, gan: Family) -> tuple[np.ndarray, np.ndar
         if threshold.shape or threshold.dtype.kind not in "fiu" or not 0 < threshold < np.inf:
             raise UserError(f"{path}: its truncation is not a finite number greater than 0")
         if kind is not None:
-            choose(TRUNCATIONS, f"{path}: truncation_kind", kind)
-        truncation = float(threshold), kind
+            choose(dict.fromkeys(KINDS), f"{path}: truncation_kind", kind)
+        cutoff = arrays.get("truncation_cutoff", np.int64(0))
+        if cutoff.shape or cutoff.dtype.kind not in "iu" or cutoff < 0:
+            raise UserError(f"{path}: its truncation_cutoff is not a number of layers")
+        truncation = float(threshold), kind, int(cutoff)
     if gan.condition.kind == "vector" and y.shape[1:] != (gan.condition.size,):
         raise UserError(f"{path}: y is {list(y.shape)}; this model takes conditions [N, {gan.condition.size}]")
     if y.ndim == 2 and y.shape[1] == gan.condition.size and y.dtype.kind in "fiu" and np.isfinite(y).all():
@@ -71,6 +72,7 @@ def sample_arrays(sampler: Sampler, samples: np.ndarray, z: np.ndarray, y: np.nd
     arrays: dict[str, ArrayLike] = {"arr_0": samples, "z": z, "y": y}
     if sampler.truncation:
         arrays |= {"truncation": sampler.truncation.threshold, "truncation_kind": sampler.truncation.kind}
+        arrays |= {"truncation_cutoff": sampler.truncation.cutoff} if sampler.truncation.cutoff else {}
     return arrays
 
 

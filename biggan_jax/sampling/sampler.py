@@ -65,7 +65,7 @@ class Sampler:
             assert trained.binned is not None and truncation is not None  # `resolve` guarantees both.
             bins, swapped = trained.binned, statistics == "binned_as_hf"
             variables["batch_stats"] = generate.binned_statistics(bins, truncation.threshold, swapped=swapped)
-        return cls(gan, weights, variables, truncation, description)
+        return cls(gan, weights, gan.truncated(variables, truncation), truncation, description)
 
     def latents(self, num: int, seed: int = 0) -> np.ndarray:
         """Draw z, float32 [num, dim_z], with the sampler's truncation."""

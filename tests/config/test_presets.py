@@ -1,7 +1,10 @@
 """The values each preset resolves to, from its source: the paper (Brock et al. 2019) or the script that its header names."""
 
+import pytest
+
 from biggan_jax import config as configs
 from biggan_jax.config.loading import presets
+from biggan_jax.types import UserError
 
 PAPER = {
     "num_steps": 150_000,
@@ -204,11 +207,54 @@ PRESETS |= {
     },
 }  # fmt: skip
 
+STYLEGAN2 = {
+    "d_steps": 1, "loss": "non_saturating", "regularizer.every": 16, "optimizer.b1": 0.0, "optimizer.b2": 0.99,
+    "optimizer.eps": 1e-8, "model.clamp": 256.0, "model.bfloat16_stages": 4, "model.dim_z": 512, "model.dim_w": 512,
+    "model.channel_max": 512, "model.mapping_lr": 0.01, "model.w_decay": 0.995, "model.path_every": 4, "model.path_decay": 0.01,
+    "model.path_shrink": 2, "dtype": "float32",
+}  # fmt: skip
+NO_ADA = {"augment.ada": (), "augment.target": 0.0}
+
+
+def stylegan2(size, batch, lr, gamma, half_life, **more):
+    """What differs between StyleGAN2-ADA's presets; half_life: images."""
+    own = {"model.image_shape": (size, size, 3), "batch_size": batch, "optimizer.g_lr": lr, "optimizer.d_lr": lr}
+    own |= {"regularizer.r1": gamma, "ema.half_life": half_life, "ema.ramp": 0.0, "model.channel_base": 32_768}
+    own |= {"augment.ada": ("blit", "geometry", "colour"), "augment.target": 0.6, "model.mapping_layers": 8}
+    own |= {"model.style_mixing": 0.9, "model.path_length": 2.0, "model.d_stddev_group": 4, "data.flip": True}
+    return STYLEGAN2 | own | {name.replace("__", "."): value for name, value in more.items()}
+
+
+PRESETS |= {
+    "modern/stylegan2": stylegan2(1024, 32, 0.002, 10, 10_000, num_steps=781_250) | NO_ADA,
+    "modern/stylegan2_paper256": stylegan2(
+        256, 64, 0.0025, 1, 20_000, num_steps=390_625, model__channel_base=16_384, model__d_stddev_group=8
+    ),
+    "modern/stylegan2_paper512": stylegan2(512, 64, 0.0025, 0.5, 20_000, num_steps=390_625, model__d_stddev_group=8),
+    "modern/stylegan2_paper1024": stylegan2(1024, 32, 0.002, 2, 10_000, num_steps=781_250),
+    "modern/stylegan2_cifar": stylegan2(
+        32, 64, 0.0025, 0.01, 500_000, num_steps=1_562_500, model__num_classes=10, model__mapping_layers=2, ema__ramp=0.05,
+        model__d_architecture="orig", model__style_mixing=0.0, model__path_length=0.0, model__d_stddev_group=32, data__flip=False,
+    ),
+    "modern/stylegan2_auto": stylegan2(
+        256, 64, 0.0025, 0.0002 * 256**2 / 64, 20_000, num_steps=390_625, model__mapping_layers=2, ema__ramp=0.05,
+        model__channel_base=16_384,
+    ),
+}  # fmt: skip
+
 
 def test_presets_resolve_to_the_values_of_their_sources():
     for name, values in PRESETS.items():
         config = configs.load(name)
         assert {key: config[key] for key in values} == values, name
+
+
+def test_stylegan2_auto_follows_the_size_of_pictures():
+    c = configs.load("modern/stylegan2_auto:1024")
+    assert (c.batch_size, c.optimizer.g_lr, c.optimizer.d_lr, c.model.channel_base) == (32, 0.002, 0.002, 32_768)
+    assert c.regularizer.r1 == 0.0002 * 1024**2 / 32 and c.ema.half_life == 10_000 and c.num_steps == 781_250
+    with pytest.raises(UserError, match="the size of modern/stylegan2_auto.*300"):
+        configs.load("modern/stylegan2_auto:300")
 
 
 def test_every_preset_is_compared_with_its_source():

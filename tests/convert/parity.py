@@ -1,4 +1,4 @@
-"""Distances of our networks and updates from recordings of BigGAN-PyTorch, Hugging Face, StudioGAN, R3GAN, ProGAN and ADA.
+"""Distances of our networks and updates from recordings of BigGAN-PyTorch, Hugging Face, StudioGAN, NVIDIA's GANs and others.
 
 `python -m tests.convert.parity [FOLDER]` compares each recording of the folder, by default those of tests/data/parity and of the
 folder PARITY_FIXTURES, and prints a table of distances. Exit status 1: one exceeds what is allowed.
@@ -26,7 +26,15 @@ from biggan_jax.train_step import moving_average
 from biggan_jax.types import UserError
 from tests.conftest import generate as in_training
 from tests.conftest import update, with_optimizers
-from tests.convert import parity_ada, parity_cyclegan, parity_progan, parity_r3gan, parity_studiogan, recordings
+from tests.convert import (
+    parity_ada,
+    parity_cyclegan,
+    parity_progan,
+    parity_r3gan,
+    parity_studiogan,
+    parity_stylegan2,
+    recordings,
+)
 from tests.convert.recordings import ROOT, Comparison, Row, distance, fixtures, load, peer_of, to_nchw, to_nhwc, under
 
 __all__ = ["ROOT", "distance", "fixtures", "load", "to_nhwc", "under"]
@@ -388,6 +396,8 @@ def kind_of(path):
     if peer == parity_cyclegan.PEER:
         networks, training = parity_cyclegan.network_comparison, parity_cyclegan.training_comparison
         return (networks if "kwargs" in meta else training), None
+    if peer == parity_stylegan2.PEER:
+        return parity_stylegan2.comparison_of(path, meta)
     if peer == HUGGING_FACE:
         return lambda path: [Row(what, error, 1e-4) for what, error in hugging_face_errors(path).items()], None
     return None, f"of {peer}, which has no comparison" if peer else "no recording"

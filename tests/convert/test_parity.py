@@ -18,6 +18,9 @@ PAIRS = parity.fixtures("bgp_*_G.npz")
 R3GAN = parity.fixtures("*r3gan*.npz")
 PROGAN = parity.fixtures("progan*.npz")
 ADA = parity.fixtures("sg2_ada*.npz")
+STYLEGAN2 = (
+    parity.fixtures("sg2_*_[GD].npz") + parity.fixtures("sg2_*_losses.npz") + parity.fixtures("train_sg2_batches.npz")
+)
 TRANSLATORS = (
     parity.fixtures("cyc_*.npz") + parity.fixtures("train_cyclegan*.npz") + parity.fixtures("train_pix2pix*.npz")
 )
@@ -40,7 +43,7 @@ def test_generators_of_hugging_face_are_ours_at_each_truncation(path):
     assert max(errors.values()) <= 1e-4, errors
 
 
-@pytest.mark.parametrize("path", recordings.cases(STUDIOGAN + PAIRS + R3GAN + PROGAN + ADA + TRANSLATORS))
+@pytest.mark.parametrize("path", recordings.cases(STUDIOGAN + PAIRS + R3GAN + PROGAN + ADA + TRANSLATORS + STYLEGAN2))
 def test_outputs_losses_gradients_and_buffers_are_the_peers(path):
     function, _ = parity.kind_of(path)
     found = function(path)

@@ -71,6 +71,20 @@ SMALL = {
         "regularizer.gp": 10.0,
         "regularizer.drift": 0.001,
     },
+    "stylegan2": {
+        "model.image_shape": (16, 16, 1),
+        "model.channel_base": 64,
+        "model.channel_max": 8,
+        "model.dim_z": 8,
+        "model.dim_w": 8,
+        "model.mapping_layers": 2,
+        "model.d_mapping_layers": 2,
+        "model.num_classes": 10,
+        "model.path_every": 2,
+        "loss": "non_saturating",
+        "regularizer.r1": 0.1,
+        "regularizer.every": 2,
+    },
 }
 """Changes of each family's defaults that make it small. The data are digits, of 32 pixels where the networks need that."""
 SMALL["biggan"] |= {"model.g_attention": (8,), "model.d_attention": (8,)}

@@ -17,6 +17,8 @@ AC = {"condition.d": "ac"}
 STUDIOGAN = {"model.resolution": 32, "model.dim_z": 80, "model.widths": "studiogan", "model.d_skip_relu": True}
 STUDIOGAN |= {"model.g_attention": (16,), "model.d_attention": (16,)}
 
+STYLEGAN2_CIFAR = {"model.image_shape": CIFAR, "model.mapping_layers": 2, "model.d_architecture": "orig"}
+
 COUNTS = [
     ("gan", {}, 2_503_984, 1_231_441),
     ("cgan", TEN, 2_413_984, 1_224_351),
@@ -45,6 +47,10 @@ COUNTS = [
     ("progan", {}, 20_719_628, 20_726_785),
     ("progan", {"model.image_shape": (256, 256, 3)}, 23_044_309, 23_052_353),
     ("progan", {"model.image_shape": (1024, 1024, 3)}, 23_079_115, 23_087_249),
+    ("stylegan2", {"model.image_shape": (1024, 1024, 3)}, 30_370_060, 29_012_513),
+    ("stylegan2", {}, 30_034_338, 28_864_129),
+    ("stylegan2", STYLEGAN2_CIFAR, 19_947_539, 20_720_641),
+    ("stylegan2", {"model.image_shape": (512, 512, 3), "model.num_classes": 3}, 30_540_775, 31_348_288),
     ("sagan", THOUSAND, 42_078_852, 39_463_618),
     ("sagan", THOUSAND | {"model.g_attention": (64,), "model.d_attention": (64,)}, 42_017_412, 39_448_258),
 ]
@@ -72,7 +78,10 @@ def test_parameters_are_as_many_as_published(family, changes, g, d):
         ("r3gan_ffhq256", 23_057_952, 23_009_568),
         ("r3gan_imagenet32", 82_914_304, 86_548_992),
         ("r3gan_imagenet64", 103_570_432, 107_205_120),
+        ("stylegan2", 30_370_060, 29_012_513),
+        ("stylegan2_paper256", 24_767_458, 24_001_089),
+        ("stylegan2_cifar", 20_215_315, 23_089_664),
     ],
 )
-def test_presets_of_r3gan_have_the_papers_parameters(preset, g, d):
+def test_presets_have_the_papers_parameters(preset, g, d):
     assert counts(configs.load(f"modern/{preset}")) == [g, d]

@@ -9,13 +9,14 @@ from biggan_jax.types import UserError
 
 
 def test_samples_are_read_back_with_their_truncation(tmp_path, sampler):
-    truncated = dataclasses.replace(sampler, truncation=Truncation(0.5, "scale"))
     z, y = sampler.latents(2), np.array([0, 7], np.int32)
-    latent_files.write_samples(tmp_path / "a.npz", truncated, z, y)
-    read_z, read_y, truncation = latent_files.read_latents(str(tmp_path / "a.npz"), sampler.gan)
-    np.testing.assert_array_equal(read_z, z)
-    np.testing.assert_array_equal(read_y, y)
-    assert truncation == (0.5, "scale")
+    for truncation in (("scale", 0), ("w", 3)):
+        truncated = dataclasses.replace(sampler, truncation=Truncation(0.5, *truncation))
+        latent_files.write_samples(tmp_path / "a.npz", truncated, z, y)
+        read_z, read_y, found = latent_files.read_latents(str(tmp_path / "a.npz"), sampler.gan)
+        np.testing.assert_array_equal(read_z, z)
+        np.testing.assert_array_equal(read_y, y)
+        assert found == (0.5, *truncation)
 
 
 @pytest.mark.parametrize(

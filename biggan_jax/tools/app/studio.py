@@ -25,7 +25,7 @@ BATCH_SIZE = 2
 """Images in a batch: few, so that the first appear soon, and a newer request need not wait long. On two cores, BigGAN-128
 takes 0.37 s for one image, 0.44 for two, 0.68 for four, 1.3 for eight."""
 
-LIMITS = {"resample": 2.0, "scale": 1.0, "std": 1.0}
+LIMITS = {"resample": 2.0, "scale": 1.0, "std": 1.0, "w": 1.0}
 """The largest threshold, by kind. Above 2, few entries of z are resampled; users of scale and std stay below 1."""
 
 SHARES = np.linspace(0, 1, 5) ** 2
@@ -118,7 +118,8 @@ class Studio:
         if threshold is None and self.statistics.startswith("binned"):
             threshold = 1.0  # As in sampler.resolve: binned statistics exist for truncated z only.
         truncation = None if threshold is None else Truncation(threshold, self.kind)
-        return Sampler(self.gan, self.weights, self.batch_stats.at(threshold), truncation, self.statistics)
+        variables = self.gan.truncated(self.batch_stats.at(threshold), truncation)
+        return Sampler(self.gan, self.weights, variables, truncation, self.statistics)
 
     def latents(self, view: View) -> tuple[np.ndarray, np.ndarray]:
         """Return z float32 [num, dim_z], and class weights float32 [num, num_classes]; int32 [num] if unconditional."""

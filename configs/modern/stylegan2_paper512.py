@@ -1,0 +1,36 @@
+"""StyleGAN2-ADA at 512x512 pixels, as cfg=paper512 in NVlabs/stylegan2-ada-pytorch.
+
+Paper row: none for FFHQ.
+Hardware:  theirs: 8 GPUs. With this code: not yet measured.
+Expected:  theirs: no published score of this set. With this code: not yet measured.
+Command:   python -m biggan_jax.main --config=modern/stylegan2_paper512 --workdir=runs/stylegan2_paper512
+
+Prepare the pictures first: biggan-prepare --from=folder --in=FFHQ --out=data/ffhq512 --size=512.
+"""
+
+from biggan_jax.config import base
+
+
+def get_config():
+    c = base("stylegan2")
+    c.model.image_shape = (512, 512, 3)
+    c.model.d_stddev_group = 8
+    c.model.clamp = 256.0
+    c.model.bfloat16_stages = 4
+    c.batch_size = 64
+    c.num_steps = 390_625
+    c.d_steps = 1
+    c.loss = "non_saturating"
+    c.regularizer.r1 = 0.5
+    c.regularizer.every = 16
+    c.optimizer.g_lr = 0.0025
+    c.optimizer.d_lr = 0.0025
+    c.optimizer.b2 = 0.99
+    c.optimizer.eps = 1e-8
+    c.ema.half_life = 20000.0
+    c.augment.ada = ("blit", "geometry", "colour")
+    c.augment.target = 0.6
+    c.data.name = "tfds"
+    c.data.dir = "data/ffhq512"
+    c.data.flip = True
+    return c
