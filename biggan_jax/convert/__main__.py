@@ -5,8 +5,9 @@ biggan-convert --from=hf-biggan-deep --in=biggan-deep-256 --out=DIR
 biggan-convert --from=tfhub --in=biggan-256_2 --out=DIR
 biggan-convert --from=studiogan --in=checkpoints/RUN --out=DIR [--head=D2DCE] [--backbone=big_resnet]
 biggan-convert --from=r3gan --in=network-snapshot-010000.pkl|folder of G.npz, D.npz, G_ema.npz --out=DIR
+biggan-convert --from=stylegan2-ada --in=network-snapshot.pkl|folder of G.npz, D.npz, G_ema.npz --out=DIR
 biggan-convert --from=biggan-jax --in=CHECKPOINT --out=DIR --classes=keep:3,7|reinit:20
-biggan-convert --to=biggan-pytorch|hf-biggan-deep|studiogan|r3gan --in=CHECKPOINT --out=DIR
+biggan-convert --to=biggan-pytorch|hf-biggan-deep|studiogan|r3gan|stylegan2-ada --in=CHECKPOINT --out=DIR
 
 Imported weights become a run's folder, for biggan-sample, and for training with --config=finetune:DIR.
 """
@@ -20,7 +21,7 @@ from etils import epath
 
 from biggan_jax import config as configs
 from biggan_jax.checkpoint import Checkpoints, check_name, find, load_generator, load_state, store_config
-from biggan_jax.convert import biggan_pytorch, classes, hf_biggan_deep, r3gan, studiogan_files, tfhub
+from biggan_jax.convert import biggan_pytorch, classes, hf_biggan_deep, r3gan, studiogan_files, stylegan2_files, tfhub
 from biggan_jax.convert.imported import to_state
 from biggan_jax.data import stats
 from biggan_jax.runtime import cli
@@ -35,6 +36,7 @@ PROJECTS = {
     "hf-biggan-deep": hf_biggan_deep,
     "studiogan": studiogan_files,
     "r3gan": r3gan,
+    "stylegan2-ada": stylegan2_files,
 }
 IMPORTS = PROJECTS | {"tfhub": tfhub}
 SHAPES_ALONE = ("biggan-pytorch", "hf-biggan-deep", "tfhub")
@@ -139,6 +141,7 @@ def import_weights(project, out: epath.Path) -> None:
     model = config.model
     resolution = model.resolution if "resolution" in model else model.image_shape[0]
     width = f"ch {model.get('g_ch') or model.ch}" if "ch" in model else f"widths {tuple(model.get('widths', ()))}"
+    width = f"channel_base {model.channel_base}" if "channel_base" in model else width
     print(
         f"{model.family}, {resolution} pixels, {width}, {model.num_classes} classes, "
         f"from {', '.join(came)}: step {int(np.asarray(state.step))} in {out}{fresh}"
