@@ -222,3 +222,15 @@ def test_samples_have_the_level_of_detail_of_their_checkpoint(runs):
 def test_what_does_not_fit_is_refused(changes, words):
     with pytest.raises(UserError, match=words):
         build_gan(config(**changes))
+
+
+@pytest.mark.parametrize("changes", [{"dtype": "bfloat16"}, {"remat": "blocks"}], ids=str)
+def test_images_logits_and_weights_are_float32(changes):
+    gan = build_gan(config(**changes))
+    state = jax.eval_shape(lambda: init_state(gan, 0))
+    assert {leaf.dtype for leaf in jax.tree.leaves(state.networks)} <= {jnp.dtype("float32"), jnp.dtype("int32")}
+    variables = {name: {"params": network.params, **network.variables} for name, network in state.networks.items()}
+    images = jax.eval_shape(gan.networks["G"].module.apply, variables["G"], Z, None)
+    assert (images.shape, images.dtype) == ((B, 16, 16, 3), jnp.float32)
+    logits = jax.eval_shape(gan.networks["D"].module.apply, variables["D"], images, None)
+    assert (logits.shape, logits.dtype) == ((B,), jnp.float32)
