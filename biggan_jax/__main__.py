@@ -17,7 +17,10 @@ COMMANDS = {
         "Draw diagnostic grids: interpolations, truncations, classes, neighbours.",
     ),
     "biggan-edit": ("biggan_jax.tools.edit", "Mix classes, find and follow latent directions, invert a picture."),
-    "biggan-export": ("biggan_jax.tools.export", "Write samples as a folder or a data set, balanced by class."),
+    "biggan-export": (
+        "biggan_jax.tools.export",
+        "Write samples as a folder or a data set, a model to hand on, or its program.",
+    ),
     "biggan-explore": ("biggan_jax.tools.app", "Serve a local page that draws from a checkpoint."),
     "biggan-stability": ("biggan_jax.stability", "Plot and explain a run's diagnostics; tell whether it is healthy."),
     "biggan-plan": ("biggan_jax.plan", "Compile a training step for a TPU slice: memory, time, collectives."),

@@ -19,7 +19,7 @@ from etils import epath
 
 from biggan_jax import config as configs
 from biggan_jax import sharding
-from biggan_jax.checkpoint import FOLDER, TrainedGenerator, checkpoint_steps, find
+from biggan_jax.checkpoint import FOLDER, TrainedGenerator, checkpoint_steps, exported, locate
 from biggan_jax.evaluation import cache, features, metrics, npz, results, sweep
 from biggan_jax.evaluation import flags as evaluation_flags
 from biggan_jax.evaluation.baseline import PREFIX
@@ -80,13 +80,15 @@ def evaluate_checkpoints() -> None:
     mesh, evaluator = sharding.make_mesh(), None
     if ALL.value or WATCH.value:
         path = epath.Path(sampling_flags.CHECKPOINT.value)
+        if str(path).startswith("hf:") or exported.is_exported(path):
+            raise UserError(f"--checkpoint={path} is one model, not a run; leave out --all and --watch")
         checkpoints = path if path.name == FOLDER else path / FOLDER
         if not WATCH.value and not agreed_steps(checkpoints):
             raise UserError(f"no checkpoints in {checkpoints}; give a run's folder with --all")
         folder = out_folder(checkpoints.parent)
         found = load_each(checkpoints, mesh)
     else:
-        path = find(sampling_flags.CHECKPOINT.value)
+        path = locate(sampling_flags.CHECKPOINT.value)
         folder = out_folder(run_folder(path))
         found = iter([load(path, mesh)])
     # Load first: a training run in progress may delete the checkpoint while the reference is computed.
@@ -144,7 +146,14 @@ def agreed_steps(folder: epath.Path) -> list[int]:
 
 
 def run_folder(step_path: epath.Path) -> epath.Path:
-    """Return the run's folder; for a step outside of a run, its parent folder."""
+    """Return the run's folder; for a step outside of a run, its parent folder; for an exported model, its own folder."""
+    if exported.is_exported(step_path):
+        local = epath.Path(sampling_flags.CHECKPOINT.value).exists()
+        if not (local or OUT.value):
+            raise UserError(
+                f"--checkpoint={sampling_flags.CHECKPOINT.value} has no folder for results; give --out=FOLDER"
+            )
+        return step_path
     return step_path.parent.parent if step_path.parent.name == FOLDER else step_path.parent
 
 
@@ -173,7 +182,7 @@ def record_of(
 
 def evaluate_sweep() -> None:
     """Draw the truncation curve and its marked points; thresholds with stored results are not evaluated again."""
-    path = find(sampling_flags.CHECKPOINT.value)
+    path = locate(sampling_flags.CHECKPOINT.value)
     folder = out_folder(run_folder(path))
     mesh, statistics = sharding.make_mesh(), sampling_flags.STATISTICS.value
     trained = sampling_flags.load(mesh, str(path))

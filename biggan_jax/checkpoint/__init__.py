@@ -4,9 +4,9 @@
 from biggan_jax.checkpoint.layout import FOLDER, check_name, checkpoint_steps, find
 from biggan_jax.checkpoint.manager import Checkpoints
 from biggan_jax.checkpoint.metadata import FORMAT
+from biggan_jax.checkpoint.names import locate
 from biggan_jax.checkpoint.restore import (
     Extras,
-    TrainedGenerator,
     compare,
     load_arrays,
     load_config,
@@ -16,3 +16,4 @@ from biggan_jax.checkpoint.restore import (
     load_state,
 )
 from biggan_jax.checkpoint.resume import store_config
+from biggan_jax.checkpoint.trained import TrainedGenerator

@@ -11,6 +11,9 @@ from biggan_jax.types import UserError
 
 FOLDER = "checkpoints"
 
+MODEL = "model.safetensors"
+"""The weights of an exported model, in its folder; see `exported`."""
+
 PAIR = {"G": "generator", "D": "discriminator"}
 """A model of these two networks, of which G is averaged, has them at the top level, and the average as ema_params.
 Other models have {"networks": {name: ...}, "averages": {name: ...}}."""
@@ -24,6 +27,8 @@ def find(path: epath.PathLike) -> epath.Path:
             return folder
         if steps := steps_in(folder):
             return folder / str(steps[-1])
+    if (path / MODEL).exists():
+        raise UserError(f"{path} is an exported model, of which G can be sampled; this needs a run's checkpoint")
     raise UserError(f"no checkpoint at {path}; give a workdir, its {FOLDER} folder or one step in it")
 
 

@@ -1,7 +1,6 @@
 """Read a checkpoint, completely or in part, and verify the checksum of each array."""
 
 import contextlib
-import dataclasses
 import io
 import logging
 import re
@@ -19,15 +18,15 @@ from etils import epath
 from jax.sharding import Mesh
 
 from biggan_jax import config as configs
-from biggan_jax.checkpoint import metadata
+from biggan_jax.checkpoint import exported, metadata
 from biggan_jax.checkpoint.checksums import named_arrays
 from biggan_jax.checkpoint.layout import average_in, find, from_tree, network_in, part_of, steps_in, to_tree
-from biggan_jax.family import Family
+from biggan_jax.checkpoint.names import locate
+from biggan_jax.checkpoint.trained import TrainedGenerator, placed_on
 from biggan_jax.models import build_gan
 from biggan_jax.runtime import devices, numerics
-from biggan_jax.sharding import replicated
 from biggan_jax.state import TrainState, init_state
-from biggan_jax.types import Params, UserError
+from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -38,37 +37,16 @@ ema_stats: those statistics of ema_params that differ from the live G's;
 foreign: arrays without a use here, by their original names, for converting back."""
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainedGenerator:
-    """What sampling needs from a checkpoint."""
-
-    gan: Family
-    config: ml_collections.ConfigDict
-    step: int
-    params: Params  # The averaged weights, or the live ones.
-    stats: dict[str, Params]  # Singular vectors and running statistics.
-    binned: Params | None  # Statistics by truncation, if the checkpoint has them.
-    live: bool
-    path: epath.Path  # The folder of its step.
-
-    @property
-    def spectral(self) -> Params:
-        return self.stats["spectral"]
-
-    @property
-    def variables(self) -> dict[str, Params]:
-        """The network's Flax collections besides its parameters."""
-        return {name: tree for name, tree in self.stats.items() if name != "spectral"}
-
-
 def load_generator(path: epath.PathLike, mesh: Mesh | None = None, *, live: bool = False) -> TrainedGenerator:
-    """Load G from a workdir (its latest step), a checkpoints folder or one step. Raises UserError.
+    """Load G from a workdir (its latest step), a checkpoints folder, one step or an exported model. Raises UserError.
 
-    mesh: replicate the arrays on all its devices; None: on one device. live: load the trained weights instead of their
-    average. A family without an average always gives the trained weights.
+    path: also a model's name; see `locate`. mesh: replicate the arrays on all its devices; None: on one device. live: load
+    the trained weights instead of their average. A family without an average always gives the trained weights.
     """
     numerics.check()
-    step_path = find(path)
+    step_path = locate(path)
+    if exported.is_exported(step_path):
+        return exported.read(step_path, mesh, live=live)
     config = load_config(step_path)
     gan = build_gan(config, mesh)
     if not live and gan.sampled not in gan.averaged:
@@ -216,7 +194,7 @@ def _read_all(step_path: epath.Path) -> str:
 
 def _replicated(tree, mesh: Mesh | None = None):
     """Add shardings to a tree of shapes: replicated over `mesh`, or on one device."""
-    layout = replicated(mesh) if mesh else jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    layout = placed_on(mesh)
     return jax.tree.map(lambda s: jax.ShapeDtypeStruct(s.shape, s.dtype, sharding=layout), tree)
 
 

@@ -7,8 +7,9 @@ from typing import Self
 import jax
 import jax.numpy as jnp
 import numpy as np
+from etils import epath
 
-from biggan_jax.checkpoint import TrainedGenerator
+from biggan_jax.checkpoint import TrainedGenerator, load_generator
 from biggan_jax.checkpoint.checksums import named_arrays
 from biggan_jax.family import Family
 from biggan_jax.latents import Truncation
@@ -66,6 +67,35 @@ class Sampler:
             bins, swapped = trained.binned, statistics == "binned_as_hf"
             variables["batch_stats"] = generate.binned_statistics(bins, truncation.threshold, swapped=swapped)
         return cls(gan, weights, gan.truncated(variables, truncation), truncation, description)
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        path: epath.PathLike,
+        *,
+        revision: str | None = None,
+        truncation: Truncation | float | None = None,
+        statistics: str | None = None,
+        passes: int = 100,
+        seed: int = 0,
+        live: bool = False,
+    ) -> Self:
+        """Load a model, and prepare it for sampling.
+
+        path: a run's workdir or checkpoint, an exported model, the name of a model in the package, or hf://OWNER/NAME.
+        revision: a branch, tag or commit of the hub. truncation: a threshold above 0 is of kind `scale` with binned
+        statistics, else of the family's kind, such as `resample`. live: weights as they are trained, not their average.
+        Others: see `from_checkpoint`. Raises UserError.
+        """
+        if revision is not None and not str(path).startswith("hf://"):
+            raise UserError(f"revision={revision!r} has no meaning for {path}; it is for hf://OWNER/NAME")
+        trained = load_generator(path if revision is None else f"{path}@{revision}", live=live)
+        if truncation is not None and not isinstance(truncation, Truncation):
+            if not 0 < truncation < np.inf:
+                raise UserError(f"truncation={truncation} must be greater than 0, and finite; None is no truncation")
+            binned = (statistics or default_statistics(trained)).startswith("binned")
+            truncation = Truncation(float(truncation), "scale" if binned else trained.gan.default_truncation)
+        return cls.from_checkpoint(trained, truncation, statistics=statistics, passes=passes, seed=seed)
 
     def latents(self, num: int, seed: int = 0) -> np.ndarray:
         """Draw z, float32 [num, dim_z], with the sampler's truncation."""

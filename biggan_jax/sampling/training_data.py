@@ -22,7 +22,7 @@ MOST_LABELS = 50_000  # Training images, evenly spread, whose labels give the fr
 def bits_of(trained: TrainedGenerator) -> int:
     """Return 16 if the training data have 16 bits, by the workdir's data.json or else the data themselves; 8 otherwise."""
     try:
-        known = json.loads((trained.path.parent.parent / "data.json").read_text())
+        known = json.loads((trained.workdir / "data.json").read_text())
         if "images" in known or "dtype" in known:  # Otherwise it is no summary.
             return 16 if known.get("dtype") == "uint16" else 8
     except (OSError, ValueError, AttributeError):

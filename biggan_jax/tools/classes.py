@@ -34,7 +34,7 @@ def read_names(config: ml_collections.ConfigDict) -> tuple[str, ...]:
 
 def recorded_names(trained: TrainedGenerator) -> tuple[str, ...]:
     """Return the class names, by id, that the run of this checkpoint recorded; () if it did not."""
-    return _fitting(stats.recorded_names(trained.path.parent.parent) or (), trained)
+    return _fitting(stats.recorded_names(trained.workdir) or (), trained)
 
 
 def find_names(trained: TrainedGenerator, data_dir: str | None = None) -> tuple[str, ...]:
@@ -42,7 +42,7 @@ def find_names(trained: TrainedGenerator, data_dir: str | None = None) -> tuple[
 
     () if they are missing or have no names. Raises UserError if they are missing in `data_dir`.
     """
-    if not data_dir and (recorded := stats.recorded_names(trained.path.parent.parent)) is not None:
+    if not data_dir and (recorded := stats.recorded_names(trained.workdir)) is not None:
         return _fitting(recorded, trained)
     config = trained.config.copy_and_resolve_references()
     config.data.dir = data_dir or config.data.dir

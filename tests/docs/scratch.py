@@ -36,7 +36,8 @@ import subprocess, sys
 arguments = sys.argv[1:]
 module = arguments[1].removeprefix("biggan_jax.") if arguments[:1] == ["-m"] else ""
 biggan = module == "main" and not any(argument.startswith("--config=classic/") for argument in arguments)
-shorter = {SHORTER}.get(module, []) + {NARROW} * biggan
+exports_model = module == "tools.export" and "model" in arguments  # Nothing is drawn.
+shorter = {SHORTER}.get(module, []) * (not exports_model) + {NARROW} * biggan
 done = subprocess.run([{sys.executable!r}, *arguments, *shorter], stderr=subprocess.PIPE)
 sys.stderr.buffer.write(done.stderr)
 answered = done.returncode == 1 and module in {ANSWERS} and b"Traceback" not in done.stderr

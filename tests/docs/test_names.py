@@ -17,7 +17,7 @@ ANY = {"help", "config", "config_json"}
 LAUNCHERS = {flag for path in (ROOT / "launch").iterdir() for flag in re.findall(r"--([a-z][\w-]*)", path.read_text())}
 OTHER_PROGRAMS = {"docs/launching.md"}
 """Pages that also name flags of other programs, such as sbatch. Flags of our commands are checked there all the same."""
-FILES = {"json", "jsonl", "py", "md"}
+FILES = {"json", "jsonl", "py", "md", "safetensors"}
 """File suffixes that may follow the name of a section, as in stability.jsonl."""
 
 

@@ -55,7 +55,7 @@ def main() -> None:
         raise UserError(f"--truncation={threshold:g}: the largest of the page for kind {kind} is {LIMITS[kind]:g}")
     studio = Studio.from_checkpoint(trained, kind, sampling_flags.STATISTICS.value, sampling_flags.PASSES.value)
     about = {
-        "name": trained.path.parent.parent.name or "checkpoint",
+        "name": trained.workdir.name or "checkpoint",
         "step": trained.step,
         "size": list(studio.gan.image_shape[:2]),
         "family": trained.config.model.family,
