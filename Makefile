@@ -40,7 +40,7 @@ test-tf: $(VENV)/installed-dev,tf  ## Run tests that prepare data with TensorFlo
 	$(BIN)/python -m pytest -m tf
 
 test-families: $(VENV)/installed-dev  ## Run every tool on a small model of every family; compare with docs/families.md. UPDATE=1 writes it.
-	$(BIN)/python -m pytest tests/families/test_tools.py -m families
+	$(BIN)/python -m pytest tests/families -m families
 
 test-parity: $(VENV)/installed-dev  ## Compare with all recordings of other implementations that are here, not only those in tests/data/parity.
 	$(BIN)/python -m pytest tests/convert -m parity

@@ -46,7 +46,14 @@ def config_of(family, steps=STEPS):
     return c
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+QUICK = "batch_norm_in_d", "lazy_penalty", "own_state", "two_pairs"
+
+
+# Compiling takes 10 s a family; the others are in `make test-families`.
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=() if name in QUICK else pytest.mark.families) for name in FAMILIES],
+)
 def trained(request, tmp_path_factory, programs):
     """(family, folder of a run of 3 steps, folder of one that was stopped after 2 and resumed)."""
     one, two = (tmp_path_factory.mktemp(request.param) for _ in range(2))
