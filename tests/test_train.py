@@ -436,8 +436,9 @@ def test_the_score_of_real_images_is_logged_and_recorded(config, monkeypatch):
     monkeypatch.setattr(hooks.logger, "info", lambda text, *arguments: lines.append(text % arguments))
     config.score.every = 2
     run = types.SimpleNamespace(config=config, source=None, mesh=None)
-    score, beside = hooks._score(run, None, None)
-    assert score(None) == 3.0 and beside == real
+    gan, state = types.SimpleNamespace(after=lambda steps: None), types.SimpleNamespace(step=2)
+    score, beside = hooks._score(run, gan, None)
+    assert score(state) == 3.0 and beside == real
     assert lines == ["score of real images: 1.5 (64 images; accuracy of classifier: 0.9)"]
     config.score.every = 0
     assert hooks._score(run, None, None) == (None, {})

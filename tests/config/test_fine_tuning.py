@@ -1,6 +1,7 @@
 """What a run started by --config=finetune:DIR inherits."""
 
 import sys
+import types
 
 import pytest
 from absl import flags
@@ -62,6 +63,7 @@ def test_the_command_to_train_drops_them_in_fine_tuning_alone(before, tmp_path, 
     cli._parse(sys.argv)
     seen = []
     monkeypatch.setattr(main.runtime_flags, "run", lambda work: work())
-    monkeypatch.setattr(main, "train", lambda config, workdir: seen.append(config) or True)
+    monkeypatch.setattr(main, "ON_DAMAGE", types.SimpleNamespace(value="refuse"))
+    monkeypatch.setattr(main, "train", lambda config, workdir, on_damage: seen.append(config) or True)
     assert main.main() == 0
     assert seen[0].data.flip is flip and seen[0].data.crop == "random"

@@ -168,7 +168,7 @@ def test_a_set_with_keys_is_validated_and_prepared_again(tmp_path):
     result = cli.run("data.prepare", *flags, "--size=12")
     assert result.returncode == 0 and "6 images in 2 classes of 3" in result.stderr, result.stderr
     unlabelled = cli.run(
-        "data.prepare", *flags[:2], f"--in={built(tmp_path / 'l', 'lsun')}", f"--out={tmp_path / 'l2'}"
+        "data.prepare", *flags[:2], f"--in={built(tmp_path / 'l', 'lsun')}", f"--out={tmp_path / 'l2'}", "--size=16"
     )
     assert unlabelled.returncode == 0 and "--config.model.num_classes=0" in unlabelled.stdout, unlabelled.stderr
 

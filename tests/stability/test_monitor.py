@@ -21,6 +21,15 @@ from biggan_jax.state import init_state
 METRICS = {f"{network}{metric}": jnp.float32(1) for network in "dg" for metric in monitor.STEP_METRICS}
 
 
+class Unchanging:
+    """A family whose networks do not grow, of which `fake_probe` needs no more."""
+
+    mesh = None
+
+    def after(self, steps):
+        return self
+
+
 @pytest.fixture
 def fake_probe(monkeypatch):
     """Probes with one signal, the state itself."""
@@ -30,7 +39,7 @@ def fake_probe(monkeypatch):
 
 
 def schedule_in(folder, every=2):
-    return ProbeSchedule(types.SimpleNamespace(mesh=None), every, {}, MetricWriter(folder, start=0))
+    return ProbeSchedule(Unchanging(), every, {}, MetricWriter(folder, start=0))
 
 
 def test_a_probe_is_recorded_one_step_late(fake_probe, tmp_path):
@@ -47,7 +56,7 @@ def test_a_probe_is_recorded_one_step_late(fake_probe, tmp_path):
 
 
 def test_a_probe_has_the_losses_of_lazy_updates_that_ran_before(fake_probe, tmp_path):
-    probes = ProbeSchedule(types.SimpleNamespace(mesh=None), 2, {}, MetricWriter(tmp_path, start=0), [1, 4])
+    probes = ProbeSchedule(Unchanging(), 2, {}, MetricWriter(tmp_path, start=0), [1, 4])
     for step in range(1, 7):
         ran = step % 4 == 1
         probes.after_step(step, jnp.float32(step), {"d_loss": 0.5, "gp_loss": step if ran else np.nan, "gp": 3.0})
