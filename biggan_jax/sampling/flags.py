@@ -18,7 +18,7 @@ from biggan_jax.types import UserError
 logger = logging.getLogger(__name__)
 
 CHECKPOINT = cli.define_path(
-    "checkpoint", None, "A workdir (its latest step), one step, an exported model, or hf://OWNER/NAME."
+    "checkpoint", None, "A workdir (its latest step), one step, an exported model, digits, or hf://OWNER/NAME."
 )
 WEIGHTS = flags.DEFINE_enum("weights", "ema", ["ema", "live"], "G's averaged weights, or those being trained.")
 TRUNCATION = flags.DEFINE_float(

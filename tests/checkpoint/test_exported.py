@@ -221,3 +221,11 @@ def test_importing_the_package_imports_no_jax():
     script = "import sys, biggan_jax; print(biggan_jax.load.__name__, {'jax', 'numpy', 'flax'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, cwd=ROOT)
     assert done.stdout == "load set()\n", done.stderr
+
+
+def test_the_digits_in_the_package_are_whole_and_small():
+    trained = load_generator("digits")
+    assert (trained.step, trained.gan.num_classes, trained.gan.image_shape) == (1200, 10, (16, 16, 3))
+    files = [path for path in (ROOT / "biggan_jax" / "pretrained" / "digits").iterdir() if path.is_file()]
+    assert {"README.md", "SHA256SUMS"} < {path.name for path in files}
+    assert sum(path.stat().st_size for path in files) <= 1_000_000
