@@ -169,7 +169,7 @@ def of_digits(c, trained, sampler, out: pathlib.Path) -> dict:
     if conditional:
         # A G with one image per class would reach the agreement.
         read = held_out.read(np.arange(len(held_out)), np.full(len(held_out), 0.5))
-        share = deviation(np.asarray(images), y) / deviation(read.images / 127.5 - 1, read.labels)
+        share = deviation(np.asarray(images, np.float32), y) / deviation(read.images.astype(np.float32), read.labels)
         return result | {"class_agreement": round(found["class_agreement"], 4), "class_deviation": round(share, 3)}
     images = sampler.images(sampler.latents(SAMPLES, 1), np.zeros(SAMPLES, np.int32))
     seen = np.asarray(jax.jit(network.apply)(network.params, images).logits).argmax(1)

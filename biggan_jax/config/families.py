@@ -90,6 +90,8 @@ def conditional_dense() -> dict[str, Any]:
         "prior": "uniform_01",  # Distribution of z: names in latents.PRIORS.
         "hidden": positive(1200, at_most=2**16),  # Units of G's layers.
         "units": positive(240, at_most=2**16),  # Units of D's maxout layers.
+        "g_dropout": fraction(0.5),  # Share of G's hidden units that training drops; 0 leaves all variety to z.
+        "d_dropout": fraction(0.5),  # Share of D's hidden units that training drops.
     }
 
 

@@ -6,8 +6,9 @@
     both: dense 1200, ReLU                         both: dense 240 x 4, maxout
     dense 784, sigmoid                             dense 1
 
-Dropout of 0.5 follows each hidden layer in both networks. The paper states no initial weights: they are those of the first
-GAN. y may also be a mixture of classes, or real numbers.
+Dropout of 0.5 follows each hidden layer in both networks; G samples without it. What G draws in training then comes from the
+dropout more than from z, and samples of a class are nearly one image: model.g_dropout=0 gives the variety to z. The paper
+states no initial weights: they are those of the first GAN. y may also be a mixture of classes, or real numbers.
 """
 
 import math
@@ -30,10 +31,11 @@ class Generator(nn.Module):
     shape: tuple[int, ...]
     size: int
     hidden: int = 1200
+    dropout: float = 0.5
 
     @nn.compact
     def __call__(self, z: Latent, y: Label, *, train: bool = False) -> Image:
-        drop = nn.Dropout(0.5, deterministic=not train)
+        drop = nn.Dropout(self.dropout, deterministic=not train)
         dense = lambda features, name: nn.Dense(features, kernel_init=symmetric(0.05), name=name)
         of_z = drop(nn.relu(dense(self.hidden // 6, "dense_z")(z)))
         of_y = drop(nn.relu(dense(self.hidden - self.hidden // 6, "dense_y")(as_vector(y, self.size))))
@@ -47,10 +49,11 @@ class Discriminator(nn.Module):
     size: int
     units: int = 240
     label_units: int = 50
+    dropout: float = 0.5
 
     @nn.compact
     def __call__(self, x: Image, y: Label, *, train: bool = False) -> Logit:
-        drop = nn.Dropout(0.5, deterministic=not train)
+        drop = nn.Dropout(self.dropout, deterministic=not train)
         maxout = lambda units, pieces, name: Maxout(units, pieces, symmetric(0.005), name=name)
         of_x = drop(maxout(self.units, 5, "maxout_x")(from_data(x)))
         of_y = drop(maxout(self.label_units, 5, "maxout_y")(as_vector(y, self.size)))
@@ -64,5 +67,6 @@ def build(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GAN:
     size = adversarial.condition_of(config).size
     if not size:
         raise UserError("model.family cgan is conditional: set model.num_classes or model.condition_dim, or use gan")
-    generator = Generator(shape, size, model.hidden)
-    return adversarial.build(config, mesh, generator, Discriminator(size, model.units), image_shape=shape)
+    generator = Generator(shape, size, model.hidden, model.g_dropout)
+    discriminator = Discriminator(size, model.units, dropout=model.d_dropout)
+    return adversarial.build(config, mesh, generator, discriminator, image_shape=shape)

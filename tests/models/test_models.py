@@ -239,3 +239,19 @@ def test_options_that_cannot_be_combined_are_refused(family, changes, sentence):
     c.model.update(changes)
     with pytest.raises(UserError, match=sentence):
         build_gan(c)
+
+
+def test_dropout_of_the_conditional_gan_can_be_left_out():
+    c = base("cgan")
+    c.model.update(num_classes=3, image_shape=(4, 4, 1), hidden=12, units=4)
+    rates = {}
+    for rate in (0.5, 0.0):
+        c.model.update(g_dropout=rate, d_dropout=rate)
+        gan = build_gan(c)
+        state = init_state(gan, 0)
+        z, y = gan.latents(jax.random.key(0), 4)
+        draw = lambda key, gan=gan, state=state, z=z, y=y: gan.networks["G"].module.apply(
+            {"params": state.networks["G"].params}, z, y, train=True, rngs={"dropout": jax.random.key(key)}
+        )
+        rates[rate] = bool(np.array_equal(draw(1), draw(2)))
+    assert rates == {0.5: False, 0.0: True}
