@@ -172,9 +172,7 @@ class Checkpoints:
 
     def newest_whole(self, until: int) -> int | None:
         """Return the newest step up to `until` whose checkpoint is as it was saved; None if none is. Reads each that it tries."""
-        return next(
-            (s for s in reversed(self.steps()) if s <= until and restore.is_intact(self._folder / str(s))), None
-        )
+        return restore.newest_intact(self._folder, [step for step in self.steps() if step <= until])
 
     def pin(self, step: int, reason: str) -> None:
         """Keep the step's checkpoint for good and record the reason in checkpoints/kept.json."""

@@ -6,7 +6,7 @@ import logging
 import re
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import jax
@@ -184,6 +184,11 @@ def is_intact(step_path: epath.Path) -> bool:
     except Exception:  # Corruption raises nearly anything.
         return False
     return True
+
+
+def newest_intact(folder: epath.Path, steps: Sequence[int]) -> int | None:
+    """Return the last of `steps` whose checkpoint in the folder is intact; None without one. Reads each that it tries."""
+    return next((step for step in sorted(steps, reverse=True) if is_intact(folder / str(step))), None)
 
 
 def _read_all(step_path: epath.Path) -> str:

@@ -16,7 +16,7 @@ from biggan_jax.checkpoint import transfer
 from biggan_jax.checkpoint.checksums import named_arrays
 from biggan_jax.checkpoint.layout import FOLDER, checkpoint_steps, find
 from biggan_jax.checkpoint.manager import Checkpoints
-from biggan_jax.checkpoint.restore import is_intact, load_config, load_metadata, load_state
+from biggan_jax.checkpoint.restore import load_config, load_metadata, load_state, newest_intact
 from biggan_jax.family import Family
 from biggan_jax.models import build_gan
 from biggan_jax.partitioning import sharded_init_state, state_layout
@@ -65,8 +65,10 @@ def pass_over_damaged(workdir: epath.PathLike) -> None:
     """
     folder, aside = epath.Path(workdir) / FOLDER, epath.Path(workdir) / "checkpoints_damaged"
     steps = checkpoint_steps(workdir)
-    found = next((step for step in reversed(steps) if is_intact(folder / str(step))), -1)
-    whole = int(multihost_utils.broadcast_one_to_all(np.int32(found))) if jax.process_count() > 1 else found
+    found = newest_intact(folder, steps)
+    whole = -1 if found is None else found
+    if jax.process_count() > 1:
+        whole = int(multihost_utils.broadcast_one_to_all(np.int32(whole)))
     if whole < 0:
         known = ", ".join(map(str, steps))
         raise UserError(f"no checkpoint in {folder} is whole (steps {known}), and none was moved; use another workdir")

@@ -87,7 +87,7 @@ def shape_of(message: bytes | memoryview) -> tuple[int, ...]:
 
 
 def table(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield the keys and values of a table in LevelDB's format. Raises ValueError if it is none."""
+    """Yield the keys and values of a table in LevelDB's format. Raises ValueError for other bytes."""
     view = memoryview(data)
     if len(view) < FOOTER or struct.unpack("<Q", view[-8:])[0] != MAGIC:
         raise ValueError("it does not end like a table of LevelDB")

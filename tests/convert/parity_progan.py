@@ -172,7 +172,7 @@ class Losses:
         self.modules = {role: network.module for role, network in gan.networks.items()}
 
     def input(self, name: str):
-        """Return a recorded input; None if there is none."""
+        """Return a recorded input, or None if it was not recorded."""
         return jnp.asarray(self.found.arrays[name])[self.order] if name in self.found.arrays else None
 
     def back(self, values) -> np.ndarray:
