@@ -55,8 +55,8 @@ def biggan() -> dict[str, Any]:
         "bn_eps": positive(1e-4),  # Added to batch norm's variances (paper).
         "bn_out_eps": non_negative(0.0),  # eps of G's last batch norm; 0: bn_eps. BigGAN-PyTorch always uses 1e-5.
         "bn_momentum": fraction(0.9),  # Weight of the old running statistics in batch norm's moving average.
-        # Images that batch norm normalises together in training, as each of n GPUs without synchronisation its own; 0: all
-        # of a microbatch. It must divide batch_size / microbatches.
+        # Images that batch norm normalises together in training, as a GPU without synchronisation does; 0: a whole
+        # microbatch. It must divide batch_size / microbatches.
         "bn_group": non_negative(0),
         "spectral_eps": positive(1e-4),  # Smallest norm a power iteration divides by (paper).
         "spectral_iterations": positive(1, at_most=1000),  # Power iterations per update.
