@@ -127,8 +127,11 @@ def _file_of_efficientnet() -> epath.Path:
     return epath.Path(package.submodule_search_locations[0]) / FILE
 
 
-def download(url: str = URL) -> epath.Path:
-    """Download the file at `url` into the cache, unless it is there. Raises UserError if its checksum is wrong."""
+def download(url: str = URL, instead: str = "--inception=PATH") -> epath.Path:
+    """Download the file at `url` into the cache, unless it is there. Raises UserError if its checksum is wrong.
+
+    The name ends with the first digits of the file's sha256. instead: the flag that takes a file, for messages.
+    """
     path = cache.folder() / "downloads" / url.rpartition("/")[2]
     if path.exists():
         return path
@@ -141,13 +144,13 @@ def download(url: str = URL) -> epath.Path:
                 chunks = iter(functools.partial(response.read, MEGABYTE), b"")
                 file.writelines(track(chunks, "downloading, in MB", size))
         except (OSError, http.client.HTTPException) as error:
-            hint = "download it elsewhere, and give the file with --inception=PATH"
+            hint = f"download it elsewhere, and give the file with {instead}"
             raise UserError(f"{url} cannot be downloaded ({error}); {hint}") from error
         digest, expected = cache.hash_of_file(epath.Path(unfinished)), path.stem.rpartition("-")[2]
         if not digest.startswith(expected):
             raise UserError(
                 f"the sha256 of {url} starts with {digest[: len(expected)]} instead of {expected}, so the download is "
-                "incomplete or another file; try again, or give a file with --inception=PATH"
+                f"incomplete or another file; try again, or give a file with {instead}"
             )
     return path
 
