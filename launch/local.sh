@@ -19,7 +19,7 @@ port=$("$python" -c 'import socket; s = socket.socket(); s.bind(("localhost", 0)
 pids=()
 trap 'told=1; kill -TERM "${pids[@]}" 2>/dev/null || true' TERM INT
 for ((i = 0; i < processes; i++)); do
-  command=("$python" -m biggan_jax.main --multihost --coordinator="localhost:$port" --num_processes="$processes" --process_id="$i" "$@")
+  command=("$python" -m biggan_jax.main --multihost --coordinator="localhost:$port" --num_processes="$processes" --process_id="$i" --on_damage=fallback "$@")
   if [[ $dry_run ]]; then
     run "${command[@]}"
   else

@@ -8,7 +8,7 @@ training=() planned=() config_file=''
 # `config_file` (a local config file, which workers find by its name without folders).
 read_training() {
   local argument workdir='' config='' file
-  training=(--multihost)
+  training=(--multihost --on_damage=fallback) # Later options win.
   for argument; do
     case $argument in
       --workdir=*) workdir=${argument#*=} ;;

@@ -91,7 +91,7 @@ def test_xpk_gets_every_argument_unchanged(gke):
     done = gke.gke("create", "deep", *options, *TRAINING)
     assert done.returncode == 0, done.stderr
     (command,) = (w for w in (gke.cloud / "xpk").read_text().splitlines() if w.startswith("--command="))
-    assert words_of(command.removeprefix("--command=")) == ["-m", "biggan_jax.main", "--multihost", *TRAINING[1:]]
+    assert words_of(command.removeprefix("--command=")) == ["-m", "biggan_jax.main", "--multihost", "--on_damage=fallback", *TRAINING[1:]]
 
 
 def words_of(command):
@@ -108,7 +108,7 @@ def test_arguments_survive_yaml_and_kubernetes_variables(gke):
         re.sub(r"\$\$|\$\(\w+\)", lambda m: "$" if m[0] == "$$" else "EXPANDED", word)
         for word in pod["containers"][0]["args"]
     ]
-    assert given == ["--multihost", *TRAINING[1:]]
+    assert given == ["--multihost", "--on_damage=fallback", *TRAINING[1:]]
 
 
 def test_a_dry_run_can_be_run(gke):
@@ -117,7 +117,7 @@ def test_a_dry_run_can_be_run(gke):
     ran = gke.execute(["bash", "-c", done.stdout])
     assert ran.returncode == 0, ran.stderr
     _, pod = pod_of(yaml.safe_load((gke.cloud / "kubectl.stdin").read_text()))
-    assert pod["containers"][0]["image"] == "i" and len(pod["containers"][0]["args"]) == 4
+    assert pod["containers"][0]["image"] == "i" and len(pod["containers"][0]["args"]) == 5
 
 
 def test_only_recoverable_failures_are_restarted(gke):
@@ -316,4 +316,4 @@ def test_the_jobset_equals_xpks(gke, type_):
     assert not {1, 2, 3} & set(again["values"])
     # Neither xpk nor its shell changes an argument.
     (command,) = re.findall(r"^\s*\((python .*)\) &", their_container["command"][2], re.MULTILINE)
-    assert words_of(command) == ["-m", "biggan_jax.main", "--multihost", *TRAINING[1:]]
+    assert words_of(command) == ["-m", "biggan_jax.main", "--multihost", "--on_damage=fallback", *TRAINING[1:]]

@@ -48,7 +48,7 @@ def test_a_failed_plan_leaves_no_files_and_restarts_are_the_jobs(launch, tmp_pat
 @pytest.fixture
 def job(tmp_path):
     """job(status, ...) runs launch/slurm.sbatch with an srun that exits with that status and a scontrol that records its calls."""
-    (tmp_path / "srun").write_text('#!/bin/bash\nprintf "%s\\n" "${@: -2}" >"$FOLDER/trained"\nexit "$STATUS"\n')
+    (tmp_path / "srun").write_text('#!/bin/bash\nprintf "%s\\n" "${@: -3}" >"$FOLDER/trained"\nexit "$STATUS"\n')
     (tmp_path / "scontrol").write_text('#!/bin/bash\necho "$@" >"$FOLDER/asked"\nexit "${REFUSED:-0}"\n')
     for name in ("srun", "scontrol"):
         (tmp_path / name).chmod(0o755)
@@ -63,7 +63,7 @@ def job(tmp_path):
         }
         command = [ROOT / "launch" / "slurm.sbatch", *words, *TRAINING[:2]]
         done = subprocess.run(command, env=base | environment, capture_output=True, text=True)
-        assert (tmp_path / "trained").read_text().splitlines() == list(TRAINING[:2])
+        assert (tmp_path / "trained").read_text().splitlines() == ["--on_damage=fallback", *TRAINING[:2]]
         return done.returncode, (tmp_path / "asked").read_text(), done.stdout
 
     return run

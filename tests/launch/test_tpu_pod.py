@@ -22,6 +22,7 @@ def test_train_runs_all_stages_and_leaves_nothing(rig):
             "-m",
             "biggan_jax.main",
             "--multihost",
+            "--on_damage=fallback",
             "--config=quickstart",
             "--workdir=gs://bucket/run",
             awkward,
