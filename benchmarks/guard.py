@@ -152,10 +152,10 @@ def tables(rows: list[dict]) -> str:
 
 def plot(out: pathlib.Path, names: list[str], path: pathlib.Path) -> None:
     """Plot each rule's value over the steps: healthy runs in grey, collapsing ones in colour, with a dot at the verdict."""
-    figure, axes = plt.subplots(3, 3, figsize=(14, 10), constrained_layout=True)
+    figure, axes = plt.subplots(-(-(len(RULES) + 1) // 4), 4, figsize=(18, 13), constrained_layout=True)
     colours = plt.get_cmap("tab10")
     collapsing = [name for name in names if name.startswith("collapse") and probes_of(out / name)]
-    for rule, axis in zip([*RULES, None], axes.flat, strict=True):
+    for rule, axis in zip([*RULES, None], axes.flat, strict=False):
         for name in [name for name in names if name.startswith("healthy")] + collapsing:
             records = probes_of(out / name)
             style = (
@@ -180,7 +180,7 @@ def plot(out: pathlib.Path, names: list[str], path: pathlib.Path) -> None:
         axis.set(yscale=scale, title=rule.signal if rule else "score (EMA of G)", xlabel="step")
         if rule:
             axis.axhline(rule.threshold, color="k", ls=":", lw=1)
-    axes.flat[-1].legend(fontsize=7)
+    axes.flat[len(RULES)].legend(fontsize=7)
     figure.savefig(path, dpi=80)
 
 

@@ -42,10 +42,14 @@ def named_arrays(tree) -> dict[str, Any]:
 
 def _checksum(x):
     """Compute the sum on the devices that hold the array, so that only four bytes are copied to the host."""
-    # A CPU device shares the host's memory: NumPy avoids compiling a program for each shape.
-    on_host = not isinstance(x, jax.Array) or (x.is_fully_addressable and {d.platform for d in x.devices()} == {"cpu"})
+    # On the host, NumPy avoids compiling a program for each shape.
     # Wait for each sum: on the CPU devices of several hosts, concurrent collectives deadlock.
-    return _on_host(np.asarray(x)) if on_host else jax.block_until_ready(_on_devices(x))
+    return _on_host(np.asarray(x)) if is_on_host(x) else jax.block_until_ready(_on_devices(x))
+
+
+def is_on_host(x) -> bool:
+    """Return whether NumPy can read the array without a copy between devices: a CPU device shares the host's memory."""
+    return not isinstance(x, jax.Array) or (x.is_fully_addressable and {d.platform for d in x.devices()} == {"cpu"})
 
 
 @jax.jit

@@ -17,7 +17,9 @@ from biggan_jax.family import Family
 from biggan_jax.runtime.jsonl import Record
 from biggan_jax.runtime.lazy_metrics import LazyMetrics, scalars
 from biggan_jax.runtime.metric_writer import MetricWriter
-from biggan_jax.stability.rules import NONFINITE, RULES, Rule, Verdict, evaluate, is_healthy
+from biggan_jax.stability import arrays
+from biggan_jax.stability.arrays import Magnitudes, listed
+from biggan_jax.stability.rules import NONFINITE, RULES, Rule, Verdict, evaluate, is_healthy, not_finite_verdict
 from biggan_jax.stability.signals import Probe, probe
 from biggan_jax.state import TrainState
 from biggan_jax.types import Metrics
@@ -26,7 +28,6 @@ logger = logging.getLogger(__name__)
 
 STEP_METRICS = ("_loss", "_grad_norm")  # Endings of the step's metrics that a probe's record repeats.
 MIN_IMAGES = 64  # Minimum images per probe and source; fewer are too noisy.
-NAMED = 3  # How many of the weights at fault are named.
 
 
 class ProbeSchedule:
@@ -40,14 +41,14 @@ class ProbeSchedule:
         self.every, self._images, self._writer, self._lazy = every, images, writer, LazyMetrics(periods)
         self._gan, self._probed = gan, gan
         self._probe = self._compiled(gan)
-        self._pending: tuple[int, Probe, Metrics, list[Metrics], dict[str, float]] | None = None
+        self._pending: tuple[int, Probe, Magnitudes, Metrics, list[Metrics], dict[str, float]] | None = None
 
     def begin(self, state: TrainState) -> Record | None:
         """Probe the initial state, to compare later probes with."""
         if not self.every:
             return None
         step = int(state.step)
-        self._pending = step, self._run(step, state), {}, [], {}
+        self._pending = step, self._run(step, state), self._magnitudes(state), {}, [], {}
         return self.flush()
 
     def after_step(
@@ -58,8 +59,13 @@ class ProbeSchedule:
         metrics = {name: value for name, value in metrics.items() if name.endswith((*STEP_METRICS, "_faults"))}
         self._lazy.after_step(step, metrics)
         if scores or (self.every and step % self.every == 0):
-            self._pending = step, self._run(step, state), metrics, self._lazy.take(), scores or {}
+            probed = self._run(step, state), self._magnitudes(state)
+            self._pending = step, *probed, metrics, self._lazy.take(), scores or {}
         return record
+
+    def not_finite(self, state: TrainState) -> list[str]:
+        """Return the names of the state's arrays that hold a value that is not finite. Waits for the state."""
+        return arrays.not_finite(self._magnitudes(state).by_name())
 
     @staticmethod
     def _compiled(gan: Family) -> Callable[..., Probe]:
@@ -73,17 +79,31 @@ class ProbeSchedule:
         # Wait before and after: on CPU, the collectives of a concurrent training step would deadlock with those of the probe.
         return jax.block_until_ready(self._probe(jax.block_until_ready(state), self._images))
 
+    def _magnitudes(self, state: TrainState) -> Magnitudes:
+        if jax.default_backend() != "cpu":
+            return arrays.magnitudes(state, self._gan.mesh)
+        found = arrays.magnitudes(jax.block_until_ready(state), self._gan.mesh)
+        jax.block_until_ready(found.largest)
+        return found
+
     def flush(self) -> Record | None:
         """Fetch, write and return the record of the pending probe, if any."""
         if self._pending is None:
             return None
-        (step, (signals, singular), metrics, lazy, scores), self._pending = jax.device_get(self._pending), None
+        (step, probed, found, *others), self._pending = self._pending, None
+        (signals, singular), largest, metrics, lazy, scores = jax.device_get((probed, found.largest, *others))
+        largest = found._replace(largest=largest).by_name()
+        of_arrays, where = arrays.signals_of(largest)
+        signals = signals | of_arrays
         metrics = {name: value for name, value in scalars(metrics, lazy).items() if not np.isnan(value)}
         record = {
             "step": int(step),
             "signals": {name: float(value) for name, value in (signals | metrics | scores).items()},
             "singular": jax.tree.map(lambda values: [float(v) for v in values], singular),
         }
+        record["where"] = where
+        if at_fault := arrays.not_finite(largest):
+            record["not_finite"] = listed(at_fault)
         if self._writer:
             self._writer.write_probe(record)
         return record
@@ -137,8 +157,7 @@ class NonFinite:
                 self.excess = max(self.excess - 1, 0)
                 continue
             self.excess += 1
-            more = f" and {len(at_fault) - NAMED} more" if len(at_fault) > NAMED else ""
-            self.what = ", ".join(at_fault[:NAMED]) + more
+            self.what = listed(at_fault)
             if self.excess in (1, 10, 100, 1000):
                 logger.warning("step %d: an update was not finite, so not applied: %s", step, self.what)
 
@@ -209,6 +228,11 @@ class CollapseMonitor:
                 return verdict
             if is_healthy(self.history, self._rules):
                 self.last_healthy_step = record["step"]
+        # A checkpoint never holds such values, though no probe is due.
+        if at_once and not (self.history and self.history[-1]["step"] == step):
+            if names := self.schedule.not_finite(state):
+                before = [record["step"] for record in self.history]
+                return not_finite_verdict(step, before[-1] if before else 0, listed(names))
         return None
 
     def _remember(self, record: Record) -> None:

@@ -12,7 +12,7 @@ from biggan_jax.runtime.jsonl import Record
 
 Value = Callable[[Sequence[Record]], float | None]
 
-NONFINITE = "nonfinite"  # The signal of a verdict on updates that were not finite; no rule has it.
+NONFINITE = "nonfinite"  # The signal of a verdict on updates or arrays that were not finite; no rule has it.
 
 
 class Verdict(NamedTuple):
@@ -69,18 +69,20 @@ def latest(signal: str) -> Value:
     return lambda records: records[-1]["signals"].get(signal)
 
 
-def growth(signal: str) -> Value:
-    """Return the function that divides the signal by the smaller of its two previous values."""
+def growth(signal: str, least: float = 0.0) -> Value:
+    """Return the function that divides the signal by the smaller of its two previous values, or by `least` if that is more."""
 
     def value(records: Sequence[Record]) -> float | None:
         *before, now = [r["signals"].get(signal) for r in records[-3:]]
-        before = [value for value in before if value]
+        before = [max(value, least) for value in before if value is not None and (value or least)]
         return now / min(before) if now is not None and before else None
 
     return value
 
 
 TIMES = " times what it was"
+TIMES_G = " times the norm of G's weights"
+TIMES_LIVE = " times the largest of the weights it averages"
 
 RULES = (
     Rule("contrast", contrast, 0.02, True, 3, "D no longer tells samples from real images"),
@@ -91,8 +93,14 @@ RULES = (
     Rule("g_sigma", growth("g_sigma"), 8.0, False, 2, "the singular values of G's weights explode", TIMES),
     Rule("d_norm", growth("d_norm"), 4.0, False, 2, "D's weights explode", TIMES),
     Rule("g_norm", growth("g_norm"), 4.0, False, 2, "G's weights explode", TIMES),
+    Rule("ema_distance", latest("ema_distance"), 10.0, False, 2, "the average of G is far from G", TIMES_G),
+    Rule("average", latest("average_excess"), 100.0, False, 1, "an averaged weight is absurd", TIMES_LIVE),
+    Rule("moments", growth("moments", 1.0), 1e4, False, 1, "running statistics are absurd", TIMES),
 )
-"""In the order in which they are evaluated. signals.probe computes the signals."""
+"""In the order in which they are evaluated. signals.probe and arrays.signals_of compute the signals."""
+
+WHERE = {"average": "average_excess", "moments": "moments"}
+"""The signals of rules of which a record's `where` names the array."""
 
 
 START = 10  # Probes after the first within which a fine-tuned run adapts to its data.
@@ -121,14 +129,23 @@ def evaluate(
 
     expected: (step, score) pairs from config.expected_scores. ignored: signals without effect.
     """
+    if records and (names := records[-1].get("not_finite")):
+        before = [record["step"] for record in records if not record.get("not_finite")]
+        return not_finite_verdict(records[-1]["step"], before[-1] if before else 0, names)
     verdicts = (by_rule(rule, records) for rule in rules if rule.signal not in ignored)
     of_scores = (by_score(records), by_expectation(records, expected))
     return next((v for v in (*verdicts, *of_scores) if v and v.signal not in ignored), None)
 
 
+def not_finite_verdict(step: int, onset: int, names: str) -> Verdict:
+    """Return the verdict on a state with values that are not finite. names: of its arrays. onset: the last probe without."""
+    return Verdict(step, onset, NONFINITE, 1, 0, f"the state has values that are not finite: {names}")
+
+
 def is_healthy(records: Sequence[Record], rules: Sequence[Rule] = RULES) -> bool:
     """Return whether the last probe broke no rule, not even once; False without rules."""
-    return bool(rules) and not any(rule.broken(rule.value(records)) for rule in rules)
+    fit = rules and not records[-1].get("not_finite")
+    return bool(fit) and not any(rule.broken(rule.value(records)) for rule in rules)
 
 
 def by_rule(rule: Rule, records: Sequence[Record]) -> Verdict | None:
@@ -141,7 +158,8 @@ def by_rule(rule: Rule, records: Sequence[Record]) -> Verdict | None:
     assert value is not None, "a rule that does not apply is not broken"
     beyond = f"{'below' if rule.below else 'above'} {rule.threshold:g}"
     since = f"healthy until step {onset}" if healthy else "failed from the start"
-    sentence = f"{rule.sentence} ({rule.signal} {value:.3g}{rule.unit}, {beyond}, {since})"
+    array = records[-1].get("where", {}).get(WHERE.get(rule.signal))
+    sentence = f"{rule.sentence}{f': {array}' if array else ''} ({rule.signal} {value:.3g}{rule.unit}, {beyond}, {since})"
     return Verdict(records[-1]["step"], onset, rule.signal, value, rule.threshold, sentence)
 
 
