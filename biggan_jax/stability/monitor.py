@@ -229,10 +229,10 @@ class CollapseMonitor:
             if is_healthy(self.history, self._rules):
                 self.last_healthy_step = record["step"]
         # A checkpoint never holds such values, though no probe is due.
-        if at_once and not (self.history and self.history[-1]["step"] == step):
-            if names := self.schedule.not_finite(state):
-                before = [record["step"] for record in self.history]
-                return not_finite_verdict(step, before[-1] if before else 0, listed(names))
+        probed = bool(self.history) and self.history[-1]["step"] == step
+        if at_once and not probed and (names := self.schedule.not_finite(state)):
+            before = [record["step"] for record in self.history]
+            return not_finite_verdict(step, before[-1] if before else 0, listed(names))
         return None
 
     def _remember(self, record: Record) -> None:

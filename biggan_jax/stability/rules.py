@@ -159,7 +159,9 @@ def by_rule(rule: Rule, records: Sequence[Record]) -> Verdict | None:
     beyond = f"{'below' if rule.below else 'above'} {rule.threshold:g}"
     since = f"healthy until step {onset}" if healthy else "failed from the start"
     array = records[-1].get("where", {}).get(WHERE.get(rule.signal))
-    sentence = f"{rule.sentence}{f': {array}' if array else ''} ({rule.signal} {value:.3g}{rule.unit}, {beyond}, {since})"
+    sentence = (
+        f"{rule.sentence}{f': {array}' if array else ''} ({rule.signal} {value:.3g}{rule.unit}, {beyond}, {since})"
+    )
     return Verdict(records[-1]["step"], onset, rule.signal, value, rule.threshold, sentence)
 
 

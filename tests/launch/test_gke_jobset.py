@@ -12,6 +12,7 @@ from tests.launch.rig import LINE, ROOT
 
 SCRIPT = ROOT / "launch" / "gke_jobset.sh"
 XPK = pathlib.Path(os.environ.get("XPK_VENV", ROOT / ".venv-xpk")).resolve()
+OURS = "--multihost", "--on_damage=fallback"
 AWKWARD = "--config.data.dir=a b'c\"d$HOME $(HOME) $$;*\\é"
 TRAINING = ["--", "--config=quickstart", "--workdir=gs://bucket/run", AWKWARD]
 # Writes its arguments and stdin to one file per command; answers queries with the content of `there`.
@@ -91,7 +92,7 @@ def test_xpk_gets_every_argument_unchanged(gke):
     done = gke.gke("create", "deep", *options, *TRAINING)
     assert done.returncode == 0, done.stderr
     (command,) = (w for w in (gke.cloud / "xpk").read_text().splitlines() if w.startswith("--command="))
-    assert words_of(command.removeprefix("--command=")) == ["-m", "biggan_jax.main", "--multihost", "--on_damage=fallback", *TRAINING[1:]]
+    assert words_of(command.removeprefix("--command=")) == ["-m", "biggan_jax.main", *OURS, *TRAINING[1:]]
 
 
 def words_of(command):
@@ -108,7 +109,7 @@ def test_arguments_survive_yaml_and_kubernetes_variables(gke):
         re.sub(r"\$\$|\$\(\w+\)", lambda m: "$" if m[0] == "$$" else "EXPANDED", word)
         for word in pod["containers"][0]["args"]
     ]
-    assert given == ["--multihost", "--on_damage=fallback", *TRAINING[1:]]
+    assert given == [*OURS, *TRAINING[1:]]
 
 
 def test_a_dry_run_can_be_run(gke):
@@ -316,4 +317,4 @@ def test_the_jobset_equals_xpks(gke, type_):
     assert not {1, 2, 3} & set(again["values"])
     # Neither xpk nor its shell changes an argument.
     (command,) = re.findall(r"^\s*\((python .*)\) &", their_container["command"][2], re.MULTILINE)
-    assert words_of(command) == ["-m", "biggan_jax.main", "--multihost", "--on_damage=fallback", *TRAINING[1:]]
+    assert words_of(command) == ["-m", "biggan_jax.main", *OURS, *TRAINING[1:]]

@@ -25,7 +25,15 @@ def test_a_dry_run_prints_the_quoted_command_of_each_process():
     for i, words in enumerate((first, second)):
         cluster = f"--coordinator=localhost:{port}", "--num_processes=2", f"--process_id={i}"
         given = "--config=quickstart", '--workdir=it\'s "mine", $HOME', "--config.seed=1"
-        assert words == [sys.executable, "-m", "biggan_jax.main", "--multihost", *cluster, "--on_damage=fallback", *given]
+        assert words == [
+            sys.executable,
+            "-m",
+            "biggan_jax.main",
+            "--multihost",
+            *cluster,
+            "--on_damage=fallback",
+            *given,
+        ]
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,9 @@ def record(step, tree):
     signals, where = arrays.signals_of(largest)
     healthy = {"d_real": 1.0, "d_fake": 0.0}
     names = arrays.not_finite(largest)
-    return {"step": step, "signals": healthy | signals, "where": where} | ({"not_finite": ", ".join(names)} if names else {})
+    return {"step": step, "signals": healthy | signals, "where": where} | (
+        {"not_finite": ", ".join(names)} if names else {}
+    )
 
 
 @pytest.mark.parametrize(
@@ -85,10 +87,8 @@ PLACES = {
 def _of_g(s, **parts):
     G = s.networks["G"]
     is_float = lambda x: jnp.issubdtype(x.dtype, jnp.floating)
-    changed = {
-        name: jax.tree.map(lambda x: bad(x) if is_float(x) else x, getattr(G, name)) for name, bad in parts.items()
-    }
-    return s.with_networks(G=G.replace(**changed))
+    change = lambda bad, tree: jax.tree.map(lambda x: bad(x) if is_float(x) else x, tree)
+    return s.with_networks(G=G.replace(**{name: change(bad, getattr(G, name)) for name, bad in parts.items()}))
 
 
 @pytest.mark.parametrize("place", PLACES)
