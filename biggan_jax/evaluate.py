@@ -2,9 +2,11 @@
 
 biggan-evaluate --checkpoint=DIR [--all | --watch] --network=classifier [--num=1000]
 biggan-evaluate --checkpoint=DIR --truncation_sweep=0.05:1.0:20 --inception=PATH
-biggan-evaluate --npz=A.npz --reference=B.npz|FOLDER --inception=PATH
+biggan-evaluate --samples=FOLDER|A.npz --reference=FOLDER|B.npz|STATISTICS.npz|.pkl --inception=PATH
+biggan-evaluate --reference=FOLDER --write_statistics=STATISTICS.npz --inception=PATH
 
-Results go to scores.jsonl and scores.md, each with its protocol. Stored results are not computed again.
+Samples and real images are folders of pictures, prepared sets or arrays; statistics are those of pytorch-fid, clean-fid, ADM or
+StyleGAN. Results go to scores.jsonl and scores.md, each with its protocol. Stored results are not computed again.
 """
 
 import dataclasses
@@ -20,7 +22,7 @@ from etils import epath
 from biggan_jax import config as configs
 from biggan_jax import sharding
 from biggan_jax.checkpoint import FOLDER, TrainedGenerator, checkpoint_steps, exported, locate
-from biggan_jax.evaluation import cache, features, metrics, npz, results, sweep
+from biggan_jax.evaluation import cache, features, metrics, results, sets, sweep
 from biggan_jax.evaluation import flags as evaluation_flags
 from biggan_jax.evaluation.baseline import PREFIX
 from biggan_jax.evaluation.evaluator import Evaluator
@@ -39,31 +41,47 @@ ALL = flags.DEFINE_bool("all", False, "Evaluate every checkpoint of the run, not
 WATCH = flags.DEFINE_bool("watch", False, "Evaluate every checkpoint, and new ones as they appear, until the run ends.")
 EVERY = flags.DEFINE_float("watch_every", 30, "Seconds between checks for new checkpoints.", lower_bound=0.1)
 SWEEP = flags.DEFINE_string("truncation_sweep", None, "LOW:HIGH:COUNT: draw the curve over COUNT truncations.")
-NPZ = cli.define_path("npz", None, "Images of any model instead of a checkpoint: arr_0 uint8 [N, H, W, 3].")
-CONFIG = cli.define_config("With --npz: the config whose data it is compared with.")
-OUT = cli.define_path("out", None, "Folder of the results. Default: the run's; with --npz, the file's.")
+SAMPLES = cli.define_path(
+    "samples", None, "Images instead of a checkpoint: a folder of pictures or of a prepared set, or an .npz with arr_0."
+)
+NPZ = cli.define_path("npz", None, "The same as --samples.")
+WRITE = cli.define_path(
+    "write_statistics", None, "Instead: write mu and sigma of the reference to this .npz, in pytorch-fid's form."
+)
+CONFIG = cli.define_config("With --samples: the config whose data they are compared with.")
+OUT = cli.define_path("out", None, "Folder of the results. Default: the run's; with --samples, that of the samples.")
 
 MAX_STEPS = 4096  # Checkpoints of a run that are considered, the newest.
 
 
 def main() -> int | None:
-    if bool(sampling_flags.CHECKPOINT.value) == bool(NPZ.value):
-        raise UserError("give either --checkpoint or --npz, such as --checkpoint=runs/demo --network=classifier")
+    if sum(map(bool, (sampling_flags.CHECKPOINT.value, NPZ.value, SAMPLES.value, WRITE.value))) != 1:
+        raise UserError(
+            "give one of --checkpoint, --samples and --write_statistics, such as --checkpoint=runs/demo --network=classifier"
+        )
     if SWEEP.value:
         sweep.thresholds(SWEEP.value)
     for name in evaluation_flags.SCORES.value or ():
         configs.choose(metrics.METRICS, "--scores", name)
     check_flags()
-    return cluster_flags.run(evaluate_npz if NPZ.value else evaluate_sweep if SWEEP.value else evaluate_checkpoints)
+    of_files = write_statistics if WRITE.value else evaluate_samples if samples_path() else None
+    return cluster_flags.run(of_files or (evaluate_sweep if SWEEP.value else evaluate_checkpoints))
+
+
+def samples_path() -> str | None:
+    """Return what --samples, or --npz, names."""
+    return SAMPLES.value or NPZ.value
 
 
 def check_flags() -> None:
     """Refuse flags without effect."""
     of_samples = "num", "labels", "seed", "truncation", "statistics", "passes", "weights"
+    of_files = bool(samples_path() or WRITE.value)
     without_effect = {
-        **dict.fromkeys(("all", "watch", "truncation_sweep", *of_samples), bool(NPZ.value)),
-        "data_dir": bool(NPZ.value and CONFIG.value is None),
-        "inception": evaluation_flags.NETWORK.value != "inception-2015",
+        **dict.fromkeys(("all", "watch", "truncation_sweep", *of_samples), of_files),
+        **dict.fromkeys(("out", "scores"), bool(WRITE.value)),
+        "data_dir": of_files and CONFIG.value is None,
+        "inception": not evaluation_flags.NETWORK.value.startswith("inception-2015"),
         "truncation_kind": sampling_flags.TRUNCATION.value is None and not SWEEP.value,
         "watch_every": not WATCH.value,
     }
@@ -71,7 +89,7 @@ def check_flags() -> None:
         without_effect |= dict.fromkeys(("all", "watch", "truncation", "scores"), True)
     cli.refuse([name for name, useless in without_effect.items() if useless], "here")
     # FLAGS["config"].present is true even if it was not given, because config_flags parses its default.
-    if CONFIG.value is not None and not NPZ.value:
+    if CONFIG.value is not None and not of_files:
         raise UserError("--config has no effect here; see --help")
 
 
@@ -215,16 +233,32 @@ def evaluate_sweep() -> None:
     print(f"curve in {folder / name}.png, values in {folder / name}.csv")
 
 
-def evaluate_npz() -> None:
-    path = epath.Path(NPZ.value)
-    images = npz.read_samples(path, "--npz")
-    folder = out_folder(path.parent)
-    evaluator = make_evaluator(CONFIG.value, images.images.shape[1:], sharding.make_mesh(), images)
-    protocol = evaluator.protocol_of_images(len(images), "of the file" if images.num_classes else "none")
-    batches = features.of_source(images, np.arange(len(images)), evaluator.batch_size)
+def evaluate_samples() -> None:
+    """Evaluate a file or folder of images."""
+    flag = "--samples" if SAMPLES.value else "--npz"
+    path = epath.Path(str(samples_path()))
+    images = sets.open_samples(path, flag, evaluation_flags.MAX_BROKEN.value)
+    folder = out_folder(path.resolve().parent if path.exists() else path.parent)
+    shape = sets.shape_of(images, ())
+    evaluator = make_evaluator(CONFIG.value, shape, sharding.make_mesh(), images)
+    whose = "of the file" if path.suffix == ".npz" else "of the folders"
+    protocol = evaluator.protocol_of_images(len(images), whose if images.num_classes else "none")
+    batches = features.of_source(images, np.arange(len(images)), evaluator.batch_size, evaluator.network)
     compute = lambda names: evaluator.beside_real(evaluator.evaluate_images(batches, names), names)
     subject = Subject(str(path), cache.hash_of_source(images), None)
     report(results.complete(folder / results.SCORES, subject, protocol, evaluator.metrics, compute), folder)
+
+
+def write_statistics() -> None:
+    """Write mean and covariance of the reference's features."""
+    out = epath.Path(WRITE.value)
+    if out.suffix != ".npz":
+        raise UserError(f"--write_statistics={out} must end in .npz")
+    out_folder(out.parent)
+    reference, words = evaluation_flags.reference_alone(CONFIG.value, sharding.make_mesh())
+    if not jax.process_index():
+        sets.write_statistics(out, reference.moments)
+        print(f"mu and sigma of {reference.name} by {words} in {out}")
 
 
 def report(record: results.Record, folder: epath.Path) -> None:

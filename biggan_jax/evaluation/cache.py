@@ -82,6 +82,8 @@ def hash_of_source(source: Source) -> str:
     """Hash a source: equal for sources that read the same images with the same labels from the same arrays or shards."""
     if isinstance(source, Images):
         return hash_of_arrays({"images": source.images, "labels": source.labels})
+    if isinstance(content := getattr(source, "content", None), str):  # A folder of pictures, hashed when it was opened.
+        return content
     assert isinstance(source, Records)
     total = hashlib.sha256(f"{source.pixel_format}\n".encode())
     for file in track(source.files, "reading shards"):

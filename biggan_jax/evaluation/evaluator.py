@@ -71,12 +71,12 @@ class Evaluator:
         """Evaluate `num` fresh samples. metrics: names; by default the evaluator's."""
         y = draw_labels(self.labels, self.num, sampler.gan.num_classes, self.seed, self.reference.kept.labels)
         z = sampler.latents(self.num, self.seed)
-        return self.evaluate_images(features.of_samples(sampler, z, y, self.batch_size), metrics)
+        return self.evaluate_images(features.of_samples(sampler, z, y, self.batch_size, self.network), metrics)
 
     def evaluate_source(self, source: Source, num: int | None = None) -> Results:
         """Evaluate `num` of a source's images, drawn at random by the seed, or all."""
         numbers = np.random.default_rng(self.seed).permutation(len(source))[:num]
-        return self.evaluate_images(features.of_source(source, numbers, self.batch_size))
+        return self.evaluate_images(features.of_source(source, numbers, self.batch_size, self.network))
 
     def evaluate_images(self, batches: Batches, metrics: Sequence[str] | None = None) -> Results:
         """Evaluate images given in batches."""

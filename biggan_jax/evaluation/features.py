@@ -12,9 +12,10 @@ from jax.sharding import Mesh
 
 from biggan_jax.data.dataset import Source
 from biggan_jax.data.picture import to_8_bits
+from biggan_jax.evaluation.folders import Pictures, pool
 from biggan_jax.evaluation.networks import FeatureNetwork
 from biggan_jax.runtime.progress import track
-from biggan_jax.sampling.pictures import to_uint8
+from biggan_jax.sampling.pictures import to_rgb, to_uint8
 from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.sharding import constrain_batch, replicated
 from biggan_jax.types import Label
@@ -24,7 +25,10 @@ logger = logging.getLogger(__name__)
 _to_uint8 = jax.jit(to_uint8)
 
 Batches = Iterable[tuple[np.ndarray | jax.Array, np.ndarray]]
-"""Images uint8 [B, H, W, C] of constant B, and labels int [n]: the first n <= B images count, the rest is padding."""
+"""Images uint8 [B, H, W, C], or resized ones in float32, of constant B, and labels int [n].
+
+The first n <= B images count, the rest is padding.
+"""
 
 
 class Features(NamedTuple):
@@ -49,23 +53,39 @@ def concatenate(parts: Iterable[Features]) -> Features:
     return Features(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
-def of_samples(sampler: Sampler, z: np.ndarray, y: Label, batch_size: int) -> Batches:
-    """Generate samples for z [N, dim_z] and y [N] batch by batch, kept on the devices."""
+def of_samples(
+    sampler: Sampler, z: np.ndarray, y: Label, batch_size: int, network: FeatureNetwork | None = None
+) -> Batches:
+    """Generate samples for z [N, dim_z] and y [N] batch by batch, kept on the devices unless the network resizes on the host."""
     start = 0
     for images, count in sampler.batches(z, y, batch_size):
-        yield _to_uint8(images), np.asarray(y[start : start + count])
+        yield _prepared(network, _to_uint8(images)), np.asarray(y[start : start + count])
         start += count
 
 
-def of_source(source: Source, numbers: np.ndarray, batch_size: int) -> Batches:
-    """Read the source's images of these numbers, cropped to the centre."""
+def of_source(source: Source, numbers: np.ndarray, batch_size: int, network: FeatureNetwork | None = None) -> Batches:
+    """Read the source's images of these numbers, cropped to the centre.
+
+    network: one that may resize on the host; pictures of any sizes need it. Otherwise images stay as they are.
+    """
     starts = range(0, len(numbers), batch_size)
     for start in track(starts, "real images, by batches"):
         chosen = numbers[np.minimum(np.arange(start, start + batch_size), len(numbers) - 1)]
+        if isinstance(source, Pictures):
+            reading = source.read(chosen, prepare=network.prepare if network else None)
+            yield reading.images, reading.labels[: len(numbers) - start]
+            continue
         reading = source.read(chosen, np.full(batch_size, 0.5))
         for error in reading.unreadable:
             logger.warning("replaced by the next record: %s", error)
-        yield to_8_bits(reading.images), reading.labels[: len(numbers) - start]
+        yield _prepared(network, to_8_bits(reading.images)), reading.labels[: len(numbers) - start]
+
+
+def _prepared(network: FeatureNetwork | None, images: np.ndarray | jax.Array) -> np.ndarray | jax.Array:
+    """Resize uint8 [B, H, W, 1 or 3] on the host if the protocol says so."""
+    if network is None or network.prepare is None or not network.on_host:
+        return images
+    return np.stack([*pool().map(network.prepare, to_rgb(np.asarray(images)))])
 
 
 @functools.lru_cache(maxsize=4)

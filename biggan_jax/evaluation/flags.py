@@ -11,15 +11,17 @@ from absl import flags
 from etils import epath
 from jax.sharding import Mesh
 
-from biggan_jax import config as configs
 from biggan_jax import data
 from biggan_jax.data.dataset import Images, Source
-from biggan_jax.evaluation import metrics, npz
+from biggan_jax.evaluation import metrics, networks, sets
 from biggan_jax.evaluation.baseline import Baseline, of_halves
 from biggan_jax.evaluation.evaluator import Evaluator
+from biggan_jax.evaluation.folders import Pictures
 from biggan_jax.evaluation.formulas import Moments
 from biggan_jax.evaluation.networks import DIMENSIONS, NETWORKS, FeatureNetwork, check_network, open_network
 from biggan_jax.evaluation.reference import KEPT, Reference, of_statistics, reference_of
+from biggan_jax.evaluation.resizers import RESIZERS
+from biggan_jax.evaluation.sets import pixels
 from biggan_jax.runtime import cli
 from biggan_jax.sampling import flags as sampling_flags
 from biggan_jax.sampling.labels import LABELINGS
@@ -29,10 +31,21 @@ logger = logging.getLogger(__name__)
 
 NETWORK = flags.DEFINE_enum("network", "inception-2015", list(NETWORKS), "Feature network; see docs/evaluation.md.")
 INCEPTION = cli.define_path("inception", None, "Inception's weights: a .pth or .npz, or `download`.")
-REAL = "Real images: train or test, of the run's data; a prepared set's folder; or an .npz with arr_0, mu and sigma, or both."
+RESIZER = flags.DEFINE_enum("resizer", None, list(RESIZERS), "How images are resized. Default: the network's own.")
+JPEG = flags.DEFINE_integer("jpeg", None, "Encode images as JPEG of this quality before.", 1, 100)
+REAL = (
+    "Real images: train or test, of the run's data; a folder of pictures or of a prepared set; an .npz with arr_0, mu and "
+    "sigma, or both; or StyleGAN's .pkl of statistics."
+)
 REFERENCE = cli.define_path("reference", "train", REAL)
 REFERENCE_COUNT = flags.DEFINE_integer(
     "reference_count", None, "Use this many real images, evenly spread. Default: all.", lower_bound=2
+)
+MAX_BROKEN = flags.DEFINE_integer(
+    "max_broken",
+    None,
+    "Unreadable pictures of a folder that are left out; more are refused. Default: one in a hundred.",
+    0,
 )
 DATA_DIR = cli.define_path("data_dir", None, "Folder of the run's data, if they have moved.")
 NUM = flags.DEFINE_integer("num", 50_000, "Number of samples.", lower_bound=2)
@@ -58,41 +71,39 @@ class Real(NamedTuple):
 
 
 def make_evaluator(
-    config, image_shape: tuple[int, ...], mesh: Mesh, images: Images | None = None, names: tuple[str, ...] = ()
+    config, image_shape: tuple[int, ...], mesh: Mesh, images: Source | None = None, names: tuple[str, ...] = ()
 ) -> Evaluator:
     """Make the evaluator that the flags describe, with its reference computed or read from the cache.
 
-    config: of the model, or None with --npz alone. image_shape: of the samples. images: those of --npz. names: metrics;
-    default: those of the flags. Raises UserError if flags do not fit each other, the model or the data.
+    config: of the model, or None with --samples alone. image_shape: of the samples. images: those of --samples. names:
+    metrics; default: those of the flags. Raises UserError if flags do not fit each other, the model or the data.
     """
     if len(image_shape) != 3 or image_shape[2] not in (1, 3):
         raise UserError(f"feature networks take grey or RGB images, but these samples have shape {list(image_shape)}")
     if config is not None and config.model.get("condition_dim", 0):
         raise UserError(
-            "metrics need classes or none, but this model is conditioned on real numbers; evaluate with --npz"
+            "metrics need classes or none, but this model is conditioned on real numbers; evaluate with --samples"
         )
     if config is not None and DATA_DIR.value:
         with config.unlocked():
             config.data.dir = DATA_DIR.value
+    networks.check_resizer(NETWORK.value, RESIZER.value or "", JPEG.value or 0)
+    if NETWORK.value == "classifier" and config is None:
+        raise UserError("--network=classifier is fitted to training data; with --samples, give their --config too")
     real = open_reference(REFERENCE.value, config, image_shape)
     training = real.images if REFERENCE.value == "train" else None
     if NETWORK.value == "classifier":
-        if config is None:
-            raise UserError("--network=classifier is fitted to training data; with --npz, give their --config too")
-        sizes = {"--network=classifier is fitted at": data.image_shape(config)}
-        if isinstance(real.images, Images):
-            sizes[f"--reference={REFERENCE.value} has"] = real.images.images.shape[1:]
-        for what, shape in sizes.items():
-            if shape[:2] != image_shape[:2]:
-                raise UserError(f"{what} {pixels(shape)} pixels, but the samples have {pixels(image_shape)}")
+        check_sizes(config, image_shape, real.images, images)
         training = training or data.make_source(config, "train")
     wanted = names or tuple(SCORES.value or default_names(real))
     check_statistics(real, wanted)
     labels_known = training.num_classes if training else 0
     check_network(NETWORK.value, inception=INCEPTION.value, num_classes=labels_known)
+    samples = NUM.value if images is None else len(images)
     # Statistics are of enough images.
-    metrics.check_counts(wanted, NUM.value if images is None else len(images), real.used or metrics.NEIGHBOURS)
-    network = open_network(NETWORK.value, inception=INCEPTION.value, training=training)
+    metrics.check_counts(wanted, samples, real.used or metrics.NEIGHBOURS)
+    warn_of_few(wanted, {"samples": samples, "real images": real.used if real.statistics is None else 0})
+    network = network_of_flags(training)
     names = names or metric_names(network, config, images, real)
     batch_size = BATCH_SIZE.value * mesh.size
     reference = make_reference(real, network, mesh, batch_size)
@@ -101,6 +112,55 @@ def make_evaluator(
     make_baseline = functools.cache(lambda: baseline_of(real, reference, network, config, mesh, batch_size))
     drawn = num, seed, labels, batch_size
     return Evaluator(network, reference, names, *drawn, mesh, image_shape[2], bits, make_baseline)
+
+
+def network_of_flags(training: Source | None) -> FeatureNetwork:
+    """Open the network that the flags describe. training: the split that the classifier is fitted to."""
+    resizer, jpeg = RESIZER.value or "", JPEG.value or 0
+    return open_network(NETWORK.value, inception=INCEPTION.value, training=training, resizer=resizer, jpeg=jpeg)
+
+
+def reference_alone(config, mesh: Mesh) -> tuple[Reference, str]:
+    """Return the reference that the flags describe, without samples, and the network in words. config: as for make_evaluator."""
+    shape: tuple[int, ...] = data.image_shape(config) if config is not None else ()
+    name = REFERENCE.value
+    if name not in ("train", "test") and not shape:
+        opened = sets.open_samples(epath.Path(name), "--reference", MAX_BROKEN.value)
+        real = Real(opened, None, epath.Path(name).name)
+    else:
+        real = open_reference(name, config, shape)
+    if real.images is None:
+        raise UserError(f"--reference={name} has statistics alone (mu, sigma) already")
+    training = data.make_source(config, "train") if NETWORK.value == "classifier" and config is not None else None
+    network = network_of_flags(training)
+    warn_of_few(("fid",), {"images": real.used})
+    reference = make_reference(real._replace(statistics=None), network, mesh, BATCH_SIZE.value * mesh.size)
+    return reference, f"{network.name}, {network.resizer}"
+
+
+def check_sizes(config, image_shape: tuple[int, ...], real: Source | None, images: Source | None) -> None:
+    """Raise UserError unless all images have the size that the classifier is fitted at."""
+    sizes = {"--network=classifier is fitted at": data.image_shape(config)}
+    if isinstance(real, Images | Pictures):
+        sizes[f"--reference={REFERENCE.value} has"] = sets.shape_of(real, image_shape)
+    for what, shape in sizes.items():
+        if shape[:2] != image_shape[:2]:
+            raise UserError(f"{what} {pixels(shape)} pixels, but the samples have {pixels(image_shape)}")
+    for source in (real, images):
+        if isinstance(source, Pictures) and not source.one_shape:
+            raise UserError(f"--network=classifier takes images of one size, but {source.root} has several")
+
+
+def warn_of_few(names: Sequence[str], counts: dict[str, int]) -> None:
+    """Log when a Frechet distance is of fewer images than features, so that it depends on their number most of all."""
+    features = DIMENSIONS[NETWORK.value]
+    few = {what: count for what, count in counts.items() if 0 < count <= features}
+    if "fid" in names and few:
+        listed = " and ".join(f"{count:,} {what}" for what, count in few.items())
+        logger.warning(
+            "%s are too few for the %s features of %s: the Frechet distance is mostly bias; take %s or more, or --scores=kid",
+            *(listed, f"{features:,}", NETWORK.value, f"{features + 1:,}"),
+        )
 
 
 def check_statistics(real: Real, names: Sequence[str]) -> None:
@@ -115,7 +175,7 @@ def check_statistics(real: Real, names: Sequence[str]) -> None:
         if LABELS.value == "data":
             raise UserError(f"--labels=data needs the labels of real images, but {without}")
     wanted = DIMENSIONS[NETWORK.value]
-    if real.statistics is not None and "fid" in names and (there := len(real.statistics.mean)) != wanted:
+    if real.statistics is not None and needs_moments(names) and (there := len(real.statistics.mean)) != wanted:
         hint = "use the network that they are of" + (", or --scores without fid" if real.images is not None else "")
         raise UserError(f"{flag}: mu has {there} values, but {NETWORK.value} has {wanted} features; {hint}")
 
@@ -165,37 +225,33 @@ def baseline_of(real: Real, reference: Reference, network: FeatureNetwork, confi
 def open_reference(name: str, config, image_shape: tuple[int, ...]) -> Real:
     """Open real images, or their statistics, and describe them.
 
-    name: train or test, of the config's data; the folder of a prepared set; or an .npz. config: of the model's data, or
-    None. image_shape: of the samples; a prepared set is cropped and resized to their height and width.
+    name: train or test, of the config's data; or what `sets.open_reference` opens. config: of the model's data, or None.
+    image_shape: of the samples; a prepared set is cropped and resized to their height and width.
     """
     if name in ("train", "test"):
         if config is None:
-            raise UserError(f"--npz needs --reference=FILE.npz or FOLDER, or --config, of whose data {name} is used")
+            raise UserError(f"a --reference is needed: {sets.FORMS}; or --config, of whose data {name} is used")
         source = data.make_source(config, name)
         is_folder = config.data.name == "tfds" and not config.data.dataset
         title = epath.Path(config.data.dir).name if is_folder else config.data.dataset or config.data.name
         size = pixels(data.image_shape(config))
         return Real(source, None, f"{title} {name}, {size} px, resized by {config.data.resize}")
-    path = epath.Path(name)
-    if path.suffix == ".npz":
-        found = npz.read_reference(path, "--reference")
-        if found.images and found.images.images.shape[1:3] != image_shape[:2]:
-            sizes = pixels(found.images.images.shape[1:]), pixels(image_shape)
-            logger.info("--reference=%s has %s pixels, the samples have %s; both are resized", name, *sizes)
-        return Real(*found, path.name)
-    config = configs.base() if config is None else config.copy_and_resolve_references()
-    with config.unlocked():
-        config.data.name, config.data.dataset, config.data.dir = "tfds", "", name
-        config.data.image_key = config.data.label_key = config.data.condition_key = ""
-        config.model.num_classes = 0  # The reference may have no labels.
-        config.model.image_shape = image_shape[:2] + data.image_shape(config)[2:]
-    source = data.open_tfds(config, "train")
-    return Real(source, None, f"{path.name} train, {pixels(image_shape)} px, resized by {config.data.resize}")
+    found = sets.open_reference(epath.Path(name), "--reference", image_shape, config, MAX_BROKEN.value)
+    shape = sets.shape_of(found.images, image_shape) if found.images else image_shape
+    if shape[:2] != image_shape[:2]:
+        logger.info(
+            "--reference=%s has %s pixels, the samples have %s; both are resized",
+            name,
+            pixels(shape),
+            pixels(image_shape),
+        )
+    statistics = sets.of_dimension(found.statistics, DIMENSIONS[NETWORK.value])
+    return Real(found.images, statistics or next(iter(found.statistics), None), found.name)
 
 
-def pixels(image_shape: tuple[int, ...]) -> str:
-    """Describe the size of an image: 128, or 128 x 96 (height first) if it is not square."""
-    return " x ".join(dict.fromkeys(map(str, image_shape[:2])))
+def needs_moments(names: Sequence[str]) -> bool:
+    """Return whether a metric of these names compares means and covariances."""
+    return bool(set(names) & {*metrics.OF_MOMENTS})
 
 
 def default_names(real: Real) -> tuple[str, ...]:
@@ -211,7 +267,7 @@ def knows_classes(network: FeatureNetwork, config) -> bool:
     return network.labels == "data" or (network.labels == "imagenet" and imagenet)
 
 
-def metric_names(network: FeatureNetwork, config, images: Images | None, real: Real) -> tuple[str, ...]:
+def metric_names(network: FeatureNetwork, config, images: Source | None, real: Real) -> tuple[str, ...]:
     """Return the metrics of --scores, or the default ones. Raises UserError for one that is not defined here."""
     classes = images.num_classes if images is not None else config.model.num_classes
     real_classes = real.images.num_classes if real.images is not None else 0

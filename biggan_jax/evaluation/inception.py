@@ -17,6 +17,9 @@ from biggan_jax.types import Image
 
 SIZE, FEATURES, CLASSES = 299, 2048, 1008
 
+SPATIAL = ("Mixed_6d", "branch1x1", 7)
+"""Block, convolution and channels of spatial features, as ADM's evaluation takes them: mixed_6/conv of TensorFlow's graph."""
+
 
 class _Conv(NamedTuple):
     """A convolution, followed by batch norm and ReLU."""
@@ -114,6 +117,19 @@ class Inception(nn.Module):
         return features, nn.Dense(CLASSES, use_bias=False, precision=jax.lax.Precision.HIGHEST, name="fc")(features)
 
 
+class SpatialInception:
+    """Inception with the spatial features of sFID (Nash et al. 2021) for features: [B, 2023], before batch norm."""
+
+    init = staticmethod(lambda *arguments: Inception().init(*arguments))
+
+    def apply(self, params, images: Image) -> tuple[jax.Array, jax.Array]:
+        """Return features [B, 17 * 17 * 7] and logits [B, 1008] of uint8 [B, H, W, 3]."""
+        (_, logits), sown = Inception().apply(params, images, mutable=["intermediates"])
+        block, convolution, channels = SPATIAL
+        outputs = sown["intermediates"][block][convolution]["outputs"][0]
+        return outputs[..., :channels].reshape(len(outputs), -1), logits
+
+
 def tf1_bilinear(images: Image, size: int) -> jax.Array:
     """Resize [B, H, W, C] to float32 [B, size, size, C], in the units of `images`, as TensorFlow 1 does; FID needs it.
 
@@ -154,6 +170,7 @@ class _Unit(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         x = nn.Conv(*self.conv, use_bias=False, precision=jax.lax.Precision.HIGHEST, name="conv")(x)
+        self.sow("intermediates", "outputs", x)
         return nn.relu(nn.BatchNorm(use_running_average=True, epsilon=1e-3, name="bn")(x))
 
 

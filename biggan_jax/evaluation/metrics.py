@@ -30,6 +30,8 @@ BASIC = ("fid", "is", "kid", "prdc")
 NEIGHBOURS = max(neighbours.K_PRECISION, neighbours.K_DENSITY) + 1
 LEAST = {"fid": (2, 2), "is": (formulas.SPLITS, 1), "kid": (2, 2), "prdc": (NEIGHBOURS, NEIGHBOURS)}
 """The least numbers of samples and of real images, by metric."""
+OF_MOMENTS = ("fid",)
+"""The metrics that compare means and covariances, which a file of statistics has."""
 OF_IMAGES = ("kid", "prdc", "intra_fid")
 """The metrics that compare samples with single real images, not with their mean and covariance."""
 

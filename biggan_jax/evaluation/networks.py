@@ -22,9 +22,10 @@ from biggan_jax.config import choose
 from biggan_jax.convert import feature_networks, files
 from biggan_jax.convert.tables import Arrays, Network
 from biggan_jax.data.dataset import Source
-from biggan_jax.evaluation import cache, classifier
+from biggan_jax.evaluation import cache, classifier, resizers
 from biggan_jax.evaluation.efficientnet import RESIZER, EfficientNetLite0
-from biggan_jax.evaluation.inception import Inception
+from biggan_jax.evaluation.inception import Inception, SpatialInception
+from biggan_jax.evaluation.resizers import Prepare
 from biggan_jax.runtime.files import atomic_write, unique_suffix
 from biggan_jax.runtime.progress import track
 from biggan_jax.sampling.pictures import to_rgb
@@ -41,6 +42,7 @@ TIMEOUT, MEGABYTE = 30, 2**20  # Seconds without data after which a download fai
 
 FIT = {"seed": 0, "steps": 1500, "batch_size": 64}  # How the classifier is fitted.
 NOT_COMPARABLE = "not comparable with Inception FID or IS"
+SPATIAL_NOTE = "spatial features, whose Frechet distance is sFID"
 GREY_NOTE = ", grey repeated to three channels"  # Added to the resizer in protocols of grey images.
 
 
@@ -58,7 +60,9 @@ class FeatureNetwork:
     digest: sha256 of the weights. resizer: how images are resized first, in words. note: a warning about its results; ""
     for the field's standard network. labels: the classes of its logits: those of the "data", of "imagenet" in its usual
     order, or "" for other ones. params: arrays on the host. apply: a pure function of (params, uint8 images [B, H, W, 1 or
-    3]), to be jitted; it treats images independently, so that a batch may be sharded.
+    3]), to be jitted; it treats images independently, so that a batch may be sharded; it leaves images of its own size as they
+    are. prepare: makes an image of that size of a picture of any size on the host; None: images are not resized. on_host: whether
+    to do so with all images, because the resizer is not the one in `apply`.
     """
 
     name: str
@@ -68,23 +72,40 @@ class FeatureNetwork:
     labels: str
     params: Params
     apply: Callable[[Params, Image], Outputs]
+    prepare: Prepare | None = None
+    on_host: bool = False
 
 
-def open_network(name: str, *, inception: str | None = None, training: Source | None = None) -> FeatureNetwork:
+def open_network(
+    name: str, *, inception: str | None = None, training: Source | None = None, resizer: str = "", jpeg: int = 0
+) -> FeatureNetwork:
     """Open a network of NETWORKS with its weights. Raises UserError if what it needs is missing.
 
     inception: a path to the weights of inception-2015, or "download". training: the split that the classifier is fitted to.
+    resizer: of RESIZERS; "": the network's own. jpeg: the quality of an encoding before, 0: none.
     """
-    module, params, resizer, note, labels = choose(NETWORKS, "the network", name)(inception, training)
+    check_resizer(name, resizer, jpeg)
+    module, params, words, note, labels = choose(NETWORKS, "the network", name)(inception, training)
     digest = cache.hash_of_arrays(flatten_dict(params, sep="/"))
     apply = lambda params, images: Outputs(*module.apply(params, to_rgb(images)))
-    return FeatureNetwork(name, digest, resizer, note, labels, params, apply)
+    prepare, given = None, INPUTS.get(name)
+    if given is not None:
+        chosen = resizer or given.resizer
+        prepare, words = resizers.prepare(chosen, given.size, jpeg=jpeg, crop=given.crop)
+    on_host = given is not None and (given.on_host or bool(jpeg) or resizer not in ("", given.resizer))
+    return FeatureNetwork(name, digest, words, note, labels, params, apply, prepare, on_host)
+
+
+def check_resizer(name: str, resizer: str, jpeg: int) -> None:
+    """Raise UserError if the network takes images as they are, so that a resizer or JPEG has no effect."""
+    if (resizer or jpeg) and name not in INPUTS:
+        raise UserError(f"the network {name} takes images as they are; leave out --{'resizer' if resizer else 'jpeg'}")
 
 
 def check_network(name: str, *, inception: str | None, num_classes: int) -> None:
     """Raise UserError if `open_network` would fail for want of a file, a package or labels, without reading them."""
     choose(NETWORKS, "the network", name)
-    if name == "inception-2015" and inception != "download":
+    if name.startswith("inception-2015") and inception != "download":
         _file_of_inception(inception)
     elif name == "efficientnet-lite0":
         _file_of_efficientnet()
@@ -184,10 +205,41 @@ def _classifier(source: Source | None) -> tuple[nn.Module, Params]:
 
 NETWORKS: dict[str, Callable[[str | None, Source | None], tuple]] = {
     "inception-2015": lambda path, _: (Inception(), inception(path), "TF1 bilinear to 299", "", ""),
+    "inception-2015-spatial": lambda path, _: (
+        SpatialInception(),
+        inception(path),
+        "TF1 bilinear to 299",
+        SPATIAL_NOTE,
+        "",
+    ),
     "efficientnet-lite0": lambda *_: (EfficientNetLite0(), efficientnet(), RESIZER, NOT_COMPARABLE, "imagenet"),
     "classifier": lambda _, source: (*_classifier(source), "none", NOT_COMPARABLE, "data"),
 }
 """Functions of `inception` and `training` that return the module, its weights, and the resizer, note and labels."""
 
-DIMENSIONS = {"inception-2015": 2048, "efficientnet-lite0": 1280, "classifier": 64}
+
+class Input(NamedTuple):
+    """What a network takes: the size of images, and how they are resized to it; see `resizers.prepare`."""
+
+    size: int
+    resizer: str
+    crop: bool = False
+    on_host: bool = False
+
+
+INPUTS = {
+    "inception-2015": Input(299, "tf1"),
+    "inception-2015-spatial": Input(299, "tf1"),
+    "efficientnet-lite0": Input(224, "antialiased"),
+}
+"""Networks that take images of one size."""
+
+MODULES: dict[str, Callable] = {
+    "inception-2015": Inception,
+    "inception-2015-spatial": SpatialInception,
+    "efficientnet-lite0": EfficientNetLite0,
+}
+"""Networks that are made without data, as in Flax: init and apply."""
+
+DIMENSIONS = {"inception-2015": 2048, "inception-2015-spatial": 2023, "efficientnet-lite0": 1280, "classifier": 64}
 """Lengths of the networks' features."""

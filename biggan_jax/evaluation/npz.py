@@ -17,7 +17,7 @@ from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
 
-IMAGES, LABELS, STATISTICS = "arr_0", ("y", "arr_1"), ("mu", "sigma")
+IMAGES, LABELS, STATISTICS, SPATIAL = "arr_0", ("y", "arr_1"), ("mu", "sigma"), ("mu_s", "sigma_s")
 OURS = "z", "truncation", "truncation_kind", "truncation_cutoff", "seeds", "loss", "psnr"
 """Arrays of our own files of samples that scores do not depend on."""
 
@@ -25,10 +25,13 @@ DIM = 64  # Images that nowhere reach this level are named.
 
 
 class Contents(NamedTuple):
-    """What an .npz holds. statistics: mu and sigma of the features of images and by a network that the file does not tell."""
+    """What an .npz holds. statistics: mu and sigma of the features of images and by a network that the file does not tell.
+
+    ADM's files also have those of spatial features, mu_s and sigma_s.
+    """
 
     images: Images | None
-    statistics: Moments | None
+    statistics: tuple[Moments, ...]
 
 
 def read_samples(path: epath.Path, flag: str) -> Images:
@@ -46,9 +49,10 @@ def read_reference(path: epath.Path, flag: str) -> Contents:
     has_statistics = any(name in arrays for name in STATISTICS)
     if IMAGES not in arrays and not has_statistics:
         raise UserError(f"{what} has the arrays {some(arrays)}; arr_0, or mu and sigma, are needed")
-    _name_unused(arrays, {IMAGES, *LABELS, *STATISTICS, *OURS}, what)
+    _name_unused(arrays, {IMAGES, *LABELS, *STATISTICS, *SPATIAL, *OURS}, what)
     images = _images(arrays, what) if IMAGES in arrays else None
-    return Contents(images, _statistics(arrays, what) if has_statistics else None)
+    pairs = [pair for pair in (STATISTICS, SPATIAL) if any(name in arrays for name in pair)]
+    return Contents(images, tuple(_statistics(arrays, pair, what) for pair in pairs))
 
 
 def _name_unused(arrays: dict[str, np.ndarray], known: set[str], what: str) -> None:
@@ -56,10 +60,16 @@ def _name_unused(arrays: dict[str, np.ndarray], known: set[str], what: str) -> N
         logger.warning("%s: arrays that are not used: %s", what, some(others))
 
 
-def _statistics(arrays: dict[str, np.ndarray], what: str) -> Moments:
-    if missing := [name for name in STATISTICS if name not in arrays]:
-        raise UserError(f"{what} has no {missing[0]}; mu and sigma are needed together")
-    mean, covariance = (arrays[name] for name in STATISTICS)
+def _statistics(arrays: dict[str, np.ndarray], names: tuple[str, str], what: str) -> Moments:
+    if missing := [name for name in names if name not in arrays]:
+        raise UserError(f"{what} has no {missing[0]}; {' and '.join(names)} are needed together")
+    # The file does not tell the number of images.
+    return checked(Moments(0, *(arrays[name] for name in names)), what)
+
+
+def checked(given: Moments, what: str) -> Moments:
+    """Return statistics in float64, with a symmetric covariance. Raises UserError if they are no mean and covariance."""
+    count, mean, covariance = given
     size = mean.shape[0] if mean.ndim == 1 else 0
     if not size or covariance.shape != (size, size) or {mean.dtype.kind, covariance.dtype.kind} != {"f"}:
         found = f"mu {mean.dtype} {list(mean.shape)}, sigma {covariance.dtype} {list(covariance.shape)}"
@@ -70,7 +80,7 @@ def _statistics(arrays: dict[str, np.ndarray], what: str) -> Moments:
     scale = np.abs(covariance).max()
     if (np.diag(covariance) < 0).any() or np.abs(covariance - covariance.T).max() > 1e-3 * scale:
         raise UserError(f"{what}: sigma is no covariance: it is not symmetric, or has a negative variance")
-    return Moments(0, mean, (covariance + covariance.T) / 2)  # The file does not tell the number of images.
+    return Moments(count, mean, (covariance + covariance.T) / 2)
 
 
 def _images(arrays: dict[str, np.ndarray], what: str) -> Images:

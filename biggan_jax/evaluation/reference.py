@@ -45,7 +45,7 @@ def reference_of(
         kept: list[Features] = []
 
         def batches() -> Iterator[np.ndarray]:
-            parts = features.extract(network, features.of_source(source, numbers, batch_size), mesh)
+            parts = features.extract(network, features.of_source(source, numbers, batch_size, network), mesh)
             for i, part in enumerate(parts):
                 chosen = keep[i * batch_size :][: len(part.labels)]
                 kept.append(Features(*(array[chosen] for array in part)))

@@ -130,9 +130,21 @@ def test_two_hosts_evaluate_as_one_and_process_0_writes(copy, tmp_path):
 
 
 MISTAKES = [
-    ("", "give either --checkpoint or --npz"),
+    ("", "give one of --checkpoint, --samples and --write_statistics"),
     ("--npz=a.npz", "a.npz cannot be read: No such file"),
     ("--npz=a.npz --all", "--all has no effect here"),
+    ("--samples=a.npz --npz=a.npz", "give one of --checkpoint, --samples"),
+    (
+        "--samples=nowhere",
+        "--samples=nowhere does not exist; give an .npz, a folder of pictures, a prepared set's folder",
+    ),
+    (
+        "--samples=UNLABELLED",
+        "a --reference is needed: an .npz, a folder of pictures, a prepared set's folder; or --config",
+    ),
+    ("--samples=UNLABELLED --reference=nowhere", "--reference=nowhere does not exist; give an .npz"),
+    ("--reference=UNLABELLED --write_statistics=a.pkl", "--write_statistics=a.pkl must end in .npz"),
+    ("--reference=UNLABELLED --write_statistics=a.npz --num=3", "--num has no effect here"),
     ("--checkpoint=COPY --truncation_kind=std", "--truncation_kind has no effect here"),
     ("--checkpoint=COPY --network=classifier --config=digits", "--config has no effect here"),
     ("--checkpoint=nowhere --network=classifier --all", "no checkpoints in nowhere/checkpoints"),
