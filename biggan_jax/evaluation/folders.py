@@ -144,7 +144,7 @@ def _classes(paths: list[str]) -> tuple[str, ...]:
 
 def _made_of(path: epath.Path, paths: list[str], sizes) -> str:
     """Return the key of a folder's listing: a file that is changed has another size or time."""
-    # epath rounds times to seconds.
+    # A time of epath is in whole seconds.
     time = lambda file: file.stat().mtime if is_remote(file) else os.stat(file).st_mtime_ns
     lines = [f"{name} {sizes[name]} {time(path / name)}" for name in paths]
     return f"recipe 1: {path}\n" + "\n".join(lines)
