@@ -193,7 +193,7 @@ class Family(abc.ABC):
         """Return the sampled network's variables with a truncation that it applies itself. Raises UserError if it has none."""
         if truncation is not None and truncation.kind == "w":
             raise UserError(
-                "truncation of kind w needs a model with w, such as stylegan2; use --truncation_kind=resample"
+                "truncation of kind w needs a model with w, such as stylegan or stylegan2; use --truncation_kind=resample"
             )
         return variables
 

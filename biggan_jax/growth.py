@@ -92,17 +92,25 @@ class Growth:
         factors = jnp.asarray(self.lr_factors[self.first :], jnp.float32)
         return factors[self._start_of(jnp.asarray(step))]
 
+    def batch_size_at(self, step: jax.Array | int) -> jax.Array:
+        """Return the images of a step's minibatch, int32."""
+        sizes = jnp.asarray(self.batch_sizes[self.first :], jnp.int32)
+        return sizes[self._start_of(jnp.asarray(step))]
+
+    def seen_at(self, step: jax.Array | int) -> jax.Array:
+        """Return the images seen before a step, int32, as `images_at`, but of a step that is traced."""
+        step, sizes = jnp.asarray(step, jnp.int32), [self.batch_sizes[start.stage] for start in self.starts]
+        table = jnp.asarray([(start.step, start.images, size) for start, size in zip(self.starts, sizes, strict=True)])
+        first, images, size = table.astype(jnp.int32)[self._start_of(step)]
+        return images + (step - first) * size
+
     def _start_of(self, step: jax.Array) -> jax.Array:
         """Return the index in `starts` of the stage that a step trains."""
         return jnp.sum(step >= np.array([start.step for start in self.starts], np.int32)) - 1
 
     def _images_at(self, step: jax.Array | int) -> jax.Array:
         """Return the images seen before the step from which the schedule's values hold, int32."""
-        step = jnp.asarray(step, jnp.int32) // REPEATS * REPEATS
-        sizes = [self.batch_sizes[start.stage] for start in self.starts]
-        table = jnp.asarray([(start.step, start.images, size) for start, size in zip(self.starts, sizes, strict=True)])
-        first, images, size = table.astype(jnp.int32)[self._start_of(step)]
-        return images + (step - first) * size
+        return self.seen_at(jnp.asarray(step, jnp.int32) // REPEATS * REPEATS)
 
     def _level(self, images: jax.Array | int) -> tuple[jax.Array, jax.Array]:
         """Return the whole level of detail before the current fade, and the images for which that has lasted, int32."""

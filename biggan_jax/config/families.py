@@ -240,6 +240,28 @@ def progan() -> dict[str, Any]:
     }
 
 
+def stylegan() -> dict[str, Any]:
+    """Return the keys of StyleGAN (Karras et al. 2019)."""
+    return growing() | {
+        "start_size": positive(8, at_most=2**16),  # Height of the images of the first step, in pixels.
+        "image_shape": Key((256, 256, 3), entries=int),  # (height, width, channels).
+        "num_classes": non_negative(0, at_most=2**24),  # Classes of the data; 0: unconditional.
+        "dim_z": positive(512, at_most=2**16),  # Length of z.
+        "prior": "normal",  # Distribution of z: names in latents.PRIORS.
+        "dim_w": positive(512, at_most=2**16),  # Length of w.
+        "fmap_base": positive(8192, at_most=2**20),  # Stage s has fmap_base / 2^(s + 1) channels,
+        "fmap_max": positive(512, at_most=2**14),  # but at most these.
+        "stddev_group": non_negative(4, at_most=2**16),  # Images per group of the minibatch deviation; 0: D has none.
+        "mapping_layers": positive(8, at_most=64),  # Dense layers from z to w.
+        "mapping_dim": non_negative(0, at_most=2**16),  # Units of those before the last; 0: dim_w.
+        "mapping_lr": positive(0.01),  # Factor of their learning rate.
+        "noise": True,  # G adds noise after each 3x3 convolution and the constant.
+        "w_decay": fraction(0.995),  # Decay of the moving mean of w, per update.
+        # Share of images with two w's.
+        "style_mixing": Key(0.9, rule=("at least 0 and at most 1", lambda value: 0 <= value <= 1)),
+    }
+
+
 def stylegan2() -> dict[str, Any]:
     """Return the keys of StyleGAN2 and StyleGAN2-ADA (Karras et al. 2020)."""
     return {
@@ -297,4 +319,5 @@ register("sngan", resnet)
 register("sagan", attention_resnet)
 register("r3gan", r3gan)
 register("progan", progan)
+register("stylegan", stylegan)
 register("stylegan2", stylegan2)

@@ -53,6 +53,13 @@ def smooth(x: jax.Array, padding: int) -> jax.Array:
     return x
 
 
+def blur(x: jax.Array) -> jax.Array:
+    """Filter x [B, H, W, C] with [1, 2, 1] / 4 in both directions. Beyond the edge is 0."""
+    for axis in (1, 2):
+        x = (_before(x, axis) + 2 * x + _after(x, axis)) / 4
+    return x
+
+
 def smooth_upsample_conv(x: jax.Array, kernel: jax.Array, groups: int = 1) -> jax.Array:
     """Double the size by a transposed convolution, then filter with [1, 3, 3, 1] / 4 (Karras et al. 2019, section 2.2).
 

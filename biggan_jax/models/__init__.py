@@ -18,6 +18,7 @@ from biggan_jax.models import (
     r3gan,
     sagan,
     sngan,
+    stylegan,
     stylegan2,
     wgan,
     wgan_gp,
@@ -37,6 +38,7 @@ FAMILIES: dict[str, Build] = {
     "sagan": sagan.build,
     "r3gan": r3gan.build,
     "progan": progan.build,
+    "stylegan": stylegan.build,
     "stylegan2": stylegan2.build,
 }
 """Name to build(config, mesh). A new family is a file, a section of defaults in config/families.py, and a line here."""

@@ -21,6 +21,7 @@ from biggan_jax.gan import GAN
 from biggan_jax.growth import Growth, blend, scale_gradient
 from biggan_jax.layers.resample import average_pool, upsample
 from biggan_jax.models.optimizers import scale_by_step
+from biggan_jax.schedules import HalfLife, Schedule
 from biggan_jax.state import NetworkState, TrainState
 from biggan_jax.types import Image, UserError
 
@@ -98,7 +99,9 @@ def fade(lod: jax.Array, last: int, stage: int) -> jax.Array:
 
 
 def with_rates(gan: GrowingGAN) -> GrowingGAN:
-    """Return the GAN whose learning rates follow its growth."""
+    """Return the GAN whose learning rates, and the half-life of its average, follow its growth."""
+    if isinstance(gan.ema_decay_over_steps, HalfLife):
+        gan = dataclasses.replace(gan, ema_decay_over_steps=HalfLifeInGrowth(gan.ema_decay_over_steps, gan.growth))
     if set(gan.growth.lr_factors) == {1.0}:
         return gan
     rates = scale_by_step(gan.growth.lr_factor_at)
@@ -109,15 +112,30 @@ def with_rates(gan: GrowingGAN) -> GrowingGAN:
     return dataclasses.replace(gan, networks=networks)
 
 
+@dataclasses.dataclass(frozen=True)
+class HalfLifeInGrowth:
+    """The decay of an average over steps, by its half-life in images; steps have the batch sizes of their stages."""
+
+    constant: HalfLife
+    growth: Growth
+
+    def __call__(self, step: jax.Array | int) -> jax.Array:
+        if isinstance(self.constant.images, Schedule):  # `check` allows it with one batch size alone.
+            return self.constant(step)
+        images = jnp.float32(self.constant.images)
+        if self.constant.ramp:
+            images = jnp.minimum(images, self.constant.ramp * self.growth.seen_at(step).astype(jnp.float32))
+        return 0.5 ** (self.growth.batch_size_at(step) / jnp.maximum(images, 1e-8))
+
+
 def check(config: ml_collections.ConfigDict, own: Growth, mesh: Mesh | None, group: int) -> None:
     """Raise UserError for keys that do not fit a growing network. group: images that D compares, 0 if it compares none."""
     used = set(own.batch_sizes[own.first :])
     of_images = [f"schedule.{name}" for name in config.schedule if config.schedule[name]]
-    of_images += ["ema.half_life"] if config.ema.half_life else []
     if len(used) > 1 and of_images:
         raise UserError(
-            f"{of_images[0]} counts images as batch_size times steps, but model.batch_sizes changes the size; use ema.decay, "
-            "model.lr_factors, or one size"
+            f"{of_images[0]} counts images as batch_size times steps, but model.batch_sizes changes the size; use "
+            "model.lr_factors, ema.half_life, or one size"
         )
     for size in sorted(used):
         name = "batch_size" if size == config.batch_size else "each of model.batch_sizes"

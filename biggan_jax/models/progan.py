@@ -28,7 +28,7 @@ from biggan_jax.growth import blend
 from biggan_jax.layers.equalized import EqualizedConv, EqualizedDense
 from biggan_jax.layers.minibatch_stddev import minibatch_stddev
 from biggan_jax.layers.norm import pixel_norm
-from biggan_jax.layers.resample import average_pool, upsample
+from biggan_jax.layers.resample import average_pool, blur, upsample
 from biggan_jax.models import adversarial, growing
 from biggan_jax.models.heads import rematerialised
 from biggan_jax.types import Image, Label, Latent, UserError
@@ -54,14 +54,19 @@ class GeneratorBlock(nn.Module):
 
 
 class DiscriminatorBlock(nn.Module):
-    """Two convolutions of x [B, H, W, C] to `width` channels, and the mean of 2x2 pixels. fused: before the last activation."""
+    """Two convolutions of x [B, H, W, C] to `width` channels, and the mean of 2x2 pixels.
+
+    fused: the mean comes before the last activation. smooth: the second convolution sees its input blurred (StyleGAN).
+    """
 
     width: int
     fused: bool
+    smooth: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         x = leaky(EqualizedConv(x.shape[-1], GAIN, name="conv_0")(x))
+        x = blur(x) if self.smooth else x
         x = leaky(EqualizedConv(self.width, GAIN, resample="down" if self.fused else "", name="conv_1")(x))
         return x if self.fused else average_pool(x)
 
@@ -127,11 +132,14 @@ class Generator(_Growing):
 class Discriminator(_Growing):
     """Images, at least of the stage's size, to a logit [B], or with classes to an Output.
 
-    group: of minibatch_stddev; below 2: none. fused: see DiscriminatorBlock.
+    group: of minibatch_stddev; below 2: none. fused, smooth: see DiscriminatorBlock. by_class: D has a logit for each of so
+    many classes, of which the label chooses one (StyleGAN); 0: one logit, besides those of classes.
     """
 
     group: int = 4
     fused: bool = True
+    smooth: bool = False
+    by_class: int = 0
 
     @nn.compact
     def __call__(self, x: Image, y: Label | None = None) -> Any:
@@ -142,7 +150,7 @@ class Discriminator(_Growing):
         read = lambda i: leaky(EqualizedConv(self.widths[i + 1], GAIN, size=1, name=f"from_image_{i}")(image))
         x = read(stage)
         for i in range(stage, 0, -1):
-            x = self.block(DiscriminatorBlock, i, self.widths[i], self.fused)(x)
+            x = self.block(DiscriminatorBlock, i, self.widths[i], self.fused, self.smooth)(x)
             image = average_pool(image)
             if i > lowest:
                 x = blend(x, read(i - 1), growing.fade(lod, self.last, i).astype(x.dtype))
@@ -150,7 +158,10 @@ class Discriminator(_Growing):
             x = minibatch_stddev(x, self.group if len(x) % self.group == 0 else math.gcd(self.group, len(x)))
         x = leaky(EqualizedConv(self.widths[1], GAIN, name="conv")(x))
         x = leaky(EqualizedDense(self.widths[0], GAIN, name="dense")(x.reshape(len(x), -1)))
-        out = EqualizedDense(1 + self.size, name="linear")(x.astype(jnp.float32))
+        out = EqualizedDense(self.by_class or 1 + self.size, name="linear")(x.astype(jnp.float32))
+        if self.by_class:
+            assert y is not None
+            return jnp.sum(out * as_vector(y, self.by_class), -1)
         return Output(out[:, 0], classes=out[:, 1:]) if self.size else out[:, 0]
 
 

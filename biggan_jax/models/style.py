@@ -67,11 +67,18 @@ class StyleGAN(GAN):
         if not self.style_mixing:
             return found
         z_key, cutoff_key, coin_key = jax.random.split(jax.random.fold_in(key, 1), 3)
-        cutoff = jax.random.randint(cutoff_key, (batch_size,), 1, self.styles)
         mixed = jax.random.uniform(coin_key, (batch_size,)) < self.style_mixing
-        cutoff = jnp.where(mixed, cutoff, self.styles)
+        cutoff = self.draw_cutoff(cutoff_key, mixed)
         more = {"z2": self.latents(z_key, batch_size)[0], "cutoff": sharding.constrain_batch(cutoff, self.mesh)}
         return found | more
+
+    def draw_cutoff(self, key: jax.Array, mixed: jax.Array) -> jax.Array:
+        """Draw the first layer [B] of the second w: any but the first layer, or none where `mixed` is False."""
+        return jnp.where(mixed, jax.random.randint(key, mixed.shape, 1, self.styles), self.styles)
+
+    def mixing(self, nets: Nets, batch: Batch) -> dict[str, Any]:
+        """Return what G's method `map` takes for style mixing: z2 and cutoff, if they were drawn."""
+        return {name: batch[name] for name in ("z2", "cutoff") if name in batch}
 
     def draw_for_path(self, key: jax.Array, batch_size: int) -> Batch:
         """Draw the latents of path lengths, and the images y."""
@@ -82,14 +89,14 @@ class StyleGAN(GAN):
         return self.draw(key, count) | {"path_noise": sharding.constrain_batch(y, self.mesh)}
 
     def fake_images(self, nets: Nets, batch: Batch, z: Latent, y: Label, *, keep: bool = True) -> Image:
-        return nets("G", z, y, keep=keep, **_mixing(batch))
+        return nets("G", z, y, keep=keep, **self.mixing(nets, batch))
 
     def path_loss(self, nets: Nets, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
         """Return the penalty of path lengths times its strength and the steps that it stands for."""
         assert self.path
         part = batch | {"label": batch["label"][:: self.path.shrink]}
         z, y, _ = self._latents_of(nets, part, key)
-        ws = nets("G", z, y, method="map", **_mixing(batch))
+        ws = nets("G", z, y, method="map", **self.mixing(nets, batch))
         directions = batch["path_noise"] / math.sqrt(math.prod(self.image_shape[:2]))
         along = lambda ws: jnp.sum(nets("G", ws, method="synthesize", keep=False) * directions)
         squares = jnp.sum(jnp.square(jax.grad(along)(ws)), axis=-1)
@@ -116,7 +123,3 @@ class StyleGAN(GAN):
         rngs = {"params": jax.random.key(0)}  # Noise is the same for every batch.
         module = self.networks[self.sampled].module
         return cast(Image, module.apply({"params": weights, **own}, z, y, rngs=rngs, train=False, **options))
-
-
-def _mixing(batch: Batch) -> dict[str, Any]:
-    return {name: batch[name] for name in ("z2", "cutoff") if name in batch}

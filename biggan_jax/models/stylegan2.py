@@ -177,7 +177,7 @@ class Generator(nn.Module):
         self, z: Latent, y: Label | None = None, mix: jax.Array | None = None, *, train: bool = False, **options
     ):
         """Return images [B, H, W, channels]. options: see `map`. mix: see Noise."""
-        return self.synthesis(self.map(z, y, train=train, **options), mix)
+        return self.synthesize(self.map(z, y, train=train, **options), mix, train=train)
 
     def map(
         self,

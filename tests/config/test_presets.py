@@ -207,6 +207,19 @@ PRESETS |= {
     },
 }  # fmt: skip
 
+STYLEGAN = {
+    "d_steps": 1, "loss": "non_saturating", "regularizer.r1": 10.0, "regularizer.every": 1, "optimizer.g_lr": 1e-3,
+    "optimizer.d_lr": 1e-3, "optimizer.b1": 0.0, "optimizer.b2": 0.99, "optimizer.eps": 1e-8, "ema.half_life": 10_000,
+    "ema.ramp": 0.0, "batch_size": 32, "model.batch_sizes": (512, 256, 128, 64), "model.start_size": 8, "data.flip": True,
+    "model.train_images": 600_000, "model.fade_images": 600_000, "model.dim_z": 512, "model.dim_w": 512,
+    "model.fmap_base": 8192, "model.fmap_max": 512, "model.mapping_layers": 8, "model.mapping_lr": 0.01,
+    "model.style_mixing": 0.9, "model.w_decay": 0.995, "model.stddev_group": 4, "num_steps": 717_966,
+}  # fmt: skip
+PRESETS |= {
+    "modern/stylegan_ffhq1024": STYLEGAN | {"model.lr_factors": (1.0,) * 5 + (1.5, 2.0, 3.0, 3.0)},
+    "modern/stylegan_ffhq256": STYLEGAN | {"model.lr_factors": (1.0,) * 5 + (1.5, 2.0)},
+}
+
 STYLEGAN2 = {
     "d_steps": 1, "loss": "non_saturating", "regularizer.every": 16, "optimizer.b1": 0.0, "optimizer.b2": 0.99,
     "optimizer.eps": 1e-8, "model.clamp": 256.0, "model.bfloat16_stages": 4, "model.dim_z": 512, "model.dim_w": 512,

@@ -214,7 +214,6 @@ def test_samples_have_the_level_of_detail_of_their_checkpoint(runs):
             {"model__batch_sizes": (16,), "schedule__lr": "constant:1:1"},
             "schedule.lr counts images as batch_size times",
         ),
-        ({"model__batch_sizes": (16,), "ema__half_life": 1e4}, "ema.half_life counts images as batch_size times"),
         ({"d_chunks": 2}, "D compares the images of its batch"),
         ({"regularizer__gp": 0.0, "regularizer__gp_target": 2.0}, "gp_target=2.0 has no effect"),
     ],
