@@ -37,8 +37,8 @@ def check_prior(prior: str, dim_z: int) -> None:
 class Truncation:
     """Truncation of a normal z, which trades variety for fidelity (Brock et al. 2019, sec. 3.1), or of a StyleGAN's w.
 
-    threshold: above 0; its meaning depends on `kind`, one of KINDS. cutoff: with kind w, the number of layers, from the first,
-    whose w is truncated; 0: all.
+    threshold: above 0, with kind w also 0; its meaning depends on `kind`, one of KINDS. cutoff: with kind w, the number of
+    layers, from the first, whose w is truncated; 0: all.
     """
 
     threshold: float
@@ -47,6 +47,11 @@ class Truncation:
 
     def __str__(self) -> str:
         return f"{self.kind} {float(self.threshold):g}" + (f" of {self.cutoff} layers" if self.cutoff else "")
+
+
+def allowed(threshold: float, kind: str) -> bool:
+    """Return whether a threshold is finite, and above 0; with kind w it may be 0: all images are then that of the mean."""
+    return 0 < threshold < math.inf or (threshold == 0 and kind == "w")
 
 
 TRUNCATIONS: dict[str, Callable[[jax.Array, tuple[int, int], float], jax.Array]] = {

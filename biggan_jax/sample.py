@@ -45,11 +45,13 @@ CONDITIONS = cli.define_path(
     None,
     "For a model conditioned on real numbers: an .npz or .csv of conditions [N, k]. Default: the training data's.",
 )
-LATENTS = cli.define_path("latents", None, "An .npz with arrays z and y to draw from, instead of random latents.")
+LATENTS = cli.define_path(
+    "latents", None, "An .npz with arrays z (or w) and y to draw from, instead of random latents."
+)
 
 
 class Drawn(NamedTuple):
-    """The inputs of all samples, z [N, dim_z] and y [N] or [N, k].
+    """The inputs of all samples, z [N, dim_z], or w [N, styles, dim_w] in its place, and y [N] or [N, k].
 
     about: of which classes, in words. seeds: of each sample, or None. columns: of a grid. batch_size: of a program.
     """
@@ -129,8 +131,9 @@ def check_model(trained: TrainedGenerator, out: epath.Path) -> None:
 
 def of_latents(trained: TrainedGenerator) -> Drawn:
     """Return the samples of --latents."""
-    z, y, stored = latent_files.read_latents(LATENTS.value, trained.gan)
+    z, y, stored = latent_files.read_latents(LATENTS.value, trained.gan, takes_w=True)
     sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained, stored=stored))
+    sampler = latent_files.read_noise(LATENTS.value, sampler)
     is_classes = y.ndim == 1 and trained.gan.num_classes
     return Drawn(sampler, z, y, columns_of(trained, y), about_classes(trained, y) if is_classes else "")
 

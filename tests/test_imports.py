@@ -33,6 +33,7 @@ ORDER = [
     ["sampling.sampler"],
     [
         "sampling.training_data",
+        "sampling.styles",
         "convert",
         "tools.notebook",
         "tools.layout",

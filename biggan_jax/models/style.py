@@ -41,12 +41,14 @@ STATE = "path_length"
 class StyleGAN(GAN):
     """A GAN whose G has the methods `map` and `synthesize`. A step updates G, then D; lazy penalties follow each.
 
-    styles: w's of an image. style_mixing: share of images that have two w's. path: penalty of path lengths, if any.
+    styles, dim_w: w's of an image, and the length of each. style_mixing: share of images that have two w's. path: penalty of
+    path lengths, if any.
 
     Difference: StyleGAN2-ADA draws one cutoff of style mixing for all images of a device, not one for each.
     """
 
     styles: int
+    dim_w: int
     style_mixing: float = 0.0
     path: PathLength | None = None
 
@@ -114,12 +116,29 @@ class StyleGAN(GAN):
         if truncation.cutoff > self.styles:
             raise UserError(f"--truncation_cutoff={truncation.cutoff}: this model has {self.styles} layers with a w")
         layers = np.arange(self.styles) < (truncation.cutoff or self.styles)
-        return variables | {"sampling": {"psi": np.where(layers, truncation.threshold, 1).astype(np.float32)}}
+        psi = np.where(layers, truncation.threshold, 1).astype(np.float32)
+        return variables | {"sampling": {**variables.get("sampling", {}), "psi": psi}}
 
     def sample(self, weights: Params, variables: Trees, z: Latent, y: Label) -> Image:
-        """Images in evaluation mode. variables["sampling"], if any, has `psi` [styles] and `mix` [2]; see Generator.map, Noise."""
+        """Images in evaluation mode of z [B, dim_z], or of w's [B, styles, dim_w] in its place.
+
+        variables["sampling"], if any, has `psi` [styles] and `mix` [2]; see Generator.map, Noise.
+        """
         options = {**variables.get("sampling", {})}
+        if z.ndim == 2:
+            return cast(Image, self._apply(weights, variables, z, y, **options))
+        psi, ws = options.pop("psi", None), z
+        if psi is not None:
+            mean = variables["moving"]["w"]
+            ws = mean + psi[:, None] * (ws - mean)
+        return cast(Image, self._apply(weights, variables, ws, method="synthesize", **options))
+
+    def ws(self, weights: Params, variables: Trees, z: Latent, y: Label) -> jax.Array:
+        """Return the w's of z [B, dim_z] and labels in evaluation mode, [B, styles, dim_w], before any truncation."""
+        return self._apply(weights, variables, z, y, method="map")
+
+    def _apply(self, weights: Params, variables: Trees, *args: Any, **options: Any) -> jax.Array:
         own = {name: tree for name, tree in variables.items() if name != "sampling"}
         rngs = {"params": jax.random.key(0)}  # Noise is the same for every batch.
         module = self.networks[self.sampled].module
-        return cast(Image, module.apply({"params": weights, **own}, z, y, rngs=rngs, train=False, **options))
+        return cast(jax.Array, module.apply({"params": weights, **own}, *args, rngs=rngs, train=False, **options))

@@ -196,9 +196,7 @@ def build(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> growin
     mapping = Mapping((*units, model.dim_w), size, model.mapping_lr)
     synthesis = Synthesis(shape, widths, own.first, model.noise, dtype, remat)
     G = Generator(mapping, synthesis, model.w_decay)
-    D = Discriminator(
-        shape, widths, own.first, 0, dtype, remat, group=model.stddev_group, smooth=True, by_class=size
-    )
+    D = Discriminator(shape, widths, own.first, 0, dtype, remat, group=model.stddev_group, smooth=True, by_class=size)
     gan = adversarial.build(
         config,
         mesh,
@@ -209,6 +207,7 @@ def build(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> growin
         mixed=False,
         growth=own,
         styles=synthesis.styles,
+        dim_w=model.dim_w,
         style_mixing=model.style_mixing,
     )
     assert isinstance(gan, growing.GrowingGAN)

@@ -13,7 +13,7 @@ reads the image at each size. configs/modern has the presets of StyleGAN2-ADA.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -166,8 +166,8 @@ class Synthesis(nn.Module):
 class Generator(nn.Module):
     """z [B, dim_z] and a condition to images. The moving mean of w is kept in the collection `moving`, with this decay."""
 
-    mapping: Mapping
-    synthesis: Synthesis
+    mapping: Any  # A Mapping, and a Synthesis; or those of another family.
+    synthesis: Any
     decay: float = 0.995
 
     def setup(self):
@@ -344,6 +344,7 @@ def build(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GAN:
         lazy=lazy,
         mixed=not model.d_stddev_maps,
         styles=synthesis.styles,
+        dim_w=model.dim_w,
         style_mixing=model.style_mixing,
         path=path if model.path_length else None,
     )

@@ -8,7 +8,7 @@ from absl import flags
 from etils import epath
 
 from biggan_jax.checkpoint import TrainedGenerator, load_generator
-from biggan_jax.latents import KINDS, Stored, Truncation
+from biggan_jax.latents import KINDS, Stored, Truncation, allowed
 from biggan_jax.runtime import cli
 from biggan_jax.sampling import pictures, sampler, training_data
 from biggan_jax.sampling.sampler import Sampler
@@ -22,7 +22,7 @@ CHECKPOINT = cli.define_path(
 )
 WEIGHTS = flags.DEFINE_enum("weights", "ema", ["ema", "live"], "G's averaged weights, or those being trained.")
 TRUNCATION = flags.DEFINE_float(
-    "truncation", None, "Truncation threshold of z, or of w, above 0. Default: no truncation."
+    "truncation", None, "Truncation threshold of z, above 0, or of w (psi), from 0 on. Default: no truncation."
 )
 TRUNCATION_KIND = flags.DEFINE_enum(
     "truncation_kind",
@@ -53,8 +53,8 @@ def load(mesh=None, path: str | None = None) -> TrainedGenerator:
     """Load the generator named by --checkpoint (or `path`) and --weights, after checking the other flags."""
     if flags.FLAGS["passes"].present and STATISTICS.value not in (None, "standing"):
         raise UserError(f"--passes has no meaning with --statistics={STATISTICS.value}; it is for standing statistics")
-    if TRUNCATION.value is not None and not 0 < TRUNCATION.value < np.inf:
-        raise UserError(f"--truncation={TRUNCATION.value} must be greater than 0, and finite")
+    if TRUNCATION.value is not None and not 0 <= TRUNCATION.value < np.inf:
+        raise UserError(f"--truncation={TRUNCATION.value} must be greater than 0, and finite; psi of w may be 0")
     return load_generator(path or CHECKPOINT.value, mesh, live=WEIGHTS.value == "live")
 
 
@@ -70,6 +70,10 @@ def truncation_of(
     kind, given = TRUNCATION_KIND.value or kind or default, TRUNCATION_CUTOFF.value
     if given and (threshold is None or kind != "w"):
         raise UserError(f"--truncation_cutoff={given} needs --truncation with --truncation_kind=w")
+    if threshold is not None and not allowed(threshold, kind):
+        raise UserError(
+            f"truncation {threshold:g} of kind {kind} must be greater than 0; 0 is for kind w, of models with w"
+        )
     return None if threshold is None else Truncation(threshold, kind, given or cutoff)
 
 

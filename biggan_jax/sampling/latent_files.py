@@ -1,37 +1,53 @@
-"""The .npz files of samples: arr_0, z, y and their truncation."""
+"""The .npz files of samples: arr_0, z or w, y, their truncation, and maps of noise."""
+
+import dataclasses
 
 import numpy as np
 from etils import epath
+from flax.traverse_util import flatten_dict, unflatten_dict
 from numpy.typing import ArrayLike
 
 from biggan_jax.config import choose, some
 from biggan_jax.family import Family
-from biggan_jax.latents import KINDS, Stored
+from biggan_jax.latents import KINDS, Stored, allowed
 from biggan_jax.runtime.files import atomic_write, read_npz
 from biggan_jax.sampling.sampler import Sampler
+from biggan_jax.sampling.styles import check, with_fixed_noise
 from biggan_jax.types import UserError
 
+NOISE = "noise/"
+"""The names of maps of noise begin with it."""
 
-def read_latents(path: epath.PathLike, gan: Family) -> tuple[np.ndarray, np.ndarray, Stored | None]:
+
+def read_latents(
+    path: epath.PathLike, gan: Family, *, takes_w: bool = False
+) -> tuple[np.ndarray, np.ndarray, Stored | None]:
     """Read z float32 [N, dim_z], y int32 [N] or float32 [N, num_classes or condition], and their truncation, if any.
 
-    Raises UserError if arrays are missing or do not fit the model.
+    takes_w: the file may have w [N, styles, dim_w] in place of z. Raises UserError if arrays are missing or do not fit the model.
     """
     arrays = read_npz(path)
-    if not arrays.keys() >= {"z", "y"}:
+    name, shape = "z", (gan.dim_z,)
+    if "w" in arrays and "z" not in arrays:
+        if not takes_w:
+            raise UserError(f"{path} has w in place of z, and this command takes z")
+        own = check(gan, f"{path}, a file of w,")
+        name, shape = "w", (own.styles, own.dim_w)
+    if not arrays.keys() >= {name, "y"}:
         raise UserError(f"{path} has the arrays {some(arrays)}; z and y are needed")
-    z, y = arrays["z"], arrays["y"]
-    if z.ndim != 2 or z.shape[1] != gan.dim_z or not len(z) or y.ndim == 0 or len(y) != len(z):
-        raise UserError(f"{path}: z {list(z.shape)}, y {list(y.shape)}; this model takes z [N, {gan.dim_z}] and y [N]")
+    z, y = arrays[name], arrays["y"]
+    if z.shape[1:] != shape or not len(z) or y.ndim == 0 or len(y) != len(z):
+        takes = f"{name} [N, {', '.join(map(str, shape))}] and y [N]"
+        raise UserError(f"{path}: {name} {list(z.shape)}, y {list(y.shape)}; this model takes {takes}")
     if z.dtype.kind not in "fiu" or not np.isfinite(z).all():
-        raise UserError(f"{path}: z has values that are not finite numbers")
+        raise UserError(f"{path}: {name} has values that are not finite numbers")
     truncation = None
     if "truncation" in arrays:
         threshold, kind = arrays["truncation"], str(arrays.get("truncation_kind", "")) or None
-        if threshold.shape or threshold.dtype.kind not in "fiu" or not 0 < threshold < np.inf:
-            raise UserError(f"{path}: its truncation is not a finite number greater than 0")
         if kind is not None:
             choose(dict.fromkeys(KINDS), f"{path}: truncation_kind", kind)
+        if threshold.shape or threshold.dtype.kind not in "fiu" or not allowed(float(threshold), kind or ""):
+            raise UserError(f"{path}: its truncation is not a finite number greater than 0")
         cutoff = arrays.get("truncation_cutoff", np.int64(0))
         if cutoff.shape or cutoff.dtype.kind not in "iu" or cutoff < 0:
             raise UserError(f"{path}: its truncation_cutoff is not a number of layers")
@@ -44,6 +60,20 @@ def read_latents(path: epath.PathLike, gan: Family) -> tuple[np.ndarray, np.ndar
     if y.ndim != 1 or y.dtype.kind not in "iu" or y.min() < 0 or y.max() > last:
         raise UserError(f"{path}: y must be classes 0 to {last}, or mixtures [N, {gan.num_classes}]")
     return z.astype(np.float32), y.astype(np.int32), truncation
+
+
+def read_noise(path: epath.PathLike, sampler: Sampler) -> Sampler:
+    """Return the sampler with the maps of noise of a file, if it has any, as those of all images. Raises UserError."""
+    found = {name.removeprefix(NOISE): array for name, array in read_npz(path).items() if name.startswith(NOISE)}
+    if not found:
+        return sampler
+    own = flatten_dict(sampler.variables.get("noise", {}), sep="/")
+    shapes = lambda maps: {name: np.shape(array) for name, array in maps.items()}
+    if shapes(found) != shapes(own):
+        raise UserError(f"{path}: its maps of noise are not of this model's shapes")
+    maps = {name: array.astype(np.float32) for name, array in found.items()}
+    variables = {**sampler.variables, "noise": unflatten_dict(maps, sep="/")}
+    return with_fixed_noise(dataclasses.replace(sampler, variables=variables))
 
 
 def write_samples(
@@ -69,7 +99,7 @@ def write_samples(
 
 def sample_arrays(sampler: Sampler, samples: np.ndarray, z: np.ndarray, y: np.ndarray) -> dict[str, ArrayLike]:
     """Name the arrays of a file of samples."""
-    arrays: dict[str, ArrayLike] = {"arr_0": samples, "z": z, "y": y}
+    arrays: dict[str, ArrayLike] = {"arr_0": samples, "z" if z.ndim == 2 else "w": z, "y": y}
     if sampler.truncation:
         arrays |= {"truncation": sampler.truncation.threshold, "truncation_kind": sampler.truncation.kind}
         arrays |= {"truncation_cutoff": sampler.truncation.cutoff} if sampler.truncation.cutoff else {}

@@ -12,7 +12,7 @@ from etils import epath
 from biggan_jax.checkpoint import TrainedGenerator, load_generator
 from biggan_jax.checkpoint.checksums import named_arrays
 from biggan_jax.family import Family
-from biggan_jax.latents import Truncation
+from biggan_jax.latents import Truncation, allowed
 from biggan_jax.runtime.progress import track
 from biggan_jax.sampling import generate, pictures
 from biggan_jax.sharding import divisible
@@ -83,7 +83,7 @@ class Sampler:
         """Load a model, and prepare it for sampling.
 
         path: a run's workdir or checkpoint, an exported model, the name of a model in the package, or hf://OWNER/NAME.
-        revision: a branch, tag or commit of the hub. truncation: a threshold above 0 is of kind `scale` with binned
+        revision: a branch, tag or commit of the hub. truncation: a threshold above 0, with w from 0 on, is of kind `scale` with binned
         statistics, else of the family's kind, such as `resample`. live: weights as they are trained, not their average.
         Others: see `from_checkpoint`. Raises UserError.
         """
@@ -91,10 +91,11 @@ class Sampler:
             raise UserError(f"revision={revision!r} has no meaning for {path}; it is for hf://OWNER/NAME")
         trained = load_generator(path if revision is None else f"{path}@{revision}", live=live)
         if truncation is not None and not isinstance(truncation, Truncation):
-            if not 0 < truncation < np.inf:
-                raise UserError(f"truncation={truncation} must be greater than 0, and finite; None is no truncation")
             binned = (statistics or default_statistics(trained)).startswith("binned")
-            truncation = Truncation(float(truncation), "scale" if binned else trained.gan.default_truncation)
+            kind = "scale" if binned else trained.gan.default_truncation
+            if not allowed(truncation, kind):
+                raise UserError(f"truncation={truncation} must be greater than 0, and finite; None is no truncation")
+            truncation = Truncation(float(truncation), kind)
         return cls.from_checkpoint(trained, truncation, statistics=statistics, passes=passes, seed=seed)
 
     def latents(self, num: int, seed: int = 0) -> np.ndarray:

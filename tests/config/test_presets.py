@@ -249,6 +249,7 @@ PRESETS |= {
         32, 64, 0.0025, 0.01, 500_000, num_steps=1_562_500, model__num_classes=10, model__mapping_layers=2, ema__ramp=0.05,
         model__d_architecture="orig", model__style_mixing=0.0, model__path_length=0.0, model__d_stddev_group=32, data__flip=False,
     ),
+    "modern/stylegan2_digits": {"model.image_shape": (16, 16, 1), "model.num_classes": 10, "loss": "non_saturating", "d_steps": 1},
     "modern/stylegan2_auto": stylegan2(
         256, 64, 0.0025, 0.0002 * 256**2 / 64, 20_000, num_steps=390_625, model__mapping_layers=2, ema__ramp=0.05,
         model__channel_base=16_384,

@@ -35,7 +35,7 @@ STAND_IN = f"""#!{sys.executable}
 import subprocess, sys
 arguments = sys.argv[1:]
 module = arguments[1].removeprefix("biggan_jax.") if arguments[:1] == ["-m"] else ""
-biggan = module == "main" and not any(argument.startswith("--config=classic/") for argument in arguments)
+biggan = module == "main" and not any(argument.startswith(("--config=classic/", "--config=modern/")) for argument in arguments)
 exports_model = module == "tools.export" and "model" in arguments  # Nothing is drawn.
 shorter = {SHORTER}.get(module, []) * (not exports_model) + {NARROW} * biggan
 done = subprocess.run([{sys.executable!r}, *arguments, *shorter], stderr=subprocess.PIPE)
@@ -66,6 +66,7 @@ def make(folder):
         "python -m biggan_jax.data.prepare --from=folder --in=pictures --out=data/emoji --size=16",
         "python -m biggan_jax.main --config=quickstart --workdir=runs/emoji --config.model.num_classes=3 \
             --config.data.name=tfds --config.data.dir=data/emoji",
+        "python -m biggan_jax.main --config=modern/stylegan2_digits --workdir=runs/style",
     ]
     result = run(folder, "\n".join(lines))
     assert result.returncode == 0, result.stderr

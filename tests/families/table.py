@@ -212,6 +212,7 @@ TOOLS = {
     "fixed z": sheet("fixed_z"),
     "interpolation": sheet("interpolation"),
     "truncation": sheet("truncation"),
+    "style mixing": sheet("style_mixing", "--rows=2", "--columns=2"),
     "neighbours": sheet("neighbours", "--network=none", "--rows=1", "--columns=2"),
     "evaluate": lambda family, run, scratch: command(
         "evaluate",
@@ -228,6 +229,7 @@ TOOLS = {
     "explore": explore,
     "edit: mix classes": edit("mix", "--y=3 - 5 + 8"),
     "edit: find": edit("find", "--attribute=brightness", "--num=16"),
+    "edit: sefa": edit("sefa", "--components=2"),
     "edit: invert": invert,
     "export": lambda family, run, scratch: command(
         "tools.export", f"--checkpoint={run}", "--per_class=1", f"--out={scratch / 'export'}", "--passes=1"

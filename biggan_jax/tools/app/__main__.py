@@ -15,6 +15,7 @@ from absl import flags
 from etils import epath
 
 from biggan_jax.checkpoint import TrainedGenerator
+from biggan_jax.latents import allowed
 from biggan_jax.runtime import cli
 from biggan_jax.runtime.text import escape
 from biggan_jax.sampling import flags as sampling_flags
@@ -49,7 +50,9 @@ def main() -> None:
     sampling_flags.check_shown(trained)
     names = class_names(trained)
     kind, threshold = sampling_flags.truncation_of(trained, threshold=1.0).kind, sampling_flags.TRUNCATION.value
-    if threshold is not None and trained.gan.prior != "normal":
+    if threshold is not None and not allowed(threshold, kind):
+        raise UserError(f"--truncation={threshold:g} of kind {kind} must be greater than 0")
+    if threshold is not None and trained.gan.prior != "normal" and kind != "w":
         raise UserError(f"--truncation is defined for model.prior normal; this model's is {trained.gan.prior}")
     if threshold is not None and threshold > LIMITS[kind]:
         raise UserError(f"--truncation={threshold:g}: the largest of the page for kind {kind} is {LIMITS[kind]:g}")

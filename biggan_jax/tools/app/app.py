@@ -42,7 +42,7 @@ def make_app(studio: Studio, about: dict[str, Any]) -> Starlette:
     drawing = asyncio.Lock()
 
     def view_of(request: Request) -> View:
-        return parse(request.query_params, studio.gan.num_classes, studio.limit)
+        return parse(request.query_params, studio.gan.num_classes, studio.limit, zero=studio.kind == "w")
 
     async def batches(view: View, request: Request | None = None) -> AsyncIterator[np.ndarray]:
         drawn, count = studio.draw(view), 0

@@ -89,7 +89,7 @@ def _measured(trained: TrainedGenerator, weights: Params, kind: str, passes: int
 
 @dataclasses.dataclass(frozen=True)
 class Studio:
-    """weights: normalised. kind: of truncation. limit: its largest threshold; None if the prior of z is not normal."""
+    """weights: normalised. kind: of truncation. limit: its largest threshold; None if z is not normal, and there is no w."""
 
     gan: Family
     weights: Params
@@ -107,7 +107,7 @@ class Studio:
         statistics, _, _ = resolve(trained, Truncation(LIMITS[kind], kind), statistics)
         weights = generate.evaluation_weights(gan, trained.params, trained.spectral)
         batch_stats = statistics_of(trained, weights, statistics, kind, passes)
-        limit = LIMITS[kind] if gan.prior == "normal" else None
+        limit = LIMITS[kind] if gan.prior == "normal" or kind == "w" else None
         studio = cls(gan, weights, batch_stats, statistics, kind, limit)
         mixture = ((0, 1.0),) if gan.num_classes else ()
         for truncation in {None, limit}:  # Compile now, so that the first visitor does not wait for it.

@@ -32,8 +32,11 @@ class View(NamedTuple):
     goal: End | None = None
 
 
-def parse(query: Mapping[str, str], num_classes: int, limit: float | None) -> View:
-    """Parse a query. limit: the largest truncation; None if the model takes none. Raises UserError if any part is invalid."""
+def parse(query: Mapping[str, str], num_classes: int, limit: float | None, *, zero: bool = False) -> View:
+    """Parse a query. limit: the largest truncation; None if the model takes none. zero: it may be 0, as psi of w may.
+
+    Raises UserError if any part is invalid.
+    """
     for key in query:
         if key not in KEYS:
             raise UserError(f"{key!r} is unknown; a link may have {', '.join(KEYS)}")
@@ -43,8 +46,9 @@ def parse(query: Mapping[str, str], num_classes: int, limit: float | None) -> Vi
         if limit is None:
             raise UserError("truncation is not defined for this model, whose z is not drawn from a normal distribution")
         truncation, text = _number(query["truncation"]), _short(query["truncation"])
-        if not 0 < truncation <= limit:
-            raise UserError(f"truncation {text} is not a number above 0 and up to {limit:g}; omit it for none")
+        if not (0 < truncation <= limit or (zero and truncation == 0)):
+            least = "from" if zero else "above"
+            raise UserError(f"truncation {text} is not a number {least} 0 and up to {limit:g}; omit it for none")
     start = End(_whole(query, "seed", 0, 0, SEEDS - 1), _mixture(query.get("class"), num_classes))
     if "to_seed" not in query and "to_class" not in query:
         return View(num, truncation, start)

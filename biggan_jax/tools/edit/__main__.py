@@ -2,11 +2,12 @@
 
 biggan-edit --do=mix --checkpoint=DIR --y="3 - 5 + 8" [--z="a.npz:0 - b.npz:3 + 0.5*c.npz:1"] --out=mix
 biggan-edit --do=find --checkpoint=DIR --attribute=slant|--latents=a.npz --labels=a.csv --out=slant
-biggan-edit --do=move --checkpoint=DIR --direction=slant.npz [--latents=a.npz] --out=moved
-biggan-edit --do=invert --checkpoint=DIR --picture=cat.jpg [--class=281] --out=cat
+biggan-edit --do=sefa --checkpoint=DIR [--layers=0-3] --out=factors
+biggan-edit --do=move --checkpoint=DIR --direction=slant.npz [--component=2] [--latents=a.npz] --out=moved
+biggan-edit --do=invert --checkpoint=DIR --picture=cat.jpg [--class=281] [--space=w] --out=cat
 
-Each writes OUT.png, a picture of the result, and OUT.npz. biggan-sample --latents=OUT.npz draws from it; after --do=find it
-holds the direction, for --do=move --direction=OUT.npz.
+Each writes OUT.png, a picture of the result, and OUT.npz. biggan-sample --latents=OUT.npz draws from it; after --do=find and
+--do=sefa it holds directions, for --do=move --direction=OUT.npz.
 """
 
 import math
@@ -16,39 +17,58 @@ from typing import Any
 import numpy as np
 from absl import flags
 from etils import epath
+from flax.traverse_util import flatten_dict
 
 from biggan_jax.checkpoint import TrainedGenerator
 from biggan_jax.config import choose
+from biggan_jax.evaluation import lpips
 from biggan_jax.runtime import cli
 from biggan_jax.runtime.files import writing
 from biggan_jax.sampling import flags as sampling_flags
-from biggan_jax.sampling import pictures
-from biggan_jax.sampling.latent_files import read_latents, sample_arrays, write_arrays
+from biggan_jax.sampling import pictures, styles
+from biggan_jax.sampling.latent_files import NOISE, read_latents, read_noise, sample_arrays, write_arrays
 from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.tools import classes, layout
-from biggan_jax.tools.edit import directions, inversion
-from biggan_jax.tools.edit.directions import ATTRIBUTES
+from biggan_jax.tools.edit import directions, factorize, inversion, projection
+from biggan_jax.tools.edit.directions import ATTRIBUTES, Stored
 from biggan_jax.tools.layout import Grid, in_rows
 from biggan_jax.types import UserError
 
-DO = flags.DEFINE_string("do", None, "mix, find, move or invert.")
+DO = flags.DEFINE_string("do", None, "mix, find, sefa, move or invert.")
 OUT = cli.define_path("out", None, "Name of two files, OUT.png and OUT.npz, with or without a suffix.")
 Y = flags.DEFINE_string("y", None, "mix: a sum of classes, by id or name, such as '207 - 281 + 0.5*3'.")
 Z = flags.DEFINE_string("z", None, "mix: a sum of latents, FILE.npz:ROW; without --y, also of their classes.")
 RESCALE = flags.DEFINE_bool("rescale", False, "mix: scale the sum of latents to the mean norm of its terms.")
-NUM = flags.DEFINE_integer("num", None, "mix, move: samples (6). find: samples to learn from (2000).", 1)
-CLASS = flags.DEFINE_string("class", None, "find, move, invert: only this class, by id or name. Default: all.")
+NUM = flags.DEFINE_integer("num", None, "mix, move: samples (6); sefa: 1. find: samples to learn from (2000).", 1)
+CLASS = flags.DEFINE_string("class", None, "find, sefa, move, invert: only this class, by id or name. Default: all.")
 LATENTS = cli.define_path("latents", None, "find, move: an .npz with z and y, instead of random latents.")
 ATTRIBUTE = flags.DEFINE_string("attribute", None, f"find: measured on the samples: {', '.join(ATTRIBUTES)}.")
 LABELS = cli.define_path("labels", None, "find: 0 or 1, or a score, for each of --latents: .npz, .csv or .txt.")
-DIRECTION = cli.define_path("direction", None, "move: the .npz that `find` wrote.")
-BY = flags.DEFINE_float("by", 3.0, "find, move: distance along the direction, both ways, in standard deviations of z.")
-COLUMNS = flags.DEFINE_integer("columns", 7, "find, move: steps from -by to +by.", 2)
+DIRECTION = cli.define_path("direction", None, "move: the .npz that `find` or `sefa` wrote.")
+COMPONENT = flags.DEFINE_integer("component", 1, "move: which of the directions of `sefa`, from 1.", 1)
+COMPONENTS = flags.DEFINE_integer("components", 5, "sefa: number of directions.", 1, 512)
+LAYERS = flags.DEFINE_list(
+    "layers", None, "sefa: layers with a w, or blocks with batch norm, such as 0-3. Default: all."
+)
+BY = flags.DEFINE_float("by", 3.0, "find, sefa, move: distance along it, both ways, in standard deviations of z or w.")
+COLUMNS = flags.DEFINE_integer("columns", 7, "find, sefa, move: steps from -by to +by.", 2)
 PICTURE = cli.define_path("picture", None, "invert: an image file; it is cropped to the centre.")
 CANDIDATES = flags.DEFINE_integer("candidates", 128, "invert: random latents, of which the best are optimised.", 1)
 RESTARTS = flags.DEFINE_integer("restarts", 8, "invert: number of latents to optimise.", 1)
 STEPS = flags.DEFINE_integer("steps", 300, "invert: steps of Adam.", 1)
 PRIOR = flags.DEFINE_float("prior", 0.0, "invert: weight of z's log-likelihood in the loss, such as 0.01.", 0.0)
+
+SPACE = flags.DEFINE_enum(
+    "space",
+    None,
+    ["z", *projection.SPACES],
+    "invert: optimise z, one w, or one w for each layer. Default: w, if there is one.",
+)
+NOISE_WEIGHT = flags.DEFINE_float(
+    "noise_weight", 1e5, "invert: weight of the correlation of noise in w's loss; 0: noise is not optimised.", 0.0
+)
+LPIPS = cli.define_path("lpips", None, "invert in w: by LPIPS; torchvision's file of VGG16, or `download`.")
+LPIPS_HEADS = cli.define_path("lpips_heads", None, "LPIPS's own weights, vgg.pth. Default: those of the package lpips.")
 
 SHOWN = 6  # Samples in a picture by default.
 
@@ -89,7 +109,7 @@ def check() -> None:
     if not math.isfinite(BY.value):
         raise UserError(f"--by={BY.value} must be finite, such as 3")
     if DO.value == "move" and not DIRECTION.value:
-        raise UserError("--do=move needs --direction, an .npz that --do=find wrote")
+        raise UserError("--do=move needs --direction, an .npz that --do=find or --do=sefa wrote")
     if DO.value == "invert" and not PICTURE.value:
         raise UserError("--do=invert needs --picture, an image file")
     if RESTARTS.value > CANDIDATES.value:
@@ -152,23 +172,45 @@ def find(trained: TrainedGenerator) -> Edited:
     found = directions.find(z, directions.as_labels(scores, y), sampling_flags.SEED.value)
     name = ATTRIBUTE.value or LABELS.value
     print(f"{name}: held-out accuracy {found.accuracy:.3f}, chance {found.chance:.3f}, of {len(z)} samples")
-    grid, _ = strip(sampler, z[:SHOWN], y[:SHOWN], found.vector, ATTRIBUTE.value)
+    grid, _ = strip(sampler, z[:SHOWN], y[:SHOWN], Stored(found.vector, ATTRIBUTE.value or ""))
     others = {"attribute": ATTRIBUTE.value or "", "accuracy": found.accuracy, "chance": found.chance}
     return grid, {"direction": found.vector} | others
 
 
 def move(trained: TrainedGenerator) -> Edited:
     """Draw samples moved along a stored direction, one row each."""
-    vector, attribute = directions.read_direction(DIRECTION.value, trained.gan)
-    sampler, z, y = samples(trained, SHOWN)
-    return strip(sampler, z, y, vector, attribute)
+    stored = directions.read_direction(DIRECTION.value, trained.gan, COMPONENT.value)
+    sampler, z, y = samples(trained, SHOWN, takes_w=stored.layers is not None)
+    return strip(sampler, z, y, stored)
 
 
-def samples(trained: TrainedGenerator, default: int) -> tuple[Sampler, np.ndarray, np.ndarray]:
-    """Return the sampler, z and y: those of --latents, else random ones, of --class or of all classes in turn."""
+def sefa(trained: TrainedGenerator) -> Edited:
+    """Draw a sample moved along each direction that the weights give, one row each."""
+    found, layers = factorize.factorize(trained, trained.params, LAYERS.value, COMPONENTS.value)
+    sampler, z, y = samples(trained, 1)
+    of_w, unit = found.space == "w", factorize.deviation(sampler, found.space, sampling_flags.SEED.value)
+    print(f"directions in {found.space}, eigenvalues " + " ".join(f"{value:.3g}" for value in found.values))
+    rows = [
+        strip(sampler, z, y, Stored(vector, "", layers if of_w else None, unit), show=False)[0].images
+        for vector in found.vectors
+    ]
+    names = [f"{i + 1}" for i in range(len(found.vectors)) for _ in z]
+    steps = [f"{step:+.1f}" for step in np.linspace(-BY.value, BY.value, COLUMNS.value)]
+    arrays = {"direction": found.vectors, "values": found.values, "unit": unit} | ({"layers": layers} if of_w else {})
+    return Grid(np.concatenate(rows), names, steps), arrays
+
+
+def samples(
+    trained: TrainedGenerator, default: int, *, takes_w: bool = False
+) -> tuple[Sampler, np.ndarray, np.ndarray]:
+    """Return the sampler, z and y: those of --latents, else random ones, of --class or of all classes in turn.
+
+    takes_w: --latents may have w's, which are returned in place of z.
+    """
     if LATENTS.value:
-        z, y, stored = read_latents(LATENTS.value, trained.gan)
-        return sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained, stored=stored)), z, y
+        z, y, stored = read_latents(LATENTS.value, trained.gan, takes_w=takes_w)
+        sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained, stored=stored))
+        return read_noise(LATENTS.value, sampler), z, y
     label = class_id(trained, CLASS.value)
     sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained))
     num = NUM.value or default
@@ -176,13 +218,20 @@ def samples(trained: TrainedGenerator, default: int) -> tuple[Sampler, np.ndarra
     return sampler, sampler.latents(num, sampling_flags.SEED.value), y.astype(np.int32)
 
 
-def strip(sampler: Sampler, z: np.ndarray, y: np.ndarray, vector: np.ndarray, attribute: str | None) -> Edited:
-    """Draw one row per sample, moved from -by to +by; print attributes by column."""
-    z, steps = directions.moved(z, vector, BY.value, COLUMNS.value)
-    n, columns, dim_z = z.shape
-    z, y = z.reshape(-1, dim_z), np.repeat(y, columns, axis=0)
+def strip(sampler: Sampler, z: np.ndarray, y: np.ndarray, stored: Stored, *, show: bool = True) -> Edited:
+    """Draw one row per sample, moved from -by to +by; if `show`, print attributes by column. z: or w's, for a direction in w."""
+    sampler, attribute = styles.with_fixed_noise(sampler), stored.attribute
+    if stored.layers is None:
+        z, steps = directions.moved(z, stored.vector, BY.value, COLUMNS.value)
+    else:
+        ws = z if z.ndim == 3 else styles.ws_of(sampler, z, y)
+        z, steps = directions.moved_w(ws, stored, BY.value, COLUMNS.value)
+    n, columns, *shape = z.shape
+    z, y = z.reshape(-1, *shape), np.repeat(y, columns, axis=0)
     images = sampler.images(z, y)
     labels = [f"{step:+.1f}" for step in steps]
+    if not show:
+        return Grid(in_rows(images, n), columns=labels), {}
     print("along it:  " + " ".join(f"{step:+8.2f}" for step in steps))
     for name in [attribute] if attribute in ATTRIBUTES else ATTRIBUTES:
         measured = ATTRIBUTES[name](images).reshape(n, columns).mean(0)
@@ -195,6 +244,10 @@ def strip(sampler: Sampler, z: np.ndarray, y: np.ndarray, vector: np.ndarray, at
 def invert(trained: TrainedGenerator) -> Edited:
     """Draw the picture beside the sample that each restart found."""
     target = inversion.read_picture(PICTURE.value, trained.gan.image_shape)
+    space = SPACE.value or ("w" if styles.has_w(trained.gan) else "z")
+    if space != "z":
+        return project(trained, target, space)
+    cli.refuse(("noise_weight", "lpips", "lpips_heads"), "with --space=z")
     given = CANDIDATES, RESTARTS, STEPS, PRIOR, sampling_flags.SEED
     options: dict[str, Any] = {flag.name: flag.value for flag in given}
     label = class_id(trained, CLASS.value)
@@ -208,6 +261,30 @@ def invert(trained: TrainedGenerator) -> Edited:
     return grid, sample_arrays(sampler, sampler.images(z, y), z, y) | {"loss": found.loss[:1], "psnr": found.psnr[:1]}
 
 
+def project(trained: TrainedGenerator, target: np.ndarray, space: str) -> Edited:
+    """Draw the picture beside the image of the w that each restart found."""
+    styles.check(trained.gan, f"--space={space}")
+    cli.refuse(("prior",), f"with --space={space}, whose w has no known distribution")
+    if LPIPS_HEADS.value and not LPIPS.value:
+        raise UserError("--lpips_heads has no effect without --lpips")
+    given = CANDIDATES, RESTARTS, STEPS, NOISE_WEIGHT, sampling_flags.SEED
+    options: dict[str, Any] = {flag.name: flag.value for flag in given}
+    if LPIPS.value:
+        network = lpips.open_lpips("vgg", LPIPS.value, LPIPS_HEADS.value)
+        network.check_shape(trained.gan.image_shape)
+        options |= {"distance": network.distance, "weights": network.params}
+    label = class_id(trained, CLASS.value)
+    sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained))
+    found = projection.project(sampler, target, space=space, label=label, **options)
+    loss, db = found.initial
+    print(f"in {space}: loss {loss:.4f} to {found.loss[0]:.4f}, PSNR {db:.1f} to {found.psnr[0]:.1f} dB")
+    images = np.stack([target, *found.images])
+    grid = Grid(images[None], columns=["picture", *(f"{value:.1f} dB" for value in found.psnr)])
+    noise = {f"{NOISE}{name}": array[0] for name, array in flatten_dict(found.noise, sep="/").items()}
+    arrays = sample_arrays(sampler, found.images[:1], found.w[:1], found.y[:1]) | noise
+    return grid, arrays | {"loss": found.loss[:1], "psnr": found.psnr[:1]}
+
+
 def class_id(trained: TrainedGenerator, name: str | None) -> int | None:
     names = lambda: classes.find_names(trained)
     return classes.id_of(name, trained.gan.num_classes, names) if name else None
@@ -216,8 +293,23 @@ def class_id(trained: TrainedGenerator, name: str | None) -> int | None:
 EDITS = {
     "mix": (mix, ("y", "z", "num", "rescale")),
     "find": (find, ("num", "class", "latents", "attribute", "labels", "by", "columns")),
-    "move": (move, ("num", "class", "latents", "direction", "by", "columns")),
-    "invert": (invert, ("class", "picture", "candidates", "restarts", "steps", "prior")),
+    "sefa": (sefa, ("num", "class", "components", "layers", "by", "columns")),
+    "move": (move, ("num", "class", "latents", "direction", "component", "by", "columns")),
+    "invert": (
+        invert,
+        (
+            "class",
+            "picture",
+            "candidates",
+            "restarts",
+            "steps",
+            "prior",
+            "space",
+            "noise_weight",
+            "lpips",
+            "lpips_heads",
+        ),
+    ),
 }
 """How each edit is made, and its flags besides those of the sampler."""
 

@@ -9,6 +9,7 @@ from etils import epath
 from biggan_jax.family import Family
 from biggan_jax.runtime.files import read_npz
 from biggan_jax.sampling.pictures import to_rgb
+from biggan_jax.sampling.styles import check
 from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
@@ -77,6 +78,13 @@ def moved(z: np.ndarray, vector: np.ndarray, by: float, columns: int) -> tuple[n
     return z[:, None] + steps[:, None] * vector, steps
 
 
+def moved_w(ws: np.ndarray, stored: "Stored", by: float, columns: int) -> tuple[np.ndarray, np.ndarray]:
+    """Move w's [N, styles, dim_w] along a direction in its layers, as `moved`: ([N, columns, styles, dim_w], steps [columns])."""
+    steps = np.linspace(-by, by, columns, dtype=np.float32)
+    along = steps[:, None, None] * np.float32(stored.unit) * np.asarray(stored.layers)[:, None] * stored.vector
+    return ws[:, None] + along.astype(np.float32), steps
+
+
 def read_scores(path: str, count: int) -> np.ndarray:
     """Read one number per sample, float [count]: the array `labels` of an .npz, or the last column of a .csv or .txt.
 
@@ -98,17 +106,39 @@ def read_scores(path: str, count: int) -> np.ndarray:
     return scores
 
 
-def read_direction(path: str, gan: Family) -> tuple[np.ndarray, str]:
-    """Read a direction [dim_z], normalised to norm one, and the name of its attribute, or ""."""
+class Stored(NamedTuple):
+    """A direction of a file.
+
+    vector: [dim_z or dim_w], of norm one. attribute: its name, or "". layers: bool [styles], those whose w it moves; None: it is
+    in z. unit: the standard deviation that a step of 1 is.
+    """
+
+    vector: np.ndarray
+    attribute: str = ""
+    layers: np.ndarray | None = None
+    unit: float = 1.0
+
+
+def read_direction(path: str, gan: Family, component: int = 1) -> Stored:
+    """Read a direction, normalised to norm one. component: which of several, from 1. Raises UserError."""
     try:
         arrays = read_npz(path)
-        vector, attribute = arrays["direction"].astype(np.float32), str(arrays.get("attribute", ""))
-    except (OSError, KeyError, ValueError) as error:
+        vectors = np.atleast_2d(arrays["direction"].astype(np.float32))
+        attribute, unit = str(arrays.get("attribute", "")), float(arrays.get("unit", 1.0))
+        layers = arrays["layers"].astype(bool) if "layers" in arrays else None
+    except (OSError, KeyError, ValueError, TypeError) as error:
         raise UserError(f"{path} is not an .npz with an array `direction`: {error}") from error
+    if component > len(vectors):
+        raise UserError(f"--component={component}: {path} has {len(vectors)} directions")
+    vector = vectors[component - 1]
+    styles = 0 if layers is None else check(gan, f"{path}, a direction in w,").styles
+    size = gan.dim_z if layers is None else getattr(gan, "dim_w", 0)
     length = np.linalg.norm(vector)
-    if vector.shape != (gan.dim_z,) or not np.isfinite(length) or not length:
-        raise UserError(f"{path}: direction {list(vector.shape)} must be [{gan.dim_z}] for this model, finite, not 0")
-    return vector / length, attribute
+    if vector.shape != (size,) or not np.isfinite(length * unit) or not length * unit:
+        raise UserError(f"{path}: direction {list(vector.shape)} must be [{size}] for this model, finite, not 0")
+    if layers is not None and layers.shape != (styles,):
+        raise UserError(f"{path}: its layers {list(layers.shape)} must be [{styles}] for this model")
+    return Stored(vector / length, attribute, layers, unit)
 
 
 def luminance(images: np.ndarray) -> np.ndarray:

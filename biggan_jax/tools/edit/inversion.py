@@ -56,7 +56,7 @@ def invert(
     z = sampler.latents(candidates, seed)
     random = np.random.default_rng(seed).integers(0, max(gan.num_classes, 1), candidates)
     y = (random if label is None else np.full(candidates, label)).astype(np.int32)
-    losses = np.concatenate([np.asarray(_distance(x, wanted))[:n] for x, n in sampler.batches(z, y)])
+    losses = np.concatenate([np.asarray(distance(x, wanted))[:n] for x, n in sampler.batches(z, y)])
     best = np.argsort(losses, kind="stable")[:restarts]
     z, y = z[best], y[best]
     initial = float(losses[best[0]]), float(psnr(sampler.images(z[:1], y[:1]), target)[0])
@@ -68,7 +68,7 @@ def invert(
 
     z, y = np.asarray(free["z"]), np.asarray(free.get("y", y))
     floats = sampler.floats(z, y, restarts)
-    loss = np.asarray(_distance(floats, wanted))
+    loss = np.asarray(distance(floats, wanted))
     order = np.argsort(loss, kind="stable")
     images = pictures.to_uint8(floats[order])
     return Inversion(z[order], y[order], images, loss[order], psnr(images, target), initial)
@@ -92,14 +92,14 @@ def _step(gan: Family, steps: int, weights: Params, variables: dict[str, Params]
     def total(free):
         images = sampler.generate_batch(free["z"], free.get("y", y))
         # A sum, so that a restart's gradient does not depend on the number of restarts.
-        return jnp.sum(_distance(images, wanted) + prior * 0.5 * (free["z"] ** 2).mean(-1))
+        return jnp.sum(distance(images, wanted) + prior * 0.5 * (free["z"] ** 2).mean(-1))
 
     updates, state = _adam(steps).update(jax.grad(total)(free), state)
     return optax.apply_updates(free, updates), state
 
 
 @jax.jit
-def _distance(images: Image, wanted: jax.Array) -> jax.Array:
+def distance(images: Image, wanted: jax.Array) -> jax.Array:
     """Return mean absolute plus mean squared difference from one image, averaged over a pyramid of halved resolutions: [N].
 
     At full resolution alone, a slightly displaced shape would be as distant as a missing one.

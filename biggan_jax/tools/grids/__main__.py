@@ -2,7 +2,8 @@
 
 biggan-sheets --checkpoint=DIR --sheet=NAME --out=FILE
 
-NAME: classes, fixed_z, interpolation, truncation, neighbours or chunks. FILE: a .png; for interpolation also a .gif or .mp4.
+NAME: classes, fixed_z, interpolation, truncation, neighbours, chunks or style_mixing. FILE: a .png; for
+interpolation also a .gif or .mp4.
 """
 
 import contextlib
@@ -20,27 +21,39 @@ from biggan_jax.evaluation.networks import NETWORKS, open_network
 from biggan_jax.runtime import cli
 from biggan_jax.runtime.files import writing
 from biggan_jax.sampling import flags as sampling_flags
-from biggan_jax.sampling import pictures
+from biggan_jax.sampling import pictures, styles
 from biggan_jax.sampling.sampler import Sampler, resolve
 from biggan_jax.tools import layout
 from biggan_jax.tools.classes import labels_of
-from biggan_jax.tools.grids import draws, neighbours
+from biggan_jax.tools.grids import draws, mixing, neighbours
 from biggan_jax.tools.layout import Grid
 from biggan_jax.types import UserError
 
 MAX_IMAGES = 1000  # In a grid.
 
-SHEET = flags.DEFINE_string("sheet", None, "classes, fixed_z, interpolation, truncation, neighbours or chunks.")
+SHEET = flags.DEFINE_string(
+    "sheet", None, "classes, fixed_z, interpolation, truncation, neighbours, chunks or style_mixing."
+)
 OUT = cli.define_path("out", None, "A .png file; for interpolation also a .gif or .mp4.")
 CLASSES = flags.DEFINE_list("classes", None, sampling_flags.CLASSES_HELP + " Default: some, spread over all.")
 COLUMNS = flags.DEFINE_integer("columns", None, "Images in a row; interpolation's steps; neighbours in each space.", 1)
-ROWS = flags.DEFINE_integer("rows", None, "Pairs of interpolation (6), or samples of neighbours (8).", lower_bound=1)
+ROWS = flags.DEFINE_integer(
+    "rows", None, "Pairs of interpolation (6), samples of neighbours (8), or of style_mixing (5).", 1
+)
 BETWEEN = flags.DEFINE_enum(
     "between", None, ["z", "class", "both"], "Ends differ in z, class, or both. Default: both; without classes, z."
 )
 SPHERICAL = flags.DEFINE_bool("spherical", False, "Interpolate z along the sphere: keeps its norm, not its truncation.")
+SPACE = flags.DEFINE_enum("space", "z", ["z", "w"], "Interpolate z, or w (StyleGANs).")
+LAYERS = flags.DEFINE_list(
+    "layers",
+    None,
+    "style_mixing: layers of the columns' w, such as 0-6, from the smallest images on. Default: 7 of 18.",
+)
 THRESHOLDS = flags.DEFINE_list(
-    "thresholds", None, "Thresholds of truncation. Default: 2,1,0.5,0.04 (the paper's); for other kinds 1,0.5,0.2,0.04."
+    "thresholds",
+    None,
+    "Thresholds of truncation. Default: 2,1,0.5,0.04 (the paper's); for other kinds 1,0.5,0.2,0.04; psi of w 1,0.7,0.5,0.2,0.",
 )
 NETWORK = flags.DEFINE_enum(
     "network", "classifier", [*NETWORKS, "none"], "Network whose features compare neighbours, besides pixels."
@@ -96,27 +109,44 @@ def draw_interpolation(trained: TrainedGenerator, columns: int, names: Sequence[
     if between != "z":
         draws.pairs(classes, rows)  # Refuse fewer than two classes before any slow work.
     options: dict[str, Any] = {"between": between, "spherical": SPHERICAL.value, "seed": sampling_flags.SEED.value}
-    return draws.interpolation(make_sampler(trained), classes, rows, columns, names=names, **options)
+    if SPACE.value == "w":
+        styles.check(trained.gan, "--space=w")
+        if SPHERICAL.value:
+            raise UserError("--spherical has no meaning with --space=w, whose w are no directions; leave it out")
+    sampler = styles.with_fixed_noise(make_sampler(trained))
+    return draws.interpolation(sampler, classes, rows, columns, names=names, space=SPACE.value, **options)
+
+
+def draw_mixing(trained: TrainedGenerator, columns: int, names: Sequence[str]) -> Grid:
+    gan, rows = styles.check(trained.gan, "--sheet=style_mixing"), ROWS.value or 5
+    chosen = styles.parse_layers(LAYERS.value, gan.styles, max(1, round(mixing.SHARE * gan.styles)))
+    classes = chosen_classes(trained, rows + columns, columns + 1, rows=rows + 1)
+    sampler = styles.with_fixed_noise(make_sampler(trained))
+    numbers = np.flatnonzero(chosen)
+    print(f"columns give the w of {len(numbers)} of {gan.styles} layers, {numbers[0]} to {numbers[-1]}")
+    return mixing.style_mixing(sampler, classes, rows, columns, chosen, sampling_flags.SEED.value, names)
 
 
 def draw_truncation(trained: TrainedGenerator, columns: int, names: Sequence[str]) -> Grid:
     # Those of Brock et al. 2019, fig. 2a; and those for the kinds that scale z.
-    resampled = sampling_flags.truncation_of(trained, 1.0).kind == "resample"
-    default = ("2", "1", "0.5", "0.04") if resampled else ("1", "0.5", "0.2", "0.04")
+    kind = sampling_flags.truncation_of(trained, 1.0).kind
+    of_z = ("2", "1", "0.5", "0.04") if kind == "resample" else ("1", "0.5", "0.2", "0.04")
+    default = ("1", "0.7", "0.5", "0.2", "0") if kind == "w" else of_z
     truncations = [sampling_flags.truncation_of(trained, threshold(text)) for text in THRESHOLDS.value or default]
     classes = chosen_classes(trained, 2, columns, len(truncations))
     for truncation in truncations:  # Refuse a bad one before any slow work.
         resolve(trained, truncation, sampling_flags.STATISTICS.value)
     # A generator: each sampler measures its statistics when its turn comes.
-    samplers = (sampling_flags.make_sampler(trained, truncation) for truncation in truncations)
+    made = (sampling_flags.make_sampler(trained, truncation) for truncation in truncations)
+    samplers = map(styles.with_fixed_noise, made)
     return draws.truncation(samplers, classes, columns, sampling_flags.SEED.value, names)
 
 
 def threshold(text: str) -> float:
     with contextlib.suppress(ValueError):
-        if 0 < float(text) < math.inf:
+        if 0 <= float(text) < math.inf:
             return float(text)
-    raise UserError(f"--thresholds: {text!r} is not a number greater than 0, such as those of 1,0.5,0.2")
+    raise UserError(f"--thresholds: {text!r} is not a number of at least 0, such as those of 1,0.5,0.2")
 
 
 def draw_neighbours(trained: TrainedGenerator, columns: int, names: Sequence[str]) -> Grid:
@@ -150,10 +180,11 @@ def make_sampler(trained: TrainedGenerator) -> Sampler:
 GRIDS = {
     "classes": (draw_by_class, 10, 1, ()),
     "fixed_z": (draw_by_class, 10, 1, ()),
-    "interpolation": (draw_interpolation, 9, 2, ("rows", "between", "spherical")),
+    "interpolation": (draw_interpolation, 9, 2, ("rows", "between", "spherical", "space")),
     "truncation": (draw_truncation, 10, 1, ("thresholds",)),
     "neighbours": (draw_neighbours, 5, 1, ("rows", "network", "inception")),
     "chunks": (draw_by_class, 8, 2, ()),
+    "style_mixing": (draw_mixing, 6, 1, ("rows", "layers")),
 }
 """How each grid is drawn, its default and least number of columns, and its flags besides --classes and --columns."""
 

@@ -7,6 +7,7 @@ import numpy as np
 from biggan_jax.family import Family
 from biggan_jax.models.tables import generator_sizes
 from biggan_jax.sampling.sampler import Sampler
+from biggan_jax.tools.grids import mixing
 from biggan_jax.tools.layout import Grid, in_rows
 from biggan_jax.types import UserError
 
@@ -81,12 +82,14 @@ def interpolation(
     spherical: bool,
     seed: int,
     names: Sequence[str],
+    space: str = "z",
 ) -> Grid:
     """Draw one row per pair, in `steps` columns from one end to the other, both ends included.
 
     between: z, two z of one class; class, two classes with one z; or both. Classes are mixed linearly, by their embeddings.
     z is mixed linearly, which keeps truncated z within its bounds, but the midpoint has a smaller norm and gives more
-    typical images; or along the sphere (White 2016), which keeps the norm. Raises UserError for fewer than two classes.
+    typical images; or along the sphere (White 2016), which keeps the norm. space w: the w's of both ends are mixed linearly.
+    Raises UserError for fewer than two classes.
     """
     z_from, z_to = np.split(sampler.latents(2 * rows, seed), 2)
     t = np.linspace(0, 1, steps, dtype=np.float32)
@@ -99,7 +102,13 @@ def interpolation(
         one_hot = np.eye(sampler.gan.num_classes, dtype=np.float32)
         y = np.concatenate(between_latents(one_hot[first], one_hot[last], t))
         labels = [f"{names[a]}\nto {names[b]}" for a, b in zip(first, last, strict=True)]
-    images = sampler.images(z.reshape(rows * steps, -1), y)
+    latents = z.reshape(rows * steps, -1)
+    if space == "w":
+        goal = z_from if between == "class" else z_to
+        y_from, y_to = (ends, ends) if between == "z" else (first, last)
+        latents = mixing.between(sampler, z_from, goal, y_from, y_to, t)
+        latents = latents.reshape(rows * steps, *latents.shape[2:])
+    images = sampler.images(latents, y)
     return Grid(in_rows(images, rows), labels, [f"{share:.0%}" for share in t])
 
 

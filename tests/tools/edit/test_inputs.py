@@ -41,8 +41,8 @@ def test_labels_that_do_not_fit_are_refused(tmp_path, text, sentence):
 
 def test_a_direction_is_read_as_long_as_one(tmp_path, gan):
     write_arrays(tmp_path / "d.npz", direction=np.full(12, 5.0), attribute="slant")
-    vector, attribute = directions.read_direction(str(tmp_path / "d.npz"), gan)
-    assert np.linalg.norm(vector) == pytest.approx(1) and attribute == "slant"
+    found = directions.read_direction(str(tmp_path / "d.npz"), gan)
+    assert np.linalg.norm(found.vector) == pytest.approx(1) and found.attribute == "slant" and found.layers is None
 
 
 @pytest.mark.parametrize("direction", [np.zeros(12), np.ones(5), np.full(12, np.inf)])

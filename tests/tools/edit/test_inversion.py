@@ -59,4 +59,4 @@ def test_the_loss_is_averaged_over_a_pyramid_of_any_image_shape():
     image = np.random.default_rng(0).uniform(-1, 1, (1, 8, 16, 1)).astype(np.float32)
     half = image.reshape(1, 4, 2, 8, 2, 1).mean((2, 4))
     expected = np.mean([np.abs(x).mean() + np.square(x).mean() for x in (image, half)]) / 2
-    np.testing.assert_allclose(inversion._distance(image, np.zeros((8, 16, 1))), [expected], rtol=1e-5)
+    np.testing.assert_allclose(inversion.distance(image, np.zeros((8, 16, 1))), [expected], rtol=1e-5)

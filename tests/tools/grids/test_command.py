@@ -23,7 +23,10 @@ def test_the_command_draws_neighbours_and_animates_interpolations(workdir, tmp_p
     [
         (["--sheet=clases"], "--sheet 'clases' is unknown; did you mean classes? known are classes, fixed_z"),
         (["--sheet=classes", "--spherical"], "--spherical has no effect with --sheet=classes"),
-        (["--sheet=truncation", "--thresholds=1,0"], "--thresholds: '0' is not a number greater than 0"),
+        (
+            ["--sheet=truncation", "--thresholds=1,0"],
+            "truncation 0 of kind resample must be greater than 0; 0 is for kind w",
+        ),
         (["--sheet=truncation", "--truncation=1"], "give them by --thresholds instead of --truncation"),
         (["--sheet=fixed_z", "--out=x.gif"], "--out=x.gif must end in .png for --sheet=fixed_z"),
         (["--sheet=classes", "--columns=101"], "10 rows of 101 images are more than the limit of 1000"),

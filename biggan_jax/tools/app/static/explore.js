@@ -365,7 +365,8 @@ $("num").addEventListener("change", () => {
   shown.num = Number($("num").value);
   changed();
 });
-$("truncation").min = 0.05;
+$("truncation").min = model.kind === "w" ? 0 : 0.05;
+if (model.kind === "w") $("truncation-name").textContent = "Truncation ψ";
 $("truncation").max = model.limit;
 $("truncation-field").hidden = model.limit === null;
 $("truncation").addEventListener("input", () => {
@@ -398,6 +399,7 @@ const KINDS = {
   resample: "entries of z beyond it are resampled",
   scale: "z, truncated at 2, is multiplied by it",
   std: "it is the standard deviation of z",
+  w: "w keeps this share ψ of its distance from the mean",
 };
 $("facts").textContent =
   (model.limit === null ? "" : `Truncation is of kind ${model.kind}: ${KINDS[model.kind]}. `) +
