@@ -3,6 +3,7 @@
 biggan-evaluate --checkpoint=DIR [--all | --watch] --network=classifier [--num=1000]
 biggan-evaluate --checkpoint=DIR --truncation_sweep=0.05:1.0:20 --inception=PATH
 biggan-evaluate --samples=FOLDER|A.npz --reference=FOLDER|B.npz|STATISTICS.npz|.pkl --inception=PATH
+biggan-evaluate --checkpoint=DIR --ppl=w_end,z_full --lpips=PATH
 biggan-evaluate --reference=FOLDER --write_statistics=STATISTICS.npz --inception=PATH
 
 Samples and real images are folders of pictures, prepared sets or arrays; statistics are those of pytorch-fid, clean-fid, ADM or
@@ -10,6 +11,7 @@ StyleGAN. Results go to scores.jsonl and scores.md, each with its protocol. Stor
 """
 
 import dataclasses
+import functools
 import logging
 import time
 from collections.abc import Iterator
@@ -22,7 +24,7 @@ from etils import epath
 from biggan_jax import config as configs
 from biggan_jax import sharding
 from biggan_jax.checkpoint import FOLDER, TrainedGenerator, checkpoint_steps, exported, locate
-from biggan_jax.evaluation import cache, features, metrics, results, sets, sweep
+from biggan_jax.evaluation import cache, features, lpips, metrics, ppl, results, sets, sweep
 from biggan_jax.evaluation import flags as evaluation_flags
 from biggan_jax.evaluation.baseline import PREFIX
 from biggan_jax.evaluation.evaluator import Evaluator
@@ -33,6 +35,7 @@ from biggan_jax.runtime import cli, distributed, files
 from biggan_jax.runtime import flags as cluster_flags
 from biggan_jax.sampling import flags as sampling_flags
 from biggan_jax.sampling import sampler
+from biggan_jax.sampling.labels import draw_labels
 from biggan_jax.types import UserError
 
 logger = logging.getLogger("biggan_jax.evaluate")
@@ -45,6 +48,9 @@ SAMPLES = cli.define_path(
     "samples", None, "Images instead of a checkpoint: a folder of pictures or of a prepared set, or an .npz with arr_0."
 )
 NPZ = cli.define_path("npz", None, "The same as --samples.")
+PPL = flags.DEFINE_list(
+    "ppl", None, f"Instead: perceptual path lengths, some of {', '.join(ppl.KINDS)}, from --num pairs; needs --lpips."
+)
 WRITE = cli.define_path(
     "write_statistics", None, "Instead: write mu and sigma of the reference to this .npz, in pytorch-fid's form."
 )
@@ -63,7 +69,12 @@ def main() -> int | None:
         sweep.thresholds(SWEEP.value)
     for name in evaluation_flags.SCORES.value or ():
         configs.choose(metrics.METRICS, "--scores", name)
+    for kind in PPL.value or ():
+        configs.choose(dict.fromkeys(ppl.KINDS), "--ppl", kind)
     check_flags()
+    if PPL.value:
+        lpips.check_lpips("vgg", evaluation_flags.LPIPS.value, evaluation_flags.LPIPS_HEADS.value)
+        return cluster_flags.run(evaluate_paths)
     of_files = write_statistics if WRITE.value else evaluate_samples if samples_path() else None
     return cluster_flags.run(of_files or (evaluate_sweep if SWEEP.value else evaluate_checkpoints))
 
@@ -85,6 +96,10 @@ def check_flags() -> None:
         "truncation_kind": sampling_flags.TRUNCATION.value is None and not SWEEP.value,
         "watch_every": not WATCH.value,
     }
+    without_effect |= dict.fromkeys(("lpips", "lpips_heads"), not PPL.value)
+    if PPL.value:
+        others = "all", "watch", "truncation_sweep", "scores", "network", "inception", "resizer", "jpeg", "reference"
+        without_effect |= dict.fromkeys((*others, "reference_count"), True)
     if SWEEP.value:
         without_effect |= dict.fromkeys(("all", "watch", "truncation", "scores"), True)
     cli.refuse([name for name, useless in without_effect.items() if useless], "here")
@@ -231,6 +246,39 @@ def evaluate_sweep() -> None:
     table = sweep.lines(marks, protocol, real, None if None in beside else tuple(beside))
     print(f"{protocol.words()}\n{results.words_of_real(record)}\n\n{table}\n")
     print(f"curve in {folder / name}.png, values in {folder / name}.csv")
+
+
+def evaluate_paths() -> None:
+    """Measure perceptual path lengths of a checkpoint; stored ones are not measured again."""
+    path, mesh = locate(sampling_flags.CHECKPOINT.value), sharding.make_mesh()
+    folder = out_folder(run_folder(path))
+    trained = load(path, mesh)
+    sampler.check_finite(trained)
+    network = lpips.open_lpips("vgg", evaluation_flags.LPIPS.value, evaluation_flags.LPIPS_HEADS.value)
+    for kind in PPL.value:
+        ppl.check_kind(kind, trained.gan, network)
+    truncation, num, seed = (
+        sampling_flags.truncation_of(trained),
+        evaluation_flags.NUM.value,
+        sampling_flags.SEED.value,
+    )
+    statistics, labels = sampling_flags.STATISTICS.value, evaluation_flags.LABELS.value
+    _, resolved, description = sampler.resolve(trained, truncation, statistics, sampling_flags.PASSES.value)
+    if labels == "data":
+        raise UserError(
+            "--labels=data has no effect on path lengths, which compare with no data; use balanced or uniform"
+        )
+    y = draw_labels(labels, num, trained.gan.num_classes, seed, None)
+    factor = ppl.factor_of(trained.gan.image_shape)
+    resizer = f"averaging {factor} x {factor} pixels" if factor > 1 else "none"
+    drawn = num, labels, str(resolved or "none"), description, "live" if trained.live else "ema", seed
+    protocol = Protocol(f"lpips-{network.name}", network.digest, resizer, "", "no real images", "", *drawn, ppl.FORMULA)
+    made = functools.cache(lambda: sampling_flags.make_sampler(trained, truncation))
+    size = evaluation_flags.BATCH_SIZE.value * mesh.size
+    measure = lambda kind: ppl.measure(made(), network, kind, y, seed, size)
+    compute = lambda kinds: results.Results({kind: measure(kind.removeprefix("ppl_")) for kind in kinds}, {})
+    kinds = [f"ppl_{kind}" for kind in PPL.value]
+    report(results.complete(folder / results.SCORES, subject_of(trained), protocol, kinds, compute), folder)
 
 
 def evaluate_samples() -> None:

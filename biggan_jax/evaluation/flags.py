@@ -53,6 +53,8 @@ LABELS = flags.DEFINE_enum("labels", "balanced", list(LABELINGS), "How the sampl
 SCORES = flags.DEFINE_list(
     "scores", None, f"Some of {', '.join(metrics.METRICS)}. Default: all but intra_fid, if possible."
 )
+LPIPS = cli.define_path("lpips", None, "LPIPS's network VGG16: torchvision's file, .pth or .npz, or `download`.")
+LPIPS_HEADS = cli.define_path("lpips_heads", None, "LPIPS's own weights, vgg.pth. Default: those of the package lpips.")
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images per batch on each device.", lower_bound=1)
 
 
