@@ -71,7 +71,7 @@ def maps_of(trained: TrainedGenerator, weights: Params) -> list[np.ndarray]:
     if not blocks:
         raise UserError(
             "--do=sefa needs styles or gains that depend on z: "
-            "families stylegan, stylegan2, biggan with model.skip_z, biggan_deep; "
+            "stylegan, stylegan2, biggan with model.skip_z, biggan_deep; "
             "use --do=find"
         )
     return [np.concatenate(blocks[block], axis=1) for block in sorted(blocks)]
