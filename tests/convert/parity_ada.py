@@ -32,7 +32,7 @@ def comparison(path):
         kind, number = re.fullmatch(r"(?:full_)?(d?p)([\d.]+)", run).groups()
         pipe = pipeline(meta["full_kwargs" if run.startswith("full_") else "kwargs"])
         draws = under(f"{run}/draw/", arrays)
-        values = at_percentile(pipe, float(number)) if kind == "dp" else drawn(pipe, draws, float(number))
+        values = at_percentile(pipe, float(number)) if kind == "dp" else drawn(pipe, draws, float(number), x.shape[3])
         values = {name: jnp.broadcast_to(value, (len(x), value.shape[1])) for name, value in values.items()}
         noise = to_nhwc(draws["noise_n"]) if "noise_n" in draws else None
         y, pull_back = jax.vjp(lambda x, v=values, n=noise: ada.transform(x, v, n), jnp.asarray(x))
@@ -50,12 +50,15 @@ def pipeline(arguments):
     return ada.Ada(tuple((group, *found) for group, found in strengths.items() if found != {0.0}))
 
 
-def drawn(pipe, draws, p):
-    """Return the values of recorded draws."""
+def drawn(pipe, draws, p, channels):
+    """Return the values of recorded draws. The peer draws neither hue nor saturation of grey images."""
     found = {}
     for name, own in ada.TRANSFORMS.items():
         if own.group in dict(pipe.strengths):
             theirs = {"turn_before": "rotate_pre", "turn_after": "rotate_post"}.get(name, NAMES[name])
+            if channels == 1 and name in ("hue", "saturation"):
+                found[name] = jnp.ones(1), jnp.zeros((1, own.numbers))  # A coin that no probability exceeds.
+                continue
             (numbers,) = (draws[f"{theirs}_{kind}"] for kind in ("i", "t", "theta", "n") if f"{theirs}_{kind}" in draws)
             coin = draws[f"{theirs}_u"]
             found[name] = jnp.asarray(coin.reshape(len(coin))), jnp.asarray(numbers.reshape(len(numbers), -1))

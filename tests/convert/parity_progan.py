@@ -24,24 +24,57 @@ from tests.convert.recordings import Comparison, load, to_nchw, to_nhwc, under
 
 PEER = "tkarras/progressive_growing_of_gans"
 
-SHARED = {"num_channels", "resolution", "label_size", "fmap_base", "fmap_max", "fused_scale"}
-ARGUMENTS = {"G": SHARED | {"latent_size"}, "D": SHARED | {"mbstd_group_size"}}
-"""Arguments of the peer's networks that a comparison reads; their defaults are those of our keys."""
+SHARED = {"num_channels": 1, "resolution": 32, "label_size": 0, "fmap_base": 8192, "fmap_max": 512, "fused_scale": True}
+OWN = {"G": {"latent_size": None}, "D": {"mbstd_group_size": 4}}
+"""Arguments of the peer's networks that a comparison reads, and their defaults there."""
+
+FIXED = {"fmap_decay": 1.0, "use_wscale": True, "use_leakyrelu": True, "use_pixelnorm": True, "normalize_latents": True}
+FIXED |= {
+    "pixelnorm_epsilon": 1e-8,
+    "dtype": "float32",
+    "tanh_at_end": None,
+    "is_template_graph": False,
+    "structure": None,
+}
+"""Arguments that must have these values, or be absent. The peer's structures give the same."""
+
+LOSSES = {"G": {"cond_weight"}, "D": {"wgan_lambda", "wgan_epsilon", "wgan_target", "cond_weight"}}
+
+
+def arguments_of(meta: dict, role: str) -> dict:
+    """Return a network's arguments, with the peer's defaults where none was recorded."""
+    given = dict(meta[f"{role}_kwargs"])
+    for key, value in FIXED.items():
+        own = given.pop(key, value)
+        assert own == value or key == "structure" or not (own or value), (
+            f"{role} has {key}={own}, which is not compared"
+        )
+    known = SHARED | OWN[role]
+    assert not given.keys() - known.keys(), f"{role} has arguments without a comparison: {given.keys() - known.keys()}"
+    return known | given
+
+
+def loss_arguments_of(meta: dict, role: str) -> dict:
+    """Return the recorded arguments of a network's loss; without, all are defaults."""
+    given = meta.get(f"loss_kwargs_{role}") or {}
+    assert not given.keys() - LOSSES[role], f"{role}'s loss has arguments without a comparison: {given}"
+    return given
 
 
 def config_of(meta: dict):
     """Return the config of recorded arguments."""
-    g, d = meta["G_kwargs"], meta["D_kwargs"]
-    for role, given in (("G", g), ("D", d)):
-        assert not given.keys() - ARGUMENTS[role], f"{role} has arguments without a comparison: {given}"
-    assert {key: g.get(key) for key in SHARED} == {key: d.get(key) for key in SHARED}
+    g, d = (arguments_of(meta, role) for role in "GD")
+    assert {key: g[key] for key in SHARED if key != "fused_scale"} == {
+        key: d[key] for key in SHARED if key != "fused_scale"
+    }
     c = base("progan")
     size, channels = g["resolution"], g["num_channels"]
-    c.model.update(image_shape=(size, size, channels), num_classes=g.get("label_size", 0), start_size=4)
-    c.model.update({key: g[key] for key in ("fmap_base", "fmap_max") if key in g})
-    c.model.dim_z = g.get("latent_size") or min(c.model.fmap_base, c.model.fmap_max)
-    c.model.stddev_group, c.model.fused_scale = d.get("mbstd_group_size", 4), d.get("fused_scale", True)
-    of_g, of_d = meta["loss_kwargs_G"], meta["loss_kwargs_D"]
+    c.model.update(image_shape=(size, size, channels), num_classes=g["label_size"], start_size=4)
+    c.model.update({key: g[key] for key in ("fmap_base", "fmap_max")})
+    c.model.dim_z = g["latent_size"] or min(c.model.fmap_base, c.model.fmap_max)
+    # G's form does not matter here; see entry_of.
+    c.model.stddev_group, c.model.fused_scale = d["mbstd_group_size"] or 0, d["fused_scale"]
+    of_g, of_d = loss_arguments_of(meta, "G"), loss_arguments_of(meta, "D")
     c.loss, c.d_steps, c.condition.labels = "wasserstein", 1, "real"
     c.batch_size = meta["batch"]
     c.regularizer.update(gp=of_d.get("wgan_lambda", 10.0), drift=of_d.get("wgan_epsilon", 0.001))
@@ -167,7 +200,8 @@ class Losses:
     """Compares losses, their terms and gradients. Inputs are in our order of groups, results in the peer's."""
 
     def __init__(self, found: Comparison, gan, params: dict, meta: dict):
-        self.found, self.gan, self.params, self.meta = found, gan, params, meta
+        self.found, self.gan, self.params = found, gan, params
+        self.of = {role: loss_arguments_of(meta, role) for role in "GD"}
         self.order = groups(len(found.arrays["reals"]), gan.networks["D"].module.group)
         self.modules = {role: network.module for role, network in gan.networks.items()}
 
@@ -194,14 +228,14 @@ class Losses:
         out = apply("D", apply("G", z, y), y)
         each = -self.back(logit_of(out))
         if y is not None:
-            each = each[:, None] + self.meta["loss_kwargs_G"].get("cond_weight", 1.0) * self.cross(out, y)[None]
+            each = each[:, None] + self.of["G"].get("cond_weight", 1.0) * self.cross(out, y)[None]
         terms = float(np.abs(each).max())
         self.found.losses("G, losses", {f"{prefix}per_sample": each}, terms=terms)
         label = jnp.zeros(len(z), jnp.int32) if y is None else y
         self.gradients("G", {"z": z, "fake_label": label}, prefix, lod, terms)
 
     def of_d(self, prefix: str, lod: float) -> None:
-        own, apply = self.meta["loss_kwargs_D"], applied(self.modules, self.params, lod)
+        own, apply = self.of["D"], applied(self.modules, self.params, lod)
         z, y = self.input("loss_D_latents"), self.input("labels")
         x = self.input("reals").transpose(0, 2, 3, 1)
         share = 1 - self.input("loss_D_mixing").ravel()  # Ours is that of the real image.
@@ -251,9 +285,15 @@ def init_state_at(gan, lod: float):
 
 def schedule_of(kwargs: dict, resolution: int) -> Growth:
     """Return our schedule of the arguments of the peer's."""
-    given = {int(size): batch for size, batch in kwargs.get("minibatch_dict", {}).items()}
+    known = {"minibatch_base", "minibatch_dict", "lod_training_kimg", "lod_transition_kimg", "lod_initial_resolution"}
+    of_gpus = {"max_minibatch_per_gpu", "num_gpus"}
+    assert not kwargs.keys() - known - of_gpus, f"the schedule has arguments without a comparison: {kwargs}"
+    by_size = lambda name: {int(size): value for size, value in kwargs.get(name, {}).items()}
+    given, most, gpus = by_size("minibatch_dict"), by_size("max_minibatch_per_gpu"), kwargs.get("num_gpus", 1)
     sizes = [2**i for i in range(2, resolution.bit_length())]
-    batches = tuple(given.get(size, kwargs.get("minibatch_base", 16)) for size in sizes)
+    of_size = lambda size: given.get(size, kwargs.get("minibatch_base", 16))
+    # Whole parts of the GPUs, and what fits them.
+    batches = tuple(min(of_size(size) // gpus, most.get(size, of_size(size))) * gpus for size in sizes)
     train, fade = (round(1000 * kwargs.get(f"lod_{phase}_kimg", 600)) for phase in ("training", "transition"))
     first = sizes.index(kwargs.get("lod_initial_resolution", 4))
     return Growth(len(sizes) - 1, first, train, fade, batches, (1.0,) * len(sizes))
@@ -261,7 +301,7 @@ def schedule_of(kwargs: dict, resolution: int) -> Growth:
 
 def compare_schedule(found: Comparison, meta: dict) -> None:
     """Compare the level of detail, size and batch at recorded numbers of images."""
-    own = schedule_of(meta["schedule_kwargs"], meta["G_kwargs"]["resolution"])
+    own = schedule_of(meta["schedule_kwargs"], arguments_of(meta, "G")["resolution"])
     found_lods = np.array([float(own.lod_of(int(images))) for images in found.arrays["schedule/nimg"]])
     stages = own.last - np.floor(found_lods).astype(int)
     found.outputs("schedule", {"schedule/lod": found_lods})

@@ -30,9 +30,11 @@ PER_IMAGE = ("G_loss", "G_reg", "D_loss", "D_reg", "pl_penalty", "r1_penalty")
 
 def read(states, meta, **changes):
     """Return (config, GAN, networks) of state dicts by role, with the architecture of the recorded arguments."""
-    settings = {role: to_model(role, meta[f"{role}_kwargs"]) for role in "GD"}
+    # Recordings are of float32, whatever the networks have for GPUs.
+    float32 = {"bfloat16_stages": 0}
+    settings = {role: to_model(role, meta[f"{role}_kwargs"]) | float32 for role in "GD" if f"{role}_kwargs" in meta}
     config = imported.base_config("stylegan2")
-    stylegan2.mirror(config.model, settings["G"] | settings["D"])
+    stylegan2.mirror(config.model, settings.get("D", {}) | settings.get("G", {}))
     path = {key: meta[f"pl_{key}"] for key in ("weight", "decay", "batch_shrink") if f"pl_{key}" in meta}
     config.model.path_length = float(path.get("weight", 0.0))
     config.model.path_decay, config.model.path_shrink = path.get("decay", 0.01), path.get("batch_shrink", 2)
@@ -43,11 +45,16 @@ def read(states, meta, **changes):
     config.optimizer.eps = 1e-8
     config.update_from_flattened_dict(changes)
     gan = build_gan(config)
+    if "D" in settings:  # Keys that both networks have may differ between the peer's.
+        of_d = config.copy_and_resolve_references()
+        stylegan2.mirror(of_d.model, settings.get("G", {}) | settings["D"])
+        gan = dataclasses.replace(gan, networks={"G": gan.networks["G"], "D": build_gan(of_d).networks["D"]})
     shapes = imported.shapes_of(gan)
     networks = {}
     for role, state in states.items():
         inferred = stylegan2.infer(state)
-        differing = {key for key, value in inferred.items() if value and config.model[key] != value}
+        own = {**config.model} | settings[role[0]]
+        differing = {key for key, value in inferred.items() if value and own[key] != value}
         # Shapes alone do not tell base and maximum where all channels are equal.
         assert all("channel_" in key for key in differing), differing
         entry = stylegan2.entry_of(role[0] == "G")
@@ -113,9 +120,12 @@ def generator_comparison(path):
     until = lambda psi, cutoff: np.where(np.arange(styles) < cutoff, psi, 1).astype(np.float32)
     w = w_of(until(1.0, styles))
     found.outputs("w", {"w_eval": w})
-    for name in (name for name in arrays if name.startswith("w_psi")):
-        psi, cutoff = re.fullmatch(r"w_psi([\d.]+)(?:_cutoff(\d+))?", name).groups()
-        found.outputs("w, truncated", {name: w_of(until(float(psi), int(cutoff or styles)))})
+    truncated = {}
+    for name in arrays:
+        if match := re.fullmatch(r"(w|img_const)_psi([\d.]+)(?:_cutoff(\d+))?", name):
+            truncated[name] = w_of(until(float(match[2]), int(match[3] or styles)))
+            if match[1] == "w":
+                found.outputs("w, truncated", {name: truncated[name]})
     images = {}
     for per_sample in (False, True):
         own = dataclasses.replace(module, synthesis=dataclasses.replace(module.synthesis, per_sample=per_sample))
@@ -124,7 +134,7 @@ def generator_comparison(path):
         )
         fixed, none = np.float32([0, 1]), np.float32([0, 0])
         images = {"img_const": draw(w, fixed), "img_none": draw(w, none)}
-        images["img_const_psi0.7"] = draw(w_of(until(0.7, styles)), fixed)
+        images |= {name: draw(ws, fixed) for name, ws in truncated.items() if name.startswith("img")}
         images["img_ws_const"] = images["img_nonfused_const"] = draw(arrays["ws"], fixed)
         found.outputs("images, a kernel for each" if per_sample else "images", images)
     if "img_random" in arrays:
