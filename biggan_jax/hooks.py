@@ -29,9 +29,9 @@ from biggan_jax.sampling import generate, pictures
 from biggan_jax.stability import recovery
 from biggan_jax.stability.history import is_probe
 from biggan_jax.stability.monitor import CollapseMonitor, NonFinite, ProbeSchedule, images_for_probes
-from biggan_jax.stability.rules import rules_of
+from biggan_jax.stability.rules import Verdict, rules_of
 from biggan_jax.state import TrainState
-from biggan_jax.types import Metrics, UserError
+from biggan_jax.types import Batch, Metrics, UserError
 
 logger = logging.getLogger(__name__)
 
@@ -74,22 +74,21 @@ class Hooks:
         self.run.job.check()
         self.metrics.after_step(step, metrics, last=step == self.run.config.num_steps)
 
-    def after_step(self, step: int, state: TrainState, metrics: Metrics, *, stopping: bool) -> jsonl.Record | None:
-        """Probe, save and draw samples where they are due. Return the event that ends the attempt, if the run collapsed."""
+    def after_step(
+        self, step: int, state: TrainState, metrics: Metrics, batch: Batch, *, stopping: bool
+    ) -> jsonl.Record | None:
+        """Probe, save and draw samples where they are due. Return the event that ends the attempt, if the run collapsed.
+
+        batch: the step's real images and labels.
+        """
         config, monitor = self.run.config, self.monitor
         last = step == config.num_steps
         saving = stopping or last or step % config.checkpoint_every == 0
         sampling = bool(config.sample_every) and (last or (step % config.sample_every == 0 and not stopping))
         with self.metrics.paused(metrics) if monitor.scores(step) else contextlib.nullcontext():
-            verdict = monitor.after_step(step, state, metrics, at_once=saving)
-        if verdict:
-            write = jax.process_index() == 0
-            event = recovery.handle(verdict, self.attempt, config, self.run.checkpoints, self.run.workdir, write=write)
-            if event["action"] != "ignored":
-                if config.sample_every:  # Show what the collapse looks like.
-                    self.write_samples(state, step)
-                return event
-            monitor.ignored.add(verdict.signal)
+            verdict = monitor.after_step(step, state, metrics, batch, at_once=saving)
+        if event := self._handle(verdict, state, step):
+            return event
         self.run.job.check()
         if not (saving or sampling):
             return None
@@ -97,12 +96,38 @@ class Hooks:
             self.metrics.flush()  # Flush first: a crash right after saving would lose this step's metrics.
         with self.metrics.paused(metrics):
             if saving:
-                # The config of the run, not of the attempt: a resume compares it with the user's.
-                score, healthy = monitor.latest_score, monitor.last_healthy_step
-                self.run.checkpoints.save(state, config, score=score, last_healthy_step=healthy)
+                self._save(state)
             if sampling:
                 self.write_samples(state, step)
         return None
+
+    def save_unless_saved(self, step: int, state: TrainState, metrics: Metrics) -> jsonl.Record | None:
+        """Save a step that `after_step` has seen, since the run stops now. Return the event if it has collapsed."""
+        if event := self._handle(self.monitor.before_save(step, state), state, step):
+            return event
+        self.run.job.check()
+        self.metrics.flush()
+        with self.metrics.paused(metrics):
+            self._save(state)
+        return None
+
+    def _handle(self, verdict: Verdict | None, state: TrainState, step: int) -> jsonl.Record | None:
+        """Record a verdict, and return the event that ends the attempt, if it does."""
+        if verdict is None:
+            return None
+        config, write = self.run.config, jax.process_index() == 0
+        event = recovery.handle(verdict, self.attempt, config, self.run.checkpoints, self.run.workdir, write=write)
+        if event["action"] == "ignored":
+            self.monitor.ignored.add(verdict.signal)
+            return None
+        if config.sample_every:  # Show what the collapse looks like.
+            self.write_samples(state, step)
+        return event
+
+    def _save(self, state: TrainState) -> None:
+        # The config of the run, not of the attempt: a resume compares it with the user's.
+        score, healthy = self.monitor.latest_score, self.monitor.last_healthy_step
+        self.run.checkpoints.save(state, self.run.config, score=score, last_healthy_step=healthy)
 
     def write_samples(self, state: TrainState, step: int) -> None:
         """Write two grids of the same latents, one row per class: from the live weights and from their average.
@@ -124,7 +149,9 @@ class Hooks:
             weights = generate.evaluation_weights(gan, params, network.spectral)
             variables = generate.variables_for_sampling(gan, weights, network.variables, seed=0, passes=16)
             images = generate.generate(gan, weights, variables, z, y, batch_size=len(z))
-            if self.writer:
+            if not np.isfinite(images).all():  # As pictures they would be black.
+                logger.warning("step %d: samples of the %s weights are not finite: no picture", step, name)
+            elif self.writer:
                 self.writer.picture(step, name, pictures.grid(pictures.to_uint8(images), COLUMNS))
 
     def stop_profile(self, metrics: Metrics | None = None) -> None:

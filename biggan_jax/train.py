@@ -114,6 +114,7 @@ def run_attempt(run: hooks.RunContext, attempt: int) -> tuple[int, Record | None
     make_batch = data.host_batches(run.source, config, attempt, jax.process_index(), jax.process_count())
     to_devices = functools.partial(sharding.shard_batch, mesh=run.mesh)
     options = {"workers": config.data.workers, "limit": config.data.unreadable_limit}
+    options["cancelled"] = run.job.stops_waiting
     with (
         hooks.of_attempt(run, gan, state, attempt) as hook,
         data.read_ahead(make_batch, to_devices, start, config.num_steps, **options) as batches,
@@ -127,11 +128,16 @@ def run_attempt(run: hooks.RunContext, attempt: int) -> tuple[int, Record | None
             if compiled is not gan.in_step(step):  # Networks that grow have a program for each stage.
                 compiled = gan.in_step(step)
                 train_step = compile_step(compiled)
-            state, metrics = train_step(state, next(batches))
+            batch = next(batches, None)
+            if batch is None:  # A stop was requested while no data came.
+                if step > start and (collapse := hook.save_unless_saved(step, state, metrics)):
+                    return step, collapse
+                break
+            state, metrics = train_step(state, batch)
             step += 1
             hook.log(step, metrics)
             stopping = run.job.should_stop((state, metrics))
-            if collapse := hook.after_step(step, state, metrics, stopping=stopping):
+            if collapse := hook.after_step(step, state, metrics, batch, stopping=stopping):
                 return step, collapse
     if step:
         logger.info("step %d of %d: saved in %s", step, config.num_steps, run.workdir)

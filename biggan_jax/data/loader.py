@@ -19,6 +19,7 @@ import numpy as np
 from absl import flags
 
 from biggan_jax.data import shuffle
+from biggan_jax.data.ahead import Ahead
 from biggan_jax.data.balance import ByClass
 from biggan_jax.data.dataset import Source
 from biggan_jax.growth import Growth, reduced
@@ -80,12 +81,20 @@ class HostBatches:
 
 @contextlib.contextmanager
 def read_ahead(
-    make: HostBatches, place: Callable[[dict[str, np.ndarray]], Any], start: int, stop: int, *, workers: int, limit: int
+    make: HostBatches,
+    place: Callable[[dict[str, np.ndarray]], Any],
+    start: int,
+    stop: int,
+    *,
+    workers: int,
+    limit: int,
+    cancelled: Callable[[], bool] = lambda: False,
 ) -> Iterator[Iterator[Any]]:
     """Iterate over the batches of steps start ... stop - 1, prepared ahead of time.
 
-    place: copies a batch to the devices. workers: processes that read; 0 reads in threads of this one. Raises UserError if more
-    than `limit` records are unreadable, or a worker was killed.
+    place: copies a batch to the devices. workers: processes that read; 0 reads in threads of this one. cancelled: whether to
+    end early rather than wait for data; see Ahead. Raises UserError if more than `limit` records are unreadable, or a worker was
+    killed.
     """
     grain = shuffle.import_grain()
     reading = grain.ReadOptions(num_threads=1 if workers else AHEAD, prefetch_buffer_size=AHEAD)
@@ -98,7 +107,7 @@ def read_ahead(
         options = grain.MultiprocessingOptions(num_workers=workers, per_worker_buffer_size=1)
         batches = batches.mp_prefetch(options, worker_init_fn=init_worker)
     batches = batches.map(lambda made: (place(made[0]), made[1]))
-    ahead = iter(grain.experimental.ThreadPrefetchIterDataset(batches, prefetch_buffer_size=AHEAD))
+    ahead = Ahead(iter(batches), AHEAD, cancelled)
     try:
         yield _checked(ahead, limit)
     finally:

@@ -109,6 +109,15 @@ def define_path(name: str, default: str | None, help_text: str) -> flags.FlagHol
 is_command = False  # Whether this process is one of our commands, which may exit; a notebook's process must not.
 
 
+_threads_hang = False
+
+
+def leave_threads() -> None:
+    """Let this command end though a thread hangs, such as one that reads from a disk that does not answer."""
+    global _threads_hang
+    _threads_hang = True
+
+
 def run(main: Callable[[], int | None], *, compiles: bool = False) -> None:
     """Parse the flags, call `main` and exit with its return value (None: 0). Print a UserError and exit with 2.
 
@@ -121,7 +130,16 @@ def run(main: Callable[[], int | None], *, compiles: bool = False) -> None:
     startup.name_program(main.__module__)
     _show_help_of(main.__module__, file)
     log_to_stderr()
-    app.run(lambda argv: _call(main, compiles=compiles), flags_parser=_parse)
+    app.run(lambda argv: _end(_call(main, compiles=compiles)), flags_parser=_parse)
+
+
+def _end(status: int) -> int:
+    """Return the exit status, or end the process with it if the interpreter would wait for a thread that hangs."""
+    if _threads_hang:
+        logging.shutdown()
+        sys.stdout.flush(), sys.stderr.flush()
+        os._exit(status)
+    return status
 
 
 def command(main: Callable[[], int | None], *, compiles: bool = False) -> Callable[[], None]:
@@ -278,7 +296,7 @@ def fail(error: Exception) -> NoReturn:
     complain(f"error: {flag_errors.sentence(error, sys.argv, *about_config)}")
     # Library threads may still fail for the same reason; their tracebacks would hide the message.
     sys.stderr = open(os.devnull, "w")  # noqa: SIM115
-    raise SystemExit(getattr(error, "status", USER_ERROR))
+    raise SystemExit(_end(getattr(error, "status", USER_ERROR)))
 
 
 def complain(sentence: str) -> None:

@@ -17,6 +17,7 @@ class Job:
 
     should_stop(arrays): whether to save and stop after this step; see Interrupt.should_stop.
     check(): end the run if another run has taken the workdir. Call before each write; it is cheap.
+    stops_waiting(): whether to stop now rather than wait for data. False with several hosts, which stop after the same step.
     at_exit(callback): call `callback` when the job ends, while the workdir is still locked; the last one first. Not if a peer is
         lost: a callback that waits for all hosts would hang.
     """
@@ -24,6 +25,7 @@ class Job:
     def __init__(self, workdir: epath.PathLike, interrupt: Interrupt, cleanup: contextlib.ExitStack):
         self._cleanup, self._lock = cleanup, WorkdirLock(workdir, cancelled=lambda: interrupt.requested)
         self.should_stop, self.check, self.at_exit = interrupt.should_stop, self._lock.check, cleanup.callback
+        self.stops_waiting = lambda: interrupt.requested and jax.process_count() == 1
 
     def lock_workdir(self) -> bool:
         """Lock the workdir until the job ends. Call once, after everything that can be wrong with a config was checked.

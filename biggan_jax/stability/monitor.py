@@ -17,12 +17,12 @@ from biggan_jax.family import Family
 from biggan_jax.runtime.jsonl import Record
 from biggan_jax.runtime.lazy_metrics import LazyMetrics, scalars
 from biggan_jax.runtime.metric_writer import MetricWriter
-from biggan_jax.stability import arrays
+from biggan_jax.stability import arrays, batches
 from biggan_jax.stability.arrays import Magnitudes, listed
 from biggan_jax.stability.rules import NONFINITE, RULES, Rule, Verdict, evaluate, is_healthy, not_finite_verdict
 from biggan_jax.stability.signals import Probe, probe
 from biggan_jax.state import TrainState
-from biggan_jax.types import Metrics
+from biggan_jax.types import Batch, Metrics
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +41,7 @@ class ProbeSchedule:
         self.every, self._images, self._writer, self._lazy = every, images, writer, LazyMetrics(periods)
         self._gan, self._probed = gan, gan
         self._probe = self._compiled(gan)
+        self._of_batch = jax.jit(batches.signals_of, out_shardings=gan.mesh and sharding.replicated(gan.mesh))
         self._pending: tuple[int, Probe, Magnitudes, Metrics, list[Metrics], dict[str, float]] | None = None
 
     def begin(self, state: TrainState) -> Record | None:
@@ -52,14 +53,22 @@ class ProbeSchedule:
         return self.flush()
 
     def after_step(
-        self, step: int, state: TrainState, metrics: Metrics, scores: dict[str, float] | None = None
+        self,
+        step: int,
+        state: TrainState,
+        metrics: Metrics,
+        scores: dict[str, float] | None = None,
+        batch: Batch | None = None,
     ) -> Record | None:
-        """Probe the step if it is due or has scores, by name. Return the record of the previous probe, once."""
+        """Probe the step if it is due or has scores, by name. Return the record of the previous probe, once.
+
+        batch: the step's real images.
+        """
         record = self.flush()
         metrics = {name: value for name, value in metrics.items() if name.endswith((*STEP_METRICS, "_faults"))}
         self._lazy.after_step(step, metrics)
         if scores or (self.every and step % self.every == 0):
-            probed = self._run(step, state), self._magnitudes(state)
+            probed = self._run(step, state, batch), self._magnitudes(state)
             self._pending = step, *probed, metrics, self._lazy.take(), scores or {}
         return record
 
@@ -71,13 +80,20 @@ class ProbeSchedule:
     def _compiled(gan: Family) -> Callable[..., Probe]:
         return jax.jit(functools.partial(probe, gan), out_shardings=gan.mesh and sharding.replicated(gan.mesh))
 
-    def _run(self, step: int, state: TrainState) -> Probe:
+    def _run(self, step: int, state: TrainState, batch: Batch | None = None) -> Probe:
+        wait = jax.block_until_ready if jax.default_backend() == "cpu" else lambda x: x
+        # Wait before and after: on CPU, the collectives of a concurrent training step would deadlock with those of the probe.
+        probed = wait(self._probe_of(step)(wait(state), self._images))
+        if batch and "real" in self._images:
+            probed = probed._replace(
+                signals=probed.signals | wait(self._of_batch(batch["image"], self._images["real"][0]))
+            )
+        return probed
+
+    def _probe_of(self, step: int) -> Callable[..., Probe]:
         if (now := self._gan.after(step)) is not self._probed:  # Networks that grow have a program for each stage.
             self._probed, self._probe = now, self._compiled(now)
-        if jax.default_backend() != "cpu":
-            return self._probe(state, self._images)
-        # Wait before and after: on CPU, the collectives of a concurrent training step would deadlock with those of the probe.
-        return jax.block_until_ready(self._probe(jax.block_until_ready(state), self._images))
+        return self._probe
 
     def _magnitudes(self, state: TrainState) -> Magnitudes:
         if jax.default_backend() != "cpu":
@@ -203,8 +219,13 @@ class CollapseMonitor:
         """Whether a score is computed after `step`."""
         return self.score is not None and step % self.score_every == 0
 
-    def after_step(self, step: int, state: TrainState, metrics: Metrics, *, at_once: bool = False) -> Verdict | None:
-        """Return a verdict once it is known: probes are fetched one step late, or with `at_once` immediately."""
+    def after_step(
+        self, step: int, state: TrainState, metrics: Metrics, batch: Batch | None = None, *, at_once: bool = False
+    ) -> Verdict | None:
+        """Return a verdict once it is known: probes are fetched one step late, or with `at_once` immediately.
+
+        batch: the step's real images.
+        """
         self.nonfinite.after_step(step, metrics)
         self.latest_score = None
         if self.scores(step):
@@ -215,7 +236,13 @@ class CollapseMonitor:
                 "step %d: score %.4g%s", step, self.latest_score, f" (real {real:.4g})" if real is not None else ""
             )
         scores = {} if self.latest_score is None else {"score": self.latest_score} | self.real_scores
-        found = [self.schedule.after_step(step, state, metrics, scores)]
+        return self._judge(step, state, [self.schedule.after_step(step, state, metrics, scores, batch)], at_once=at_once)
+
+    def before_save(self, step: int, state: TrainState) -> Verdict | None:
+        """Return a verdict on a step that `after_step` has seen, before it is saved after all."""
+        return self._judge(step, state, [], at_once=True)
+
+    def _judge(self, step: int, state: TrainState, found: list[Record | None], *, at_once: bool) -> Verdict | None:
         if at_once:
             self.nonfinite.fetch()
             found.append(self.schedule.flush())

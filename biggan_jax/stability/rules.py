@@ -80,7 +80,29 @@ def growth(signal: str, least: float = 0.0) -> Value:
     return value
 
 
+EARLIER, KNOWN = 12, 0.75  # Probes that a signal is compared with, and their mean above which it says something.
+
+
+def share_of_earlier(signal: str, chance: float = 0.5) -> Value:
+    """Return the function that divides what the signal is above chance by its mean in the probes before, at most EARLIER.
+
+    None until there are three, and if their mean is below KNOWN. A slow fall, as of a D whose samples get better, stays near 1.
+    """
+
+    def value(records: Sequence[Record]) -> float | None:
+        *before, now = [r["signals"].get(signal) for r in records[-EARLIER - 1 :]]
+        before = [value for value in before if value is not None]
+        if now is None or len(before) < 3 or (mean := statistics.fmean(before)) < KNOWN:
+            return None
+        return (now - chance) / (mean - chance)
+
+    return value
+
+
 TIMES = " times what it was"
+OF_EARLIER = " of what it was above chance"
+LABELS_WRONG = "D no longer knows the classes of real images, as if their labels were wrong"
+CLASSES_LOST = "samples no longer show their classes, as D sees them"
 TIMES_G = " times the norm of G's weights"
 TIMES_LIVE = " times the largest of the weights it averages"
 
@@ -89,6 +111,10 @@ RULES = (
     Rule("active", latest("d_active"), 0.02, True, 3, "D has won: the hinge loss learns from next to no image"),
     Rule("diversity", latest("pixel_diversity"), 0.5, True, 3, "samples of one class have become alike", fall=0.5),
     Rule("spread", latest("pixel_spread"), 0.1, True, 3, "all samples are nearly one", fall=0.5),
+    Rule("batch_distinct", latest("batch_distinct"), 0.25, True, 2, "the real images of a step are copies of few"),
+    Rule("batch_spread", latest("batch_spread"), 0.2, True, 2, "the real images of a step are nearly one"),
+    Rule("real_agreement", share_of_earlier("real_agreement"), 0.4, True, 3, LABELS_WRONG, OF_EARLIER),
+    Rule("sample_agreement", share_of_earlier("sample_agreement"), 0.4, True, 3, CLASSES_LOST, OF_EARLIER),
     Rule("d_sigma", growth("d_sigma"), 8.0, False, 2, "the singular values of D's weights explode", TIMES),
     Rule("g_sigma", growth("g_sigma"), 8.0, False, 2, "the singular values of G's weights explode", TIMES),
     Rule("d_norm", growth("d_norm"), 4.0, False, 2, "D's weights explode", TIMES),
@@ -97,7 +123,7 @@ RULES = (
     Rule("average", latest("average_excess"), 100.0, False, 1, "an averaged weight is absurd", TIMES_LIVE),
     Rule("moments", growth("moments", 1.0), 1e4, False, 1, "running statistics are absurd", TIMES),
 )
-"""In the order in which they are evaluated. signals.probe and arrays.signals_of compute the signals."""
+"""In the order in which they are evaluated. signals.probe, batches.signals_of and arrays.signals_of compute the signals."""
 
 WHERE = {"average": "average_excess", "moments": "moments"}
 """The signals of rules of which a record's `where` names the array."""
@@ -113,7 +139,8 @@ def rules_of(image_shape: Sequence[int], *, fine_tuned: bool = False) -> tuple[R
     fine_tuned: the run starts from weights that other data may have formed, so rules with a lower bound allow a start.
     """
     rules = (rule for rule in RULES if rule.signal != "contrast" or len(image_shape) == 3)
-    return tuple(rule._replace(start=START) if fine_tuned and rule.below else rule for rule in rules)
+    adapts = lambda rule: fine_tuned and rule.below and not rule.signal.startswith("batch_")
+    return tuple(rule._replace(start=START) if adapts(rule) else rule for rule in rules)
 
 
 WORSE = 3.0  # Two scores in a row above this multiple of the best score are a collapse.

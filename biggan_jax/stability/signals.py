@@ -1,6 +1,6 @@
 """Probe a training state: the signals that distinguish a healthy run from a collapsing one."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -10,6 +10,7 @@ import optax
 from biggan_jax.family import Family, Moving, Nets
 from biggan_jax.gan import GAN
 from biggan_jax.losses import LOSSES, accuracy, hinge_active
+from biggan_jax.stability.classes import agreement, other_labels
 from biggan_jax.stability.spectra import top_singular_values
 from biggan_jax.state import TrainState
 from biggan_jax.train_step import to_float
@@ -19,6 +20,9 @@ LATENTS = 0x100C
 """Folded into the key of probes' latents, which differ from those of training and are the same in every probe."""
 
 SINGULAR_NAMES = {"G": "generator", "D": "discriminator"}  # The names of these networks in files of diagnostics.
+
+
+AGREEMENTS = {"real": "real_agreement", "fake": "sample_agreement"}
 
 
 class Probe(NamedTuple):
@@ -42,6 +46,7 @@ def probe(gan: Family, state: TrainState, images: dict[str, tuple[Image, Label]]
       samples of one class. Pixels are averaged to 16 x 16; features are the inputs of D's last layer
     - g_norm, d_norm: Euclidean norm of all weights; ema_distance: norm of averaged minus live weights, divided by g_norm
     - g_sigma, d_sigma: the largest singular value of any normalised weight
+    - real_agreement, sample_agreement: share of images for which D prefers their own label to another one
     """
     singular = {
         SINGULAR_NAMES.get(name, name): top_singular_values(network.params, network.spectral, mesh=gan.mesh)
@@ -57,13 +62,19 @@ def probe(gan: Family, state: TrainState, images: dict[str, tuple[Image, Label]]
     samples = Nets(gan, weights, Moving(variables, state.extra), key)(gan.sampled, z, y)
     real = {name: (gan.real_images(to_float(x), state), labels) for name, (x, labels) in images.items()}
     inputs = real | {"fake": (samples, y)}
-    logits, features, pixels = {}, {}, {}
+    logits, features, pixels, agreements = {}, {}, {}, {}
     for name, (x, labels) in inputs.items():
         pixels[name] = thumbnails(x)
         if isinstance(gan, GAN):
-            logits[name], features[name] = logits_and_features(gan, weights["D"], variables["D"], x, labels)
+            output, features[name] = output_and_features(gan, weights["D"], variables["D"], x, labels)
+            logits[name] = gan.logit_of(output)
+            if gan.num_classes > 1 and name in AGREEMENTS:
+                other, _ = output_and_features(
+                    gan, weights["D"], variables["D"], x, other_labels(labels, gan.num_classes)
+                )
+                agreements[AGREEMENTS[name]] = agreement(gan, output, other, labels)
 
-    signals = {f"d_{name}": values.mean() for name, values in logits.items()}
+    signals = {f"d_{name}": values.mean() for name, values in logits.items()} | agreements
     if "held_out" in logits:
         signals["d_gap"] = signals["d_real"] - signals["d_held_out"]
     if isinstance(gan, GAN):
@@ -91,8 +102,8 @@ def probe(gan: Family, state: TrainState, images: dict[str, tuple[Image, Label]]
     return Probe(signals, singular)
 
 
-def logits_and_features(gan: GAN, weights: Params, variables: dict, x: Image, y: Label) -> tuple[Logit, jax.Array]:
-    """Return D's logits in evaluation mode, and the inputs [B, C] of its layer `linear` (without one, its logits)."""
+def output_and_features(gan: GAN, weights: Params, variables: dict, x: Image, y: Label) -> tuple[Any, jax.Array]:
+    """Return D's output in evaluation mode, and the inputs [B, C] of its layer `linear` (without one, its logits)."""
     network, kept = gan.networks["D"], []
 
     def keep(method, args, kwargs, context):
@@ -103,8 +114,13 @@ def logits_and_features(gan: GAN, weights: Params, variables: dict, x: Image, y:
     with nn.intercept_methods(keep):
         options = {"rngs": {"params": jax.random.key(0)}, **network.mode(False)}
         out = network.module.apply({"params": weights, **variables}, x, y, **options)
-    logits = gan.logit_of(out)
-    return logits, kept[0] if kept else logits[:, None]
+    return out, kept[0] if kept else gan.logit_of(out)[:, None]
+
+
+def logits_and_features(gan: GAN, weights: Params, variables: dict, x: Image, y: Label) -> tuple[Logit, jax.Array]:
+    """Return D's logits, and features as `output_and_features` does."""
+    output, features = output_and_features(gan, weights, variables, x, y)
+    return gan.logit_of(output), features
 
 
 def thumbnails(x: Image) -> jax.Array:
