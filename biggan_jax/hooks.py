@@ -40,7 +40,7 @@ COLUMNS = 8  # Of a grid of samples.
 
 @dataclasses.dataclass(frozen=True)
 class RunContext:
-    """What all attempts of a training run share. weights: loads config.init_from, if set."""
+    """What all attempts of a training run share. weights: loads config.init_from, if set. data: the digest of the data set."""
 
     config: ml_collections.ConfigDict
     workdir: epath.Path
@@ -49,6 +49,7 @@ class RunContext:
     weights: Callable[[], Weights | None]
     checkpoints: Checkpoints
     job: Job
+    data: str = ""
 
 
 @dataclasses.dataclass
@@ -127,7 +128,8 @@ class Hooks:
     def _save(self, state: TrainState) -> None:
         # The config of the run, not of the attempt: a resume compares it with the user's.
         score, healthy = self.monitor.latest_score, self.monitor.last_healthy_step
-        self.run.checkpoints.save(state, self.run.config, score=score, last_healthy_step=healthy)
+        run = self.run
+        run.checkpoints.save(state, run.config, score=score, last_healthy_step=healthy, data=run.data)
 
     def write_samples(self, state: TrainState, step: int) -> None:
         """Write two grids of the same latents, one row per class: from the live weights and from their average.

@@ -62,6 +62,8 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike, on_damage:
         summary = check_before_weights(config, gan.image_shape, source)
         weights = functools.cache(lambda: resume.load_weights(gan, config.init_from) if config.init_from else None)
         resume.check_config(workdir, config)
+        digest = data.digest_of(source)
+        resume.check_data(workdir, digest, config.data.on_change)
         if not checkpoint_steps(workdir):
             weights()  # Fail on a bad init_from before writing anything.
 
@@ -72,7 +74,7 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike, on_damage:
             data.store_summary(epath.Path(workdir) / "data.json", summary)
         checkpoints = Checkpoints(workdir, config.checkpoint_keep, config.checkpoint_keep_every)
         job.at_exit(checkpoints.close)
-        run = hooks.RunContext(config, epath.Path(workdir), mesh, source, weights, checkpoints, job)
+        run = hooks.RunContext(config, epath.Path(workdir), mesh, source, weights, checkpoints, job, digest)
         while True:
             attempt = recovery.recover(config, checkpoints, run.workdir, write=jax.process_index() == 0)
             step, collapse = run_attempt(run, attempt)
@@ -119,7 +121,7 @@ def run_attempt(run: hooks.RunContext, attempt: int) -> tuple[int, Record | None
         hooks.of_attempt(run, gan, state, attempt) as hook,
         data.read_ahead(make_batch, to_devices, start, config.num_steps, **options) as batches,
     ):
-        compiled = None
+        compiled, metrics = None, {}
         stopping = run.job.should_stop(state)
         if start and not stopping:
             logger.info("resuming from step %d", start)

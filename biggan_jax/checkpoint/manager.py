@@ -127,12 +127,13 @@ class Checkpoints:
         extras: restore.Extras | None = None,
         score: float | None = None,
         last_healthy_step: int | None = None,
+        data: str = "",
     ) -> None:
         """Save the state and its resolved config, unless its step is saved already.
 
-        extras: see restore.Extras. score, last_healthy_step: see RetentionPolicy. Raises UserError if there are later steps (of
-        another run, or of an abandoned attempt), the disk is full, for this checkpoint or for the one before, or the first one is
-        not on the disk as it was saved.
+        extras: see restore.Extras. score, last_healthy_step: see RetentionPolicy. data: the digest of the data set. Raises
+        UserError if there are later steps (of another run, or of an abandoned attempt), the disk is full, for this checkpoint or
+        for the one before, or the first one is not on the disk as it was saved.
         """
         step, latest = int(state.step), self.latest_step()
         if step == latest:
@@ -145,7 +146,7 @@ class Checkpoints:
         self._retention.last_healthy_step = last_healthy_step
         items = {"state": to_tree(state)} | ({"extras": extras} if extras else {})
         sums = {item: checksums.of_arrays(tree) for item, tree in items.items()}
-        metadata = create(config, step=step, attempt=int(state.attempt), score=score, sums=sums)
+        metadata = create(config, step=step, attempt=int(state.attempt), score=score, sums=sums, data=data)
         if metadata["score"] is not None:
             self._retention.scores[step] = metadata["score"]
         arguments = {item: ocp.args.PyTreeSave(tree) for item, tree in items.items()}

@@ -25,9 +25,15 @@ class CorruptionError(Exception):
 
 
 def create(
-    config: ml_collections.ConfigDict, *, step: int, attempt: int, score: float | None, sums: dict[str, dict[str, str]]
+    config: ml_collections.ConfigDict,
+    *,
+    step: int,
+    attempt: int,
+    score: float | None,
+    sums: dict[str, dict[str, str]],
+    data: str = "",
 ) -> Metadata:
-    """Return a checkpoint's metadata. sums: {item: {array: checksum}} from checksums.of_arrays."""
+    """Return a checkpoint's metadata. sums: {item: {array: checksum}} from checksums.of_arrays. data: the digest of the data set."""
     metadata = {
         "format": FORMAT,
         "config": json.loads(configs.to_json(config)),
@@ -37,7 +43,7 @@ def create(
         "numerics": numerics.recorded(),
         "score": score if score is not None and math.isfinite(score) else None,
         "checksums": sums,
-    }
+    } | ({"data": data} if data else {})
     return metadata | {"digest": checksums.of_json(metadata)}
 
 

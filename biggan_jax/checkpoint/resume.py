@@ -108,6 +108,23 @@ def check_config(workdir: epath.PathLike, config: ml_collections.ConfigDict) -> 
         raise UserError(f"{workdir} {what}; {_way_on(workdir, changed)}")
 
 
+def check_data(workdir: epath.PathLike, digest: str, on_change: str) -> None:
+    """Raise UserError if the workdir has a checkpoint of a run on other data, unless on_change is allow.
+
+    digest: of the data now; "": not known.
+    """
+    if not digest or not checkpoint_steps(workdir):
+        return
+    path = find(workdir)
+    before = load_metadata(path).get("data", "")
+    if before in ("", digest):
+        return
+    what = f"the data are other ones than those of step {path.name} in {workdir}: {before} then, {digest} now"
+    if on_change != "allow":
+        raise UserError(f"{what}; give those data, or --config.data.on_change=allow to continue with these")
+    logger.warning("%s; continuing, since data.on_change is allow", what)
+
+
 def _way_on(workdir: epath.Path, changed: dict[str, tuple]) -> str:
     """Say how to train with changed keys: as a new run, from this one's weights if its networks stay, or make other images."""
     unsafe = {key: new for key, (_, new) in changed.items() if key not in configs.SAFE_TO_CHANGE}

@@ -134,6 +134,8 @@ def general() -> dict[str, Any]:
         "data.dataset": "",  # With name tfds: the builder, such as imagenet2012; empty: dir is one prepared set.
         # With name tfds: folder of prepared data, local or gs://; empty: TFDS's default.
         "data.dir": Key("", safe=True, path=True),
+        # If the data of a resumed run are not those with which it was saved: refuse, or allow.
+        "data.on_change": choice("refuse", "allow", safe=True),
         # With name tfds: the feature with the picture, OUTER/INNER for one inside another; empty: the only one, or image.
         "data.image_key": "",
         "data.label_key": "",  # With name tfds: the feature with the class; empty: the only class label, or label.

@@ -9,6 +9,7 @@ from biggan_jax.config import choose, refuse_unresolved
 from biggan_jax.data import balance, builtin, stats
 from biggan_jax.data.dataset import Source, image_shape
 from biggan_jax.data.facts import facts_of
+from biggan_jax.data.identity import digest_of
 from biggan_jax.data.loader import HostBatches, read_ahead
 from biggan_jax.data.stats import before_training
 from biggan_jax.data.stats import store as store_summary
@@ -20,6 +21,7 @@ __all__ = [
     "Source",
     "before_training",
     "check_changes",
+    "digest_of",
     "facts_of",
     "host_batches",
     "image_shape",

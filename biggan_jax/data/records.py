@@ -1,6 +1,7 @@
 """Read examples by number from ArrayRecord shards that TFDS or `prepare` wrote, without TensorFlow."""
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -173,6 +174,19 @@ class Records:
         labels, sizes, digests, files = zip(*rows, strict=True) if rows else ((),) * 4
         found = {"labels": labels, "sizes": sizes, "digests": digests, "unreadable": bad, "files": files.__getitem__}
         return found | {"nearly_constant": flat}
+
+    def stored(self, numbers: np.ndarray) -> list[bytes]:
+        """Return records as they are stored; those that are damaged are empty. Raises UserError if a shard is missing."""
+
+        def one(number: int) -> bytes:
+            try:
+                return bytes(self._records[number])
+            except Exception:  # Raise what `example` does; damage alone is no error.
+                with contextlib.suppress(picture.UnreadableError):
+                    self.example(number)
+                return b""
+
+        return list(self._pool.map(one, numbers.tolist()))
 
     def example(self, number: int) -> Any:
         """Return a stored example. Raises UserError if its shard is missing, picture.UnreadableError if it is damaged."""

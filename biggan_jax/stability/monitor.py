@@ -236,7 +236,9 @@ class CollapseMonitor:
                 "step %d: score %.4g%s", step, self.latest_score, f" (real {real:.4g})" if real is not None else ""
             )
         scores = {} if self.latest_score is None else {"score": self.latest_score} | self.real_scores
-        return self._judge(step, state, [self.schedule.after_step(step, state, metrics, scores, batch)], at_once=at_once)
+        return self._judge(
+            step, state, [self.schedule.after_step(step, state, metrics, scores, batch)], at_once=at_once
+        )
 
     def before_save(self, step: int, state: TrainState) -> Verdict | None:
         """Return a verdict on a step that `after_step` has seen, before it is saved after all."""

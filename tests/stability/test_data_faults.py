@@ -57,7 +57,10 @@ CLASSES = jnp.eye(3)[Y]
     [
         (jnp.ones(4), jnp.zeros(4)),  # Projection: the logit depends on the label.
         (Output(jnp.zeros(4), classes=CLASSES), Output(jnp.zeros(4), classes=CLASSES)),
-        (Output(jnp.zeros(4), embedding=CLASSES, proxy=CLASSES), Output(jnp.zeros(4), embedding=CLASSES, proxy=-CLASSES)),
+        (
+            Output(jnp.zeros(4), embedding=CLASSES, proxy=CLASSES),
+            Output(jnp.zeros(4), embedding=CLASSES, proxy=-CLASSES),
+        ),
     ],
     ids=["projection", "classes", "proxies"],
 )
