@@ -9,7 +9,8 @@ from biggan_jax.types import Image
 
 COMPARED = 256  # Images of a batch that are compared with each other, at most.
 FEWEST = 8  # Of fewer images no signal is computed: they may be alike by chance.
-EQUAL = 2e-3  # Two images are equal if their distance is below this share of the mean one between real images.
+EQUAL = 2e-3  # Two images are equal if their distance a value is below this share of the mean one between real images,
+IN_IMAGES = 1e-3  # or below this in [-1, 1], in which a level of 8 bits is 8e-3.
 
 
 def signals_of(images: Image, like: Image) -> dict[str, jax.Array]:
@@ -27,7 +28,7 @@ def signals_of(images: Image, like: Image) -> dict[str, jax.Array]:
     per_value = lambda rows: distance(rows) / jnp.sqrt(rows.shape[-1])  # Images of another size have another number.
     spread = per_value(thumbnails(to_float(like)))
     squared = jnp.minimum(_squared_distances(small, small), _squared_distances(small, mirrored)) / small.shape[-1]
-    equal = squared <= jnp.square(EQUAL * spread)
+    equal = squared <= jnp.square(jnp.maximum(EQUAL * spread, IN_IMAGES if x.ndim == 4 else 0))
     return {
         "batch_distinct": jnp.mean(1 / jnp.maximum(jnp.sum(equal, axis=1), 1)),
         "batch_spread": per_value(small) / jnp.maximum(spread, 1e-12),

@@ -80,28 +80,29 @@ def growth(signal: str, least: float = 0.0) -> Value:
     return value
 
 
-EARLIER, KNOWN = 12, 0.75  # Probes that a signal is compared with, and their mean above which it says something.
+EARLIER = 12  # Probes that a signal is compared with.
 
 
-def share_of_earlier(signal: str, chance: float = 0.5) -> Value:
-    """Return the function that divides what the signal is above chance by its mean in the probes before, at most EARLIER.
+def share_of_earlier(signal: str, chance: float, known: float) -> Value:
+    """Return the function that divides what the signal is above chance by its median in the probes before, at most EARLIER.
 
-    None until there are three, and if their mean is below KNOWN. A slow fall, as of a D whose samples get better, stays near 1.
+    None until there are three, and if their median is below `known`. A slow fall, as of a D whose samples get better, stays near 1.
     """
 
     def value(records: Sequence[Record]) -> float | None:
         *before, now = [r["signals"].get(signal) for r in records[-EARLIER - 1 :]]
         before = [value for value in before if value is not None]
-        if now is None or len(before) < 3 or (mean := statistics.fmean(before)) < KNOWN:
+        if now is None or len(before) < 3 or (typical := statistics.median(before)) < known:
             return None
-        return (now - chance) / (mean - chance)
+        return (now - chance) / (typical - chance)
 
     return value
 
 
 TIMES = " times what it was"
-OF_EARLIER = " of what it was above chance"
+OF_EARLIER = " of what it was, above chance"
 LABELS_WRONG = "D no longer knows the classes of real images, as if their labels were wrong"
+CLASSES_ALIKE = "samples hardly depend on their class any more"
 CLASSES_LOST = "samples no longer show their classes, as D sees them"
 TIMES_G = " times the norm of G's weights"
 TIMES_LIVE = " times the largest of the weights it averages"
@@ -113,8 +114,9 @@ RULES = (
     Rule("spread", latest("pixel_spread"), 0.1, True, 3, "all samples are nearly one", fall=0.5),
     Rule("batch_distinct", latest("batch_distinct"), 0.25, True, 2, "the real images of a step are copies of few"),
     Rule("batch_spread", latest("batch_spread"), 0.2, True, 2, "the real images of a step are nearly one"),
-    Rule("real_agreement", share_of_earlier("real_agreement"), 0.4, True, 3, LABELS_WRONG, OF_EARLIER),
-    Rule("sample_agreement", share_of_earlier("sample_agreement"), 0.4, True, 3, CLASSES_LOST, OF_EARLIER),
+    Rule("real_agreement", share_of_earlier("real_agreement", 0.5, 0.75), 0.4, True, 3, LABELS_WRONG, OF_EARLIER),
+    Rule("sample_agreement", share_of_earlier("sample_agreement", 0.5, 0.75), 0.4, True, 3, CLASSES_LOST, OF_EARLIER),
+    Rule("class_distance", share_of_earlier("class_distance", 0.0, 0.05), 0.5, True, 3, CLASSES_ALIKE, OF_EARLIER),
     Rule("d_sigma", growth("d_sigma"), 8.0, False, 2, "the singular values of D's weights explode", TIMES),
     Rule("g_sigma", growth("g_sigma"), 8.0, False, 2, "the singular values of G's weights explode", TIMES),
     Rule("d_norm", growth("d_norm"), 4.0, False, 2, "D's weights explode", TIMES),

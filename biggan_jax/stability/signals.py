@@ -47,6 +47,7 @@ def probe(gan: Family, state: TrainState, images: dict[str, tuple[Image, Label]]
     - g_norm, d_norm: Euclidean norm of all weights; ema_distance: norm of averaged minus live weights, divided by g_norm
     - g_sigma, d_sigma: the largest singular value of any normalised weight
     - real_agreement, sample_agreement: share of images for which D prefers their own label to another one
+    - class_distance: between samples of equal latents and different classes, relative to pixel_spread's of samples
     """
     singular = {
         SINGULAR_NAMES.get(name, name): top_singular_values(network.params, network.spectral, mesh=gan.mesh)
@@ -59,7 +60,8 @@ def probe(gan: Family, state: TrainState, images: dict[str, tuple[Image, Label]]
     z, y = gan.latents(key, images["real"][1].shape[0])
     # Real numbers have no other distribution to draw from. They are not paired: images of one condition may be alike.
     y = images["real"][1] if gan.condition.kind == "vector" else paired(y)
-    samples = Nets(gan, weights, Moving(variables, state.extra), key)(gan.sampled, z, y)
+    draw = lambda labels: Nets(gan, weights, Moving(variables, state.extra), key)(gan.sampled, z, labels)
+    samples = draw(y)
     real = {name: (gan.real_images(to_float(x), state), labels) for name, (x, labels) in images.items()}
     inputs = real | {"fake": (samples, y)}
     logits, features, pixels, agreements = {}, {}, {}, {}
@@ -91,6 +93,10 @@ def probe(gan: Family, state: TrainState, images: dict[str, tuple[Image, Label]]
             within = distance_within_classes(seen["real"], images["real"][1])
         signals[f"{space}_spread"] = distance(seen["fake"]) / jnp.maximum(among, 1e-12)
         signals[f"{space}_diversity"] = distance_of_pairs(seen["fake"]) / jnp.maximum(within, 1e-12)
+    if gan.num_classes > 1:
+        moved = pixels["fake"] - thumbnails(draw(other_labels(y, gan.num_classes)))
+        apart = jnp.sqrt(jnp.mean(jnp.sum(jnp.square(moved), axis=-1)))
+        signals["class_distance"] = apart / jnp.maximum(distance(pixels["fake"]), 1e-12)
     for name, network in state.networks.items():
         signals[f"{name.lower()}_norm"] = optax.global_norm(network.params)
         if values := singular[SINGULAR_NAMES.get(name, name)]:

@@ -27,6 +27,7 @@ def test_a_batch_of_different_images_is_distinct():
 def test_one_picture_in_a_batch_is_counted_also_mirrored():
     one = RNG.integers(0, 256, (1, 16, 16, 3), dtype=np.uint8).repeat(32, axis=0)
     assert seen(one)["batch_distinct"] == pytest.approx(1 / 32) and seen(one)["batch_spread"] < 1e-3
+    assert float(batches.signals_of(one[None], one)["batch_distinct"]) == pytest.approx(1 / 32), "probes see it, too"
     one[::2] = one[::2, :, ::-1]
     assert seen(one)["batch_distinct"] == pytest.approx(1 / 32)
 
@@ -82,6 +83,7 @@ def test_an_agreement_of_outputs_that_are_not_finite_is_nan():
         ("batch_distinct", 1.0, 1 / 64, 2, "the real images of a step are copies of few"),
         ("batch_spread", 0.9, 0.1, 2, "the real images of a step are nearly one"),
         ("real_agreement", 0.95, 0.5, 3, "D no longer knows the classes of real images"),
+        ("class_distance", 0.4, 0.1, 3, "samples hardly depend on their class any more"),
         ("sample_agreement", 0.95, 0.5, 3, "samples no longer show their classes"),
     ],
 )
