@@ -121,7 +121,7 @@ def run_attempt(run: hooks.RunContext, attempt: int) -> tuple[int, Record | None
         hooks.of_attempt(run, gan, state, attempt) as hook,
         data.read_ahead(make_batch, to_devices, start, config.num_steps, **options) as batches,
     ):
-        compiled, metrics = None, {}
+        compiled, metrics = None, dict[str, jax.Array]()
         stopping = run.job.should_stop(state)
         if start and not stopping:
             logger.info("resuming from step %d", start)

@@ -25,7 +25,7 @@ def digest_of(source: Any) -> str:
     if isinstance(source, Images):
         for array in (source.images, source.labels):
             total.update(f"{array.dtype} {array.shape}".encode())
-            total.update(np.ascontiguousarray(array))
+            total.update(array.tobytes())
     elif isinstance(source, Records):
         for file in source.files:
             size = epath.Path(file.filename).stat().length
