@@ -19,7 +19,7 @@ class Ahead(Iterator[Any]):
     A wait of STALL seconds is said, and again each time that it has doubled. `now`: the clock, in seconds. Call `close` at the end.
     """
 
-    STALL, POLL, LEAVE = 30.0, 0.2, 5.0  # Seconds until a wait is said; between two checks of `cancelled`; for the thread to end.
+    STALL, POLL, LEAVE = 30.0, 0.2, 5.0  # Seconds: until a wait is said; between checks; for the thread to end.
     now = staticmethod(time.monotonic)
 
     def __init__(self, elements: Iterator[Any], size: int, cancelled: Callable[[], bool] = lambda: False):
