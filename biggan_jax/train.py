@@ -2,16 +2,13 @@
 
 import functools
 import logging
-from typing import Any
 
 import jax
 import ml_collections
 from etils import epath
 
-from biggan_jax import config as configs
-from biggan_jax import data, hooks, sharding
+from biggan_jax import data, hooks, settling, sharding
 from biggan_jax.checkpoint import Checkpoints, check_name, checkpoint_steps, resume
-from biggan_jax.evaluation.evaluator import check_score
 from biggan_jax.models import build_gan
 from biggan_jax.partitioning import compile_step
 from biggan_jax.runtime import numerics
@@ -43,23 +40,10 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike, on_damage:
             if not job.lock_workdir():
                 return False
             resume.pass_over_damaged(workdir)
-        config = config.copy_and_resolve_references()
-        configs.normalize(config)
-        configs.validate(config)
-        mesh = sharding.make_mesh(data=config.mesh.data, fsdp=config.mesh.fsdp)
-        config = resume.keep_automatic(workdir, config)
-        if configs.unresolved(config):
-            config, choices = configs.choose_for(config, data.facts_of(config), mesh.size, jax.devices()[0].platform)
-            for choice in choices:
-                logger.info("auto: %s", choice)
-        configs.validate(config)
-        if rule := configs.resolve(config):
-            logger.info("%s", rule)
-        config = resume.keep_data_order(workdir, config)
-        sharding.check_batch_size(config.batch_size, mesh.size, config.microbatches, config.d_chunks)
+        config, mesh = settling.settle(config, workdir)
         gan = build_gan(config, mesh)
         source = data.make_source(config)
-        summary = check_before_weights(config, gan.image_shape, source)
+        summary = settling.check_data(config, gan.image_shape, source)
         weights = functools.cache(lambda: resume.load_weights(gan, config.init_from) if config.init_from else None)
         resume.check_config(workdir, config)
         digest = data.digest_of(source)
@@ -82,17 +66,6 @@ def train(config: ml_collections.ConfigDict, workdir: epath.PathLike, on_damage:
                 return step == config.num_steps
             if collapse["action"] == "stop":
                 raise recovery.CollapseError(recovery.message(collapse, run.workdir))
-
-
-def check_before_weights(
-    config: ml_collections.ConfigDict, image_shape: tuple[int, ...], source: data.Source
-) -> dict[str, Any]:
-    """Refuse data or metrics that do not fit the config, and return a summary of the data. Needs no weights, writes nothing."""
-    summary = data.before_training(source, config)
-    data.check_changes(source, config)
-    if config.score.every:
-        check_score(config.score.network, config.score.inception, source, image_shape)
-    return summary
 
 
 def run_attempt(run: hooks.RunContext, attempt: int) -> tuple[int, Record | None]:

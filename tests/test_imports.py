@@ -42,7 +42,7 @@ ORDER = [
         "stability",
     ],
     ["evaluation", "sampling.latent_files", "sampling.flags", "sampling.seeds", "runtime.flags", "runtime.supervised"],
-    ["tools.grids", "tools.edit", "hooks", "evaluation.flags"],
+    ["tools.grids", "tools.edit", "hooks", "settling", "evaluation.flags"],
     ["train"],
     ["main", "sample", "evaluate", "demo", "plan", "tools.export", "tools.app"],
     ["__main__", "sheets", "edit", "export", "explore"],

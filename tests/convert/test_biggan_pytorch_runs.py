@@ -35,6 +35,32 @@ BASE = {
 }
 BASE |= {"BN_eps": 1e-5, "SN_eps": 1e-6, "adam_eps": 1e-6, "G_shared": True, "hier": True, "itr": 3}
 CONVERTED = [{}, {"hier": False}, {"hier": False, "G_shared": False}, {"mybn": True}, {"cross_replica": True}]
+CONVERTED += [
+    {"D_wide": False},
+    {"G_param": "none"},
+    {"G_B1": 0.5, "D_B1": 0.5},
+    {"G_B2": 0.99, "D_B2": 0.99},
+    {"G_attn": "16"},
+]
+CONVERTED += [{"norm_style": "in"}]
+CONVERTED += [
+    {"num_G_SVs": 2, "num_D_SVs": 3},
+    {"num_G_SV_itrs": 2, "num_D_SV_itrs": 2},
+    {"BN_eps": 1e-4, "SN_eps": 1e-8},
+]
+CONVERTED += [
+    {"model": "BigGANdeep"} | more for more in ({}, {"G_depth": 2, "D_depth": 2}, {"G_param": "none"}, {"num_D_SVs": 2})
+]
+NAMED = [
+    ({"norm_style": "in"}, "norm_style in"),
+    ({"split_D": True}, "split_D"),
+    ({"batch_size": 4, "G_batch_size": 8}, "G_batch_size"),
+    ({"parallel": True}, "parallel without cross_replica"),
+    ({"G_fp16": True}, "half precision"),
+    ({"augment": True}, "augment"),
+    ({"z_var": 2.0}, "z_var 2.0"),
+    ({"num_G_SV_itrs": 2, "num_D_SV_itrs": 1}, "num_G_SV_itrs 2"),
+]
 # Its own code fails for D_param other than SN, and for norm_style gn and ln with classes.
 REFUSED = [
     ({"G_nl": "elu"}, "G_nl elu; networks here support only ReLU"),
@@ -105,3 +131,16 @@ def test_what_has_no_place_here_is_refused_with_the_reason(options, reason, tmp_
     made(tmp_path, options)
     with pytest.raises(UserError, match=reason):
         biggan_pytorch.read(epath(tmp_path))
+
+
+@pytest.mark.parametrize(("options", "sentence"), NAMED, ids=str)
+def test_differences_in_training_are_named(options, sentence, tmp_path, caplog):
+    made(tmp_path, options)
+    biggan_pytorch.read(epath(tmp_path))
+    assert sentence in caplog.text
+
+
+def test_a_run_by_the_launch_scripts_names_no_difference(tmp_path, caplog):
+    made(tmp_path, {"num_G_SV_itrs": 1, "num_D_SV_itrs": 1, "num_G_accumulations": 1, "num_D_accumulations": 1})
+    biggan_pytorch.read(epath(tmp_path))
+    assert not caplog.text
