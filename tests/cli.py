@@ -5,6 +5,7 @@ process, with its own flags, environment, working folder, standard streams, sign
 """
 
 import atexit
+import gc
 import multiprocessing
 import os
 import pathlib
@@ -114,6 +115,7 @@ def _name(module):
 
 def _run(module, arguments, environment, folder, stdout, stderr, new_session):
     """Run the command in the fork."""
+    gc.freeze()  # What the server imported is not garbage; passes over it take time and copy its pages.
     if new_session:
         os.setsid()
     os.chdir(folder)
