@@ -152,11 +152,13 @@ def test_a_batch_is_divided_by_devices_microbatches_and_chunks():
         sharding.check_batch_size(12, 2, 2, 2)
 
 
-def test_augmentation_and_its_probability_are_those_of_one_device():
+# All groups take 14 s to compile.
+@pytest.mark.parametrize("groups", [("geometry",), pytest.param(augment.GROUPS, marks=pytest.mark.slow)], ids=len)
+def test_augmentation_and_its_probability_are_those_of_one_device(groups):
     config = config_of("dense")
     config.d_steps = 1
     p = augment.Probability(0.5, target=0.6, speed=100, every=16)
-    fields = {"ada": augment.Ada(tuple((group, 1.0) for group in augment.GROUPS)), "apa": True, "augment_p": p}
+    fields = {"ada": augment.Ada(tuple((group, 1.0) for group in groups)), "apa": True, "augment_p": p}
     state = fresh_state("dense").replace(extra={augment.STATE: p.initial()})
     (one, one_metrics, alone), (many, many_metrics, compiled) = (
         run(config, state, count, **fields) for count in (1, 8)
