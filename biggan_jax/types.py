@@ -1,9 +1,11 @@
-"""Types that every module shares: images, labels, latents, batches, conditions, and a user's error."""
+"""Types that every module shares: images, labels, latents, batches, conditions; and a user's error."""
 
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 import jax
 import numpy as np
+
+from biggan_jax.errors import UserError as UserError
 
 Array: TypeAlias = jax.Array | np.ndarray
 """On the devices or on the host."""
@@ -46,15 +48,3 @@ Arrays = TypeVar("Arrays", jax.Array, np.ndarray)
 
 Tree = TypeVar("Tree")
 """A pytree; results have the same structure."""
-
-
-class UserError(Exception):
-    """An error that the user can fix. The message is one sentence: what is wrong, where, and what would work.
-
-    Commands print it without a traceback and exit with its `status`; IPython prints it likewise.
-    """
-
-    status = 2
-
-    def _render_traceback_(self) -> list[str]:
-        return [f"error: {self}"]

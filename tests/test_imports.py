@@ -5,7 +5,8 @@ PACKAGE = pathlib.Path(__file__).parent.parent / "biggan_jax"
 
 # Each row may import from the rows above it, and within its own package; see docs/design.md.
 ORDER = [
-    ["types", "runtime.startup"],
+    ["errors", "runtime.startup"],
+    ["types"],
     [
         "runtime.files",
         "runtime.text",

@@ -13,7 +13,7 @@ set -euo pipefail
 . {ROOT}/launch/common.sh
 . {ROOT}/launch/tpu.sh
 read_training --workdir=gs://bucket/run "$1"
-printf '%s\\n' "$config_file" "${{planned[*]}}" "${{training[2]}}"
+printf '%s\\n' "$config_file" "${{planned[*]}}" "${{training[-1]}}"
 """
 
 
