@@ -3,6 +3,7 @@
 COMMANDS = {
     "biggan-train": ("biggan_jax.main", "Train a GAN, or resume a training run."),
     "biggan-sample": ("biggan_jax.sample", "Draw images from a checkpoint: a grid as .png, or arrays as .npz."),
+    "biggan-translate": ("biggan_jax.translate", "Translate pictures with a trained CycleGAN or pix2pix."),
     "biggan-evaluate": (
         "biggan_jax.evaluate",
         "Compute FID, IS, KID, precision, recall and more, of a checkpoint or a file.",

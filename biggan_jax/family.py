@@ -154,6 +154,19 @@ class Family(abc.ABC):
         """Return the shape of a minibatch of real images as a step reads it. batch_size: the config's."""
         return batch_size, *self.image_shape
 
+    def data_shapes(self, batch_size: int) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the real data of a minibatch besides its labels, by name. batch_size: the config's."""
+        return {"image": self.batch_shape(batch_size)}
+
+    @property
+    def translations(self) -> Mapping[str, str]:
+        """Directions, AtoB or BtoA, to the networks that translate images. Empty if images are drawn from latents."""
+        return {}
+
+    def inputs(self, z: Latent, y: Label) -> tuple:
+        """Return the arguments of the sampled network for latents and conditions."""
+        return z, y
+
     @property
     def minibatches(self) -> int:
         """How many minibatches of real data a step reads."""
@@ -186,7 +199,8 @@ class Family(abc.ABC):
         """Images [B, *image_shape] by the sampled network in evaluation mode, with normalised weights."""
         network = self.networks[self.sampled]
         rngs = {"params": jax.random.key(0)}  # Random layers draw the same for every batch.
-        images = network.module.apply({"params": weights, **variables}, z, y, rngs=rngs, **network.mode(False))
+        arguments = self.inputs(z, y)
+        images = network.module.apply({"params": weights, **variables}, *arguments, rngs=rngs, **network.mode(False))
         return cast(Image, images)
 
     def truncated(self, variables: Trees, truncation: Truncation | None) -> Trees:

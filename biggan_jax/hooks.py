@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import logging
 import os
 import pathlib
@@ -17,15 +18,17 @@ from biggan_jax import config as configs
 from biggan_jax import data
 from biggan_jax.checkpoint import Checkpoints
 from biggan_jax.checkpoint.resume import Weights
+from biggan_jax.data import domains
 from biggan_jax.data.dataset import Source
 from biggan_jax.evaluation.evaluator import score_in_training
 from biggan_jax.family import Family
+from biggan_jax.models.translation import Translation
 from biggan_jax.runtime import distributed, jsonl
 from biggan_jax.runtime.lazy_metrics import LazyMetrics, scalars
 from biggan_jax.runtime.metric_writer import PROBES, MetricWriter
 from biggan_jax.runtime.progress import ProgressLine
 from biggan_jax.runtime.supervised import Job
-from biggan_jax.sampling import generate, pictures
+from biggan_jax.sampling import generate, pictures, translations
 from biggan_jax.stability import recovery
 from biggan_jax.stability.history import is_probe
 from biggan_jax.stability.monitor import CollapseMonitor, NonFinite, ProbeSchedule, images_for_probes
@@ -134,11 +137,18 @@ class Hooks:
     def write_samples(self, state: TrainState, step: int) -> None:
         """Write two grids of the same latents, one row per class: from the live weights and from their average.
 
+        Of a model that translates, rows are images and what becomes of them; see `Translation.columns`.
         Ten conditions of the training data take the place of classes if they are real numbers. Images that are neither grey nor
         RGB are not drawn.
         """
         gan, source, network = self.gan.after(step), self.run.source, state.networks[self.gan.sampled]
         if not drawable(gan):
+            return
+        if isinstance(gan, Translation):
+            a, b = self.pairs
+            for name, sheet in translations.sheets(gan, state, a, b).items():
+                if self.writer:
+                    self.writer.picture(step, name, sheet)
             return
         rows = pictures.rows_of_classes(gan.num_classes)
         if gan.condition.kind == "vector":
@@ -155,6 +165,17 @@ class Hooks:
                 logger.warning("step %d: samples of the %s weights are not finite: no picture", step, name)
             elif self.writer:
                 self.writer.picture(step, name, pictures.grid(pictures.to_uint8(images), COLUMNS))
+
+    @functools.cached_property
+    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """Images of the two domains for sheets: of the held-out split, or of the training data."""
+        config, source = self.run.config, self.run.source
+        with contextlib.suppress(UserError):
+            source = data.make_source(config, "test")
+        two = domains.of(source, config)
+        assert two is not None
+        found, _ = two.unchanged().read(source, config.seed, 0, np.arange(COLUMNS))
+        return found["image"], found["other"]
 
     def stop_profile(self, metrics: Metrics | None = None) -> None:
         if self.profiling:
@@ -233,7 +254,8 @@ def memory_usage() -> dict[str, float]:
 
 def drawable(gan: Family) -> bool:
     """Return whether samples can be drawn as a picture: grey or RGB."""
-    return len(gan.image_shape) == 3 and gan.image_shape[-1] in (1, 3)
+    shapes = gan.data_shapes(1).values()
+    return all(len(shape) == 4 and shape[-1] in (1, 3) for shape in shapes)
 
 
 def make_monitor(run: RunContext, gan: Family, state: TrainState, writer: MetricWriter | None) -> CollapseMonitor:
@@ -245,7 +267,9 @@ def make_monitor(run: RunContext, gan: Family, state: TrainState, writer: Metric
         with contextlib.suppress(UserError):  # Not every data set holds images out.
             sources["held_out"] = data.make_source(config, "test")
         size, host = config.batch_size // config.microbatches, (jax.process_index(), jax.process_count())
-        images = images_for_probes(sources, config.seed, size, run.mesh, host)
+        images = images_for_probes(
+            sources, config.seed, size, run.mesh, host, lambda source: domains.of(source, config)
+        )
     score, real_scores = _score(run, gan, sources.get("held_out"))
     return CollapseMonitor(
         ProbeSchedule(gan, config.stability.every, images, writer, gan.periods),

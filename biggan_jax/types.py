@@ -34,7 +34,10 @@ Params: TypeAlias = dict[str, Any]
 
 
 class Condition(NamedTuple):
-    """What images are conditioned on. kind: none; classes, `size` of them; or vector, of `size` real numbers."""
+    """What images are conditioned on.
+
+    kind: none; classes, `size` of them; vector, of `size` real numbers; or image, of `size` channels, which is translated.
+    """
 
     kind: str = "none"
     size: int = 0

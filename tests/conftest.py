@@ -220,8 +220,10 @@ def with_attention(state, gamma=0.5):
 def random_batch(gan, batch_size=16, seed=0):
     """Return a batch of noise with labels, as host arrays like those of the data loader."""
     rng = np.random.default_rng(seed)
+    shapes = {name: (batch_size, *shape[1:]) for name, shape in gan.data_shapes(batch_size).items()}
+    shapes = shapes if len(shapes) > 1 else {"image": (batch_size, *gan.image_shape)}
     return {
-        "image": rng.integers(0, 256, (gan.minibatches, batch_size, *gan.image_shape), dtype=np.uint8),
+        **{name: rng.integers(0, 256, (gan.minibatches, *shape), dtype=np.uint8) for name, shape in shapes.items()},
         "label": rng.integers(0, max(gan.num_classes, 1), (gan.minibatches, batch_size), dtype=np.int32),
     }
 

@@ -31,7 +31,7 @@ ORDER = [
     ["sampling.image_files"],
     ["partitioning"],
     ["checkpoint", "data", "runtime.metric_writer", "runtime.interrupt", "runtime.preemption", "runtime.distributed"],
-    ["sampling.sampler"],
+    ["sampling.sampler", "sampling.translations"],
     [
         "sampling.training_data",
         "sampling.styles",
@@ -45,7 +45,7 @@ ORDER = [
     ["evaluation", "sampling.latent_files", "sampling.flags", "sampling.seeds", "runtime.flags", "runtime.supervised"],
     ["tools.grids", "tools.edit", "hooks", "settling", "evaluation.flags"],
     ["train"],
-    ["main", "sample", "evaluate", "demo", "plan", "tools.export", "tools.app"],
+    ["main", "sample", "translate", "evaluate", "demo", "plan", "tools.export", "tools.app"],
     ["__main__", "sheets", "edit", "export", "explore"],
 ]
 ROW = {entry: number for number, entries in enumerate(ORDER) for entry in entries}

@@ -1,12 +1,13 @@
 """Read a checkpoint, completely or in part, and verify the checksum of each array."""
 
 import contextlib
+import dataclasses
 import io
 import logging
 import re
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
@@ -23,6 +24,7 @@ from biggan_jax.checkpoint.checksums import named_arrays
 from biggan_jax.checkpoint.layout import average_in, find, from_tree, network_in, part_of, steps_in, to_tree
 from biggan_jax.checkpoint.names import locate
 from biggan_jax.checkpoint.trained import TrainedGenerator, placed_on
+from biggan_jax.family import Family
 from biggan_jax.models import build_gan
 from biggan_jax.runtime import devices, numerics
 from biggan_jax.state import TrainState, init_state
@@ -37,18 +39,30 @@ ema_stats: those statistics of ema_params that differ from the live G's;
 foreign: arrays without a use here, by their original names, for converting back."""
 
 
-def load_generator(path: epath.PathLike, mesh: Mesh | None = None, *, live: bool = False) -> TrainedGenerator:
+def load_generator(
+    path: epath.PathLike,
+    mesh: Mesh | None = None,
+    *,
+    live: bool = False,
+    choose: Callable[[Family], str] | None = None,
+) -> TrainedGenerator:
     """Load G from a workdir (its latest step), a checkpoints folder, one step or an exported model. Raises UserError.
 
     path: also a model's name; see `locate`. mesh: replicate the arrays on all its devices; None: on one device. live: load
     the trained weights instead of their average. A family without an average always gives the trained weights.
+    choose: returns the network to load of a family with several generators; by default the one that it samples with.
     """
     numerics.check()
     step_path = locate(path)
     if exported.is_exported(step_path):
-        return exported.read(step_path, mesh, live=live)
+        found = exported.read(step_path, mesh, live=live)
+        if choose and (wanted := choose(found.gan)) != found.gan.sampled:
+            raise UserError(f"{step_path} has the network {found.gan.sampled} alone, not {wanted}; give the run")
+        return found
     config = load_config(step_path)
     gan = build_gan(config, mesh)
+    if choose:
+        gan = dataclasses.replace(gan, sampled=choose(gan))
     if not live and gan.sampled not in gan.averaged:
         logger.info("%s: no average of %s is kept; its live weights are used", step_path, gan.sampled)
         live = True

@@ -308,6 +308,52 @@ def stylegan2() -> dict[str, Any]:
     }
 
 
+def translation() -> dict[str, Any]:
+    """Return the keys of families that translate images of a domain A to a domain B."""
+    return {
+        "image_shape": Key((256, 256, 3), entries=int),  # (height, width, channels) of images of B.
+        "input_channels": positive(3, at_most=4096),  # Channels of images of A.
+        "num_classes": non_negative(0, at_most=0),  # These families have no classes.
+        # Size in pixels, in height and width, to which images are resized before a region of image_shape is cut at random; the
+        # authors' 286 for 256. 0: images are resized to image_shape.
+        "load_size": non_negative(0, at_most=2**16),
+        "generator": choice("resnet", "unet"),  # Residual blocks between two halvings and two doublings; or a U-Net.
+        "ch": positive(64, at_most=2**12),  # Channels of G's first layer.
+        "blocks": positive(9, at_most=1000),  # Residual blocks of resnet; the authors: 9 from 256 pixels on, 6 for 128.
+        # How often unet halves the image, at most; 0: as often as its sides allow, up to 8.
+        "halvings": non_negative(0, at_most=8),
+        "g_norm": choice("instance", "batch"),  # G's normalisation.
+        "g_dropout": fraction(0.0),  # Share of values that G drops: in its blocks, or in the inner doublings of unet.
+        "d_ch": positive(64, at_most=2**12),  # Channels of D's first layer.
+        "d_layers": positive(3, at_most=8),  # D's halvings; with 3 each logit sees 70 x 70 pixels, with 1 16 x 16.
+        "d_norm": choice("instance", "batch"),  # D's normalisation.
+    }
+
+
+def cyclegan() -> dict[str, Any]:
+    """Return the keys of CycleGAN (Zhu et al. 2017)."""
+    return translation() | {
+        "cycle_a": non_negative(10.0),  # Strength of the distance of A from A over B to A.
+        "cycle_b": non_negative(10.0),  # Strength of the distance of B from B over A to B.
+        # Strength, times the cycle's, of the change that a generator makes of an image of its own target domain.
+        "identity": non_negative(0.5),
+        "pool": non_negative(50, at_most=2**20),  # Generated images kept for each discriminator; 0: it sees the newest.
+    }
+
+
+def pix2pix() -> dict[str, Any]:
+    """Return the keys of pix2pix (Isola et al. 2017)."""
+    return translation() | {
+        "generator": choice("unet", "resnet"),  # A U-Net; or residual blocks between two halvings and two doublings.
+        "g_norm": choice("batch", "instance"),  # G's normalisation.
+        "g_dropout": fraction(0.5),  # Share of values that G drops: in the inner doublings of unet, or in its blocks.
+        "d_norm": choice("batch", "instance"),  # D's normalisation.
+        "l1": non_negative(100.0),  # Strength of the distance from the other image of the pair.
+        # AtoB: the first image of a pair is translated to the second; BtoA: the second to the first.
+        "direction": choice("AtoB", "BtoA"),
+    }
+
+
 register("biggan", biggan)
 register("biggan_deep", biggan)
 register("gan", dense)
@@ -321,3 +367,5 @@ register("r3gan", r3gan)
 register("progan", progan)
 register("stylegan", stylegan)
 register("stylegan2", stylegan2)
+register("cyclegan", cyclegan)
+register("pix2pix", pix2pix)

@@ -6,8 +6,9 @@ biggan-convert --from=tfhub --in=biggan-256_2 --out=DIR
 biggan-convert --from=studiogan --in=checkpoints/RUN --out=DIR [--head=D2DCE] [--backbone=big_resnet]
 biggan-convert --from=r3gan --in=network-snapshot-010000.pkl|folder of G.npz, D.npz, G_ema.npz --out=DIR
 biggan-convert --from=stylegan2-ada --in=network-snapshot.pkl|folder of G.npz, D.npz, G_ema.npz --out=DIR
+biggan-convert --from=cyclegan --in=checkpoints/RUN|latest_net_G.pth --out=DIR [--suffix=200]
 biggan-convert --from=biggan-jax --in=CHECKPOINT --out=DIR --classes=keep:3,7|reinit:20
-biggan-convert --to=biggan-pytorch|hf-biggan-deep|studiogan|r3gan|stylegan2-ada --in=CHECKPOINT --out=DIR
+biggan-convert --to=biggan-pytorch|hf-biggan-deep|studiogan|r3gan|stylegan2-ada|cyclegan --in=CHECKPOINT --out=DIR
 
 Imported weights become a run's folder, for biggan-sample, and for training with --config=finetune:DIR.
 """
@@ -21,11 +22,21 @@ from etils import epath
 
 from biggan_jax import config as configs
 from biggan_jax.checkpoint import Checkpoints, check_name, find, load_generator, load_state, store_config
-from biggan_jax.convert import biggan_pytorch, classes, hf_biggan_deep, r3gan, studiogan_files, stylegan2_files, tfhub
+from biggan_jax.convert import (
+    biggan_pytorch,
+    classes,
+    cyclegan_files,
+    hf_biggan_deep,
+    r3gan,
+    studiogan_files,
+    stylegan2_files,
+    tfhub,
+)
 from biggan_jax.convert.imported import to_state
 from biggan_jax.data import stats
 from biggan_jax.runtime import cli
 from biggan_jax.runtime.files import writing
+from biggan_jax.sampling import translations
 from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.types import UserError
 
@@ -37,6 +48,7 @@ PROJECTS = {
     "studiogan": studiogan_files,
     "r3gan": r3gan,
     "stylegan2-ada": stylegan2_files,
+    "cyclegan": cyclegan_files,
 }
 IMPORTS = PROJECTS | {"tfhub": tfhub}
 SHAPES_ALONE = ("biggan-pytorch", "hf-biggan-deep", "tfhub")
@@ -50,7 +62,7 @@ IN = cli.define_path(
 )
 OUT = cli.define_path("out", None, "Output folder.")
 SUFFIX = flags.DEFINE_string(
-    "suffix", "", "Which copy in a folder, such as best0 (BigGAN-PyTorch) or best (StudioGAN)."
+    "suffix", "", "Which copy in a folder, such as best0 (BigGAN-PyTorch), best (StudioGAN) or 200 (CycleGAN)."
 )
 BACKBONE = flags.DEFINE_string("backbone", "", "--from=studiogan, D alone or an unconditional G: resnet or big_resnet.")
 HEAD = flags.DEFINE_string("head", "", "--from=studiogan: 2C (default) or D2DCE, which have equal arrays.")
@@ -87,7 +99,7 @@ def refuse_idle_flags() -> None:
     """Refuse flags without effect: they were meant to have one."""
     idle = {
         "classes": bool(TO.value),
-        "suffix": FROM.value not in ("biggan-pytorch", "studiogan") or not epath.Path(IN.value).is_dir(),
+        "suffix": FROM.value not in ("biggan-pytorch", "studiogan", "cyclegan") or not epath.Path(IN.value).is_dir(),
         "backbone": FROM.value != "studiogan",
         "head": FROM.value != "studiogan",
         "bn_eps": FROM.value not in SHAPES_ALONE,
@@ -122,7 +134,7 @@ def import_weights(project, out: epath.Path) -> None:
         imported = project.read(source, suffix=SUFFIX.value, **unknown)
         state, config, extras = to_state(imported, SEED.value), imported.config, imported.extras
         came = list(imported.networks)
-        missing = [role for role in "GD" if role not in {name[0] for name in came}]
+        missing = [name for name in state.networks if not {name, f"{name}_ema"} & {*came}]
     wanted = classes.parse(CLASSES.value, config.model.num_classes) if CLASSES.value else None
     if wanted:
         classes.check(config)
@@ -154,6 +166,10 @@ def require_usable(workdir: epath.Path, *, draw: bool) -> None:
         load_state(workdir)
         trained = load_generator(workdir)
         if not draw:
+            return
+        if trained.gan.translations:
+            translator = translations.Translator.from_checkpoint(trained)
+            translator(np.zeros((1, 32, 32, translator.channels), np.uint8))
             return
         # Standing statistics would take a batch of images.
         statistics = "binned" if trained.binned else "running"

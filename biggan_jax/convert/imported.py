@@ -30,7 +30,10 @@ InOrder = Callable[[list[str], bool], list[str]]
 
 @dataclasses.dataclass
 class Imported:
-    """Networks by role (G, D, G_ema), each {params, and what else the project stores}; moments by role (G, D)."""
+    """Networks by role (G, D, G_ema, or others of the family), each {params, and what else the project stores}.
+
+    moments: by role, without averages.
+    """
 
     config: ml_collections.ConfigDict
     networks: dict[str, Network]
@@ -40,7 +43,10 @@ class Imported:
 
 
 def to_state(imported: Imported, seed: int = 0) -> TrainState:
-    """Return a complete state; missing parts are newly initialized. A G alone is also its average, an average alone also G."""
+    """Return a complete state; missing parts are newly initialized.
+
+    A network alone is also its average, an average (NETWORK_ema) alone also the network.
+    """
     gan, given = build_gan(imported.config), imported.networks
 
     def network_state(role: str, network: Network | None) -> NetworkState:
@@ -52,13 +58,17 @@ def to_state(imported: Imported, seed: int = 0) -> TrainState:
         variables = {name: tree for name, tree in network.items() if name not in ("params", "spectral", "binned")}
         return NetworkState(params, variables, network["spectral"], opt_state)
 
-    G, D = network_state("G", given.get("G", given.get("G_ema"))), network_state("D", given.get("D"))
+    networks = {name: network_state(name, given.get(name, given.get(f"{name}_ema"))) for name in gan.networks}
+    averages = {
+        name: given[f"{name}_ema"]["params"] if f"{name}_ema" in given else networks[name].params
+        for name in gan.averaged
+    }
     state = TrainState(
         step=jnp.int32(imported.step),
         seed=jnp.uint32(seed),
         attempt=jnp.int32(0),
-        networks={"G": G, "D": D},
-        averages={"G": given["G_ema"]["params"] if "G_ema" in given else G.params},
+        networks=networks,
+        averages=averages,
         extra=gan.initial_extra(),
     )
     return jax.tree.map(jnp.array, state)
@@ -76,9 +86,9 @@ def network_of(state: NetworkState) -> Network:
 
 
 def shapes_of(gan: Family) -> dict[str, Network]:
-    """Return the shapes of the networks of G and D."""
+    """Return the shapes of the networks, by name."""
     state = jax.eval_shape(lambda: init_state(gan, 0))
-    return {"G": network_of(state.networks["G"]), "D": network_of(state.networks["D"])}
+    return {name: network_of(network) for name, network in state.networks.items()}
 
 
 def complete(model: ml_collections.ConfigDict, found: dict) -> None:

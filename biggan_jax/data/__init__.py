@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from biggan_jax import growth
 from biggan_jax.config import choose, refuse_unresolved
-from biggan_jax.data import balance, builtin, stats
+from biggan_jax.data import balance, builtin, domains, stats
 from biggan_jax.data.dataset import Source, image_shape
 from biggan_jax.data.facts import facts_of
 from biggan_jax.data.identity import digest_of
@@ -39,10 +39,18 @@ SOURCES = {
     "gaussians25": lambda config, split: builtin.points("gaussians25", image_shape(config), split),
     "swiss_roll": lambda config, split: builtin.points("swiss_roll", image_shape(config), split),
     "tfds": open_tfds,
-    "fake": lambda config, split: builtin.fake(
-        image_shape(config), config.model.num_classes, condition_dim=config.model.get("condition_dim", 0)
-    ),
+    "digit_edges": lambda config, split: builtin.digit_edges(domains.source_shape(config, None, "digit_edges"), split),
+    "fake": lambda config, split: _fake(config),
 }
+
+
+def _fake(config: ConfigDict) -> builtin.Images:
+    if domains.has_two(config):
+        model = config.model
+        first = image_shape(config)[2] if model.get("direction") == "BtoA" else model.input_channels
+        return dataclasses.replace(builtin.fake(domains.source_shape(config, None, "fake"), 0), first=first)
+    length = config.model.get("condition_dim", 0)
+    return builtin.fake(image_shape(config), config.model.num_classes, condition_dim=length)
 
 
 def _square(config: ConfigDict, split: str) -> tuple[int, str, int]:
@@ -88,6 +96,7 @@ def _check_condition(config: ConfigDict, there: int) -> None:
 def check_changes(source: Source, config: ConfigDict) -> None:
     """Raise UserError if data.flip, data.crop, data.dequantize or data.balance cannot be applied to these data."""
     d, shape = config.data, image_shape(config)
+    domains.of(source, config)
     if len(shape) < 3 and (d.flip or d.crop != "center"):
         raise UserError(f"data.flip and data.crop need images, but this model's data have shape {shape}; unset them")
     if d.dequantize and getattr(source, "dtype", None) == "uint16":
@@ -105,7 +114,7 @@ def host_batches(source: Source, config: ConfigDict, attempt: int, host: int = 0
     fixed = HostBatches(
         source, c.seed, attempt, minibatches, c.batch_size, d.flip, d.crop, host, hosts, d.order, classes
     )
-    return dataclasses.replace(fixed, growth=growth.of(config))
+    return dataclasses.replace(fixed, growth=growth.of(config), domains=domains.of(source, config))
 
 
 def _by_class(source: Source, config: ConfigDict) -> balance.ByClass:

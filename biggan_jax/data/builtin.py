@@ -73,6 +73,25 @@ class Stacked:
         return (self.digits.labels[picked] @ np.array([100, 10, 1])).astype(np.int32)
 
 
+def digit_edges(shape: tuple[int, ...], split: str) -> Images:
+    """Return pairs of a digit of mnist5k, or at 16 pixels of digits, and its edge: uint8 [N, H, W, 2].
+
+    The edge is the brightest of 3x3 pixels minus the digit (Liu & Tuzel 2016). shape: (28, 28, 2) or another size of these sets.
+    """
+    if shape[2:] != (2,) or shape[0] != shape[1]:
+        raise UserError(f"data.name digit_edges has pairs of one channel each, square, not together {list(shape)}")
+    found = digits(16, split, 1) if shape[0] == 16 else mnist5k(shape[0], split, 1)
+    digit = found.images[..., 0]
+    return Images(np.stack([digit, edges(digit)], axis=-1), found.labels, found.num_classes, first=1)
+
+
+def edges(images: np.ndarray) -> np.ndarray:
+    """Return the brightest of 3x3 pixels minus the pixel: uint8 [N, H, W]."""
+    padded = np.pad(images, ((0, 0), (1, 1), (1, 1)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(1, 2))
+    return windows.max((-2, -1)) - images
+
+
 def stacked_mnist(resolution: int, split: str, channels: int = 3) -> Stacked:
     """Return 25,600 images for `train`, 10,000 for `test`, of three digits of mnist5k's split: 1,000 modes (Metz et al. 2017)."""
     if channels != 3:

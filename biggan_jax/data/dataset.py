@@ -50,12 +50,13 @@ class Source(Protocol):
 class Images:
     """A source in memory: images uint8 or uint16 [N, H, W, C] or float32 [N, n], already cropped.
 
-    labels: int32 [N], or conditions float32 [N, k].
+    labels: int32 [N], or conditions float32 [N, k]. first: of pairs, the channels of the first picture; 0: no pairs.
     """
 
     images: np.ndarray
     labels: np.ndarray
     num_classes: int
+    first: int = 0
 
     def __len__(self) -> int:
         return len(self.images)
@@ -74,6 +75,11 @@ class Images:
     def dtype(self) -> np.dtype:
         """Type of the images."""
         return self.images.dtype
+
+    @property
+    def channels(self) -> int:
+        """Channels of an image; of a pair, of both pictures together."""
+        return self.images.shape[-1]
 
     def read(self, numbers: np.ndarray, crop_offset: np.ndarray | None = None) -> Reading:
         return Reading(self.images[numbers], self.labels[numbers])

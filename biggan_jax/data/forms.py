@@ -43,7 +43,8 @@ class Form:
     size: of a square, or (height, width). channels: 0: RGB of 8 bits. bits: of each channel; with `channels`, 8 or 16.
     vector: the length of vectors, float32; 0: pictures. condition: the length of each picture's condition.
     range: values of black and white of pictures of more than 8 bits; None: all of their bits. crop: a key of CROPS; "": center.
-    min_size: pictures with a shorter edge are left out.
+    min_size: pictures with a shorter edge are left out. first: of pairs, how many of `channels` are those of the first picture;
+    0: no pairs.
     """
 
     size: int | tuple[int, int] = 0
@@ -56,12 +57,16 @@ class Form:
     range: tuple[float, float] | None = None
     crop: str = ""
     min_size: int = 0
+    first: int = 0
 
-    def __call__(self, encoded: bytes) -> Stored:
+    def __call__(self, encoded: bytes, other: bytes = b"") -> Stored:
         """Return what to store. If only metadata is broken, it is left out.
 
+        other: the second picture of a pair; without it, a pair is the two halves of one picture.
         Raises picture.UnreadableError, TooSmallError, and exact.ChannelsError for another number of channels.
         """
+        if self.first:
+            return self._pair(encoded, other)
         try:
             return self._stored(encoded)
         except picture.UnreadableError as error:
@@ -99,6 +104,38 @@ class Form:
             Image.fromarray(kept).save(lossless, "PNG")
             data = lossless.getvalue()
         return self._result(data, found._replace(notes=notes), kept)
+
+    def _pair(self, encoded: bytes, other: bytes) -> Stored:
+        """Return a pair as one picture: the channels of the first, then those of the second."""
+        found = [self._read(one) for one in (encoded, other) if one]
+        if other:
+            sizes = [f"{pixels.image.shape[1]} x {pixels.image.shape[0]}" for pixels in found]
+            if sizes[0] != sizes[1]:
+                raise picture.UnreadableError(f"its two pictures have unlike sizes, {sizes[0]} and {sizes[1]} pixels")
+        else:
+            whole, width = found[0], found[0].image.shape[1]
+            if width % 2:
+                raise picture.UnreadableError(f"its width of {width} pixels has no two halves")
+            halves = whole.image[:, : width // 2], whole.image[:, width // 2 :]
+            found = [whole._replace(image=half) for half in halves]
+        counts = self.first, self.channels - self.first
+        both = [exact.fitted(pixels, count, self.bits) for pixels, count in zip(found, counts, strict=True)]
+        notes = tuple(dict.fromkeys(note for pixels in both for note in pixels.notes))
+        framed = [self._framed(pixels.image, notes) for pixels in both]
+        kept, notes = np.concatenate([image for image, _ in framed], axis=2), framed[0][1]
+        stored = self._result(np.ascontiguousarray(kept).tobytes(), both[0]._replace(notes=notes), kept)
+        contrasts = [np.ptp(image) / np.iinfo(image.dtype).max for image, _ in framed]
+        return stored._replace(contrast=float(min(contrasts)))
+
+    def _read(self, encoded: bytes) -> exact.Pixels:
+        """Decode one picture of a pair. If only metadata is broken, it is left out."""
+        try:
+            return exact.read(encoded, self.range, self.bits)
+        except picture.UnreadableError:
+            if (pixels := picture.without_metadata(encoded)) == encoded:
+                raise
+            found = exact.read(pixels, self.range, self.bits)
+            return found._replace(notes=(*found.notes, REPAIRED))
 
     def _framed(self, image: np.ndarray, notes: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
         """Crop or pad to the aspect ratio of the set, and resize."""

@@ -22,6 +22,7 @@ from biggan_jax.data import shuffle
 from biggan_jax.data.ahead import Ahead
 from biggan_jax.data.balance import ByClass
 from biggan_jax.data.dataset import Source
+from biggan_jax.data.domains import Domains
 from biggan_jax.growth import Growth, reduced
 from biggan_jax.types import UserError
 
@@ -36,6 +37,7 @@ class HostBatches:
 
     batch_size: over all hosts. crop: center, or random along the longer edge. order: see `shuffle.indices`. classes: draw them
     evenly; None: draw each image once an epoch. growth: the size of batches and images by step; batch_size is then not used.
+    domains: read images of two domains, as it says; None: of one.
     """
 
     source: Source
@@ -50,12 +52,13 @@ class HostBatches:
     order: str = "feistel"
     classes: ByClass | None = None
     growth: Growth | None = None
+    domains: Domains | None = None
 
     def __call__(self, step: int) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
         """Return the batch, and a sentence for each unreadable record. The global batch does not depend on the number of hosts.
 
         image: uint8 or uint16 [minibatches, B / hosts, H, W, C], or float32 [minibatches, B / hosts, n]; label: int32
-        [minibatches, B / hosts], or float32 [minibatches, B / hosts, k].
+        [minibatches, B / hosts], or float32 [minibatches, B / hosts, k]. With `domains` also other: as image, of B.
         """
         batch_size, seen, factor = self.batch_size, int(step) * self.batch_size, 1
         if grown := self.growth:
@@ -65,6 +68,9 @@ class HostBatches:
         positions = self.minibatches * seen + np.arange(count).reshape(self.minibatches, batch_size)
         positions = positions[:, self.host * size : (self.host + 1) * size].ravel()
         draw = self.seed, self.attempt, positions
+        if self.domains:
+            arrays, unreadable = self.domains.read(self.source, *draw)
+            return {name: x.reshape(self.minibatches, size, *x.shape[1:]) for name, x in arrays.items()}, unreadable
         offsets = shuffle.crop_offset(*draw) if self.crop == "random" else np.full(len(positions), 0.5)
         order = self.classes.indices if self.classes else functools.partial(shuffle.indices, len(self.source))
         images, labels, unreadable = self.source.read(order(*draw, self.order), offsets)

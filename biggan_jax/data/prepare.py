@@ -5,6 +5,8 @@ biggan-prepare --from=folder --in=PICTURES --out=DIR --size=96x128 --channels=1 
 biggan-prepare --from=zip --in=FILE.zip --out=DIR [--labels=none]
 biggan-prepare --from=hf --in=FOLDER_FROM_THE_HUB --out=DIR
 biggan-prepare --from=arrays --in=FILE.npz --out=DIR
+biggan-prepare --from=pairs --in=PICTURES|A [--other=B] --out=DIR --size=256
+biggan-prepare --from=unpaired --in=PICTURES|A [--other=B] --out=DIR [--size=286]
 biggan-prepare --from=cifar10 --in=cifar-10-binary.tar.gz --out=DIR
 biggan-prepare --from=imagenet --in=FOLDER_OF_THE_TWO_TARS --out=DIR
 biggan-prepare --from=tfds --in=DIR/imagenet2012/5.1.0 --out=NEW [--size=128]
@@ -36,6 +38,7 @@ from biggan_jax.data import (
     forms,
     layouts,
     loader,
+    pairs,
     picture,
     ranges,
     raw,
@@ -52,12 +55,17 @@ from biggan_jax.types import UserError
 logger = logging.getLogger("biggan_jax.prepare")
 
 FROM = flags.DEFINE_string(
-    "from", None, "Kind of the input: folder, zip, hf, arrays, cifar10, cifar100, imagenet, tfds, examples."
+    "from",
+    None,
+    "Kind of the input: folder, zip, hf, arrays, pairs, unpaired, cifar10, cifar100, imagenet, tfds, examples.",
 )
 IN = cli.define_path(
     "in",
     None,
     "Input folder; with --from=examples a pattern of TFRecord or ArrayRecord files, with zip, arrays or cifar10 a file.",
+)
+OTHER = cli.define_path(
+    "other", None, "--from=pairs, unpaired: the folder of B; --in is then that of A. Default: both are in --in."
 )
 OUT = cli.define_path("out", None, "Output folder, local or gs://.")
 SIZE = flags.DEFINE_string(
@@ -65,6 +73,9 @@ SIZE = flags.DEFINE_string(
 )
 CHANNELS = flags.DEFINE_integer(
     "channels", 0, "Channels to keep: 1, 3 or any number; 0: RGB, or all of arrays.", 0, 4096
+)
+OTHER_CHANNELS = flags.DEFINE_integer(
+    "other_channels", 0, "--from=pairs: channels of the second picture to keep; 0: as --channels.", 0, 4096
 )
 BITS = flags.DEFINE_enum("bits", None, ("8", "16"), "Bits of each channel to keep. Default: 8, or those of arrays.")
 RANGE = flags.DEFINE_string(
@@ -112,6 +123,8 @@ OWN = {
     "zip": PICTURES,
     "hf": (*PICTURES, "image_key"),
     "arrays": (*FORM, *RULES, "skip_others"),
+    "pairs": (*FORM, *RULES, "skip_others", "other", "other_channels"),
+    "unpaired": (*PICTURES, "other"),
     "cifar10": ("size", "resize"),
     "cifar100": ("size", "resize", "label_key"),
     "imagenet": (),
@@ -187,6 +200,8 @@ def corpus_of_flags(out: epath.Path, name: str, form: forms.Form, parallel: Any)
             return begun, form
         parts = [part for split in found.splits.values() for part in split]
         return found, with_range(form, ranges.added(parallel(ranges.scan, parts)))
+    if kind in ("pairs", "unpaired"):
+        return domains(out, root, form, parallel)
     if kind == "arrays":
         found, shapes = raw.arrays(root, rules())
         if len(shapes.image) == 1:
@@ -221,6 +236,28 @@ def pictures(root: epath.Path, form: forms.Form, rules: raw.Rules) -> raw.Corpus
             keys = IMAGE_KEY.value or "", LABEL_KEY.value or ""
             return hugging_face.corpus(tree, rules, *keys, labelled=LABELS.value != "none")
     return (raw.archive if FROM.value == "zip" else raw.folder)(root, rules, options)
+
+
+def domains(out: epath.Path, root: epath.Path, form: forms.Form, parallel: Any) -> tuple[raw.Corpus, forms.Form]:
+    """List pictures of two domains; return them and their form."""
+    other = epath.Path(OTHER.value) if OTHER.value else None
+    for flag, folder in (("in", root), ("other", other)):
+        if folder and out.resolve().is_relative_to(folder.resolve()):
+            raise UserError(f"--out={out} is inside --{flag}={folder}, where it would be data; give another --out")
+    if FROM.value == "pairs":
+        if not form.size:
+            raise UserError("--from=pairs needs --size, such as --size=256: a pair is stored as plain pixels")
+        first = form.channels or 3
+        channels = first + (OTHER_CHANNELS.value or first)
+        form = dataclasses.replace(form, channels=channels, bits=form.bits or 8, first=first)
+        found = pairs.paired(root, other, rules(), skip_others=SKIP_OTHERS.value)
+    else:
+        suffixes = structures.PICTURES + (layouts.ARRAYS if form.channels else ())
+        skip = {"skip_nested": SKIP_NESTED.value, "skip_others": SKIP_OTHERS.value}
+        options = structures.Options(suffixes, LABELS.value, LABEL_KEY.value or "", **skip)
+        found = pairs.unpaired(root, other, rules(), options)
+    parts = [part for split in found.splits.values() for part in split]
+    return found, with_range(form, ranges.added(parallel(ranges.scan, parts)))
 
 
 def with_range(form: forms.Form, seen: Mapping[str, ranges.Seen]) -> forms.Form:
@@ -297,6 +334,8 @@ def training(
     shape: tuple[int, ...] = form.shape if form.size or form.vector else (*_median_size(found), form.channels or 3)
     square = len(shape) == 3 and shape[2] == 3 and not form.condition and (not form.size or shape[0] == shape[1])
     changes = {"data.name": "tfds", "data.dataset": dataset, "data.dir": str(out), "data.resize": RESIZE.value}
+    if FROM.value in DOMAINS:
+        return _translation(out, shape, form, changes)
     changes |= {"model.num_classes": str(classes if classes > 1 else 0)}
     large = {size: name for (size, least), name in PRESETS.items() if found["images"] >= least}
     preset = large.get(shape[0] if form.size else own_data.WHOLE_FILES, "") if square else ""
@@ -317,6 +356,28 @@ def training(
         preset, changes = "auto", {"data.dir": str(out), "model.num_classes": str(chosen.model.num_classes)}
     command = ["python", "-m", "biggan_jax.main", f"--config={preset}", f"--workdir=runs/{out.name}"]
     return shlex.join([*command, *(f"--config.{key}={value}" for key, value in changes.items())])
+
+
+DOMAINS = {"pairs": "pix2pix", "unpaired": "cyclegan"}
+"""The family that is recommended for pictures of two domains."""
+
+
+def _translation(out: epath.Path, shape: tuple[int, ...], form: forms.Form, changes: dict[str, str]) -> str:
+    """Return the command that trains on pictures of two domains: by the small preset up to 64 pixels."""
+    height, width, channels = shape
+    if form.first:
+        changes |= {"model.input_channels": str(form.first)}
+        channels -= form.first
+    else:
+        changes |= {"model.input_channels": str(channels)}
+    if not form.size:  # Whole files: the paper's size, or the largest multiple of 4 below.
+        height = width = max(4, min(256, height, width) // 4 * 4)
+    changes |= {"model.image_shape": f"({height},{width},{channels})"}
+    preset = f"classic/{DOMAINS[FROM.value]}{'32' if max(height, width) <= 64 else ''}"
+    if height % 4 or width % 4:
+        return f"no preset fits: sides must be multiples of 4, and these are {height} x {width}; use another --size"
+    command = ["python", "-m", "biggan_jax.main", f"--config={preset}", f"--workdir=runs/{out.name}"]
+    return shlex.join([*command, *(f"--config.{key}={value}" for key, value in changes.items() if value)])
 
 
 def _median_size(found: Mapping[str, Any]) -> tuple[int, int]:

@@ -27,12 +27,16 @@ HEAD = 32  # Bytes of a picture that tell its format and, in a PNG, its bits.
 
 
 class Item(NamedTuple):
-    """One picture: its name for messages, its label, the bytes of its file, and its condition, if any."""
+    """One picture: its name for messages, its label, the bytes of its file, and its condition, if any.
+
+    other: the bytes of the other picture of a pair, if that is a file of its own.
+    """
 
     name: str
     label: int
     encoded: bytes
     condition: tuple[float, ...] = ()
+    other: bytes = b""
 
 
 Part = Iterable[Item | str]  # The items of one shard. An item that cannot be read is a sentence instead.

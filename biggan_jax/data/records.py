@@ -67,7 +67,8 @@ class Records:
     """A source that reads shards and decodes in threads: the decoders release the GIL.
 
     files: instructions with filename, skip, take and examples_in_shard, as TFDS gives them. shape: (height, width, channels),
-    or (n,). resize, draft: as in config.data. checked: the summary of the whole split, if known.
+    or (n,). resize, draft: as in config.data. checked: the summary of the whole split, if known. first: of pairs, the channels
+    of the first picture; 0: no pairs.
     """
 
     files: tuple[Any, ...]
@@ -80,6 +81,7 @@ class Records:
     split: str = "train"
     class_names: tuple[str, ...] = ()
     checked: dict[str, Any] | None = None
+    first: int = 0
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -99,6 +101,11 @@ class Records:
     def condition_dim(self) -> int:
         """Length of each image's condition; 0: none."""
         return self.fields.condition
+
+    @property
+    def channels(self) -> int:
+        """Channels of a stored picture; of a pair, of both together."""
+        return self.fields.channels
 
     @property
     def dtype(self) -> np.dtype:

@@ -116,7 +116,7 @@ class Job:
                     unreadable.append(name)
                     continue
                 try:
-                    stored = self.form(item.encoded)
+                    stored = self.form(item.encoded, item.other)
                 except picture.UnreadableError as error:
                     unreadable.append(f"{name}: {error}")
                     continue
@@ -128,7 +128,7 @@ class Job:
                 record = _example(stored.data, item, name)
                 writer.write(record)
                 size += len(record)
-                rows.append((item.label, stored.size, digest(item.encoded), name))
+                rows.append((item.label, stored.size, digest(item.encoded + item.other), name))
                 notes.update(stored.notes)
                 if stored.contrast <= stats.NEARLY_CONSTANT:
                     nearly_constant.append(name)

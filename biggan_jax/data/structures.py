@@ -22,7 +22,7 @@ _SPLIT = re.compile(
     r"(?:[_-]?(?:set|data|split|images|imgs|pics|\d{1,2}))?",
     re.IGNORECASE,
 )
-_DOMAIN = re.compile(r"(train|val|test)([AB])")
+DOMAIN = re.compile(r"(train|val|test)([AB])")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +78,7 @@ def structure(tree: Tree, options: Options) -> Layout:
         return _by_table(_given_table(tree, options.labels), pictures, options)
     if table := _known_table(tree, pictures):
         return _by_table(table, pictures, options)
-    if all(_DOMAIN.fullmatch(_first(path)) for path in pictures):
+    if all(DOMAIN.fullmatch(_first(path)) for path in pictures):
         return _domains(tree, pictures)
     if splits := _split_folders(pictures):
         return _splits(tree, splits, options)

@@ -11,7 +11,7 @@ from typing import Any
 import ml_collections
 from etils import epath
 
-from biggan_jax.data import features, stats
+from biggan_jax.data import domains, features, stats
 from biggan_jax.data.dataset import image_shape
 from biggan_jax.data.raw import Corpus, Examples
 from biggan_jax.data.records import Fields, Records
@@ -28,7 +28,6 @@ def open_tfds(config: ml_collections.ConfigDict, split: str) -> Records:
     not in ArrayRecord, incomplete, does not have one picture (or vector) and, for a model with classes, one label an example, or is
     of another kind than the model's data: vectors or another number of channels.
     """
-    shape = image_shape(config)
     builder = find(config.data.dataset, config.data.dir)
     where, info = builder.data_path, builder.info
     if split == "test" and "validation" in info.splits:  # ImageNet has both; only validation has labels.
@@ -52,16 +51,20 @@ def open_tfds(config: ml_collections.ConfigDict, split: str) -> Records:
         raise UserError(f"{where} names a shard outside its folder: {elsewhere[0]}")
     keys = features.keys_of(config)
     fields = features.fields_of(info.features, where, keys, labelled=config.model.num_classes > 0)
+    checked = checked_of(where)
+    resize, first = (checked.get("form", {}).get(key) for key in ("resize", "first"))
+    first = int(first or 0)
+    shape = domains.source_shape(config, first, where) if domains.has_two(config) else image_shape(config)
+    if first and domains.has_two(config):
+        shape = *shape[:2], fields.channels  # domains.of compares the channels of each picture.
     _check_shape(fields, shape, where)
     names = features.class_names(info.features, fields.label)
-    checked = checked_of(where)
-    resize = checked.get("form", {}).get("resize")
     if fields.shape and fields.channels and resize and resize != config.data.resize:
         by = f"{resize}, not by data.resize={config.data.resize}"
         raise UserError(f"{where} has pictures resized by {by}; give {resize}, or prepare it again")
     threads = config.data.threads or max(1, len(os.sched_getaffinity(0)) // max(1, config.data.workers))
     more: dict[str, Any] = {"resize": config.data.resize, "draft": config.data.draft, "threads": threads}
-    more |= {"split": split, "class_names": names, "checked": checked.get(split)}
+    more |= {"split": split, "class_names": names, "checked": checked.get(split), "first": first}
     return Records(files, fields, len(names), shape, **more)
 
 

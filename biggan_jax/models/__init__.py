@@ -11,9 +11,11 @@ from biggan_jax.models import (
     biggan,
     biggan_deep,
     cgan,
+    cyclegan,
     dcgan,
     freeze,
     gan,
+    pix2pix,
     progan,
     r3gan,
     sagan,
@@ -40,6 +42,8 @@ FAMILIES: dict[str, Build] = {
     "progan": progan.build,
     "stylegan": stylegan.build,
     "stylegan2": stylegan2.build,
+    "cyclegan": cyclegan.build,
+    "pix2pix": pix2pix.build,
 }
 """Name to build(config, mesh). A new family is a file, a section of defaults in config/families.py, and a line here."""
 

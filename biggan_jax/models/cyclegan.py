@@ -8,15 +8,19 @@ older ones from a pool. D_A is G_A's discriminator, as in pytorch-CycleGAN-and-p
 """
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import ml_collections
+from jax.sharding import Mesh
 
-from biggan_jax.family import Family, Nets, Update
-from biggan_jax.losses import Loss
-from biggan_jax.models import image_pool
-from biggan_jax.types import Batch, Image, Metrics
+from biggan_jax import sharding
+from biggan_jax.family import Nets, Update
+from biggan_jax.models import image_pool, translation
+from biggan_jax.models.translation import Translation
+from biggan_jax.types import Batch, Image, Metrics, UserError
 
 
 def distance(a: Image, b: Image) -> jax.Array:
@@ -25,18 +29,18 @@ def distance(a: Image, b: Image) -> jax.Array:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CycleGAN(Family):
+class CycleGAN(Translation):
     """Networks G_A(image of A), G_B(image of B), D_A(image of B), D_B(image of A).
 
-    The real data of a step are image [B, H, W, C] and other [B, H, W, C]: one of A and one of B, which are no pair.
+    The two images of a step's real data are no pair.
 
-    loss: of maps of logits, with strengths g_weight and d_weight; 2 and 1 with least squares, whose terms are halved, are the
-    original's. cycle_a, cycle_b: strengths of the distance from A over B to A, and from B over A to B.
-    identity: strength, times the cycle's, of what G_A does to an image of B and G_B to one of A. pool: images kept of each
-    generator. batch_size: images of each set in a step.
+    g_weight, d_weight: 2 and 1 with least squares, whose terms are halved, are the original's.
+    cycle_a, cycle_b: strengths of the distance from A over B to A, and from B over A to B. identity: strength, times the
+    cycle's, of what G_A does to an image of B and G_B to one of A. pool: images kept of each generator. batch_size: images of
+    each set in a step.
     """
 
-    loss: Loss
+    sampled: str = "G_A"
     g_weight: float = 2.0
     d_weight: float = 1.0
     cycle_a: float = 10.0
@@ -44,10 +48,21 @@ class CycleGAN(Family):
     identity: float = 0.5
     pool: int = 50
     batch_size: int = 1
-    other_shape: tuple[int, ...] = ()
+
+    @property
+    def translations(self) -> Mapping[str, str]:
+        return {"AtoB": "G_A", "BtoA": "G_B"}
+
+    def columns(self, translate: Callable[[str, Image], Image], a: Image, b: Image) -> dict[str, Image]:
+        fake_b, fake_a = translate("AtoB", a), translate("BtoA", b)
+        return {
+            **{"A": a, "A to B": fake_b, "A to B to A": translate("BtoA", fake_b)},
+            **{"B": b, "B to A": fake_a, "B to A to B": translate("AtoB", fake_a)},
+        }
 
     def initial_extra(self) -> dict[str, Any]:
-        shapes = {"A": self.other_shape or self.image_shape, "B": self.image_shape}
+        # Pool A has the images of G_A, which are of B.
+        shapes = {"A": self.image_shape, "B": self.input_shape}
         shown = {f"shown_{name}": jnp.zeros((self.batch_size, *shape)) for name, shape in shapes.items()}
         return shown | {f"pool_{name}": image_pool.empty(self.pool, shape) for name, shape in shapes.items()}
 
@@ -70,6 +85,8 @@ class CycleGAN(Family):
         metrics["G_A"] = self.g_weight * self.loss.generator(nets("D_A", fake_b))
         metrics["G_B"] = self.g_weight * self.loss.generator(nets("D_B", fake_a))
         for i, (name, fake) in enumerate((("A", fake_b), ("B", fake_a))):
+            # The pool takes images one by one, on every device.
+            fake = sharding.gather(fake, self.mesh)
             pool, seen = image_pool.exchange(nets.extra[f"pool_{name}"], fake, jax.random.fold_in(key, i))
             nets.extra |= jax.lax.stop_gradient({f"pool_{name}": pool, f"shown_{name}": seen})
         loss = jnp.stack([*metrics.values()]).sum()
@@ -79,9 +96,20 @@ class CycleGAN(Family):
         """The loss of real images and of those that the generators' update left."""
         metrics = {}
         for name, real in (("A", batch["other"]), ("B", batch["image"])):
-            of_real, of_fake = self.loss.discriminator(
-                nets(f"D_{name}", real), nets(f"D_{name}", nets.extra[f"shown_{name}"])
-            )
+            fake = sharding.constrain_batch(nets.extra[f"shown_{name}"], self.mesh)
+            of_real, of_fake = self.loss.discriminator(nets(f"D_{name}", real), nets(f"D_{name}", fake))
             metrics[f"d_D_{name}"] = self.d_weight * (of_real + of_fake)
         loss = metrics["d_D_A"] + metrics["d_D_B"]
         return loss, {"d_loss": loss} | metrics
+
+
+def build(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> Translation:
+    """Build the CycleGAN of `config`. Raises UserError for settings that do not fit each other."""
+    model = config.model
+    a, b = model.input_channels, tuple(model.image_shape)[-1]
+    if model.identity and a != b:
+        raise UserError(f"model.identity={model.identity:g} shows an image of B to the network of A; set it to 0")
+    shapes = {"G_A": (a, b), "G_B": (b, a), "D_A": (b, 0), "D_B": (a, 0)}
+    strengths = {"cycle_a": model.cycle_a, "cycle_b": model.cycle_b, "identity": model.identity}
+    more = {"pool": model.pool, "batch_size": config.batch_size}
+    return translation.build(config, mesh, CycleGAN, shapes, sampled="G_A", **strengths, **more)

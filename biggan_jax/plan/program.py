@@ -70,13 +70,11 @@ def last_step(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh | None 
 def batch_shapes(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh | None = None):
     """Return the shapes of a step's batch, sharded over the mesh."""
     gan, layout = last_step(config), None if mesh is None else sharding.batch_sharding(mesh, leading=1)
-    size, *image = gan.batch_shape(config.batch_size)
-    array = lambda dtype, *shape: jax.ShapeDtypeStruct((gan.minibatches, size, *shape), dtype, sharding=layout)
-    vector = gan.condition.kind == "vector"
-    return {
-        "image": array(jnp.float32 if len(image) == 1 else jnp.uint8, *image),
-        "label": array(jnp.float32, gan.condition.size) if vector else array(jnp.int32),
-    }
+    shapes = gan.data_shapes(config.batch_size)
+    array = lambda dtype, *shape: jax.ShapeDtypeStruct((gan.minibatches, *shape), dtype, sharding=layout)
+    size, vector = shapes["image"][0], gan.condition.kind == "vector"
+    images = {name: array(jnp.float32 if len(shape) == 2 else jnp.uint8, *shape) for name, shape in shapes.items()}
+    return {**images, "label": array(jnp.float32, size, gan.condition.size) if vector else array(jnp.int32, size)}
 
 
 def lower(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> jax.stages.Lowered:

@@ -93,6 +93,7 @@ def _command(name: str, module: str) -> Callable[[], None]:
 # The installed commands; see setup.cfg.
 train = _command("biggan-train", "biggan_jax.main")
 sample = _command("biggan-sample", "biggan_jax.sample")
+translate = _command("biggan-translate", "biggan_jax.translate")
 evaluate = _command("biggan-evaluate", "biggan_jax.evaluate")
 demo = _command("biggan-demo", "biggan_jax.demo")
 prepare = _command("biggan-prepare", "biggan_jax.data.prepare")

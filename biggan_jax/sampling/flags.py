@@ -50,12 +50,17 @@ CLASSES_HELP = "Class ids, ranges, names or all, such as 0,3-5,cat."
 
 
 def load(mesh=None, path: str | None = None) -> TrainedGenerator:
-    """Load the generator named by --checkpoint (or `path`) and --weights, after checking the other flags."""
+    """Load the generator named by --checkpoint (or `path`) and --weights, after checking the other flags.
+
+    Raises UserError for a model that translates images, which no command that draws from latents can use.
+    """
     if flags.FLAGS["passes"].present and STATISTICS.value not in (None, "standing"):
         raise UserError(f"--passes has no meaning with --statistics={STATISTICS.value}; it is for standing statistics")
     if TRUNCATION.value is not None and not 0 <= TRUNCATION.value < np.inf:
         raise UserError(f"--truncation={TRUNCATION.value} must be greater than 0, and finite; psi of w may be 0")
-    return load_generator(path or CHECKPOINT.value, mesh, live=WEIGHTS.value == "live")
+    trained = load_generator(path or CHECKPOINT.value, mesh, live=WEIGHTS.value == "live")
+    sampler.require_latents(trained.gan)
+    return trained
 
 
 def truncation_of(

@@ -55,6 +55,7 @@ class Sampler:
 
         Raises UserError, among others NotFiniteError.
         """
+        require_latents(trained.gan)
         check_finite(trained)
         gan, variables = trained.gan, trained.variables
         statistics, truncation, description = resolve(trained, truncation, statistics, passes)
@@ -164,6 +165,12 @@ class Sampler:
 @jax.jit
 def _all_finite(images: jax.Array) -> jax.Array:
     return jnp.isfinite(images).all()
+
+
+def require_latents(gan: Family) -> None:
+    """Raise UserError for a model that translates images: it draws none from latents."""
+    if gan.translations:
+        raise UserError("this model translates images and draws none from latents; use biggan-translate")
 
 
 def check_finite(trained: TrainedGenerator) -> None:

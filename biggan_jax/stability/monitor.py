@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from biggan_jax import sharding
 from biggan_jax.checkpoint.checksums import named_arrays
 from biggan_jax.data.dataset import Source
+from biggan_jax.data.domains import Domains
 from biggan_jax.data.loader import HostBatches
 from biggan_jax.family import Family
 from biggan_jax.runtime.jsonl import Record
@@ -126,15 +127,25 @@ class ProbeSchedule:
 
 
 def images_for_probes(
-    sources: dict[str, Source], seed: int, batch_size: int, mesh: Mesh, host: tuple[int, int]
+    sources: dict[str, Source],
+    seed: int,
+    batch_size: int,
+    mesh: Mesh,
+    host: tuple[int, int],
+    domains: Callable[[Source], Domains | None] = lambda source: None,
 ) -> dict[str, tuple[jax.Array, jax.Array]]:
-    """Return the images of all probes of a run: `batch_size` from each source, at least MIN_IMAGES, sharded over the mesh."""
+    """Return the images of all probes of a run: `batch_size` from each source, at least MIN_IMAGES, sharded over the mesh.
+
+    domains: how a source is read that has two; its images are those of B, with those of A in place of labels.
+    """
     batch_size = max(batch_size, sharding.divisible(MIN_IMAGES, mesh))
     images = {}
     for name, source in sources.items():
         make = HostBatches(source, seed, 0, 1, batch_size, flip=False, crop="center", host=host[0], hosts=host[1])
+        if two := domains(source):
+            make = dataclasses.replace(make, domains=two.unchanged())
         batch = sharding.shard_batch(make(0)[0], mesh)
-        images[name] = batch["image"][0], batch["label"][0]
+        images[name] = (batch["other"][0], batch["image"][0]) if two else (batch["image"][0], batch["label"][0])
     return images
 
 

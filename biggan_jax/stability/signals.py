@@ -36,6 +36,7 @@ def probe(gan: Family, state: TrainState, images: dict[str, tuple[Image, Label]]
     """Compute all signals of a state. Pure; cheaper than one training step.
 
     images: uint8 [B, H, W, C] with labels [B]: `real`, which D is trained on, and optionally `held_out`, which it never sees.
+    The labels of a family that translates are the images of A, those of B are the real ones.
     Samples are drawn from the live G in training mode. Signals of logits and features exist for a generator against a
     discriminator alone. Distances are root mean squares, divided by those between real images:
 
@@ -58,9 +59,11 @@ def probe(gan: Family, state: TrainState, images: dict[str, tuple[Image, Label]]
 
     key = jax.random.fold_in(jax.random.key(state.seed), LATENTS)
     z, y = gan.latents(key, images["real"][1].shape[0])
-    # Real numbers have no other distribution to draw from. They are not paired: images of one condition may be alike.
-    y = images["real"][1] if gan.condition.kind == "vector" else paired(y)
-    draw = lambda labels: Nets(gan, weights, Moving(variables, state.extra), key)(gan.sampled, z, labels)
+    # Real numbers and images have no other distribution to draw from. They are not paired: images of one may be alike.
+    given = gan.condition.kind in ("vector", "image")
+    y = to_float(images["real"][1]) if given else paired(y)
+    nets = lambda: Nets(gan, weights, Moving(variables, state.extra), key)
+    draw = lambda labels: nets()(gan.sampled, *gan.inputs(z, labels))
     samples = draw(y)
     real = {name: (gan.real_images(to_float(x), state), labels) for name, (x, labels) in images.items()}
     inputs = real | {"fake": (samples, y)}
@@ -89,7 +92,7 @@ def probe(gan: Family, state: TrainState, images: dict[str, tuple[Image, Label]]
         if not seen:
             continue
         among = within = distance(seen["real"])
-        if gan.condition.kind != "vector":
+        if not given:
             within = distance_within_classes(seen["real"], images["real"][1])
         signals[f"{space}_spread"] = distance(seen["fake"]) / jnp.maximum(among, 1e-12)
         signals[f"{space}_diversity"] = distance_of_pairs(seen["fake"]) / jnp.maximum(within, 1e-12)
@@ -101,6 +104,11 @@ def probe(gan: Family, state: TrainState, images: dict[str, tuple[Image, Label]]
         signals[f"{name.lower()}_norm"] = optax.global_norm(network.params)
         if values := singular[SINGULAR_NAMES.get(name, name)]:
             signals[f"{name.lower()}_sigma"] = jnp.max(jnp.stack([s[0] for s in values.values()]))
+    if "G" not in state.networks:  # Rules watch the norms of all generators, and of all discriminators, together.
+        for role in "GD":
+            of_role = [network.params for name, network in state.networks.items() if name.startswith(role)]
+            if of_role:
+                signals[f"{role.lower()}_norm"] = optax.global_norm(of_role)
     if gan.sampled in state.averages:
         live, average = state.networks[gan.sampled].params, state.averages[gan.sampled]
         difference = optax.global_norm(jax.tree.map(jnp.subtract, average, live))

@@ -19,6 +19,7 @@ from biggan_jax import sharding
 from biggan_jax.checkpoint import load_arrays
 from biggan_jax.models import FAMILIES, build_gan
 from biggan_jax.partitioning import compile_step, sharded_init_state
+from biggan_jax.sampling import pictures
 from biggan_jax.train import train
 from tests import cli
 from tests.conftest import leaves, random_batch
@@ -97,6 +98,27 @@ SMALL = {
         "loss": "non_saturating",
         "regularizer.r1": 0.1,
         "regularizer.every": 2,
+    },
+    "cyclegan": {
+        "model.image_shape": (16, 16, 1),
+        "model.input_channels": 1,
+        "model.ch": 4,
+        "model.blocks": 1,
+        "model.d_ch": 4,
+        "model.d_layers": 1,
+        "model.pool": 4,
+        "loss": "least_squares",
+        "data.name": "digit_edges",
+    },
+    "pix2pix": {
+        "model.image_shape": (16, 16, 1),
+        "model.input_channels": 1,
+        "model.ch": 4,
+        "model.d_ch": 4,
+        "model.d_layers": 1,
+        "model.g_dropout": 0.0,
+        "loss": "non_saturating",
+        "data.name": "digit_edges",
     },
 }
 """Changes of each family's defaults that make it small. The data are digits, of 32 pixels where the networks need that."""
@@ -195,6 +217,15 @@ def edit(what: str, *more: str):
     )
 
 
+def translate(family: str, run: pathlib.Path, scratch: pathlib.Path) -> str:
+    """Two pictures of unlike sizes are translated."""
+    folder = scratch / "pictures"
+    folder.mkdir()
+    for side in (16, 21):
+        pictures.save_png(folder / f"{side}.png", np.zeros((side, side, 3), np.uint8), min_width=0)
+    return command("translate", f"--checkpoint={run}", f"--in={folder}", f"--out={scratch / 'translated'}")
+
+
 def invert(family: str, run: pathlib.Path, scratch: pathlib.Path) -> str:
     picture = scratch / "sample.png"
     more = (f"--picture={picture}", "--candidates=4", "--restarts=2", "--steps=2")
@@ -208,6 +239,7 @@ TOOLS = {
     "sample": lambda family, run, scratch: command(
         "sample", f"--checkpoint={run}", f"--out={scratch / 'sample.png'}", "--num=4", "--passes=1"
     ),
+    "translate": translate,
     "class sheet": sheet("classes"),
     "fixed z": sheet("fixed_z"),
     "interpolation": sheet("interpolation"),

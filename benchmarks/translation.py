@@ -1,0 +1,119 @@
+"""Train pix2pix and CycleGAN on emoji of two vendors at 32 pixels, and measure them: benchmarks/results/translation.json.
+
+    npm pack emoji-datasource-google@16.0.0 emoji-datasource-twitter@16.0.0   # Extract img/google/64 and img/twitter/64.
+    python benchmarks/translation.py --a=google --b=twitter [--only=pix2pix] [--out=runs/translation]
+
+A figure is the mean absolute difference of held-out pictures of B from their pairs, of grey levels in [-1, 1]: of translated
+pictures of A, and of those of A themselves (copy).
+"""
+
+import argparse
+import json
+import pathlib
+import resource
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+from biggan_jax import config as configs
+from biggan_jax import data
+from biggan_jax.checkpoint import load_generator
+from biggan_jax.config.loading import load
+from biggan_jax.data import domains
+from biggan_jax.sampling import pictures, translations
+from biggan_jax.train import train
+
+RESULTS = pathlib.Path(__file__).parent / "results" / "translation.json"
+HELD_OUT = 378  # A tenth of the pairs.
+RUNS = {
+    "pix2pix": ("classic/pix2pix32", "pairs", {"num_steps": 3000, "optimizer.decay_start": 1500, "optimizer.decay_end": 3000}),
+    "cyclegan": ("classic/cyclegan32", "unpaired", {}),
+}  # fmt: skip
+"""Name to (preset, kind of set, changes)."""
+SHOWN = 12  # Rows of a sheet.
+
+
+def prepare(kind: str, a: pathlib.Path, b: pathlib.Path, out: pathlib.Path) -> None:
+    """Prepare a set, unless it exists. The held-out pictures of both kinds are the same."""
+    flags = (
+        f"--from={kind}",
+        f"--in={a}",
+        f"--other={b}",
+        f"--out={out}",
+        "--size=32",
+        f"--held_out={HELD_OUT}",
+        "--workers=1",
+    )
+    subprocess.run([sys.executable, "-m", "biggan_jax.data.prepare", *flags], check=True)
+
+
+def config_of(name: str, folder: pathlib.Path):
+    preset, _, changes = RUNS[name]
+    c = load(preset)
+    shape = {"model.image_shape": (32, 32, 3), "model.input_channels": 3, "data.name": "tfds", "data.dir": str(folder)}
+    c.update_from_flattened_dict(shape | changes)
+    configs.validate(c)
+    return c
+
+
+def held_out_pairs(folder: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return the held-out pictures of A and of B, uint8 [N, H, W, C], in pairs."""
+    c = config_of("pix2pix", folder)
+    source = data.make_source(c, "test")
+    two = domains.of(source, c)
+    assert two is not None
+    found, _ = two.unchanged().read(source, 0, 0, np.arange(len(source)))
+    return found["image"], found["other"]
+
+
+def translator(run: pathlib.Path, direction: str) -> translations.Translator:
+    trained = load_generator(run, choose=lambda gan: translations.network_of(gan, direction))
+    return translations.Translator.from_checkpoint(trained)
+
+
+def distance(a: np.ndarray, b: np.ndarray) -> float:
+    return round(float(np.abs(a.astype(np.float32) - b.astype(np.float32)).mean() / 127.5), 4)
+
+
+def measure(name: str, run: pathlib.Path, a: np.ndarray, b: np.ndarray) -> dict:
+    """Return the figures of a trained run, and draw its sheet of held-out pictures."""
+    copy, columns, found = distance(a, b), [a], {}
+    sides = {"AtoB": (a, b), "BtoA": (b, a)} if name == "cyclegan" else {"AtoB": (a, b)}
+    for direction, (given, wanted) in sides.items():
+        made = translator(run, direction)(given)
+        found[direction] = {"l1": distance(made, wanted), "share_of_copy": round(distance(made, wanted) / copy, 4)}
+        columns += [made, wanted]
+    rows = np.stack([column[:SHOWN] for column in columns], axis=1)
+    sheet = pictures.grid(rows.reshape(-1, *rows.shape[2:]), len(columns))
+    pictures.save_png(run / "held_out.png", sheet)
+    return {"copy_l1": copy, **found}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--a", type=pathlib.Path, required=True, help="folder of the pictures of A")
+    parser.add_argument("--b", type=pathlib.Path, required=True, help="folder of those of B, with the same names")
+    parser.add_argument("--only", default=",".join(RUNS), help="names, separated by commas")
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/translation"))
+    arguments = parser.parse_args()
+    for kind in {"pairs", *(RUNS[name][1] for name in arguments.only.split(","))}:
+        prepare(kind, arguments.a, arguments.b, arguments.out / kind)
+    a, b = held_out_pairs(arguments.out / "pairs")
+    for name in arguments.only.split(","):
+        c, run = config_of(name, arguments.out / RUNS[name][1]), arguments.out / name
+        began, cpu = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF)
+        assert train(c, run)
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        seconds = round(used.ru_utime + used.ru_stime - cpu.ru_utime - cpu.ru_stime)
+        about = {"preset": RUNS[name][0], "steps": c.num_steps, "batch_size": c.batch_size, "pairs_held_out": len(a)}
+        times = {"train_seconds": round(time.monotonic() - began), "cpu_seconds": seconds}
+        known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+        known[name] = about | measure(name, run, a, b) | times
+        RESULTS.write_text(json.dumps(known, indent=2) + "\n")
+        print(name, json.dumps(known[name]), flush=True)
+
+
+if __name__ == "__main__":
+    main()
