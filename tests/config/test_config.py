@@ -25,7 +25,8 @@ PRESETS = {name: path for name, path in presets().items() if name not in ("auto"
 def test_presets_build_and_small_ones_trace_a_step(name):
     c = configs.load(name)
     configs.validate(c)
-    devices = {"peers/ajbrock_cifar": 2, "classic/gan_mnist": 4, "classic/cgan_mnist": 4}.get(name, 8)
+    few = {"peers/ajbrock_cifar": 2, "classic/gan_mnist": 4, "classic/cgan_mnist": 4}
+    devices = (few | {"classic/cyclegan": 1, "classic/pix2pix": 1}).get(name, 8)
     sharding.check_batch_size(c.batch_size, devices, c.microbatches)
     assert c.data.name in data.SOURCES
     c.d_steps = 1  # Each is traced.
@@ -35,8 +36,9 @@ def test_presets_build_and_small_ones_trace_a_step(name):
         # Tracing a step of wide networks is slow; narrow ones run the same code.
         return
     n, dtype = (c.d_steps, c.batch_size), "uint8" if len(gan.image_shape) == 3 else "float32"
-    image, label = jax.ShapeDtypeStruct((*n, *gan.image_shape), dtype), jax.ShapeDtypeStruct(n, "int32")
-    batch = {"image": image, "label": label}
+    images = gan.data_shapes(c.batch_size).items()
+    batch = {name: jax.ShapeDtypeStruct((c.d_steps, *shape), dtype) for name, shape in images}
+    batch |= {"label": jax.ShapeDtypeStruct(n, "int32")}
     after, metrics = jax.eval_shape(lambda s, b: train_step(gan, s, b), state, batch)
     shapes = lambda tree: jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree)
     assert shapes(after) == shapes(state)

@@ -271,5 +271,30 @@ def test_stylegan2_auto_follows_the_size_of_pictures():
         configs.load("modern/stylegan2_auto:300")
 
 
+TRANSLATION = UNAVERAGED | {
+    "d_steps": 1, "optimizer.b1": 0.5, "optimizer.b2": 0.999, "optimizer.d_lr": 2e-4, "optimizer.decay": "linear",
+    "model.load_size": 0,
+}  # fmt: skip
+PAPER256 = {
+    "batch_size": 1,
+    "optimizer.g_lr": 2e-4,
+    "model.image_shape": (256, 256, 3),
+    "model.load_size": 286,
+    "data.flip": True,
+}
+PRESETS |= {
+    "classic/cyclegan": TRANSLATION | PAPER256 | {
+        "loss": "least_squares", "model.blocks": 9, "model.pool": 50, "model.cycle_a": 10.0, "model.identity": 0.5,
+        "optimizer.decay_start": 133_400, "optimizer.decay_end": 266_800, "num_steps": 266_800,
+    },
+    "classic/pix2pix": TRANSLATION | PAPER256 | {
+        "loss": "non_saturating", "model.l1": 100.0, "model.g_dropout": 0.5, "model.g_norm": "batch", "model.d_norm": "batch",
+        "optimizer.decay_start": 40_000, "optimizer.decay_end": 80_000, "num_steps": 80_000,
+    },
+    "classic/cyclegan32": TRANSLATION | {"loss": "least_squares", "model.pool": 50, "data.name": "digit_edges"},
+    "classic/pix2pix32": TRANSLATION | {"loss": "non_saturating", "model.l1": 100.0, "data.name": "digit_edges"},
+}  # fmt: skip
+
+
 def test_every_preset_is_compared_with_its_source():
     assert presets().keys() == PRESETS.keys() | {"quickstart", "digits", "auto", "finetune", "plain"}
