@@ -26,7 +26,8 @@ def test_presets_build_and_small_ones_trace_a_step(name):
     c = configs.load(name)
     configs.validate(c)
     few = {"peers/ajbrock_cifar": 2, "classic/gan_mnist": 4, "classic/cgan_mnist": 4}
-    devices = (few | {"classic/cyclegan": 1, "classic/pix2pix": 1}).get(name, 8)
+    few |= {"classic/cyclegan": 1, "classic/pix2pix": 1, "modern/progan_celebahq1024": 4}
+    devices = few.get(name, 8)
     sharding.check_batch_size(c.batch_size, devices, c.microbatches)
     assert c.data.name in data.SOURCES
     c.d_steps = 1  # Each is traced.
