@@ -62,8 +62,8 @@ def probe(gan: Family, state: TrainState, images: dict[str, tuple[Image, Label]]
     # Real numbers and images have no other distribution to draw from. They are not paired: images of one may be alike.
     given = gan.condition.kind in ("vector", "image")
     y = to_float(images["real"][1]) if given else paired(y)
-    nets = lambda: Nets(gan, weights, Moving(variables, state.extra), key)
-    draw = lambda labels: nets()(gan.sampled, *gan.inputs(z, labels))
+    moving = Moving(variables, state.extra)
+    draw = lambda labels: Nets(gan, weights, moving, key)(gan.sampled, *gan.inputs(z, labels))
     samples = draw(y)
     real = {name: (gan.real_images(to_float(x), state), labels) for name, (x, labels) in images.items()}
     inputs = real | {"fake": (samples, y)}
