@@ -24,7 +24,7 @@ from etils import epath
 from biggan_jax import config as configs
 from biggan_jax import sharding
 from biggan_jax.checkpoint import FOLDER, TrainedGenerator, checkpoint_steps, exported, locate
-from biggan_jax.evaluation import cache, features, lpips, metrics, ppl, results, sets, sweep
+from biggan_jax.evaluation import cache, lpips, metrics, networks, ppl, results, sets, sweep
 from biggan_jax.evaluation import flags as evaluation_flags
 from biggan_jax.evaluation.baseline import PREFIX
 from biggan_jax.evaluation.evaluator import Evaluator
@@ -68,7 +68,7 @@ def main() -> int | None:
     if SWEEP.value:
         sweep.thresholds(SWEEP.value)
     for name in evaluation_flags.SCORES.value or ():
-        configs.choose(metrics.METRICS, "--scores", name)
+        configs.choose(metrics.NAMES, "--scores", name)
     for kind in PPL.value or ():
         configs.choose(dict.fromkeys(ppl.KINDS), "--ppl", kind)
     check_flags()
@@ -93,13 +93,19 @@ def check_flags() -> None:
         **dict.fromkeys(("out", "scores"), bool(WRITE.value)),
         "data_dir": of_files and CONFIG.value is None,
         "inception": not evaluation_flags.NETWORK.value.startswith("inception-2015"),
+        "network_weights": evaluation_flags.NETWORK.value not in networks.ENCODERS,
         "truncation_kind": sampling_flags.TRUNCATION.value is None and not SWEEP.value,
         "watch_every": not WATCH.value,
     }
-    without_effect |= dict.fromkeys(("lpips", "lpips_heads"), not PPL.value)
+    by_lpips = PPL.value or "lpips" in (evaluation_flags.SCORES.value or ())
+    without_effect |= dict.fromkeys(("lpips", "lpips_heads"), not by_lpips)
     if PPL.value:
         others = "all", "watch", "truncation_sweep", "scores", "network", "inception", "resizer", "jpeg", "reference"
         without_effect |= dict.fromkeys((*others, "reference_count"), True)
+    if SWEEP.value and evaluation_flags.NETWORK.value in networks.ENCODERS:
+        raise UserError(
+            f"--truncation_sweep needs a network with classes, which {evaluation_flags.NETWORK.value} has not"
+        )
     if SWEEP.value:
         without_effect |= dict.fromkeys(("all", "watch", "truncation", "scores"), True)
     cli.refuse([name for name, useless in without_effect.items() if useless], "here")
@@ -291,8 +297,7 @@ def evaluate_samples() -> None:
     evaluator = make_evaluator(CONFIG.value, shape, sharding.make_mesh(), images)
     whose = "of the file" if path.suffix == ".npz" else "of the folders"
     protocol = evaluator.protocol_of_images(len(images), whose if images.num_classes else "none")
-    batches = features.of_source(images, np.arange(len(images)), evaluator.batch_size, evaluator.network)
-    compute = lambda names: evaluator.beside_real(evaluator.evaluate_images(batches, names), names)
+    compute = lambda names: evaluator.beside_real(evaluator.evaluate_set(images, metrics=names), names)
     subject = Subject(str(path), cache.hash_of_source(images), None)
     report(results.complete(folder / results.SCORES, subject, protocol, evaluator.metrics, compute), folder)
 

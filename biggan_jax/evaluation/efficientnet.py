@@ -12,8 +12,6 @@ import jax.numpy as jnp
 from biggan_jax.types import Image
 
 SIZE, FEATURES, CLASSES = 224, 1280, 1000
-RESIZER = f"antialiased bilinear to {SIZE}"
-
 
 STAGES = (
     (1, 3, 1, 1, 16),

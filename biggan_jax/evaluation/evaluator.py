@@ -11,10 +11,11 @@ from jax.sharding import Mesh
 
 from biggan_jax import sharding
 from biggan_jax.data.dataset import Source
-from biggan_jax.evaluation import baseline, features
+from biggan_jax.evaluation import baseline, diversity, features
 from biggan_jax.evaluation.baseline import Baseline
 from biggan_jax.evaluation.features import Batches
-from biggan_jax.evaluation.metrics import FORMULAS, Results, compute
+from biggan_jax.evaluation.lpips import Lpips
+from biggan_jax.evaluation.metrics import FORMULAS, OF_PIXELS, Results, compute
 from biggan_jax.evaluation.networks import GREY_NOTE, FeatureNetwork, check_network, open_network
 from biggan_jax.evaluation.reference import KEPT, Reference, reference_of
 from biggan_jax.evaluation.results import Protocol
@@ -37,7 +38,8 @@ class Evaluator:
 
     metrics: names in metrics.METRICS. num: samples. seed: of their latents. labels: a name in LABELINGS. batch_size: a multiple
     of the mesh's devices. channels: of the images; grey ones (1) are repeated to RGB for the network. bits: of the real
-    images; 16 are rounded to 8. baseline: makes or returns the real images that are scored beside samples.
+    images; 16 are rounded to 8. baseline: makes or returns the real images that are scored beside samples. lpips: opens the
+    network of the metric lpips.
     """
 
     network: FeatureNetwork
@@ -51,6 +53,7 @@ class Evaluator:
     channels: int = 3
     bits: int = 8
     baseline: Callable[[], Baseline] | None = None
+    lpips: Callable[[], Lpips] | None = None
 
     def protocol(self, truncation: Truncation | None, statistics: str, *, live: bool = False) -> Protocol:
         """Return the protocol of samples drawn with this truncation and these statistics."""
@@ -71,15 +74,46 @@ class Evaluator:
         """Evaluate `num` fresh samples. metrics: names; by default the evaluator's."""
         y = draw_labels(self.labels, self.num, sampler.gan.num_classes, self.seed, self.reference.kept.labels)
         z = sampler.latents(self.num, self.seed)
-        return self.evaluate_images(features.of_samples(sampler, z, y, self.batch_size, self.network), metrics)
+        make = lambda i, size, network: features.of_samples(sampler, z[i], y[i], size, network)
+        return self._evaluate(make, y, metrics)
 
     def evaluate_source(self, source: Source, num: int | None = None) -> Results:
         """Evaluate `num` of a source's images, drawn at random by the seed, or all."""
         numbers = np.random.default_rng(self.seed).permutation(len(source))[:num]
-        return self.evaluate_images(features.of_source(source, numbers, self.batch_size, self.network))
+        return self.evaluate_set(source, numbers)
+
+    def evaluate_set(
+        self, source: Source, numbers: np.ndarray | None = None, metrics: Sequence[str] | None = None
+    ) -> Results:
+        """Evaluate a source's images of these numbers, by default all in order."""
+        numbers = np.arange(len(source)) if numbers is None else numbers
+        labels = np.zeros(len(numbers), np.int32)
+        if "lpips" in (self.metrics if metrics is None else metrics) and source.num_classes:
+            labels = source.all_labels[numbers]
+        make = lambda i, size, network: features.of_source(source, numbers[i], size, network)
+        return self._evaluate(make, labels, metrics)
+
+    def _evaluate(
+        self,
+        make: Callable[[np.ndarray, int, FeatureNetwork | None], Batches],
+        labels: np.ndarray,
+        metrics: Sequence[str] | None,
+    ) -> Results:
+        """Evaluate images. make: returns those of these numbers in batches of this size. labels: of all of them."""
+        wanted = self.metrics if metrics is None else metrics
+        of_features = [name for name in wanted if name not in OF_PIXELS]
+        results = Results({}, {})
+        if of_features:
+            batches = make(np.arange(len(labels)), self.batch_size, self.network)
+            results = self.evaluate_images(batches, of_features)
+        if "lpips" in wanted and self.lpips is not None:
+            batches = make(diversity.pairs(labels, seed=self.seed), 2 * self.batch_size, None)
+            found = diversity.diversity(self.lpips(), batches, self.mesh)
+            results = results._replace(overall=results.overall | {"lpips_diversity": found})
+        return results
 
     def evaluate_images(self, batches: Batches, metrics: Sequence[str] | None = None) -> Results:
-        """Evaluate images given in batches."""
+        """Evaluate images given in batches, by metrics of features."""
         samples = features.concatenate(features.extract(self.network, batches, self.mesh))
         return compute(samples, self.reference, self.metrics if metrics is None else metrics, self._local_mesh)
 

@@ -11,9 +11,10 @@ from absl import flags
 from etils import epath
 from jax.sharding import Mesh
 
+from biggan_jax import config as configs
 from biggan_jax import data
 from biggan_jax.data.dataset import Images, Source
-from biggan_jax.evaluation import metrics, networks, sets
+from biggan_jax.evaluation import lpips, metrics, networks, sets
 from biggan_jax.evaluation.baseline import Baseline, of_halves
 from biggan_jax.evaluation.evaluator import Evaluator
 from biggan_jax.evaluation.folders import Pictures
@@ -31,6 +32,11 @@ logger = logging.getLogger(__name__)
 
 NETWORK = flags.DEFINE_enum("network", "inception-2015", list(NETWORKS), "Feature network; see docs/evaluation.md.")
 INCEPTION = cli.define_path("inception", None, "Inception's weights: a .pth or .npz, or `download`.")
+NETWORK_WEIGHTS = cli.define_path(
+    "network_weights",
+    None,
+    "Weights of DINOv2, CLIP or SwAV: the authors' file, a .safetensors or .npz; CLIP: or `download`.",
+)
 RESIZER = flags.DEFINE_enum("resizer", None, list(RESIZERS), "How images are resized. Default: the network's own.")
 JPEG = flags.DEFINE_integer("jpeg", None, "Encode images as JPEG of this quality before.", 1, 100)
 REAL = (
@@ -51,7 +57,9 @@ DATA_DIR = cli.define_path("data_dir", None, "Folder of the run's data, if they 
 NUM = flags.DEFINE_integer("num", 50_000, "Number of samples.", lower_bound=2)
 LABELS = flags.DEFINE_enum("labels", "balanced", list(LABELINGS), "How the samples' classes are drawn.")
 SCORES = flags.DEFINE_list(
-    "scores", None, f"Some of {', '.join(metrics.METRICS)}. Default: all but intra_fid, if possible."
+    "scores",
+    None,
+    f"Some of {', '.join(metrics.NAMES)}. Default: {', '.join(metrics.BASIC)} and agreement, if possible.",
 )
 LPIPS = cli.define_path("lpips", None, "LPIPS's network VGG16: torchvision's file, .pth or .npz, or `download`.")
 LPIPS_HEADS = cli.define_path("lpips_heads", None, "LPIPS's own weights, vgg.pth. Default: those of the package lpips.")
@@ -99,8 +107,10 @@ def make_evaluator(
         training = training or data.make_source(config, "train")
     wanted = names or tuple(SCORES.value or default_names(real))
     check_statistics(real, wanted)
+    if "lpips" in wanted:
+        lpips.check_lpips("vgg", LPIPS.value, LPIPS_HEADS.value)
     labels_known = training.num_classes if training else 0
-    check_network(NETWORK.value, inception=INCEPTION.value, num_classes=labels_known)
+    check_network(NETWORK.value, inception=weights_path(), num_classes=labels_known)
     samples = NUM.value if images is None else len(images)
     # Statistics are of enough images.
     metrics.check_counts(wanted, samples, real.used or metrics.NEIGHBOURS)
@@ -113,13 +123,19 @@ def make_evaluator(
     bits = 16 if getattr(real.images, "dtype", None) == np.uint16 else 8
     make_baseline = functools.cache(lambda: baseline_of(real, reference, network, config, mesh, batch_size))
     drawn = num, seed, labels, batch_size
-    return Evaluator(network, reference, names, *drawn, mesh, image_shape[2], bits, make_baseline)
+    opened = functools.cache(lambda: lpips.open_lpips("vgg", LPIPS.value, LPIPS_HEADS.value))
+    return Evaluator(network, reference, names, *drawn, mesh, image_shape[2], bits, make_baseline, opened)
+
+
+def weights_path() -> str | None:
+    """Return the path of the network's weights, or download."""
+    return INCEPTION.value or NETWORK_WEIGHTS.value
 
 
 def network_of_flags(training: Source | None) -> FeatureNetwork:
     """Open the network that the flags describe. training: the split that the classifier is fitted to."""
     resizer, jpeg = RESIZER.value or "", JPEG.value or 0
-    return open_network(NETWORK.value, inception=INCEPTION.value, training=training, resizer=resizer, jpeg=jpeg)
+    return open_network(NETWORK.value, inception=weights_path(), training=training, resizer=resizer, jpeg=jpeg)
 
 
 def reference_alone(config, mesh: Mesh) -> tuple[Reference, str]:
@@ -258,7 +274,8 @@ def needs_moments(names: Sequence[str]) -> bool:
 
 def default_names(real: Real) -> tuple[str, ...]:
     """Return the metrics that are defined for all samples and these real images."""
-    return tuple(name for name in metrics.BASIC if real.images is not None or name not in metrics.OF_IMAGES)
+    known = metrics.BASIC if NETWORK.value not in networks.ENCODERS else metrics.WITHOUT_CLASSES
+    return tuple(name for name in known if real.images is not None or name not in metrics.OF_IMAGES)
 
 
 def knows_classes(network: FeatureNetwork, config) -> bool:
@@ -267,6 +284,14 @@ def knows_classes(network: FeatureNetwork, config) -> bool:
         return False
     imagenet = config.model.num_classes == 1000 and config.data.dataset.startswith("imagenet")
     return network.labels == "data" or (network.labels == "imagenet" and imagenet)
+
+
+def class_names_differ(images: Source | None, real: Source | None) -> str:
+    """Say how the class names of two sets differ; "" if they agree, or if one of them has no names."""
+    ours, theirs = (tuple(getattr(source, "class_names", ())) for source in (images, real))
+    if not ours or not theirs or ours == theirs:
+        return ""
+    return f"samples have {configs.some(ours, 4)}, and real images {configs.some(theirs, 4)}"
 
 
 def metric_names(network: FeatureNetwork, config, images: Source | None, real: Real) -> tuple[str, ...]:
@@ -278,10 +303,14 @@ def metric_names(network: FeatureNetwork, config, images: Source | None, real: R
     agreement = bool(classes) and knows_classes(network, config)
     if not SCORES.value:
         return (*default_names(real), *(("agreement",) if agreement else ()))
+    if "is" in SCORES.value and network.name in networks.ENCODERS:
+        raise UserError(f"--scores=is needs a network with classes, which {network.name} has not")
     if "agreement" in SCORES.value and not agreement:
         raise UserError(
             f"--scores=agreement: {network.name} does not know the classes of these samples, or they have none"
         )
-    if "intra_fid" in SCORES.value and not (classes and real_classes):
-        raise UserError("--scores=intra_fid needs classes of both samples and real images; one of the two has none")
+    if (needing := [name for name in SCORES.value if name in metrics.OF_CLASSES]) and not (classes and real_classes):
+        raise UserError(f"--scores={needing[0]} needs classes of both samples and real images; one of the two has none")
+    if needing and (names := class_names_differ(images, real.images)):
+        raise UserError(f"--scores={needing[0]} needs the same classes on both sides, but {names}")
     return tuple(dict.fromkeys(SCORES.value))

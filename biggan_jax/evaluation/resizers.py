@@ -55,6 +55,11 @@ def clean_quantized(image: np.ndarray, shape: Shape) -> np.ndarray:
     return np.asarray(Image.fromarray(image).resize(shape[::-1], Image.Resampling.BICUBIC))
 
 
+def pil_bilinear(image: np.ndarray, shape: Shape) -> np.ndarray:
+    """Resize by Pillow's antialiased bilinear filter, rounded to 8 bits: torchvision's Resize by default."""
+    return np.asarray(Image.fromarray(image).resize(shape[::-1], Image.Resampling.BILINEAR))
+
+
 def antialiased_bilinear(image: np.ndarray, shape: Shape) -> np.ndarray:
     """Resize as jax.image.resize(..., "bilinear", antialias=True)."""
     rows, columns = (_triangle(length, size) for length, size in zip(image.shape[:2], shape, strict=True))
@@ -67,6 +72,7 @@ RESIZERS: dict[str, tuple[Resize, str]] = {
     "pytorch-fid": (pytorch_fid, "pytorch-fid's bilinear"),
     "clean": (clean, "clean-fid's bicubic"),
     "clean-quantized": (clean_quantized, "clean-fid's bicubic rounded to 8 bits"),
+    "pil-bilinear": (pil_bilinear, "Pillow's bilinear rounded to 8 bits"),
     "antialiased": (antialiased_bilinear, "antialiased bilinear"),
 }
 """By name: the function, and its name in protocols."""

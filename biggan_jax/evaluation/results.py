@@ -24,15 +24,29 @@ SCORES, TABLE = "scores.jsonl", "scores.md"
 STDS = {"inception_score": "inception_score_std", "kernel_distance": "kernel_distance_std"}
 """Metrics that are a mean, and the name of its standard deviation."""
 
-HIDDEN = {*STDS.values(), "kernel_distance_subset"}  # Values without a column of their own.
+INTERVALS = {name: (f"{name}_low", f"{name}_high") for name in ("frechet_distance", "kernel_distance")}
+"""Metrics that may have an interval, and the names of its ends."""
+
+# Values without a column of their own.
+HIDDEN = {*STDS.values(), "kernel_distance_subset", *(end for ends in INTERVALS.values() for end in ends)}
 
 FIELD_NAMES = {
     "frechet_distance": "FID",
     "inception_score": "IS",
     "kernel_distance": "KID",
     "frechet_distance_in_class": "intra-class FID",
+    "frechet_distance_infinity": "FID infinity",
 }
 """The field's names of metrics, used for its standard network only."""
+
+OTHER_NAMES = {
+    "inception-2015-spatial": {"frechet_distance": "sFID"},
+    "dinov2-vitl14": {"frechet_distance": "FD-DINOv2", "kernel_distance": "KD-DINOv2"},
+    "clip-vit-b32": {"frechet_distance": "CLIP-FD"},
+    "clip-vit-l14-336": {"gaussian_mmd": "CMMD"},
+    "swav-resnet50": {"frechet_distance": "FD-SwAV"},
+}
+"""The field's names with other networks."""
 
 Record = dict[str, Any]  # One evaluation as a line of JSON, with these FIELDS.
 
@@ -195,9 +209,11 @@ def _one_table(records: list[Record]) -> str:
     protocol = Protocol(**records[0]["protocol"])
     records = sorted(records, key=lambda r: (r["step"] is None, r["step"] or 0))
     scored = dict.fromkeys(name for r in records for name in r["scores"])
-    names = [name for name in scored if name not in HIDDEN and not name.startswith(PREFIX)]
+    shown = dict.fromkeys(_column(name) for name in scored)
+    names = [name for name in shown if name not in HIDDEN and not name.startswith(PREFIX)]
     plain = lambda name: name.replace("_", " ").replace("frechet", "Frechet")
-    title = lambda name: FIELD_NAMES.get(name, plain(name)) if protocol.comparable else plain(name)
+    known = FIELD_NAMES if protocol.comparable else OTHER_NAMES.get(protocol.network, {})
+    title = lambda name: known.get(name, plain(name))
     rows = [["step" if records[0]["step"] is not None else "of", *map(title, names)]]
     ambiguous = len({r["step"] for r in records}) < len(records)
     for r in records:
@@ -222,8 +238,16 @@ def words_of_real(record: Record) -> str:
     return f"real: {record['real']}{known}" if record["real"] else ""
 
 
+def _column(name: str) -> str:
+    """Return the metric in whose column a value is shown: that of its own name, but for the ends of an interval."""
+    return next((metric for metric, ends in INTERVALS.items() if name in ends), name)
+
+
 def _cell(scores: dict[str, float], name: str) -> str:
+    """Format a metric, with its standard deviation and interval if there are some."""
+    ends = [scores[end] for end in INTERVALS.get(name, ()) if end in scores]
+    interval = f"[{ends[0]:.4g}, {ends[1]:.4g}]" if ends else ""
     if name not in scores:
-        return ""
+        return interval
     std = scores.get(STDS.get(name, ""))
-    return f"{scores[name]:.4g}" + (f" ± {std:.2g}" if std is not None else "")
+    return " ".join(filter(None, (f"{scores[name]:.4g}", f"± {std:.2g}" if std is not None else "", interval)))

@@ -78,7 +78,7 @@ def test_distances_are_not_gathered():
     mesh = make_mesh()
     part = jax.ShapeDtypeStruct((32, 4), np.float32, sharding=batch_sharding(mesh))
     full = jax.ShapeDtypeStruct((70, 4), np.float32, sharding=replicated(mesh))
-    program = neighbours._nearest_others.lower(part, full, 0, 5, mesh).compile().as_text()
+    program = neighbours.nearest_others.lower(part, full, 0, 5, mesh).compile().as_text()
     assert "f32[4,70]" in program and "all-gather" not in program
 
 

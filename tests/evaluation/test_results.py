@@ -86,3 +86,12 @@ def test_records_of_other_versions_are_skipped(tmp_path):
     for line in ('{"step": 1}', "[]", '{"protocol": {"network": "x"}}'):
         path.write_text(line + "\n")
         assert results.read(path) == []
+
+
+def test_an_interval_stands_beside_its_metric():
+    scores = {"frechet_distance": 12.34, "frechet_distance_low": 11.0, "frechet_distance_high": 13.5}
+    text = results.table([results.record(Subject("a", "1", 3), OTHER, ["fid"], Results(scores, {}))])
+    assert "12.34 [11, 13.5]" in text and "low" not in text
+    del scores["frechet_distance"]
+    text = results.table([results.record(Subject("a", "1", 3), OTHER, ["fid"], Results(scores, {}))])
+    assert "Frechet distance" in text and "[11, 13.5]" in text

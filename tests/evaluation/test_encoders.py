@@ -1,0 +1,205 @@
+"""DINOv2, CLIP, SwAV's ResNet-50 and LPIPS against the PyTorch originals on random weights."""
+
+import re
+
+import jax
+import numpy as np
+import pytest
+from flax.traverse_util import flatten_dict
+
+from biggan_jax.convert import encoders, tables
+from biggan_jax.evaluation import lpips, networks, resnet, vit, weights
+from biggan_jax.types import UserError
+from tests.evaluation import oracle
+
+PARAMETERS = {
+    "dinov2-vitl14": 304_367_616,  # Of 304,368,640, without the token of masks, which is for training.
+    "clip-vit-b32": 87_849_216,
+    "clip-vit-l14-336": 304_293_888,
+    "swav-resnet50": 23_508_032,
+}
+SMALL = vit.Size(image=28, patch=7, width=16, depth=2, heads=2, table=5, features=10)
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_the_full_size_has_the_published_count(name):
+    shapes = weights.shapes_of(networks.MODULES[name](), networks.INPUTS[name].size)
+    counted = sum(np.prod(leaf.shape) for leaf in jax.tree.leaves(shapes["params"]))
+    assert counted == PARAMETERS[name]
+
+
+def images(edge, num=3):
+    return oracle.images(edge, num)
+
+
+def run(module, params, x):
+    return np.asarray(jax.jit(lambda params, x: module.apply(params, x)[0])(params, x))
+
+
+def standard(x, mean, deviation):
+    return (x / np.float32(255) - np.float32(mean)) / np.float32(deviation)
+
+
+def arrays_of(module):
+    return {name: tensor.numpy() for name, tensor in module.state_dict().items()}
+
+
+@pytest.fixture(scope="module")
+def dinov2():
+    """Hugging Face's DINOv2 of a small size, with weights drawn so that nothing vanishes."""
+    pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    config = transformers.Dinov2Config(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, image_size=35, patch_size=7, layerscale_value=0.5
+    )
+    return drawn(transformers.Dinov2Model(config))
+
+
+def drawn(module):
+    import torch
+
+    arrays = oracle.draw({n: s for n, s in oracle.shapes_of(module).items() if "position_ids" not in n})
+    module.load_state_dict({n: torch.from_numpy(np.array(a)) for n, a in arrays.items()}, strict=False)
+    return module.eval().requires_grad_(False)
+
+
+def test_dinov2_is_the_original(dinov2):
+    import torch
+
+    x, module = images(28), vit.DinoV2(SMALL)
+    params = encoders.dinov2(arrays_of(dinov2), weights.shapes_of(module, 28), "hf")
+    given = torch.from_numpy(oracle.to_nchw(standard(x, *vit.IMAGENET)))
+    # Hugging Face interpolates positions to a size, the authors by a factor; so ours are given to it.
+    positions = vit.positions_for(params["params"]["pos_embed"], 5, 4)
+    dinov2.embeddings.interpolate_pos_encoding = lambda *_: torch.from_numpy(np.array(positions))
+    theirs = dinov2(given).last_hidden_state[:, 0].numpy()
+    assert oracle.distance(run(module, params, x), theirs) < 1e-5
+
+
+def test_positions_are_interpolated_as_by_dinov2s_authors():
+    torch = pytest.importorskip("torch")
+    table = np.random.default_rng(0).standard_normal((1, 1 + 37**2, 4)).astype(np.float32)
+    found = vit.positions_for(table, 37, 16)
+    patches = torch.from_numpy(table[:, 1:]).reshape(1, 37, 37, 4).permute(0, 3, 1, 2)
+    factor = (16 + vit.OFFSET) / 37
+    theirs = torch.nn.functional.interpolate(patches, scale_factor=(factor, factor), mode="bicubic")
+    assert theirs.shape == (1, 4, 16, 16)
+    np.testing.assert_allclose(found[:, 1:], theirs.permute(0, 2, 3, 1).reshape(1, 256, 4), atol=1e-5)
+    np.testing.assert_array_equal(found[:, 0], table[:, 0])
+
+
+def test_dinov2s_files_are_equal_under_both_names(dinov2):
+    """The authors' names are those of Hugging Face with query, key and value in one array."""
+    shapes = weights.shapes_of(vit.DinoV2(SMALL), 28)
+    params = encoders.dinov2(arrays_of(dinov2), shapes, "hf")
+    authors = tables.to_there(params, encoders.dinov2_entry)
+    assert {"cls_token", "pos_embed", "patch_embed.proj.weight", "blocks.1.attn.qkv.bias", "blocks.0.ls1.gamma"} <= set(
+        authors
+    )
+    again = encoders.dinov2(authors | {"mask_token": np.zeros((1, 16))}, shapes, "authors")
+    for name, leaf in flatten_dict(again).items():
+        np.testing.assert_array_equal(leaf, flatten_dict(params)[name])
+
+
+def test_clip_is_the_original():
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    config = transformers.CLIPVisionConfig(
+        hidden_size=16, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2, image_size=35, patch_size=7
+    )
+    config.projection_dim = 10
+    theirs = drawn(transformers.CLIPVisionModelWithProjection(config))
+    x, size = images(35), SMALL._replace(image=35)
+    params = encoders.clip(arrays_of(theirs), weights.shapes_of(vit.Clip(size), 35), "hf")
+    expected = theirs(torch.from_numpy(oracle.to_nchw(standard(x, *vit.CLIP)))).image_embeds.numpy()
+    assert oracle.distance(run(vit.Clip(size), params, x), expected) < 1e-5
+    openai = {f"visual.{name}": array for name, array in tables.to_there(params, encoders.clip_entry).items()}
+    assert "visual.transformer.resblocks.1.attn.in_proj_weight" in openai
+    again = encoders.clip(openai | {"ln_final.weight": np.zeros(1)}, weights.shapes_of(vit.Clip(size), 35), "openai")
+    for name, leaf in flatten_dict(again).items():
+        np.testing.assert_array_equal(leaf, flatten_dict(params)[name])
+
+
+def test_swav_is_the_original():
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    config = transformers.ResNetConfig(depths=[2, 1, 1, 1], hidden_sizes=[32, 64, 128, 256], embedding_size=8)
+    theirs = drawn(transformers.ResNetModel(config))
+    module, x = resnet.ResNet50(width=8, stages=(2, 1, 1, 1)), images(64, 2)
+    arrays = {f"module.{torchvision_name(name)}": array for name, array in arrays_of(theirs).items()}
+    extra = {"module.prototypes.weight": np.zeros(1), "module.projection_head.0.weight": np.zeros(1)}
+    params = encoders.swav(arrays | extra, weights.shapes_of(module, 64), "swav")
+    expected = theirs(torch.from_numpy(oracle.to_nchw(standard(x, *vit.IMAGENET)))).pooler_output[..., 0, 0].numpy()
+    assert oracle.distance(run(module, params, x), expected) < 1e-5
+
+
+def torchvision_name(name):
+    """Translate a name of Hugging Face's ResNet."""
+    name = name.replace("embedder.embedder.convolution", "conv1").replace("embedder.embedder.normalization", "bn1")
+    if found := re.match(r"encoder\.stages\.(\d)\.layers\.(\d+)\.(shortcut|layer\.(\d))\.(\w+)\.(.+)", name):
+        stage, block, part, number, kind, leaf = found.groups()
+        norm = kind == "normalization"
+        inner = f"downsample.{int(norm)}" if part == "shortcut" else f"{'bn' if norm else 'conv'}{int(number) + 1}"
+        return f"layer{int(stage) + 1}.{block}.{inner}.{leaf}"
+    return name
+
+
+@oracle.needs("torch", "lpips")
+@pytest.mark.parametrize("name", ["alex", "vgg"])
+def test_lpips_is_the_original(name, tmp_path, monkeypatch):
+    import torch
+
+    monkeypatch.setenv("BIGGAN_JAX_CACHE", str(tmp_path))
+    layers, channels = [], 3
+    for layer in (layer for stage in lpips.NETWORKS[name] for layer in stage):
+        if layer.pool:
+            layers.append(torch.nn.MaxPool2d(layer.pool, 2))
+        layers.append(torch.nn.Conv2d(channels, layer.features, layer.kernel, layer.stride, layer.padding))
+        layers.append(torch.nn.ReLU())
+        channels = layer.features
+    features = drawn(torch.nn.Sequential(*layers))
+    assert isinstance(features[max(layer.there for layer in lpips.NETWORKS[name][-1])], torch.nn.Conv2d)
+    np.savez(tmp_path / "w.npz", **{f"features.{key}": array for key, array in arrays_of(features).items()})
+    ours, theirs = lpips.open_lpips(str(tmp_path / "w.npz")), oracle.lpips(name, features)
+    x, y = images(48, 2), images(48, 2)[::-1] // 2
+    scaled = [torch.from_numpy(oracle.to_nchw(image.astype(np.float32) / 127.5 - 1)) for image in (x, y)]
+    assert ours.name == name
+    np.testing.assert_allclose(ours.distances(ours.params, x, y), theirs(*scaled).numpy().reshape(-1), rtol=1e-4)
+
+
+def test_pairs_are_of_one_class_and_of_two_images():
+    labels = np.random.default_rng(0).integers(0, 5, 200)
+    labels[0] = 6  # A class with one image.
+    first, second = lpips.pairs(labels, 3000).reshape(-1, 2).T
+    assert (labels[first] == labels[second]).all() and (first != second).all()
+    shares = np.bincount(labels[first], minlength=5)[:5] / 3000
+    np.testing.assert_allclose(shares, np.bincount(labels[1:], minlength=5) / 199, atol=0.03)
+    assert len(np.unique(first)) > 190
+    with pytest.raises(UserError, match="no class has two"):
+        lpips.pairs(np.arange(4))
+
+
+def test_diversity_is_the_mean_of_its_pairs():
+    """An LPIPS of random weights: equal images have distance 0, and padding does not count."""
+    shapes = lpips.shapes_of("alex")
+    rng = np.random.default_rng(0)
+    params = jax.tree.map(lambda leaf: rng.normal(0, 0.05, leaf.shape).astype(np.float32), shapes)
+    network = lpips.Lpips("alex", "0", params)
+    x = images(32, 4)
+    one = np.asarray(network.distances(params, x[:1], x[1:2]))
+    batches = [(np.stack([x[0], x[1], x[2], x[2]]), np.zeros(4)), (np.stack([x[3], x[3], x[0], x[1]]), np.zeros(2))]
+    assert network.diversity(batches) == pytest.approx(float(one[0]) / 3, rel=1e-5)
+    with pytest.raises(UserError, match="lpips by alex needs images of 31 or more pixels, not 16"):
+        network.diversity([(x[:, :16], np.zeros(4))])
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "sentence"),
+    [
+        ("dinov2-vitl14", None, "dinov2-vitl14 needs its weights: --network_weights=PATH of https"),
+        ("dinov2-vitl14", "download", "its authors publish no checksum, so it is not downloaded"),
+        ("clip-vit-b32", None, "or --network_weights=download"),
+        ("swav-resnet50", "nowhere.pth", "nowhere.pth cannot be read"),
+    ],
+)
+def test_without_weights_an_encoder_says_how_to_get_them(name, path, sentence):
+    with pytest.raises(UserError, match=sentence):
+        networks.check_network(name, inception=path, num_classes=0)
