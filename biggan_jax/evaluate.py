@@ -24,7 +24,7 @@ from etils import epath
 from biggan_jax import config as configs
 from biggan_jax import sharding
 from biggan_jax.checkpoint import FOLDER, TrainedGenerator, checkpoint_steps, exported, locate
-from biggan_jax.evaluation import cache, lpips, metrics, networks, ppl, results, sets, sweep
+from biggan_jax.evaluation import cache, curves, lpips, metrics, networks, ppl, results, sets, sweep
 from biggan_jax.evaluation import flags as evaluation_flags
 from biggan_jax.evaluation.baseline import PREFIX
 from biggan_jax.evaluation.evaluator import Evaluator
@@ -315,10 +315,12 @@ def write_statistics() -> None:
 
 
 def report(record: results.Record, folder: epath.Path) -> None:
-    """Print the record, and write the folder's table; process 0 only."""
+    """Print the record, and write the folder's table and curves; process 0 only."""
     if not jax.process_index():
         print(results.table([record]), flush=True)
         results.write_table(folder)
+        with files.writing(folder / curves.PICTURE):
+            curves.draw(folder)
 
 
 def out_folder(default: epath.Path) -> epath.Path:

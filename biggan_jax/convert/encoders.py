@@ -14,7 +14,7 @@ DINOV2_HF = {
     r"embeddings\.cls_token": "cls_token",
     r"embeddings\.position_embeddings": "pos_embed",
     r"embeddings\.patch_embeddings\.projection": "patch_embed.proj",
-    r"encoder\.layer\.(\d+)\.attention\.output\.dense": r"blocks.\1.attn.proj",
+    r"encoder\.layer\.(\d+)\.attention\.(?:output\.dense|o_proj)": r"blocks.\1.attn.proj",
     r"encoder\.layer\.(\d+)\.layer_scale(\d)\.lambda1": r"blocks.\1.ls\2.gamma",
     r"encoder\.layer\.(\d+)\.(norm\d|mlp\.fc\d)": r"blocks.\1.\2",
     r"layernorm": "norm",
@@ -38,11 +38,10 @@ def dinov2(arrays: Arrays, network: Network, name: str) -> Network:
     """Convert DINOv2 to {params} with the shapes of `network`. Raises UserError naming what in file `name` does not fit."""
     arrays = {there.removeprefix("dinov2."): array for there, array in arrays.items()}
     if any(there.startswith("encoder.layer.") for there in arrays):
-        joined = _joined(arrays, r"(encoder\.layer\.\d+\.attention\.attention)\.(query|key|value)\.(weight|bias)")
-        renamed = {
-            re.sub(r"encoder\.layer\.(\d+)\.attention\.attention", r"blocks.\1.attn.qkv", k): v
-            for k, v in joined.items()
-        }
+        projections = r"(encoder\.layer\.\d+\.attention)(?:\.attention)?\.(query|key|value|[qkv]_proj)\.(weight|bias)"
+        joined = _joined(arrays, projections)
+        layers = r"encoder\.layer\.(\d+)\.attention\.(weight|bias)$"
+        renamed = {re.sub(layers, r"blocks.\1.attn.qkv.\2", k): v for k, v in joined.items()}
         arrays = _renamed(renamed, DINOV2_HF)
     return tables.to_here(arrays, network, dinov2_entry, name, lambda there: there.endswith("mask_token"))
 

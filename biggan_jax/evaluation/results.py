@@ -6,7 +6,7 @@ import datetime
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -208,13 +208,8 @@ def table(records: list[Record]) -> str:
 def _one_table(records: list[Record]) -> str:
     protocol = Protocol(**records[0]["protocol"])
     records = sorted(records, key=lambda r: (r["step"] is None, r["step"] or 0))
-    scored = dict.fromkeys(name for r in records for name in r["scores"])
-    shown = dict.fromkeys(_column(name) for name in scored)
-    names = [name for name in shown if name not in HIDDEN and not name.startswith(PREFIX)]
-    plain = lambda name: name.replace("_", " ").replace("frechet", "Frechet")
-    known = FIELD_NAMES if protocol.comparable else OTHER_NAMES.get(protocol.network, {})
-    title = lambda name: known.get(name, plain(name))
-    rows = [["step" if records[0]["step"] is not None else "of", *map(title, names)]]
+    names = columns(r["scores"] for r in records)
+    rows = [["step" if records[0]["step"] is not None else "of", *(title(protocol, name) for name in names)]]
     ambiguous = len({r["step"] for r in records}) < len(records)
     for r in records:
         step, place = r["step"], r["of"]
@@ -229,6 +224,18 @@ def _one_table(records: list[Record]) -> str:
     beside = [words for words in map(words_of_real, records) if words]
     words = "\n".join([protocol.words(), *beside[-1:]])
     return words + "\n\n" + "\n".join(lines)
+
+
+def columns(scores: Iterable[Mapping[str, float]]) -> list[str]:
+    """Return the names of the scores that have a column or curve of their own, in the order of their first appearance."""
+    shown = dict.fromkeys(_column(name) for values in scores for name in values)
+    return [name for name in shown if name not in HIDDEN and not name.startswith(PREFIX)]
+
+
+def title(protocol: Protocol, name: str) -> str:
+    """Return the name of a score for people: the field's, if the network is the one that it is known for."""
+    known = FIELD_NAMES if protocol.comparable else OTHER_NAMES.get(protocol.network, {})
+    return known.get(name, name.replace("_", " ").replace("frechet", "Frechet"))
 
 
 def words_of_real(record: Record) -> str:

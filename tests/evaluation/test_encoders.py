@@ -18,6 +18,14 @@ PARAMETERS = {
     "clip-vit-l14-336": 304_293_888,
     "swav-resnet50": 23_508_032,
 }
+NAMES_BEFORE_5 = {
+    "q": "attention.attention.query",
+    "k": "attention.attention.key",
+    "v": "attention.attention.value",
+    "o": "attention.output.dense",
+}
+"""Names of DINOv2's arrays in the files on the hub."""
+
 SMALL = vit.Size(image=28, patch=7, width=16, depth=2, heads=2, table=5, features=10)
 
 
@@ -88,17 +96,21 @@ def test_positions_are_interpolated_as_by_dinov2s_authors():
     np.testing.assert_array_equal(found[:, 0], table[:, 0])
 
 
-def test_dinov2s_files_are_equal_under_both_names(dinov2):
-    """The authors' names are those of Hugging Face with query, key and value in one array."""
+def test_dinov2s_files_are_equal_under_all_names(dinov2):
+    """The authors have query, key and value in one array."""
     shapes = weights.shapes_of(vit.DinoV2(SMALL), 28)
     params = encoders.dinov2(arrays_of(dinov2), shapes, "hf")
     authors = tables.to_there(params, encoders.dinov2_entry)
     assert {"cls_token", "pos_embed", "patch_embed.proj.weight", "blocks.1.attn.qkv.bias", "blocks.0.ls1.gamma"} <= set(
         authors
     )
-    again = encoders.dinov2(authors | {"mask_token": np.zeros((1, 16))}, shapes, "authors")
-    for name, leaf in flatten_dict(again).items():
-        np.testing.assert_array_equal(leaf, flatten_dict(params)[name])
+    older = {
+        re.sub(r"attention\.(\w)_proj", lambda found: NAMES_BEFORE_5[found[1]], name): array
+        for name, array in arrays_of(dinov2).items()
+    }
+    for arrays in (authors | {"mask_token": np.zeros((1, 16))}, older):
+        for name, leaf in flatten_dict(encoders.dinov2(arrays, shapes, "another")).items():
+            np.testing.assert_array_equal(leaf, flatten_dict(params)[name])
 
 
 def test_clip_is_the_original():
