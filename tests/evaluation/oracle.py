@@ -140,17 +140,6 @@ def outputs(network, images):
     return tuple(a.numpy() for a in network(_tensor(to_nchw(images))))
 
 
-def lpips(name, features):
-    """Return LPIPS of `alex` or `vgg` with its own heads. features: of a network, which torchvision would make."""
-    make = lambda **_: types.SimpleNamespace(features=features)
-    with _torchvision():
-        module = importlib.import_module("lpips")
-        # The package keeps the stand-in of its first import.
-        made_by = module.pretrained_networks.tv
-        made_by.alexnet = made_by.vgg16 = make
-        return module.LPIPS(net=name, pnet_rand=True, verbose=False).eval().requires_grad_(False)
-
-
 def frechet_distance(a, b):
     """torch-fidelity's FID of features [N, D] and [M, D]."""
     module = fidelity("metric_fid")
