@@ -61,4 +61,4 @@ def frechet_interval(
     draws, distance = np.random.default_rng(seed), distance_to(real)
     error = np.std([distance(x[draws.integers(0, len(x), len(x))]) for _ in range(resamples)], ddof=1)
     middle = distance(x)
-    return float(max(0, middle - NORMAL * error)), float(middle + NORMAL * error)
+    return max(0.0, float(middle - NORMAL * error)), float(middle + NORMAL * error)

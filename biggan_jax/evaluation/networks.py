@@ -199,6 +199,10 @@ def _file_of_efficientnet() -> epath.Path:
     return epath.Path(package.submodule_search_locations[0]) / FILE
 
 
+def _of_encoder(name: str, path: str | None, _: Source | None) -> tuple:
+    return ENCODERS[name].module(), encoder(name, path), ENCODERS[name].note, ""
+
+
 def _classifier(source: Source | None) -> tuple[nn.Module, Params]:
     check_network("classifier", inception=None, num_classes=source.num_classes if source else 0)
     assert source is not None
@@ -216,10 +220,7 @@ NETWORKS: dict[str, Callable[[str | None, Source | None], tuple]] = {
     "efficientnet-lite0": lambda *_: (EfficientNetLite0(), efficientnet(), NOT_COMPARABLE, "imagenet"),
     "classifier": lambda _, source: (*_classifier(source), NOT_COMPARABLE, "data"),
 }
-NETWORKS |= {
-    name: lambda path, _, name=name, given=given: (given.module(), encoder(name, path), given.note, "")
-    for name, given in ENCODERS.items()
-}
+NETWORKS |= {name: functools.partial(_of_encoder, name) for name in ENCODERS}
 """Functions of the path of weights and of `training` that return the module, its weights, note and labels."""
 
 
