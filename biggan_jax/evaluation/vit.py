@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from biggan_jax.types import Arrays, Image
+from biggan_jax.types import Image
 
 
 class Size(NamedTuple):
@@ -124,9 +124,9 @@ def standardised(images: Image, mean: tuple[float, ...], deviation: tuple[float,
     return (images.astype(jnp.float32) / 255 - jnp.array(mean)) / jnp.array(deviation)
 
 
-def positions_for(positions: Arrays, table: int, grid: int) -> jax.Array:
+def positions_for(given: jax.Array | np.ndarray, table: int, grid: int) -> jax.Array:
     """Interpolate positions [1, 1 + table^2, width], the first of the class token, to a grid: [1, 1 + grid^2, width]."""
-    positions = jnp.asarray(positions)
+    positions = jnp.asarray(given)
     if grid == table:
         return positions
     weights = bicubic(table, grid, (grid + OFFSET) / table)
