@@ -121,7 +121,7 @@ def _patches(x: jax.Array, size: Size, *, use_bias: bool) -> jax.Array:
 
 def standardised(images: Image, mean: tuple[float, ...], deviation: tuple[float, ...]) -> jax.Array:
     """Return images of [0, 255] with this mean and deviation of [0, 1] taken out, float32."""
-    return (images.astype(jnp.float32) / 255 - jnp.array(mean)) / jnp.array(deviation)
+    return (jnp.asarray(images, jnp.float32) / 255 - jnp.array(mean)) / jnp.array(deviation)
 
 
 def positions_for(given: jax.Array | np.ndarray, table: int, grid: int) -> jax.Array:
