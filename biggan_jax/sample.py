@@ -24,6 +24,7 @@ from biggan_jax.sampling import image_files, latent_files, pictures, training_da
 from biggan_jax.sampling import seeds as by_seed
 from biggan_jax.sampling.labels import LABELINGS, draw_labels
 from biggan_jax.sampling.sampler import Sampler
+from biggan_jax.sampling.styles import with_fixed_noise
 from biggan_jax.tools.classes import recorded_names
 from biggan_jax.types import UserError
 
@@ -150,7 +151,7 @@ def of_seeds(trained: TrainedGenerator, seeds: np.ndarray) -> Drawn:
         each = sampling_flags.chosen_classes(CLASSES.value, trained)
     else:
         each = None
-    sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained))
+    sampler = with_fixed_noise(sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained)))
     z = by_seed.latents_of(sampler, seeds)
     if each is None:
         y = by_seed.classes_of(seeds, trained.gan.num_classes)

@@ -75,6 +75,19 @@ def test_a_folder_of_recordings_is_compared_and_a_wrong_one_fails(tmp_path, monk
     assert "| c | d_hinge |" in out and "exceeded: c" in out
 
 
+def test_arguments_of_a_recorded_progan_are_read_or_named():
+    meta = {"batch": 6, "G_kwargs": {"resolution": 16, "label_size": 3, "latent_size": 5, "use_wscale": True}}
+    meta["D_kwargs"] = {"resolution": 16, "label_size": 3, "mbstd_group_size": 2, "structure": "recursive"}
+    meta |= {"loss_kwargs_D": {"wgan_target": 3.0}}
+    config = parity.parity_progan.config_of(meta)
+    model, regularizer = config.model, config.regularizer
+    assert tuple(model.image_shape) == (16, 16, 1) and model.stddev_group == 2 and model.dim_z == 5
+    assert (model.num_classes, regularizer.gp, regularizer.gp_target, config.condition.d) == (3, 10.0, 3.0, "ac")
+    for name, value in (("use_wscale", False), ("activation", "relu")):
+        with pytest.raises(AssertionError, match=name):
+            parity.parity_progan.config_of(meta | {"D_kwargs": meta["D_kwargs"] | {name: value}})
+
+
 @pytest.mark.skipif(not TRAINING, reason="the recorded fixtures are not beside this checkout")
 @pytest.mark.slow
 def test_in_float64_recorded_training_is_ours_exactly():

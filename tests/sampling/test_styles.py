@@ -15,6 +15,8 @@ from biggan_jax.sampling import styles
 from biggan_jax.sampling.latent_files import NOISE, read_latents, read_noise, sample_arrays, write_arrays
 from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.state import init_state
+from biggan_jax.tools.app.studio import Statistics, Studio
+from biggan_jax.tools.app.views import End, View, parse
 from biggan_jax.tools.edit import directions, factorize
 from biggan_jax.tools.edit.projection import correlation, project
 from biggan_jax.tools.grids import draws, mixing
@@ -92,6 +94,20 @@ def test_interpolation_in_w_is_linear_between_both_ends(sampler):
     options = {"between": "both", "spherical": False, "seed": 0, "names": ["a", "b", "c"], "space": "w"}
     grid = draws.interpolation(sampler, np.arange(3), 2, 3, **options)
     assert grid.images.shape == (2, 3, 8, 8, 1) and grid.rows == ["a\nto b", "b\nto c"]
+
+
+def test_the_page_draws_seeds_at_any_psi_from_0(sampler):
+    plain = {name: tree for name, tree in sampler.variables.items() if name != "sampling"}
+    studio = Studio(sampler.gan, sampler.weights, Statistics(lambda threshold: plain, ""), "running", "w", 1.0)
+    view = lambda psi: View(3, psi, End(7, ((1, 1.0),)))
+    drawn = lambda psi: np.concatenate(list(studio.draw(view(psi))))
+    z = np.concatenate([sampler.latents(1, seed) for seed in (7, 8, 9)])
+    y = np.eye(3, dtype=np.float32)[[1, 1, 1]]
+    np.testing.assert_array_equal(drawn(None), sampler.images(z, y, 2))
+    assert np.ptp(drawn(0.0).astype(int), axis=0).max() <= 1 < np.ptp(drawn(0.5).astype(int), axis=0).max()
+    assert parse({"truncation": "0"}, 3, 1.0, zero=True).truncation == 0
+    with pytest.raises(UserError, match="truncation '-0.1' is not a number from 0 and up to 1"):
+        parse({"truncation": "-0.1"}, 3, 1.0, zero=True)
 
 
 def test_layers_are_parsed_or_refused():

@@ -16,6 +16,7 @@ from biggan_jax.latents import Truncation
 from biggan_jax.runtime.progress import track
 from biggan_jax.sampling import generate, pictures
 from biggan_jax.sampling.sampler import Sampler, check_finite, resolve
+from biggan_jax.sampling.styles import with_fixed_noise
 from biggan_jax.tools.app.views import SEEDS, End, View
 from biggan_jax.tools.classes import class_weights
 from biggan_jax.tools.grids.draws import between_latents
@@ -119,7 +120,7 @@ class Studio:
             threshold = 1.0  # As in sampler.resolve: binned statistics exist for truncated z only.
         truncation = None if threshold is None else Truncation(threshold, self.kind)
         variables = self.gan.truncated(self.batch_stats.at(threshold), truncation)
-        return Sampler(self.gan, self.weights, variables, truncation, self.statistics)
+        return with_fixed_noise(Sampler(self.gan, self.weights, variables, truncation, self.statistics))
 
     def latents(self, view: View) -> tuple[np.ndarray, np.ndarray]:
         """Return z float32 [num, dim_z], and class weights float32 [num, num_classes]; int32 [num] if unconditional."""
