@@ -101,7 +101,7 @@ def test_networks_and_moments_convert_and_are_equal(options, tmp_path):
     gan, networks = build_gan(came.config), came.networks
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(3, 32, 32, 3)).astype(np.float32), np.array([4, 0, 2])
-    weights, _ = jax.jit(gan.normalize)(networks["D"]["params"], networks["D"]["spectral"])
+    weights = jax.jit(gan.evaluation_weights)(networks["D"]["params"], networks["D"]["spectral"])
     ours = jax.jit(gan.networks["D"].module.apply)({"params": weights}, x, y)
     theirs = D(torch.from_numpy(x.transpose(0, 3, 1, 2)), torch.from_numpy(y)).detach().numpy()[:, 0]
     np.testing.assert_allclose(ours, theirs, atol=2e-5, rtol=2e-5)
