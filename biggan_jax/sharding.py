@@ -135,7 +135,7 @@ def check_batch_size(batch_size: int, devices: int, microbatches: int = 1, d_chu
     >>> check_batch_size(2048, devices=256)
     >>> check_batch_size(100, devices=8)
     Traceback (most recent call last):
-    biggan_jax.types.UserError: batch_size 100 is not divisible by 8 devices; nearest are 96 and 104
+    biggan_jax.errors.UserError: batch_size 100 is not divisible by 8 devices; nearest are 96 and 104
     """
     parts = devices * microbatches * d_chunks
     if batch_size % parts:

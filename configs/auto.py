@@ -3,7 +3,7 @@
 Paper row: none.
 Hardware:  CPUs, one GPU or more, a TPU. The choices depend on the number of devices.
 Expected:  With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=auto --workdir=runs/mine --config.data.dir=data/mine
+Command:   biggan-train --config=auto --workdir=runs/mine --config.data.dir=data/mine
 
 The rule is biggan_jax/config/own_data.py; see docs/small_data.md. A given key wins, and the others are chosen to suit it.
 Pictures that are not RGB, not square, or have a condition of real numbers are drawn by SNGAN's networks.

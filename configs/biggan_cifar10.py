@@ -3,7 +3,7 @@
 Paper row: IS 9.22, FID 14.73 with the settings of Table 1, row 8 (App. C.2, from memory): biggan_cifar10_paper.
 Hardware:  theirs: one GPU, about half a day. With this code: not yet measured.
 Expected:  theirs: FID 4.16, IS 9.96 (figure), FID 8.13, IS 9.85 (2021 log). With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=biggan_cifar10 --workdir=runs/cifar10 --config.data.dir=DIR
+Command:   biggan-train --config=biggan_cifar10 --workdir=runs/cifar10 --config.data.dir=DIR
 
 Differences: D has BigGAN-PyTorch's widths, and skip connections that start before the ReLU; StudioGAN's networks are
 model.widths=studiogan and model.d_skip_relu=True.

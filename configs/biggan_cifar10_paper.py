@@ -3,7 +3,7 @@
 Paper row: IS 9.22, FID 14.73 without truncation, with the settings of Table 1, row 8 (App. C.2, from memory).
 Hardware:  the paper's: not stated. With this code: not yet measured.
 Expected:  With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=biggan_cifar10_paper --workdir=runs/cifar10 --config.data.dir=DIR
+Command:   biggan-train --config=biggan_cifar10_paper --workdir=runs/cifar10 --config.data.dir=DIR
 
 Row 8 (from memory): batch 2048, ch 96, a shared embedding, skip-z, and the orthogonal penalty on G.
 Not stated for CIFAR-10: the channels at 32 pixels (here BigGAN-PyTorch's), attention (here none), the length of z

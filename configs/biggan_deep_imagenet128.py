@@ -3,7 +3,7 @@
 Paper row: BigGAN-deep 128: FID 7.4, IS 166.5 at the truncation of its headline (Brock et al. 2019, abstract).
 Hardware:  the paper's: TPU v3-128 (from notes). With this code: not yet measured.
 Expected:  With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=biggan_deep_imagenet128 --workdir=gs://BUCKET/deep128 --multihost
+Command:   biggan-train --config=biggan_deep_imagenet128 --workdir=gs://BUCKET/deep128 --multihost
 
 G ends in the padded RGB convolution of the released graph, which gives it the paper's number of parameters. Not verified:
 whether the paper trained BigGAN-deep with the orthogonal penalty; this preset uses it, as for BigGAN.

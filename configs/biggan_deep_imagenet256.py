@@ -3,7 +3,7 @@
 Paper row: BigGAN-deep 256: FID 6.95, IS 171.4 as measured again without truncation (Dhariwal & Nichol 2021).
 Hardware:  the paper's: TPU v3-256 (from notes). With this code: not yet measured.
 Expected:  With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=biggan_deep_imagenet256 --workdir=gs://BUCKET/deep256 --multihost
+Command:   biggan-train --config=biggan_deep_imagenet256 --workdir=gs://BUCKET/deep256 --multihost
 
 G ends in the padded RGB convolution of the released graph, which gives it the paper's number of parameters. Not verified:
 whether the paper trained BigGAN-deep with the orthogonal penalty; this preset uses it, as for BigGAN.

@@ -3,7 +3,7 @@
 Paper row: BigGAN 128: FID 8.7, IS 98.8 without truncation at batch 2048 (Brock et al. 2019, Table 2).
 Hardware:  the paper's: TPU v3-128 (from notes). With this code: not yet measured.
 Expected:  With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=biggan_imagenet128 --workdir=gs://BUCKET/biggan128 --multihost
+Command:   biggan-train --config=biggan_imagenet128 --workdir=gs://BUCKET/biggan128 --multihost
 
 The orthogonal penalty on G (1e-4) is the paper's. The paper states neither Adam's eps (here 1e-6) nor flips (here none).
 """

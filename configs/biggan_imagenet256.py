@@ -3,7 +3,7 @@
 Paper row: BigGAN 256: FID 8.7, IS 142.3 without truncation at batch 2048 (Table 2, from memory).
 Hardware:  the paper's: TPU v3-256 (from notes). With this code: not yet measured.
 Expected:  With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=biggan_imagenet256 --workdir=gs://BUCKET/biggan256 --multihost
+Command:   biggan-train --config=biggan_imagenet256 --workdir=gs://BUCKET/biggan256 --multihost
 
 The orthogonal penalty on G (1e-4) is the paper's. The paper states neither Adam's eps (here 1e-6) nor flips (here none).
 """

@@ -3,7 +3,7 @@
 Paper row: BigGAN 512: FID 8.1, IS 144.2 without truncation at batch 2048 (Table 2, from memory).
 Hardware:  the paper's: TPU v3-512 (from notes). With this code: not yet measured.
 Expected:  With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=biggan_imagenet512 --workdir=gs://BUCKET/biggan512 --multihost
+Command:   biggan-train --config=biggan_imagenet512 --workdir=gs://BUCKET/biggan512 --multihost
 
 The orthogonal penalty on G (1e-4) is the paper's. The paper states neither Adam's eps (here 1e-6) nor flips (here none).
 """

@@ -3,7 +3,7 @@
 Paper row: none. The paper has no 64-pixel network: widths are BigGAN-PyTorch's, the rest is as at 128 pixels.
 Hardware:  not stated: the paper starts at 128 pixels. With this code: not yet measured.
 Expected:  With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=biggan_imagenet64 --workdir=gs://BUCKET/biggan64 --multihost
+Command:   biggan-train --config=biggan_imagenet64 --workdir=gs://BUCKET/biggan64 --multihost
 
 The orthogonal penalty on G (1e-4) is the paper's. The paper states neither Adam's eps (here 1e-6) nor flips (here none).
 """

@@ -3,7 +3,7 @@
 Paper row: BigGAN 256 on JFT-300M (Brock et al. 2019, Table 3): ch 64, 96 and 128 (from memory).
 Hardware:  unknown. With this code: not yet measured.
 Expected:  unknown. With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=biggan_jft256 --workdir=gs://BUCKET/jft --multihost
+Command:   biggan-train --config=biggan_jft256 --workdir=gs://BUCKET/jft --multihost
            --config.data.dataset=BUILDER --config.model.num_classes=N
 
 The paper's part of JFT-300M has 292 million images of 8,500 classes (from memory: the paper says that 18,000 classes are cut to

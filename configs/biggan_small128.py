@@ -3,7 +3,7 @@
 Paper row: none.
 Hardware:  one GPU or a TPU of 8 cores. With this code: not yet measured.
 Expected:  not yet measured. Without augmentation D overfits a data set of this size.
-Command:   python -m biggan_jax.main --config=biggan_small128 --workdir=runs/mine
+Command:   biggan-train --config=biggan_small128 --workdir=runs/mine
            --config.data.dataset=BUILDER --config.model.num_classes=N
 
 The values are our choice and not measured. Even a quarter of the paper's batch would be many epochs a day.

@@ -3,7 +3,7 @@
 Paper row: none.
 Hardware:  2 CPU cores. Expected time: under a minute.
 Expected:  no FID or IS; samples are still noise.
-Command:   python -m biggan_jax.main --config=digits --workdir=runs/digits
+Command:   biggan-train --config=digits --workdir=runs/digits
 """
 
 from biggan_jax.config import base

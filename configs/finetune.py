@@ -3,7 +3,7 @@
 Paper row: none.
 Hardware:  that of the run in DIR. Time: set by --config.num_steps.
 Expected:  With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=finetune:runs/converted --workdir=runs/tuned --config.data.name=tfds ...
+Command:   biggan-train --config=finetune:runs/converted --workdir=runs/tuned --config.data.name=tfds ...
 """
 
 from biggan_jax.config import of_run

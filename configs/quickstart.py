@@ -3,7 +3,7 @@
 Paper row: none; widths, learning rates and EMA decay are chosen for a run of minutes, not for scores.
 Hardware:  2 CPU cores. Expected time: 3 to 6 minutes.
 Expected:  no FID or IS, which mean nothing on digits; the README lists what `make demo` measures.
-Command:   python -m biggan_jax.main --config=quickstart --workdir=runs/quickstart
+Command:   biggan-train --config=quickstart --workdir=runs/quickstart
 """
 
 from biggan_jax.config import base

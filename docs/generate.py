@@ -83,7 +83,7 @@ def recipes() -> str:
         "This page lists the presets: the paper's recipes, those of other projects, and small ones. `--config` takes a preset's\n"
         "name, which is a file in [configs/](../configs):"
     )
-    page.append("```sh\npython -m biggan_jax.main --config=digits --workdir=runs/digits\n```")
+    page.append("```sh\nbiggan-train --config=digits --workdir=runs/digits\n```")
     page.append(
         "On several hosts, add `--multihost`. [Configs](configs.md#a-config-of-your-own) shows how to list, print and compare\n"
         "presets."

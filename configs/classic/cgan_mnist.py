@@ -3,7 +3,7 @@
 Paper row: log-likelihood by Parzen windows (Table 1); not copied here.
 Hardware:  theirs: not stated. With this code: not yet measured.
 Expected:  no FID exists. With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=classic/cgan_mnist --workdir=runs/cgan_mnist
+Command:   biggan-train --config=classic/cgan_mnist --workdir=runs/cgan_mnist
 
 The paper states neither initial weights nor how fast momentum grows: they are those of the first GAN.
 """

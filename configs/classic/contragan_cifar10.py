@@ -3,7 +3,7 @@
 Paper row: none.
 Hardware:  theirs: one GPU. With this code: not yet measured.
 Expected:  theirs: FID 8.06 (log). With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=classic/contragan_cifar10 --workdir=runs/contragan_cifar10
+Command:   biggan-train --config=classic/contragan_cifar10 --workdir=runs/contragan_cifar10
 
 The numbers of parameters are those of its log: 9,416,196 and 2,517,186.
 """

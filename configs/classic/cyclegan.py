@@ -3,7 +3,7 @@
 Paper row: none: the paper reports no FID for these sets.
 Hardware:  theirs: one GPU. With this code: not yet measured.
 Expected:  mmgeneration's FID horse to zebra 64.5, zebra to horse 141.2. With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=classic/cyclegan --workdir=runs/cyclegan
+Command:   biggan-train --config=classic/cyclegan --workdir=runs/cyclegan
 
 Set --config.data.dir to a set that `biggan-prepare --from=unpaired --size=286` made. Steps: 200 epochs of the 1,334 zebras.
 Theirs lowers the learning rate once an epoch; this one in each step.

@@ -3,7 +3,7 @@
 Paper row: none; widths and learning rates are chosen for a run of minutes.
 Hardware:  2 CPU cores: minutes.
 Expected:  docs/translation.md has what was measured on two sets of emoji.
-Command:   python -m biggan_jax.main --config=classic/cyclegan32 --workdir=runs/cyclegan32
+Command:   biggan-train --config=classic/cyclegan32 --workdir=runs/cyclegan32
 """
 
 from biggan_jax.config import base

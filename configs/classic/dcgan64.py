@@ -3,7 +3,7 @@
 Paper row: none: the paper has no FID.
 Hardware:  theirs: one GPU. With this code: not yet measured.
 Expected:  no FID published. With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=classic/dcgan64 --workdir=runs/dcgan64
+Command:   biggan-train --config=classic/dcgan64 --workdir=runs/dcgan64
 
 Data: --config.data.dir=DIR of a prepared set. The number of steps is ours: theirs is 25 epochs of the data.
 """

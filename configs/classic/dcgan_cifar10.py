@@ -3,7 +3,7 @@
 Paper row: none.
 Hardware:  theirs: one GPU. With this code: not yet measured.
 Expected:  theirs: FID 49.03, IS 6.64 (log). With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=classic/dcgan_cifar10 --workdir=runs/dcgan_cifar10
+Command:   biggan-train --config=classic/dcgan_cifar10 --workdir=runs/dcgan_cifar10
 """
 
 from biggan_jax.config import base

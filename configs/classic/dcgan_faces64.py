@@ -3,7 +3,7 @@
 Paper row: none: the paper has no FID.
 Hardware:  theirs: one GPU. With this code: not yet measured.
 Expected:  no FID published. With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=classic/dcgan_faces64 --workdir=runs/dcgan_faces64
+Command:   biggan-train --config=classic/dcgan_faces64 --workdir=runs/dcgan_faces64
 
 Theirs updates G and D on minibatches in turn; here each step has both. Data: --config.data.dir=DIR of a prepared set.
 """

@@ -3,7 +3,7 @@
 Paper row: none: nearest neighbours' accuracy is reported, no FID.
 Hardware:  theirs: one GPU. With this code: not yet measured.
 Expected:  no FID published. With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=classic/dcgan_mnist --workdir=runs/dcgan_mnist
+Command:   biggan-train --config=classic/dcgan_mnist --workdir=runs/dcgan_mnist
 
 Theirs updates G and D on minibatches in turn, so that this is twice its number of updates; its batch norm has no gains or
 offsets.

@@ -3,7 +3,7 @@
 Paper row: log-likelihood by Parzen windows (Goodfellow et al. 2014, Table 1); not copied here.
 Hardware:  theirs: not stated. With this code: not yet measured.
 Expected:  no FID exists. With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=classic/gan_mnist --workdir=runs/gan_mnist
+Command:   biggan-train --config=classic/gan_mnist --workdir=runs/gan_mnist
 
 G's last bias starts at 0, theirs at the logits of the pixels' means.
 """

@@ -3,7 +3,7 @@
 Paper row: none: the paper reports FCN-scores and people's judgements.
 Hardware:  theirs: one GPU, hours. With this code: not yet measured.
 Expected:  mmgeneration's FID on facades 125.0, edges to shoes 84.4. With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=classic/pix2pix --workdir=runs/pix2pix
+Command:   biggan-train --config=classic/pix2pix --workdir=runs/pix2pix
 
 Set --config.data.dir to a set that `biggan-prepare --from=pairs --size=286` made; facades needs --config.model.direction=BtoA.
 Steps: 200 epochs of 400 pairs. Theirs lowers the learning rate once an epoch; this one in each step.

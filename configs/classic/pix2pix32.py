@@ -3,7 +3,7 @@
 Paper row: none; widths and learning rates are chosen for a run of minutes.
 Hardware:  2 CPU cores: minutes.
 Expected:  docs/translation.md has what was measured on pairs of emoji.
-Command:   python -m biggan_jax.main --config=classic/pix2pix32 --workdir=runs/pix2pix32
+Command:   biggan-train --config=classic/pix2pix32 --workdir=runs/pix2pix32
 """
 
 from biggan_jax.config import base

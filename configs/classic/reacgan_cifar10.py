@@ -3,7 +3,7 @@
 Paper row: none.
 Hardware:  theirs: one GPU. With this code: not yet measured.
 Expected:  theirs: FID 7.79, and 7.18 after 100,000 steps of its longer run (log). With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=classic/reacgan_cifar10 --workdir=runs/reacgan_cifar10
+Command:   biggan-train --config=classic/reacgan_cifar10 --workdir=runs/reacgan_cifar10
 """
 
 from biggan_jax.config import base

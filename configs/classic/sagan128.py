@@ -3,7 +3,7 @@
 Paper row: FID and IS (Zhang et al. 2019, Table 1); not copied here.
 Hardware:  theirs: 4 GPUs, several weeks. With this code: not yet measured.
 Expected:  no figure in their code. With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=classic/sagan128 --workdir=runs/sagan128
+Command:   biggan-train --config=classic/sagan128 --workdir=runs/sagan128
 """
 
 from biggan_jax.config import base

@@ -3,7 +3,7 @@
 Paper row: FID 21.7 +- 0.21 (Miyato et al. 2018, as kwotsin/mimicry quotes it).
 Hardware:  theirs: one GPU. With this code: not yet measured.
 Expected:  theirs: FID 21.7. With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=classic/sngan_cifar10 --workdir=runs/sngan_cifar10
+Command:   biggan-train --config=classic/sngan_cifar10 --workdir=runs/sngan_cifar10
 """
 
 from biggan_jax.config import base

@@ -3,7 +3,7 @@
 Paper row: FID 17.5 (Miyato & Koyama 2018, as kwotsin/mimicry quotes it).
 Hardware:  theirs: one GPU. With this code: not yet measured.
 Expected:  theirs: FID 17.5. With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=classic/sngan_cifar10_projection --workdir=runs/sngan_cifar10_projection
+Command:   biggan-train --config=classic/sngan_cifar10_projection --workdir=runs/sngan_cifar10_projection
 """
 
 from biggan_jax.config import base

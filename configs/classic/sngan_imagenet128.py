@@ -3,7 +3,7 @@
 Paper row: IS 29.7, intra-FID 103.1 at 450,000 steps (pfnet-research/sngan_projection, README_paper).
 Hardware:  theirs: 4 GPUs. With this code: not yet measured.
 Expected:  theirs: IS 29.7. With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=classic/sngan_imagenet128 --workdir=runs/sngan_imagenet128
+Command:   biggan-train --config=classic/sngan_imagenet128 --workdir=runs/sngan_imagenet128
 """
 
 from biggan_jax.config import base

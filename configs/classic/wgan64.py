@@ -3,7 +3,7 @@
 Paper row: none: the paper has no FID.
 Hardware:  theirs: one GPU. With this code: not yet measured.
 Expected:  no FID published. With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=classic/wgan64 --workdir=runs/wgan64
+Command:   biggan-train --config=classic/wgan64 --workdir=runs/wgan64
 
 Data: --config.data.dir=DIR of a prepared set, such as LSUN's bedrooms. The number of steps is ours.
 """

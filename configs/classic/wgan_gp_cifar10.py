@@ -3,7 +3,7 @@
 Paper row: IS (Gulrajani et al. 2017, Table 3); not copied here.
 Hardware:  theirs: one GPU. With this code: not yet measured.
 Expected:  theirs: FID 29.3, as kwotsin/mimicry quotes it. With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=classic/wgan_gp_cifar10 --workdir=runs/wgan_gp_cifar10
+Command:   biggan-train --config=classic/wgan_gp_cifar10 --workdir=runs/wgan_gp_cifar10
 """
 
 from biggan_jax.config import base

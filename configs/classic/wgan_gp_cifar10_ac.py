@@ -3,7 +3,7 @@
 Paper row: IS (Gulrajani et al. 2017, Table 3); not copied here.
 Hardware:  theirs: one GPU. With this code: not yet measured.
 Expected:  no FID published. With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=classic/wgan_gp_cifar10_ac --workdir=runs/wgan_gp_cifar10_ac
+Command:   biggan-train --config=classic/wgan_gp_cifar10_ac --workdir=runs/wgan_gp_cifar10_ac
 """
 
 from biggan_jax.config import base

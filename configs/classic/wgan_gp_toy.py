@@ -3,7 +3,7 @@
 Paper row: none: the paper shows the points.
 Hardware:  2 CPU cores: minutes.
 Expected:  all modes have samples; benchmarks/results/families.json has what was measured.
-Command:   python -m biggan_jax.main --config=classic/wgan_gp_toy --workdir=runs/wgan_gp_toy
+Command:   biggan-train --config=classic/wgan_gp_toy --workdir=runs/wgan_gp_toy
 """
 
 from biggan_jax.config import base

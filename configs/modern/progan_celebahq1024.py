@@ -3,7 +3,7 @@
 Paper row: FID 7.30 (Karras et al. 2018, from memory).
 Hardware:  theirs: one or 8 V100. With this code: not yet measured.
 Expected:  theirs: FID 7.30. With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=modern/progan_celebahq1024 --workdir=runs/progan_celebahq1024
+Command:   biggan-train --config=modern/progan_celebahq1024 --workdir=runs/progan_celebahq1024
 
 Steps: 12 million images; batches fall from 128 to 4, so on more devices raise batch_size and model.batch_sizes.
 

@@ -3,7 +3,7 @@
 Paper row: IS 8.80 +- 0.05 at best, 8.56 +- 0.06 on average (Karras et al. 2018).
 Hardware:  theirs: not said. With this code: not yet measured.
 Expected:  theirs: the paper row; no FID published. With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=modern/progan_cifar10 --workdir=runs/progan_cifar10
+Command:   biggan-train --config=modern/progan_cifar10 --workdir=runs/progan_cifar10
 
 Steps: 20 million images in batches of 16. Gradients of D are pulled to a norm of 750, not 1. Differences: the authors update G and
 D at the same time, on the same fake images; here D comes first.

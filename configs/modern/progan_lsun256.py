@@ -3,7 +3,7 @@
 Paper row: FID 8.34 (Karras et al. 2018, from memory).
 Hardware:  theirs: one or 8 V100. With this code: not yet measured.
 Expected:  theirs: FID 8.34. With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=modern/progan_lsun256 --workdir=runs/progan_lsun256
+Command:   biggan-train --config=modern/progan_lsun256 --workdir=runs/progan_lsun256
 
 Steps: 12 million images; batches fall from 128 to 8, so on more devices raise batch_size and model.batch_sizes.
 

@@ -3,7 +3,7 @@
 Paper row: FID 1.96 (Huang et al. 2024).
 Hardware:  theirs: GPUs. With this code: not yet measured.
 Expected:  theirs: FID 1.96. With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=modern/r3gan_cifar10 --workdir=runs/r3gan_cifar10
+Command:   biggan-train --config=modern/r3gan_cifar10 --workdir=runs/r3gan_cifar10
 
 Steps: until the schedules end, after 20 million images; the authors' script names no last step. The strength of R1 and R2 falls
 from 0.05 to 0.005.

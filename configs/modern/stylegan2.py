@@ -3,7 +3,7 @@
 Paper row: FID 2.84 +- 0.03 (Karras et al. 2020, "Analyzing and Improving").
 Hardware:  theirs: 8 V100, 9.8 days. With this code: not yet measured.
 Expected:  theirs: FID 2.84. With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=modern/stylegan2 --workdir=runs/stylegan2
+Command:   biggan-train --config=modern/stylegan2 --workdir=runs/stylegan2
 
 Prepare the pictures first: biggan-prepare --from=folder --in=FFHQ --out=data/ffhq1024 --size=1024.
 """

@@ -3,7 +3,7 @@
 Paper row: none.
 Hardware:  theirs: 1 to 8 GPUs. With this code: not yet measured.
 Expected:  theirs: depends on the pictures. With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=modern/stylegan2_auto:512 --workdir=runs/own --config.data.dir=data/own
+Command:   biggan-train --config=modern/stylegan2_auto:512 --workdir=runs/own --config.data.dir=data/own
 
 The number after the colon is the size of the pictures, by default 256. Settings follow it as theirs do with 8 GPUs. Prepare the
 pictures first: biggan-prepare --from=folder --in=PICTURES --out=data/own --size=512.

@@ -3,7 +3,7 @@
 Paper row: FID 2.42 (Karras et al. 2020, "Limited Data").
 Hardware:  theirs: 2 GPUs. With this code: not yet measured.
 Expected:  theirs: FID 2.42. With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=modern/stylegan2_cifar --workdir=runs/stylegan2_cifar
+Command:   biggan-train --config=modern/stylegan2_cifar --workdir=runs/stylegan2_cifar
 """
 
 from biggan_jax.config import base

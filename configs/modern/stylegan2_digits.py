@@ -3,7 +3,7 @@
 Paper row: none; widths and learning rates are chosen for a run of minutes, not for scores.
 Hardware:  2 CPU cores. Expected time: 8 minutes.
 Expected:  class agreement above 0.9 by a classifier that is fitted to the digits; no published score.
-Command:   python -m biggan_jax.main --config=modern/stylegan2_digits --workdir=runs/stylegan2_digits
+Command:   biggan-train --config=modern/stylegan2_digits --workdir=runs/stylegan2_digits
 """
 
 from biggan_jax.config import base

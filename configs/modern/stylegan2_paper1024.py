@@ -3,7 +3,7 @@
 Paper row: none for FFHQ.
 Hardware:  theirs: 8 GPUs. With this code: not yet measured.
 Expected:  theirs: no published score of this set. With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=modern/stylegan2_paper1024 --workdir=runs/stylegan2_paper1024
+Command:   biggan-train --config=modern/stylegan2_paper1024 --workdir=runs/stylegan2_paper1024
 
 Prepare the pictures first: biggan-prepare --from=folder --in=FFHQ --out=data/ffhq1024 --size=1024.
 """

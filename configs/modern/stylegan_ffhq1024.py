@@ -3,7 +3,7 @@
 Paper row: FID 4.40 (Karras et al. 2019).
 Hardware:  theirs: 8 V100. With this code: not yet measured.
 Expected:  theirs: FID 4.40; 4.4159 by the run of their repository. With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=modern/stylegan_ffhq1024 --workdir=runs/stylegan_ffhq1024
+Command:   biggan-train --config=modern/stylegan_ffhq1024 --workdir=runs/stylegan_ffhq1024
 
 Steps: 25 million images; batches fall from 256 to 32. Batch sizes are from memory.
 

@@ -3,7 +3,7 @@
 Paper row: none; FID 6.09 by the run of open-mmlab/mmgeneration, whose settings may differ.
 Hardware:  theirs: 8 GPUs. With this code: not yet measured.
 Expected:  mmgeneration: FID 6.09. With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=modern/stylegan_ffhq256 --workdir=runs/stylegan_ffhq256
+Command:   biggan-train --config=modern/stylegan_ffhq256 --workdir=runs/stylegan_ffhq256
 
 Steps: 25 million images; batches fall from 256 to 32. Batch sizes are from memory.
 

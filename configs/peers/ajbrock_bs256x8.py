@@ -3,7 +3,7 @@
 Paper row: BigGAN 128, with one D update per step, learning rates 1e-4 (G) and 4e-4 (D), no orthogonal penalty.
 Hardware:  theirs: 8 V100, 15 days for 150,000 steps.
 Expected:  theirs: IS 97.35 just before collapse (README), FID 9.77 at step 130,000 (log). With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=peers/ajbrock_bs256x8 --workdir=runs/ajbrock
+Command:   biggan-train --config=peers/ajbrock_bs256x8 --workdir=runs/ajbrock
 
 The script trains until it is stopped; the released weights are from step 138,000. The batch is 8 microbatches of 256, and
 the u vectors advance with each microbatch. The script does not pass cross_replica: each of its 8 GPUs normalises its own 32

@@ -3,7 +3,7 @@
 Paper row: IS 9.22, FID 14.73 with the settings of Table 1, row 8 (App. C.2, from memory): biggan_cifar10_paper.
 Hardware:  theirs: 2 GPUs, time not stated.
 Expected:  a user's report: IS 8.375, FID 6.335 at step 95,000. With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=peers/ajbrock_cifar --workdir=runs/cifar --config.data.dir=DIR
+Command:   biggan-train --config=peers/ajbrock_cifar --workdir=runs/cifar --config.data.dir=DIR
 
 Its 500 epochs of 50,000 images, at 4 x 50 images per step, are 125,000 steps. No shared embedding, no skip-z, no flips.
 Each of its 2 GPUs normalises its own 25 images, and so do groups of 25 here.

@@ -3,7 +3,7 @@
 Paper row: BigGAN 128. Its docstring says that it reproduces the paper's FID; its users did not.
 Hardware:  theirs: TPU v3-128, time not stated.
 Expected:  theirs: no figure. With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=peers/compare_gan_imagenet128 --workdir=gs://BUCKET/compare_gan --multihost
+Command:   biggan-train --config=peers/compare_gan_imagenet128 --workdir=gs://BUCKET/compare_gan --multihost
 
 Differences: gains without the leading 1 (a defect there), Glorot-normal initialization of the projection, distorted crops in
 training (here central ones), images in [0, 1]. Its batch-norm accumulators are our standing statistics; it has no use for

@@ -3,7 +3,7 @@
 Paper row: the baseline above BigGAN's ablations (Brock et al. 2019, Table 1; figures not copied here).
 Hardware:  theirs: not stated.
 Expected:  theirs: no figure. With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=peers/sagan_imagenet128 --workdir=runs/sagan
+Command:   biggan-train --config=peers/sagan_imagenet128 --workdir=runs/sagan
 
 Its number of steps is unknown; 150,000 is our default. It has BigGAN's blocks with one embedding per batch norm, z in the
 first layer only, and 64 channels.

@@ -3,7 +3,7 @@
 Paper row: BigGAN 128: FID 8.7, IS 98.8 without truncation at batch 2048.
 Hardware:  theirs: GPUs, 30.6 days (shipped log).
 Expected:  theirs: FID 7.78, IS 99.97 at step 196,000 (log). With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=peers/studiogan_biggan2048 --workdir=runs/studiogan2048
+Command:   biggan-train --config=peers/studiogan_biggan2048 --workdir=runs/studiogan2048
 
 The batch is 512 x 4, so four microbatches. Not verified: that the u vectors advance with each microbatch, as they do in any
 PyTorch forward pass.

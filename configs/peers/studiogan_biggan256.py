@@ -3,7 +3,7 @@
 Paper row: BigGAN 128 at batch 256: FID 22.77, IS 38.05 (as StudioGAN's figure credits the paper).
 Hardware:  theirs: GPUs, 7.1 days (shipped log).
 Expected:  theirs: FID 24.7 (log), 20.6 and 16.4 (two figures) for this one recipe. With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=peers/studiogan_biggan256 --workdir=runs/studiogan256
+Command:   biggan-train --config=peers/studiogan_biggan256 --workdir=runs/studiogan256
 """
 
 from biggan_jax.config import base
