@@ -60,10 +60,11 @@ SLOW = {"optimizer.g_lr": 2e-4, "optimizer.d_lr": 2e-4, "optimizer.b2": 0.999}
 DECAY = {"optimizer.decay": "linear", "optimizer.decay_start": 15_000, "optimizer.decay_end": 25_000}
 
 RUNS = {
-    "gan": ("gan", DIGITS | SMALL | {"loss": "non_saturating", "num_steps": 15_000, "model.hidden": 256, "model.units": 64} | SLOW),
+    "gan": ("gan", DIGITS | SMALL | SLOW | {"loss": "non_saturating", "num_steps": 8000}),
     "cgan": (
         "cgan",
-        DIGITS | SMALL | TEN | {"loss": "non_saturating", "num_steps": 20_000, "model.hidden": 256, "model.units": 64} | SLOW,
+        DIGITS | SMALL | TEN | SLOW | {"loss": "non_saturating", "num_steps": 5000, "model.g_dropout": 0.0}
+        | {"model.d_dropout": 0.0, "model.prior": "normal", "regularizer.r1": 0.2},
     ),
     "dcgan": ("dcgan", DIGITS | SMALL | {"loss": "non_saturating", "num_steps": 6000, "model.ch": 32}),
     "dcgan_conditional": (
