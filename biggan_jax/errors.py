@@ -11,3 +11,9 @@ class UserError(Exception):
 
     def _render_traceback_(self) -> list[str]:
         return [f"error: {self}"]
+
+
+class InterruptedRunError(UserError):
+    """A fault from outside has ended a training run, such as a disk that is gone. The same command resumes it."""
+
+    status = 75

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 import jax
 import numpy as np
 
+from biggan_jax.errors import InterruptedRunError as InterruptedRunError
 from biggan_jax.errors import UserError as UserError
 
 Array: TypeAlias = jax.Array | np.ndarray

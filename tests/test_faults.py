@@ -224,6 +224,43 @@ def test_a_full_disk_while_logging_loses_nothing(unbroken, disk, capsys, what, o
     assert metrics(workdir) == list(range(1, 25))
 
 
+def assert_interrupted(printed, workdir, reason):
+    """One sentence without a traceback, for which a launcher starts the run again."""
+    last = printed.splitlines()[-1]
+    assert f"training ended, since {workdir} cannot be used any more (" in last and reason in last, printed
+    assert "Traceback" not in printed, printed
+
+
+@pytest.mark.slow
+def test_a_folder_that_becomes_read_only_ends_with_75(tmp_path):
+    workdir = tmp_path / "run"
+    process = start(workdir, "num_steps=1000000", "checkpoint_every=4", "checkpoint_keep=20", "log_every=1")
+    assert wait_until(lambda: checkpoint_steps(workdir), process)
+    folders = [workdir, workdir / "checkpoints"]
+    # A disk with open files cannot be mounted read-only.
+    if subprocess.run(["chattr", "+i", *folders], capture_output=True).returncode:
+        process.kill()
+        pytest.skip("chattr +i is refused here")
+    try:
+        printed = finish(process, status=75)
+    finally:
+        subprocess.run(["chattr", "-i", *folders], check=True)
+    assert_interrupted(printed, workdir, "Operation not permitted")
+    steps = checkpoint_steps(workdir)
+    assert f"step {steps[-1]} is saved; rerun the same command" in printed
+    assert f"resuming from step {steps[-1]}" in finish(start(workdir, *RUN, f"num_steps={steps[-1] + 1}"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("every", [1, 1000000])
+def test_a_folder_that_vanishes_ends_with_75(tmp_path, every):
+    workdir = tmp_path / "run"
+    process = start(workdir, "num_steps=1000000", f"checkpoint_every={every}", "log_every=1", "sample_every=3")
+    assert wait_until(lambda: len(metrics(workdir)) > 6, process)
+    workdir.rename(tmp_path / "elsewhere")
+    assert_interrupted(finish(process, status=75), workdir, "No such file or directory")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("moment", ["compiling", "saving"])

@@ -19,7 +19,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 from biggan_jax.checkpoint import checksums, restore
 from biggan_jax.checkpoint.layout import FOLDER, check_name, from_tree, steps_in, to_tree
 from biggan_jax.checkpoint.metadata import Metadata, create, read
-from biggan_jax.runtime.files import full_disk_explained, is_remote, write_text
+from biggan_jax.runtime.files import disk_faults_explained, is_remote, write_text
 from biggan_jax.state import TrainState
 from biggan_jax.types import UserError
 
@@ -150,7 +150,7 @@ class Checkpoints:
         if metadata["score"] is not None:
             self._retention.scores[step] = metadata["score"]
         arguments = {item: ocp.args.PyTreeSave(tree) for item, tree in items.items()}
-        with full_disk_explained(self._workdir, self._last_saved):
+        with disk_faults_explained(self._workdir, self._last_saved):
             self._manager.save(step, args=ocp.args.Composite(**arguments, config=ocp.args.JsonSave(metadata)))
         if latest is None:
             self._read_back(step)
@@ -207,7 +207,7 @@ class Checkpoints:
 
     def close(self) -> None:
         """Wait for a save in progress. Raise UserError if the disk is full."""
-        with full_disk_explained(self._workdir, self._last_saved):
+        with disk_faults_explained(self._workdir, self._last_saved):
             try:
                 self._manager.wait_until_finished()
                 self._empty_deleted()
@@ -216,7 +216,7 @@ class Checkpoints:
 
     def _wait(self) -> None:
         """Wait until nothing is being saved or deleted. Errors of the background threads are raised here."""
-        with full_disk_explained(self._workdir, self._last_saved):
+        with disk_faults_explained(self._workdir, self._last_saved):
             self._manager.wait_until_finished()
 
     def _metadata(self) -> dict[int, Metadata]:

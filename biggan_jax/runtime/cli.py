@@ -19,9 +19,9 @@ from biggan_jax.config import AUTO_OF_TYPE, config_path, normalize
 from biggan_jax.runtime import compilation_cache, devices, flag_errors, numerics, startup
 from biggan_jax.runtime.files import expand_home
 from biggan_jax.runtime.text import escape
-from biggan_jax.types import UserError
+from biggan_jax.types import InterruptedRunError, UserError
 
-SUCCESS, DIFFERENT, USER_ERROR, COLLAPSED, RUN_AGAIN = 0, 1, UserError.status, 3, 75
+SUCCESS, DIFFERENT, USER_ERROR, COLLAPSED, RUN_AGAIN = 0, 1, UserError.status, 3, InterruptedRunError.status
 """Exit statuses. RUN_AGAIN (EX_TEMPFAIL): interrupted; rerun the same command to resume."""
 
 flags.disclaim_key_flags()  # A command's --help then lists the flags defined here, too.

@@ -150,7 +150,7 @@ def is_child() -> bool:
 
 
 def run_child(withhold: Callable[[str], bool]) -> tuple[int, str]:
-    """Run this command again as a child, and forward SIGINT and SIGTERM to it.
+    """Run this command again as a child, and forward SIGINT, SIGTERM and SIGHUP to it.
 
     withhold: asked for each line the child writes to stderr; True keeps the line from this process's stderr.
     Returns the exit status, negative if a signal ended the child, and the withheld lines.
@@ -164,8 +164,9 @@ def run_child(withhold: Callable[[str], bool]) -> tuple[int, str]:
         errors="replace",
         start_new_session=True,  # Otherwise Ctrl-C on a terminal would reach the child twice.
     )
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, _: child.send_signal(number))
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it.
+            signal.signal(number, lambda number, _: child.send_signal(number))
     withheld: list[str] = []
 
     def read() -> None:

@@ -17,7 +17,7 @@ from typing import IO
 import numpy as np
 from etils import epath
 
-from biggan_jax.types import UserError
+from biggan_jax.types import InterruptedRunError, UserError
 
 
 @contextlib.contextmanager
@@ -113,13 +113,27 @@ def writing(what: epath.PathLike) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def full_disk_explained(workdir: epath.PathLike, last_saved: Callable[[], int | None]) -> Iterator[None]:
-    """Re-raise a disk-full error as a UserError that names the folder and the last saved step."""
+def disk_faults_explained(
+    workdir: epath.PathLike, last_saved: Callable[[], int | None], began: Callable[[], bool] = lambda: True
+) -> Iterator[None]:
+    """Re-raise errors of the disk that holds a run as a UserError that names the folder and the last saved step.
+
+    A disk that is gone, read-only or fails in mid-run is an InterruptedRunError. began: whether the run had used its folder.
+    """
     try:
         yield
     except Exception as error:
-        if isinstance(error, UserError) or not any(map(_is_full, causes(error))):
+        if isinstance(error, UserError):
             raise
+        if not any(map(_is_full, causes(error))):
+            if not (began() and (reason := _fault_of(error, workdir))):
+                raise
+            step = None
+            with contextlib.suppress(Exception):  # The folder may be gone.
+                step = last_saved()
+            hint = "nothing is known to be saved" if step is None else f"step {step} is saved"
+            what = f"training ended, since {workdir} cannot be used any more ({reason}); {hint}"
+            raise InterruptedRunError(f"{what}; rerun the same command when it can") from error
         space, step = "", last_saved()
         if not is_remote(workdir):
             disk = shutil.disk_usage(workdir)
@@ -127,6 +141,34 @@ def full_disk_explained(workdir: epath.PathLike, last_saved: Callable[[], int | 
         # A save in progress may yet complete, and a run that has collapsed or is at its end does not resume.
         hint = "rerun the same command" + ("" if step is None else f"; step {step} is saved")
         raise UserError(f"no room is left to write in {workdir}{space}; free some and {hint}") from error
+
+
+_BROKEN = {errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ENODEV, errno.ENXIO, errno.ETIMEDOUT}
+_OF_FOLDER = {errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM}  # Only of files in the run's folder.
+_BROKEN_TEXT = "Read-only file system|Input/output error|Stale file handle|Transport endpoint is not connected"
+_GONE_TEXT = "No such file or directory|Permission denied|Operation not permitted|NOT_FOUND|does not exist"
+
+
+def _fault_of(error: BaseException, workdir: epath.PathLike) -> str:
+    """Return the reason in words if a fault of the disk that holds `workdir` has caused the error, else ""."""
+    folder = os.path.abspath(workdir) if not is_remote(workdir) else str(workdir)
+    for cause in causes(error):
+        text = " ".join(str(cause).split())
+        inside = folder in text or str(workdir) in text
+        if isinstance(cause, OSError) and cause.strerror:
+            named = cause.filename is None or inside
+            if (cause.errno in _BROKEN and named) or (cause.errno in _OF_FOLDER and inside):
+                return cause.strerror
+            continue
+        if found := re.search(_BROKEN_TEXT, text) or (inside and re.search(_GONE_TEXT, text)):
+            return found[0]
+        if (
+            isinstance(cause, TimeoutError) and "futures but timed out" in text
+        ):  # Orbax's limit is 20 minutes by the clock.
+            return "saving took too long, or the clock was set ahead"
+        if inside and isinstance(cause, FileNotFoundError | NotADirectoryError | PermissionError):
+            return text[:160]
+    return ""
 
 
 def _is_full(error: BaseException) -> bool:

@@ -6,8 +6,10 @@ A cluster manager's SIGTERM may reach some hosts only, and a preemption notice o
 
 import contextlib
 import logging
+import os
 import signal
 import socket
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -21,12 +23,12 @@ from biggan_jax.runtime import cli
 
 logger = logging.getLogger(__name__)
 
-SIGNALS = signal.SIGINT, signal.SIGTERM
+SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP  # The last one comes when a terminal is closed.
 DEBOUNCE_SECONDS = 0.1  # For duplicate SIGINTs: a terminal and a wrapper may both send the one of a Ctrl-C.
 
 
 class Interrupt:
-    """While entered, Ctrl-C and SIGTERM request a stop after the current step.
+    """While entered, Ctrl-C, SIGTERM and SIGHUP request a stop after the current step.
 
     A second Ctrl-C ends a command at once; in a notebook it raises KeyboardInterrupt. A second SIGTERM, which some cluster
     managers send, changes nothing. `requested`: whether this host wants to stop. `now`: the clock.
@@ -51,7 +53,8 @@ class Interrupt:
         # socket receives the number of a signal at once, and a thread reads it.
         self._receiver, self._sender = socket.socketpair()
         self._sender.setblocking(False)
-        self._former = {number: signal.signal(number, self._handle) for number in SIGNALS}
+        heard = [n for n in SIGNALS if n is not signal.SIGHUP or signal.getsignal(n) is not signal.SIG_IGN]  # By nohup.
+        self._former = {number: signal.signal(number, self._handle) for number in heard}
         self._former_wakeup = signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
@@ -106,6 +109,8 @@ class Interrupt:
                         self._on_signal(signal.Signals(number))
 
     def _on_signal(self, number: signal.Signals) -> None:
+        if number is signal.SIGHUP:
+            _leave_terminal()
         if number is not signal.SIGINT or not cli.is_command:
             return self.request(number.name)
         now = self.now()
@@ -125,3 +130,13 @@ class Interrupt:
         if steps == [None]:
             return "nothing was saved yet; rerun the same command to start again"
         return f"rerun the same command to resume from step {steps[0]}"
+
+
+def _leave_terminal() -> None:
+    """Drop what is printed from now on, if the terminal is gone: printing would fail, and end the run unsaved."""
+    for stream in (1, 2):
+        with contextlib.suppress(OSError):
+            if stat.S_ISCHR(os.fstat(stream).st_mode):  # isatty denies a terminal that is gone.
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream)
+                os.close(nowhere)

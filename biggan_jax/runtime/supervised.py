@@ -15,6 +15,7 @@ from biggan_jax.runtime.workdir_lock import WorkdirLock
 class Job:
     """A supervised training run; `supervised` makes it. All hosts call its methods in the same order.
 
+    locked: whether the run has its workdir.
     should_stop(arrays): whether to save and stop after this step; see Interrupt.should_stop.
     check(): end the run if another run has taken the workdir. Call before each write; it is cheap.
     stops_waiting(): whether to stop now rather than wait for data. False with several hosts, which stop after the same step.
@@ -24,6 +25,7 @@ class Job:
 
     def __init__(self, workdir: epath.PathLike, interrupt: Interrupt, cleanup: contextlib.ExitStack):
         self._cleanup, self._lock = cleanup, WorkdirLock(workdir, cancelled=lambda: interrupt.requested)
+        self.locked = False
         self.should_stop, self.check, self.at_exit = interrupt.should_stop, self._lock.check, cleanup.callback
         self.stops_waiting = lambda: interrupt.requested and jax.process_count() == 1
 
@@ -32,7 +34,8 @@ class Job:
 
         Returns False if a signal or a preemption notice ended the wait for another run; see WorkdirLock.
         """
-        return self._cleanup.enter_context(self._lock).owned
+        self.locked = self._cleanup.enter_context(self._lock).owned
+        return self.locked
 
 
 @contextlib.contextmanager
@@ -49,5 +52,6 @@ def supervised(workdir: epath.PathLike, last_saved: Callable[[], int | None] = l
         cleanup = stack.enter_context(contextlib.ExitStack())
         # Entered last, so run first: an error ends this process before a callback waits for the other hosts.
         stack.push(distributed.exit_without_barrier)
-        stack.enter_context(files.full_disk_explained(workdir, last_saved))
-        yield Job(workdir, interrupt, cleanup)
+        job = Job(workdir, interrupt, cleanup)
+        stack.enter_context(files.disk_faults_explained(workdir, last_saved, began=lambda: job.locked))
+        yield job

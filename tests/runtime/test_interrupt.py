@@ -47,6 +47,22 @@ def test_second_ctrl_c_in_a_notebook_raises_keyboard_interrupt():
     assert signal.set_wakeup_fd(-1) == -1
 
 
+def test_a_closed_terminal_requests_a_stop_unless_ignored(monkeypatch):
+    left = []
+    monkeypatch.setattr(interrupt, "_leave_terminal", lambda: left.append(1))
+    with Interrupt() as stop:
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert stop.should_stop()
+    assert left == [1] and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # As under nohup.
+    try:
+        with Interrupt() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop.should_stop()
+    finally:
+        signal.signal(signal.SIGHUP, former)
+
+
 def test_signal_is_reported_while_the_main_thread_is_busy(caplog):
     with Interrupt() as stop:
         os.kill(os.getpid(), signal.SIGTERM)
