@@ -42,6 +42,7 @@ def main() -> None:
         import uvicorn
 
         from biggan_jax.tools.app.app import make_app
+        from biggan_jax.tools.app.protocol import Protocol
     except ModuleNotFoundError as error:
         raise UserError(f"the page needs {error.name}, which is missing: pip install 'biggan-jax[explore]'") from None
     bound = bind(PORT.value)  # First, to fail before any slow work.
@@ -80,7 +81,8 @@ def main() -> None:
     if OPEN.value:
         webbrowser.open(url)
     limits: dict[str, Any] = {"timeout_graceful_shutdown": 1, "limit_concurrency": 64}
-    config = uvicorn.Config(make_app(studio, about), lifespan="off", log_level="warning", access_log=False, **limits)
+    limits |= {"lifespan": "off", "http": Protocol, "ws": "none"}
+    config = uvicorn.Config(make_app(studio, about), log_level="warning", access_log=False, **limits)
     uvicorn.Server(config).run(sockets=[bound])  # Until Ctrl-C, which it raises again as KeyboardInterrupt.
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -27,6 +28,7 @@ from biggan_jax.tools.app.studio import Studio
 from biggan_jax.tools.app.views import View, parse
 from biggan_jax.types import UserError
 
+CLOSED = 499  # The status of a request that the client has given up, as nginx has it; nobody reads it.
 STATIC = pathlib.Path(__file__).parent / "static"
 HEADERS = {
     "content-security-policy": "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'",
@@ -61,8 +63,11 @@ def make_app(studio: Studio, about: dict[str, Any]) -> Starlette:
             yield "".join(json.dumps({"png": png}) + "\n" for png in pngs)
         yield json.dumps({"seconds": round(time.perf_counter() - began, 3)}) + "\n"
 
-    async def whole(view: View) -> np.ndarray:
-        return np.concatenate([images async for images in batches(view)])
+    async def whole(view: View, request: Request) -> np.ndarray:
+        drawn = [images async for images in batches(view, request)]
+        if sum(map(len, drawn)) < view.num:
+            raise HTTPException(CLOSED, "the request was given up")
+        return np.concatenate(drawn)
 
     def file(content: bytes, kind: str, view: View, suffix: str) -> Response:
         name = f"step{about['step']}-seed{view.start.seed}x{view.num}.{suffix}"
@@ -73,17 +78,18 @@ def make_app(studio: Studio, about: dict[str, Any]) -> Starlette:
 
     async def grid(request: Request) -> Response:
         view = view_of(request)
-        images = await whole(view)
+        images = await whole(view, request)
         columns = min(view.num, 8) if view.goal else int(np.ceil(np.sqrt(view.num)))
         return file(pictures.png(pictures.enlarged(pictures.grid(images, columns))), "image/png", view, "png")
 
     async def arrays(request: Request) -> Response:
         view = view_of(request)
+        drawn = await whole(view, request)
         z, y = await run_in_threadpool(studio.latents, view)
         if y.ndim == 2 and (y.max(axis=1) == 1).all():  # Each row is of one class.
             y = y.argmax(axis=1).astype(np.int32)
         content = io.BytesIO()
-        arrays = sample_arrays(studio.sampler(view.truncation), await whole(view), z, y)
+        arrays = sample_arrays(studio.sampler(view.truncation), drawn, z, y)
         np.savez(content, **arrays)  # type: ignore[arg-type]  # Its stub has allow_pickle among the arrays.
         return file(content.getvalue(), "application/x-npz", view, "npz")
 
@@ -97,13 +103,30 @@ def make_app(studio: Studio, about: dict[str, Any]) -> Starlette:
     ]
     # Otherwise, other sites' host names could be pointed here (DNS rebinding).
     hosts = Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"], www_redirect=False)
+    own = Middleware(_from_this_site)
     errors = {UserError: _refuse, HTTPException: _refuse}
-    return Starlette(routes=routes, middleware=[hosts, Middleware(_with_headers)], exception_handlers=errors)
+    return Starlette(routes=routes, middleware=[hosts, own, Middleware(_with_headers)], exception_handlers=errors)
 
 
 def _refuse(request: Request, error: Exception) -> Response:
     status, headers = getattr(error, "status_code", 400), getattr(error, "headers", None)
     return JSONResponse({"error": getattr(error, "detail", str(error))}, status, headers)
+
+
+def _from_this_site(app: ASGIApp) -> ASGIApp:
+    """Refuse what pages of other sites ask of /api, also of other ports: it would draw, and they could measure how long."""
+
+    async def respond(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith("/api/"):
+            headers = Headers(scope=scope)
+            own = {f"{scheme}://{headers.get('host', '')}" for scheme in ("http", "https")}
+            other_site = headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
+            if other_site or ("origin" in headers and headers["origin"] not in own):
+                refused = JSONResponse({"error": "requests of other sites are refused; open the page itself"}, 403)
+                return await refused(scope, receive, send)
+        await app(scope, receive, send)
+
+    return respond
 
 
 def _with_headers(app: ASGIApp) -> ASGIApp:
