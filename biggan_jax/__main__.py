@@ -23,6 +23,10 @@ COMMANDS = {
         "Write samples as a folder or a data set, a model to hand on, or its program.",
     ),
     "biggan-explore": ("biggan_jax.tools.app", "Serve a local page that draws from a checkpoint."),
+    "biggan-report": (
+        "biggan_jax.tools.report",
+        "Describe a run in one HTML file: curves, samples, scores, diagnostics, config.",
+    ),
     "biggan-stability": ("biggan_jax.stability", "Plot and explain a run's diagnostics; tell whether it is healthy."),
     "biggan-plan": ("biggan_jax.plan", "Compile a training step for a TPU slice: memory, time, collectives."),
     "biggan-convert": (

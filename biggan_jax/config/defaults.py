@@ -169,7 +169,7 @@ def general() -> dict[str, Any]:
         "score.every": non_negative(0, safe=True),  # Steps between scores. The best checkpoint is kept. 0: none.
         # Feature network: a name in evaluation.networks.NETWORKS. The classifier needs no download.
         "score.network": "classifier",
-        "score.inception": Key("", path=True),  # With network inception-2015: the weights' file, or download.
+        "score.inception": Key("", path=True),  # Weights of inception-2015, DINOv2, CLIP or SwAV: a file, or download.
         "score.num": Key(
             1000, rule=("at least 2", lambda value: value >= 2)
         ),  # Samples per score; at most ten times as many real images.
