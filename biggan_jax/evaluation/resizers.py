@@ -109,7 +109,7 @@ def as_jpeg(image: np.ndarray, quality: int) -> np.ndarray:
         raise UserError(f"the quality of JPEG is 1 to 100, not {quality}")
     file = io.BytesIO()
     Image.fromarray(image).save(file, "JPEG", quality=quality)
-    return np.asarray(Image.open(file))
+    return np.asarray(Image.open(file, formats=("JPEG",)))
 
 
 def _between(x: np.ndarray, axis: int, source: np.ndarray) -> np.ndarray:

@@ -6,6 +6,7 @@ import types
 import jax
 import numpy as np
 import pytest
+from etils import epath
 from flax.traverse_util import flatten_dict
 
 from biggan_jax.convert import encoders, tables
@@ -189,3 +190,15 @@ def test_diversity_is_the_mean_of_its_pairs():
 def test_without_weights_an_encoder_says_how_to_get_them(name, path, sentence):
     with pytest.raises(UserError, match=sentence):
         networks.check_network(name, inception=path, num_classes=0)
+
+
+@oracle.needs("torch")
+def test_a_torchscript_archive_of_another_sum_is_refused(tmp_path):
+    """Such an archive is a program."""
+    import torch
+
+    path = epath.Path(tmp_path / "ViT-B-32.pt")
+    torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), path)
+    with pytest.raises(UserError, match="is not a PyTorch file, is corrupted, or has more than tensors"):
+        weights.read_arrays(path, published="0" * 64)
+    assert weights.read_arrays(path, published=weights.hash_of(path)).keys() == {"weight", "bias"}
