@@ -27,11 +27,8 @@ from biggan_jax.train import train
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "translation.json"
 HELD_OUT = 378  # A tenth of the pairs.
-RUNS = {
-    "pix2pix": ("classic/pix2pix32", "pairs", {"num_steps": 3000, "optimizer.decay_start": 1500, "optimizer.decay_end": 3000}),
-    "cyclegan": ("classic/cyclegan32", "unpaired", {}),
-}  # fmt: skip
-"""Name to (preset, kind of set, changes)."""
+RUNS = {"pix2pix": ("classic/pix2pix32", "pairs"), "cyclegan": ("classic/cyclegan32", "unpaired")}
+"""Name to (preset, kind of set)."""
 SHOWN = 12  # Rows of a sheet.
 
 
@@ -50,10 +47,9 @@ def prepare(kind: str, a: pathlib.Path, b: pathlib.Path, out: pathlib.Path) -> N
 
 
 def config_of(name: str, folder: pathlib.Path):
-    preset, _, changes = RUNS[name]
-    c = load(preset)
+    c = load(RUNS[name][0])
     shape = {"model.image_shape": (32, 32, 3), "model.input_channels": 3, "data.name": "tfds", "data.dir": str(folder)}
-    c.update_from_flattened_dict(shape | changes)
+    c.update_from_flattened_dict(shape)
     configs.validate(c)
     return c
 

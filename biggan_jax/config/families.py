@@ -330,6 +330,19 @@ def translation() -> dict[str, Any]:
     }
 
 
+def cogan() -> dict[str, Any]:
+    """Return the keys of CoGAN (Liu & Tuzel 2016)."""
+    return {
+        "image_shape": Key((28, 28, 1), entries=int),  # (height, width, channels) of images of A, and of B.
+        "num_classes": non_negative(0, at_most=0),  # CoGAN is unconditional.
+        # Height and width in pixels to which images are resized before 28 x 28 are cut at random; 0: to image_shape.
+        "load_size": non_negative(0, at_most=2**16),
+        "ch": positive(128, at_most=2**12),  # Channels of the last layer that G's domains share.
+        "dim_z": positive(100, at_most=2**16),  # Length of z.
+        "prior": "normal",  # Distribution of z: names in latents.PRIORS.
+    }
+
+
 def cyclegan() -> dict[str, Any]:
     """Return the keys of CycleGAN (Zhu et al. 2017)."""
     return translation() | {
@@ -367,5 +380,6 @@ register("r3gan", r3gan)
 register("progan", progan)
 register("stylegan", stylegan)
 register("stylegan2", stylegan2)
+register("cogan", cogan)
 register("cyclegan", cyclegan)
 register("pix2pix", pix2pix)

@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 from biggan_jax import growth
 from biggan_jax.config import choose, refuse_unresolved
 from biggan_jax.data import balance, builtin, domains, stats
-from biggan_jax.data.dataset import Source, image_shape
+from biggan_jax.data.dataset import Source, image_shape, joins_domains
 from biggan_jax.data.facts import facts_of
 from biggan_jax.data.identity import digest_of
 from biggan_jax.data.loader import HostBatches, read_ahead
@@ -47,7 +47,8 @@ SOURCES = {
 def _fake(config: ConfigDict) -> builtin.Images:
     if domains.has_two(config):
         model = config.model
-        first = image_shape(config)[2] if model.get("direction") == "BtoA" else model.input_channels
+        own = image_shape(config)[2]
+        first = own if model.get("direction") == "BtoA" else model.get("input_channels", own)
         return dataclasses.replace(builtin.fake(domains.source_shape(config, None, "fake"), 0), first=first)
     length = config.model.get("condition_dim", 0)
     return builtin.fake(image_shape(config), config.model.num_classes, condition_dim=length)
@@ -75,6 +76,8 @@ def make_source(config: ConfigDict, split: str = "train") -> Source:
         raise UserError(
             f"model.num_classes is {wanted}, but data.name {name} has {there} classes; give that number, or 0 for a model without"
         )
+    if joins_domains(config):
+        return domains.SideBySide(source, tuple(config.model.image_shape)[:2])
     return source
 
 

@@ -8,11 +8,20 @@ import numpy as np
 
 
 def image_shape(config: ml_collections.ConfigDict) -> tuple[int, ...]:
-    """Return the shape of one image of this model: (height, width, channels), or (length,) for vectors."""
+    """Return the shape of one image of this model: (height, width, channels), or (length,) for vectors.
+
+    Of a model that draws pairs of two domains: of both images side by side.
+    """
     model = config.model
     if "image_shape" in model:
-        return tuple(model.image_shape)
+        shape = tuple(model.image_shape)
+        return (shape[0], 2 * shape[1], *shape[2:]) if joins_domains(config) else shape
     return model.resolution, model.resolution, model.get("channels", 3)
+
+
+def joins_domains(config: ml_collections.ConfigDict) -> bool:
+    """Return whether the model reads images of two domains and draws pairs of them, side by side."""
+    return "load_size" in config.model and "input_channels" not in config.model
 
 
 class Reading(NamedTuple):

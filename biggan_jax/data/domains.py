@@ -1,14 +1,14 @@
 """Each step's images of two domains, A and B: pairs, or images of each domain in an order of its own."""
 
 import dataclasses
-from typing import Self
+from typing import Any, Self
 
 import ml_collections
 import numpy as np
 from etils import epath
 
 from biggan_jax.data import shuffle, stats
-from biggan_jax.data.dataset import Source, image_shape
+from biggan_jax.data.dataset import Reading, Source, joins_domains
 from biggan_jax.types import UserError
 
 ORDER_B, FLIP_B, CROP_B, ROWS, COLUMNS = 5, 6, 7, 8, 9
@@ -22,7 +22,7 @@ class Domains:
     first: channels of the first picture of a pair; 0: images are of one domain each. swapped: A is the second picture of a pair.
     matched: the images of a pair come together; else B is read in an order of its own. size: height and width of the images,
     cut out of larger ones. order, crop, flip: as of config.data. at_random: where they are cut; else in the centre. a, b: numbers
-    of the images of each domain, int64; None: all.
+    of the images of each domain, int64; None: all. joined: an image of A and one of B are one, side by side.
     """
 
     first: int
@@ -35,6 +35,7 @@ class Domains:
     at_random: bool = False
     a: np.ndarray | None = None
     b: np.ndarray | None = None
+    joined: bool = False
 
     def unchanged(self) -> Self:
         """Return the same without random changes of the images, as probes and sheets read them."""
@@ -43,18 +44,25 @@ class Domains:
     def read(
         self, source: Source, seed: int, attempt: int, positions: np.ndarray
     ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-        """Return image [N, H, W, C] of A, other [N, H, W, C] of B and label [N], and a sentence for each unreadable record."""
+        """Return image [N, H, W, C] of A, other [N, H, W, C] of B and label [N], and a sentence for each unreadable record.
+
+        If they are `joined`, image is [N, H, 2 W, C].
+        """
         a, others, unreadable = self._read(source, self.a, seed, attempt, positions, of_b=False)
         if not self.matched:
             other, rest, more = self._read(source, self.b, seed, attempt, positions, of_b=True)
             others, unreadable = (rest if self.first else other), unreadable + more
         assert others is not None
-        return {"image": a, "other": others, "label": np.zeros(len(a), np.int32)}, unreadable
+        labels = np.zeros(len(a), np.int32)
+        if self.joined:
+            return {"image": np.concatenate([a, others], axis=2), "label": labels}, unreadable
+        return {"image": a, "other": others, "label": labels}, unreadable
 
     def _read(
         self, source: Source, chosen: np.ndarray | None, seed: int, attempt: int, positions: np.ndarray, *, of_b: bool
     ) -> tuple[np.ndarray, np.ndarray | None, tuple[str, ...]]:
         """Return (A or the only images, B of pairs or None, sentences). of_b: draw as for B alone."""
+        source = source.pairs if isinstance(source, SideBySide) else source
         bits = lambda *name: shuffle.hashes((seed, attempt, *name), positions)
         uniform = lambda *name: (bits(*name) >> np.uint64(11)) / 2.0**53
         half, count = np.full(len(positions), 0.5), len(source) if chosen is None else len(chosen)
@@ -73,6 +81,38 @@ class Domains:
         return (two, one, unreadable) if self.swapped else (one, two, unreadable)
 
 
+@dataclasses.dataclass(frozen=True)
+class SideBySide:
+    """The pairs of a source as one image each, A on the left: what a model that draws pairs is compared with."""
+
+    pairs: Any
+    size: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name == "pairs":  # Pickle asks for these before there are pairs.
+            raise AttributeError(name)
+        return getattr(self.pairs, name)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The shape of an image of a pair: (height, width, channels)."""
+        return self.size[0], 2 * self.size[1], getattr(self.pairs, "first", 0) or self.pairs.channels
+
+    def read(self, numbers: np.ndarray, crop_offset: np.ndarray) -> Reading:
+        """Read pairs. Raises UserError if the source has none."""
+        first = getattr(self.pairs, "first", 0)
+        if not first:
+            raise UserError(
+                "the training data have no pairs to compare with; prepare some with biggan-prepare --from=pairs"
+            )
+        found, half = self.pairs.read(numbers, crop_offset), np.full(len(numbers), 0.5)
+        images = cut(found.images, self.size, half, half)
+        return found._replace(images=np.concatenate([images[..., :first], images[..., first:]], axis=2))
+
+
 def cut(images: np.ndarray, size: tuple[int, int], rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """Cut regions of (height, width) out of images [N, H, W, C]. rows, columns: places, 0 to 1, of their top and left edges."""
     height, width = size
@@ -86,7 +126,7 @@ def cut(images: np.ndarray, size: tuple[int, int], rows: np.ndarray, columns: np
 
 def has_two(config: ml_collections.ConfigDict) -> bool:
     """Return whether a config's family reads images of two domains."""
-    return "input_channels" in config.model
+    return "load_size" in config.model
 
 
 def source_shape(config: ml_collections.ConfigDict, first: int | None, where: epath.PathLike | str) -> tuple[int, ...]:
@@ -95,12 +135,12 @@ def source_shape(config: ml_collections.ConfigDict, first: int | None, where: ep
     first: channels of the first picture of each pair; 0: images of one domain each; None: what the model takes, as pairs.
     """
     model = config.model
-    height, width, channels = image_shape(config)
+    height, width, channels = model.image_shape
     loaded = model.load_size or 0
     if loaded and loaded < max(height, width):
         raise UserError(f"model.load_size {loaded} is smaller than model.image_shape {(height, width)}")
     size = (loaded, loaded) if loaded else (height, width)
-    a, b = model.input_channels, channels
+    a, b = model.get("input_channels", channels), channels
     if first is None or first:
         return *size, a + b
     if model.get("direction"):
@@ -119,25 +159,27 @@ def of(source: Source, config: ml_collections.ConfigDict) -> Domains | None:
     if not has_two(config):
         return None
     model, where = config.model, stats.named(config)
-    height, width, channels = image_shape(config)
+    height, width, channels = model.image_shape
     first, direction = getattr(source, "first", 0), model.get("direction", "")
     size, how = (height, width), (config.data.order, config.data.crop, config.data.flip, True)
+    joined = joins_domains(config)
     if first:
         swapped = direction == "BtoA"
-        counts = (channels, model.input_channels) if swapped else (model.input_channels, channels)
+        a = model.get("input_channels", channels)
+        counts = (channels, a) if swapped else (a, channels)
         whole = getattr(source, "channels", first + counts[1])
         if (first, whole - first) != counts:
             raise UserError(
                 f"{where} has pairs of {first} and {whole - first} channels, but the model takes {counts[0]} and {counts[1]}; "
                 "see model.input_channels and model.image_shape"
             )
-        return _enough(Domains(first, swapped, bool(direction), size, *how), source, config)
+        return _enough(Domains(first, swapped, bool(direction), size, *how, joined=joined), source, config)
     if source.num_classes != 2:
         has = f"{source.num_classes} classes" if source.num_classes > 1 else "one class"
         hint = "prepare it with biggan-prepare --from=unpaired, or --from=pairs"
         raise UserError(f"{where} has {has}, and model.family {model.family} learns from two sets, A and B; {hint}")
     numbers = (np.flatnonzero(source.all_labels == label) for label in (0, 1))
-    return _enough(Domains(0, False, False, size, *how, *numbers), source, config)
+    return _enough(Domains(0, False, False, size, *how, *numbers, joined=joined), source, config)
 
 
 def _enough(domains: Domains, source: Source, config: ml_collections.ConfigDict) -> Domains:

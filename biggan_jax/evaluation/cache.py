@@ -14,6 +14,7 @@ from etils import epath
 from jax.experimental import multihost_utils
 
 from biggan_jax.data.dataset import Images, Source
+from biggan_jax.data.domains import SideBySide
 from biggan_jax.data.records import Records
 from biggan_jax.runtime.distributed import all_agree
 from biggan_jax.runtime.files import atomic_write, cache_folder, read_npz, unique_suffix
@@ -82,6 +83,8 @@ def hash_of_source(source: Source) -> str:
     """Hash a source: equal for sources that read the same images with the same labels from the same arrays or shards."""
     if isinstance(source, Images):
         return hash_of_arrays({"images": source.images, "labels": source.labels})
+    if isinstance(source, SideBySide):
+        return hashlib.sha256(f"{hash_of_source(source.pairs)} side by side {source.size}".encode()).hexdigest()
     if isinstance(content := getattr(source, "content", None), str):  # A folder of pictures, hashed when it was opened.
         return content
     assert isinstance(source, Records)

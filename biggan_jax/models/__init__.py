@@ -11,6 +11,7 @@ from biggan_jax.models import (
     biggan,
     biggan_deep,
     cgan,
+    cogan,
     cyclegan,
     dcgan,
     freeze,
@@ -42,6 +43,7 @@ FAMILIES: dict[str, Build] = {
     "progan": progan.build,
     "stylegan": stylegan.build,
     "stylegan2": stylegan2.build,
+    "cogan": cogan.build,
     "cyclegan": cyclegan.build,
     "pix2pix": pix2pix.build,
 }

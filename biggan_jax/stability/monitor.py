@@ -145,7 +145,9 @@ def images_for_probes(
         if two := domains(source):
             make = dataclasses.replace(make, domains=two.unchanged())
         batch = sharding.shard_batch(make(0)[0], mesh)
-        images[name] = (batch["other"][0], batch["image"][0]) if two else (batch["image"][0], batch["label"][0])
+        images[name] = batch["image"][0], batch["label"][0]
+        if "other" in batch:
+            images[name] = batch["other"][0], batch["image"][0]
     return images
 
 

@@ -13,8 +13,8 @@ def get_config():
     c = base("cyclegan")
     c.loss = "least_squares"
     c.d_steps = 1
-    c.batch_size = 8
-    c.num_steps = 2000
+    c.batch_size = 4
+    c.num_steps = 1000
     c.model.image_shape = (32, 32, 1)
     c.model.input_channels = 1
     c.model.ch = 24
@@ -26,8 +26,8 @@ def get_config():
     c.optimizer.b1 = 0.5
     c.optimizer.eps = 1e-8
     c.optimizer.decay = "linear"
-    c.optimizer.decay_start = 1000
-    c.optimizer.decay_end = 2000
+    c.optimizer.decay_start = 500
+    c.optimizer.decay_end = 1000
     c.ema.decay = 0.0
     c.data.name = "digit_edges"
     c.log_every = 50

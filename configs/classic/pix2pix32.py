@@ -14,7 +14,7 @@ def get_config():
     c.loss = "non_saturating"
     c.d_steps = 1
     c.batch_size = 16
-    c.num_steps = 2000
+    c.num_steps = 3000
     c.model.image_shape = (32, 32, 1)
     c.model.input_channels = 1
     c.model.ch = 32
@@ -25,8 +25,8 @@ def get_config():
     c.optimizer.b1 = 0.5
     c.optimizer.eps = 1e-8
     c.optimizer.decay = "linear"
-    c.optimizer.decay_start = 1000
-    c.optimizer.decay_end = 2000
+    c.optimizer.decay_start = 1500
+    c.optimizer.decay_end = 3000
     c.ema.decay = 0.0
     c.data.name = "digit_edges"
     c.log_every = 50

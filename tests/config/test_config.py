@@ -26,7 +26,7 @@ def test_presets_build_and_small_ones_trace_a_step(name):
     c = configs.load(name)
     configs.validate(c)
     few = {"peers/ajbrock_cifar": 2, "classic/gan_mnist": 4, "classic/cgan_mnist": 4}
-    few |= {"classic/cyclegan": 1, "classic/pix2pix": 1, "modern/progan_celebahq1024": 4}
+    few |= {"classic/cyclegan": 1, "classic/cyclegan32": 4, "classic/pix2pix": 1, "modern/progan_celebahq1024": 4}
     devices = few.get(name, 8)
     sharding.check_batch_size(c.batch_size, devices, c.microbatches)
     assert c.data.name in data.SOURCES

@@ -291,6 +291,11 @@ PRESETS |= {
         "loss": "non_saturating", "model.l1": 100.0, "model.g_dropout": 0.5, "model.g_norm": "batch", "model.d_norm": "batch",
         "optimizer.decay_start": 40_000, "optimizer.decay_end": 80_000, "num_steps": 80_000,
     },
+    "classic/cogan": {k: v for k, v in TRANSLATION.items() if k not in ("optimizer.decay", "optimizer.weight_decay")} | {
+        "batch_size": 64, "num_steps": 5000, "optimizer.g_lr": 2e-4, "optimizer.weight_decay": 5e-4, "model.ch": 128,
+        "model.dim_z": 100, "data.name": "digit_edges", "loss": "non_saturating",
+    },
+    "classic/cogan_narrow": {"batch_size": 64, "model.ch": 16, "optimizer.weight_decay": 5e-4, "ema.decay": 0.99},
     "classic/cyclegan32": TRANSLATION | {"loss": "least_squares", "model.pool": 50, "data.name": "digit_edges"},
     "classic/pix2pix32": TRANSLATION | {"loss": "non_saturating", "model.l1": 100.0, "data.name": "digit_edges"},
 }  # fmt: skip

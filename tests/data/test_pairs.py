@@ -255,6 +255,10 @@ def test_a_family_refuses_data_of_another_kind(paired, tmp_path):
     c = config_of("cyclegan32", four)
     with pytest.raises(UserError, match="has 4 classes, and model.family cyclegan learns from two sets, A and B"):
         data.host_batches(data.make_source(c), c, 0)
+    c = configs.load("auto")
+    c.data.dir = str(paired)
+    with pytest.raises(UserError, match="has pairs of pictures, and auto is for single ones"):
+        data.facts_of(c)
     c = configs.base("dcgan")
     c.update_from_flattened_dict({"model.image_shape": (8, 8, 3), "data.name": "tfds", "data.dir": str(paired)})
     with pytest.raises(UserError, match="has pictures of 6 channels"):

@@ -99,6 +99,12 @@ SMALL = {
         "regularizer.r1": 0.1,
         "regularizer.every": 2,
     },
+    "cogan": {
+        "model.ch": 2,
+        "model.dim_z": 8,
+        "loss": "non_saturating",
+        "data.name": "digit_edges",
+    },
     "cyclegan": {
         "model.image_shape": (16, 16, 1),
         "model.input_channels": 1,

@@ -51,7 +51,7 @@ def test_domains_of_other_channels_have_networks_that_fit():
     assert shapes == {"G_A": 1, "G_B": 3, "D_A": 3, "D_B": 1}
     assert gan.data_shapes(2) == {"image": (2, 32, 32, 1), "other": (2, 32, 32, 3)}
     extra = jax.eval_shape(gan.initial_extra)
-    assert extra["shown_A"].shape == (8, 32, 32, 3) and extra["pool_B"]["images"].shape == (50, 32, 32, 1)
+    assert extra["shown_A"].shape == (4, 32, 32, 3) and extra["pool_B"]["images"].shape == (50, 32, 32, 1)
     pair = built("pix2pix32", **one_to_three)
     assert pair.networks["D"].example(jax.random.key(0))[0].shape[-1] == 4 and pair.networks["G"].module.channels == 3
 
