@@ -31,7 +31,9 @@ def facts_of(config: ml_collections.ConfigDict) -> Facts:
         raise UserError(f"{where} has no pictures to train on: its splits are {', '.join(info.splits) or 'none'}")
     form = tfds.checked_of(where).get("form", {})
     if form.get("first"):
-        raise UserError(f"{where} has pairs of pictures, and auto is for single ones; use a preset such as classic/pix2pix")
+        raise UserError(
+            f"{where} has pairs of pictures, and auto is for single ones; use a preset such as classic/pix2pix"
+        )
     height, width = fields.shape[:2] if fields.shape else _median_size(config, fields.channels)
     return Facts(
         int(info.splits["train"].num_examples),

@@ -53,7 +53,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Pairs side by side [B, 28, 56, channels] to logits [B, 2], of A and of B; images of a pair are judged apart."""
+    """Pairs side by side [B, 28, 56, channels] to logits [B, 2], of A and of B; each image of a pair has its own."""
 
     ch: int = 1
 
