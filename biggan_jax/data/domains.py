@@ -165,8 +165,8 @@ def of(source: Source, config: ml_collections.ConfigDict) -> Domains | None:
     joined = joins_domains(config)
     if first:
         swapped = direction == "BtoA"
-        a = model.get("input_channels", channels)
-        counts = (channels, a) if swapped else (a, channels)
+        own = model.get("input_channels", channels)
+        counts = (channels, own) if swapped else (own, channels)
         whole = getattr(source, "channels", first + counts[1])
         if (first, whole - first) != counts:
             raise UserError(
@@ -178,8 +178,8 @@ def of(source: Source, config: ml_collections.ConfigDict) -> Domains | None:
         has = f"{source.num_classes} classes" if source.num_classes > 1 else "one class"
         hint = "prepare it with biggan-prepare --from=unpaired, or --from=pairs"
         raise UserError(f"{where} has {has}, and model.family {model.family} learns from two sets, A and B; {hint}")
-    numbers = (np.flatnonzero(source.all_labels == label) for label in (0, 1))
-    return _enough(Domains(0, False, False, size, *how, *numbers, joined=joined), source, config)
+    a, b = (np.flatnonzero(source.all_labels == label) for label in (0, 1))
+    return _enough(Domains(0, False, False, size, *how, a=a, b=b, joined=joined), source, config)
 
 
 def _enough(domains: Domains, source: Source, config: ml_collections.ConfigDict) -> Domains:
