@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 # Colab's TPU runtime has Python 3.13; its packages are installed in an environment of their own.
 COLAB_PYTHON ?= python3.13
 COLAB := .venv-colab
-QUICK := not slow and not plan and not tf and not browser and not docs and not slurm and not wheel and not notebook and not launch and not gke and not families and not parity
+QUICK := not slow and not plan and not plan_gpu and not tf and not browser and not docs and not slurm and not wheel and not notebook and not launch and not gke and not families and not parity
 
 # All targets of tests but test-all.
 TARGETS = $(filter-out test-all,$(shell sed -n 's/^\(test[a-z-]*\):.*/\1/p' $(MAKEFILE_LIST)))
@@ -35,6 +35,9 @@ test-slow: $(VENV)/installed-dev  ## Run tests that take minutes: the demo's qua
 
 test-plan: $(VENV)/installed-dev,plan  ## Run tests that compile for TPUs, without a TPU. Installs the TPU compiler.
 	$(BIN)/python -m pytest -m plan
+
+test-plan-gpu: $(VENV)/installed-dev,plan-gpu  ## Run tests that compile for GPUs, without a GPU. Installs XLA's compiler for them.
+	$(BIN)/python -m pytest -m plan_gpu
 
 test-tf: $(VENV)/installed-dev,tf  ## Run tests that prepare data with TensorFlow, such as ImageNet from its tars. Installs TensorFlow.
 	$(BIN)/python -m pytest -m tf

@@ -1,7 +1,7 @@
 """Plan the paper's models on the paper's hardware and on current slices: `python benchmarks/plans.py`; rerun to resume.
 
 Runs the planning command for each plan that is missing in docs/plans/, and writes docs/plans.md from all that exist.
-`--only=TEXT` selects plans by name, `--render` only writes the page, `--check` lists outdated plans without compiling.
+`--only=TEXT` selects plans by name (gpu- those for GPUs), `--render` only writes the page, `--check` lists outdated plans without compiling.
 """
 
 import json
@@ -43,6 +43,29 @@ def queue() -> list[tuple[str, list[str]]]:
     ]
 
 
+GPUS = [
+    ("biggan_imagenet128", "h100:8", 2048),
+    ("biggan_imagenet128", "a100-80:8", 2048),
+    ("biggan_imagenet128", "a100-80:8", 512),
+    ("biggan_deep_imagenet128", "a100-80:8", 512),
+    ("biggan_small128", "rtx4090:1", 64),
+    ("biggan_small128", "l4:1", 64),
+    ("biggan_cifar10", "t4:1", 64),
+]
+"""(preset, GPUs, global batch)."""
+
+
+def gpu_queue() -> list[tuple[str, list[str]]]:
+    """Return (name, flags of the planning command) of each plan for GPUs."""
+    return [
+        (
+            f"gpu-{preset}-{gpus.replace(':', 'x')}-{batch}",
+            [f"--config={preset}", f"--topology={gpus}", f"--config.batch_size={batch}"],
+        )
+        for preset, gpus, batch in GPUS
+    ]
+
+
 def plan(name: str, flags: list[str]) -> None:
     path = FOLDER / f"{name}.json"
     done = subprocess.run([sys.executable, "-m", "biggan_jax.plan", *flags, f"--json={path}"], cwd=ROOT)
@@ -77,12 +100,41 @@ def render() -> str:
     for name, found in plans.items():
         model, version, size, _ = name.split("-")
         lines.append(row(model, f"{version}-{size}", found))
+    lines += gpu_lines()
     notes = [f"- {name}: {advice}" for name, found in plans.items() for advice in found.get("advice", [])]
     if notes:
         lines += ["", "Changes with which the others fit, as compiled:", "", *notes]
     if missing:
         lines += ["", f"Not planned yet: {', '.join(missing)}."]
     return "\n".join(lines) + "\n"
+
+
+def gpu_lines() -> list[str]:
+    """Return the table of the plans for GPUs that exist."""
+    lines = [
+        "",
+        "## GPUs",
+        "",
+        "The same step compiled by XLA for GPUs that were not there. Memory is against the 75 % that JAX takes of a GPU. The",
+        "time is a bound from below, from each kernel's work and bytes; [scaling](scaling.md#gpus) says what is not in it.",
+        "",
+        "| preset | GPUs | batch | memory, GB per GPU | step, s, at least | kernels | calls of cuDNN | all-reduces |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for name, _ in gpu_queue():
+        if (path := FOLDER / f"{name}.json").exists():
+            found = json.loads(path.read_text())
+            preset = name.split("-")[1]
+            memory = f"{found['hbm_bytes_per_device'] / 1e9:.2f} of {found['hbm_capacity_bytes'] / 1e9:.1f}"
+            cells = [preset, found["target"], found["batch_size"]]
+            cells += [
+                memory if found["fits"] else f"{memory}: **does not fit**",
+                f"{found['estimated_step_seconds']:.4f}",
+            ]
+            cells += [found["kernels"], sum(found["cudnn_calls"].values())]
+            cells += [found["collectives"].get("all-reduce", {"count": "-"})["count"]]
+            lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return lines
 
 
 def row(model: str, slice_: str, found: dict) -> str:
@@ -124,7 +176,7 @@ def main() -> None:
         raise SystemExit(f"outdated plans: {', '.join(names)}" if (names := stale()) else 0)
     only = [flag.removeprefix("--only=") for flag in sys.argv[1:] if flag.startswith("--only=")]
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for name, flags in queue():
+    for name, flags in queue() + gpu_queue():
         wanted = "--render" not in sys.argv and all(text in name for text in only)
         if wanted and not (FOLDER / f"{name}.json").exists():
             print(f"== {name}", flush=True)

@@ -8,6 +8,9 @@
 # all steps are done. If a run in the same workdir is queued already, nothing is submitted.
 #
 # Before the --: --nodes, --gpus-per-node and --time, any other options of sbatch, and
+#   --gpu=NAME            compile the step for that GPU first, and submit nothing if it does not fit, such as --gpu=a100-80;
+#                         takes minutes on this machine, and PYTHON needs biggan-jax[plan-gpu]
+#   --anyway              submit it although the model does not fit
 #   --max-restarts=N      how often the job may requeue itself; default 100
 #   --yes                 skip the confirmation                 --dry-run            print the command instead of running it
 # After the --: options of biggan_jax.main, as --name=value. All nodes must see the workdir, the data, and this shell's Python.
@@ -16,7 +19,7 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
 root=$(cd "$(dirname "$0")/.." && pwd)
-nodes='' gpus='' time='' workdir=''
+nodes='' gpus='' gpu='' time='' workdir='' anyway=''
 options=(--parsable) planned=() job=("$root/launch/slurm.sbatch")
 
 main() {
@@ -27,6 +30,7 @@ main() {
   name=biggan_jax:$workdir
   [[ $dry_run ]] || leave_alone
   steps=$(steps)
+  [[ ! $gpu ]] || fit
   agree "nodes x GPUs x time: $nodes x $gpus x $time, at most $((nodes * gpus * limit / 3600)) GPU-hours until the time limit," \
     "and as many again until its $steps steps are done; metrics.jsonl in the workdir shows the speed"
   submit=(sbatch "${options[@]}" --ntasks-per-node="$gpus" --job-name="$name" "${job[@]}" "${training[@]}")
@@ -48,6 +52,14 @@ read_options() {
       --nodes=*) nodes=${1#*=} ;;
       --gpus-per-node=*) gpus=${1##*[=:]} ;; # NUMBER or TYPE:NUMBER.
       --time=*) time=${1#*=} ;;
+      --gpu=*)
+        gpu=${1#*=}
+        shift && continue
+        ;;
+      --anyway)
+        anyway=1
+        shift && continue
+        ;;
       --max-restarts=*)
         number "$1" >/dev/null
         job+=("$1")
@@ -91,6 +103,16 @@ steps() {
   trap 'rm "$plan"' EXIT # Runs at the end of this subshell.
   JAX_PLATFORMS=cpu "$python" -m biggan_jax.plan --nocompile --devices="cpu:$((nodes * gpus))" --json="$plan" "${planned[@]}" >/dev/null || exit 2
   "$python" -c 'import json, sys; print(json.load(sys.stdin)["num_steps"])' <"$plan"
+}
+
+# Compiles the step for the job's GPUs and prints whether it fits. Dies if it does not, unless `anyway` is set.
+fit() {
+  local line status=0
+  line=$(JAX_PLATFORMS=cpu "$python" -m biggan_jax.plan --brief --topology="$gpu:${nodes}x$gpus" "${planned[@]}") || status=$?
+  ((status != 2)) || exit 2 # The planner has printed the reason.
+  [[ $status -le 1 && $line ]] || die "nothing was submitted: the planner failed with status $status"
+  ((status == 0)) || [[ $anyway ]] || die "$line; use --anyway to submit it nevertheless"
+  say "$line"
 }
 
 # Exits if the run is queued or running.

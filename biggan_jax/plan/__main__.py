@@ -8,6 +8,7 @@ Exit statuses: 0: the step fits, or that cannot be known. 1: it does not fit. 2:
 
 import json
 import logging
+import math
 import pathlib
 
 import jax
@@ -15,7 +16,7 @@ from absl import flags
 
 from biggan_jax import config as configs
 from biggan_jax import data, sharding
-from biggan_jax.plan import program, report, slices, target
+from biggan_jax.plan import gpus, program, report, slices, target
 from biggan_jax.runtime import cli
 from biggan_jax.runtime.files import writing
 from biggan_jax.types import UserError
@@ -24,7 +25,10 @@ logger = logging.getLogger(__name__)
 
 CONFIG = cli.define_config("A config file, or the name of a preset; see biggan-config list.")
 TOPOLOGY = flags.DEFINE_string(
-    "topology", None, "A TPU slice: VERSION:SHAPE in chips, such as v5e:16x16, or its Cloud TPU name: v5litepod-256."
+    "topology",
+    None,
+    "A TPU slice: VERSION:SHAPE in chips, such as v5e:16x16, or its Cloud TPU name: v5litepod-256. Or GPUs: NAME:N or "
+    f"NAME:NODESxN, such as {gpus.EXAMPLES}; known are {', '.join(gpus.table())}.",
 )
 DEVICES = flags.DEFINE_string("devices", None, "Instead of --topology: cpu:N, N simulated devices.")
 JSON = cli.define_path("json", None, "Write the plan's figures to this file.")
@@ -41,14 +45,17 @@ def main() -> int:
         raise UserError("--config and one of --topology and --devices are needed, not both, such as --topology=v5e:4x4")
     configs.validate(config)
     name = TOPOLOGY.value or DEVICES.value
-    if TOPOLOGY.value and ":" not in name:
+    of_gpus = bool(TOPOLOGY.value) and gpus.is_gpu(name)
+    if TOPOLOGY.value and not of_gpus and ":" not in name:
         name = slices.named(name).topology
     try:
-        devices = target.tpu_devices(name) if TOPOLOGY.value else target.cpu_devices(name)
+        of = gpus.devices if of_gpus else target.tpu_devices if TOPOLOGY.value else target.cpu_devices
+        devices = of(name)
     except target.NoCompilerError as error:
         if not BRIEF.value:
             raise
-        print(report.brief_without_compiler(config, slices.named(name), error))
+        chips = math.prod(gpus.parse(name)[1:]) if of_gpus else slices.named(name).chips
+        print(report.brief_without_compiler(config, name if of_gpus else slices.named(name).topology, chips, error))
         return cli.SUCCESS
     if configs.unresolved(config):
         config, choices = configs.choose_for(config, data.facts_of(config), len(devices), devices[0].platform)
@@ -88,8 +95,9 @@ def advice(config, devices, name) -> list[str]:
         used = f"{plan['hbm_bytes_per_device'] / report.GB:.2f} GB"
         if plan["fits"]:
             parts = "; batch norm then sees one microbatch at a time" if "microbatches" in overrides else ""
-            cycles = plan["estimated_cycles_per_device"] / 1e6
-            return [*found, f"{given} does fit: {used}, {cycles:.0f} million cycles{parts}"]
+            cycles, seconds = plan["estimated_cycles_per_device"], plan["estimated_step_seconds"]
+            time = f"{cycles / 1e6:.0f} million cycles" if cycles else f"at least {1e3 * seconds:.3g} ms"
+            return [*found, f"{given} does fit: {used}, {time}{parts}"]
         found.append(f"{given} does not fit: {used}")
     only = "only more devices can help: all activations are recomputed, and a device's batch cannot be split further"
     return found or [only]

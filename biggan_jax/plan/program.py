@@ -159,7 +159,7 @@ def memory_bytes(compiled: jax.stages.Compiled) -> int | None:
 def versions() -> dict[str, str]:
     """Return the versions of the packages that decide the result."""
     found = {}
-    for package in ("jax", "jaxlib", "libtpu"):
+    for package in ("jax", "jaxlib", "libtpu", "jax-cuda12-pjrt"):
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)
     return found

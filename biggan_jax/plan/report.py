@@ -9,9 +9,8 @@ import jax
 import ml_collections
 
 from biggan_jax.layers import fused_attention
-from biggan_jax.plan import hlo, program
+from biggan_jax.plan import gpu_hlo, gpus, hlo, program
 from biggan_jax.plan.program import Program
-from biggan_jax.plan.slices import Slice
 from biggan_jax.plan.target import Chip, chip_of
 from biggan_jax.types import UserError
 
@@ -32,11 +31,19 @@ def figures(
 ) -> dict:
     """Return the plan as plain data: memory in bytes, time in seconds, None where unknown or not compiled."""
     chip = chip_of(devices[0]) if devices[0].platform == "tpu" else None
+    gpu = gpus.of(devices[0]) if devices[0].platform == "gpu" else None
     work = program.useful_flops(config) / len(devices)
     cycles = seconds = mfu = None
-    breakdown = {}
+    breakdown: Mapping[str, float] = {}
+    of_gpu, flops = {}, compiled.flops
+    modules = functools.partial(module_of, names=network_names(config))
+    if gpu and compiled.text:
+        breakdown = gpu_hlo.breakdown(compiled.text, gpu, modules)
+        seconds = sum(breakdown.values()) / 1e6
+        mfu = work / (seconds * gpu.rate("bf16" if config.model.get("dtype") == "bfloat16" else "f32"))
+        of_gpu = gpu_hlo.summary(compiled.text)
+        flops = of_gpu.pop("flops")
     if chip and compiled.text:
-        modules = functools.partial(module_of, names=network_names(config))
         breakdown = hlo.breakdown(compiled.text, modules, lambda kernel: kernel_cycles(kernel, chip))
         cycles = sum(breakdown.values())
         seconds, mfu = cycles / chip.clock, work / (cycles * chip.flops_per_cycle)
@@ -45,19 +52,20 @@ def figures(
         "chips": len({tuple(getattr(d, "coords", (d.id,))) for d in devices}),
         "devices": len(devices),
         "batch_size": config.batch_size,
-        "fits": fits(compiled, chip, state_bytes),
+        "fits": fits(compiled, gpu or chip, state_bytes),
         "state_bytes_per_device": state_bytes,
         "hbm_bytes_per_device": compiled.memory,
-        "hbm_capacity_bytes": chip.memory if chip else None,
+        "hbm_capacity_bytes": capacity(gpu or chip),
         "useful_flops_per_device": work,
         # A loop's body is counted once, so the count is wrong if the step has loops.
-        "compiled_flops_per_device": None if chip and config.microbatches * config.d_chunks > 1 else compiled.flops,
+        "compiled_flops_per_device": None if chip and config.microbatches * config.d_chunks > 1 else flops,
         "estimated_cycles_per_device": cycles,
         "estimated_mfu": mfu,
         "estimated_step_seconds": seconds,
         "estimated_hours": seconds and seconds * config.num_steps / 3600,
         "num_steps": config.num_steps,
         "breakdown": breakdown,
+        **of_gpu,
         "collectives": hlo.collectives(compiled.text) if compiled.text else {},
         **parameters(config),
         "compile_seconds": compiled.seconds,
@@ -67,11 +75,17 @@ def figures(
     }
 
 
-def fits(compiled: Program, chip: Chip | None, state_bytes: int = 0) -> bool | None:
-    """Return whether the step fits the chip's memory; None if the memory of either is unknown."""
-    if compiled.limit is not None or (chip and max(compiled.memory or 0, state_bytes) > chip.memory):
+def capacity(chip: Chip | gpus.Gpu | None) -> int | None:
+    """Return the bytes that a program may use on a device: of a GPU, those that JAX takes."""
+    return chip.usable if isinstance(chip, gpus.Gpu) else chip.memory if chip else None
+
+
+def fits(compiled: Program, chip: Chip | gpus.Gpu | None, state_bytes: int = 0) -> bool | None:
+    """Return whether the step fits the device's memory; None if the memory of either is unknown."""
+    limit = capacity(chip)
+    if compiled.limit is not None or (limit and max(compiled.memory or 0, state_bytes) > limit):
         return False
-    return True if chip and compiled.memory else None
+    return True if limit and compiled.memory else None
 
 
 def parameters(config: ml_collections.ConfigDict) -> dict[str, int]:
@@ -137,13 +151,14 @@ def brief(plan: dict) -> str:
         units = (hours, "h", "hours"), (60 * hours, "min", "minutes"), (3600 * hours, "s", "seconds")
         count, unit, name = next((known for known in units if known[0] >= 1), units[-1])
         product = f"{_chips(plan['chips'])} x {_rounded(count)} {unit} = {_rounded(plan['chips'] * count)} chip-{name}"
-        used = f"{product} for {plan['num_steps']:,} steps, by the compiler's estimate"
+        whose = "at least, by kernels' work and bytes" if "kernels" in plan else "by the compiler's estimate"
+        used = f"{product} for {plan['num_steps']:,} steps, {whose}"
     return f"{plan['target']}: {used}; {_memory(plan)}"
 
 
-def brief_without_compiler(config: ml_collections.ConfigDict, slice_: Slice, why: UserError) -> str:
+def brief_without_compiler(config: ml_collections.ConfigDict, name: str, chips: int, why: UserError) -> str:
     """Return what `brief` says as far as it is known without a compiler; `why` says what to install."""
-    return f"{slice_.topology}: {_unknown_time(slice_.chips, config.num_steps)}; whether it fits is unknown: {why}"
+    return f"{name}: {_unknown_time(chips, config.num_steps)}; whether it fits is unknown: {why}"
 
 
 def _unknown_time(chips: int, steps: int) -> str:
@@ -177,11 +192,28 @@ def text(plan: dict, rows: int = 24) -> str:
             f" by the compiler's estimate, MFU {100 * plan['estimated_mfu']:.1f} %;"
             f" {plan['num_steps']:,} steps: {plan['estimated_hours']:.1f} h. Communication stalls are not included"
         )
+    if plan.get("kernels"):
+        lines += _gpu_lines(plan)
     for kind, found in plan["collectives"].items():
         lines.append(f"{kind}: {found['count']} per step, {found['bytes'] / GB:.3f} GB")
     for name, own in list(plan["breakdown"].items())[:rows]:
-        lines.append(f"  {own / 1e6:8.2f} Mcycles {100 * own / cycles:5.1f} %  {name}")
+        share = 100 * own / sum(plan["breakdown"].values())
+        amount = f"{own / 1e6:8.2f} Mcycles" if cycles else f"{own / 1e3:8.3f} ms"
+        lines.append(f"  {amount} {share:5.1f} %  {name}")
     return "\n".join(lines)
+
+
+def _gpu_lines(plan: dict) -> list[str]:
+    """The time of a step on a GPU, whose estimate it is, and what is not in it."""
+    calls = ", ".join(f"{count} {call}" for call, count in plan["cudnn_calls"].items())
+    return [
+        f"time: at least {1e3 * plan['estimated_step_seconds']:.3g} ms per step (MFU at most {100 * plan['estimated_mfu']:.0f} %):"
+        f" convolutions and products at the GPU's peak, all else at its memory's bandwidth, by the shapes;"
+        f" {plan['num_steps']:,} steps: {plan['estimated_hours']:.3g} h",
+        f"kernels: {plan['kernels']} per step, of {1e6 * plan['estimated_step_seconds'] / plan['kernels']:.2g}"
+        f" microseconds in the mean; of cuDNN: {calls or 'none'}",
+        "not known without the GPU: starts of kernels, communication, cuDNN's speed and workspace, what tuning on it changes",
+    ]
 
 
 def _memory(plan: dict) -> str:
@@ -191,4 +223,5 @@ def _memory(plan: dict) -> str:
     if plan["program"] is None:
         return f"not compiled; the state alone takes {state}{of} per device"
     verdict = {True: "fits", False: "DOES NOT FIT", None: "memory"}[plan["fits"]]
-    return f"{verdict}: {size(plan['hbm_bytes_per_device'])}{of} per device, {state} of it for the state"
+    taken = f" that JAX takes of a GPU ({gpus.memory_share():.0%})" if "kernels" in plan else ""
+    return f"{verdict}: {size(plan['hbm_bytes_per_device'])}{of}{taken} per device, {state} of it for the state"

@@ -70,7 +70,7 @@ def tpu_devices(topology: str) -> list[jax.Device]:
         # A host has 2x2 chips, or all chips of a smaller slice.
         options["chips_per_host_bounds"] = (min(int(shape[1]), 2), min(int(shape[2]), 2), 1)
     try:
-        with _quiet():
+        with quiet():
             return list(topologies.get_topology_desc(platform="tpu", topology_name=topology, **options).devices)
     except Exception as error:  # JAX raises no narrower class.
         reason = str(error).partition(": ")[2] or str(error)
@@ -87,7 +87,7 @@ def cpu_devices(wanted: str) -> list[jax.Device]:
     return jax.devices("cpu")
 
 
-class _quiet:
+class quiet:
     """Silence file descriptor 2, where libtpu reports that it finds no TPU."""
 
     def __enter__(self) -> None:

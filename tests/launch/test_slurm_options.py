@@ -114,3 +114,21 @@ def test_a_user_error_is_one_sentence(launch, options, training, sentence):
     done = launch(*options, "--", *training)
     assert done.returncode == 2 and not done.stdout
     assert done.stderr.startswith(sentence) and done.stderr.count("\n") == 1, done.stderr
+
+
+def test_a_gpu_s_name_asks_the_planner_before_submitting(launch, tmp_path):
+    planner = tmp_path / "python"
+    planner.write_text(
+        '#!/bin/bash\ncase "$*" in\n'
+        '  *--topology=*) echo "$*" >"$ASKED"; echo "h100:2x4: a line"; exit "$STATUS" ;;\n'
+        f'  *) exec {sys.executable} "$@" ;;\nesac\n'
+    )
+    planner.chmod(0o755)
+    cluster = "--nodes=2", "--gpus-per-node=4", "--time=60", "--gpu=h100", "--dry-run"
+    for status, anyway, ended in ((0, (), 0), (1, (), 2), (1, ("--anyway",), 0), (2, (), 2), (137, (), 2)):
+        asked = {"PYTHON": str(planner), "ASKED": str(tmp_path / "asked"), "STATUS": str(status)}
+        done = launch(*cluster, *anyway, "--", *TRAINING, **asked)
+        assert done.returncode == ended, (status, done.stderr)
+        assert ("sbatch" in done.stdout) == (ended == 0) and "--gpu=" not in done.stdout
+        assert status > 1 or "h100:2x4: a line" in done.stderr
+    assert "--brief --topology=h100:2x4 --config=quickstart" in (tmp_path / "asked").read_text()

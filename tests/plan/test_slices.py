@@ -73,7 +73,7 @@ def test_short_runs_have_small_units():
 
 
 def test_brief_without_a_compiler_says_what_to_install():
-    line = report.brief_without_compiler(tiny_config(), slices.named("v6e-1"), UserError("planning needs a compiler"))
+    line = report.brief_without_compiler(tiny_config(), "v6e:1x1", 1, UserError("planning needs a compiler"))
     assert (
         line
         == "v6e:1x1: 1 chip for 4 steps, for an unknown time; whether it fits is unknown: planning needs a compiler"
