@@ -1,7 +1,7 @@
 """Plan the paper's models on the paper's hardware and on current slices: `python benchmarks/plans.py`; rerun to resume.
 
 Runs the planning command for each plan that is missing in docs/plans/, and writes docs/plans.md from all that exist.
-`--only=TEXT` selects plans by name (gpu- those for GPUs), `--render` only writes the page, `--check` lists outdated plans without compiling.
+`--only=TEXT` selects plans by name (gpu- those for GPUs), `--render` only writes the page, `--check` lists outdated plans.
 """
 
 import json

@@ -10,7 +10,7 @@ import shutil
 
 ROOT = pathlib.Path(__file__).parent.parent
 # Set before any import of jax; commands that tests start inherit it.
-os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["JAX_PLATFORMS"] = os.environ.get("TEST_PLATFORM", "cpu")  # benchmarks/gpu_check.sh sets another.
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
 # Compiled programs run only a few times in tests, so that less optimisation saves time.
 os.environ["XLA_FLAGS"] += " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
