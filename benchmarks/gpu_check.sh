@@ -34,7 +34,7 @@ mkdir -p "$out" || exit 2
 
 export JAX_PLATFORMS=$platform TEST_PLATFORM=$platform
 deterministic=--xla_gpu_deterministic_ops=true
-model=(--config=biggan_imagenet128 --config.batch_size="$batch" --config.model.dtype=bfloat16)
+model=(--config=biggan_imagenet128 --config.batch_size="$batch" --config.dtype=bfloat16)
 timed=(--warmup=5 --steps=30)
 training=(--config.num_steps=1200)
 if [[ $platform == cpu ]]; then

@@ -40,7 +40,7 @@ def figures(
     if gpu and compiled.text:
         breakdown = gpu_hlo.breakdown(compiled.text, gpu, modules)
         seconds = sum(breakdown.values()) / 1e6
-        mfu = work / (seconds * gpu.rate("bf16" if config.model.get("dtype") == "bfloat16" else "f32"))
+        mfu = work / (seconds * gpu.rate("bf16" if config.dtype == "bfloat16" else "f32"))
         of_gpu = gpu_hlo.summary(compiled.text)
         flops = of_gpu.pop("flops")
     if chip and compiled.text:
