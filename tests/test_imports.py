@@ -9,6 +9,7 @@ ORDER = [
     ["types"],
     [
         "runtime.files",
+        "runtime.heap",
         "runtime.text",
         "runtime.progress",
         "runtime.lazy_metrics",

@@ -58,9 +58,35 @@ def _on_devices(x: jax.Array) -> jax.Array:
     return _sum(jnp.atleast_1d(jax.lax.bitcast_convert_type(x, _word(x.dtype))), jnp)
 
 
-def _on_host(x: np.ndarray) -> np.ndarray:
+def _on_host(x: np.ndarray) -> np.uint32:
+    """Compute `_sum` block by block, in the processor's cache."""
     x = np.ascontiguousarray(np.atleast_1d(x))
-    return _sum(x.view(_word(x.dtype)), np)
+    words, total = x.view(_word(x.dtype)).reshape(-1), 0
+    mixed, shifted = np.empty(BLOCK, np.uint32), np.empty(BLOCK, np.uint32)
+    with np.errstate(over="ignore"):
+        for start in range(0, words.size, BLOCK):
+            block = words[start : start + BLOCK]
+            a, b = mixed[: block.size], shifted[: block.size]
+            # The position of a word is its number in the flat array.
+            np.add(_IN_BLOCK[: block.size], np.uint32(start % 2**32), out=a)
+            _mix_in_place(a, b)
+            np.bitwise_xor(a, block, out=a, casting="unsafe")
+            _mix_in_place(a, b)
+            total += int(a.sum(dtype=np.uint32))
+    return np.uint32(total % 2**32)
+
+
+BLOCK = 2**14  # Words.
+_IN_BLOCK = np.arange(BLOCK, dtype=np.uint32)
+
+
+def _mix_in_place(x: np.ndarray, free: np.ndarray) -> None:
+    """Compute `_mix` of x in x. free: memory of its size."""
+    for shift, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35), (16, None)):
+        np.right_shift(x, np.uint32(shift), out=free)
+        np.bitwise_xor(x, free, out=x)
+        if factor is not None:
+            np.multiply(x, np.uint32(factor), out=x)
 
 
 def _word(dtype: np.dtype) -> np.dtype:

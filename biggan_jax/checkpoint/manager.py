@@ -19,6 +19,7 @@ from orbax.checkpoint import checkpoint_managers as policies
 from biggan_jax.checkpoint import checksums, restore
 from biggan_jax.checkpoint.layout import FOLDER, check_name, from_tree, steps_in, to_tree
 from biggan_jax.checkpoint.metadata import Metadata, create, read
+from biggan_jax.runtime import heap
 from biggan_jax.runtime.files import disk_faults_explained, is_remote, write_text
 from biggan_jax.state import TrainState
 from biggan_jax.types import UserError
@@ -87,7 +88,7 @@ class Checkpoints:
     """
 
     def __init__(self, workdir: epath.PathLike, keep: int, keep_every: int = 0):
-        folder = epath.Path(workdir).absolute() / FOLDER
+        folder, self._saved = epath.Path(workdir).absolute() / FOLDER, False
         check_name(folder)
         logging.getLogger("absl").addFilter(_drop_duplicate)
         self._workdir, self._folder, self._last_saved = workdir, folder, lambda: max(steps_in(folder), default=None)
@@ -152,6 +153,7 @@ class Checkpoints:
         arguments = {item: ocp.args.PyTreeSave(tree) for item, tree in items.items()}
         with disk_faults_explained(self._workdir, self._last_saved):
             self._manager.save(step, args=ocp.args.Composite(**arguments, config=ocp.args.JsonSave(metadata)))
+        self._saved = True
         if latest is None:
             self._read_back(step)
 
@@ -218,6 +220,9 @@ class Checkpoints:
         """Wait until nothing is being saved or deleted. Errors of the background threads are raised here."""
         with disk_faults_explained(self._workdir, self._last_saved):
             self._manager.wait_until_finished()
+        if self._saved:
+            self._saved = False
+            heap.trim()
 
     def _metadata(self) -> dict[int, Metadata]:
         """Return the metadata of every complete checkpoint that is not corrupted."""
