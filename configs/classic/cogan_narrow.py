@@ -2,7 +2,7 @@
 
 Paper row: none; widths and learning rates are chosen for a run of minutes.
 Hardware:  2 CPU cores: minutes.
-Expected:  docs/translation.md has the agreement of pairs that was measured.
+Expected:  no figure. With this code: not yet measured.
 Command:   python -m biggan_jax.main --config=classic/cogan_narrow --workdir=runs/cogan
 """
 

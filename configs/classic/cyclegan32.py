@@ -2,7 +2,7 @@
 
 Paper row: none; widths and learning rates are chosen for a run of minutes.
 Hardware:  2 CPU cores: minutes.
-Expected:  docs/translation.md has what was measured on two sets of emoji.
+Expected:  no figure. With this code: not yet measured.
 Command:   biggan-train --config=classic/cyclegan32 --workdir=runs/cyclegan32
 """
 
