@@ -7,7 +7,9 @@ import pytest
 from etils import epath
 from PIL import Image
 
+from biggan_jax.data import forms, raw, shards
 from biggan_jax.data.dataset import Images
+from biggan_jax.data.structures import Options
 from biggan_jax.evaluation import cache, features, folders, resizers, sets
 from biggan_jax.evaluation.networks import FeatureNetwork
 from biggan_jax.types import UserError
@@ -151,3 +153,18 @@ def test_two_folders_are_compared_without_a_model(tmp_path, classifier):
     refused(result, "--network=classifier takes images of one size, but")
     result = run("evaluate", f"--samples={tmp_path / 'a'}", "--resizer=clean", *fitted)
     refused(result, "the network classifier takes images as they are; leave out --resizer")
+
+
+def test_a_prepared_set_may_be_on_either_side(tmp_path):
+    for i in range(3):
+        draw(tmp_path / "pictures" / f"{i}.png", 20, 20, 3)
+        draw(tmp_path / "pictures" / "more" / f"{i}.png", 20, 20, 3)
+    found = raw.folder(tmp_path / "pictures", raw.Rules(), Options(labels="none"))
+    shards.prepare(found, tmp_path / "set", "pictures", forms.Form(16), map)
+    samples = sets.open_samples(epath.Path(tmp_path / "set"), "--samples", None)
+    assert len(samples) == 6 and sets.shape_of(samples, ()) == (16, 16, 3)
+    reference = sets.open_reference(epath.Path(tmp_path / "set"), "--reference", (16, 16, 3), None, None)
+    ((images, _),) = features.of_source(samples, np.arange(6), 6)
+    ((again, _),) = features.of_source(reference.images, np.arange(6), 6)
+    np.testing.assert_array_equal(images, again)
+    assert images.shape == (6, 16, 16, 3) and reference.name == "set train, 16 px, resized by area"
