@@ -293,6 +293,7 @@ def _score(
     if not c.every:
         return None, {}
     options = {"network": c.network, "inception": c.inception, "num": c.num, "seed": run.config.seed}
+    options["also"] = c.also
     score = score_in_training(run.source, run.mesh, held_out=held_out, **options)
     if (distance := score.real.get("score_of_real")) is not None:
         accuracy = score.real.get("score_accuracy")
@@ -300,7 +301,7 @@ def _score(
         logger.info("score of real images: %.4g (%s%s)", distance, score.images, known)
     # Rounding may differ between hosts, and all must reach the same verdict.
     agreed = lambda value: distributed.broadcast(np.asarray(value, np.float32).view(np.int32)).view(np.float32)
-    return lambda state: float(agreed(score(gan.after(int(state.step)), state))), score.real
+    return lambda state: float(agreed(score(gan.after(int(state.step)), state))), score.beside
 
 
 def log_setup(gan: Family, state: TrainState, mesh: jax.sharding.Mesh) -> None:

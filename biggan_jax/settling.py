@@ -45,5 +45,6 @@ def check_data(config: ml_collections.ConfigDict, image_shape: tuple[int, ...], 
     summary = data.before_training(source, config)
     data.check_changes(source, config)
     if config.score.every:
-        check_score(config.score.network, config.score.inception, source, image_shape)
+        score = config.score
+        check_score(score.network, score.inception, source, image_shape, score.also, score.num)
     return summary

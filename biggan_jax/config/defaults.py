@@ -170,6 +170,8 @@ def general() -> dict[str, Any]:
         # Feature network: a name in evaluation.networks.NETWORKS. The classifier needs no download.
         "score.network": "classifier",
         "score.inception": Key("", path=True),  # Weights of inception-2015, DINOv2, CLIP or SwAV: a file, or download.
+        # Other metrics that are recorded beside the score, such as kid,prdc,cas; empty: none.
+        "score.also": Key("", safe=True),
         "score.num": Key(
             1000, rule=("at least 2", lambda value: value >= 2)
         ),  # Samples per score; at most ten times as many real images.

@@ -10,13 +10,14 @@ import numpy as np
 from jax.sharding import Mesh
 
 from biggan_jax import sharding
+from biggan_jax.config import choose
 from biggan_jax.data.dataset import Source
 from biggan_jax.evaluation import baseline, diversity, features
 from biggan_jax.evaluation.baseline import Baseline
 from biggan_jax.evaluation.features import Batches
 from biggan_jax.evaluation.lpips import Lpips
-from biggan_jax.evaluation.metrics import FORMULAS, OF_PIXELS, Results, compute
-from biggan_jax.evaluation.networks import GREY_NOTE, FeatureNetwork, check_network, open_network
+from biggan_jax.evaluation.metrics import FORMULAS, METRICS, OF_CLASSES, OF_PIXELS, Results, check_counts, compute
+from biggan_jax.evaluation.networks import ENCODERS, GREY_NOTE, FeatureNetwork, check_network, open_network
 from biggan_jax.evaluation.reference import KEPT, Reference, reference_of
 from biggan_jax.evaluation.results import Protocol
 from biggan_jax.family import Family
@@ -131,8 +132,25 @@ class Evaluator:
         return None if self.mesh is None else sharding.make_mesh(jax.local_devices())
 
 
-def check_score(network: str, inception: str, source: Source, image_shape: tuple[int, ...]) -> None:
+def also_scored(text: str) -> tuple[str, ...]:
+    """Return the metrics that score.also names, such as kid,prdc. Raises UserError for one that is unknown or needs pixels."""
+    names = tuple(name for name in text.replace(" ", "").split(",") if name)
+    for name in names:
+        choose(METRICS, "score.also", name)
+    return tuple(name for name in dict.fromkeys(names) if name != "fid")
+
+
+def check_score(
+    network: str, inception: str, source: Source, image_shape: tuple[int, ...], also: str = "", num: int = KEPT
+) -> None:
     """Raise UserError if `score_in_training` cannot work for want of a network, its weights, labels or pictures."""
+    names = also_scored(also)
+    check_counts(names, num, len(source))
+    if "is" in names and network in ENCODERS:
+        raise UserError(f"score.also=is needs a network with classes, which {network} has not")
+    needing = [name for name in names if name in (*OF_CLASSES, "agreement")]
+    if needing and (not source.num_classes or (needing[0] == "agreement" and network != "classifier")):
+        raise UserError(f"score.also={needing[0]} needs classes, and agreement score.network=classifier")
     check_network(network, inception=inception or None, num_classes=source.num_classes)
     if len(image_shape) != 3 or image_shape[-1] not in (1, 3):
         what = f"score.every needs grey or RGB images, but this model's samples are {list(image_shape)}"
@@ -144,26 +162,36 @@ class TrainingScore:
     """The score of a state: the Frechet distance of samples to the training images.
 
     real: what stands beside it, by name: score_of_real, the distance of as many real images at most, and score_accuracy, that
-    of the network on images that it was not fitted to. Either may be missing. images: the real images, in words.
+    of the network on images that it was not fitted to. Either may be missing. images: the real images, in words. beside: real,
+    and, after each score, those of score.also, as score_NAME.
     """
 
     function: Callable[[Family, TrainState], float]
     real: dict[str, float]
     images: str
+    beside: dict[str, float]
 
     def __call__(self, gan: Family, state: TrainState) -> float:
         return self.function(gan, state)
 
 
 def score_in_training(
-    source: Source, mesh: Mesh, *, network: str, inception: str, num: int, seed: int, held_out: Source | None = None
+    source: Source,
+    mesh: Mesh,
+    *,
+    network: str,
+    inception: str,
+    num: int,
+    seed: int,
+    held_out: Source | None = None,
+    also: str = "",
 ) -> TrainingScore:
     """Return a function from a state to the Frechet distance of `num` samples to the source's images.
 
     Samples are of G's averaged weights, or of its live ones if no average is kept.
     It compares checkpoints of one run: it uses fewer samples, and fewer passes of standing statistics if G has any, than a
     published result should. held_out: real images to score beside samples; without, every second one of the source's.
-    Raises UserError if the network lacks its weights or labels.
+    also: other metrics, as in score.also. Raises UserError if the network lacks its weights or labels.
     """
     feature_network = open_network(network, inception=inception or None, training=source)
     batch_size = sharding.divisible(64, mesh)
@@ -176,7 +204,9 @@ def score_in_training(
     scores = beside.scores(["fid"])
     names = {"score_of_real": "frechet_distance", "score_accuracy": baseline.ACCURACY}
     found = {name: scores[baseline.PREFIX + of] for name, of in names.items() if baseline.PREFIX + of in scores}
-    evaluator = Evaluator(feature_network, reference, ("fid",), num, seed, batch_size=batch_size, mesh=mesh)
+    metrics = ("fid", *also_scored(also))
+    evaluator = Evaluator(feature_network, reference, metrics, num, seed, batch_size=batch_size, mesh=mesh)
+    recorded = dict(found)
 
     def score(gan: Family, state: TrainState) -> float:
         network = state.networks[gan.sampled]
@@ -184,10 +214,14 @@ def score_in_training(
         variables = generate.variables_for_sampling(gan, weights, network.variables, seed, passes=PASSES)
         # Results of training have no protocol, which would describe the statistics.
         sampler = Sampler(gan, weights, variables, None, "")
+        for name in recorded.keys() - found.keys():
+            del recorded[name]
         try:
-            return float(evaluator.evaluate(sampler).overall["frechet_distance"])
+            overall = evaluator.evaluate(sampler).overall
+            recorded.update({f"score_{name}": float(overall[name]) for name in overall if name != "frechet_distance"})
+            return float(overall["frechet_distance"])
         except NotFiniteError as error:  # The collapse monitor decides whether to stop.
             logger.warning("no score: %s", error)
             return math.nan
 
-    return TrainingScore(score, found, beside.name)
+    return TrainingScore(score, found, beside.name, recorded)

@@ -30,7 +30,7 @@ def scored():
     gan = build_gan(config, mesh)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluator, "open_network", lambda *_, **__: bright)
-        options = {"network": "classifier", "inception": "", "num": 64, "seed": 0}
+        options = {"network": "classifier", "inception": "", "num": 64, "seed": 0, "also": "kid,prdc"}
         held_out = Images(*HELD_OUT, 10)
         score = evaluator.score_in_training(data.make_source(config), mesh, held_out=held_out, **options)
     return gan, jax.jit(lambda: init_state(gan, 0), out_shardings=state_layout(gan))(), score
@@ -55,10 +55,19 @@ def test_the_score_is_that_of_the_averaged_generator_and_repeats(scored):
     assert score(gan, state.replace(averages={"G": shifted(state.averages["G"])})) > 1.2 * first
 
 
+def test_other_metrics_are_recorded_beside_the_score(scored):
+    gan, state, score = scored
+    score(gan, state)
+    others = score.beside.keys() - score.real.keys()
+    assert {"score_kernel_distance", "score_recall", "score_coverage"} <= others
+    assert "score_frechet_distance" not in others and all(np.isfinite(value) for value in score.beside.values())
+
+
 def test_images_that_are_not_finite_have_no_score(scored):
     gan, state, score = scored
     broken = jax.tree.map(lambda x: x * np.nan, state.averages["G"]["conv_out"])
     assert np.isnan(score(gan, state.replace(averages={"G": state.averages["G"] | {"conv_out": broken}})))
+    assert score.beside == score.real
 
 
 def test_scores_of_samples_that_are_no_pictures_are_refused():
@@ -67,3 +76,17 @@ def test_scores_of_samples_that_are_no_pictures_are_refused():
     for shape in ((2,), (16, 16, 5)):
         with pytest.raises(UserError, match=r"score.every needs grey or RGB images, .* set it to 0"):
             evaluator.check_score("classifier", "", source, shape)
+
+
+@pytest.mark.parametrize(
+    ("also", "sentence"),
+    [
+        ("kdi", "did you mean kid"),
+        ("lpips", "score.also 'lpips' is unknown"),
+        ("fid, is", "the metric is needs 10 or more samples, not 9"),
+        ("cas", "score.also=cas needs classes"),
+    ],
+)
+def test_metrics_that_cannot_be_recorded_are_refused(also, sentence):
+    with pytest.raises(UserError, match=sentence):
+        evaluator.check_score("inception-2015", "download", Images(*HELD_OUT, 0), (16, 16, 3), also, 9)
