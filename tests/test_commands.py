@@ -105,7 +105,7 @@ def test_stored_latents_include_their_truncation(workdir, tmp_path):
         (["--seeds=0-x"], "--seeds=0-x: '0-x' is no seed or range from 0 to 2147483647, such as 0-35"),
         (["--seeds=1", "--num=3"], "--num has no effect with --seeds"),
         (["--statistics=running", "--passes=3"], "--passes has no meaning with --statistics=running"),
-        (["--truncation=0"], "--truncation=0.0 must be greater than 0"),
+        (["--truncation=0"], "truncation 0 of kind resample must be greater than 0; 0 is for kind w"),
         (["--truncation=nan"], "--truncation=nan must be greater than 0"),
         (["--latents=nothing.npz"], "nothing.npz cannot be read: No such file or directory"),
         (["--latents=setup.cfg"], "setup.cfg is not an .npz of arrays"),

@@ -1,5 +1,6 @@
 """Folders of pictures as sets to evaluate, and the forms that samples and real images may have."""
 
+import functools
 import json
 
 import numpy as np
@@ -131,27 +132,28 @@ def test_statistics_are_written_as_pytorch_fid_reads_them(tmp_path):
 
 
 def test_two_folders_are_compared_without_a_model(tmp_path, classifier):
+    evaluate = functools.partial(run, "evaluate", XLA_FLAGS="")  # Optimised, since thousands of real images are read.
     for i in range(12):
         draw(tmp_path / "a" / f"{i}.png", 16, 16, 3)
         draw(tmp_path / "b" / f"{i}.png", 16, 16, 3)
     fitted = "--config=quickstart", "--network=classifier", "--scores=fid"
-    result = run("evaluate", f"--samples={tmp_path / 'a'}", f"--reference={tmp_path / 'a'}", *fitted)
+    result = evaluate(f"--samples={tmp_path / 'a'}", f"--reference={tmp_path / 'a'}", *fitted)
     assert result.returncode == 0, result.stderr
     assert "are too few for the 64 features of classifier" in result.stderr
     (record,) = [json.loads(line) for line in (tmp_path / "scores.jsonl").read_text().splitlines()]
     assert record["scores"]["frechet_distance"] == pytest.approx(0, abs=1e-3)
     assert record["protocol"]["samples"] == 12 and record["protocol"]["reference"] == "12 real images of a"
     statistics = tmp_path / "s.npz"
-    written = run("evaluate", f"--reference={tmp_path / 'a'}", f"--write_statistics={statistics}", *fitted[:2])
+    written = evaluate(f"--reference={tmp_path / 'a'}", f"--write_statistics={statistics}", *fitted[:2])
     assert written.returncode == 0, written.stderr
-    result = run("evaluate", f"--samples={tmp_path / 'a'}", f"--reference={statistics}", *fitted)
+    result = evaluate(f"--samples={tmp_path / 'a'}", f"--reference={statistics}", *fitted)
     assert result.returncode == 0, result.stderr
     (_, again) = [json.loads(line) for line in (tmp_path / "scores.jsonl").read_text().splitlines()]
     assert again["scores"]["frechet_distance"] == pytest.approx(0, abs=1e-3)
     draw(tmp_path / "b" / "12.png", 20, 16, 3)
-    result = run("evaluate", f"--samples={tmp_path / 'b'}", f"--reference={tmp_path / 'a'}", *fitted)
+    result = evaluate(f"--samples={tmp_path / 'b'}", f"--reference={tmp_path / 'a'}", *fitted)
     refused(result, "--network=classifier takes images of one size, but")
-    result = run("evaluate", f"--samples={tmp_path / 'a'}", "--resizer=clean", *fitted)
+    result = evaluate(f"--samples={tmp_path / 'a'}", "--resizer=clean", *fitted)
     refused(result, "the network classifier takes images as they are; leave out --resizer")
 
 

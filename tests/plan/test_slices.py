@@ -26,7 +26,7 @@ def test_a_slice_is_found_by_type_and_by_topology():
 
 
 def test_stored_plans_are_of_the_slices_in_their_names():
-    for path in PLANS.glob("*.json"):
+    for path in PLANS.glob("biggan*.json"):
         plan = json.loads(path.read_text())
         version, size = path.stem.split("-")[1:3]
         assert slices.named(f"{version.replace('v5e', 'v5litepod')}-{size}").topology == plan["target"], path.name

@@ -50,12 +50,13 @@ def test_second_ctrl_c_in_a_notebook_raises_keyboard_interrupt():
 def test_a_closed_terminal_requests_a_stop_unless_ignored(monkeypatch):
     left = []
     monkeypatch.setattr(interrupt, "_leave_terminal", lambda: left.append(1))
-    with Interrupt() as stop:
-        os.kill(os.getpid(), signal.SIGHUP)
-        assert stop.should_stop()
-    assert left == [1] and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
-    former = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # As under nohup.
+    former = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # These tests may run under nohup themselves.
     try:
+        with Interrupt() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop.should_stop()
+        assert left == [1] and signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # As under nohup.
         with Interrupt() as stop:
             os.kill(os.getpid(), signal.SIGHUP)
             assert not stop.should_stop()
