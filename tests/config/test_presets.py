@@ -198,6 +198,7 @@ PRESETS |= {
         "batch_size": 16, "num_steps": 1_250_000, "model.train_images": 400_000, "model.fade_images": 400_000,
         "regularizer.gp_target": 750.0, "model.fmap_base": 4096, "model.fmap_max": 128, "model.dim_z": 128,
     },
+    "modern/progan_digits": {"model.image_shape": (16, 16, 1), "model.num_classes": 0, "loss": "wasserstein", "d_steps": 1},
     "modern/progan_lsun256": PROGAN | TWELVE_MILLION | {
         "batch_size": 8, "model.batch_sizes": (128, 128, 128, 64, 32, 16), "model.lr_factors": (), "data.flip": False,
     },
