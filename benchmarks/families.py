@@ -104,7 +104,7 @@ RUNS = {
         "stylegan2",
         DIGITS | TEN | {"model.image_shape": (16, 16, 1), "model.channel_base": 512, "model.channel_max": 64, "model.dim_z": 64}
         | {"model.dim_w": 64, "model.mapping_layers": 2, "model.d_mapping_layers": 2, "model.style_mixing": 0.5}
-        | {"loss": "non_saturating", "regularizer.r1": 0.1, "regularizer.every": 16, "batch_size": 32, "num_steps": 4000}
+        | {"loss": "non_saturating", "regularizer.r1": 0.1, "regularizer.every": 16, "batch_size": 32, "num_steps": 3000}
         | {"optimizer.b1": 0.0, "optimizer.g_lr": 2.5e-3, "optimizer.d_lr": 2.5e-3, "model.path_length": 0.0},
     ),
     "gaussians8": ("wgan_gp", POINTS | {"data.name": "gaussians8"}),

@@ -2,7 +2,8 @@
 
 Paper row: none; widths, learning rates and the schedule are chosen for a run of minutes, not for scores.
 Hardware:  2 CPU cores. Expected time: 5 minutes.
-Expected:  all ten digits, about equally often, by a classifier that is fitted to them; no published score.
+Expected:  all ten digits by a fitted classifier, with an entropy of 2.22 (at most 2.30), and 0.063 of the distance of an
+           untrained G; no published score.
 Command:   python -m biggan_jax.main --config=modern/progan_digits --workdir=runs/progan_digits
 """
 
