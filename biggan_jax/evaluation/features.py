@@ -72,7 +72,9 @@ def of_source(source: Source, numbers: np.ndarray, batch_size: int, network: Fea
     for start in track(starts, "real images, by batches"):
         chosen = numbers[np.minimum(np.arange(start, start + batch_size), len(numbers) - 1)]
         if isinstance(source, Pictures):
-            reading = source.read(chosen, prepare=network.prepare if network else None)
+            # Pictures of one size are resized on the device, unless the protocol resizes on the host.
+            on_host = network is not None and (network.on_host or not source.one_shape)
+            reading = source.read(chosen, prepare=network.prepare if network and on_host else None)
             yield reading.images, reading.labels[: len(numbers) - start]
             continue
         reading = source.read(chosen, np.full(batch_size, 0.5))
