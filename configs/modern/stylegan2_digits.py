@@ -2,7 +2,7 @@
 
 Paper row: none; widths and learning rates are chosen for a run of minutes, not for scores.
 Hardware:  2 CPU cores. Expected time: 6 minutes.
-Expected:  class agreement above 0.9 by a classifier that is fitted to the digits; no published score.
+Expected:  class agreement 0.988 by a fitted classifier, 0.040 of the distance of an untrained G; no published score.
 Command:   biggan-train --config=modern/stylegan2_digits --workdir=runs/stylegan2_digits
 """
 
