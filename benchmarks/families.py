@@ -133,13 +133,13 @@ def config_of(name: str):
 
 def measure(name: str, out: pathlib.Path) -> dict:
     """Train one model, draw its grid, and return its figures."""
-    c, began = config_of(name), time.monotonic()
+    c, began, before = config_of(name), time.monotonic(), time.process_time()
     assert train(c, out)
-    seconds = round(time.monotonic() - began)
+    seconds = {"train_seconds": round(time.monotonic() - began), "cpu_seconds": round(time.process_time() - before)}
     trained = load_generator(out)
     sampler = Sampler.from_checkpoint(trained)
     found = of_points(c, sampler) if len(trained.gan.image_shape) == 1 else of_digits(c, trained, sampler, out)
-    return {"family": c.model.family, "steps": c.num_steps, "train_seconds": seconds, **found}
+    return {"family": c.model.family, "steps": c.num_steps, **seconds, **found}
 
 
 def of_points(c, sampler) -> dict:
