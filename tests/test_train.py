@@ -432,7 +432,9 @@ def test_everything_is_closed_when_training_fails(config, tmp_path, monkeypatch)
 
 def test_the_score_of_real_images_is_logged_and_recorded(config, monkeypatch):
     real, lines = {"score_of_real": 1.5, "score_accuracy": 0.9}, []
-    monkeypatch.setattr(hooks, "score_in_training", lambda *_, **__: TrainingScore(lambda *_: 3.0, real, "64 images"))
+    monkeypatch.setattr(
+        hooks, "score_in_training", lambda *_, **__: TrainingScore(lambda *_: 3.0, real, "64 images", real)
+    )
     monkeypatch.setattr(hooks.logger, "info", lambda text, *arguments: lines.append(text % arguments))
     config.score.every = 2
     run = types.SimpleNamespace(config=config, source=None, mesh=None)
