@@ -44,6 +44,7 @@ MAY_RUN = {
     "biggan_jax/runtime/distributed.py": {"subprocess"},  # The command itself, once for each process.
     "biggan_jax/tools/notebook.py": {"subprocess"},  # A command of this package, with the flags in a cell.
     "biggan_jax/tools/layout.py": {"subprocess"},  # ffmpeg, with pixels as its input.
+    "biggan_jax/runtime/heap.py": {"ctypes"},  # The C library's malloc_trim, without arguments from files.
 }
 MODULES = {
     "pickle",
