@@ -22,6 +22,7 @@ from biggan_jax.config import choose
 from biggan_jax.convert import files, tables
 from biggan_jax.evaluation import cache
 from biggan_jax.evaluation.networks import download
+from biggan_jax.evaluation.weights import hash_of
 from biggan_jax.sampling.pictures import to_rgb
 from biggan_jax.types import Image, Params, UserError
 
@@ -168,7 +169,7 @@ def open_lpips(name: str = "vgg", weights: str | None = None, heads: str | None 
     make = lambda: flatten_dict(_read(of_trunk, of_heads, shapes), sep="/")
     # The tree is part of the key, because other versions of the network have other trees.
     tree = {name: leaf.shape for name, leaf in flatten_dict(shapes, sep="/").items()}
-    content = f"{_hash(of_trunk)} {_hash(of_heads)} as {tree}"
+    content = f"{hash_of(of_trunk)} {hash_of(of_heads)} as {tree}"
     params = unflatten_dict(cache.cached(f"lpips_{name}", content, make), sep="/")
     digest = cache.hash_of_arrays(flatten_dict(params, sep="/"))
     return Lpips(name, digest, trunk.least, params, module.apply)
@@ -230,11 +231,3 @@ def entry_of(path: tables.Path, shape: tuple[int, ...]) -> tables.Entry:
 def _ignored(there: str) -> bool:
     """Return whether the array is of torchvision's layers after the features."""
     return there.startswith("classifier.")
-
-
-def _hash(file: epath.Path) -> str:
-    try:
-        return cache.hash_of_file(file)
-    except OSError as error:
-        why = error.strerror or error
-        raise UserError(f"{file} cannot be read ({why}); give a .pth or .npz with the weights") from error

@@ -11,11 +11,10 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from biggan_jax.plan.gpus import Gpu
-from biggan_jax.plan.hlo import BYTES, COLLECTIVES
+from biggan_jax.plan.hlo import ARRAY, BYTES, COLLECTIVES, sizes
 
 _LINE = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (.*)$")
 _OPCODE = re.compile(r"(?:^|[\s)}])([a-z][a-z0-9\-]*)\(([^)]*)\)")
-_ARRAY = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
 _CALLED = re.compile(r"\b(?:body|to_apply|calls|true_computation|false_computation)=%?([\w.\-]+)")
 _CUDNN = re.compile(r'custom_call_target="__cudnn\$(\w+)"')
 _KERNEL_LABELS = re.compile(r"dim_labels=\w+_(\w+)->")
@@ -112,19 +111,19 @@ def _kernel(i: Instruction, computations: Computations, around: dict[str, Instru
     moved = sum(map(_bytes, [i.type, *given]))
     if match := _CUDNN.search(i.rest):
         flops = _convolution_flops(i, match[1], given)
-        return Kernel("convolution", match[1], op_name, flops, moved, _ARRAY.findall(given[0])[0][0])
+        return Kernel("convolution", match[1], op_name, flops, moved, ARRAY.findall(given[0])[0][0])
     inside = computations.get(_first(r"\bcalls=%?([\w.\-]+)", i.rest), {})
     products = [j for j in inside.values() if j.opcode == "dot"]
     if products:
         flops = sum(_product_flops(j, inside) for j in products)
-        types = [_ARRAY.findall(inside[products[0].operands[0]].type)[0][0]]
-        return Kernel("product", "", op_name, flops, moved, types[0])
+        kind = ARRAY.findall(inside[products[0].operands[0]].type)[0][0]
+        return Kernel("product", "", op_name, flops, moved, kind)
     return Kernel("copy" if i.opcode == "copy" else "fusion", "", op_name, 0, moved, "f32")
 
 
 def _convolution_flops(i: Instruction, call: str, given: list[str]) -> int:
     """2 x outputs x weights of an output: with Y (or its gradient) and the kernel, whose outputs are the label o."""
-    arrays = [_sizes(_ARRAY.findall(text)[0][1]) for text in (i.type, *given)]
+    arrays = [sizes(ARRAY.findall(text)[0][1]) for text in (i.type, *given)]
     result, first, second = arrays[0], arrays[1], arrays[2]
     outputs, kernel = {
         "convBackwardFilter": (second, result),
@@ -135,17 +134,13 @@ def _convolution_flops(i: Instruction, call: str, given: list[str]) -> int:
 
 
 def _product_flops(i: Instruction, inside: dict[str, Instruction]) -> int:
-    left = _sizes(_ARRAY.findall(inside[i.operands[0]].type)[0][1])
-    contracted = _sizes(_first(r"lhs_contracting_dims=\{([\d,]*)\}", i.rest))
-    return 2 * math.prod(_sizes(_ARRAY.findall(i.type)[0][1])) * math.prod(left[axis] for axis in contracted)
+    left = sizes(ARRAY.findall(inside[i.operands[0]].type)[0][1])
+    contracted = sizes(_first(r"lhs_contracting_dims=\{([\d,]*)\}", i.rest))
+    return 2 * math.prod(sizes(ARRAY.findall(i.type)[0][1])) * math.prod(left[axis] for axis in contracted)
 
 
 def _bytes(text: str) -> int:
-    return sum(BYTES.get(kind, 0) * math.prod(_sizes(shape)) for kind, shape in _ARRAY.findall(text))
-
-
-def _sizes(shape: str) -> tuple[int, ...]:
-    return tuple(int(size) for size in shape.split(",") if size)
+    return sum(BYTES.get(kind, 0) * math.prod(sizes(shape)) for kind, shape in ARRAY.findall(text))
 
 
 def _first(pattern: str | re.Pattern, text: str) -> str:

@@ -17,7 +17,7 @@ _OPCODE = re.compile(r"(?:^|[\s)}])([a-z][a-z0-9\-]*)\(")
 _KERNEL = re.compile(
     r'custom_call_target="tpu_custom_call", operand_layout_constraints=\{((?:[a-z0-9]+\[[\d,]*\]\{[^}]*\}(?:, )?)*)\}'
 )
-_ARRAY = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
+ARRAY = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
 _CALLED = re.compile(r"\b(?:body|condition|to_apply|calls|branch_computations)=\{?%?([\w.\-]+)")
 
 
@@ -63,7 +63,7 @@ def _instruction(text: str) -> Instruction:
         opcode=opcode[1] if opcode else "",
         type=text[: opcode.start()] if opcode else text,
         cycles=int(first(r'"estimated_cycles":"(\d+)"') or 0),
-        operands=tuple(_sizes(shape) for _, shape in _ARRAY.findall(first(_KERNEL))),
+        operands=tuple(sizes(shape) for _, shape in ARRAY.findall(first(_KERNEL))),
         op_name=first(r'op_name="([^"]*)"'),
         called=tuple(_CALLED.findall(text)),
         channel=first(r"\bchannel_id=(\d+)"),
@@ -114,15 +114,16 @@ def collectives(text: str) -> dict[str, dict[str, int]]:
 
 
 def _result_bytes(instruction: Instruction) -> int:
-    arrays = _ARRAY.findall(instruction.type)
+    arrays = ARRAY.findall(instruction.type)
     if instruction.opcode.endswith("-start") and instruction.opcode != "all-reduce-start":
         # It returns its operands, as many results, and context flags.
         arrays = [array for array in arrays if array != ("u32", "")]
         arrays = arrays[len(arrays) // 2 :]
-    return sum(BYTES.get(kind, 0) * math.prod(_sizes(shape)) for kind, shape in arrays)
+    return sum(BYTES.get(kind, 0) * math.prod(sizes(shape)) for kind, shape in arrays)
 
 
-def _sizes(shape: str) -> tuple[int, ...]:
+def sizes(shape: str) -> tuple[int, ...]:
+    """Return the sizes in a shape such as "8,4,4,3"; () for a scalar."""
     return tuple(int(size) for size in shape.split(",") if size)
 
 
