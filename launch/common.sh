@@ -1,4 +1,4 @@
-# shellcheck shell=bash disable=SC2034
+# shellcheck shell=bash disable=SC2034,SC2154
 # Functions that all launchers share: errors, options, --dry-run and confirmation. Source it after `set -euo pipefail`.
 # Runs in bash 3.2, the version of macOS.
 
@@ -46,6 +46,16 @@ quoted() {
 # Runs the command; with --dry-run, prints it instead.
 run() {
   if [[ $dry_run ]]; then quoted "$@"; else "$@"; fi
+}
+
+# Compiles the step of `planned` for a topology of the planner. Sets `plan`, what it says in one line. Dies if the model does not fit,
+# unless `anyway` is set: check_fit TOPOLOGY DONE DO, with the words for what would be done, such as created and create.
+check_fit() {
+  local status=0
+  plan=$(JAX_PLATFORMS=cpu "$python" -m biggan_jax.plan --brief --topology="$1" "${planned[@]}") || status=$?
+  ((status != 2)) || exit 2 # The planner has printed the reason.
+  [[ $status -le 1 && $plan ]] || die "nothing was $2: the planner failed with status $status"
+  ((status == 0)) || [[ $anyway ]] || die "$plan; use --anyway to $3 it nevertheless"
 }
 
 # Prints the cost and asks for confirmation on the terminal, unless --yes or --dry-run is given.

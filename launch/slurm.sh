@@ -30,7 +30,10 @@ main() {
   name=biggan_jax:$workdir
   [[ $dry_run ]] || leave_alone
   steps=$(steps)
-  [[ ! $gpu ]] || fit
+  if [[ $gpu ]]; then
+    check_fit "$gpu:${nodes}x$gpus" submitted submit
+    say "$plan"
+  fi
   agree "nodes x GPUs x time: $nodes x $gpus x $time, at most $((nodes * gpus * limit / 3600)) GPU-hours until the time limit," \
     "and as many again until its $steps steps are done; metrics.jsonl in the workdir shows the speed"
   submit=(sbatch "${options[@]}" --ntasks-per-node="$gpus" --job-name="$name" "${job[@]}" "${training[@]}")
@@ -103,16 +106,6 @@ steps() {
   trap 'rm "$plan"' EXIT # Runs at the end of this subshell.
   JAX_PLATFORMS=cpu "$python" -m biggan_jax.plan --nocompile --devices="cpu:$((nodes * gpus))" --json="$plan" "${planned[@]}" >/dev/null || exit 2
   "$python" -c 'import json, sys; print(json.load(sys.stdin)["num_steps"])' <"$plan"
-}
-
-# Compiles the step for the job's GPUs and prints whether it fits. Dies if it does not, unless `anyway` is set.
-fit() {
-  local line status=0
-  line=$(JAX_PLATFORMS=cpu "$python" -m biggan_jax.plan --brief --topology="$gpu:${nodes}x$gpus" "${planned[@]}") || status=$?
-  ((status != 2)) || exit 2 # The planner has printed the reason.
-  [[ $status -le 1 && $line ]] || die "nothing was submitted: the planner failed with status $status"
-  ((status == 0)) || [[ $anyway ]] || die "$line; use --anyway to submit it nevertheless"
-  say "$line"
 }
 
 # Exits if the run is queued or running.

@@ -47,10 +47,6 @@ look_up() {
 
 # Prints the cost of training on the slice and asks for confirmation. Dies if the model does not fit, unless `anyway` is set.
 agree_to() {
-  local line status=0
-  line=$(JAX_PLATFORMS=cpu "$python" -m biggan_jax.plan --brief --topology="$1" "${planned[@]}") || status=$?
-  ((status != 2)) || exit 2 # The planner has printed the reason.
-  [[ $status -le 1 && $line ]] || die "nothing was created: the planner failed with status $status"
-  ((status == 0)) || [[ $anyway ]] || die "$line; use --anyway to create it nevertheless"
-  agree "$line"
+  check_fit "$1" created create
+  agree "$plan"
 }
