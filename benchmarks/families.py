@@ -139,7 +139,8 @@ def measure(name: str, out: pathlib.Path) -> dict:
     trained = load_generator(out)
     sampler = Sampler.from_checkpoint(trained)
     found = of_points(c, sampler) if len(trained.gan.image_shape) == 1 else of_digits(c, trained, sampler, out)
-    return {"family": c.model.family, "steps": c.num_steps, **seconds, **found}
+    device = {} if jax.default_backend() == "cpu" else {"device": jax.devices()[0].device_kind}
+    return {"family": c.model.family, "steps": c.num_steps, **device, **seconds, **found}
 
 
 def of_points(c, sampler) -> dict:
@@ -202,12 +203,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", default=",".join(RUNS), help="names, separated by commas")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/families"))
+    parser.add_argument("--results", type=pathlib.Path, default=RESULTS, help="the file of figures that is added to")
     arguments = parser.parse_args()
     for name in arguments.only.split(","):
         result = measure(name, arguments.out / name)
         result["passes"] = passes(result)
-        known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-        RESULTS.write_text(json.dumps(known | {name: result}, indent=2) + "\n")
+        known = json.loads(arguments.results.read_text()) if arguments.results.exists() else {}
+        arguments.results.write_text(json.dumps(known | {name: result}, indent=2) + "\n")
         print(name, json.dumps(result), flush=True)
 
 

@@ -10,7 +10,8 @@
 # 5. the plan's memory and bound on time, if biggan-jax[plan-gpu] is installed, beside what 3 measured
 # 6. a training on real digits, with samples
 #
-# Each part has a time limit; one that fails does not stop the others. OUT/report.md has the results, OUT/NAME.log the output.
+# Parts that are not timed run side by side, then the timed ones alone. Each has a time limit; one that fails does not stop the
+# others. OUT/report.md has the results, OUT/NAME.log the output, OUT/kernels.tsv the seconds of a step by kind of kernel.
 # --gpu: as in biggan-plan --topology. --dry-run: the same on the CPU with a tiny model, to test this script.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 2
@@ -35,11 +36,11 @@ mkdir -p "$out" || exit 2
 export JAX_PLATFORMS=$platform TEST_PLATFORM=$platform
 deterministic=--xla_gpu_deterministic_ops=true
 model=(--config=biggan_imagenet128 --config.batch_size="$batch" --config.dtype=bfloat16)
-timed=(--warmup=5 --steps=30)
+timed=(--warmup=5 --steps=30 --kernels="$out/kernels.tsv")
 training=(--config.num_steps=1200)
 if [[ $platform == cpu ]]; then
   model=(--config="$PWD/tests/configs/tiny.py" --config.batch_size=8)
-  timed=(--warmup=1 --steps=2 --peak=1e11)
+  timed=(--warmup=1 --steps=2 --peak=1e11 --kernels="$out/kernels.tsv")
   training=(--config.num_steps=2 --config.model.ch=2 --config.d_steps=1)
 fi
 
@@ -62,18 +63,23 @@ resumed() {
     "$python" -m biggan_jax.checkpoint compare "$out/whole" "$out/pieces"
 }
 
+# Several processes share the GPU, so none takes most of its memory at its start.
+export XLA_PYTHON_CLIENT_PREALLOCATE=false
 part device 60 "$python" benchmarks/gpu_check.py device
 XLA_FLAGS=$deterministic JAX_DEFAULT_MATMUL_PRECISION=highest \
-  part golden 150 "$python" -m pytest -q -p no:xdist tests/test_golden.py
+  part golden 200 "$python" -m pytest -q -p no:xdist tests/test_golden.py &
 export -f resumed
 export out python deterministic
-part resume 120 bash -c resumed
+part resume 200 bash -c resumed &
+part training 200 "$python" -m biggan_jax.demo --out="$out/demo" "${training[@]}" &
+if [[ $gpu ]]; then
+  JAX_PLATFORMS=cpu part plan 200 "$python" -m biggan_jax.plan --topology="$gpu:1" "${model[@]}" --noadvise --json="$out/plan.json" &
+fi
+wait
 part step 150 "$python" benchmarks/train_step.py "${model[@]}" "${timed[@]}" --json="$out/step.json"
 if [[ $peer ]] && ! "$python" -c 'import torch' 2>/dev/null; then
   echo 'peer: skipped: PyTorch is not installed'
   peer=''
 fi
-[[ ! $peer ]] || part peer 80 "$python" benchmarks/gpu_check.py peer --peer="$peer" --batch="$batch" --json="$out/peer.json"
-[[ ! $gpu ]] || JAX_PLATFORMS=cpu part plan 200 "$python" -m biggan_jax.plan --topology="$gpu:1" "${model[@]}" --noadvise --json="$out/plan.json"
-part training 150 "$python" -m biggan_jax.demo --out="$out/demo" "${training[@]}"
+[[ ! $peer ]] || part peer 100 "$python" benchmarks/gpu_check.py peer --peer="$peer" --batch="$batch" --json="$out/peer.json"
 "$python" benchmarks/gpu_check.py report --out="$out"

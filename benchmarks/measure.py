@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import ml_collections
 import numpy as np
+import trace_kernels as trace
 
 from biggan_jax import sharding
 from biggan_jax.data import builtin, host_batches, image_shape
@@ -56,10 +57,10 @@ def prepare(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> Step:
     return Step(compiled, state, batch, time.perf_counter() - began)
 
 
-def time_steps(step: Step, warmup: int, steps: int) -> list[float]:
-    """Return the seconds of each of `steps` steps after `warmup` others; as in training, the next is dispatched while one runs.
+def time_steps(step: Step, warmup: int, steps: int) -> tuple[list[float], Any]:
+    """Return the seconds of each of `steps` steps after `warmup` others, and the state after them.
 
-    Deletes the state of `step`.
+    As in training, the next step is dispatched while one runs. Deletes the state of `step`.
     """
     state, finished, running = step.state, [], None
     for _ in range(warmup + steps + 1):
@@ -69,7 +70,7 @@ def time_steps(step: Step, warmup: int, steps: int) -> list[float]:
             finished.append(time.perf_counter())
         running = metrics
     jax.block_until_ready(running)
-    return list(np.diff([*finished, time.perf_counter()])[-steps:])
+    return list(np.diff([*finished, time.perf_counter()])[-steps:]), state
 
 
 def peak_memory(compiled: jax.stages.Compiled, device: jax.Device) -> tuple[int | None, str]:
@@ -96,14 +97,22 @@ def peak_flops(device: jax.Device, stated: float | None) -> tuple[float | None, 
 
 
 def measure(
-    config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh, *, warmup: int, steps: int, peak: float | None = None
+    config: ml_collections.ConfigDict,
+    mesh: jax.sharding.Mesh,
+    *,
+    warmup: int,
+    steps: int,
+    peak: float | None = None,
+    kernels: str | None = None,
 ) -> dict[str, Any]:
-    """Measure one training step of the config on the mesh."""
+    """Measure one training step of the config on the mesh; write its kernels to the file `kernels`, if given."""
     device = mesh.devices.flat[0]
     flops = program.useful_flops(config)
     step = prepare(config, mesh)
-    seconds = time_steps(step, warmup, steps)
+    seconds, state = time_steps(step, warmup, steps)
     step_seconds = statistics.median(seconds)
+    if kernels:
+        trace.write(trace.kernels(lambda: step.compiled(state, step.batch)), kernels)
     memory, memory_source = peak_memory(step.compiled, device)
     peak, peak_source = peak_flops(device, peak)
     return {

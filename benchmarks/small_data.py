@@ -61,11 +61,13 @@ def config_of(prepared: pathlib.Path, variant: str, seed: int, steps: int, ch: i
     return c
 
 
-def prepare(folder: pathlib.Path, out: pathlib.Path) -> pathlib.Path:
+def prepare(folder: pathlib.Path | None, out: pathlib.Path) -> pathlib.Path:
     """Prepare the pictures once: TRAINED_ON for training, the others, up to HELD_OUT, as the split test."""
     prepared = out / "data"
     if prepared.exists():
         return prepared
+    if folder is None:
+        raise SystemExit(f"{prepared} does not exist: give --pictures")
     files = sorted(p for p in folder.rglob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"))
     chosen = random.Random(0).sample(files, min(len(files), TRAINED_ON + HELD_OUT))
     if len(chosen) < TRAINED_ON + 300:
@@ -129,7 +131,9 @@ def plot(results: dict[str, list[dict]], file: pathlib.Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--pictures", type=pathlib.Path, required=True, help="a folder of pictures")
+    parser.add_argument(
+        "--pictures", type=pathlib.Path, help="a folder of pictures; not needed where OUT/data is prepared"
+    )
     parser.add_argument("--steps", type=int, default=10_000)
     parser.add_argument("--ch", type=int, default=16, help="channel multiplier")
     parser.add_argument("--checkpoints", type=int, default=10, help="how often a run is judged")

@@ -30,6 +30,9 @@ PEAK = flags.DEFINE_float(
 )
 STEPS = flags.DEFINE_integer("steps", 20, "Steps to time.", lower_bound=1)
 WARMUP = flags.DEFINE_integer("warmup", 3, "Steps before the timed ones.", lower_bound=1)
+KERNELS = flags.DEFINE_string(
+    "kernels", None, "Write a GPU's seconds in a step by kind of kernel to this file, as a table."
+)
 SWEEP = flags.DEFINE_string("sweep", None, "batch:8,16,32 or resolution:32,64,128: time against FLOPs, on one device.")
 
 TOPOLOGY = flags.DEFINE_string(
@@ -55,7 +58,7 @@ def main() -> None:
         configs.validate(config)
         mesh = sharding.make_mesh(jax.local_devices(), data=config.mesh.data, fsdp=config.mesh.fsdp)
         sharding.check_batch_size(config.batch_size, mesh.size, config.microbatches, config.d_chunks)
-        figures = measure(config, mesh, warmup=WARMUP.value, steps=STEPS.value, peak=PEAK.value)
+        figures = measure(config, mesh, warmup=WARMUP.value, steps=STEPS.value, peak=PEAK.value, kernels=KERNELS.value)
         report |= figures
         for name, value in figures.items():
             print(f"{name:22}  {'unknown' if value is None else value}")

@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 
 from biggan_jax import config as configs
@@ -33,7 +34,7 @@ SHOWN = 12  # Rows of a sheet.
 
 
 def prepare(kind: str, a: pathlib.Path, b: pathlib.Path, out: pathlib.Path) -> None:
-    """Prepare a set, unless it exists. The held-out pictures of both kinds are the same."""
+    """Prepare a set. The held-out pictures of both kinds are the same."""
     flags = (
         f"--from={kind}",
         f"--in={a}",
@@ -46,10 +47,13 @@ def prepare(kind: str, a: pathlib.Path, b: pathlib.Path, out: pathlib.Path) -> N
     subprocess.run([sys.executable, "-m", "biggan_jax.data.prepare", *flags], check=True)
 
 
-def config_of(name: str, folder: pathlib.Path):
+def config_of(name: str, folder: pathlib.Path, steps: int | None = None):
     c = load(RUNS[name][0])
     shape = {"model.image_shape": (32, 32, 3), "model.input_channels": 3, "data.name": "tfds", "data.dir": str(folder)}
     c.update_from_flattened_dict(shape)
+    if steps:
+        c.num_steps = c.optimizer.decay_end = c.checkpoint_every = c.sample_every = steps
+        c.optimizer.decay_start = steps // 2
     configs.validate(c)
     return c
 
@@ -89,25 +93,35 @@ def measure(name: str, run: pathlib.Path, a: np.ndarray, b: np.ndarray) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--a", type=pathlib.Path, required=True, help="folder of the pictures of A")
-    parser.add_argument("--b", type=pathlib.Path, required=True, help="folder of those of B, with the same names")
+    parser.add_argument(
+        "--a", type=pathlib.Path, help="folder of the pictures of A; not needed where sets are prepared"
+    )
+    parser.add_argument("--b", type=pathlib.Path, help="folder of those of B, with the same names")
     parser.add_argument("--only", default=",".join(RUNS), help="names, separated by commas")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/translation"))
+    parser.add_argument("--results", type=pathlib.Path, default=RESULTS, help="the file of figures that is added to")
+    parser.add_argument(
+        "--steps", type=int, help="instead of the preset's; a decay of learning rates begins at half of them"
+    )
     arguments = parser.parse_args()
     for kind in {"pairs", *(RUNS[name][1] for name in arguments.only.split(","))}:
-        prepare(kind, arguments.a, arguments.b, arguments.out / kind)
+        if not (arguments.out / kind).exists():
+            if not (arguments.a and arguments.b):
+                parser.error(f"{arguments.out / kind} does not exist: give --a and --b")
+            prepare(kind, arguments.a, arguments.b, arguments.out / kind)
     a, b = held_out_pairs(arguments.out / "pairs")
     for name in arguments.only.split(","):
-        c, run = config_of(name, arguments.out / RUNS[name][1]), arguments.out / name
+        c, run = config_of(name, arguments.out / RUNS[name][1], arguments.steps), arguments.out / name
         began, cpu = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF)
         assert train(c, run)
         used = resource.getrusage(resource.RUSAGE_SELF)
         seconds = round(used.ru_utime + used.ru_stime - cpu.ru_utime - cpu.ru_stime)
         about = {"preset": RUNS[name][0], "steps": c.num_steps, "batch_size": c.batch_size, "pairs_held_out": len(a)}
         times = {"train_seconds": round(time.monotonic() - began), "cpu_seconds": seconds}
-        known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+        about |= {} if jax.default_backend() == "cpu" else {"device": jax.devices()[0].device_kind}
+        known = json.loads(arguments.results.read_text()) if arguments.results.exists() else {}
         known[name] = about | measure(name, run, a, b) | times
-        RESULTS.write_text(json.dumps(known, indent=2) + "\n")
+        arguments.results.write_text(json.dumps(known, indent=2) + "\n")
         print(name, json.dumps(known[name]), flush=True)
 
 

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import gc
+import importlib.metadata
 import os
 import pathlib
 import shutil
@@ -12,10 +13,14 @@ ROOT = pathlib.Path(__file__).parent.parent
 # Set before any import of jax; commands that tests start inherit it.
 os.environ["JAX_PLATFORMS"] = os.environ.get("TEST_PLATFORM", "cpu")  # benchmarks/gpu_check.sh sets another.
 os.environ["XLA_FLAGS"] = os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
-# Compiled programs run only a few times in tests, so that less optimisation saves time.
-os.environ["XLA_FLAGS"] += " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-# The older emitters of fusions compile a training step in a third of the CPU time. Two workers leave no core for more threads.
-os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+if os.environ["JAX_PLATFORMS"] == "cpu":
+    # Compiled programs run only a few times in tests, so that less optimisation saves time.
+    os.environ["XLA_FLAGS"] += " --xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
+    # Two workers leave no core for more threads.
+    os.environ["XLA_FLAGS"] += " --xla_cpu_parallel_codegen_split_count=1"
+    if int(importlib.metadata.version("jaxlib").split(".")[1]) <= 10:
+        # The older emitters of fusions compile a training step in a third of the CPU time. Newer jaxlibs have them no more.
+        os.environ["XLA_FLAGS"] += " --xla_cpu_use_fusion_emitters=false"
 os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(ROOT / ".cache" / "jax"))
 # Holds fitted classifiers and other results, named by their content, that later tests reuse.
 os.environ.setdefault("BIGGAN_JAX_CACHE", str(ROOT / ".cache" / "biggan_jax"))
