@@ -14,7 +14,7 @@ import sys
 import time
 from unittest import mock
 
-LAUNCH = "--resolution 128 --G_ch 96 --D_ch 96 --dim_z 120 --shared_dim 128 --hier --G_shared --num_D_steps 2 "
+LAUNCH = "--G_ch 96 --D_ch 96 --dim_z 120 --shared_dim 128 --hier --G_shared --num_D_steps 2 "
 LAUNCH += "--G_attn 64 --D_attn 64 --G_init ortho --D_init ortho --G_nl inplace_relu --D_nl inplace_relu --SN_eps 1e-6 --BN_eps 1e-5"
 """Of its launch script for BigGAN-128; 2 D steps, as in the paper and in biggan_imagenet128."""
 
@@ -30,7 +30,7 @@ def main() -> int:
     if options.part == "device":
         return device()
     if options.part == "peer":
-        options.json.write_text(json.dumps(peer(options.peer, options.batch), indent=1) + "\n")
+        peer(options.peer, options.batch, options.json)
         return 0
     text = report(options.out)
     (options.out / "report.md").write_text(text)
@@ -47,8 +47,8 @@ def device() -> int:
     return 0
 
 
-def peer(folder: pathlib.Path, batch: int, steps: int = 10) -> dict:
-    """Return the seconds of a training step of BigGAN-PyTorch, median of `steps`, by precision."""
+def peer(folder: pathlib.Path, batch: int, file: pathlib.Path, steps: int = 10) -> None:
+    """Write the seconds of a training step of BigGAN-PyTorch, median of `steps`, by precision; what is known so far, after each."""
     import torch
 
     for name in ("datasets", "torchvision", "torchvision.transforms"):  # It reads no image files here.
@@ -63,7 +63,7 @@ def peer(folder: pathlib.Path, batch: int, steps: int = 10) -> dict:
     found = {"device": torch.cuda.get_device_name() if on == "cuda" else "cpu", "torch": torch.__version__}
     for precision in ("float32", "bfloat16"):
         config = vars(utils.prepare_parser().parse_args(LAUNCH.split()))
-        config |= {"batch_size": batch, "n_classes": 1000, "ema": False}
+        config |= {"batch_size": batch, "n_classes": 1000, "ema": False, "resolution": 128}
         config |= {f"{net}_activation": utils.activation_dict[config[f"{net}_nl"]] for net in "GD"}
         G, D = BigGAN.Generator(**config).to(on), BigGAN.Discriminator(**config).to(on)
         latents = utils.prepare_z_y(batch, G.dim_z, 1000, device=on)
@@ -78,8 +78,8 @@ def peer(folder: pathlib.Path, batch: int, steps: int = 10) -> dict:
             seconds.append(time.perf_counter() - began)
         memory = torch.cuda.max_memory_allocated() if on == "cuda" else None
         found[precision] = {"step_seconds": statistics.median(seconds[3:]), "peak_memory_bytes": memory}
+        file.write_text(json.dumps(found, indent=1) + "\n")
         del G, D, step
-    return found
 
 
 def report(out: pathlib.Path) -> str:

@@ -10,7 +10,7 @@
 # 5. the plan's memory and bound on time, if biggan-jax[plan-gpu] is installed, beside what 3 measured
 # 6. a training on real digits, with samples
 #
-# Parts that are not timed run side by side, then the timed ones alone. Each has a time limit; one that fails does not stop the
+# Parts that are not timed, and the compilation of the timed step, run side by side, then the timed ones alone. Each has a time limit; one that fails does not stop the
 # others. OUT/report.md has the results, OUT/NAME.log the output, OUT/kernels.tsv the seconds of a step by kind of kernel.
 # --gpu: as in biggan-plan --topology. --dry-run: the same on the CPU with a tiny model, to test this script.
 set -uo pipefail
@@ -72,14 +72,17 @@ export -f resumed
 export out python deterministic
 part resume 200 bash -c resumed &
 part training 200 "$python" -m biggan_jax.demo --out="$out/demo" "${training[@]}" &
+# The timed step is compiled here and read from the cache below; XLA times kernels of each convolution for minutes.
+export JAX_COMPILATION_CACHE_DIR=$out/cache JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS=0
+JAX_PLATFORMS=$platform,cpu part compile 360 "$python" benchmarks/train_step.py "${model[@]}" --warmup=1 --steps=1 &
 if [[ $gpu ]]; then
-  JAX_PLATFORMS=cpu part plan 200 "$python" -m biggan_jax.plan --topology="$gpu:1" "${model[@]}" --noadvise --json="$out/plan.json" &
+  JAX_PLATFORMS=cpu part plan 360 "$python" -m biggan_jax.plan --topology="$gpu:1" "${model[@]}" --noadvise --json="$out/plan.json" &
 fi
 wait
-part step 150 "$python" benchmarks/train_step.py "${model[@]}" "${timed[@]}" --json="$out/step.json"
+JAX_PLATFORMS=$platform,cpu part step 150 "$python" benchmarks/train_step.py "${model[@]}" "${timed[@]}" --json="$out/step.json"
 if [[ $peer ]] && ! "$python" -c 'import torch' 2>/dev/null; then
   echo 'peer: skipped: PyTorch is not installed'
   peer=''
 fi
-[[ ! $peer ]] || part peer 100 "$python" benchmarks/gpu_check.py peer --peer="$peer" --batch="$batch" --json="$out/peer.json"
+[[ ! $peer ]] || part peer 150 "$python" benchmarks/gpu_check.py peer --peer="$peer" --batch="$batch" --json="$out/peer.json"
 "$python" benchmarks/gpu_check.py report --out="$out"
