@@ -67,8 +67,23 @@ def read(encoded: bytes, limits: tuple[float, float] | None = None, bits: int = 
 def read_any(encoded: bytes) -> Pixels:
     """Decode a picture with all its channels, to numbers of the type that it has. Raises UnreadableError.
 
-    The pages of a TIFF, if they are grey and of one size, are channels. Palettes and CMYK become RGB.
+    The pages of a TIFF, if they are grey and of one size, are channels. Palettes and CMYK become RGB. Floats must be finite.
     """
+    found = _read_any(encoded)
+    if bad := not_finite(found.image):
+        raise UnreadableError(f"it has {bad}; set them to numbers, as numpy.nan_to_num does")
+    return found
+
+
+def not_finite(values: np.ndarray) -> str:
+    """Count the values that are NaN or infinite, such as "2 NaN and 1 infinite values of 960"; "" if there are none."""
+    if values.dtype.kind != "f" or np.isfinite(values).all():
+        return ""
+    counts = {"NaN": int(np.isnan(values).sum()), "infinite": int(np.isinf(values).sum())}
+    return f"{' and '.join(f'{n:,} {what}' for what, n in counts.items() if n)} values of {values.size:,}"
+
+
+def _read_any(encoded: bytes) -> Pixels:
     if encoded.startswith(NPY) or encoded.startswith(ZIP):
         return Pixels(_as_picture(array(encoded)))
     if encoded[:4] in TIFFS and (found := _tiff(encoded)) is not None:

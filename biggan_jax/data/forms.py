@@ -88,6 +88,7 @@ class Form:
         elif self.range and exact.is_deep(encoded):
             found = exact.fitted(exact.read(encoded, self.range, 8), 3, 8)
         elif exact.needs_range(encoded):
+            exact.read_any(encoded)  # Its own fault, such as NaN, is a better reason.
             raise picture.UnreadableError("its pixels are floats, signed or of 32 bits; give --range=LOW:HIGH")
         else:
             found = exact.Pixels(picture.decode(encoded, upright=True), False, exact.conversions(encoded))

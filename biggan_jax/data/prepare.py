@@ -265,6 +265,8 @@ def with_range(form: forms.Form, seen: Mapping[str, ranges.Seen]) -> forms.Form:
     if form.range:
         if not seen:
             raise UserError(f"--range={RANGE.value} has no effect: no picture has more than 8 bits")
+        if note := ranges.clipped(seen, form.range):
+            logger.info("%s", note)
         # All of 16 bits is what a form without a range means.
         whole = form.range == (0, 65535) and all(kind.plain for kind in seen.values())
         return dataclasses.replace(form, range=None) if whole else form

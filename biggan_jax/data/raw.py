@@ -16,7 +16,7 @@ import numpy as np
 from etils import epath
 
 from biggan_jax.config import some
-from biggan_jax.data import layouts, ranges, splits, trees
+from biggan_jax.data import exact, layouts, ranges, splits, trees
 from biggan_jax.data.records import condition_of, digest, example_type
 from biggan_jax.data.structures import Layout, Options
 from biggan_jax.runtime.files import matching, read_npz
@@ -207,8 +207,11 @@ def arrays(path: epath.Path, rules: Rules) -> tuple[Corpus, Shapes]:
             f"--in={path}: condition is {condition.dtype} {list(condition.shape)}; float32 [{count}, k] is needed"
         )
     for name, values in (("image", image), ("condition", condition)):
-        if not np.isfinite(values).all():
-            raise UserError(f"--in={path}: {name} has values that are not finite numbers")
+        if bad := exact.not_finite(values):
+            rows = np.flatnonzero(~np.isfinite(values).all(axis=tuple(range(1, values.ndim))))
+            where = f"in {len(rows):,} rows, such as row {rows[0]}"
+            how = f"set them to numbers, as numpy.nan_to_num does, or leave these rows out"
+            raise UserError(f"--in={path}: {name} has {bad} {where}; {how}")
     names = [str(i) for i in range(label.max() + 1)]
     rows = {f"{i:012d}": int(value) for i, value in enumerate(label)}  # Padded, so that they sort as numbers.
     held = splits.held_out(rows, names, rules.held_out, rules.split, rules.seed) if rules.held_out else set()
@@ -218,7 +221,7 @@ def arrays(path: epath.Path, rules: Rules) -> tuple[Corpus, Shapes]:
         each = -(-len(numbers) // rules.per_part)
         if each:
             parts[split] = [Rows(str(path), content, tuple(numbers[i::each].tolist())) for i in range(each)]
-    values = {} if is_vector or image.dtype == np.uint8 else ranges.of_values(image, count)
+    values = {} if is_vector or image.dtype == np.uint8 else ranges.of_rows(image)
     return Corpus(tuple(names), parts), Shapes(image.shape[1:], image.dtype.name, condition.shape[1], values)
 
 

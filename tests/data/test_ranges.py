@@ -1,6 +1,7 @@
 """Pictures of more than 8 bits: one range of values for a set, found or given."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -76,28 +77,119 @@ def test_alpha_keeps_its_own_scale():
 
 
 def seen(kind, low, high, typical=None, plain=False):
-    return {kind: ranges.Seen(3, low, high, high if typical is None else typical, plain)}
+    return {kind: ranges.Seen(3, low, high, high if typical is None else typical, plain, "a/0", "a/1")}
 
 
 @pytest.mark.parametrize(
     ("found", "sentence"),
     [
-        (seen("floats", -1, 1), "are -1 to 1, which is no usual range; give --range=LOW:HIGH"),
+        (seen("floats", -1, 1), "are -1 to 1 (smallest in a/0, largest in a/1), which is no usual range; give --range=LOW:HIGH"),
         (seen("floats", 0, 0.02), "are 0 to 0.02"),
         (seen("floats", 0, 300), "are 0 to 300"),
         (seen("integers", -1000, 3000), "are -1000 to 3000"),
         (seen("integers", 0, 30000, plain=True), "are 0 to 30000"),
         (seen("integers", 0, 300, plain=True), "are 0 to 300"),
-        (seen("integers", 0, 10**6), "are 0 to 1e+06"),
-        (seen("integers", 0, 65535, 3000, plain=True), "and 99 % of each picture's are below 3000"),
-        (seen("integers", 0, 4095) | seen("floats", 0, 1), "3 of integers and 3 of floats have no range in common"),
+        (seen("integers", 0, 10**6), "are 0 to 1000000"),
+        (seen("integers", 0, 65535, 3000, plain=True), "and 99 % of each picture's are at most 3000"),
+        (seen("integers", 0, 4095) | seen("floats", 0, 1), "3 of integers, such as a/1, and 3 of floats, such as a/1, have no range in common"),
     ],
 )  # fmt: skip
 def test_a_range_that_is_not_clear_is_refused(found, sentence):
-    with pytest.raises(UserError, match=sentence.replace("+", r"\+")) as error:
+    with pytest.raises(UserError, match=re.escape(sentence)) as error:
         ranges.choose(found)
     if "--range=LOW:HIGH" in sentence:
-        ranges.parse(str(error.value).rpartition("--range=")[2])
+        ranges.parse(re.search(r"such as --range=(\S+), which has all", str(error.value))[1])
+
+
+def deep(high, dtype=np.uint16, low=0):
+    values = as_type(low + RAMP * (high - low), dtype)
+    return exact.png(values) if dtype == np.uint16 else encode(values[..., 0], "TIFF")
+
+
+def scan(root):
+    paths = sorted(str(path.relative_to(root)) for path in root.rglob("*.*"))
+    return ranges.scan(conftest.raw.Files(str(root), tuple(paths), (0,) * len(paths)))
+
+
+@pytest.mark.parametrize(
+    ("few", "many", "dtype", "named", "white"),
+    [
+        ([200], [1] * 7, np.float32, r"1 \(a/0.tif\) reach up to 200, those of 7 at most 1,", "0:255"),
+        ([40000], [300] * 7, np.uint16, r"1 \(a/0.png\) reach up to 40000, those of 7 at most 300,", "0:65535"),
+        ([1], [200] * 7, np.float32, r"7 reach up to 200, those of 1 \(a/0.tif\) at most 1,", "0:255"),
+        ([200], [65000] * 7, np.uint16, r"7 reach up to 65000, those of 1 \(a/0.png\) at most 200,", "0:65535"),
+        ([10**6, 10**6], [255] * 3, np.int32, r"2 \(a/0.tif, a/1.tif\) reach up to 1000000, those of 3", "0:1000000"),
+        ([9] * 6, [255] * 7, np.float32, r"7 reach up to 255, those of 6 \(a/0.tif, a/1.tif, a/2.tif, a/3.tif, ...\) at most 9,", "0:255"),
+    ],
+)
+def test_pictures_of_two_scales_are_refused_and_named(few, many, dtype, named, white, tmp_path):
+    root = folder(tmp_path, *(deep(high, dtype) for high in few + many))
+    with pytest.raises(UserError, match=rf"have two scales: those of {named}.*, such as --range={white}$"):
+        ranges.choose(scan(root))
+
+
+def test_values_that_a_given_range_cuts_off_are_told(tmp_path):
+    found = scan(folder(tmp_path, deep(1, np.float32), deep(200, np.float32, low=-2)))
+    assert ranges.clipped(found, (0, 1)) == (
+        "the values are -2 to 200 (smallest in a/1.tif, largest in a/1.tif); --range cuts off those outside of it"
+    )
+    assert not ranges.clipped(found, (-2, 200))
+
+
+def test_blank_and_dim_pictures_are_of_the_same_scale(tmp_path):
+    root = folder(tmp_path, deep(0), deep(400), deep(4095), deep(4000))
+    assert ranges.choose(scan(root))[0] == (0, 4095)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "low", "high"),
+    [
+        (np.int32, -1000, 1999),
+        (np.int32, 0, 1234567),
+        (np.float32, -0.123456789, 1.98765432),
+        (np.float32, -3e20, 5e-7),
+        (np.float32, 7, 7),
+        (np.int32, -5, -5),
+    ],
+)
+def test_the_suggested_range_has_all_values_and_works(dtype, low, high, tmp_path):
+    root = folder(tmp_path / "in", *(deep(high, dtype, low) for _ in range(2)))
+    found = scan(root)
+    with pytest.raises(UserError, match="no usual range; give --range=LOW:HIGH") as error:
+        ranges.choose(found)
+    ((_, seen),) = found.items()
+    black, white = ranges.parse(re.search(r"such as --range=(\S+), which", str(error.value))[1])
+    assert black <= seen.low and white >= seen.high and white > black
+    forms.Form(24, range=(black, white))((root / "a/0.tif").read_bytes())
+
+
+@pytest.mark.parametrize("make", [lambda values: encode(values[..., 0], "TIFF"), npy], ids=["tiff", "npy"])
+def test_nan_and_infinite_pixels_are_counted(make, tmp_path):
+    values = as_type(RAMP, np.float32)
+    values[:2, 0], values[3, 4] = np.nan, np.inf
+    bad, sentence = make(values), "it has 2 NaN and 1 infinite values of 960; set them to numbers"
+    for form in (forms.Form(24), forms.Form(24, range=(0, 1)), forms.Form(24, channels=1, bits=16, range=(0, 1))):
+        if make is not npy or form.channels:
+            with pytest.raises(UnreadableError, match=sentence):
+                form(bad)
+    found = scan(folder(tmp_path, bad, make(as_type(RAMP, np.float32))))
+    assert ranges.choose(found)[0] == (0, 1) and found["unreadable"].unreadable == 1
+
+
+def test_a_set_of_nan_is_refused_with_or_without_a_range(tmp_path):
+    root = folder(tmp_path / "in", encode(np.full((24, 40), np.nan, np.float32), "TIFF"))
+    seen = scan(root)
+    assert seen and ranges.choose(seen) == (None, ""), "so --range is not said to have no effect"
+    for limits in (None, (0, 1)):
+        with pytest.raises(UserError, match="no picture can be read: a/0.tif: it has 960 NaN values of 960; set them"):
+            conftest.prepared(root, tmp_path / "out", forms.Form(range=limits))
+
+
+def test_arrays_name_the_rows_that_are_not_finite(tmp_path):
+    images = np.zeros((3, 8, 8, 3), np.float32)
+    images[1, 0, 0, 0], images[2, 0, 0] = np.nan, -np.inf
+    with pytest.raises(UserError, match=r"image has 1 NaN and 3 infinite values of 576 in 2 rows, such as row 1; set"):
+        conftest.raw.arrays(_saved(tmp_path / "a.npz", images), conftest.raw.Rules())
 
 
 def test_a_set_has_one_range_that_the_command_says(tmp_path):
