@@ -26,8 +26,9 @@ class Seen:
     """What pictures of one kind of numbers have: their count, smallest and largest value, and highest 99 % quantile.
 
     plain: whether all are unsigned numbers of 16 bits. lowest, highest: the pictures of the smallest and the largest value.
-    by_scale: k to the pictures whose largest value is above 2**(k-1) and at most 2**k: their count, the largest value of
-    all, and some names in order. Pictures without a positive value are in none. unreadable: pictures that have no values, since they cannot be read.
+    by_scale: k to the pictures whose largest value is above 2**(k-1) and at most 2**k: their count, the largest value of all, and
+    some names in order. Pictures without a positive value are in none. unreadable: pictures without values, since they cannot be
+    read.
     """
 
     count: int = 0
@@ -127,7 +128,9 @@ def choose(found: Mapping[str, Seen]) -> tuple[tuple[float, float] | None, str]:
     if not white or seen.low < -white * slack or seen.high <= white / 2 or seen.typical <= white / DARK:
         where = f" (smallest in {seen.lowest}, largest in {seen.highest})" if seen.lowest != seen.highest else ""
         most = f", and 99 % of each picture's are at most {seen.typical:g}" if seen.typical < seen.high / 2 else ""
-        suggestion = f"--range=LOW:HIGH, the values of black and white, such as --range={_given(seen)}, which has all of them"
+        suggestion = (
+            f"--range=LOW:HIGH, the values of black and white, such as --range={_given(seen)}, which has all of them"
+        )
         raise UserError(f"{what}{where}{most}, which is no usual range; give {suggestion}")
     if seen.plain and white == WHITE[kind][-1]:
         return None, what

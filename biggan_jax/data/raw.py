@@ -210,7 +210,7 @@ def arrays(path: epath.Path, rules: Rules) -> tuple[Corpus, Shapes]:
         if bad := exact.not_finite(values):
             rows = np.flatnonzero(~np.isfinite(values).all(axis=tuple(range(1, values.ndim))))
             where = f"in {len(rows):,} rows, such as row {rows[0]}"
-            how = f"set them to numbers, as numpy.nan_to_num does, or leave these rows out"
+            how = "set them to numbers, as numpy.nan_to_num does, or leave these rows out"
             raise UserError(f"--in={path}: {name} has {bad} {where}; {how}")
     names = [str(i) for i in range(label.max() + 1)]
     rows = {f"{i:012d}": int(value) for i, value in enumerate(label)}  # Padded, so that they sort as numbers.

@@ -91,7 +91,7 @@ def seen(kind, low, high, typical=None, plain=False):
         (seen("integers", 0, 300, plain=True), "are 0 to 300"),
         (seen("integers", 0, 10**6), "are 0 to 1000000"),
         (seen("integers", 0, 65535, 3000, plain=True), "and 99 % of each picture's are at most 3000"),
-        (seen("integers", 0, 4095) | seen("floats", 0, 1), "3 of integers, such as a/1, and 3 of floats, such as a/1, have no range in common"),
+        (seen("integers", 0, 4095) | seen("floats", 0, 1), "and 3 of floats, such as a/1, have no range in common"),
     ],
 )  # fmt: skip
 def test_a_range_that_is_not_clear_is_refused(found, sentence):
@@ -119,7 +119,7 @@ def scan(root):
         ([1], [200] * 7, np.float32, r"7 reach up to 200, those of 1 \(a/0.tif\) at most 1,", "0:255"),
         ([200], [65000] * 7, np.uint16, r"7 reach up to 65000, those of 1 \(a/0.png\) at most 200,", "0:65535"),
         ([10**6, 10**6], [255] * 3, np.int32, r"2 \(a/0.tif, a/1.tif\) reach up to 1000000, those of 3", "0:1000000"),
-        ([9] * 6, [255] * 7, np.float32, r"7 reach up to 255, those of 6 \(a/0.tif, a/1.tif, a/2.tif, a/3.tif, ...\) at most 9,", "0:255"),
+        ([9] * 6, [255] * 7, np.float32, r".* of 6 \(a/0.tif, a/1.tif, a/2.tif, a/3.tif, ...\) at most 9,", "0:255"),
     ],
 )
 def test_pictures_of_two_scales_are_refused_and_named(few, many, dtype, named, white, tmp_path):
