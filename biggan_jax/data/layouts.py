@@ -26,6 +26,7 @@ WAYS: dict[str, tuple[dict[str, Any], str]] = {
     "none": ({"labels": "none"}, "--labels=none: no classes"),
     "folders": ({"labels": "folders"}, "--labels=folders: the first folder is the class"),
     "parent": ({"labels": "parent"}, "--labels=parent: the folder of the picture is the class"),
+    "prefix": ({"labels": "prefix"}, "--labels=prefix: the file name before its number is the class"),
     "skip_nested": ({"skip_nested": True}, "--skip_nested: they are left out"),
     "skip_others": ({"skip_others": True}, "--skip_others: they are left out"),
 }
@@ -34,6 +35,12 @@ WAYS: dict[str, tuple[dict[str, Any], str]] = {
 
 def read(tree: Tree, options: Options = Options()) -> Layout:  # noqa: B008  Frozen.
     """Label the pictures of a tree. Raises UserError if that is not clear; each flag that the message suggests works."""
+    if (
+        pictures_of(tree, options)
+        and options.labels in ("auto", *WAYS)
+        and (folder := structures.set_folder(tree, options))
+    ):
+        return _moved(read(tree.below(folder), options), folder)
     try:
         return _read(tree, options)
     except UnclearError as error:
@@ -56,6 +63,8 @@ def _suggestion(tree: Tree, options: Options, way: str) -> str:
         )
         return text if _works(tree.below(folder), options) else ""
     changes, text = WAYS.get(way, ({}, way))
+    if way == "prefix" and not structures.prefixes(pictures_of(tree, options)):
+        return ""
     return text if not changes or _works(tree, dataclasses.replace(options, **changes)) else ""
 
 
@@ -121,10 +130,12 @@ def _readable_folders(tree: Tree, options: Options) -> list[str]:
     """Return the folders, of the first level that has some, that can be read by themselves and hold nearly all pictures."""
     for depth in range(LEVELS):
         level = sorted(path for path in tree.folders if path.count("/") == depth)
+        for_training = [path for path in level if structures.split_named(path.rpartition("/")[2]) == "train"]
         if found := [path for path in level if _works(tree.below(path), options)]:
             held = sum(path.startswith(tuple(f"{folder}/" for folder in found)) for path in pictures_of(tree, options))
             most = (1 - structures.MOST_LEFT_OUT) * len(pictures_of(tree, options))
-            return found[:SUGGESTED] if held >= most else []
+            # Beside pictures for training, those that are held out are no set of their own.
+            return ([path for path in found if path in for_training] or found)[:SUGGESTED] if held >= most else []
     return []
 
 

@@ -98,7 +98,9 @@ CLASS_ORDER = flags.DEFINE_enum(
     "class_order", "natural", ("natural", "name"), "Order of classes; natural: by number if all names are integers."
 )
 LABELS = cli.define_path(
-    "labels", "auto", "Where classes are found: auto, folders, parent, none, or the path of a table; see docs/data.md."
+    "labels",
+    "auto",
+    "Where classes are found: auto, folders, parent, prefix, none, or the path of a table; see docs/data.md.",
 )
 SKIP_NESTED = flags.DEFINE_bool("skip_nested", False, "Leave out pictures deeper than CLASS/FILE, however many.")
 SKIP_OTHERS = flags.DEFINE_bool("skip_others", False, "Leave out unlabelled or unreadable pictures, however many.")

@@ -3,6 +3,7 @@
 import collections
 import dataclasses
 import itertools
+import pathlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 
@@ -22,6 +23,14 @@ _SPLIT = re.compile(
     r"(?:[_-]?(?:set|data|split|images|imgs|pics|\d{1,2}))?",
     re.IGNORECASE,
 )
+_GENERIC = re.compile(
+    r"(?:my|all|the)?[_ -]?(?:all|raw|data|dataset|datasets|imgs?|images?|jpe?gs?|pngs?|pics?|pictures?|photos?|files?|samples?|input|"
+    r"source|frames?|dscn?|pxl|masks?|labels?|annotations?|bboxes|segmentations?|unlabell?ed)(?:[_ -]?\d+)?",
+    re.IGNORECASE,
+)
+"""Names of folders and files that are no class's."""
+
+FILES_EACH = 2  # Files that share a name before their numbers, in the mean, from which such names look like classes.
 DOMAIN = re.compile(r"(train|val|test)([AB])")
 
 
@@ -30,8 +39,9 @@ class Options:
     """What a user says about a layout.
 
     suffixes: of the files that are pictures. labels: auto; folders (the class is the first folder), parent (the folder of the
-    picture), none (one class), or the path of a table. label_key: the table's column of labels. skip_nested: leave out pictures
-    deeper than ROOT/CLASS/FILE. skip_others: leave out any number of pictures that have no label or cannot be read.
+    picture), prefix (the file name before its number), none (one class), or the path of a table. label_key: the table's column of
+    labels. skip_nested: leave out pictures deeper than ROOT/CLASS/FILE. skip_others: leave out any number of pictures that have no
+    label or cannot be read.
     """
 
     suffixes: tuple[str, ...] = PICTURES
@@ -68,10 +78,10 @@ def pictures_of(tree: Tree, options: Options) -> list[str]:
 def structure(tree: Tree, options: Options) -> Layout:
     """Label the pictures of a tree. Raises UnclearError if its structure is not one of those that are read."""
     pictures = pictures_of(tree, options)
-    if options.labels == "folders":
-        return Layout({"train": {path: _first(path) for path in _in_folders(tree, pictures)}})
-    if options.labels == "parent":
-        return Layout({"train": _parents(_in_folders(tree, pictures))})
+    if options.labels in ("folders", "parent"):
+        return _by_folders(tree, _in_folders(tree, pictures), options.labels)
+    if options.labels == "prefix":
+        return _by_prefix(tree, pictures, options)
     if options.labels == "none":
         return _unlabelled(pictures)
     if options.labels != "auto":
@@ -104,6 +114,101 @@ def _unlabelled(pictures: list[str]) -> Layout:
     return Layout(found, (f"splits are the folders {', '.join(splits)}",) if splits else ())
 
 
+def set_folder(tree: Tree, options: Options) -> str:
+    """Return the folder with all pictures, which it divides into splits: ILSVRC/Data/CLS-LOC of ImageNet; "" if there is none.
+
+    A table of labels beside it comes first: it may name the pictures by their paths.
+    """
+    pictures = pictures_of(tree, options)
+    first, last = (path.split("/")[:-1] for path in (min(pictures), max(pictures)))
+    shared = [a for a, _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))]
+    for depth in range(len(shared), 0, -1):
+        folder = "/".join(shared[:depth])
+        splits = _split_folders(path.removeprefix(f"{folder}/") for path in pictures)
+        if len(set(splits.values())) > 1 and "train" in splits.values():
+            return "" if options.labels == "auto" and _known_table(tree, pictures) else folder
+    return ""
+
+
+def _by_folders(tree: Tree, pictures: list[str], how: str) -> Layout:
+    """Label pictures by a folder, below the folders of splits if there are any. how: folders or parent."""
+    splits = _split_folders(pictures)
+    if splits and "train" not in splits.values():
+        raise UnclearError(
+            f"--in={tree.where} has the splits {', '.join(splits)}, but needs train", *_each(splits), "none"
+        )
+    if others := sorted({_first(path) for path in pictures} - set(splits)) if splits else []:
+        raise UnclearError(f"--in={tree.where} has {some(others)} beside the splits {', '.join(splits)}", "none")
+    notes = [f"splits are the folders {', '.join(splits)}"] if splits else []
+    inner = {path: path.partition("/")[2] if splits else path for path in pictures}
+    for top in splits:
+        loose = [path for path, rest in inner.items() if _first(path) == top and "/" not in rest]
+        if loose and splits[top] == "train":
+            raise UnclearError(f"{len(loose):,} pictures of {tree.where}/{top} are in no folder", "prefix", "none")
+        if loose:
+            notes.append(f"left out: {len(loose):,} pictures of {top}, which have no labels")
+    inner = {path: rest for path, rest in inner.items() if "/" in rest}
+    name = {rest: _first(rest) for rest in inner.values()} if how == "folders" else _parents(list(inner.values()))
+    found = _dealt({path: name[rest] for path, rest in inner.items()}, lambda path: splits.get(_first(path), "train"))
+    names = {name for rows in found.values() for name in rows.values()}
+    parts = {split_named(name.rpartition("/")[2]) for name in names} - {""}
+    if len(parts) > 1:
+        raise UnclearError(f"--labels={how} would make classes of the splits {some(sorted(names))}", *_DEEP)
+    _refuse_new_classes(tree, found)
+    notes += [f"the only class is {name}: the set has no classes" for name in names if len(names) == 1]
+    return Layout(found, tuple(notes))
+
+
+def _by_prefix(tree: Tree, pictures: list[str], options: Options) -> Layout:
+    """Label pictures by their file names, such as cat.0.jpg, in the splits of the first folders, if they are any."""
+    splits = _split_folders(pictures) or {top: split_named(top) for top in map(_first, pictures) if split_named(top)}
+    if "train" not in splits.values():
+        splits = {}
+    split_of = lambda path: splits.get(_first(path), "train")
+    found = _dealt({path: name for path in pictures if (name := prefix(path))}, split_of)
+    known = set(found.get("train", {}).values())
+    found = {split: {path: name for path, name in rows.items() if name in known} for split, rows in found.items()}
+    labelled = {path for rows in found.values() for path in rows}
+    missing = [path for path in pictures if path not in labelled]
+    for_training = [path for path in missing if split_of(path) == "train"]
+    notes = [f"classes are the file names before their numbers: {some(sorted(known))}"]
+    if held_out := len(missing) - len(for_training):
+        notes.append(f"left out: {held_out:,} held-out pictures without a label")
+    if for_training:
+        what = f"have no name before a number, such as {for_training[0]}"
+        notes.append(left_out(for_training, len(pictures) - held_out, what, allowed=options.skip_others))
+    return Layout({split: rows for split, rows in found.items() if rows}, tuple(notes))
+
+
+def prefix(path: str) -> str:
+    """Return a file name before its number; "" without a number, or with nothing before it.
+
+    >>> [prefix(name) for name in ("train/cat.0.jpg", "great_dane_12.jpg", "dog (3).jpg", "cat07.png", "000123.png", "logo.png")]
+    ['cat', 'great_dane', 'dog', 'cat', '', '']
+    """
+    stem = pathlib.PurePosixPath(path).stem
+    found = re.match(r"(.+?)[ ._-]+\(?\d", stem) or re.match(r"(\D+)\d+$", stem)
+    return found[1].strip(" ._-(") if found else ""
+
+
+def prefixes(pictures: Iterable[str]) -> list[str]:
+    """Return the names before the numbers of files if they look like classes: a few that several files each share; [] otherwise.
+
+    Files in folders of held-out splits may have other names.
+    """
+    pictures = list(pictures)
+    for_training = [path for path in pictures if split_named(_first(path)) in ("", "train")] or pictures
+    count = collections.Counter(map(prefix, for_training))
+    named = [name for name in count if re.search(r"[^\W\d_]", name) and not is_generic(name)]
+    enough = sum(count[name] for name in named) >= (1 - MOST_LEFT_OUT) * len(for_training)
+    return sorted(named) if len(named) > 1 and enough and len(named) * FILES_EACH <= len(for_training) else []
+
+
+def is_generic(name: str) -> bool:
+    """Whether a folder or file of this name has pictures of no class in particular: images, data, IMG; or a split's."""
+    return bool(split_named(name) or _GENERIC.fullmatch(name.strip()))
+
+
 def _given_table(tree: Tree, path: str) -> Table:
     if path in tree.sizes:
         return label_tables.parse(path, tree.read(path))
@@ -111,7 +216,7 @@ def _given_table(tree: Tree, path: str) -> Table:
         return label_tables.parse(path, epath.Path(path).read_bytes())
     except OSError as error:
         raise UserError(
-            f"--labels={path} is neither auto, folders, parent, none nor a file ({error.strerror})"
+            f"--labels={path} is neither auto, folders, parent, prefix, none nor a file ({error.strerror})"
         ) from error
 
 
@@ -120,8 +225,8 @@ def _known_table(tree: Tree, pictures: list[str]) -> Table | None:
     for name in label_tables.KNOWN:
         if name in tree.sizes:
             table = label_tables.parse(name, tree.read(name))
-            if name == label_tables.STYLEGAN and not table.rows:  # A set without labels.
-                return Table(name, table.columns, [{"file": path, "label": ONE_CLASS} for path in pictures])
+            if name == label_tables.STYLEGAN and not table.rows:
+                return table
             if label_tables.covers(table, pictures):
                 return table
     return None
@@ -162,6 +267,11 @@ def _named_after(tree: Tree, split: str, pictures: list[str]) -> Table | None:
 
 
 def _by_table(table: Table, pictures: list[str], options: Options) -> Layout:
+    if table.name == label_tables.STYLEGAN and not table.rows:  # StyleGAN's way to say so.
+        unlabelled = _unlabelled(pictures)
+        return dataclasses.replace(
+            unlabelled, notes=(f"{table.name} has no labels: the set has no classes", *unlabelled.notes)
+        )
     found = label_tables.labels(table, pictures, options.label_key)
     folders = _split_folders(pictures)
     split_of = lambda path: folders.get(_first(path), "train")
@@ -199,7 +309,7 @@ def _splits(tree: Tree, splits: Mapping[str, str], options: Options) -> Layout:
                 notes.append(f"left out: {len(pictures):,} pictures of {top}, which have no labels")
                 continue
             if table is None and folders == {""}:
-                raise UnclearError(f"the pictures in {tree.where}/{top} have no labels", *ways)
+                raise UnclearError(f"the pictures in {tree.where}/{top} have no labels", "prefix", *ways)
             layout = structure(sub, options) if table is None else _by_table(table, pictures, options)
         else:
             layout = structure(sub, options)
@@ -207,9 +317,22 @@ def _splits(tree: Tree, splits: Mapping[str, str], options: Options) -> Layout:
             raise UnclearError(f"{tree.where}/{top} has splits of its own", *ways)
         found[split] = {f"{top}/{path}": name for path, name in layout.splits["train"].items()}
         notes += [f"{top}: {note}" for note in layout.notes]
-        if new := sorted(set(found[split].values()) - set(found["train"].values())):
-            raise UnclearError(f"{tree.where}/{top} has classes that train lacks: {some(new)}", *ways)
+    _refuse_new_classes(tree, found)
     return Layout(found, tuple(notes))
+
+
+def _refuse_new_classes(tree: Tree, found: Mapping[str, Mapping[str, str]]) -> None:
+    """Raise UnclearError if a held-out split has classes without pictures for training."""
+    known = set(found.get("train", {}).values())
+    for rows in found.values():
+        if new := sorted(set(rows.values()) - known):
+            top = _first(next(path for path, name in rows.items() if name == new[0]))
+            ways = "in:train", "none", f"moving {top}/{new[0]} elsewhere"
+            raise UnclearError(f"{tree.where}/{top} has classes that train lacks: {some(new)}", *ways)
+
+
+def _each(tops: Iterable[str]) -> list[str]:
+    return [f"in:{top}" for top in tops]
 
 
 def _domains(tree: Tree, pictures: list[str]) -> Layout:
@@ -228,7 +351,7 @@ def _classes(tree: Tree, pictures: list[str], options: Options) -> Layout:
     if not tops:
         what = f"must have a folder of pictures for each class, but it has {len(loose)} pictures and no folders"
         also = f"--labels=FILE with a table of files and classes; moving them to {tree.where}/CLASS/"
-        raise UnclearError(f"--in={tree.where} {what}", "none", also)
+        raise UnclearError(f"--in={tree.where} {what}", "prefix", "none", also)
     for name in label_tables.KNOWN:
         if own := sorted(top for top in tops if f"{top}/{name}" in tree.sizes):
             raise UnclearError(
@@ -249,7 +372,7 @@ def _classes(tree: Tree, pictures: list[str], options: Options) -> Layout:
         has = f"{len(empty)} folders in --in={tree.where} have no pictures: {some(empty)}"
         raise UnclearError(has, "moving them elsewhere, or pictures of their class into them", "none")
     _refuse_blocks(tree, direct)
-    notes = []
+    notes = _about_names(tree, tops, pictures)
     if nested:
         hollow = tops - {_first(path) for path in direct}
         named = f"{len(nested):,} of {len(pictures):,} pictures deeper than CLASS/FILE, such as {nested[0]}"
@@ -261,6 +384,26 @@ def _classes(tree: Tree, pictures: list[str], options: Options) -> Layout:
 
 
 _DEEP = "folders", "parent", "none"
+
+
+def _about_names(tree: Tree, tops: set[str], pictures: list[str]) -> list[str]:
+    """Return sentences about folders whose names are no classes'. Raises UnclearError if something else looks like classes."""
+    top, inside = min(tops), prefixes(pictures)
+    if len(tops) > 1:
+        if all(map(is_generic, tops)):
+            what = f"whose folders {some(sorted(tops))} have no names of classes"
+            alone = f"--in={tree.where}/{top} --labels=none: those of {top} alone"
+            raise UnclearError(f"--in={tree.where} has pictures {what}", alone, "none", "folders")
+        return []
+    if is_generic(top):
+        what = f"the only folder is {top}, which is no name of a class"
+        if inside:
+            raise UnclearError(
+                f"in --in={tree.where} {what}, and file names begin with {some(inside)}", "prefix", "none", "folders"
+            )
+        return [f"{what}: the set has no classes"]
+    also = f"; file names begin with {some(inside)}: --labels=prefix makes them classes" if inside else ""
+    return [f"the only folder is {top}: the set has one class{also}"]
 
 
 def _refuse_blocks(tree: Tree, direct: list[str]) -> None:

@@ -128,15 +128,128 @@ def test_public_layouts_are_read(given, sizes, classes):
 def test_kaggles_imagenet_is_read_with_its_solution():
     """The table lies at the root of the download, three levels above the pictures."""
     root = tree(*KAGGLE, LOC_val_solution__csv=SOLUTION, LOC_synset_mapping__txt="n01 tench\n")
-    with pytest.raises(UserError, match=r"what works: --in=ROOT/ILSVRC/Data/CLS-LOC: it can be read") as error:
-        layouts.read(root)
-    assert "Annotations" not in str(error.value) and "remove" not in str(error.value)
-    found = layouts.read(root.below("ILSVRC").below("Data").below("CLS-LOC"))
-    assert {split: len(rows) for split, rows in found.splits.items()} == {"train": 18, "validation": 3}
-    assert found.splits["validation"]["val/ILSVRC2012_val_1.JPEG"] == "n02"
-    assert any("test" in note and "no labels" in note for note in found.notes)
+    for top in ("", "ILSVRC", "ILSVRC/Data", "ILSVRC/Data/CLS-LOC"):
+        found = layouts.read(root.below(top) if top else root)
+        assert {split: len(rows) for split, rows in found.splits.items()} == {"train": 18, "validation": 3}
+        start = "ILSVRC/Data/CLS-LOC".removeprefix(top).removeprefix("/")
+        assert found.splits["validation"][f"{start}/val/ILSVRC2012_val_1.JPEG".removeprefix("/")] == "n02"
+        assert any("test" in note and "no labels" in note for note in found.notes)
+        assert not start or f"the set is in the folder {start}" in found.notes
     alone = layouts.read(root.below("ILSVRC/Data/CLS-LOC/val"))
     assert set(alone.splits["train"].values()) == {"n01", "n02"}
+
+
+@pytest.mark.parametrize("labels", ["auto", "folders", "parent", "prefix"])
+def test_kaggles_imagenet_without_its_solution_has_no_val(labels):
+    """No way to read it makes classes of its splits."""
+    found = layouts.read(tree(*KAGGLE), Options(labels=labels))
+    assert set(found.splits) == {"train"} and set(found.splits["train"].values()) == {"n01", "n02"}
+    said = "\n".join(found.notes)
+    assert "6 held-out pictures without a label" in said or (
+        "3 pictures of val" in said and "3 pictures of test" in said
+    )
+
+
+@pytest.mark.parametrize("labels", ["auto", "folders", "parent"])
+@pytest.mark.parametrize("top", ["", "a/b/"])
+@pytest.mark.parametrize("test", [below("test", CLASSES), many("test/{}.jpg"), []], ids=["classes", "flat", "none"])
+def test_torchvisions_splits_are_never_classes(labels, top, test):
+    paths = [*below("train", CLASSES), *below("val", CLASSES), *test]
+    found = layouts.read(tree(*[top + path for path in paths]), Options(labels=labels))
+    labelled = {"train": 6, "validation": 6} | ({"test": 6} if len(test) > 3 else {})
+    assert {split: len(rows) for split, rows in found.splits.items()} == labelled
+    assert {name for rows in found.splits.values() for name in rows.values()} == {"cat", "dog"}
+    assert (len(test) == 3) == ("left out: 3 pictures of test, which have no labels" in found.notes)
+    unlabelled = layouts.read(tree(*[top + path for path in paths]), Options(labels="none"))
+    assert len(unlabelled.splits["train"]) == len(unlabelled.splits["validation"]) == 6
+
+
+def test_splits_inside_of_classes_are_no_classes():
+    given = tree(
+        *[f"{name}/{split}/{i}.jpg" for name in ("cat", "dog") for split in ("train", "val") for i in range(3)]
+    )
+    with pytest.raises(UserError, match="no folder in --in=ROOT has pictures of its own") as error:
+        layouts.read(given)
+    assert "--labels=folders" in str(error.value) and "--labels=parent" not in str(error.value)
+    with pytest.raises(UserError, match="--labels=parent would make classes of the splits cat/train, cat/val"):
+        layouts.read(given, Options(labels="parent"))
+
+
+def test_a_table_that_names_whole_paths_comes_before_splits():
+    rows = "".join(f"set/{split}/{i}.jpg,{'xy'[i % 2]}\n" for split in ("train", "val") for i in range(4))
+    given = tree(*many("set/train/{}.jpg", 4), *many("set/val/{}.jpg", 4), labels__csv=f"file,label\n{rows}")
+    assert set(layouts.read(given).splits["train"].values()) == {"x", "y"}
+
+
+PETS = [f"great_pyrenees_{i}.jpg" for i in range(4)] + [f"Abyssinian_{i}.jpg" for i in range(4)]
+
+
+@pytest.mark.parametrize(
+    "folder", ["train", "Train", "test", "val", "images", "img", "data", "all", "dataset", "photos_2"]
+)
+def test_one_folder_that_is_no_class_says_so(folder):
+    found = layouts.read(tree(*many(f"{folder}/{{}}.jpg", 4)))
+    assert found.notes == (f"the only folder is {folder}, which is no name of a class: the set has no classes",)
+    with pytest.raises(
+        UserError, match=f"the only folder is {folder}, .* file names begin with Abyssinian, great_pyr"
+    ) as error:
+        layouts.read(tree(*below(folder, PETS)))
+    assert "--labels=prefix" in str(error.value)
+    found = layouts.read(tree(*below(folder, PETS)), Options(labels="prefix"))
+    assert set(found.splits["train"].values()) == {"great_pyrenees", "Abyssinian"}
+    one = layouts.read(tree(*below(folder, PETS)), Options(labels="folders"))
+    assert one.notes == (f"the only class is {folder}: the set has no classes",)
+
+
+def test_names_before_numbers_are_classes_in_each_split():
+    """Kaggle's dogs and cats, whose test pictures have numbers alone."""
+    train = [f"train/{name}.{i}.jpg" for name in ("cat", "dog") for i in range(5)]
+    with pytest.raises(UserError, match="the pictures in ROOT/train have no labels; what works: --labels=prefix: "):
+        layouts.read(tree(*train, *many("test1/{}.jpg", 9)))
+    found = layouts.read(tree(*train, *many("test1/{}.jpg", 9)), Options(labels="prefix"))
+    assert set(found.splits) == {"train"} and found.splits["train"]["train/dog.3.jpg"] == "dog"
+    assert found.notes == (
+        "classes are the file names before their numbers: cat, dog",
+        "left out: 9 held-out pictures without a label",
+    )
+    found = layouts.read(tree(*train, "val/cat.1.jpg", "val/cow.1.jpg", "val/x.jpg"), Options(labels="prefix"))
+    assert found.splits["validation"] == {"val/cat.1.jpg": "cat"}
+
+
+def test_a_file_without_a_name_before_a_number_is_told():
+    given = tree(*[f"p/cat_{i}.jpg" for i in range(20)], *[f"p/dog_{i}.jpg" for i in range(20)], "p/logo.jpg")
+    found = layouts.read(given, Options(labels="prefix"))
+    assert "left out: 1 of 41 pictures have no name before a number, such as p/logo.jpg" in found.notes
+    with pytest.raises(UserError, match="3 of 3 pictures have no name before a number, such as p/0.jpg"):
+        layouts.read(tree(*many("p/{}.jpg")), Options(labels="prefix"))
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [f"IMG_{i}.jpg" for i in range(4)] + [f"DSC_{i}.jpg" for i in range(4)],
+        [f"{i:06}.jpg" for i in range(8)],
+        [f"{age}_0_{i}.jpg" for age in (20, 30) for i in range(4)],
+        [f"{word}_1.jpg" for word in "abcdefgh"],
+        [f"holiday_{i}.jpg" for i in range(8)],
+    ],
+    ids=["cameras", "numbers", "ages", "all different", "one"],
+)
+def test_file_names_that_are_no_classes_are_not_suggested(names):
+    assert layouts.read(tree(*below("images", names))).splits["train"]
+    with pytest.raises(UserError, match="pictures and no folders; what works: --labels=none") as error:
+        layouts.read(tree(*names))
+    assert "prefix" not in str(error.value)
+
+
+def test_folders_of_images_and_masks_are_no_classes():
+    with pytest.raises(
+        UserError, match="pictures whose folders images, masks have no names of classes; what works: "
+    ) as error:
+        layouts.read(tree(*many("images/{}.jpg"), *many("masks/{}.png")))
+    assert "--in=ROOT/images --labels=none" in str(error.value)
+    assert layouts.read(tree(*many("{}.jpg")), Options(labels="none")).splits["train"]
+    assert layouts.read(tree(*many("images/{}.jpg"), *many("masks/{}.png")), Options(labels="folders")).splits["train"]
 
 
 def test_tiny_imagenet_is_read():
@@ -202,7 +315,7 @@ def test_a_hint_that_is_followed_ends_in_success(case):
     for folder in re.findall(r"--in=ROOT/(\S+): it can be read", said):
         layouts.read(given.below(folder))
         ways += 1
-    for labels in re.findall(r"--labels=(none|folders|parent)", said):
+    for labels in re.findall(r"--labels=(none|folders|parent|prefix)", said):
         assert layouts.read(given, Options(labels=labels)).splits["train"]
         ways += 1
     for flag in re.findall(r"--(skip_\w+)", said):
