@@ -9,6 +9,8 @@ BIN := $(VENV)/bin
 # Colab's TPU runtime has Python 3.13; its packages are installed in an environment of their own.
 COLAB_PYTHON ?= python3.13
 COLAB := .venv-colab
+# Without it, each process of the tests would compile every module of ours again, and pytest each file of tests.
+unexport PYTHONDONTWRITEBYTECODE
 QUICK := not slow and not plan and not plan_gpu and not tf and not browser and not docs and not slurm and not wheel and not notebook and not launch and not gke and not families and not parity
 
 # All targets of tests but test-all.

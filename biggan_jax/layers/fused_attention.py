@@ -11,8 +11,6 @@ from collections.abc import Sequence
 
 import jax
 import jax.numpy as jnp
-from jax.experimental import pallas as pl
-from jax.experimental.pallas import tpu as pltpu
 
 UNSUPPORTED = "TPU v2", "TPU v3"
 """Devices whose kernels cannot multiply bfloat16; in float32 the kernel would be slower than plain attention."""
@@ -47,6 +45,9 @@ def _call(kernel, name, by_query, whole, out_by_query, out_whole, products, inte
     by_query, out_by_query: inputs and outputs [B, Q, ...], passed in blocks. whole, out_whole: those [B, K, ...], passed
     completely. products: for each product of the kernel, an array whose last axis is the one summed over or made.
     """
+    from jax.experimental import pallas as pl  # Here, since its import takes half a second, and only TPUs need it.
+    from jax.experimental.pallas import tpu as pltpu
+
     images, queries = by_query[0].shape[:2]
     keys = whole[0].shape[1]
     block = next(size for size in range(queries, 0, -1) if queries % size == 0 and (size * keys <= SCORES or size == 1))
@@ -74,7 +75,7 @@ def _call(kernel, name, by_query, whole, out_by_query, out_whole, products, inte
 def busy_flops(name: str, operands: Sequence[tuple[int, ...]]) -> int:
     """Return the FLOPs of the named kernel as matrix units execute them, in blocks of 128 columns, padded or not."""
     (images, queries, d), (_, keys, e) = operands[0], operands[-1]
-    d, e = (pl.cdiv(size, 128) * 128 for size in (d, e))
+    d, e = (-(-size // 128) * 128 for size in (d, e))
     return 2 * images * queries * keys * (3 * d + 2 * e if name == "attend_gradient" else d + e)
 
 
@@ -85,6 +86,8 @@ def _forward(q, k, v, out):
 
 
 def _backward(q, g, k, v, dq, dk, dv):
+    from jax.experimental import pallas as pl
+
     @pl.when(pl.program_id(1) == 0)
     def _():
         dk[...], dv[...] = jnp.zeros_like(dk), jnp.zeros_like(dv)

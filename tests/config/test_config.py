@@ -18,11 +18,8 @@ from tests.cli import refused, run
 PRESETS = {name: path for name, path in presets().items() if name not in ("auto", "finetune", "plain")}
 
 
-# Tracing a step with R1 and R2 takes 6 s; tests of the family run a narrower one.
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=pytest.mark.slow if name.startswith("modern/") else ()) for name in PRESETS]
-)
-def test_presets_build_and_small_ones_trace_a_step(name):
+def preset(name):
+    """Return the model of a preset, and the shapes of its state."""
     c = configs.load(name)
     configs.validate(c)
     few = {"peers/ajbrock_cifar": 2, "classic/gan_mnist": 4, "classic/cgan_mnist": 4}
@@ -32,7 +29,27 @@ def test_presets_build_and_small_ones_trace_a_step(name):
     assert c.data.name in data.SOURCES
     c.d_steps = 1  # Each is traced.
     gan = build_gan(c)
-    state = jax.eval_shape(lambda: init_state(gan, 0))
+    return c, gan, jax.eval_shape(lambda: init_state(gan, 0))
+
+
+# Networks of StyleGAN and R3GAN take seconds to trace.
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name.startswith("modern/") else ()) for name in PRESETS]
+)
+def test_presets_build(name):
+    _, _, state = preset(name)
+    assert len(state.networks) >= 2 and all(jax.tree.leaves(network.params) for network in state.networks.values())
+
+
+# Of each family one: the others trace in `make test-slow`.
+ONE_OF_EACH = "quickstart", "classic/dcgan_mnist", "classic/wgan_gp_toy", "classic/sngan_cifar10", "classic/cyclegan32"
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in ONE_OF_EACH else pytest.mark.slow) for name in PRESETS]
+)
+def test_presets_of_small_images_trace_a_step(name):
+    c, gan, state = preset(name)
     if gan.image_shape[0] > 32:
         # Tracing a step of wide networks is slow; narrow ones run the same code.
         return

@@ -61,8 +61,9 @@ def test_recorded_training_is_ours(name):
 
 def test_a_folder_of_recordings_is_compared_and_a_wrong_one_fails(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(recordings, "FOLDERS", [])
+    kept = "d_", "adjust_k", "lecam", "ac/", "mh_"
     with np.load(parity.ROOT / "tests" / "data" / "parity" / "studio_losses.npz") as file:
-        arrays = {name: file[name] for name in file.files}
+        arrays = {name: file[name] for name in file.files if "/" not in name or name.startswith(kept)}
     np.savez(tmp_path / "a.npz", **arrays)
     np.savez(tmp_path / "b.npz", meta_json=json.dumps({"peer": "somebody/GAN"}))
     assert not parity.main(tmp_path)
