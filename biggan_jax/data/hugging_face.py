@@ -13,7 +13,7 @@ from etils import epath
 from pyarrow import parquet
 
 from biggan_jax.config import some
-from biggan_jax.data import splits, structures
+from biggan_jax.data import label_tables, splits, structures
 from biggan_jax.data.raw import HEAD, Corpus, Item, Rules
 from biggan_jax.data.trees import Tree
 from biggan_jax.types import UserError
@@ -83,15 +83,17 @@ def corpus(tree: Tree, rules: Rules, image_key: str = "", label_key: str = "", *
         }
         for split, paths in by_split.items()
     }
+    described = bool(names)
+    if not described:
+        found = [str(value) for each in values["train"].values() for value in each if value is not None]
+        label_tables.refuse_no_classes(f"the column {label!r} of {tree.where}", found)
     if not names:
         texts = {
             str(value) for files in values.values() for each in files.values() for value in each if value is not None
         }
         names = splits.class_order(sorted(texts), rules.order)
     number = {name: i for i, name in enumerate(names)}
-    id_of = lambda value: (
-        0 if not label else value if isinstance(value, int) and label in features else number[str(value)]
-    )
+    id_of = lambda value: 0 if not label else value if isinstance(value, int) and described else number[str(value)]
     rows = {
         split: {
             (path, i): id_of(value)

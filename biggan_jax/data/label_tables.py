@@ -6,7 +6,7 @@ import io
 import json
 import pathlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from biggan_jax.config import some
@@ -25,7 +25,16 @@ SPLITS = ("split", "set", "data set", "subset")
 PICTURES = (".jpg", ".jpeg", ".jfif", ".avif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 """File name suffixes of pictures, in any case."""
 
+TEXTS = re.compile(
+    r"(?:(?:image|long|short)[_ -]?)?(?:texts?|captions?|descriptions?|prompts?|sentences?|titles?|alt(?:[_ -]?text)?|comments?|"
+    r"additional_feature|questions?|answers?|ocr|urls?|notes?)(?:[_ -]?\d+)?",
+    re.IGNORECASE,
+)
+"""Names of columns that are free text."""
+
+WORDS = 4  # Words in the mean value of a column from which it is free text, whatever its name.
 MAX_DISTINCT = 0.5  # More classes than this share of the pictures are no classes, but names, captions or measurements.
+MAX_DISTINCT_OF_FEW = 0.8  # The same for up to 10 classes, if no flag chose the column.
 
 
 class Table(NamedTuple):
@@ -58,11 +67,11 @@ def parse(name: str, content: bytes) -> Table:
         raise UserError(f"{name} cannot be read as a table of files and labels: {error!r:.120}") from error
 
 
-def labels(table: Table, pictures: Iterable[str], label_key: str = "") -> Labels:
+def labels(table: Table, pictures: Iterable[str], label_key: str = "", *, held_out: bool = False) -> Labels:
     """Match a table's rows with pictures, by path, file name, or file name without suffix.
 
     Raises UserError if no column names pictures, if two rows give a picture different labels, or if the column of labels is not
-    clear; label_key: its name.
+    clear, or has no classes. label_key: its name. held_out: the pictures are of a held-out split, with few for each class.
     """
     known = _names(pictures)
     if any(_key(name) in known for name in table.columns):  # A table without a header, of names without suffix.
@@ -95,7 +104,10 @@ def labels(table: Table, pictures: Iterable[str], label_key: str = "") -> Labels
         re.fullmatch(r"-?\d+\.0+", label) for label in found.values()
     ):  # Integers beside a missing value, as pandas writes.
         found = {path: label.partition(".")[0] for path, label in found.items()}
-    _refuse_no_classes(table, label_column, found)
+    if not held_out:
+        refuse_no_classes(
+            f"column {label_column!r} of {table.name}", list(found.values()), "" if label_key else label_column
+        )
     notes = [f"classes are those of {table.name}, column {label_column!r}"]
     if missing:
         notes.append(f"{len(missing):,} rows of {table.name} name no picture, such as {missing[0]}")
@@ -147,6 +159,11 @@ def _label_column(table: Table, file_column: str, label_key: str) -> str:
         return label_key
     named = [name for name in others if name in LABELS or name.lower() in LABELS]
     chosen = named or others
+    if len(chosen) == 1 and not (named or not _is_text(table, chosen[0])):
+        raise UserError(
+            f"{table.name} has no column of labels: its column {chosen[0]!r} is free text, such as captions, which are not stored; "
+            f"give --labels=none for a set without classes, or --label_key={chosen[0]} if its values are classes"
+        )
     if len(chosen) == 1:
         return chosen[0]
     if not others:
@@ -157,19 +174,35 @@ def _label_column(table: Table, file_column: str, label_key: str) -> str:
     )
 
 
-def _refuse_no_classes(table: Table, column: str, found: Mapping[str, str]) -> None:
-    distinct = len(set(found.values()))
-    where = f"column {column!r} of {table.name}"
+def refuse_no_classes(where: str, found: Sequence[str], chosen: str = "") -> None:
+    """Raise UserError if the labels of the pictures are no classes.
+
+    where: the column, for messages. chosen: its name if no flag chose it; then a small set may not have a class for each picture.
+    """
+    distinct, count = len(set(found)), len(found)
     if not found:
         raise UserError(f"{where} gives no picture a label; give another --label_key, or --labels=none")
-    if distinct > max(10, MAX_DISTINCT * len(found)):
-        what = f"{distinct:,} different values for {len(found):,} pictures, so they are no classes"
-        raise UserError(f"{where} has {what}; give another --label_key, or --labels=none")
-    if distinct > 1 and any(_is_fraction(value) for value in found.values()):
+    few = distinct <= 10
+    if distinct > MAX_DISTINCT * count and not (
+        few and (not chosen or distinct < MAX_DISTINCT_OF_FEW * count or count < 3)
+    ):
+        anyway = f", or --label_key={chosen} if they are" if few else ""
+        what = f"{distinct:,} different values for {count:,} pictures, so they are no classes"
+        raise UserError(
+            f"{where} has {what}; give another --label_key, or --labels=none for a set without classes{anyway}"
+        )
+    if distinct > 1 and any(_is_fraction(value) for value in found):
         raise UserError(
             f"{where} has real numbers, which are no classes; give another --label_key or --labels=none, or prepare "
             "arrays with a condition (--from=arrays)"
         )
+
+
+def _is_text(table: Table, column: str) -> bool:
+    """Whether a column is free text, by its name or its values."""
+    values = [row[column] for row in table.rows if row[column].strip()]
+    words = sum(len(value.split()) for value in values)
+    return bool(TEXTS.fullmatch(column.strip())) or words >= WORDS * max(1, len(values))
 
 
 def _is_fraction(text: str) -> bool:

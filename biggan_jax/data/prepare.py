@@ -306,7 +306,9 @@ def _as_begun(
 
 
 def named(classes: Sequence[str], most: int = 20) -> str:
-    """Return "id = name" of the first classes."""
+    """Return "id = name" of the first classes, or that there are none."""
+    if list(classes) == [structures.ONE_CLASS]:
+        return "none; the set is unlabelled"
     text = ", ".join(f"{i} = {name}" for i, name in enumerate(classes[:most]))
     return text if len(classes) <= most else f"{text}, ...; all {len(classes):,} are in label.labels.txt of the set"
 

@@ -266,13 +266,13 @@ def _named_after(tree: Tree, split: str, pictures: list[str]) -> Table | None:
     return None
 
 
-def _by_table(table: Table, pictures: list[str], options: Options) -> Layout:
+def _by_table(table: Table, pictures: list[str], options: Options, *, held_out: bool = False) -> Layout:
     if table.name == label_tables.STYLEGAN and not table.rows:  # StyleGAN's way to say so.
         unlabelled = _unlabelled(pictures)
         return dataclasses.replace(
             unlabelled, notes=(f"{table.name} has no labels: the set has no classes", *unlabelled.notes)
         )
-    found = label_tables.labels(table, pictures, options.label_key)
+    found = label_tables.labels(table, pictures, options.label_key, held_out=held_out)
     folders = _split_folders(pictures)
     split_of = lambda path: folders.get(_first(path), "train")
     if found.split and all(map(split_named, found.split.values())):
@@ -310,7 +310,11 @@ def _splits(tree: Tree, splits: Mapping[str, str], options: Options) -> Layout:
                 continue
             if table is None and folders == {""}:
                 raise UnclearError(f"the pictures in {tree.where}/{top} have no labels", "prefix", *ways)
-            layout = structure(sub, options) if table is None else _by_table(table, pictures, options)
+            layout = (
+                structure(sub, options)
+                if table is None
+                else _by_table(table, pictures, options, held_out=split != "train")
+            )
         else:
             layout = structure(sub, options)
         if set(layout.splits) != {"train"}:

@@ -111,3 +111,23 @@ def test_the_command_reads_tables_and_folders_of_the_hub(all_pictures, tmp_path)
     assert done.returncode == 0 and "10 images in 1 classes" in done.stderr, done.stderr
     folder = cli.run("data.prepare", *flags, f"--in={all_pictures}", f"--out={tmp_path / 'folder'}")
     assert folder.returncode == 0 and "72 images in 3 classes" in folder.stderr, folder.stderr
+
+
+@pytest.mark.parametrize("column", ["caption", "number"])
+def test_a_column_of_captions_has_no_classes(column, tmp_path):
+    values = {"caption": [f"picture {i} of many" for i in range(30)], "number": list(range(30))}[column]
+    rows = {"image": [{"bytes": b"x", "path": ""}] * 30, column: values}
+    described = {"image": {"_type": "Image"}, column: {"_type": "Value"}}
+    stored = pyarrow.table(rows).replace_schema_metadata({"huggingface": json.dumps({"info": {"features": described}})})
+    write(tmp_path / "train.parquet", stored)
+    with pytest.raises(UserError, match=f"column '{column}' of .* has 30 different values for 30 pictures"):
+        hugging_face.corpus(trees.of_folder(tmp_path), Rules(), "", column)
+
+
+def test_numbers_that_no_feature_names_are_classes(tmp_path):
+    rows = {"image": [{"bytes": b"x", "path": ""}] * 6, "label": [7, 5, 7, 5, 7, 7]}
+    described = {"image": {"_type": "Image"}, "label": {"_type": "Value", "dtype": "int64"}}
+    stored = pyarrow.table(rows).replace_schema_metadata({"huggingface": json.dumps({"info": {"features": described}})})
+    write(tmp_path / "train.parquet", stored)
+    found = hugging_face.corpus(trees.of_folder(tmp_path), Rules())
+    assert found.class_names == ("5", "7") and found.splits["train"][0].labels == (1, 0, 1, 0, 1, 1)

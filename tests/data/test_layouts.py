@@ -252,6 +252,19 @@ def test_folders_of_images_and_masks_are_no_classes():
     assert layouts.read(tree(*many("images/{}.jpg"), *many("masks/{}.png")), Options(labels="folders")).splits["train"]
 
 
+@pytest.mark.parametrize("labels", ['{"labels": null}', '{"labels": []}'])
+def test_a_stylegan_set_without_labels_is_unlabelled(labels):
+    found = layouts.read(tree(*many("00000/img{}.png"), dataset__json=labels))
+    assert found.notes == ("dataset.json has no labels: the set has no classes",)
+
+
+def test_a_held_out_split_may_have_one_picture_a_class():
+    rows = "ImageId,PredictionString\n" + "".join(f"v{i},n{i:02} 1 2 3 4\n" for i in range(12))
+    train = [f"train/n{i:02}/{k}.jpg" for i in range(12) for k in range(2)]
+    found = layouts.read(tree(*train, *many("val/v{}.jpg", 12), LOC_val_solution__csv=rows))
+    assert found.splits["validation"]["val/v7.jpg"] == "n07"
+
+
 def test_tiny_imagenet_is_read():
     val = "".join(f"val_{i}.JPEG\tn0{1 + i % 2}\t0\t0\t9\t9\n" for i in range(3))
     root = tree(
@@ -286,9 +299,25 @@ REFUSED = {
         tree(*many("{}.png"), metadata__csv="file_name,text,author\n0.png,a,b\n1.png,c,d\n2.png,e,f\n"),
         "columns file_name, text, author; give the one of the labels as --label_key=COLUMN",
     ),
+    "captions alone": (
+        tree(*many("{}.png"), metadata__csv="file_name,text\n0.png,a\n1.png,c\n2.png,a\n"),
+        "column 'text' is free text, such as captions, which are not stored; give --labels=none .*, or --label_key=text if",
+    ),
+    "captions in lines": (
+        tree(*many("{}.png"), metadata__jsonl="".join(f'{{"file_name": "{i}.png", "prompt": "red"}}\n' for i in range(3))),
+        "column 'prompt' is free text",
+    ),
+    "sentences": (
+        tree(*many("{}.png", 9), data__csv="file,info\n" + "".join(f"{i}.png,a cat {i % 2} in a box\n" for i in range(9))),
+        "column 'info' is free text",
+    ),
     "names as labels": (
         tree(*many("{}.png", 30), labels__csv="".join(f"{i}.png,cat number {i}\n" for i in range(30))),
-        "30 different values for 30 pictures",
+        "30 different values for 30 pictures.*without classes$",
+    ),
+    "names of few": (
+        tree(*many("{}.png", 8), labels__csv="file,label\n" + "".join(f"{i}.png,p{i}\n" for i in range(8))),
+        "8 different values for 8 pictures, so they are no classes; .*, or --labels=none .*, or --label_key=label if",
     ),
     "real numbers": (
         tree(*many("{}.png", 9), labels__csv="".join(f"{i}.png,{i % 2}.5\n" for i in range(9))),
@@ -318,6 +347,8 @@ def test_a_hint_that_is_followed_ends_in_success(case):
     for labels in re.findall(r"--labels=(none|folders|parent|prefix)", said):
         assert layouts.read(given, Options(labels=labels)).splits["train"]
         ways += 1
+    for key in re.findall(r"--label_key=([a-z]+)", said):
+        assert layouts.read(given, Options(label_key=key)).splits["train"]
     for flag in re.findall(r"--(skip_\w+)", said):
         assert layouts.read(given, Options(**{flag: True})).splits["train"]
         ways += 1
