@@ -3,7 +3,7 @@
 import functools
 import itertools
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -90,11 +90,31 @@ def _prepared(network: FeatureNetwork | None, images: np.ndarray | jax.Array) ->
     return np.stack([*pool().map(network.prepare, to_rgb(np.asarray(images)))])
 
 
+PIECE = 8
+"""Images that a CPU takes at a time: what they become between layers then stays in its caches. 64 took 1.4 times as long."""
+
+
+def in_pieces(apply: Callable) -> Callable:
+    """Let a network that treats images independently take PIECE of a batch at a time, or fewer, all of one number."""
+
+    def piecewise(params, images):
+        images = np.asarray(images)
+        size = -(-len(images) // -(-len(images) // PIECE))
+        short = -len(images) % size
+        padded = np.concatenate([images, np.repeat(images[-1:], short, axis=0)]) if short else images
+        found = [apply(params, padded[start : start + size]) for start in range(0, len(padded), size)]
+        return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(images)], *found)
+
+    return piecewise
+
+
 @functools.lru_cache(maxsize=4)
 def _on(network: FeatureNetwork, mesh: Mesh | None):
     """Place the weights and jit the network, once for all checkpoints."""
-    if mesh is None:
-        return network.params, jax.jit(network.apply)
+    if mesh is None or mesh.size == 1:
+        apply = jax.jit(network.apply)
+        devices = jax.devices() if mesh is None else list(mesh.devices.flat)
+        return network.params, in_pieces(apply) if devices[0].platform == "cpu" else apply
     # Replicated outputs, so that every host can read them.
     split = lambda params, images: network.apply(params, constrain_batch(images, mesh))
     return jax.device_put(network.params, replicated(mesh)), jax.jit(split, out_shardings=replicated(mesh))

@@ -1,5 +1,6 @@
 import dataclasses
 
+import jax
 import numpy as np
 import pytest
 
@@ -61,6 +62,20 @@ def test_an_untrained_generator_agrees_by_chance_alone(digits, sampler):
     # Chance is 0.1; an untrained G's classes look alike, so it may be twice that, but not half.
     assert scores["class_agreement"] < 0.3
     assert scores["frechet_distance"] > 50
+
+
+@pytest.mark.parametrize(("count", "sizes"), [(1, [1]), (8, [8]), (9, [5, 5]), (20, [7, 7, 7])])
+def test_a_cpu_takes_few_images_at_a_time(count, sizes):
+    seen = []
+
+    def apply(params, images):
+        seen.append(len(images))
+        return images.mean((1, 2)) + params, images.sum((1, 2))
+
+    images = np.random.default_rng(0).integers(0, 256, (count, 4, 4, 3), dtype=np.uint8)
+    found = features.in_pieces(apply)(1, images)
+    assert seen == sizes
+    jax.tree.map(np.testing.assert_array_equal, found, apply(1, images))
 
 
 def test_a_protocol_changes_with_everything_results_depend_on(digits):
