@@ -148,7 +148,7 @@ def _choices(config: ml_collections.ConfigDict, facts: Facts, devices: int, plat
     scale, row = (ON_CPU, "a run of hours on CPUs, as in the preset quickstart") if cpu else (BY_IMAGES[below], row)
     if whole:
         yield from _shape(config, facts)
-    yield from _condition(facts)
+    yield from conditioning(facts)
     size = BY_SIZE[_nearest_below(BY_SIZE, _height(config)) or min(BY_SIZE)]
     networks = f"the networks of {_height(config)} pixels"
     yield "model.ch", scale.ch, row
@@ -193,17 +193,17 @@ def _shape(config: ml_collections.ConfigDict, facts: Facts) -> Chosen:
     yield "model.resolution", size, f"pictures of {pixels} pixels{other}"
 
 
-def _condition(facts: Facts) -> Chosen:
-    """Yield the classes, or the length of the condition."""
+def conditioning(facts: Facts) -> Chosen:
+    """Yield (key, value, reason) of model.num_classes, then, if the set has a condition, of its length."""
     mean = facts.images / max(facts.classes, 1)
     if facts.condition:
         yield "model.num_classes", 0, "the set has a condition of real numbers"
         yield "model.condition_dim", facts.condition, "the length of the set's condition"
     elif facts.classes < 2:
-        yield "model.num_classes", 0, "the set has no classes"
+        yield "model.num_classes", 0, "the set has no classes, or one"
     elif mean < PER_CLASS:
-        few = f"{mean:.2g} pictures per class are too few to learn classes from"
-        yield "model.num_classes", 0, f"{few}; to use them, set {facts.classes}"
+        few = f"{mean:.2g} pictures per class are too few to learn classes from, below {PER_CLASS}"
+        yield "model.num_classes", 0, f"{few}; to use them, set model.num_classes={facts.classes}"
     else:
         yield "model.num_classes", facts.classes, "the classes of the set"
 

@@ -17,6 +17,7 @@ CROPS = {"center": None, "pad": 0, "pad_white": 1}
 
 ENLARGED = "smaller ones were enlarged"
 REPAIRED = "broken metadata was left out"
+ENDED = "the missing end of a PNG was added"
 
 
 class Stored(NamedTuple):
@@ -60,11 +61,19 @@ class Form:
     first: int = 0
 
     def __call__(self, encoded: bytes, other: bytes = b"") -> Stored:
-        """Return what to store. If only metadata is broken, it is left out.
+        """Return what to store. If only metadata is broken, it is left out. A PNG whose end is missing gets it.
 
         other: the second picture of a pair; without it, a pair is the two halves of one picture.
         Raises picture.UnreadableError, TooSmallError, and exact.ChannelsError for another number of channels.
         """
+        whole, other_whole = picture.ended(encoded), picture.ended(other)
+        found = self._whole(whole, other_whole)
+        if (whole, other_whole) == (encoded, other):
+            return found
+        return found._replace(notes=(*found.notes, ENDED))
+
+    def _whole(self, encoded: bytes, other: bytes) -> Stored:
+        """Return what to store of a picture whose file has an end."""
         if self.first:
             return self._pair(encoded, other)
         try:

@@ -171,6 +171,26 @@ def _scans(jpeg: bytes) -> int:
     return scans
 
 
+_PNG, _END = b"\x89PNG\r\n\x1a\n", b"\0\0\0\0IEND\xaeB`\x82"
+
+
+def ended(encoded: bytes) -> bytes:
+    """Return a PNG with its end, if that is missing or cut; a chunk after its pixels that is cut is left out.
+
+    Other bytes stay, as does a PNG whose pixels are cut.
+    """
+    if not encoded.startswith(_PNG):
+        return encoded
+    at, pixels = len(_PNG), False
+    while at + 12 <= len(encoded) and (end := at + 12 + int.from_bytes(encoded[at : at + 4])) <= len(encoded):
+        kind = encoded[at + 4 : at + 8]
+        if kind == b"IEND":
+            return encoded
+        at, pixels = end, pixels or kind == b"IDAT"
+    is_cut = encoded[at + 4 : at + 8] == b"IDAT"
+    return encoded[:at] + _END if pixels and not is_cut else encoded
+
+
 def without_metadata(encoded: bytes) -> bytes:
     """Return a PNG or JPEG with what decides its pixels alone; bytes that cannot be divided, or of other formats, as they are."""
     if encoded.startswith(b"\x89PNG\r\n\x1a\n"):

@@ -23,9 +23,8 @@ import logging
 import multiprocessing
 import os
 import re
-import shlex
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from absl import flags
@@ -42,6 +41,7 @@ from biggan_jax.data import (
     picture,
     ranges,
     raw,
+    recommend,
     shards,
     stats,
     structures,
@@ -146,7 +146,8 @@ def main() -> None:
     try:
         if FROM.value == "imagenet":
             made = tfds.prepare_imagenet(epath.Path(IN.value), out)
-            print(f"prepared in {made}; to train: {training(out, 'imagenet2012', 1000, {'images': own_data.LARGE})}")
+            found = {"images": own_data.LARGE}
+            print(f"prepared in {made}; {recommend.training(out, 'imagenet2012', 1000, found, resize=RESIZE.value)}")
         else:
             prepare(out)
     except OSError as error:
@@ -165,7 +166,7 @@ def prepare(out: epath.Path) -> None:
         found, form = corpus_of_flags(out, name, form, parallel)
         for note in found.notes:
             logger.info("%s", note)
-        logger.info("classes: %s", named(found.class_names))
+        logger.info("classes: %s", recommend.named(found.class_names))
         tracked = lambda function, items: track(parallel(function, items), "shards", len(items))
         most = 1 if SKIP_OTHERS.value else structures.MOST_LEFT_OUT
         made = shards.prepare(found, out, name, form, tracked, most_unreadable=most)
@@ -173,7 +174,8 @@ def prepare(out: epath.Path) -> None:
         for line in stats.lines(summary):
             logger.info("%s: %s", split, line)
     summary = made.get("train") or next(iter(made.values()))
-    print(f"prepared in {out}; to train: {training(out, '', len(found.class_names), summary, form)}")
+    how = recommend.training(out, "", len(found.class_names), summary, form, resize=RESIZE.value, kind=FROM.value)
+    print(f"prepared in {out}; {how}")
 
 
 def form_of_flags() -> forms.Form:
@@ -303,94 +305,6 @@ def _as_begun(
         return None
     logger.info("%s was begun by an earlier version, whose order of classes and held-out pictures it keeps", out)
     return before
-
-
-def named(classes: Sequence[str], most: int = 20) -> str:
-    """Return "id = name" of the first classes, or that there are none."""
-    if list(classes) == [structures.ONE_CLASS]:
-        return "none; the set is unlabelled"
-    text = ", ".join(f"{i} = {name}" for i, name in enumerate(classes[:most]))
-    return text if len(classes) <= most else f"{text}, ...; all {len(classes):,} are in label.labels.txt of the set"
-
-
-PRESETS = {
-    (32, 40_000): "biggan_cifar10",
-    (64, own_data.LARGE): "biggan_imagenet64",
-    (128, own_data.LARGE): "biggan_imagenet128",
-    (256, own_data.LARGE): "biggan_imagenet256",
-    (512, own_data.LARGE): "biggan_imagenet512",
-    (1024, 0): "modern/progan_celebahq1024",
-}
-"""Presets to train with, by resolution and least number of pictures. Other sets have --config=auto. BigGAN's paper has no
-networks above 512 pixels; ProGAN's has."""
-
-
-def training(
-    out: epath.Path,
-    dataset: str,
-    classes: int,
-    found: Mapping[str, Any],
-    form: forms.Form = forms.Form(),  # noqa: B008  Frozen.
-) -> str:
-    """Return the command that trains on the prepared set, or a sentence that says why none does.
-
-    Sets as large as those of the paper have its presets, vectors and small pictures that are not RGB dense networks; all others
-    have --config=auto. found: the summary of the set.
-    """
-    shape: tuple[int, ...] = form.shape if form.size or form.vector else (*_median_size(found), form.channels or 3)
-    square = len(shape) == 3 and shape[2] == 3 and not form.condition and (not form.size or shape[0] == shape[1])
-    changes = {"data.name": "tfds", "data.dataset": dataset, "data.dir": str(out), "data.resize": RESIZE.value}
-    if FROM.value in DOMAINS:
-        return _translation(out, shape, form, changes)
-    changes |= {"model.num_classes": str(classes if classes > 1 else 0)}
-    large = {size: name for (size, least), name in PRESETS.items() if found["images"] >= least}
-    preset = large.get(shape[0] if form.size else own_data.WHOLE_FILES, "") if square else ""
-    if preset == PRESETS[1024, 0] and classes > 1:
-        changes |= {"condition.d": "ac", "condition.labels": "real"}
-    if not square and (form.vector or max(shape[:2]) < min(own_data.OTHER_HEIGHTS)):
-        preset = f"classic/{'cgan' if classes > 1 or form.condition else 'gan'}_mnist"
-        changes |= {"model.image_shape": str(shape).replace(" ", "")}
-        changes |= {"model.condition_dim": str(form.condition)} if form.condition else {}
-    if not preset:
-        height, width, channels = shape
-        size, stored = (height, width, channels), bool(form.size)
-        facts = own_data.Facts(found["images"], classes, size, stored, form.condition, where=str(out))
-        try:
-            chosen, _ = own_data.choose_for(own_data.template(), facts, devices=1, platform="cpu")
-        except UserError as error:
-            return f"no preset fits: {error}"
-        preset, changes = "auto", {"data.dir": str(out), "model.num_classes": str(chosen.model.num_classes)}
-    command = ["python", "-m", "biggan_jax.main", f"--config={preset}", f"--workdir=runs/{out.name}"]
-    return shlex.join([*command, *(f"--config.{key}={value}" for key, value in changes.items())])
-
-
-DOMAINS = {"pairs": "pix2pix", "unpaired": "cyclegan"}
-"""The family that is recommended for pictures of two domains."""
-
-
-def _translation(out: epath.Path, shape: tuple[int, ...], form: forms.Form, changes: dict[str, str]) -> str:
-    """Return the command that trains on pictures of two domains: by the small preset up to 64 pixels."""
-    height, width, channels = shape
-    if form.first:
-        changes |= {"model.input_channels": str(form.first)}
-        channels -= form.first
-    else:
-        changes |= {"model.input_channels": str(channels)}
-    if not form.size:  # Whole files: the paper's size, or the largest multiple of 4 below.
-        height = width = max(4, min(256, height, width) // 4 * 4)
-    changes |= {"model.image_shape": f"({height},{width},{channels})"}
-    preset = f"classic/{DOMAINS[FROM.value]}{'32' if max(height, width) <= 64 else ''}"
-    if height % 4 or width % 4:
-        return f"no preset fits: sides must be multiples of 4, and these are {height} x {width}; use another --size"
-    command = ["python", "-m", "biggan_jax.main", f"--config={preset}", f"--workdir=runs/{out.name}"]
-    return shlex.join([*command, *(f"--config.{key}={value}" for key, value in changes.items() if value)])
-
-
-def _median_size(found: Mapping[str, Any]) -> tuple[int, int]:
-    """Return the median height and width of a summary; 128, as trained by default, where it has none."""
-    spreads = (found.get("height"), found.get("width"))
-    height, width = (spread[1] if spread else own_data.WHOLE_FILES for spread in spreads)
-    return height, width
 
 
 @contextlib.contextmanager

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from biggan_jax.data import exact
+from biggan_jax.data import exact, picture
 from biggan_jax.data.picture import UnreadableError
 from biggan_jax.types import UserError
 
@@ -87,7 +87,7 @@ def scan(part: Any) -> dict[str, Seen]:
         try:
             if not exact.is_deep(item.encoded):
                 continue
-            pixels = exact.read_any(item.encoded)
+            pixels = exact.read_any(picture.ended(item.encoded))
         except UnreadableError:  # It is named when the set is written.
             found = added([found, {"unreadable": Seen(unreadable=1)}])
             continue

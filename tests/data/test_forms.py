@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 import pytest
 
-from biggan_jax.data import forms, picture, stats
+from biggan_jax.data import exact, forms, picture, stats
 from biggan_jax.data.picture import UnreadableError
 from tests import cli
 from tests.data import conftest
@@ -105,3 +105,16 @@ def test_imbalance_beyond_20_to_1_is_a_line():
     line = "classes are imbalanced: the largest has 20 times the images of the smallest"
     assert f"{line}; --config.data.balance=True draws classes evenly in training" in stats.lines(found)
     assert line in stats.lines(found, advise=False)
+
+
+@pytest.mark.parametrize("cut", [12, 5, 1])
+@pytest.mark.parametrize("deep", [False, True])
+@pytest.mark.parametrize("size", [0, 8])
+def test_a_png_without_its_end_keeps_its_pixels_and_is_noted(cut, deep, size):
+    pixels = np.arange(16 * 16 * 3).reshape(16, 16, 3) * (80 if deep else 1)
+    whole = exact.png(pixels.astype(np.uint16 if deep else np.uint8))
+    form = forms.Form(size, channels=3, bits=16) if deep else forms.Form(size)
+    expected, kept = form(whole), form(whole[:-cut])
+    assert kept == expected._replace(notes=(*expected.notes, forms.ENDED))
+    with pytest.raises(picture.UnreadableError):
+        form(whole[:-60])

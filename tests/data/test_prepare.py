@@ -14,11 +14,13 @@ import time
 import numpy as np
 import pytest
 from array_record.python import array_record_module
+from etils import epath
 from PIL import Image
 
 from biggan_jax import config as configs
 from biggan_jax import data
-from biggan_jax.data import forms, picture, raw, shards, stats
+from biggan_jax.config import own_data
+from biggan_jax.data import forms, picture, raw, recommend, shards, stats, structures
 from biggan_jax.data.records import example_type
 from biggan_jax.models import build_gan
 from biggan_jax.types import UserError
@@ -401,6 +403,33 @@ def test_a_set_of_one_class_is_trained_without_labels(tmp_path):
     (tmp_path / "p" / "red" / "0.png").write_bytes(encode(conftest.picture(0, 0)))
     _, said, _ = run("--from=folder", f"--in={tmp_path / 'p'}", f"--out={tmp_path / 'out'}")
     assert "--config.model.num_classes=0" in said
+
+
+@pytest.mark.parametrize(
+    ("images", "classes", "used", "why"),
+    [
+        (
+            6,
+            3,
+            0,
+            "num_classes=0: 2 pictures per class are too few to learn classes from, below 10; to use them, set model.num_classes=3; ",
+        ),
+        (9, 1, 0, "num_classes=0: the set has no classes, or one; "),
+        (30, 3, 3, ""),
+    ],
+)
+@pytest.mark.parametrize("form", [forms.Form(64), forms.Form(8, channels=1, bits=8)], ids=["auto", "dense"])
+def test_a_recommendation_says_why_classes_are_left_out(form, images, classes, used, why):
+    found = {"images": images, "width": None, "height": None}
+    said = recommend.training(epath.Path("data/set"), "", classes, found, form, resize="area")
+    assert said.startswith(f"{why}to train: python -m biggan_jax.main") and f"--config.model.num_classes={used}" in said
+    facts = own_data.Facts(images, classes, (64, 64, 3))
+    assert own_data.choose_for(own_data.template(), facts, 1, "cpu")[0].model.num_classes == used, "as auto does"
+
+
+def test_a_set_without_classes_is_called_unlabelled():
+    assert recommend.named([structures.ONE_CLASS]) == "none; the set is unlabelled"
+    assert recommend.named(["cat", "dog"]) == "0 = cat, 1 = dog"
 
 
 def test_names_that_are_not_text_and_other_files_are_skipped(pictures, tmp_path):

@@ -18,6 +18,7 @@ from biggan_jax.data import (
     make_source,
     picture,
     raw,
+    recommend,
     shards,
     stats,
     structures,
@@ -336,7 +337,10 @@ def test_pictures_of_1024_pixels_have_the_preset_of_progan(tmp_path, monkeypatch
     command = "--workers=1", "--from=folder", f"--in={tmp_path / 'in'}", f"--out={tmp_path / 'out'}", "--size=1024"
     said = cli.run("data.prepare", *command)
     assert said.returncode == 0, said.stderr
-    config = parsed(said.stdout, monkeypatch)
+    assert "num_classes=0: 1 pictures per class are too few" in said.stdout
+    assert build_gan(parsed(said.stdout, monkeypatch)).num_classes == 0
+    enough = recommend.training(tmp_path / "out", "", 2, {"images": 40}, forms.Form(1024), resize="area")
+    config = parsed(enough, monkeypatch)
     gan = build_gan(config)
     assert gan.image_shape == (1024, 1024, 3) and gan.num_classes == 2
     batch, _ = host_batches(make_source(config), config, 0)(0)
