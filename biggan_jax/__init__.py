@@ -12,7 +12,7 @@ __version__ = "0.1.0"
 if module := startup.module_that_runs():
     startup.end_on_ctrl_c()  # Here, since a command's own package may import jax before its first line.
     startup.name_program(module)
-    if module != "biggan_jax.plan.slices":  # Launchers ask it several times; it needs no jax.
+    if module not in startup.WITHOUT_JAX:
         startup.import_jax()
 
 

@@ -12,9 +12,8 @@ import logging
 from absl import flags
 
 from biggan_jax import config as configs
-from biggan_jax.runtime import cli
+from biggan_jax.runtime import cli, startup
 from biggan_jax.runtime import flags as runtime_flags
-from biggan_jax.train import train
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +29,9 @@ WORKDIR = cli.define_path("workdir", None, "Folder of the training run, local or
 
 def main() -> int | None:
     cli.require(CONFIG, WORKDIR, example="--config=quickstart --workdir=runs/quickstart")
+    with startup.imports():
+        from biggan_jax.train import train  # Here, since it imports jax, which --help and wrong flags do not need.
+
     if cli.is_preset("finetune") and (dropped := configs.drop_data_settings(CONFIG.value, cli.given_keys())):
         logger.info("%s", dropped)
     return runtime_flags.run(

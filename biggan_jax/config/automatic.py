@@ -6,7 +6,7 @@ import ml_collections
 
 from biggan_jax.config.keys import AUTO
 from biggan_jax.config.own_data import unresolved
-from biggan_jax.types import UserError
+from biggan_jax.errors import UserError
 
 
 def refuse_unresolved(config: ml_collections.ConfigDict) -> None:

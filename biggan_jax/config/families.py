@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from biggan_jax.config.keys import Key, choice, choose, fraction, non_negative, positive
-from biggan_jax.types import UserError
+from biggan_jax.errors import UserError
 
 Section = Callable[[], dict[str, Any]]
 SECTIONS: dict[str, Section] = {}

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
+from biggan_jax.errors import UserError
 from biggan_jax.runtime.files import expand_home
-from biggan_jax.types import UserError
 
 KINDS = {bool: "true or false", int: "a whole number", float: "a finite number", str: "a string", tuple: "a list"}
 """The types a default may have, and how an error names each."""

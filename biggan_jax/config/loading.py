@@ -15,8 +15,8 @@ from etils import epath
 from biggan_jax.config.defaults import base, table
 from biggan_jax.config.families import section_of
 from biggan_jax.config.keys import Key, closest, flatten, is_auto, nearest_keys, short_repr
+from biggan_jax.errors import UserError
 from biggan_jax.runtime.files import expand_home
-from biggan_jax.types import UserError
 
 MAX_BYTES = 2**20  # A longer file is refused after reading this much. A whole config has 4 kB.
 

@@ -17,7 +17,7 @@ import ml_collections
 
 from biggan_jax.config.defaults import base, table
 from biggan_jax.config.keys import AUTO_OF_TYPE, flatten, is_auto
-from biggan_jax.types import UserError
+from biggan_jax.errors import UserError
 
 
 class Facts(NamedTuple):

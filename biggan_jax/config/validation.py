@@ -8,7 +8,7 @@ from biggan_jax.config.defaults import table
 from biggan_jax.config.families import SECTIONS
 from biggan_jax.config.loading import family_of, load, merge_into, presets
 from biggan_jax.config.own_data import unresolved
-from biggan_jax.types import UserError
+from biggan_jax.errors import UserError
 
 
 def validate(config: ml_collections.ConfigDict) -> None:

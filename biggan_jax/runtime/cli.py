@@ -16,10 +16,10 @@ from absl import logging as absl_logging
 from ml_collections import config_flags
 
 from biggan_jax.config import AUTO_OF_TYPE, config_path, normalize
-from biggan_jax.runtime import compilation_cache, devices, flag_errors, numerics, startup
+from biggan_jax.errors import InterruptedRunError, UserError
+from biggan_jax.runtime import flag_errors, startup
 from biggan_jax.runtime.files import expand_home
 from biggan_jax.runtime.text import escape
-from biggan_jax.types import InterruptedRunError, UserError
 
 SUCCESS, DIFFERENT, USER_ERROR, COLLAPSED, RUN_AGAIN = 0, 1, UserError.status, 3, InterruptedRunError.status
 """Exit statuses. RUN_AGAIN (EX_TEMPFAIL): interrupted; rerun the same command to resume."""
@@ -235,6 +235,9 @@ def _call(main: Callable[[], int | None], *, compiles: bool) -> int:
     if not flags.FLAGS["verbosity"].present:
         absl_logging.set_verbosity(absl_logging.WARNING)
     try:
+        startup.import_jax()
+        from biggan_jax.runtime import compilation_cache, devices, numerics  # Here, since they import jax.
+
         startup.raise_on_ctrl_c()
         numerics.pin()
         devices.check_xla_flags()

@@ -10,7 +10,7 @@ import warnings
 
 import jax
 
-from biggan_jax.types import UserError
+from biggan_jax.errors import UserError
 
 EXTRAS = {"cuda": ("cuda", "jax_cuda12_plugin"), "gpu": ("cuda", "jax_cuda12_plugin"), "tpu": ("tpu", "libtpu")}
 """Platform to the extra of this package that supports it, and the module that the extra installs."""

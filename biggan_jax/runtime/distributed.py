@@ -24,9 +24,9 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
+from biggan_jax.errors import UserError
 from biggan_jax.runtime import cli, devices, startup
 from biggan_jax.runtime.files import causes
-from biggan_jax.types import UserError
 
 HEARTBEAT_TIMEOUT = 30  # Seconds before a process is presumed dead. The death of process 0 is noticed at once.
 SHUTDOWN_TIMEOUT = 10  # Seconds that a failed process waits for peers, which may fail alike and have to report it.

@@ -17,7 +17,7 @@ from typing import IO
 import numpy as np
 from etils import epath
 
-from biggan_jax.types import InterruptedRunError, UserError
+from biggan_jax.errors import InterruptedRunError, UserError
 
 
 @contextlib.contextmanager

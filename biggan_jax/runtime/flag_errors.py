@@ -8,7 +8,7 @@ from absl import flags
 from biggan_jax.config import SECTIONS, nearest_keys, table
 from biggan_jax.config.defaults import meanings
 from biggan_jax.config.keys import KINDS, OR_AUTO, choose
-from biggan_jax.types import UserError
+from biggan_jax.errors import UserError
 
 _FLAG = re.compile(r"flag --(?P<name>[\w.-]+)=(?P<value>.*?): (?P<reason>.*)", re.DOTALL)
 _KIND = re.compile(r"\W*(invalid literal for int|could not convert string to float|Non-boolean argument)")

@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 from absl import flags
 
-from biggan_jax.runtime import distributed
-from biggan_jax.types import UserError
+from biggan_jax.errors import UserError
 
 MULTIHOST = flags.DEFINE_bool(
     "multihost", False, "Run as one of several processes with the same command; detects TPU pods, Slurm, MPI and GKE."
@@ -20,6 +19,8 @@ def run(work: Callable[[], int | None]) -> int | None:
     """Call work(), in several processes if --multihost is given, and return its exit status (None: 0)."""
     cluster = COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value
     if MULTIHOST.value:
+        from biggan_jax.runtime import distributed  # Here, since it imports jax.
+
         return distributed.run(work, cluster, ARRIVE_WITHIN.value)
     if any(value is not None for value in cluster):
         raise UserError("--coordinator, --num_processes and --process_id need --multihost")

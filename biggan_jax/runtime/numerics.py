@@ -5,7 +5,7 @@ from typing import Any
 
 import jax
 
-from biggan_jax.types import UserError
+from biggan_jax.errors import UserError
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
+from biggan_jax.errors import UserError
 from biggan_jax.runtime import startup
-from biggan_jax.types import UserError
 
 
 class Parser(argparse.ArgumentParser):

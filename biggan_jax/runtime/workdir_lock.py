@@ -12,9 +12,9 @@ from collections.abc import Callable
 import jax
 from etils import epath
 
+from biggan_jax.errors import UserError
 from biggan_jax.runtime import cli, distributed
 from biggan_jax.runtime.files import OSLock, is_remote, unique_suffix, user_errors, write_text
-from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
 
