@@ -18,6 +18,7 @@ COMMANDS = {
         "Draw diagnostic grids: interpolations, truncations, classes, neighbours.",
     ),
     "biggan-edit": ("biggan_jax.tools.edit", "Mix classes, find and follow latent directions, invert a picture."),
+    "biggan-dream": ("biggan_jax.tools.dream", "Deep Dream: exaggerate what a layer of a network sees in a picture."),
     "biggan-export": (
         "biggan_jax.tools.export",
         "Write samples as a folder or a data set, a model to hand on, or its program.",

