@@ -7,10 +7,12 @@ from typing import NamedTuple
 from etils import epath
 
 from biggan_jax.config import some
-from biggan_jax.data import raw, splits, structures, trees
+from biggan_jax.data import drawings, raw, splits, structures, trees
+from biggan_jax.data.picture import UnreadableError
 from biggan_jax.data.raw import Corpus, Files, Item, Rules
 from biggan_jax.data.structures import MOST_LEFT_OUT, PICTURES, split_named
 from biggan_jax.data.trees import Tree
+from biggan_jax.sampling.pictures import png
 from biggan_jax.types import UserError
 
 DOMAINS = "A", "B"
@@ -45,6 +47,45 @@ class PairFiles:
         for root, paths in zip((self.root, self.other_root), zip(*self.pairs, strict=True), strict=True):
             present = tuple(filter(None, paths))
             yield from Files(root, present, (0,) * len(present)).selected(wanted)
+
+
+@dataclasses.dataclass(frozen=True)
+class DrawnFiles:
+    """Pictures with their line drawings as A. size: of the set's pictures. sizes: of the files, which reveal changes."""
+
+    root: str
+    paths: tuple[str, ...]
+    size: int
+    sizes: tuple[int, ...] = ()
+
+    def __iter__(self) -> Iterator[Item | str]:
+        for path in self.paths:
+            try:
+                drawing, image = drawings.pair((epath.Path(self.root) / path).read_bytes(), self.size)
+                yield Item(path, 0, png(drawing), other=png(image))
+            except OSError as error:
+                yield f"{path}: {error.strerror or error}"
+            except UnreadableError as error:
+                yield f"{path}: {error}"
+
+
+def drawn(root: epath.Path, size: int, rules: Rules) -> Corpus:
+    """List the pictures of a folder, at any depth, each to be paired with its line drawing: B and A. Raises UserError without any.
+
+    size: the shorter side of the set's pictures.
+    """
+    tree = trees.of_folder(root)
+    found: dict[str, list[Pair]] = {}
+    for path in sorted(_pictures(tree)):
+        found.setdefault(_split_first(path)[0], []).append(Pair(path))
+    if "train" not in found:
+        raise UserError(f"{tree.where} has no picture in the split train; it has {some(found)}")
+    parts = {}
+    for split, pairs in _held_out(found, rules).items():
+        count = -(-len(pairs) // rules.per_part)
+        each = [tuple(pair.a for pair in pairs[i::count]) for i in range(count)]
+        parts[split] = [DrawnFiles(str(root), own, size, tuple(map(tree.sizes.__getitem__, own))) for own in each]
+    return Corpus((structures.ONE_CLASS,), parts, ("A is the lines of each picture, B is the picture",))
 
 
 def paired(root: epath.Path, other: epath.Path | None, rules: Rules, *, skip_others: bool = False) -> Corpus:

@@ -6,6 +6,7 @@ biggan-prepare --from=zip --in=FILE.zip --out=DIR [--labels=none]
 biggan-prepare --from=hf --in=FOLDER_FROM_THE_HUB --out=DIR
 biggan-prepare --from=arrays --in=FILE.npz --out=DIR
 biggan-prepare --from=pairs --in=PICTURES|A [--other=B] --out=DIR --size=256
+biggan-prepare --from=edges --in=PICTURES --out=DIR --size=64
 biggan-prepare --from=unpaired --in=PICTURES|A [--other=B] --out=DIR [--size=286]
 biggan-prepare --from=cifar10 --in=cifar-10-binary.tar.gz --out=DIR
 biggan-prepare --from=imagenet --in=FOLDER_OF_THE_TWO_TARS --out=DIR
@@ -57,7 +58,7 @@ logger = logging.getLogger("biggan_jax.prepare")
 FROM = flags.DEFINE_string(
     "from",
     None,
-    "Kind of the input: folder, zip, hf, arrays, pairs, unpaired, cifar10, cifar100, imagenet, tfds, examples.",
+    "Kind of the input: folder, zip, hf, arrays, pairs, edges, unpaired, cifar10, cifar100, imagenet, tfds, examples.",
 )
 IN = cli.define_path(
     "in",
@@ -126,6 +127,7 @@ OWN = {
     "hf": (*PICTURES, "image_key"),
     "arrays": (*FORM, *RULES, "skip_others"),
     "pairs": (*FORM, *RULES, "skip_others", "other", "other_channels"),
+    "edges": ("size", "resize", "crop", "min_size", *RULES, "skip_others"),
     "unpaired": (*PICTURES, "other"),
     "cifar10": ("size", "resize"),
     "cifar100": ("size", "resize", "label_key"),
@@ -204,7 +206,7 @@ def corpus_of_flags(out: epath.Path, name: str, form: forms.Form, parallel: Any)
             return begun, form
         parts = [part for split in found.splits.values() for part in split]
         return found, with_range(form, ranges.added(parallel(ranges.scan, parts)))
-    if kind in ("pairs", "unpaired"):
+    if kind in recommend.DOMAINS:
         return domains(out, root, form, parallel)
     if kind == "arrays":
         found, shapes = raw.arrays(root, rules())
@@ -248,9 +250,12 @@ def domains(out: epath.Path, root: epath.Path, form: forms.Form, parallel: Any) 
     for flag, folder in (("in", root), ("other", other)):
         if folder and out.resolve().is_relative_to(folder.resolve()):
             raise UserError(f"--out={out} is inside --{flag}={folder}, where it would be data; give another --out")
+    if FROM.value != "unpaired" and not form.size:
+        raise UserError(f"--from={FROM.value} needs --size, such as --size=256: a pair is stored as plain pixels")
+    if FROM.value == "edges":
+        form = dataclasses.replace(form, channels=4, bits=8, first=1)
+        return pairs.drawn(root, min(form.shape[:2]), rules()), form
     if FROM.value == "pairs":
-        if not form.size:
-            raise UserError("--from=pairs needs --size, such as --size=256: a pair is stored as plain pixels")
         first = form.channels or 3
         channels = first + (OTHER_CHANNELS.value or first)
         form = dataclasses.replace(form, channels=channels, bits=form.bits or 8, first=first)

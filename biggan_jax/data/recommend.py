@@ -75,7 +75,7 @@ def training(
     return f"{reason}to train: {_command(preset, out, changes)}"
 
 
-DOMAINS = {"pairs": "pix2pix", "unpaired": "cyclegan"}
+DOMAINS = {"pairs": "pix2pix", "edges": "pix2pix", "unpaired": "cyclegan"}
 """The family that is recommended for pictures of two domains."""
 
 

@@ -9,7 +9,7 @@ from etils import epath
 from biggan_jax import config as configs
 from biggan_jax import data
 from biggan_jax.config.loading import load
-from biggan_jax.data import domains, forms, pairs, picture, raw, shards, structures
+from biggan_jax.data import domains, drawings, forms, pairs, picture, raw, shards, structures
 from biggan_jax.data.dataset import Images
 from biggan_jax.types import UserError
 from tests.cli import refused, run
@@ -272,3 +272,43 @@ def test_digits_have_edges():
     digit, edge = batch["image"].astype(int), batch["other"].astype(int)
     assert digit.shape == (1, 16, 32, 32, 1) and ((digit == 0) | (edge + digit >= digit)).all() and edge.max() > 200
     assert (edge[digit == 255] == 0).all()
+
+
+def test_lines_are_drawn_where_colours_change():
+    """Also between colours of equal brightness; flat parts stay white."""
+    image = np.full((12, 12, 3), (200, 0, 0), np.uint8)
+    image[:, 6:] = 0, 102, 0  # Of the same luma.
+    assert abs(int(picture.to_gray(image)[0, 0, 0]) - int(picture.to_gray(image)[0, 11, 0])) <= 1
+    drawn = drawings.lines(image)
+    assert drawn.shape == (12, 12, 1) and set(np.unique(drawn)) == {0, 255}
+    assert (drawn[:, 5:8] == 0).any(1).all() and (drawn[:, :4] == 255).all() and (drawn[:, 9:] == 255).all()
+
+
+def test_pictures_are_paired_with_their_drawings(tmp_path):
+    """Large pictures are reduced first, to twice the size of the set, so that their lines are not lost."""
+    for number, side in enumerate((8, 160)):
+        image = np.full((side, side, 3), 255, np.uint8)
+        image[side // 4 : -side // 4, side // 4 : -side // 4] = 0, 0, 200
+        file = tmp_path / "in" / f"{number}.png"
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(encode(image))
+    (tmp_path / "in" / "broken.png").write_bytes(b"none")
+    found = pairs.drawn(epath.Path(tmp_path / "in"), 8, raw.Rules())
+    items = [item for part in found.splits["train"] for item in part]
+    assert [item for item in items if isinstance(item, str)] == ["broken.png: not a picture"]
+    stored = [
+        forms.Form(8, channels=4, bits=8, first=1)(item.encoded, item.other)
+        for item in items
+        if item[0] in ("0.png", "1.png")
+    ]
+    sides = [picture.decode(item.encoded).shape[:2] for item in items if not isinstance(item, str)]
+    assert len(stored) == 2 and sides == [(8, 8), (16, 16)]
+    drawing = picture.decode(items[1].encoded)
+    assert (drawing[4] == 0).any() and (drawing[0] == 255).all() and (drawing[8, 8] == 255).all()
+
+
+def test_edges_need_a_size_and_a_picture(tmp_path):
+    with pytest.raises(UserError, match="has no pictures"):
+        pairs.drawn(epath.Path(tmp_path), 8, raw.Rules())
+    given = "data.prepare", "--from=edges", f"--in={tmp_path}", f"--out={tmp_path.with_name('out')}"
+    refused(run(*given), "--from=edges needs --size, such as --size=256")
