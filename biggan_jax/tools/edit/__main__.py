@@ -4,7 +4,8 @@ biggan-edit --do=mix --checkpoint=DIR --y="3 - 5 + 8" [--z="a.npz:0 - b.npz:3 + 
 biggan-edit --do=find --checkpoint=DIR --attribute=slant|--latents=a.npz --labels=a.csv --out=slant
 biggan-edit --do=sefa --checkpoint=DIR [--layers=0-3] --out=factors
 biggan-edit --do=move --checkpoint=DIR --direction=slant.npz [--component=2] [--latents=a.npz] --out=moved
-biggan-edit --do=invert --checkpoint=DIR --picture=cat.jpg [--class=281] [--space=w] --out=cat
+biggan-edit --do=move --checkpoint=DIR --direction="slant.npz - 0.5*factors.npz:2" --out=moved
+biggan-edit --do=invert --checkpoint=DIR --picture=cat.jpg [--class=281] [--space=w] [--mask=alpha] --out=cat
 
 Each writes OUT.png, a picture of the result, and OUT.npz. biggan-sample --latents=OUT.npz draws from it; after --do=find and
 --do=sefa it holds directions, for --do=move --direction=OUT.npz.
@@ -44,7 +45,9 @@ CLASS = flags.DEFINE_string("class", None, "find, sefa, move, invert: only this 
 LATENTS = cli.define_path("latents", None, "find, move: an .npz with z and y, instead of random latents.")
 ATTRIBUTE = flags.DEFINE_string("attribute", None, f"find: measured on the samples: {', '.join(ATTRIBUTES)}.")
 LABELS = cli.define_path("labels", None, "find: 0 or 1, or a score, for each of --latents: .npz, .csv or .txt.")
-DIRECTION = cli.define_path("direction", None, "move: the .npz that `find` or `sefa` wrote.")
+DIRECTION = cli.define_path(
+    "direction", None, "move: the .npz that `find` or `sefa` wrote, or a sum: 'a.npz - 0.5*b.npz:2'."
+)
 COMPONENT = flags.DEFINE_integer("component", 1, "move: which of the directions of `sefa`, from 1.", 1)
 COMPONENTS = flags.DEFINE_integer("components", 5, "sefa: number of directions.", 1, 512)
 LAYERS = flags.DEFINE_list(
@@ -53,6 +56,11 @@ LAYERS = flags.DEFINE_list(
 BY = flags.DEFINE_float("by", 3.0, "find, sefa, move: distance along it, both ways, in standard deviations of z or w.")
 COLUMNS = flags.DEFINE_integer("columns", 7, "find, sefa, move: steps from -by to +by.", 2)
 PICTURE = cli.define_path("picture", None, "invert: an image file; it is cropped to the centre.")
+MASK = cli.define_path(
+    "mask",
+    None,
+    "invert: only these pixels count: an image file, white where they do; or `alpha`, those not transparent.",
+)
 CANDIDATES = flags.DEFINE_integer("candidates", 128, "invert: random latents, of which the best are optimised.", 1)
 RESTARTS = flags.DEFINE_integer("restarts", 8, "invert: number of latents to optimise.", 1)
 STEPS = flags.DEFINE_integer("steps", 300, "invert: steps of Adam.", 1)
@@ -178,8 +186,8 @@ def find(trained: TrainedGenerator) -> Edited:
 
 
 def move(trained: TrainedGenerator) -> Edited:
-    """Draw samples moved along a stored direction, one row each."""
-    stored = directions.read_direction(DIRECTION.value, trained.gan, COMPONENT.value)
+    """Draw samples moved along a stored direction, or along a sum of them, one row each."""
+    stored = directions.read_sum(DIRECTION.value, trained.gan, COMPONENT.value)
     sampler, z, y = samples(trained, SHOWN, takes_w=stored.layers is not None)
     return strip(sampler, z, y, stored)
 
@@ -243,25 +251,29 @@ def strip(sampler: Sampler, z: np.ndarray, y: np.ndarray, stored: Stored, *, sho
 
 def invert(trained: TrainedGenerator) -> Edited:
     """Draw the picture beside the sample that each restart found."""
-    target = inversion.read_picture(PICTURE.value, trained.gan.image_shape)
+    shape, mask = trained.gan.image_shape, None
+    if MASK.value:
+        target, mask = inversion.read_sketch(PICTURE.value, MASK.value, shape)
+    else:
+        target = inversion.read_picture(PICTURE.value, shape)
     space = SPACE.value or ("w" if styles.has_w(trained.gan) else "z")
     if space != "z":
-        return project(trained, target, space)
+        return project(trained, target, mask, space)
     cli.refuse(("noise_weight", "lpips", "lpips_heads"), "with --space=z")
     given = CANDIDATES, RESTARTS, STEPS, PRIOR, sampling_flags.SEED
     options: dict[str, Any] = {flag.name: flag.value for flag in given}
     label = class_id(trained, CLASS.value)
     sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained))
-    found = inversion.invert(sampler, target, label=label, **options)
+    found = inversion.invert(sampler, target, label=label, mask=mask, **options)
     loss, db = found.initial
     print(f"loss {loss:.4f} to {found.loss[0]:.4f}, PSNR {db:.1f} to {found.psnr[0]:.1f} dB")
-    images = np.stack([target, *found.images])
+    images = np.stack([shown_target(target, mask), *found.images])
     grid = Grid(images[None], columns=["picture", *(f"{value:.1f} dB" for value in found.psnr)])
     z, y = found.z[:1], found.y[:1]
     return grid, sample_arrays(sampler, sampler.images(z, y), z, y) | {"loss": found.loss[:1], "psnr": found.psnr[:1]}
 
 
-def project(trained: TrainedGenerator, target: np.ndarray, space: str) -> Edited:
+def project(trained: TrainedGenerator, target: np.ndarray, mask: np.ndarray | None, space: str) -> Edited:
     """Draw the picture beside the image of the w that each restart found."""
     styles.check(trained.gan, f"--space={space}")
     cli.refuse(("prior",), f"with --space={space}, whose w has no known distribution")
@@ -275,14 +287,21 @@ def project(trained: TrainedGenerator, target: np.ndarray, space: str) -> Edited
         options |= {"distance": network.distance, "weights": network.params}
     label = class_id(trained, CLASS.value)
     sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained))
-    found = projection.project(sampler, target, space=space, label=label, **options)
+    found = projection.project(sampler, target, space=space, label=label, mask=mask, **options)
     loss, db = found.initial
     print(f"in {space}: loss {loss:.4f} to {found.loss[0]:.4f}, PSNR {db:.1f} to {found.psnr[0]:.1f} dB")
-    images = np.stack([target, *found.images])
+    images = np.stack([shown_target(target, mask), *found.images])
     grid = Grid(images[None], columns=["picture", *(f"{value:.1f} dB" for value in found.psnr)])
     noise = {f"{NOISE}{name}": array[0] for name, array in flatten_dict(found.noise, sep="/").items()}
     arrays = sample_arrays(sampler, found.images[:1], found.w[:1], found.y[:1]) | noise
     return grid, arrays | {"loss": found.loss[:1], "psnr": found.psnr[:1]}
+
+
+def shown_target(target: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
+    """Return the picture with pixels that do not count in white."""
+    if mask is None:
+        return target
+    return np.rint(255 + mask[..., None] * (target.astype(np.float32) - 255)).astype(np.uint8)
 
 
 def class_id(trained: TrainedGenerator, name: str | None) -> int | None:
@@ -300,6 +319,7 @@ EDITS = {
         (
             "class",
             "picture",
+            "mask",
             "candidates",
             "restarts",
             "steps",

@@ -7,9 +7,10 @@ import numpy as np
 from etils import epath
 
 from biggan_jax.family import Family
-from biggan_jax.runtime.files import read_npz
+from biggan_jax.runtime.files import expand_home, read_npz
 from biggan_jax.sampling.pictures import to_rgb
 from biggan_jax.sampling.styles import check
+from biggan_jax.tools import classes
 from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
@@ -107,10 +108,10 @@ def read_scores(path: str, count: int) -> np.ndarray:
 
 
 class Stored(NamedTuple):
-    """A direction of a file.
+    """A direction of a file, or a sum of such directions.
 
-    vector: [dim_z or dim_w], of norm one. attribute: its name, or "". layers: bool [styles], those whose w it moves; None: it is
-    in z. unit: the standard deviation that a step of 1 is.
+    vector: [dim_z or dim_w], of norm one; of a sum of any norm, in w [styles, dim_w]. attribute: its name, or "". layers: bool
+    [styles], those whose w it moves; None: it is in z. unit: the standard deviation that a step of 1 is.
     """
 
     vector: np.ndarray
@@ -139,6 +140,40 @@ def read_direction(path: str, gan: Family, component: int = 1) -> Stored:
     if layers is not None and layers.shape != (styles,):
         raise UserError(f"{path}: its layers {list(layers.shape)} must be [{styles}] for this model")
     return Stored(vector / length, attribute, layers, unit)
+
+
+def read_sum(text: str, gan: Family, component: int = 1) -> Stored:
+    """Read a sum of directions such as "slant.npz - 0.5*sefa.npz:2", each of norm one, or one as `read_direction`.
+
+    component: which of several a term without a number takes. Raises UserError for directions of different spaces.
+    """
+    if epath.Path(text).exists():
+        return read_direction(text, gan, component)
+    terms = classes.terms(text)
+    stored = [_term(name, gan, component) for _, name in terms]
+    if len(terms) == 1 and terms[0][0] == 1:
+        return stored[0]
+    if len({one.layers is None for one in stored}) > 1:
+        raise UserError(f"--direction={text}: directions in z and in w have no sum; find all of them in one space")
+    factors = [factor for factor, _ in terms]
+    if stored[0].layers is None:
+        vector = sum(factor * one.vector for factor, one in zip(factors, stored, strict=True))
+        layers = None
+    else:
+        of_layers = [one.unit * np.asarray(one.layers)[:, None] * one.vector for one in stored]
+        vector = sum(factor * one for factor, one in zip(factors, of_layers, strict=True))
+        layers = np.any([np.asarray(one.layers) for one in stored], axis=0)
+    vector = np.asarray(vector, np.float32)
+    if not np.linalg.norm(vector) > 1e-6:
+        raise UserError(f"--direction={text}: the sum is 0, so it leads nowhere")
+    return Stored(vector, "", layers)
+
+
+def _term(name: str, gan: Family, component: int) -> Stored:
+    path, _, number = name.rpartition(":")
+    if path and number.isdecimal() and int(number):
+        return read_direction(expand_home(path), gan, int(number))
+    return read_direction(expand_home(name), gan, component)
 
 
 def luminance(images: np.ndarray) -> np.ndarray:

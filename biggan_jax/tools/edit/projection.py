@@ -4,6 +4,7 @@ w is optimised by Adam from the best of random ones, with noise of a falling str
 but a penalty of their correlation keeps signal out of them. space w: one w for all layers; w+: one for each.
 """
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
@@ -63,16 +64,20 @@ def project(
     noise_weight: float = 1e5,
     distance: Distance | None = None,
     weights: Params | None = None,
+    mask: np.ndarray | None = None,
 ) -> Projection:
     """Optimise the best of `candidates` random w's to match target, uint8 [H, W, C] of the model's image shape.
 
     label: the class of the candidates; by default all. noise_weight: of the penalty of noise; 0: the maps of noise stay as they
-    are. distance, weights: by default inversion.distance, of no weights. Raises UserError for a model without w.
+    are. distance, weights: by default inversion.distance, of no weights. mask: float32 [H, W] in [0, 1], how much
+    each pixel counts; by default all count. Raises UserError for a model without w.
     """
     gan = check(sampler.gan, "projection")
     if target.shape != gan.image_shape:
         raise UserError(f"the picture is {list(target.shape)}, but the model generates {list(gan.image_shape)}")
     sampler, distance, weights = with_fixed_noise(sampler), distance or _pyramid, weights or {}
+    if mask is not None:
+        distance, weights = Masked(distance), {"mask": jnp.asarray(mask), "of_distance": weights}
     wanted = jnp.asarray(target, jnp.float32)[None] / 127.5 - 1
     random = np.random.default_rng(seed).integers(0, max(gan.num_classes, 1), candidates)
     y = (random if label is None else np.full(candidates, label)).astype(np.int32)
@@ -80,7 +85,7 @@ def project(
     measure = jax.jit(distance)
     losses = np.concatenate([np.asarray(measure(weights, x, wanted))[:n] for x, n in sampler.batches(ws, y)])
     best = np.argsort(losses, kind="stable")[:restarts]
-    initial = float(losses[best[0]]), float(psnr(sampler.images(ws[best[:1]], y[best[:1]]), target)[0])
+    initial = float(losses[best[0]]), float(psnr(sampler.images(ws[best[:1]], y[best[:1]]), target, mask)[0])
     deviation = float(np.sqrt(np.square(ws[:, 0] - ws[:, 0].mean(0)).sum(-1).mean()))
 
     y, w = y[best], ws[best] if space == "w+" else ws[best][:, :1]
@@ -99,7 +104,19 @@ def project(
     order = np.argsort(loss, kind="stable")
     images = pictures.to_uint8(floats[order])
     noise = jax.tree.map(lambda a: np.asarray(a)[order], maps)
-    return Projection(w[order], y[order], noise, images, loss[order], psnr(images, target), initial)
+    return Projection(w[order], y[order], noise, images, loss[order], psnr(images, target, mask), initial)
+
+
+@dataclasses.dataclass(frozen=True)
+class Masked:
+    """A distance of the pixels that count, relative to their share. weights: mask [H, W], and those of the other distance."""
+
+    of: Distance
+
+    def __call__(self, weights: Params, images: Image, wanted: Image) -> jax.Array:
+        mask = weights["mask"]
+        seen = wanted + mask[..., None] * (images - wanted)
+        return self.of(weights["of_distance"], seen, wanted) / mask.mean()
 
 
 def correlation(maps: Params) -> jax.Array:

@@ -1,3 +1,5 @@
+import types
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -59,3 +61,45 @@ def test_a_picture_is_cropped_and_resized_to_any_image_shape(tmp_path):
     for shape in ((15, 10, 3), (15, 10, 1)):
         read = inversion.read_picture(str(tmp_path / "a.png"), shape)
         assert read.shape == shape and (read == 200).all(), "the central 30 x 20 pixels"
+
+
+def save(folder, name, **arrays):
+    np.savez(folder / name, **arrays)
+    return str(folder / name)
+
+
+def test_directions_add_up_with_weights(gan, tmp_path):
+    a, b = np.eye(12, dtype=np.float32)[:2]
+    first, second = save(tmp_path, "a.npz", direction=3 * a), save(tmp_path, "b-c.npz", direction=np.stack([a, 2 * b]))
+    found = directions.read_sum(f"{first} - 0.5*{second}:2", gan)
+    np.testing.assert_allclose(found.vector, a - 0.5 * b)  # Each term has norm one, the sum has not.
+    assert found.layers is None and found.unit == 1
+    for text in (first, f"{first} + {second}"):
+        assert directions.read_sum(text, gan, 1).vector[0] == len(text.split("+"))
+    z = np.zeros((1, 12), np.float32)
+    moved, _ = directions.moved(z, found.vector, 2, 3)
+    np.testing.assert_allclose(moved[0, :, :2], [[-2, 1], [0, 0], [2, -1]])
+
+
+def test_a_sum_that_leads_nowhere_is_refused(gan, tmp_path):
+    a = save(tmp_path, "a.npz", direction=np.eye(12, dtype=np.float32)[0])
+    with pytest.raises(UserError, match="the sum is 0, so it leads nowhere"):
+        directions.read_sum(f"{a} - {a}", gan)
+    with pytest.raises(UserError, match="is not a sum"):
+        directions.read_sum(f"{a} + ", gan)
+    with pytest.raises(UserError, match="--component=3: .*a.npz has 1 directions"):
+        directions.read_sum(f"{a} + {a}:3", gan)
+
+
+def test_directions_in_w_add_up_layer_by_layer(tmp_path, monkeypatch):
+    style = types.SimpleNamespace(styles=3, dim_w=2, dim_z=12)
+    monkeypatch.setattr(directions, "check", lambda gan, what: gan)
+    a = save(tmp_path, "a.npz", direction=np.array([1.0, 0]), unit=2.0, layers=np.array([True, False, True]))
+    b = save(tmp_path, "b.npz", direction=np.array([0, 1.0]), unit=0.5, layers=np.array([True, True, False]))
+    found = directions.read_sum(f"{a} + 3*{b}", style)
+    moved, steps = directions.moved_w(np.zeros((1, 3, 2), np.float32), found, 1, 2)
+    assert steps.tolist() == [-1, 1]
+    np.testing.assert_allclose(moved[0, 1], [[2, 1.5], [0, 1.5], [2, 0]])
+    in_z = save(tmp_path, "z.npz", direction=np.ones(12))
+    with pytest.raises(UserError, match="directions in z and in w have no sum"):
+        directions.read_sum(f"{a} + {in_z}", style)
