@@ -95,7 +95,8 @@ class Family(abc.ABC):
     """The static description of one GAN. Jitted functions close over it; all of it stays the same through training.
 
     networks: by name. averaged: those of which an exponential moving average is kept.
-    image_shape: (height, width, channels) of an image, or (n,) for vectors. condition: what images are conditioned on.
+    image_shape: (height, width, channels) of an image, or (n,) for vectors. frames: of a clip, which is one image with its frames
+    below each other; 0: images are no clips. condition: what images are conditioned on.
     sampled: the network that draws images of z [B, dim_z], whose entries are drawn from `prior`, and of labels.
     remaining fields: how steps are computed, the same for all families.
     """
@@ -103,6 +104,7 @@ class Family(abc.ABC):
     networks: Mapping[str, Network]
     averaged: tuple[str, ...] = ("G",)
     image_shape: tuple[int, ...]
+    frames: int = 0
     condition: Condition = UNCONDITIONAL
     sampled: str = "G"
     dim_z: int = 0

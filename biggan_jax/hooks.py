@@ -137,7 +137,7 @@ class Hooks:
     def write_samples(self, state: TrainState, step: int) -> None:
         """Write two grids of the same latents, one row per class: from the live weights and from their average.
 
-        Of a model that translates, rows are images and what becomes of them; see `Translation.columns`.
+        Of a model that translates, rows are images and what becomes of them; see `Translation.columns`. Of clips, rows are clips.
         Ten conditions of the training data take the place of classes if they are real numbers. Images that are neither grey nor
         RGB are not drawn.
         """
@@ -164,7 +164,7 @@ class Hooks:
             if not np.isfinite(images).all():  # As pictures they would be black.
                 logger.warning("step %d: samples of the %s weights are not finite: no picture", step, name)
             elif self.writer:
-                self.writer.picture(step, name, pictures.grid(pictures.to_uint8(images), COLUMNS))
+                self.writer.picture(step, name, pictures.sheet(pictures.to_uint8(images), COLUMNS, gan.frames))
 
     @functools.cached_property
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:

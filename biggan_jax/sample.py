@@ -5,6 +5,9 @@ biggan-sample --checkpoint=DIR [--classes=0,1,7] [--num=64] --out=grid.png
 A .png is a grid, one row per class. A .tif has a page for each sample, with any number of channels. An .npz holds the samples
 as `arr_0` (uint8 or uint16 [N, H, W, C], or float32 in [-1, 1] with --float), z and y. A folder gets a .png for each sample.
 All but the grid take the classes in turn, as biggan-evaluate does.
+
+Clips have a row of frames each in a .png, and play in a .gif or .mp4; a folder gets a .gif for each. Their arr_0 is
+[N, T, H, W, C], and a page of a .tif is a frame.
 """
 
 import logging
@@ -25,6 +28,7 @@ from biggan_jax.sampling import seeds as by_seed
 from biggan_jax.sampling.labels import LABELINGS, draw_labels
 from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.sampling.styles import with_fixed_noise
+from biggan_jax.tools import layout
 from biggan_jax.tools.classes import recorded_names
 from biggan_jax.types import UserError
 
@@ -38,7 +42,9 @@ LABELS = flags.DEFINE_enum(
     "labels", "balanced", list(LABELINGS), "How classes are drawn; data: with the frequencies of the training data."
 )
 SEEDS = flags.DEFINE_list("seeds", None, "One image per seed (and class), such as 0-35 or 3,8,20-29, instead of --num.")
-OUT = cli.define_path("out", None, "A .png, .tif or .npz file, or a folder for one .png per image.")
+OUT = cli.define_path(
+    "out", None, "A .png, .tif or .npz file, or a folder for one .png per image; of clips also a .gif or .mp4."
+)
 FLOAT = flags.DEFINE_bool("float", False, "In an .npz: float32 images in [-1, 1] instead of uint8.")
 BITS = flags.DEFINE_enum("bits", None, ("8", "16"), "Bits of images. Default: those of the training data.")
 CONDITIONS = cli.define_path(
@@ -68,7 +74,8 @@ class Drawn(NamedTuple):
 
 def main() -> None:
     cli.require(sampling_flags.CHECKPOINT, OUT, example="--checkpoint=runs/demo --out=grid.png")
-    out = sampling_flags.check_out(OUT.value, (".png", ".tif", ".npz", ""))
+    out = sampling_flags.check_out(OUT.value, (".png", ".tif", ".npz", *layout.ANIMATIONS, ""))
+    layout.check_animation(out)
     check_flags(out)
     seeds = None if SEEDS.value is None else by_seed.parse_seeds(SEEDS.value)
     if is_folder(out):
@@ -113,7 +120,10 @@ def is_sheet(out: epath.Path) -> bool:
 def check_model(trained: TrainedGenerator, out: epath.Path) -> None:
     """Refuse what this model cannot draw."""
     shape, is_vector = trained.gan.image_shape, trained.gan.condition.kind == "vector"
-    if is_folder(out) or is_sheet(out):
+    plays = out.suffix in layout.ANIMATIONS and not is_folder(out)
+    if plays and not trained.gan.frames:
+        raise UserError(f"--out={out}: this model draws single images, and {out.suffix} is for clips; give a .png")
+    if is_folder(out) or is_sheet(out) or plays:
         pictures.check_drawable(shape)
     if out.suffix == ".tif" and len(shape) != 3:
         raise UserError(f"samples {list(shape)} are vectors; write them as .npz")
@@ -214,17 +224,35 @@ def columns_of(trained: TrainedGenerator, y: np.ndarray) -> int:
 
 def write(out: epath.Path, drawn: Drawn, bits: int) -> None:
     """Generate the samples and write them."""
-    inputs, seeds = (drawn.z, drawn.y, drawn.batch_size), drawn.seeds
+    inputs, seeds, frames = (drawn.z, drawn.y, drawn.batch_size), drawn.seeds, drawn.sampler.gan.frames
     if is_folder(out):
         names = image_files.names_of(len(drawn.z), seeds, drawn.y)
-        image_files.write_folder(out, names, drawn.sampler.image_batches(*inputs, bits))
+        if frames:
+            write_clips(out, names, drawn)
+        else:
+            image_files.write_folder(out, names, drawn.sampler.image_batches(*inputs, bits))
     elif out.suffix == ".npz":
         options: dict[str, Any] = {"floats": FLOAT.value, "bits": bits, "batch_size": drawn.batch_size, "seeds": seeds}
         latent_files.write_samples(out, drawn.sampler, drawn.z, drawn.y, **options)
     elif out.suffix == ".tif":
-        out.write_bytes(pictures.tiff(drawn.sampler.images(*inputs, bits)))
+        images = drawn.sampler.images(*inputs, bits)
+        if frames:
+            images = pictures.frames_of(images, frames)
+            images = images.reshape(-1, *images.shape[2:])
+        out.write_bytes(pictures.tiff(images))
+    elif out.suffix in layout.ANIMATIONS:
+        layout.save_animation(out, layout.played(drawn.sampler.images(*inputs), frames, drawn.columns))
     else:
-        pictures.save_png(out, pictures.grid(drawn.sampler.images(*inputs, bits), drawn.columns))
+        pictures.save_png(out, pictures.sheet(drawn.sampler.images(*inputs, bits), drawn.columns, frames, most=16))
+
+
+def write_clips(out: epath.Path, names: list[str], drawn: Drawn) -> None:
+    """Write each clip as a .gif under its name."""
+    out.mkdir(parents=True, exist_ok=True)
+    clips = (clip for batch in drawn.sampler.image_batches(drawn.z, drawn.y, drawn.batch_size) for clip in batch)
+    for name, clip in zip(names, clips, strict=True):
+        to = (out / name).with_suffix(".gif")
+        layout.save_animation(to, layout.played(clip[None], drawn.sampler.gan.frames, columns=1))
 
 
 run = cli.command(main, compiles=True)

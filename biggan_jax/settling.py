@@ -11,6 +11,7 @@ from biggan_jax import config as configs
 from biggan_jax import data, sharding
 from biggan_jax.checkpoint import resume
 from biggan_jax.evaluation.evaluator import check_score
+from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -46,5 +47,8 @@ def check_data(config: ml_collections.ConfigDict, image_shape: tuple[int, ...], 
     data.check_changes(source, config)
     if config.score.every:
         score = config.score
+        if data.has_clips(config) and score.network != "classifier":
+            what = f"score.network={score.network} takes single pictures, but this model's samples are clips"
+            raise UserError(f"{what}; use classifier, or score.every=0")
         check_score(score.network, score.inception, source, image_shape, score.also, score.num)
     return summary

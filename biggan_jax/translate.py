@@ -1,9 +1,10 @@
-"""Translate pictures of any size with a trained CycleGAN or pix2pix, by biggan-translate or python -m biggan_jax.translate:
+"""Translate pictures with a trained CycleGAN, pix2pix or VGAN, by biggan-translate or python -m biggan_jax.translate:
 
 biggan-translate --checkpoint=RUN --in=FOLDER|FILE --out=FOLDER [--direction=BtoA]
 
 Each picture becomes a PNG of its size and of its name in the same folder below --out. Pictures are mirrored at their right and
-lower edges up to the next size that the network takes, and cut back. Those that cannot be read are named and left out.
+lower edges up to the next size that the network takes, and cut back. Those that cannot be read are named and left out. With a
+VGAN of first frames, pictures are cropped and resized to the size of a frame, and become clips: GIFs.
 """
 
 import logging
@@ -23,6 +24,7 @@ from biggan_jax.runtime.files import atomic_write, writing
 from biggan_jax.runtime.progress import track
 from biggan_jax.runtime.text import escape
 from biggan_jax.sampling import image_files, pictures, sampler, training_data, translations
+from biggan_jax.tools import layout
 from biggan_jax.types import UserError
 
 logger = logging.getLogger("biggan_jax.translate")
@@ -72,6 +74,9 @@ def main() -> None:
     unreadable: list[str] = []
     translator = translations.Translator.from_checkpoint(trained, train=DROPOUT.value)
     images = read(found, translator.channels, limits, bits, unreadable)
+    if trained.gan.frames:
+        size = translator.frame
+        images = ((path, picture.resize(picture.crop(image, size), size, "area")) for path, image in images)
     written = write(out, translator, images, found.paths)
     for why in unreadable:
         logger.warning("left out: %s", escape(why))
@@ -122,6 +127,11 @@ def write(out: epath.Path, translator: translations.Translator, read: Iterator, 
         with writing(f"--out={out}"):
             for path, image in zip(given, made, strict=True):
                 plain = image.shape[2] in (1, 3)
+                if plain and (frames := translator.gan.frames):
+                    to = out / f"{names[path]}.gif"
+                    to.parent.mkdir(parents=True, exist_ok=True)
+                    layout.save_animation(to, layout.played(picture.to_8_bits(image)[None], frames, columns=1))
+                    continue
                 to = out / f"{names[path]}{'.png' if plain else '.tif'}"
                 to.parent.mkdir(parents=True, exist_ok=True)
                 with atomic_write(to) as unfinished, open(unfinished, "wb") as file:

@@ -117,12 +117,20 @@ def widest(model) -> int:
     return model.get("fmap_max") or model.get("channel_base") or model.widths[0]
 
 
+def shape_of(c) -> str:
+    """Return the shape of an image, or the number of frames and the shape of each."""
+    frames = c.model.get("frames", 0)
+    of_image = image_shape(c)
+    shape = (of_image[0] // frames, *of_image[1:]) if frames else of_image
+    return f"{frames} x " * bool(frames) + "x".join(map(str, shape))
+
+
 def row(name: str) -> list[str]:
     c = configs.load(name)
     return [
         f"[`{name}`](#{anchor(name)})",
         c.model.family,
-        "x".join(map(str, image_shape(c))),
+        shape_of(c),
         str(c.model.get("ch") or c.model.get("hidden") or widest(c.model)),
         f"{c.batch_size:,}",
         str(c.d_steps),

@@ -367,6 +367,25 @@ def pix2pix() -> dict[str, Any]:
     }
 
 
+def vgan() -> dict[str, Any]:
+    """Return the keys of VGAN (Vondrick et al. 2016)."""
+    return {
+        "image_shape": Key(
+            (64, 64, 3), entries=int
+        ),  # (height, width, channels) of a frame; the shorter side: 8, 16, 32, ...
+        "frames": positive(32, at_most=2**12),  # Frames of a clip: a multiple of a quarter of the shorter side.
+        "num_classes": non_negative(0, at_most=0),  # VGAN is unconditional.
+        "ch": positive(64, at_most=2**12),  # Channels of G's last hidden layer in each stream, and of D's first.
+        "dim_z": positive(100, at_most=2**16),  # Length of z.
+        "prior": "normal",  # Distribution of z: names in latents.PRIORS.
+        "mask_l1": non_negative(0.1),  # Strength of the mean of G's mask in its loss.
+        "first_frame": False,  # G makes a clip of its first frame, which an encoder reads in place of z; no mask_l1 then.
+        "frame_l1": non_negative(
+            10.0
+        ),  # With first_frame: strength of the distance of G's first frame from the given one.
+    }
+
+
 register("biggan", biggan)
 register("biggan_deep", biggan)
 register("gan", dense)
@@ -383,3 +402,4 @@ register("stylegan2", stylegan2)
 register("cogan", cogan)
 register("cyclegan", cyclegan)
 register("pix2pix", pix2pix)
+register("vgan", vgan)

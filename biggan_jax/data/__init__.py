@@ -7,7 +7,7 @@ from ml_collections import ConfigDict
 from biggan_jax import growth
 from biggan_jax.config import choose, refuse_unresolved
 from biggan_jax.data import balance, builtin, domains, stats
-from biggan_jax.data.dataset import Source, image_shape, joins_domains
+from biggan_jax.data.dataset import Source, has_clips, image_shape, joins_domains
 from biggan_jax.data.facts import facts_of
 from biggan_jax.data.identity import digest_of
 from biggan_jax.data.loader import HostBatches, read_ahead
@@ -23,6 +23,7 @@ __all__ = [
     "check_changes",
     "digest_of",
     "facts_of",
+    "has_clips",
     "host_batches",
     "image_shape",
     "make_source",
@@ -40,8 +41,11 @@ SOURCES = {
     "swiss_roll": lambda config, split: builtin.points("swiss_roll", image_shape(config), split),
     "tfds": open_tfds,
     "digit_edges": lambda config, split: builtin.digit_edges(domains.source_shape(config, None, "digit_edges"), split),
+    "moving_digits": lambda config, split: builtin.moving_digits(*_clips(config), split),
     "fake": lambda config, split: _fake(config),
 }
+CLIPS = ("moving_digits", "tfds", "fake")
+"""Those that may be clips."""
 
 
 def _fake(config: ConfigDict) -> builtin.Images:
@@ -54,6 +58,14 @@ def _fake(config: ConfigDict) -> builtin.Images:
     return builtin.fake(image_shape(config), config.model.num_classes, condition_dim=length)
 
 
+def _clips(config: ConfigDict) -> tuple[tuple[int, ...], int]:
+    """Return the shape of a frame and the number of frames."""
+    if not has_clips(config):
+        what = f"clips, and model.family {config.model.family} learns from single images"
+        raise UserError(f"data.name {config.data.name} has {what}; use model.family=vgan")
+    return tuple(config.model.image_shape), config.model.frames
+
+
 def _square(config: ConfigDict, split: str) -> tuple[int, str, int]:
     shape = image_shape(config)
     if len(shape) != 3 or shape[0] != shape[1]:
@@ -64,7 +76,11 @@ def _square(config: ConfigDict, split: str) -> tuple[int, str, int]:
 def make_source(config: ConfigDict, split: str = "train") -> Source:
     """Open the `train` or the held-out `test` split of the config's data. Raises UserError if config and data do not fit."""
     refuse_unresolved(config)
-    source = choose(SOURCES, "data.name", config.data.name)(config, split)
+    make = choose(SOURCES, "data.name", config.data.name)
+    if has_clips(config) and config.data.name not in CLIPS:
+        what = f"single images, and model.family {config.model.family} learns from clips"
+        raise UserError(f"data.name {config.data.name} has {what}; use moving_digits, or biggan-prepare --from=clips")
+    source = make(config, split)
     name, wanted, there = config.data.name, config.model.num_classes, source.num_classes
     _check_condition(config, getattr(source, "condition_dim", 0))
     if config.init_from and wanted not in (0, there):

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import gzip
+import hashlib
 import importlib.util
 import pathlib
 
@@ -46,6 +47,72 @@ def digits(resolution: int, split: str, channels: int = 3) -> Images:
 
 
 @dataclasses.dataclass(frozen=True)
+class MovingDigits:
+    """Clips of one digit that moves in a straight line and rebounds from the edges. The label is the digit.
+
+    digits: uint8 [N, side, side, 1]. shape: (height, width, channels) of a frame.
+    """
+
+    digits: Images
+    frames: int
+    shape: tuple[int, ...]
+    count: int
+    num_classes: int = 10
+
+    def __len__(self) -> int:
+        return self.count
+
+    def read(self, numbers: np.ndarray, crop_offset: np.ndarray | None = None) -> Reading:
+        """Return clips uint8 [N, frames * H, W, C], the frames below each other."""
+        height, width, channels = self.shape
+        images = np.zeros((len(numbers), self.frames, height, width, channels), np.uint8)
+        labels = np.empty(len(numbers), np.int32)
+        for clip, (row, number) in zip(images, enumerate(numbers.tolist()), strict=True):
+            which, top, left = self._path(number)
+            labels[row], digit = self.digits.labels[which], self.digits.images[which]
+            for frame, y, x in zip(clip, top, left, strict=True):
+                frame[y : y + digit.shape[0], x : x + digit.shape[1]] = digit
+        return Reading(images.reshape(len(numbers), -1, width, channels), labels)
+
+    @functools.cached_property
+    def all_labels(self) -> np.ndarray:
+        """Return the digit of each clip, int32 [count]."""
+        return self.digits.labels[[self._path(number)[0] for number in range(self.count)]]
+
+    @functools.cached_property
+    def content(self) -> str:
+        """Return a hash of what the clips are made of."""
+        of_clips = f"{self.frames} {self.shape} {self.count} ".encode()
+        return hashlib.sha256(of_clips + self.digits.images.tobytes() + self.digits.labels.tobytes()).hexdigest()
+
+    def _path(self, number: int) -> tuple[int, np.ndarray, np.ndarray]:
+        """Return a clip's digit, and its top and left edge in each frame, int [frames]."""
+        rng, side = np.random.default_rng(number), self.digits.images.shape[1]
+        which, angle, speed = rng.integers(len(self.digits)), rng.uniform(0, 2 * np.pi), rng.uniform(1, 3)
+        places = []
+        for size, direction in zip(self.shape[:2], (np.sin(angle), np.cos(angle)), strict=True):
+            spare = size - side
+            way = rng.uniform(0, spare) + speed * min(self.shape[:2]) / 32 * direction * np.arange(self.frames)
+            places.append(np.rint(spare - np.abs(way % (2 * spare) - spare)).astype(int))
+        return int(which), places[0], places[1]
+
+
+def moving_digits(shape: tuple[int, ...], frames: int, split: str) -> MovingDigits:
+    """Return 10,000 clips for `train`, 1,000 for `test`, of digits of mnist5k's split: of 28 pixels, or 14 or 7 in small frames.
+
+    shape: (height, width, channels) of a frame, with sides of 16 pixels or more. Raises UserError for smaller ones.
+    """
+    side = next((side for side in (28, 14, 7) if min(shape[:2]) >= 16 * side // 7), 0)
+    if not side:
+        raise UserError(f"data.name moving_digits has frames of 16 pixels or more, not {shape[0]} x {shape[1]}")
+    found = mnist5k(28, split, 1)
+    factor = 28 // side
+    small = np.rint(found.images.reshape(-1, side, factor, side, factor, 1).mean((2, 4))).astype(np.uint8)
+    digits = dataclasses.replace(found, images=small)
+    return MovingDigits(digits, frames, shape, {"train": 10_000, "test": 1_000}[split])
+
+
+@dataclasses.dataclass(frozen=True)
 class Stacked:
     """Images whose red, green and blue channels are three digits. The label is their number, 100 red + 10 green + blue."""
 
@@ -65,6 +132,12 @@ class Stacked:
     def all_labels(self) -> np.ndarray:
         """Return the class of each image, int32 [count]."""
         return self._labels(self._picked(np.arange(self.count)))
+
+    @functools.cached_property
+    def content(self) -> str:
+        """Return a hash of what the images are made of."""
+        of_digits = self.digits.images.tobytes() + self.digits.labels.tobytes()
+        return hashlib.sha256(f"{self.count} stacked ".encode() + of_digits).hexdigest()
 
     def _picked(self, numbers: np.ndarray) -> np.ndarray:
         return np.stack([np.random.default_rng(int(n)).integers(0, len(self.digits), 3) for n in numbers])

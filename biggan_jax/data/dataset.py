@@ -10,13 +10,20 @@ import numpy as np
 def image_shape(config: ml_collections.ConfigDict) -> tuple[int, ...]:
     """Return the shape of one image of this model: (height, width, channels), or (length,) for vectors.
 
-    Of a model that draws pairs of two domains: of both images side by side.
+    Of a model that draws pairs of two domains: of both images side by side. Of clips: of all frames, below each other.
     """
     model = config.model
     if "image_shape" in model:
         shape = tuple(model.image_shape)
+        if has_clips(config):
+            return (model.frames * shape[0], *shape[1:])
         return (shape[0], 2 * shape[1], *shape[2:]) if joins_domains(config) else shape
     return model.resolution, model.resolution, model.get("channels", 3)
+
+
+def has_clips(config: ml_collections.ConfigDict) -> bool:
+    """Return whether the model learns from clips."""
+    return "frames" in config.model
 
 
 def joins_domains(config: ml_collections.ConfigDict) -> bool:

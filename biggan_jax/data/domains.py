@@ -1,18 +1,58 @@
-"""Each step's images of two domains, A and B: pairs, or images of each domain in an order of its own."""
+"""Each step's images of two domains, A and B: pairs, images of each domain in an order of its own, or first frames and clips."""
 
 import dataclasses
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import ml_collections
 import numpy as np
 from etils import epath
 
 from biggan_jax.data import shuffle, stats
-from biggan_jax.data.dataset import Reading, Source, joins_domains
+from biggan_jax.data.dataset import Reading, Source, has_clips, joins_domains
 from biggan_jax.types import UserError
 
 ORDER_B, FLIP_B, CROP_B, ROWS, COLUMNS = 5, 6, 7, 8, 9
 """First numbers of the streams of random draws that only two domains have; see shuffle."""
+
+
+class Two(Protocol):
+    """How the images of two domains are read from a source."""
+
+    def unchanged(self) -> Self:
+        """Return the same without random changes of the images, as probes and sheets read them."""
+        ...
+
+    def read(
+        self, source: Source, seed: int, attempt: int, positions: np.ndarray
+    ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+        """Return image of A, other of B and label [N], and a sentence for each unreadable record."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class FirstFrames:
+    """How a clip and its first frame are read, which are B and A. height: of a frame. order, flip: as of config.data."""
+
+    height: int
+    order: str = "grain"
+    flip: bool = False
+
+    def unchanged(self) -> Self:
+        return dataclasses.replace(self, flip=False)
+
+    def read(
+        self, source: Source, seed: int, attempt: int, positions: np.ndarray
+    ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+        """Return image [N, H, W, C], other [N, frames * H, W, C] and label [N], and a sentence for each unreadable record."""
+        draw = seed, attempt, positions
+        clips, _, unreadable = source.read(
+            shuffle.indices(len(source), *draw, self.order), np.full(len(positions), 0.5)
+        )
+        if self.flip:
+            flipped = shuffle.flip(*draw)
+            clips[flipped] = clips[flipped][..., ::-1, :]
+        first = np.ascontiguousarray(clips[:, : self.height])
+        return {"image": first, "other": clips, "label": np.zeros(len(clips), np.int32)}, unreadable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +78,6 @@ class Domains:
     joined: bool = False
 
     def unchanged(self) -> Self:
-        """Return the same without random changes of the images, as probes and sheets read them."""
         return dataclasses.replace(self, crop="center", flip=False, at_random=False)
 
     def read(
@@ -154,8 +193,10 @@ def source_shape(config: ml_collections.ConfigDict, first: int | None, where: ep
     return *size, b
 
 
-def of(source: Source, config: ml_collections.ConfigDict) -> Domains | None:
+def of(source: Source, config: ml_collections.ConfigDict) -> Two | None:
     """Return how the config's family reads two domains, or None if it reads one. Raises UserError if the source has not two."""
+    if has_clips(config) and config.model.first_frame:
+        return FirstFrames(config.model.image_shape[0], config.data.order, config.data.flip)
     if not has_two(config):
         return None
     model, where = config.model, stats.named(config)

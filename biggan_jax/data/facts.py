@@ -30,6 +30,8 @@ def facts_of(config: ml_collections.ConfigDict) -> Facts:
     if "train" not in info.splits or not info.splits["train"].num_examples:
         raise UserError(f"{where} has no pictures to train on: its splits are {', '.join(info.splits) or 'none'}")
     form = tfds.checked_of(where).get("form", {})
+    if form.get("frames"):
+        raise UserError(f"{where} has clips, and auto is for single pictures; use a preset such as classic/vgan64")
     if form.get("first"):
         raise UserError(
             f"{where} has pairs of pictures, and auto is for single ones; use a preset such as classic/pix2pix"

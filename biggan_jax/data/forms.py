@@ -45,7 +45,7 @@ class Form:
     vector: the length of vectors, float32; 0: pictures. condition: the length of each picture's condition.
     range: values of black and white of pictures of more than 8 bits; None: all of their bits. crop: a key of CROPS; "": center.
     min_size: pictures with a shorter edge are left out. first: of pairs, how many of `channels` are those of the first picture;
-    0: no pairs.
+    0: no pairs. frames: of a clip, which is stored with its frames below each other; 0: single pictures.
     """
 
     size: int | tuple[int, int] = 0
@@ -59,6 +59,7 @@ class Form:
     crop: str = ""
     min_size: int = 0
     first: int = 0
+    frames: int = 0
 
     def __call__(self, encoded: bytes, other: bytes = b"") -> Stored:
         """Return what to store. If only metadata is broken, it is left out. A PNG whose end is missing gets it.
@@ -76,6 +77,8 @@ class Form:
         """Return what to store of a picture whose file has an end."""
         if self.first:
             return self._pair(encoded, other)
+        if self.frames:
+            return self._clip(exact.array(encoded))
         try:
             return self._stored(encoded)
         except picture.UnreadableError as error:
@@ -137,6 +140,13 @@ class Form:
         contrasts = [np.ptp(image) / np.iinfo(image.dtype).max for image, _ in framed]
         return stored._replace(contrast=float(min(contrasts)))
 
+    def _clip(self, clip: np.ndarray) -> Stored:
+        """Return a clip uint8 [T, H, W, 3] as one picture, its frames below each other."""
+        gray = self.channels == 1
+        framed = [self._framed(picture.to_gray(frame) if gray else frame, ()) for frame in clip]
+        kept = np.concatenate([frame for frame, _ in framed])
+        return self._result(kept.tobytes(), exact.Pixels(clip[0], False, framed[0][1]), kept)
+
     def _read(self, encoded: bytes) -> exact.Pixels:
         """Decode one picture of a pair. If only metadata is broken, it is left out."""
         try:
@@ -150,11 +160,11 @@ class Form:
     def _framed(self, image: np.ndarray, notes: tuple[str, ...]) -> tuple[np.ndarray, tuple[str, ...]]:
         """Crop or pad to the aspect ratio of the set, and resize."""
         if (level := CROPS[self.crop or "center"]) is not None:
-            framed = picture.pad(image, self.shape, level * np.iinfo(image.dtype).max)
+            framed = picture.pad(image, self._frame, level * np.iinfo(image.dtype).max)
         else:
-            framed = picture.crop(image, self.shape)
-        more = (ENLARGED,) if framed.shape[0] < self.shape[0] else ()
-        return picture.resize(framed, self.shape, self.resize), (*notes, *more)
+            framed = picture.crop(image, self._frame)
+        more = (ENLARGED,) if framed.shape[0] < self._frame[0] else ()
+        return picture.resize(framed, self._frame, self.resize), (*notes, *more)
 
     def _result(self, data: bytes, found: exact.Pixels, kept: np.ndarray) -> Stored:
         height, width = found.image.shape[:2]
@@ -169,8 +179,13 @@ class Form:
         """Of what is stored as plain numbers: (height, width, channels), or (n,) for vectors."""
         if self.vector:
             return (self.vector,)
-        size = (self.size, self.size) if isinstance(self.size, int) else self.size
-        return *size, self.channels or 3
+        height, width = self._frame
+        return height * (self.frames or 1), width, self.channels or 3
+
+    @property
+    def _frame(self) -> tuple[int, int]:
+        """(height, width) of a stored picture, or of each frame of a clip."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size
 
     @property
     def dtype(self) -> str:

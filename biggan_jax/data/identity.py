@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from etils import epath
 
-from biggan_jax.data.builtin import Stacked
+from biggan_jax.data.builtin import MovingDigits, Stacked
 from biggan_jax.data.dataset import Images
 from biggan_jax.data.records import Records
 
@@ -22,6 +22,8 @@ def digest_of(source: Any) -> str:
     total = hashlib.blake2b(digest_size=8)
     if isinstance(source, Stacked):
         return f"{len(source):,} images of {digest_of(source.digits)}"
+    if isinstance(source, MovingDigits):
+        return f"{len(source):,} clips of {source.frames} x {source.shape} of {digest_of(source.digits)}"
     if isinstance(source, Images):
         for array in (source.images, source.labels):
             total.update(f"{array.dtype} {array.shape}".encode())

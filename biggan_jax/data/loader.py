@@ -22,7 +22,7 @@ from biggan_jax.data import shuffle
 from biggan_jax.data.ahead import Ahead
 from biggan_jax.data.balance import ByClass
 from biggan_jax.data.dataset import Source
-from biggan_jax.data.domains import Domains
+from biggan_jax.data.domains import Two
 from biggan_jax.growth import Growth, reduced
 from biggan_jax.types import UserError
 
@@ -52,7 +52,7 @@ class HostBatches:
     order: str = "feistel"
     classes: ByClass | None = None
     growth: Growth | None = None
-    domains: Domains | None = None
+    domains: Two | None = None
 
     def __call__(self, step: int) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
         """Return the batch, and a sentence for each unreadable record. The global batch does not depend on the number of hosts.

@@ -8,6 +8,7 @@ biggan-prepare --from=arrays --in=FILE.npz --out=DIR
 biggan-prepare --from=pairs --in=PICTURES|A [--other=B] --out=DIR --size=256
 biggan-prepare --from=edges --in=PICTURES --out=DIR --size=64
 biggan-prepare --from=unpaired --in=PICTURES|A [--other=B] --out=DIR [--size=286]
+biggan-prepare --from=clips --in=VIDEO|FOLDER --out=DIR --size=64 [--frames=32]
 biggan-prepare --from=cifar10 --in=cifar-10-binary.tar.gz --out=DIR
 biggan-prepare --from=imagenet --in=FOLDER_OF_THE_TWO_TARS --out=DIR
 biggan-prepare --from=tfds --in=DIR/imagenet2012/5.1.0 --out=NEW [--size=128]
@@ -34,6 +35,7 @@ from etils import epath
 from biggan_jax.config import choose, own_data
 from biggan_jax.data import (
     cifar,
+    clips,
     features,
     forms,
     layouts,
@@ -58,7 +60,7 @@ logger = logging.getLogger("biggan_jax.prepare")
 FROM = flags.DEFINE_string(
     "from",
     None,
-    "Kind of the input: folder, zip, hf, arrays, pairs, edges, unpaired, cifar10, cifar100, imagenet, tfds, examples.",
+    "Kind of the input: folder, zip, hf, arrays, pairs, edges, unpaired, clips, cifar10, cifar100, imagenet, tfds, examples.",
 )
 IN = cli.define_path(
     "in",
@@ -67,6 +69,11 @@ IN = cli.define_path(
 )
 OTHER = cli.define_path(
     "other", None, "--from=pairs, unpaired: the folder of B; --in is then that of A. Default: both are in --in."
+)
+FRAMES = flags.DEFINE_integer("frames", 32, "--from=clips: frames of a clip.", 1, 4096)
+EVERY = flags.DEFINE_integer("every", 1, "--from=clips: take each so many-th frame of a sequence.", 1)
+CLIP_STEP = flags.DEFINE_integer(
+    "clip_step", 0, "--from=clips: frames from the start of a clip to that of the next; 0: clips do not overlap.", 0
 )
 OUT = cli.define_path("out", None, "Output folder, local or gs://.")
 SIZE = flags.DEFINE_string(
@@ -129,6 +136,7 @@ OWN = {
     "pairs": (*FORM, *RULES, "skip_others", "other", "other_channels"),
     "edges": ("size", "resize", "crop", "min_size", *RULES, "skip_others"),
     "unpaired": (*PICTURES, "other"),
+    "clips": ("size", "resize", "crop", "min_size", "channels", *RULES, "skip_others", "frames", "every", "clip_step"),
     "cifar10": ("size", "resize"),
     "cifar100": ("size", "resize", "label_key"),
     "imagenet": (),
@@ -208,6 +216,8 @@ def corpus_of_flags(out: epath.Path, name: str, form: forms.Form, parallel: Any)
         return found, with_range(form, ranges.added(parallel(ranges.scan, parts)))
     if kind in recommend.DOMAINS:
         return domains(out, root, form, parallel)
+    if kind == "clips":
+        return clips_of(out, root, form, parallel)
     if kind == "arrays":
         found, shapes = raw.arrays(root, rules())
         if len(shapes.image) == 1:
@@ -267,6 +277,19 @@ def domains(out: epath.Path, root: epath.Path, form: forms.Form, parallel: Any) 
         found = pairs.unpaired(root, other, rules(), options)
     parts = [part for split in found.splits.values() for part in split]
     return found, with_range(form, ranges.added(parallel(ranges.scan, parts)))
+
+
+def clips_of(out: epath.Path, root: epath.Path, form: forms.Form, parallel: Any) -> tuple[raw.Corpus, forms.Form]:
+    """List clips; return them and their form."""
+    if out.resolve().is_relative_to(root.resolve()):
+        raise UserError(f"--out={out} is inside --in={root}, where it would be data; give another --out")
+    if not form.size:
+        raise UserError("--from=clips needs --size, such as --size=64: a clip is stored as plain pixels")
+    if form.channels not in (0, 1, 3):
+        raise UserError(f"--channels={form.channels}: clips are grey (1) or RGB (3)")
+    cut = clips.Cut(FRAMES.value, EVERY.value, CLIP_STEP.value or FRAMES.value * EVERY.value)
+    found = clips.corpus(root, cut, rules(), parallel, skip_others=SKIP_OTHERS.value)
+    return found, dataclasses.replace(form, frames=cut.frames)
 
 
 def with_range(form: forms.Form, seen: Mapping[str, ranges.Seen]) -> forms.Form:

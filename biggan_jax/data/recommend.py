@@ -49,6 +49,8 @@ def training(
     shape: tuple[int, ...] = form.shape if form.size or form.vector else (*_median_size(found), form.channels or 3)
     square = len(shape) == 3 and shape[2] == 3 and not form.condition and (not form.size or shape[0] == shape[1])
     changes = {"data.name": "tfds", "data.dataset": dataset, "data.dir": str(out), "data.resize": resize}
+    if form.frames:
+        return _of_clips(out, form, changes)
     if kind in DOMAINS:
         return _translation(out, shape, form, changes, DOMAINS[kind])
     height, width, channels = shape if len(shape) == 3 else (1, 1, 1)
@@ -95,6 +97,21 @@ def _translation(
     preset = f"classic/{family}{'32' if max(height, width) <= 64 else ''}"
     if height % 4 or width % 4:
         return f"no preset fits: sides must be multiples of 4, and these are {height} x {width}; use another --size"
+    return f"to train: {_command(preset, out, {key: value for key, value in changes.items() if value})}"
+
+
+def _of_clips(out: epath.Path, form: forms.Form, changes: dict[str, str]) -> str:
+    """Return `to train: COMMAND` for clips: by the narrow preset below 64 pixels."""
+    from biggan_jax.models.vgan import shape_of  # Of all kinds, only this one needs networks.
+
+    tall, width, channels = form.shape
+    shape = (tall // form.frames, width, channels)
+    try:
+        shape_of(shape, form.frames)
+    except UserError as error:
+        return f"no preset fits: {error}"
+    changes |= {"model.image_shape": str(shape).replace(" ", ""), "model.frames": str(form.frames)}
+    preset = f"classic/{'vgan64' if min(shape[:2]) >= 64 else 'vgan_digits'}"
     return f"to train: {_command(preset, out, {key: value for key, value in changes.items() if value})}"
 
 

@@ -79,10 +79,10 @@ def summary(
 def summarize(source: Any, sample: int | None = SAMPLE) -> dict[str, Any]:
     """Summarize a source: all of it if it is in memory, was checked before, or `sample` is None; else a sample."""
     names = getattr(source, "class_names", None) or [str(i) for i in range(source.num_classes)]
-    if hasattr(source, "labels"):
-        shape = source.images.shape
-        labels = source.labels if source.num_classes and source.labels.ndim == 1 else [0] * len(source)
-        return summary(labels, names or ["0"], sizes=[shape[2:0:-1]] if len(shape) == 4 else ())
+    if not hasattr(source, "examine"):  # In memory, or made of what is.
+        shape: tuple[int, ...] = source.images.shape if hasattr(source, "images") else ()
+        labels = source.all_labels if source.num_classes and source.all_labels.ndim == 1 else [0] * len(source)
+        return summary(labels, names or ["0"], sizes=[(shape[2], shape[1])] if len(shape) == 4 else ())
     if sample is not None and source.checked:
         return source.checked
     count = len(source)

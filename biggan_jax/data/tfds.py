@@ -12,7 +12,7 @@ import ml_collections
 from etils import epath
 
 from biggan_jax.data import domains, features, stats
-from biggan_jax.data.dataset import image_shape
+from biggan_jax.data.dataset import has_clips, image_shape
 from biggan_jax.data.raw import Corpus, Examples
 from biggan_jax.data.records import Fields, Records
 from biggan_jax.types import UserError
@@ -52,12 +52,13 @@ def open_tfds(config: ml_collections.ConfigDict, split: str) -> Records:
     keys = features.keys_of(config)
     fields = features.fields_of(info.features, where, keys, labelled=config.model.num_classes > 0)
     checked = checked_of(where)
-    resize, first = (checked.get("form", {}).get(key) for key in ("resize", "first"))
+    resize, first, frames = (checked.get("form", {}).get(key) for key in ("resize", "first", "frames"))
     first = int(first or 0)
     shape = domains.source_shape(config, first, where) if domains.has_two(config) else image_shape(config)
     if first and domains.has_two(config):
         shape = *shape[:2], fields.channels  # domains.of compares the channels of each picture.
     _check_shape(fields, shape, where)
+    _check_frames(fields, int(frames or 0), config, where)
     names = features.class_names(info.features, fields.label)
     if fields.shape and fields.channels and resize and resize != config.data.resize:
         by = f"{resize}, not by data.resize={config.data.resize}"
@@ -76,6 +77,29 @@ def _check_shape(fields: Fields, shape: tuple[int, ...], where: epath.Path) -> N
     elif len(shape) != 3 or (fields.channels != shape[2] and not {fields.channels, shape[2]} <= {1, 3}):
         what = f"pictures of {fields.channels} channels"
         raise UserError(f"{where} has {what}, but this model's data have the shape {shape}; see model.image_shape")
+
+
+def _check_frames(fields: Fields, frames: int, config: ml_collections.ConfigDict, where: epath.Path) -> None:
+    """Raise UserError for clips that are not the model's, and for clips in place of pictures or the reverse."""
+    model = config.model
+    if not has_clips(config):
+        if frames:
+            what = f"clips of {frames} frames, and model.family {model.family} learns from single pictures"
+            raise UserError(f"{where} has {what}; use model.family=vgan")
+        return
+    if not frames or not fields.shape:
+        what = f"single pictures, and model.family {model.family} learns from clips"
+        raise UserError(f"{where} has {what}; prepare some with biggan-prepare --from=clips")
+    have = (frames, fields.shape[0] // frames, fields.shape[1])
+    if have != (model.frames, *model.image_shape[:2]):
+        sizes = [
+            f"{count} frames of {height} x {width} pixels"
+            for count, height, width in (have, (model.frames, *model.image_shape[:2]))
+        ]
+        raise UserError(
+            f"{where} has clips of {sizes[0]}, but the model takes {sizes[1]}; set model.frames={frames} and "
+            f"model.image_shape=({have[1]},{have[2]},{model.image_shape[2]}), or prepare others"
+        )
 
 
 def checked_of(where: epath.Path) -> dict[str, Any]:

@@ -33,6 +33,11 @@ def main() -> int:
     fields = features.fields_of(builder.info.features, where, features.keys_of(config), labelled=False)
     config.model.image_shape = (128, 128, fields.channels) if fields.channels else fields.shape
     known = tfds.checked_of(where)
+    if (frames := known.get("form", {}).get("frames")) and fields.shape:
+        data, height = config.data, fields.shape[0] // frames
+        config = base("vgan")
+        config.data, config.model.frames = data, frames
+        config.model.image_shape = (height, *fields.shape[1:])
     config.data.resize = known.get("form", {}).get("resize", config.data.resize)
     source = tfds.open_tfds(config, SPLIT.value)
     found = stats.summarize(source, sample=None)

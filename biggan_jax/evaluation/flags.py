@@ -90,6 +90,11 @@ def make_evaluator(
     """
     if len(image_shape) != 3 or image_shape[2] not in (1, 3):
         raise UserError(f"feature networks take grey or RGB images, but these samples have shape {list(image_shape)}")
+    if config is not None and data.has_clips(config) and NETWORK.value != "classifier":
+        raise UserError(
+            f"--network={NETWORK.value} takes single pictures, but these samples are clips; use --network=classifier, which is "
+            "fitted to the training data's classes"
+        )
     if config is not None and config.model.get("condition_dim", 0):
         raise UserError(
             "metrics need classes or none, but this model is conditioned on real numbers; evaluate with --samples"

@@ -10,7 +10,7 @@ from etils import epath
 from biggan_jax import config as configs
 from biggan_jax import data
 from biggan_jax.data import tfds
-from biggan_jax.data.dataset import Images, Source
+from biggan_jax.data.dataset import Images, Source, has_clips
 from biggan_jax.evaluation import folders, npz, stylegan_statistics
 from biggan_jax.evaluation.folders import Pictures
 from biggan_jax.evaluation.formulas import Moments
@@ -61,7 +61,8 @@ def open_reference(path: epath.Path, flag: str, image_shape: tuple[int, ...], co
         _check_folder(path, flag)
         return Set(folders.open_folder(path, flag, max_broken), (), path.name)
     config = prepared_config(path, config)
-    config.model.image_shape = image_shape[:2] + data.image_shape(config)[2:]
+    if not has_clips(config):
+        config.model.image_shape = image_shape[:2] + data.image_shape(config)[2:]
     source = data.open_tfds(config, "train")
     return Set(source, (), f"{path.name} train, {pixels(image_shape)} px, resized by {config.data.resize}")
 

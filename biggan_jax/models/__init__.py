@@ -23,6 +23,7 @@ from biggan_jax.models import (
     sngan,
     stylegan,
     stylegan2,
+    vgan,
     wgan,
     wgan_gp,
 )
@@ -46,6 +47,7 @@ FAMILIES: dict[str, Build] = {
     "cogan": cogan.build,
     "cyclegan": cyclegan.build,
     "pix2pix": pix2pix.build,
+    "vgan": vgan.build,
 }
 """Name to build(config, mesh). A new family is a file, a section of defaults in config/families.py, and a line here."""
 

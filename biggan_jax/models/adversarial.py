@@ -171,7 +171,7 @@ def check_shape(image_shape: tuple[int, ...]) -> None:
 FLOAT32 = "dtype", ("float32",), "computes in float32 alone"
 NO_BLOCKS = "remat", ("none", "full"), "does not recompute blocks alone; use full or none"
 TAKES = dict.fromkeys(
-    ("gan", "cgan", "dcgan", "wgan", "wgan_gp", "cogan", "cyclegan", "pix2pix"), (FLOAT32, NO_BLOCKS)
+    ("gan", "cgan", "dcgan", "wgan", "wgan_gp", "cogan", "cyclegan", "pix2pix", "vgan"), (FLOAT32, NO_BLOCKS)
 ) | dict.fromkeys(("sngan", "sagan"), (NO_BLOCKS,))
 """By family: keys of all families that it restricts, the values that it takes, and why. Other families take all values."""
 
@@ -196,6 +196,10 @@ def check(gan: GAN) -> None:
         raise UserError("augment.ada changes images, but the data are vectors; use augment.ada=()")
     if gan.dequantize and shape != 3:
         raise UserError("data.dequantize adds noise below a grey level, but the data are vectors; unset it")
+    if gan.frames and (gan.augment_policy or gan.ada):
+        raise UserError("augment.policy and augment.ada change single pictures, but the data are clips; unset them")
+    if gan.frames and any(term.name in ("cr", "cr_fake") for term in gan.added):
+        raise UserError("regularizer.cr and cr_fake shift single pictures, but the data are clips; set them to 0")
     if gan.g_batch > 1 and (gan.loss.relative or gan.condition.kind == "vector"):
         raise UserError(
             f"g_batch={gan.g_batch}: each fake image is compared with a real one, or has its label; use g_batch=1"

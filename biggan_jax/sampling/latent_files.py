@@ -11,6 +11,7 @@ from biggan_jax.config import choose, some
 from biggan_jax.family import Family
 from biggan_jax.latents import KINDS, Stored, allowed
 from biggan_jax.runtime.files import atomic_write, read_npz
+from biggan_jax.sampling import pictures
 from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.sampling.styles import check, with_fixed_noise
 from biggan_jax.types import UserError
@@ -98,7 +99,9 @@ def write_samples(
 
 
 def sample_arrays(sampler: Sampler, samples: np.ndarray, z: np.ndarray, y: np.ndarray) -> dict[str, ArrayLike]:
-    """Name the arrays of a file of samples."""
+    """Name the arrays of a file of samples; of clips, arr_0 is [N, T, H, W, C]."""
+    if sampler.gan.frames:
+        samples = pictures.frames_of(samples, sampler.gan.frames)
     arrays: dict[str, ArrayLike] = {"arr_0": samples, "z" if z.ndim == 2 else "w": z, "y": y}
     if sampler.truncation:
         arrays |= {"truncation": sampler.truncation.threshold, "truncation_kind": sampler.truncation.kind}

@@ -59,6 +59,42 @@ def grid(images: np.ndarray, columns: int, margin: int = 2) -> np.ndarray:
     return canvas
 
 
+def frames_of(clips: np.ndarray, frames: int) -> np.ndarray:
+    """Return the frames of clips that have them below each other: [..., frames * H, W, C] to [..., frames, H, W, C]."""
+    *leading, height, width, channels = clips.shape
+    return clips.reshape(*leading, frames, height // frames, width, channels)
+
+
+def spread_frames(clips: np.ndarray, frames: int, most: int = 8) -> np.ndarray:
+    """Return up to `most` frames of clips, evenly spread: [..., frames * H, W, C] to [..., n, H, W, C].
+
+    >>> spread_frames(np.arange(10).reshape(1, 10, 1, 1), frames=10, most=4).ravel()
+    array([0, 3, 6, 9])
+    """
+    times = np.unique(np.linspace(0, frames - 1, min(most, frames)).round().astype(int))
+    return frames_of(clips, frames)[..., times, :, :, :]
+
+
+def film(images: np.ndarray, frames: int, most: int = 8) -> np.ndarray:
+    """Return what tools show of images: of clips, up to `most` frames in a row, [..., H, n * W, C]; others as they are.
+
+    frames: of a clip, as in Family; 0: images are no clips.
+    """
+    if not frames:
+        return images
+    shown = np.moveaxis(spread_frames(images, frames, most), -4, -3)
+    *leading, height, count, width, channels = shown.shape
+    return shown.reshape(*leading, height, count * width, channels)
+
+
+def sheet(images: np.ndarray, columns: int, frames: int = 0, most: int = 8) -> np.ndarray:
+    """Arrange images as `grid` does; of clips, a row for each, with up to `most` frames."""
+    if not frames:
+        return grid(images, columns)
+    shown = spread_frames(images, frames, most)
+    return grid(shown.reshape(-1, *shown.shape[2:]), shown.shape[1])
+
+
 def save_png(path: epath.PathLike, image: np.ndarray, min_width: int = 512) -> None:
     """Write uint8 or uint16 [H, W, 1 or 3] as a PNG, enlarged as by `enlarged`."""
     epath.Path(path).write_bytes(png(enlarged(image, min_width)))

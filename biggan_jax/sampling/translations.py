@@ -72,19 +72,26 @@ class Translator:
     @property
     def channels(self) -> int:
         """Channels of the images that it takes."""
-        return self.gan.networks[self.network].example(jax.random.key(0))[0].shape[-1]
+        return self.frame[-1]
+
+    @property
+    def frame(self) -> tuple[int, ...]:
+        """The shape (height, width, channels) of an image that it takes; of a family of clips no other fits."""
+        return self.gan.networks[self.network].example(jax.random.key(0))[0].shape[1:]
 
     def __call__(self, images: np.ndarray) -> np.ndarray:
         """Translate uint8 or uint16 [B, H, W, C] to the same type, [B, H, W, C']. The sides may be any.
 
-        The images are mirrored at their right and lower edges up to the next multiple that the network needs.
+        The images are mirrored at their right and lower edges up to the next multiple that the network needs. Of a family of
+        clips they are of the size of a frame, and become clips.
         """
         white = np.iinfo(images.dtype).max
         floats = images.astype(np.float32) / (white / 2) - 1
         height, width = floats.shape[1:3]
-        padded = mirrored(floats, multiple_of(self.gan, self.network))
+        clips = bool(self.gan.frames)
+        padded = floats if clips else mirrored(floats, multiple_of(self.gan, self.network))
         out = np.asarray(translate(self.gan, self.network, self.weights, self.variables, padded, train=self.train))
-        out = out[:, :height, :width]
+        out = out if clips else out[:, :height, :width]
         if not np.isfinite(out).all():
             raise UserError("the translated images are not finite numbers; translate with an earlier checkpoint")
         return pictures.to_uint16(out) if images.dtype == np.uint16 else pictures.to_uint8(out)

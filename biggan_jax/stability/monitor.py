@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from biggan_jax import sharding
 from biggan_jax.checkpoint.checksums import named_arrays
 from biggan_jax.data.dataset import Source
-from biggan_jax.data.domains import Domains
+from biggan_jax.data.domains import Two
 from biggan_jax.data.loader import HostBatches
 from biggan_jax.family import Family
 from biggan_jax.runtime.jsonl import Record
@@ -132,7 +132,7 @@ def images_for_probes(
     batch_size: int,
     mesh: Mesh,
     host: tuple[int, int],
-    domains: Callable[[Source], Domains | None] = lambda source: None,
+    domains: Callable[[Source], Two | None] = lambda source: None,
 ) -> dict[str, tuple[jax.Array, jax.Array]]:
     """Return the images of all probes of a run: `batch_size` from each source, at least MIN_IMAGES, sharded over the mesh.
 

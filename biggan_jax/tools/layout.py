@@ -12,7 +12,8 @@ from etils import epath
 from PIL import Image, ImageDraw, ImageFont
 
 from biggan_jax.runtime.files import atomic_write
-from biggan_jax.sampling.pictures import to_rgb
+from biggan_jax.sampling.pictures import enlarged, frames_of, to_rgb
+from biggan_jax.sampling.pictures import grid as grid_of
 from biggan_jax.types import UserError
 
 SMALLEST, LONGEST = 72, 4096
@@ -122,6 +123,12 @@ def frames(grid: Grid) -> list[np.ndarray]:
     grids = (Grid(images[:, i].reshape(down, across, *shape), captions=captions) for i in range(columns))
     forward = [draw(grid, smallest=144) for grid in grids]  # Large, since there are few images at once.
     return forward + forward[-2:0:-1]
+
+
+def played(clips: np.ndarray, frames: int, columns: int) -> list[np.ndarray]:
+    """Return an animation of clips uint8 [N, frames * H, W, 1 or 3], side by side in a grid: uint8 [H', W', 3] for each frame."""
+    each = np.moveaxis(to_rgb(frames_of(clips, frames)), 1, 0)
+    return [enlarged(grid_of(images, columns), 256) for images in each]
 
 
 def save_animation(path: epath.Path, frames: list[np.ndarray]) -> None:

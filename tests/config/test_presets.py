@@ -296,6 +296,12 @@ PRESETS |= {
         "batch_size": 64, "num_steps": 5000, "optimizer.g_lr": 2e-4, "optimizer.weight_decay": 5e-4, "model.ch": 128,
         "model.dim_z": 100, "data.name": "digit_edges", "loss": "non_saturating",
     },
+    "classic/vgan64": {
+        "batch_size": 64, "d_steps": 1, "loss": "non_saturating", "model.ch": 64, "model.frames": 32, "model.mask_l1": 0.1,
+        "model.image_shape": (64, 64, 3), "model.dim_z": 100, "optimizer.g_lr": 2e-4, "optimizer.d_lr": 2e-4,
+        "optimizer.b1": 0.5, "optimizer.b2": 0.999, "optimizer.eps": 1e-8, "ema.decay": 0.0,
+    },
+    "classic/vgan_digits": {"model.image_shape": (16, 16, 1), "model.frames": 8, "model.ch": 8, "data.name": "moving_digits"},
     "classic/cogan_narrow": {"batch_size": 64, "model.ch": 16, "optimizer.weight_decay": 5e-4, "ema.decay": 0.99},
     "classic/cyclegan32": TRANSLATION | {"loss": "least_squares", "model.pool": 50, "data.name": "digit_edges"},
     "classic/pix2pix32": TRANSLATION | {"loss": "non_saturating", "model.l1": 100.0, "data.name": "digit_edges"},

@@ -105,6 +105,14 @@ SMALL = {
         "loss": "non_saturating",
         "data.name": "digit_edges",
     },
+    "vgan": {
+        "model.image_shape": (16, 16, 1),
+        "model.frames": 8,
+        "model.ch": 2,
+        "model.dim_z": 8,
+        "loss": "non_saturating",
+        "data.name": "moving_digits",
+    },
     "cyclegan": {
         "model.image_shape": (16, 16, 1),
         "model.input_channels": 1,

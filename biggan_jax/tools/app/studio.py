@@ -140,7 +140,7 @@ class Studio:
         return z, first + share[:, None] * (last - first)
 
     def draw(self, view: View) -> Iterator[np.ndarray]:
-        """Generate images batch by batch, uint8 [up to BATCH_SIZE, H, W, C]."""
+        """Generate images batch by batch, uint8 [up to BATCH_SIZE, H, W, C]; of clips, frames in a row."""
         sampler = self.sampler(view.truncation)
         for *batch, count in generate.batches_of(self.gan, *self.latents(view), BATCH_SIZE):
-            yield sampler.picture_batch(*batch)[:count]
+            yield pictures.film(sampler.picture_batch(*batch)[:count], self.gan.frames)

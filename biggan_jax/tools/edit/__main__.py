@@ -93,8 +93,11 @@ def main() -> None:
     check()
     trained = sampling_flags.load()
     sampling_flags.check_shown(trained)
+    if DO.value == "invert" and trained.gan.frames:
+        raise UserError("--do=invert needs a model that draws single pictures, but this one draws clips")
     with writing(f"--out={out}"):
         grid, arrays = edit(trained)
+        grid = grid._replace(images=pictures.film(grid.images, trained.gan.frames, most=4))
         pictures.save_png(f"{out}.png", layout.draw(grid, smallest=96), min_width=1)
         write_arrays(epath.Path(f"{out}.npz"), **arrays)
     print(f"in {out}.png and {out}.npz")

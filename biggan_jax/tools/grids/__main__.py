@@ -81,6 +81,7 @@ def main() -> None:
     trained = sampling_flags.load()
     sampling_flags.check_shown(trained)
     grid = draw(trained, columns, labels_of(trained, DATA_DIR.value))
+    grid = grid._replace(images=pictures.film(grid.images, trained.gan.frames, most=4))
     with writing(f"--out={out}"):
         if animated:
             layout.save_animation(out, layout.frames(grid))
