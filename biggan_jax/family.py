@@ -161,6 +161,24 @@ class Family(abc.ABC):
         return {"image": self.batch_shape(batch_size)}
 
     @property
+    def label_shape(self) -> tuple[int, ...]:
+        """The shape of the condition of one image in a batch: () for a class."""
+        return (self.condition.size,) if self.condition.of_data else ()
+
+    @property
+    def lent(self) -> Mapping[str, str]:
+        """Flax collections that sampling needs besides those of the sampled network: each has the weights of a network, by name."""
+        return {}
+
+    def with_lent(self, variables: Trees, networks: Mapping[str, Any]) -> Trees:
+        """Return the sampled network's variables with what is lent, of a state's networks."""
+        return {**variables, **{name: networks[network].params for name, network in self.lent.items()}}
+
+    def conditions(self, weights: Trees, y: Label) -> Label:
+        """Return conditions as G and D take them. weights: of all networks. By default unchanged."""
+        return y
+
+    @property
     def translations(self) -> Mapping[str, str]:
         """Directions, AtoB or BtoA, to the networks that translate images. Empty if images are drawn from latents."""
         return {}
@@ -187,12 +205,12 @@ class Family(abc.ABC):
     def latents(self, key: jax.Array, batch_size: int) -> tuple[Latent, Label]:
         """Draw z [B, dim_z] from the prior and y [B] uniformly from the classes, both sharded over the mesh.
 
-        A condition of real numbers has no known distribution, so zeros are returned.
+        Conditions of real numbers and texts have no known distribution, so zeros are returned.
         """
         z_key, y_key = jax.random.split(key)
         z = draw(self.prior, z_key, batch_size, self.dim_z)
-        if self.condition.kind == "vector":
-            y = jnp.zeros((batch_size, self.condition.size))
+        if self.condition.of_data:
+            y = jnp.zeros((batch_size, *self.label_shape), jnp.int32 if self.condition.kind == "text" else jnp.float32)
         else:
             y = jax.random.randint(y_key, (batch_size,), 0, max(self.num_classes, 1))
         return sharding.constrain_batch(z, self.mesh), sharding.constrain_batch(y, self.mesh)

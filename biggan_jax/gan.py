@@ -268,10 +268,10 @@ class GAN(Family):
     def _latents_of(self, nets: Nets, batch: Batch, key: jax.Array, *, for_d: bool = False):
         """Return (z, labels of fake images, a term of the loss): the batch's, but for `labels` and terms that move z.
 
-        Real numbers as a condition have no distribution to draw from, so fake images get those of the real ones.
+        Real numbers and texts have no distribution to draw from, so fake images get those of the real ones.
         """
         z, y, cost = batch["z"], batch["fake_label"], 0.0
-        if self.condition.kind == "vector" or self.labels == "paired" or (for_d and self.labels == "real"):
+        if self.condition.of_data or self.labels == "paired" or (for_d and self.labels == "real"):
             y = batch["label"]
         key = jax.random.fold_in(key, 1)
         score = lambda z: self.logit_of(self.discriminate(nets, nets("G", z, y, keep=False), y, key, keep=False))

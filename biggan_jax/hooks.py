@@ -19,6 +19,7 @@ from biggan_jax import data
 from biggan_jax.checkpoint import Checkpoints
 from biggan_jax.checkpoint.resume import Weights
 from biggan_jax.data import domains
+from biggan_jax.data.captions import first_captions
 from biggan_jax.data.dataset import Source
 from biggan_jax.evaluation.evaluator import score_in_training
 from biggan_jax.family import Family
@@ -138,8 +139,8 @@ class Hooks:
         """Write two grids of the same latents, one row per class: from the live weights and from their average.
 
         Of a model that translates, rows are images and what becomes of them; see `Translation.columns`. Of clips, rows are clips.
-        Ten conditions of the training data take the place of classes if they are real numbers. Images that are neither grey nor
-        RGB are not drawn.
+        Ten conditions of the training data take the place of classes if they are real numbers or captions. Images that are
+        neither grey nor RGB are not drawn.
         """
         gan, source, network = self.gan.after(step), self.run.source, state.networks[self.gan.sampled]
         if not drawable(gan):
@@ -151,15 +152,16 @@ class Hooks:
                     self.writer.picture(step, name, sheet)
             return
         rows = pictures.rows_of_classes(gan.num_classes)
-        if gan.condition.kind == "vector":
+        if gan.condition.of_data:
             numbers = np.linspace(0, len(source) - 1, 10).astype(np.int64)
-            rows = source.read(numbers, np.full(len(numbers), 0.5)).labels
+            rows = first_captions(source.read(numbers, np.full(len(numbers), 0.5)).labels)
         y = rows.repeat(COLUMNS, axis=0)
         z = generate.draw_latents(gan, jax.random.key(0), len(y))
         average = {"ema": state.averages[gan.sampled]} if gan.sampled in state.averages else {}
         for name, params in ({"live": network.params} | average).items():
             weights = generate.evaluation_weights(gan, params, network.spectral)
-            variables = generate.variables_for_sampling(gan, weights, network.variables, seed=0, passes=16)
+            variables = gan.with_lent(network.variables, state.networks)
+            variables = generate.variables_for_sampling(gan, weights, variables, seed=0, passes=16)
             images = generate.generate(gan, weights, variables, z, y, batch_size=len(z))
             if not np.isfinite(images).all():  # As pictures they would be black.
                 logger.warning("step %d: samples of the %s weights are not finite: no picture", step, name)

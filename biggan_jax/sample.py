@@ -1,6 +1,7 @@
 """Draw samples from a checkpoint, by biggan-sample or python -m biggan_jax.sample:
 
 biggan-sample --checkpoint=DIR [--classes=0,1,7] [--num=64] --out=grid.png
+biggan-sample --checkpoint=DIR --text="a red flag" [--text="a blue one"] --out=grid.png
 
 A .png is a grid, one row per class. A .tif has a page for each sample, with any number of channels. An .npz holds the samples
 as `arr_0` (uint8 or uint16 [N, H, W, C], or float32 in [-1, 1] with --float), z and y. A folder gets a .png for each sample.
@@ -18,6 +19,8 @@ from absl import flags
 from etils import epath
 
 from biggan_jax.checkpoint import TrainedGenerator
+from biggan_jax.config import some
+from biggan_jax.data import captions
 from biggan_jax.data.stats import listed
 from biggan_jax.runtime import cli
 from biggan_jax.runtime.files import writing
@@ -52,6 +55,12 @@ CONDITIONS = cli.define_path(
     None,
     "For a model conditioned on real numbers: an .npz or .csv of conditions [N, k]. Default: the training data's.",
 )
+TEXT = flags.DEFINE_multi_string(
+    "text",
+    None,
+    "For a model of captions: a text to draw; give the flag again for several. Default: the training data's.",
+)
+TEXTS = cli.define_path("texts", None, "For a model of captions: a file of texts, one a line.")
 LATENTS = cli.define_path(
     "latents", None, "An .npz with arrays z (or w) and y to draw from, instead of random latents."
 )
@@ -88,7 +97,7 @@ def main() -> None:
         drawn = of_latents(trained)
     elif seeds is not None:
         drawn = of_seeds(trained, seeds)
-    elif trained.gan.condition.kind == "vector":
+    elif trained.gan.condition.of_data:
         drawn = of_conditions(trained)
     else:
         drawn = of_classes(trained, in_rows=is_sheet(out))
@@ -100,7 +109,10 @@ def main() -> None:
 def check_flags(out: epath.Path) -> None:
     """Refuse flags that do not go together."""
     if LATENTS.value:
-        cli.refuse(("num", "classes", "conditions", "labels", "seeds"), "with --latents, which determines the samples")
+        own = "num", "classes", "conditions", "text", "texts", "labels", "seeds"
+        cli.refuse(own, "with --latents, which determines the samples")
+    if sum(map(bool, (TEXT.value, TEXTS.value, CONDITIONS.value))) > 1:
+        raise UserError("--text, --texts and --conditions are three ways to say what is drawn; give one of them")
     if SEEDS.value is not None:
         cli.refuse(("num", "seed", "labels"), "with --seeds, which gives one image per seed")
     if FLOAT.value and (is_folder(out) or out.suffix != ".npz"):
@@ -119,7 +131,8 @@ def is_sheet(out: epath.Path) -> bool:
 
 def check_model(trained: TrainedGenerator, out: epath.Path) -> None:
     """Refuse what this model cannot draw."""
-    shape, is_vector = trained.gan.image_shape, trained.gan.condition.kind == "vector"
+    shape, condition = trained.gan.image_shape, trained.gan.condition
+    is_vector, is_text = condition.kind == "vector", condition.kind == "text"
     plays = out.suffix in layout.ANIMATIONS and not is_folder(out)
     if plays and not trained.gan.frames:
         raise UserError(f"--out={out}: this model draws single images, and {out.suffix} is for clips; give a .png")
@@ -131,13 +144,18 @@ def check_model(trained: TrainedGenerator, out: epath.Path) -> None:
         raise UserError("--bits has no meaning: samples of this model are vectors, which are written as float32")
     if CONDITIONS.value and not is_vector:
         raise UserError("--conditions has no meaning: this model is not conditioned on real numbers")
-    if is_vector:
+    if (TEXT.value or TEXTS.value) and not is_text:
+        hint = "it takes embeddings; give them as --conditions=FILE" if "captions" in trained.config.model else ""
+        raise UserError(
+            f"--{'text' if TEXT.value else 'texts'} has no meaning: this model reads no texts{hint and f', {hint}'}"
+        )
+    if condition.of_data:
+        what, ways = ("texts", "--text=TEXT") if is_text else ("real numbers", "--conditions=FILE")
         for name in ("classes", "labels"):
             if flags.FLAGS[name].present:
-                hint = "this model is conditioned on real numbers; give --conditions=FILE"
-                raise UserError(f"--{name} has no meaning: {hint}")
-        if SEEDS.value is not None and not CONDITIONS.value:
-            raise UserError("--seeds needs --conditions=FILE: this model is conditioned on real numbers")
+                raise UserError(f"--{name} has no meaning: this model is conditioned on {what}; give {ways}")
+        if SEEDS.value is not None and not (CONDITIONS.value or TEXT.value or TEXTS.value):
+            raise UserError(f"--seeds needs {ways}: this model is conditioned on {what}")
 
 
 def of_latents(trained: TrainedGenerator) -> Drawn:
@@ -155,8 +173,8 @@ def of_seeds(trained: TrainedGenerator, seeds: np.ndarray) -> Drawn:
     Each is a batch of its own: rounding depends on the place in a batch, and an image must not depend on other seeds.
     """
     columns = int(np.ceil(np.sqrt(len(seeds))))
-    if trained.gan.condition.kind == "vector":
-        each = training_data.read_conditions(CONDITIONS.value, trained.gan.condition.size)
+    if trained.gan.condition.of_data:
+        each = given_conditions(trained)
     elif CLASSES.value is not None:
         each = sampling_flags.chosen_classes(CLASSES.value, trained)
     else:
@@ -172,16 +190,35 @@ def of_seeds(trained: TrainedGenerator, seeds: np.ndarray) -> Drawn:
     return Drawn(sampler, z, y, columns, about, seeds, batch_size=1)
 
 
-def of_conditions(trained: TrainedGenerator) -> Drawn:
-    """Return samples of --conditions, repeated for --num, or of conditions of the training data."""
-    sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained))
+def given_conditions(trained: TrainedGenerator) -> np.ndarray | None:
+    """Return the conditions of --conditions, --text or --texts, [N, k]; None without these flags."""
+    size = trained.gan.condition.size
     if CONDITIONS.value:
-        given = training_data.read_conditions(CONDITIONS.value, trained.gan.condition.size)
-        y = given[np.sort(np.resize(np.arange(len(given)), NUM.value or len(given)))]
+        return training_data.read_conditions(CONDITIONS.value, size)
+    if TEXTS.value:
+        return captions.encode_given(captions.read_lines(TEXTS.value), size, f"--texts={TEXTS.value}")
+    return captions.encode_given(TEXT.value, size, "--text") if TEXT.value else None
+
+
+def of_conditions(trained: TrainedGenerator) -> Drawn:
+    """Return samples of given conditions, repeated for --num, or of conditions of the training data. Texts have 8 each."""
+    given, is_text = given_conditions(trained), trained.gan.condition.kind == "text"
+    if given is not None:
+        count = NUM.value or len(given) * (8 if is_text else 1)
+        y = given[np.sort(np.resize(np.arange(len(given)), count))]
     else:
-        logger.info("conditions are drawn from the training data; give others by --conditions=FILE")
+        what, way = ("captions", "--text=TEXT") if is_text else ("conditions", "--conditions=FILE")
+        logger.info("%s are drawn from the training data; give others by %s", what, way)
         y = training_data.draw_conditions(trained, NUM.value or 64, sampling_flags.SEED.value)
-    return Drawn(sampler, sampler.latents(len(y), sampling_flags.SEED.value), y, columns_of(trained, y))
+    sampler = sampling_flags.make_sampler(trained, sampling_flags.truncation_of(trained))
+    about = about_texts(y) if is_text else ""
+    return Drawn(sampler, sampler.latents(len(y), sampling_flags.SEED.value), y, columns_of(trained, y), about)
+
+
+def about_texts(y: np.ndarray) -> str:
+    """Say of which texts the samples are."""
+    texts = list(dict.fromkeys(captions.decode(row) for row in y))
+    return f" of {some([repr(text) for text in texts], 4)}"
 
 
 def of_classes(trained: TrainedGenerator, *, in_rows: bool) -> Drawn:
@@ -214,10 +251,10 @@ def about_classes(trained: TrainedGenerator, y: np.ndarray, wanted: int = 0) -> 
 def columns_of(trained: TrainedGenerator, y: np.ndarray) -> int:
     """Return the columns of a grid: one row per class if all classes have the same count; otherwise roughly square.
 
-    A condition of real numbers with a single image has no row.
+    A condition of real numbers or a text with a single image has no row.
     """
     _, counts = np.unique(y, return_counts=True, axis=0)
-    single = trained.gan.condition.kind == "vector" and counts[0] == 1
+    single = trained.gan.condition.of_data and counts[0] == 1
     by_class = len(set(counts)) == 1 and counts[0] <= 32 and not single
     return int(counts[0]) if by_class else int(np.ceil(np.sqrt(len(y))))
 

@@ -15,7 +15,8 @@ Image: TypeAlias = Array
 """[B, H, W, C]: float32 in [-1, 1] inside the networks, uint8 in [0, 255] everywhere else. Vectors: float32 [B, n]."""
 
 Label: TypeAlias = Array
-"""int32 [B] in [0, num_classes), or float32 [B, num_classes]: a mixture of classes, rows summing to one."""
+"""int32 [B] in [0, num_classes), or float32 [B, num_classes]: a mixture of classes, rows summing to one. Texts: int32 [B, L], the
+bytes of their UTF-8, with zeros behind the last; several of each image: [B, n, L]."""
 
 Latent: TypeAlias = Array
 """z, float32 [B, dim_z]."""
@@ -37,11 +38,17 @@ Params: TypeAlias = dict[str, Any]
 class Condition(NamedTuple):
     """What images are conditioned on.
 
-    kind: none; classes, `size` of them; vector, of `size` real numbers; or image, of `size` channels, which is translated.
+    kind: none; classes, `size` of them; vector, of `size` real numbers; text, of up to `size` bytes; or image, of `size` channels,
+    which is translated.
     """
 
     kind: str = "none"
     size: int = 0
+
+    @property
+    def of_data(self) -> bool:
+        """Whether conditions are those of real images alone: vectors and texts have no distribution to draw from."""
+        return self.kind in ("vector", "text")
 
 
 UNCONDITIONAL = Condition()

@@ -227,9 +227,11 @@ def random_batch(gan, batch_size=16, seed=0):
     rng = np.random.default_rng(seed)
     shapes = {name: (batch_size, *shape[1:]) for name, shape in gan.data_shapes(batch_size).items()}
     shapes = shapes if len(shapes) > 1 else {"image": (batch_size, *gan.image_shape)}
+    of_texts = gan.condition.kind == "text"
+    label = (gan.minibatches, batch_size, *(gan.label_shape if of_texts else ()))
     return {
         **{name: rng.integers(0, 256, (gan.minibatches, *shape), dtype=np.uint8) for name, shape in shapes.items()},
-        "label": rng.integers(0, max(gan.num_classes, 1), (gan.minibatches, batch_size), dtype=np.int32),
+        "label": rng.integers(of_texts, 256 if of_texts else max(gan.num_classes, 1), label, dtype=np.int32),
     }
 
 

@@ -86,8 +86,10 @@ def read(folder: epath.Path, mesh: Mesh | None = None, *, live: bool = False) ->
     if live and weights == WEIGHTS[False]:
         raise UserError(f"{folder} has averaged weights alone; for --weights=live give the run's checkpoint")
     gan = build_gan(config, mesh)
-    network = jax.eval_shape(lambda: init_state(gan, 0)).networks[gan.sampled]
-    like = {"params": network.params, "stats": network.stats} | _binned_like(network.stats, arrays)
+    networks = jax.eval_shape(lambda: init_state(gan, 0)).networks
+    network = networks[gan.sampled]
+    like = {"params": network.params, "stats": gan.with_lent(network.stats, networks)}
+    like |= _binned_like(network.stats, arrays)
     trees = _fitted(arrays, like, f"{folder / MODEL}")
     params, stats = jax.device_put((trees["params"], trees["stats"]), placed_on(mesh))
     is_live = weights == WEIGHTS[True]

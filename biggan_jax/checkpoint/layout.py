@@ -1,5 +1,6 @@
 """The layout of checkpoints: `workdir`/checkpoints/<step>, and the names of arrays (format 2)."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import orbax.checkpoint as ocp
@@ -84,13 +85,17 @@ def average_in(tree: dict, name: str) -> Any:
     return tree["averages"][name] if "averages" in tree else tree["ema_params"]
 
 
-def part_of(tree: dict, name: str, *, live: bool) -> dict:
-    """Return the subtree for sampling with one network: its statistics, and its parameters or their average."""
+def part_of(tree: dict, name: str, *, live: bool, also: Iterable[str] = ()) -> dict:
+    """Return the subtree for sampling with one network: its statistics, and its parameters or their average.
+
+    also: networks whose parameters are needed, too.
+    """
     fields = ("stats", "params") if live else ("stats",)
     network = {field: network_in(tree, name)[field] for field in fields}
     if "networks" in tree:
         averages = {} if live else {"averages": {name: tree["averages"][name]}}
-        return {"step": tree["step"], "networks": {name: network}} | averages
+        others = {other: {"params": network_in(tree, other)["params"]} for other in also}
+        return {"step": tree["step"], "networks": {name: network} | others} | averages
     return {"step": tree["step"], PAIR[name]: network} | ({} if live else {"ema_params": tree["ema_params"]})
 
 

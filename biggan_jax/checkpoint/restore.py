@@ -67,11 +67,13 @@ def load_generator(
         logger.info("%s: no average of %s is kept; its live weights are used", step_path, gan.sampled)
         live = True
     like = to_tree(jax.eval_shape(lambda: init_state(gan, 0)))
-    tree = restore(step_path, _replicated(part_of(like, gan.sampled, live=live), mesh), partial=True, rounded=True)
+    part = part_of(like, gan.sampled, live=live, also=gan.lent.values())
+    tree = restore(step_path, _replicated(part, mesh), partial=True, rounded=True)
     extras = load_extras(step_path)
     network = network_in(tree, gan.sampled)
     params = network["params"] if live else average_in(tree, gan.sampled)
     stats = network["stats"] | ({} if live else extras.get("ema_stats", {}))
+    stats |= {name: network_in(tree, other)["params"] for name, other in gan.lent.items()}
     step, binned = int(tree["step"]), extras.get("binned")
     return TrainedGenerator(gan.after(step), config, step, params, stats, binned, live, step_path)
 

@@ -386,6 +386,32 @@ def vgan() -> dict[str, Any]:
     }
 
 
+def text_to_image() -> dict[str, Any]:
+    """Return the keys of text to image (Reed et al. 2016)."""
+    return {
+        "image_shape": Key((64, 64, 3), entries=int),  # (height, width, channels).
+        "num_classes": non_negative(0, at_most=0),  # Captions take the place of classes.
+        # Length of the embeddings that come with the data; 0: the data have captions, which an encoder of the model reads.
+        "condition_dim": non_negative(0, at_most=2**16),
+        "captions": positive(1, at_most=64),  # Captions of an image, or embeddings, that are averaged; the paper: 4.
+        "ch": positive(128, at_most=2**12),  # Channels of G's last layer but one; 196 for COCO.
+        "d_ch": positive(64, at_most=2**12),  # Channels of D's first layer, and of the image encoder's; 196 for COCO.
+        "text_dim": positive(128, at_most=2**12),  # Length to which G and D project an embedding.
+        "dim_z": positive(100, at_most=2**16),  # Length of z.
+        "prior": "normal",  # Distribution of z: names in latents.PRIORS.
+        # Share of real images with wrong captions in D's loss of what is not real (GAN-CLS); 0: none.
+        "wrong": fraction(0.5),
+        "interpolated": non_negative(1.0),  # Weight of G's loss of embeddings between two captions (GAN-INT); 0: none.
+        "text_length": positive(
+            201, at_most=4096
+        ),  # Bytes of a caption that the text encoder reads; longer ones are cut.
+        "embed_dim": positive(1024, at_most=2**16),  # Length of the text encoder's embeddings.
+        "text_ch": positive(256, at_most=2**12),  # Channels of the text encoder.
+        "text_lr": positive(2e-4),  # Learning rate of the text encoder and of the image encoder that it learns with.
+        "text_steps": non_negative(0),  # Steps in which these two are trained; 0: all.
+    }
+
+
 register("biggan", biggan)
 register("biggan_deep", biggan)
 register("gan", dense)
@@ -403,3 +429,4 @@ register("cogan", cogan)
 register("cyclegan", cyclegan)
 register("pix2pix", pix2pix)
 register("vgan", vgan)
+register("text_to_image", text_to_image)

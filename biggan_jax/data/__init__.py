@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 
 from biggan_jax import growth
 from biggan_jax.config import choose, refuse_unresolved
-from biggan_jax.data import balance, builtin, domains, stats
+from biggan_jax.data import balance, builtin, captions, domains, stats
 from biggan_jax.data.dataset import Source, has_clips, image_shape, joins_domains
 from biggan_jax.data.facts import facts_of
 from biggan_jax.data.identity import digest_of
@@ -40,6 +40,7 @@ SOURCES = {
     "gaussians25": lambda config, split: builtin.points("gaussians25", image_shape(config), split),
     "swiss_roll": lambda config, split: builtin.points("swiss_roll", image_shape(config), split),
     "tfds": open_tfds,
+    "digit_captions": lambda config, split: builtin.digit_captions(*_square(config, split), _length(config)),
     "digit_edges": lambda config, split: builtin.digit_edges(domains.source_shape(config, None, "digit_edges"), split),
     "moving_digits": lambda config, split: builtin.moving_digits(*_clips(config), split),
     "fake": lambda config, split: _fake(config),
@@ -54,6 +55,8 @@ def _fake(config: ConfigDict) -> builtin.Images:
         own = image_shape(config)[2]
         first = own if model.get("direction") == "BtoA" else model.get("input_channels", own)
         return dataclasses.replace(builtin.fake(domains.source_shape(config, None, "fake"), 0), first=first)
+    if length := captions.length_of(config):
+        return builtin.fake_captions(image_shape(config), length)
     length = config.model.get("condition_dim", 0)
     return builtin.fake(image_shape(config), config.model.num_classes, condition_dim=length)
 
@@ -64,6 +67,12 @@ def _clips(config: ConfigDict) -> tuple[tuple[int, ...], int]:
         what = f"clips, and model.family {config.model.family} learns from single images"
         raise UserError(f"data.name {config.data.name} has {what}; use model.family=vgan")
     return tuple(config.model.image_shape), config.model.frames
+
+
+def _length(config: ConfigDict) -> int:
+    if not captions.takes_conditions_of_images(config):
+        raise UserError("data.name digit_captions has captions, for model.family text_to_image; use mnist5k or digits")
+    return captions.length_of(config)
 
 
 def _square(config: ConfigDict, split: str) -> tuple[int, str, int]:
@@ -83,6 +92,11 @@ def make_source(config: ConfigDict, split: str = "train") -> Source:
     source = make(config, split)
     name, wanted, there = config.data.name, config.model.num_classes, source.num_classes
     _check_condition(config, getattr(source, "condition_dim", 0))
+    if captions.length_of(config) and not captions.has_captions(source):
+        hint = "prepare captions with biggan-prepare --from=captions, or use data.name=digit_captions"
+        raise UserError(
+            f"{stats.named(config)} has no captions, and model.family {config.model.family} needs some; {hint}"
+        )
     if config.init_from and wanted not in (0, there):
         raise UserError(
             f"model.num_classes is {wanted}, but data.name {name} has {there} classes; with "
@@ -99,6 +113,8 @@ def make_source(config: ConfigDict, split: str = "train") -> Source:
 
 def _check_condition(config: ConfigDict, there: int) -> None:
     """Raise UserError unless the data have a condition of the length that the model takes."""
+    if captions.length_of(config) and config.score.every:
+        raise UserError("score.every needs classes or none, but this model has captions; set it to 0")
     wanted = config.model.get("condition_dim", 0)
     if wanted == there:
         if there and config.score.every:
@@ -133,7 +149,8 @@ def host_batches(source: Source, config: ConfigDict, attempt: int, host: int = 0
     fixed = HostBatches(
         source, c.seed, attempt, minibatches, c.batch_size, d.flip, d.crop, host, hosts, d.order, classes
     )
-    return dataclasses.replace(fixed, growth=growth.of(config), domains=domains.of(source, config))
+    drawn = config.model.captions if captions.takes_conditions_of_images(config) else 0
+    return dataclasses.replace(fixed, growth=growth.of(config), domains=domains.of(source, config), captions=drawn)
 
 
 def _by_class(source: Source, config: ConfigDict) -> balance.ByClass:

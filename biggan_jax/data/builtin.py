@@ -9,6 +9,7 @@ import pathlib
 
 import numpy as np
 
+from biggan_jax.data import captions
 from biggan_jax.data.dataset import Images, Reading
 from biggan_jax.types import UserError
 
@@ -144,6 +145,35 @@ class Stacked:
 
     def _labels(self, picked: np.ndarray) -> np.ndarray:
         return (self.digits.labels[picked] @ np.array([100, 10, 1])).astype(np.int32)
+
+
+WORDS = "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"
+
+
+def digit_captions(resolution: int, split: str, channels: int, length: int) -> Images:
+    """Return digits of mnist5k, at 16 pixels of digits, with three captions of up to `length` bytes each.
+
+    Their words are of the digit and, for a third of the images each, of thin or bold strokes: "a bold three", "the digit three in
+    bold", "bold 3". The class is in no label.
+    """
+    load = digits if resolution == 16 else mnist5k
+    found = load(resolution, split, channels)
+    ink = load(resolution, "train", 1).images.mean((1, 2, 3))
+    stroke = np.digitize(found.images.mean((1, 2, 3)), np.quantile(ink, [1 / 3, 2 / 3]))
+    texts = []
+    for label, weight in zip(found.labels.tolist(), stroke.tolist(), strict=True):
+        word, how = WORDS[label], ("thin", "", "bold")[weight]
+        each = f"a {how} {word}", f"the digit {word}{f' in {how}' if how else ''}", f"{how} {label}"
+        texts += [" ".join(text.split()) for text in each]
+    return Images(found.images, captions.encode(texts, length).reshape(len(found), 3, length), 1)
+
+
+def fake_captions(shape: tuple[int, ...], length: int, count: int = 1024) -> Images:
+    """Return noise with two captions of three words an image, the same every time."""
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (count, *shape), np.uint8)
+    texts = [" ".join(WORDS[i] for i in row) for row in rng.integers(0, 10, (2 * count, 3)).tolist()]
+    return Images(images, captions.encode(texts, length).reshape(count, 2, length), 1)
 
 
 def digit_edges(shape: tuple[int, ...], split: str) -> Images:

@@ -34,8 +34,8 @@ def joins_domains(config: ml_collections.ConfigDict) -> bool:
 class Reading(NamedTuple):
     """Images read from a source, in memory of their own.
 
-    images: uint8 or uint16 [N, H, W, C], or float32 [N, n] for vectors. labels: int32 [N], or conditions float32 [N, k].
-    unreadable: a sentence for each record that
+    images: uint8 or uint16 [N, H, W, C], or float32 [N, n] for vectors. labels: int32 [N]; conditions float32 [N, k], or
+    several of each image [N, K, k]; or captions int32 [N, K, L], see data/captions.py. unreadable: a sentence for each record that
     could not be read and was replaced by the record after it.
     """
 
@@ -66,7 +66,8 @@ class Source(Protocol):
 class Images:
     """A source in memory: images uint8 or uint16 [N, H, W, C] or float32 [N, n], already cropped.
 
-    labels: int32 [N], or conditions float32 [N, k]. first: of pairs, the channels of the first picture; 0: no pairs.
+    labels: int32 [N], or conditions float32 [N, k], or captions int32 [N, K, L]. first: of pairs, the channels of the first picture;
+    0: no pairs.
     """
 
     images: np.ndarray
@@ -86,6 +87,11 @@ class Images:
     def condition_dim(self) -> int:
         """Length of each image's condition; 0: none."""
         return self.labels.shape[1] if self.labels.ndim == 2 else 0
+
+    @property
+    def caption_length(self) -> int:
+        """Bytes of each image's captions; 0: there are none."""
+        return self.labels.shape[2] if self.labels.ndim == 3 else 0
 
     @property
     def dtype(self) -> np.dtype:

@@ -8,7 +8,7 @@ import numpy as np
 from etils import epath
 
 from biggan_jax.config import some
-from biggan_jax.data.records import Fields
+from biggan_jax.data.records import CAPTIONS, Fields
 from biggan_jax.runtime.text import escape
 from biggan_jax.types import UserError
 
@@ -63,6 +63,8 @@ def fields_of(features: Any, where: epath.Path, keys: Keys = Keys(), *, labelled
         3 if channels == 4 and shape is None and dtype == "uint8" else channels,  # Alpha is composited.
         sum(length for _, length in parts),
         tuple(name for name, _ in parts),
+        _several(leaves, parts),
+        _is_text(leaves.get(CAPTIONS)),
     )
 
 
@@ -124,11 +126,25 @@ def _chosen(
     raise UserError(f"{where} has {len(found)} features that are {what}, and one is needed{also}")
 
 
+def _several(leaves: Mapping[str, Any], parts: list[tuple[str, int]]) -> int:
+    """Return how many conditions each picture has, if more than one; 0 otherwise."""
+    shape: tuple[int, ...] = leaves["condition"].shape if [name for name, _ in parts] == ["condition"] else ()
+    return int(shape[0]) if len(shape) == 2 else 0
+
+
+def _is_text(feature: Any) -> bool:
+    """Return whether a feature is text, or a list of texts."""
+    import tensorflow_datasets as tfds
+
+    own = feature.feature if isinstance(feature, tfds.features.Sequence) else feature
+    return isinstance(own, tfds.features.Text)
+
+
 def _condition(leaves: Mapping[str, Any], key: str, where: epath.Path) -> list[tuple[str, int]]:
     """Return the features of the condition, in order, and their lengths. A feature with others inside has all, by name."""
     if not key:
         feature = leaves.get("condition")
-        return [("condition", feature.shape[0])] if feature is not None and len(feature.shape) == 1 else []
+        return [("condition", feature.shape[-1])] if feature is not None and len(feature.shape) in (1, 2) else []
     fits = lambda f: (
         (dtype := _dtype(f)) is not None and dtype.kind in "biuf" and len(f.shape) < 2 and None not in f.shape
     )

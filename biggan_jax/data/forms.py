@@ -45,7 +45,8 @@ class Form:
     vector: the length of vectors, float32; 0: pictures. condition: the length of each picture's condition.
     range: values of black and white of pictures of more than 8 bits; None: all of their bits. crop: a key of CROPS; "": center.
     min_size: pictures with a shorter edge are left out. first: of pairs, how many of `channels` are those of the first picture;
-    0: no pairs. frames: of a clip, which is stored with its frames below each other; 0: single pictures.
+    0: no pairs. frames: of a clip, which is stored with its frames below each other; 0: single pictures. several: conditions of each
+    picture, if it has more than one.
     """
 
     size: int | tuple[int, int] = 0
@@ -60,6 +61,7 @@ class Form:
     min_size: int = 0
     first: int = 0
     frames: int = 0
+    several: int = 0
 
     def __call__(self, encoded: bytes, other: bytes = b"") -> Stored:
         """Return what to store. If only metadata is broken, it is left out. A PNG whose end is missing gets it.

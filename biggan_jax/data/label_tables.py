@@ -73,8 +73,8 @@ def labels(table: Table, pictures: Iterable[str], label_key: str = "", *, held_o
     Raises UserError if no column names pictures, if two rows give a picture different labels, or if the column of labels is not
     clear, or has no classes. label_key: its name. held_out: the pictures are of a held-out split, with few for each class.
     """
-    known = _names(pictures)
-    if any(_key(name) in known for name in table.columns):  # A table without a header, of names without suffix.
+    known = names_of(pictures)
+    if any(key_of(name) in known for name in table.columns):  # A table without a header, of names without suffix.
         numbered = [f"column {i + 1}" for i in range(len(table.columns))]
         numbered = ["file", "label"] if len(numbered) == 2 else numbered
         rows = [dict(zip(table.columns, table.columns, strict=True)), *table.rows]
@@ -88,7 +88,7 @@ def labels(table: Table, pictures: Iterable[str], label_key: str = "", *, held_o
     split: dict[str, str] = {}
     missing: list[str] = []
     for row in table.rows:
-        path, label = known.get(_key(row[column])), row[label_column].strip()
+        path, label = known.get(key_of(row[column])), row[label_column].strip()
         if label_column == "PredictionString":  # Kaggle's: a class and boxes.
             label = label.partition(" ")[0]
         if path is None:
@@ -115,8 +115,8 @@ def labels(table: Table, pictures: Iterable[str], label_key: str = "", *, held_o
 
 
 def file_column(table: Table, known: Mapping[str, str]) -> str | None:
-    """Return the column that names most of the pictures, or None. known: from `_names`."""
-    count = {name: sum(_key(row[name]) in known for row in table.rows) for name in table.columns}
+    """Return the column that names most of the pictures, or None. known: from `names_of`."""
+    count = {name: sum(key_of(row[name]) in known for row in table.rows) for name in table.columns}
     best = max(count, key=lambda name: count[name], default=None)
     return best if best is not None and count[best] else None
 
@@ -124,9 +124,9 @@ def file_column(table: Table, known: Mapping[str, str]) -> str | None:
 def covers(table: Table, pictures: Iterable[str]) -> bool:
     """Whether the table names at least half of the pictures."""
     pictures = list(pictures)
-    known = _names(pictures)
+    known = names_of(pictures)
     column = file_column(table, known)
-    named = {known[_key(row[column])] for row in table.rows if _key(row[column]) in known} if column else ()
+    named = {known[key_of(row[column])] for row in table.rows if key_of(row[column]) in known} if column else ()
     return 2 * len(named) >= len(pictures)
 
 
@@ -135,7 +135,7 @@ def candidates(tree: Tree) -> list[str]:
     return [path for path in tree.sizes if "/" not in path and path.lower().endswith(SUFFIXES) and path not in KNOWN]
 
 
-def _names(pictures: Iterable[str]) -> dict[str, str]:
+def names_of(pictures: Iterable[str]) -> dict[str, str]:
     """Map each path, file name and file name without suffix to its picture, unless two pictures share it."""
     pictures = list(pictures)
     known = {path: path for path in pictures}
@@ -147,7 +147,8 @@ def _names(pictures: Iterable[str]) -> dict[str, str]:
     return known
 
 
-def _key(text: str) -> str:
+def key_of(text: str) -> str:
+    """Return the form in which `names_of` has a path."""
     return text.strip().replace("\\", "/").removeprefix("./")
 
 
@@ -161,7 +162,7 @@ def _label_column(table: Table, file_column: str, label_key: str) -> str:
     chosen = named or others
     if len(chosen) == 1 and not (named or not _is_text(table, chosen[0])):
         raise UserError(
-            f"{table.name} has no column of labels: its column {chosen[0]!r} is free text, such as captions, which are not stored; "
+            f"{table.name} has no column of labels: its column {chosen[0]!r} is free text, such as captions, which need --from=captions; "
             f"give --labels=none for a set without classes, or --label_key={chosen[0]} if its values are classes"
         )
     if len(chosen) == 1:

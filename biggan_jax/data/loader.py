@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from absl import flags
 
-from biggan_jax.data import shuffle
+from biggan_jax.data import captions, shuffle
 from biggan_jax.data.ahead import Ahead
 from biggan_jax.data.balance import ByClass
 from biggan_jax.data.dataset import Source
@@ -37,7 +37,8 @@ class HostBatches:
 
     batch_size: over all hosts. crop: center, or random along the longer edge. order: see `shuffle.indices`. classes: draw them
     evenly; None: draw each image once an epoch. growth: the size of batches and images by step; batch_size is then not used.
-    domains: read images of two domains, as it says; None: of one.
+    domains: read images of two domains, as it says; None: of one. captions: how many of an image's conditions are drawn; 0: labels
+    stay as they are.
     """
 
     source: Source
@@ -53,12 +54,14 @@ class HostBatches:
     classes: ByClass | None = None
     growth: Growth | None = None
     domains: Two | None = None
+    captions: int = 0
 
     def __call__(self, step: int) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
         """Return the batch, and a sentence for each unreadable record. The global batch does not depend on the number of hosts.
 
         image: uint8 or uint16 [minibatches, B / hosts, H, W, C], or float32 [minibatches, B / hosts, n]; label: int32
-        [minibatches, B / hosts], or float32 [minibatches, B / hosts, k]. With `domains` also other: as image, of B.
+        [minibatches, B / hosts], or float32 [minibatches, B / hosts, k]; with `captions` of either type, [minibatches, B / hosts,
+        captions, k]. With `domains` also other: as image, of B.
         """
         batch_size, seen, factor = self.batch_size, int(step) * self.batch_size, 1
         if grown := self.growth:
@@ -77,6 +80,8 @@ class HostBatches:
         if self.flip:
             flipped = shuffle.flip(*draw)
             images[flipped] = images[flipped][..., ::-1, :]
+        if self.captions:
+            labels = captions.choose(labels, self.captions, *draw)
         images = reduced(images, factor)
         shape = self.minibatches, size
         return {

@@ -9,6 +9,7 @@ biggan-prepare --from=pairs --in=PICTURES|A [--other=B] --out=DIR --size=256
 biggan-prepare --from=edges --in=PICTURES --out=DIR --size=64
 biggan-prepare --from=unpaired --in=PICTURES|A [--other=B] --out=DIR [--size=286]
 biggan-prepare --from=clips --in=VIDEO|FOLDER --out=DIR --size=64 [--frames=32]
+biggan-prepare --from=captions --in=PICTURES --out=DIR --size=64 [--captions=TABLE] [--embeddings=FILE.npz]
 biggan-prepare --from=cifar10 --in=cifar-10-binary.tar.gz --out=DIR
 biggan-prepare --from=imagenet --in=FOLDER_OF_THE_TWO_TARS --out=DIR
 biggan-prepare --from=tfds --in=DIR/imagenet2012/5.1.0 --out=NEW [--size=128]
@@ -34,6 +35,7 @@ from etils import epath
 
 from biggan_jax.config import choose, own_data
 from biggan_jax.data import (
+    captioned,
     cifar,
     clips,
     features,
@@ -60,7 +62,7 @@ logger = logging.getLogger("biggan_jax.prepare")
 FROM = flags.DEFINE_string(
     "from",
     None,
-    "Kind of the input: folder, zip, hf, arrays, pairs, edges, unpaired, clips, cifar10, cifar100, imagenet, tfds, examples.",
+    "Kind of the input: folder, zip, hf, arrays, pairs, edges, unpaired, clips, captions, cifar10, cifar100, imagenet, tfds, examples.",
 )
 IN = cli.define_path(
     "in",
@@ -125,6 +127,16 @@ LABEL_KEY = flags.DEFINE_string(
 PICK = flags.DEFINE_enum("pick", "first", ("first", "frequent"), "--from=examples: which of several labels to keep.")
 KEEP = flags.DEFINE_integer("keep_classes", 0, "--from=examples: number of most frequent classes to keep; 0: all.", 0)
 
+CAPTIONS = cli.define_path(
+    "captions",
+    None,
+    "--from=captions: a table of files and texts. Default: one that is found, or a .txt beside each picture.",
+)
+EMBEDDINGS = cli.define_path(
+    "embeddings", None, "--from=captions: an .npz or .safetensors of embeddings [E] or [K, E], by pictures' paths."
+)
+MOST_CAPTIONS = flags.DEFINE_integer("most_captions", 0, "--from=captions: of each picture, the first ones; 0: all.", 0)
+
 FORM = "size", "resize", "crop", "min_size", "range", "channels", "bits"
 RULES = "held_out", "held_out_by", "seed", "per_shard"
 PICTURES = *FORM, *RULES, "class_order", "labels", "label_key", "skip_nested", "skip_others"
@@ -137,6 +149,7 @@ OWN = {
     "edges": ("size", "resize", "crop", "min_size", *RULES, "skip_others"),
     "unpaired": (*PICTURES, "other"),
     "clips": ("size", "resize", "crop", "min_size", "channels", *RULES, "skip_others", "frames", "every", "clip_step"),
+    "captions": (*FORM, *RULES, "label_key", "skip_others", "captions", "embeddings", "most_captions"),
     "cifar10": ("size", "resize"),
     "cifar100": ("size", "resize", "label_key"),
     "imagenet": (),
@@ -218,6 +231,8 @@ def corpus_of_flags(out: epath.Path, name: str, form: forms.Form, parallel: Any)
         return domains(out, root, form, parallel)
     if kind == "clips":
         return clips_of(out, root, form, parallel)
+    if kind == "captions":
+        return captions(out, root, form, parallel)
     if kind == "arrays":
         found, shapes = raw.arrays(root, rules())
         if len(shapes.image) == 1:
@@ -290,6 +305,21 @@ def clips_of(out: epath.Path, root: epath.Path, form: forms.Form, parallel: Any)
     cut = clips.Cut(FRAMES.value, EVERY.value, CLIP_STEP.value or FRAMES.value * EVERY.value)
     found = clips.corpus(root, cut, rules(), parallel, skip_others=SKIP_OTHERS.value)
     return found, dataclasses.replace(form, frames=cut.frames)
+
+
+def captions(out: epath.Path, root: epath.Path, form: forms.Form, parallel: Any) -> tuple[raw.Corpus, forms.Form]:
+    """List pictures with captions or embeddings; return them and their form."""
+    if out.resolve().is_relative_to(root.resolve()):
+        raise UserError(f"--out={out} is inside --in={root}, where it would be data; give another --out")
+    given = {"table": CAPTIONS.value or "", "column": LABEL_KEY.value or "", "embeddings": EMBEDDINGS.value or ""}
+    suffixes = structures.PICTURES + (layouts.ARRAYS if form.channels else ())
+    found, shape = captioned.corpus(
+        root, rules(), suffixes, **given, most=MOST_CAPTIONS.value, skip_others=SKIP_OTHERS.value
+    )
+    if shape:
+        form = dataclasses.replace(form, condition=shape[-1], several=shape[0] if len(shape) == 2 else 0)
+    parts = [part for split in found.splits.values() for part in split]
+    return found, with_range(form, ranges.added(parallel(ranges.scan, parts)))
 
 
 def with_range(form: forms.Form, seen: Mapping[str, ranges.Seen]) -> forms.Form:

@@ -29,7 +29,7 @@ HEAD = 32  # Bytes of a picture that tell its format and, in a PNG, its bits.
 class Item(NamedTuple):
     """One picture: its name for messages, its label, the bytes of its file, and its condition, if any.
 
-    other: the bytes of the other picture of a pair, if that is a file of its own.
+    other: the bytes of the other picture of a pair, if that is a file of its own. captions: texts about it.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Item(NamedTuple):
     encoded: bytes
     condition: tuple[float, ...] = ()
     other: bytes = b""
+    captions: tuple[str, ...] = ()
 
 
 Part = Iterable[Item | str]  # The items of one shard. An item that cannot be read is a sentence instead.
@@ -119,17 +120,17 @@ def folder(root: epath.Path, rules: Rules, options: Options = Options()) -> Corp
     """List the pictures of a folder. Raises UserError if it is not clear how they are labelled: see `layouts.read`."""
     tree = trees.of_folder(root)
     part = lambda paths, labels: Files(str(root), paths, labels, tuple(tree.sizes[path] for path in paths))
-    return _corpus(layouts.read(tree, options), rules, part)
+    return of_layout(layouts.read(tree, options), rules, part)
 
 
 def archive(path: epath.Path, rules: Rules, options: Options = Options()) -> Corpus:  # noqa: B008  Frozen.
     """List the pictures of a zip, like those of a folder. It is not extracted."""
     members = trees.zip_members(path)
     part = lambda names, labels: Members(str(path), names, labels, tuple(members[name].CRC for name in names))
-    return _corpus(layouts.read(trees.of_zip(path), options), rules, part)
+    return of_layout(layouts.read(trees.of_zip(path), options), rules, part)
 
 
-def _corpus(layout: Layout, rules: Rules, part: Callable[[tuple[str, ...], tuple[int, ...]], Part]) -> Corpus:
+def of_layout(layout: Layout, rules: Rules, part: Callable[[tuple[str, ...], tuple[int, ...]], Part]) -> Corpus:
     """Hold pictures out, and deal each split to parts, so that each part has nearly all classes."""
     by_name = sorted({name for rows in layout.splits.values() for name in rows.values()})
     names, notes = splits.class_order(by_name, rules.order), [*layout.notes]

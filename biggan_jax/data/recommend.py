@@ -53,6 +53,8 @@ def training(
         return _of_clips(out, form, changes)
     if kind in DOMAINS:
         return _translation(out, shape, form, changes, DOMAINS[kind])
+    if kind == "captions":
+        return _text_to_image(out, shape, form, changes)
     height, width, channels = shape if len(shape) == 3 else (1, 1, 1)
     facts = own_data.Facts(
         found["images"], classes, (height, width, channels), bool(form.size), form.condition, where=str(out)
@@ -112,6 +114,20 @@ def _of_clips(out: epath.Path, form: forms.Form, changes: dict[str, str]) -> str
         return f"no preset fits: {error}"
     changes |= {"model.image_shape": str(shape).replace(" ", ""), "model.frames": str(form.frames)}
     preset = f"classic/{'vgan64' if min(shape[:2]) >= 64 else 'vgan_digits'}"
+    return f"to train: {_command(preset, out, {key: value for key, value in changes.items() if value})}"
+
+
+def _text_to_image(out: epath.Path, shape: tuple[int, ...], form: forms.Form, changes: dict[str, str]) -> str:
+    """Return `to train: COMMAND` for pictures with captions: by the narrow preset below 64 pixels."""
+    height, width, channels = shape
+    if not form.size:  # Whole files: the largest size of a preset below.
+        height = width = 64 if min(height, width) >= 64 else 32
+    if height != width or height & (height - 1) or height < 8:
+        what = f"images of 8, 16, 32, 64, ... pixels are made, and these are {height} x {width}"
+        return f"no preset fits: {what}; use another --size, such as --size=64"
+    changes |= {"model.image_shape": f"({height},{width},{channels})", "model.condition_dim": str(form.condition)}
+    narrow = height < 64 and not form.condition  # Its keys of the text encoder have no effect on embeddings.
+    preset = f"classic/text_to_image{32 if narrow else 64}"
     return f"to train: {_command(preset, out, {key: value for key, value in changes.items() if value})}"
 
 

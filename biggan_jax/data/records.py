@@ -15,13 +15,14 @@ import numpy as np
 from array_record.python import array_record_data_source as array_record
 from etils import epath
 
-from biggan_jax.data import exact, picture
+from biggan_jax.data import captions, exact, picture
 from biggan_jax.data.dataset import Reading
 from biggan_jax.data.stats import NEARLY_CONSTANT
 from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
 
+CAPTIONS = "captions"  # The feature with a picture's captions.
 MAX_CONSECUTIVE = 100  # More unreadable records in a row mean that the set is broken, not single pictures.
 
 
@@ -49,7 +50,8 @@ class Fields:
     """Names of an example's picture, label ("": none) and file name; `shape` if the pixels are stored without encoding.
 
     dtype: of the pixels, or of vectors. channels: of pictures; 0: vectors. condition: the length of each picture's condition,
-    which the features of condition_keys make up.
+    which the features of condition_keys make up. several: conditions of each picture, if more than one. captions: whether there are
+    some.
     """
 
     image: str
@@ -60,6 +62,8 @@ class Fields:
     channels: int = dataclasses.field(default=3, repr=False)
     condition: int = dataclasses.field(default=0, repr=False)
     condition_keys: tuple[str, ...] = dataclasses.field(default=("condition",), repr=False)
+    several: int = dataclasses.field(default=0, repr=False)
+    captions: bool = dataclasses.field(default=False, repr=False)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +72,8 @@ class Records:
 
     files: instructions with filename, skip, take and examples_in_shard, as TFDS gives them. shape: (height, width, channels),
     or (n,). resize, draft: as in config.data. checked: the summary of the whole split, if known. first: of pairs, the channels
-    of the first picture; 0: no pairs.
+    of the first picture; 0: no pairs. caption_length: bytes that are read of each caption, as labels; 0: labels are other ones.
+    most_captions: captions of a picture that are read.
     """
 
     files: tuple[Any, ...]
@@ -82,6 +87,8 @@ class Records:
     class_names: tuple[str, ...] = ()
     checked: dict[str, Any] | None = None
     first: int = 0
+    caption_length: int = 0
+    most_captions: int = 1
 
     def __len__(self) -> int:
         return int(self._ends[-1])
@@ -99,8 +106,8 @@ class Records:
 
     @property
     def condition_dim(self) -> int:
-        """Length of each image's condition; 0: none."""
-        return self.fields.condition
+        """Length of each image's condition; 0: none, or captions are read in its place."""
+        return 0 if self.caption_length else self.fields.condition
 
     @property
     def channels(self) -> int:
@@ -119,13 +126,20 @@ class Records:
         found = ["grey pictures become RGB" if have == 1 else "RGB pictures become grey"] if have != want else []
         if self.fields.dtype == "uint16" and want in (1, 3):
             found.append("16 bits; sample grids show 8 of them")
+        longest = (self.checked or {}).get("captions", {}).get("bytes", [0])[-1]
+        if self.caption_length and longest > self.caption_length:
+            found.append(
+                f"captions longer than model.text_length={self.caption_length} bytes are cut; the longest has {longest}"
+            )
         return tuple(found)
 
     def read(self, numbers: np.ndarray, crop_offset: np.ndarray) -> Reading:
         images = np.empty((len(numbers), *self.shape), self.dtype)
         labels = np.empty(len(numbers), np.int32)
         if self.condition_dim:
-            labels = np.empty((len(numbers), self.condition_dim), np.float32)
+            labels = np.empty((len(numbers), *self._condition_shape), np.float32)
+        if self.caption_length:
+            labels = np.empty((len(numbers), self.most_captions, self.caption_length), np.int32)
         unreadable: list[str] = []
 
         def fill(rows: np.ndarray) -> None:
@@ -222,11 +236,24 @@ class Records:
         return found[0]
 
     def condition(self, example: Any) -> np.ndarray:
-        """Return the condition, float32 [k]."""
+        """Return the condition, float32 [k], or several, [K, k]."""
         found = condition_of(example.features.feature, self.fields.condition_keys)
-        if found.shape != (self.condition_dim,) or not np.isfinite(found).all():
-            raise picture.UnreadableError(f"its condition is not {self.condition_dim} finite numbers")
-        return found
+        if found.size != math.prod(self._condition_shape) or not np.isfinite(found).all():
+            raise picture.UnreadableError(f"its condition is not {math.prod(self._condition_shape)} finite numbers")
+        return found.reshape(self._condition_shape)
+
+    def texts(self, example: Any) -> np.ndarray:
+        """Return the bytes of the captions, int32 [most_captions, caption_length]; see captions.encode."""
+        stored = example.features.feature[CAPTIONS].bytes_list.value
+        if not any(stored):
+            raise picture.UnreadableError("it has no caption")
+        each = [text.decode(errors="replace") for text in stored[: self.most_captions]]
+        return captions.encode([*each, *[""] * (self.most_captions - len(each))], self.caption_length)
+
+    @property
+    def _condition_shape(self) -> tuple[int, ...]:
+        several = (self.fields.several,) if self.fields.several else ()
+        return *several, self.condition_dim
 
     def pixels(self, example: Any) -> np.ndarray:
         """Return the whole picture, uint8 [H, W, 3], or with the channels and type of the set; or a vector."""
@@ -262,7 +289,8 @@ class Records:
             replacement, example = replacement % len(self), None
             try:
                 example = self.example(replacement)
-                label = self.condition(example) if self.condition_dim else self.label(example)
+                label = self.texts(example) if self.caption_length else self.label(example)
+                label = self.condition(example) if self.condition_dim else label
                 pixels = self.pixels(example)
                 if len(self.shape) == 1:
                     return pixels, label

@@ -19,7 +19,7 @@ from etils import epath
 from biggan_jax.data import exact, picture, stats
 from biggan_jax.data.forms import Form, TooSmallError
 from biggan_jax.data.raw import Corpus, Examples, Item, Part
-from biggan_jax.data.records import digest, example_type
+from biggan_jax.data.records import CAPTIONS, digest, example_type
 from biggan_jax.data.tfds import INFO, checked_of
 from biggan_jax.runtime.files import atomic_write, is_remote, write_text
 from biggan_jax.types import UserError
@@ -106,6 +106,7 @@ class Job:
         nearly_constant: list[str] = []
         notes: collections.Counter[str] = collections.Counter()
         low, high, conditions = math.inf, -math.inf, []
+        captions: list[tuple[str, ...]] = []
         with atomic_write(path) as made:
             # One record a group, so that an image is read without its neighbours. Pictures hardly compress further.
             writer = array_record_module.ArrayRecordWriter(made, "group_size:1,uncompressed")
@@ -133,6 +134,7 @@ class Job:
                 if stored.contrast <= stats.NEARLY_CONSTANT:
                     nearly_constant.append(name)
                 conditions.append(item.condition)
+                captions.append(item.captions)
                 low, high = min(low, stored.range[0]), max(high, stored.range[1])
             writer.close()
             labels, sizes, digests, files = zip(*rows, strict=True) if rows else ((),) * 4
@@ -143,7 +145,13 @@ class Job:
                 seen |= {"digests": np.array(digests, np.uint64), "files": np.array(files, str)}
                 seen |= {"notes": np.array(list(notes.elements()), str), "range": np.array([low, high])}
                 seen |= {"too_small": np.array(too_small, str), "nearly_constant": np.array(nearly_constant, str)}
-                seen["conditions"] = np.array(conditions, np.float32).reshape(len(rows), self.form.condition)
+                each = self.form.condition * (self.form.several or 1)
+                seen["conditions"] = np.array(conditions, np.float32).reshape(len(rows), each)
+                if any(captions):
+                    texts = [text.encode(errors="replace") for own in captions for text in own]
+                    seen["caption_counts"] = np.array([len(own) for own in captions], np.int32)
+                    seen["caption_bytes"] = np.array([len(text) for text in texts], np.int32)
+                    seen["caption_digests"] = np.array([digest(text) for text in texts], np.uint64)
                 np.savez(file, **seen)
 
     def seen(self) -> Any:
@@ -163,6 +171,8 @@ def _example(stored: bytes, item: Item, name: str) -> bytes:
     feature["file_name"].bytes_list.value.append(name.encode())
     if item.condition:
         feature["condition"].float_list.value.extend(item.condition)
+    if item.captions:
+        feature[CAPTIONS].bytes_list.value.extend(text.encode(errors="replace") for text in item.captions)
     return example.SerializeToString(deterministic=True)
 
 
@@ -221,6 +231,14 @@ def _summary(seen: list[Any], names: tuple[str, ...]) -> dict[str, Any]:
     if conditions:
         each = np.concatenate(conditions)
         found["conditions"] = np.stack([each.min(0), each.max(0)], axis=1).tolist()
+    if captioned := [shard for shard in seen if "caption_counts" in shard]:
+        whole = {
+            key: np.concatenate([shard[f"caption_{key}"] for shard in captioned])
+            for key in ("counts", "bytes", "digests")
+        }
+        spread = lambda values: [int(values.min()), int(np.median(values)), int(values.max())]
+        different = len(np.unique(whole["digests"]))
+        found["captions"] = {"each": spread(whole["counts"]), "bytes": spread(whole["bytes"]), "different": different}
     return found
 
 
@@ -237,7 +255,10 @@ def _describe(out: epath.Path, name: str, form: Form, class_names: tuple[str, ..
     label = tfds.features.ClassLabel(names=list(class_names))
     parts = {"image": image, "label": label, "file_name": tfds.features.Text()}
     if form.condition:
-        parts["condition"] = tfds.features.Tensor(shape=(form.condition,), dtype=np.float32)
+        shape = (form.several, form.condition) if form.several else (form.condition,)
+        parts["condition"] = tfds.features.Tensor(shape=shape, dtype=np.float32)
+    if any("caption_counts" in shard for shards in seen.values() for shard in shards):
+        parts[CAPTIONS] = tfds.features.Sequence(tfds.features.Text())
     features = tfds.features.FeaturesDict(parts)
     files = tfds.core.ShardedFileTemplate(out, dataset_name=name, filetype_suffix="array_record")
     splits = []

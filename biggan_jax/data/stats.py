@@ -108,6 +108,11 @@ def lines(found: dict[str, Any], *, advise: bool = True) -> list[str]:
     if ranges := found.get("conditions"):
         named = "; ".join(f"{low:g} to {high:g}" for low, high in ranges[:NAMED])
         text.append(f"conditions: of length {len(ranges)}, stored as they are: {named}")
+    if captions := found.get("captions"):
+        each, size = ("{0}" if low == high else "{0} to {2}" for low, _, high in (captions["each"], captions["bytes"]))
+        each, size = each.format(*captions["each"]), size.format(*captions["bytes"])
+        different = f"{captions['different']:,} different"
+        text.append(f"captions: {each} a picture, {different}, of {size} bytes, median {captions['bytes'][1]}")
     for what, count in found.get("converted", {}).items():
         text.append(f"converted: of {count:,} images, {what}")
     if low and high > MOST_IMBALANCED * low:
@@ -131,7 +136,7 @@ def listed(ids: Sequence[int], names: Sequence[str], most: int = 10) -> str:
     return ", ".join(each if len(each) <= most else [*each[: most - 1], "...", each[-1]])
 
 
-def refuse(found: dict[str, Any], *, conditional: bool, batch_size: int, where: str) -> None:
+def refuse(found: dict[str, Any], *, conditional: bool, batch_size: int, where: str, captioned: bool = False) -> None:
     """Raise UserError if training on such a set makes no sense; the message says what to do."""
     if not found["images"]:
         number, first = f"{found['unreadable']:,}", found["unreadable_named"][0]
@@ -140,6 +145,10 @@ def refuse(found: dict[str, Any], *, conditional: bool, batch_size: int, where: 
     if count < batch_size:
         few = f"{count:,} images, fewer than one batch of {batch_size:,}"
         raise UserError(f"{where} has {few}; lower batch_size to {2 ** (count.bit_length() - 1)} or add images")
+    if captioned and found.get("captions", {}).get("different") == 1:
+        raise UserError(
+            f"every picture of {where} has the same caption, so nothing can be learnt of them; prepare it again"
+        )
     if not conditional:
         return
     level = "the folder may be a level too high or too low"
@@ -166,7 +175,8 @@ def before_training(source: Any, config: ml_collections.ConfigDict) -> dict[str,
         logger.info("data: %s", line)
     if balance:
         logger.info("data: classes are drawn evenly, since data.balance is set")
-    refuse(found, conditional=conditional, batch_size=config.batch_size, where=named(config))
+    captioned = bool(getattr(source, "caption_length", 0))
+    refuse(found, conditional=conditional, batch_size=config.batch_size, where=named(config), captioned=captioned)
     dtype = str(getattr(source, "dtype", "uint8"))
     return found if dtype == "uint8" else {**found, "dtype": dtype}
 

@@ -11,13 +11,14 @@ from typing import Any
 import ml_collections
 from etils import epath
 
-from biggan_jax.data import domains, features, stats
+from biggan_jax.data import captions, domains, features, stats
 from biggan_jax.data.dataset import has_clips, image_shape
 from biggan_jax.data.raw import Corpus, Examples
 from biggan_jax.data.records import Fields, Records
 from biggan_jax.types import UserError
 
 INFO = "dataset_info.json"  # The file that marks a folder as a set prepared by TFDS.
+MOST_CAPTIONS = 8  # Captions of a picture that are read of a set without check.json.
 IMAGENET_TARS = "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"
 
 
@@ -66,6 +67,12 @@ def open_tfds(config: ml_collections.ConfigDict, split: str) -> Records:
     threads = config.data.threads or max(1, len(os.sched_getaffinity(0)) // max(1, config.data.workers))
     more: dict[str, Any] = {"resize": config.data.resize, "draft": config.data.draft, "threads": threads}
     more |= {"split": split, "class_names": names, "checked": checked.get(split), "first": first}
+    if fields.captions and (length := captions.length_of(config)):
+        most = (checked.get(split) or {}).get("captions", {}).get("each", [MOST_CAPTIONS])[-1]
+        more |= {"caption_length": length, "most_captions": most}
+    if fields.several and not captions.takes_conditions_of_images(config):
+        what = f"{fields.several} conditions of each picture"
+        raise UserError(f"{where} has {what}, and model.family {config.model.family} takes one; use text_to_image")
     return Records(files, fields, len(names), shape, **more)
 
 

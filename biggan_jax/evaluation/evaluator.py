@@ -211,7 +211,8 @@ def score_in_training(
     def score(gan: Family, state: TrainState) -> float:
         network = state.networks[gan.sampled]
         weights = generate.evaluation_weights(gan, state.averages.get(gan.sampled, network.params), network.spectral)
-        variables = generate.variables_for_sampling(gan, weights, network.variables, seed, passes=PASSES)
+        variables = gan.with_lent(network.variables, state.networks)
+        variables = generate.variables_for_sampling(gan, weights, variables, seed, passes=PASSES)
         # Results of training have no protocol, which would describe the statistics.
         sampler = Sampler(gan, weights, variables, None, "")
         for name in recorded.keys() - found.keys():

@@ -13,6 +13,7 @@ from jax.sharding import Mesh
 
 from biggan_jax import config as configs
 from biggan_jax import data
+from biggan_jax.data import captions
 from biggan_jax.data.dataset import Images, Source
 from biggan_jax.evaluation import lpips, metrics, networks, sets
 from biggan_jax.evaluation.baseline import Baseline, of_halves
@@ -95,9 +96,10 @@ def make_evaluator(
             f"--network={NETWORK.value} takes single pictures, but these samples are clips; use --network=classifier, which is "
             "fitted to the training data's classes"
         )
-    if config is not None and config.model.get("condition_dim", 0):
+    if config is not None and (config.model.get("condition_dim", 0) or captions.length_of(config)):
+        what = "texts" if captions.length_of(config) else "real numbers"
         raise UserError(
-            "metrics need classes or none, but this model is conditioned on real numbers; evaluate with --samples"
+            f"metrics need classes or none, but this model is conditioned on {what}; evaluate with --samples"
         )
     if config is not None and DATA_DIR.value:
         with config.unlocked():

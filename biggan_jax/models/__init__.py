@@ -23,6 +23,7 @@ from biggan_jax.models import (
     sngan,
     stylegan,
     stylegan2,
+    text_to_image,
     vgan,
     wgan,
     wgan_gp,
@@ -48,6 +49,7 @@ FAMILIES: dict[str, Build] = {
     "cyclegan": cyclegan.build,
     "pix2pix": pix2pix.build,
     "vgan": vgan.build,
+    "text_to_image": text_to_image.build,
 }
 """Name to build(config, mesh). A new family is a file, a section of defaults in config/families.py, and a line here."""
 

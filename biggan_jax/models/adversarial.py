@@ -36,6 +36,7 @@ def build(
     head: Head | None = None,
     redraw: Callable[[Params, jax.Array], Params] | None = None,
     lazy: Mapping[str, int] | None = None,
+    example_label: Label | None = None,
     **fields,
 ) -> GAN:
     """Return the GAN of two modules G(z, y) and D(x, y), with the settings of `config`. Raises UserError.
@@ -45,6 +46,7 @@ def build(
         head: that of D, if it ends in heads.apply_head.
         redraw: draws the initial weights of a network; by default model.init decides, if the family has that key.
         lazy: networks with an update of penalties of their own in each so many steps, for which Adam is corrected; see optimizer.
+        example_label: of one image, as the networks take it; by default of the condition that `config` gives.
         fields: further fields of the family, in place of what `config` gives.
     """
     model, regularizer, lazy = config.model, config.regularizer, lazy or {}
@@ -62,6 +64,8 @@ def build(
     def example_latents(key: jax.Array) -> tuple[Latent, Label]:
         z_key, y_key = jax.random.split(key)
         z = latents.draw(prior, z_key, 1, dim_z)
+        if example_label is not None:
+            return z, example_label
         if condition.kind == "vector":
             return z, jnp.zeros((1, condition.size))
         return z, jax.random.randint(y_key, (1,), 0, max(condition.size, 1))
@@ -171,7 +175,7 @@ def check_shape(image_shape: tuple[int, ...]) -> None:
 FLOAT32 = "dtype", ("float32",), "computes in float32 alone"
 NO_BLOCKS = "remat", ("none", "full"), "does not recompute blocks alone; use full or none"
 TAKES = dict.fromkeys(
-    ("gan", "cgan", "dcgan", "wgan", "wgan_gp", "cogan", "cyclegan", "pix2pix", "vgan"), (FLOAT32, NO_BLOCKS)
+    ("gan", "cgan", "dcgan", "wgan", "wgan_gp", "cogan", "cyclegan", "pix2pix", "vgan", "text_to_image"), (FLOAT32, NO_BLOCKS)
 ) | dict.fromkeys(("sngan", "sagan"), (NO_BLOCKS,))
 """By family: keys of all families that it restricts, the values that it takes, and why. Other families take all values."""
 

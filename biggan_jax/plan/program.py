@@ -73,8 +73,9 @@ def batch_shapes(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh | No
     shapes = gan.data_shapes(config.batch_size)
     array = lambda dtype, *shape: jax.ShapeDtypeStruct((gan.minibatches, *shape), dtype, sharding=layout)
     size, vector = shapes["image"][0], gan.condition.kind == "vector"
+    label = array(jnp.float32 if vector else jnp.int32, size, *gan.label_shape)
     images = {name: array(jnp.float32 if len(shape) == 2 else jnp.uint8, *shape) for name, shape in shapes.items()}
-    return {**images, "label": array(jnp.float32, size, gan.condition.size) if vector else array(jnp.int32, size)}
+    return {**images, "label": label}
 
 
 def lower(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> jax.stages.Lowered:

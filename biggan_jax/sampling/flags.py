@@ -116,6 +116,8 @@ def check_out(path: str, suffixes: tuple[str, ...] = (), context: str = "") -> e
 def check_shown(trained: TrainedGenerator) -> None:
     """Raise UserError unless a tool can show the model's samples by class. Say so if it shows 8 of 16 bits."""
     pictures.check_drawable(trained.gan.image_shape)
+    if trained.gan.condition.kind == "text":
+        raise UserError("this model draws images of texts, and this tool draws classes; use biggan-sample --text=TEXT")
     if trained.gan.condition.kind == "vector":
         raise UserError(
             f"this model is conditioned on {trained.gan.condition.size} real numbers, and this tool draws classes; "

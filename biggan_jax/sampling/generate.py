@@ -67,9 +67,9 @@ def variables_for_sampling(gan: Family, weights: Params, variables: Trees, seed:
 def has_standing_statistics(gan: Family, variables: Trees) -> bool:
     """Return whether standing statistics of the sampled network can be measured.
 
-    Not with real numbers as a condition: they have no distribution to draw from; use the statistics of training.
+    Not with real numbers or texts as a condition: they have no distribution to draw from; use the statistics of training.
     """
-    measurable = hasattr(gan.networks[gan.sampled].module, "bn_momentum") and gan.condition.kind != "vector"
+    measurable = hasattr(gan.networks[gan.sampled].module, "bn_momentum") and not gan.condition.of_data
     return "batch_stats" in variables and measurable
 
 

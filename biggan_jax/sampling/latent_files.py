@@ -23,7 +23,7 @@ NOISE = "noise/"
 def read_latents(
     path: epath.PathLike, gan: Family, *, takes_w: bool = False
 ) -> tuple[np.ndarray, np.ndarray, Stored | None]:
-    """Read z float32 [N, dim_z], y int32 [N] or float32 [N, num_classes or condition], and their truncation, if any.
+    """Read z float32 [N, dim_z], y int32 [N], float32 [N, num_classes or condition] or bytes of texts, and their truncation.
 
     takes_w: the file may have w [N, styles, dim_w] in place of z. Raises UserError if arrays are missing or do not fit the model.
     """
@@ -53,6 +53,13 @@ def read_latents(
         if cutoff.shape or cutoff.dtype.kind not in "iu" or cutoff < 0:
             raise UserError(f"{path}: its truncation_cutoff is not a number of layers")
         truncation = float(threshold), kind, int(cutoff)
+    if gan.condition.kind == "text":
+        size = gan.condition.size
+        if y.shape[1:] != (size,) or y.dtype.kind not in "iu" or y.min() < 0 or y.max() > 255:
+            raise UserError(
+                f"{path}: y is {y.dtype} {list(y.shape)}; this model takes bytes of texts, integers [N, {size}]"
+            )
+        return z.astype(np.float32), y.astype(np.int32), truncation
     if gan.condition.kind == "vector" and y.shape[1:] != (gan.condition.size,):
         raise UserError(f"{path}: y is {list(y.shape)}; this model takes conditions [N, {gan.condition.size}]")
     if y.ndim == 2 and y.shape[1] == gan.condition.size and y.dtype.kind in "fiu" and np.isfinite(y).all():

@@ -1,8 +1,8 @@
 """A trained generator ready to draw from: normalised weights, batch-norm statistics, truncation."""
 
 import dataclasses
-from collections.abc import Iterator
-from typing import Self
+from collections.abc import Iterator, Sequence
+from typing import Self, cast
 
 import jax
 import jax.numpy as jnp
@@ -11,6 +11,7 @@ from etils import epath
 
 from biggan_jax.checkpoint import TrainedGenerator, load_generator
 from biggan_jax.checkpoint.checksums import named_arrays
+from biggan_jax.data import captions
 from biggan_jax.family import Family
 from biggan_jax.latents import Truncation, allowed
 from biggan_jax.runtime.progress import track
@@ -107,12 +108,13 @@ class Sampler:
         """Generate one batch, float32 [B, *image_shape] in [-1, 1]. Can be differentiated with respect to z and y."""
         return generate.generate_batch(self.gan, self.weights, self.variables, z, y)
 
-    def batches(self, z: Latent, y: Label, batch_size: int = 64) -> Iterator[tuple[jax.Array, int]]:
+    def batches(self, z: Latent, y: Label | Sequence[str], batch_size: int = 64) -> Iterator[tuple[jax.Array, int]]:
         """Generate float32 [B, *image_shape] batch by batch, each with the number of samples that are not padding.
 
-        Raises NotFiniteError, at the latest when the next batch is asked for: the devices do not wait for the check.
+        y may be texts, for a model that draws images of these. Raises UserError; NotFiniteError at the latest when the next batch
+        is asked for: the devices do not wait for the check.
         """
-        finite = None
+        finite, y = None, self._labels(y)
         for *batch, count in track(list(generate.batches_of(self.gan, z, y, batch_size)), "images"):
             images = self.generate_batch(*batch)
             if finite is not None:
@@ -121,6 +123,14 @@ class Sampler:
             yield images, count
         if finite is not None:
             self._require(finite)
+
+    def _labels(self, y: Label | Sequence[str]) -> Label:
+        """Return the bytes of texts in place of these."""
+        if len(y) and isinstance(y[0], str):
+            if self.gan.condition.kind != "text":
+                raise UserError(f"y is text, such as {y[0]!r:.40}, and this model reads none")
+            return captions.encode_given(list(map(str, y)), self.gan.condition.size, "y")
+        return cast(Label, y)
 
     def picture_batch(self, z: Latent, y: Label) -> np.ndarray:
         """Generate one batch of images, uint8 [B, *image_shape]. Raises NotFiniteError."""
@@ -139,11 +149,13 @@ class Sampler:
             )
             raise NotFiniteError(f"{what}, {why}; draw from an earlier checkpoint")
 
-    def floats(self, z: Latent, y: Label, batch_size: int = 64) -> np.ndarray:
+    def floats(self, z: Latent, y: Label | Sequence[str], batch_size: int = 64) -> np.ndarray:
         """Generate samples, float32 [N, *image_shape] in [-1, 1]."""
         return np.concatenate([np.asarray(images)[:count] for images, count in self.batches(z, y, batch_size)])
 
-    def image_batches(self, z: Latent, y: Label, batch_size: int = 64, bits: int = 8) -> Iterator[np.ndarray]:
+    def image_batches(
+        self, z: Latent, y: Label | Sequence[str], batch_size: int = 64, bits: int = 8
+    ) -> Iterator[np.ndarray]:
         """Generate images batch by batch, uint8, or with `bits` 16 uint16, [up to B, *image_shape].
 
         Raises NotFiniteError before it yields a batch that is not finite.
@@ -157,7 +169,7 @@ class Sampler:
         if last is not None:
             yield last
 
-    def images(self, z: Latent, y: Label, batch_size: int = 64, bits: int = 8) -> np.ndarray:
+    def images(self, z: Latent, y: Label | Sequence[str], batch_size: int = 64, bits: int = 8) -> np.ndarray:
         """Generate images, uint8, or with `bits` 16 uint16, [N, *image_shape]."""
         return np.concatenate(list(self.image_batches(z, y, batch_size, bits)))
 
@@ -209,8 +221,9 @@ def resolve(
     if statistics == "standing":
         if not generate.has_standing_statistics(trained.gan, trained.variables):
             why = "no batch norm that can be measured"
-            if trained.gan.condition.kind == "vector":
-                why = "a condition of real numbers, which have no distribution to draw from"
+            if trained.gan.condition.of_data:
+                what = "texts" if trained.gan.condition.kind == "text" else "real numbers"
+                why = f"a condition of {what}, which have no distribution to draw from"
             raise UserError(f"statistics standing: this model has {why}; use running")
         size = divisible(generate.STANDING_BATCH, trained.gan.mesh)
         return statistics, truncation, f"standing, {passes} batches of {size}"

@@ -9,6 +9,7 @@ from etils import epath
 from biggan_jax import data
 from biggan_jax.checkpoint import TrainedGenerator
 from biggan_jax.config import some
+from biggan_jax.data import captions
 from biggan_jax.data.dataset import Images, Source
 from biggan_jax.data.picture import UnreadableError
 from biggan_jax.data.records import Records
@@ -57,13 +58,17 @@ def read_labels(trained: TrainedGenerator) -> np.ndarray:
 
 
 def draw_conditions(trained: TrainedGenerator, num: int, seed: int) -> np.ndarray:
-    """Draw the conditions of `num` training images, float32 [num, k]. Raises UserError if the data are missing."""
+    """Draw the conditions of `num` training images, float32 [num, k], or first captions, int32 [num, L].
+
+    Raises UserError if the data are missing.
+    """
     try:
         source = data.make_source(trained.config)
     except UserError as error:
-        raise UserError(f"conditions are drawn from the training data, but {error}; give --conditions=FILE") from error
+        way = "--text=TEXT" if trained.gan.condition.kind == "text" else "--conditions=FILE"
+        raise UserError(f"conditions are drawn from the training data, but {error}; give {way}") from error
     numbers = np.random.default_rng(seed).integers(0, len(source), num)
-    return source.read(numbers, np.full(num, 0.5)).labels
+    return captions.first_captions(source.read(numbers, np.full(num, 0.5)).labels)
 
 
 def read_conditions(path: str, size: int) -> np.ndarray:

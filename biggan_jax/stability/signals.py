@@ -44,7 +44,7 @@ def probe(gan: Family, state: TrainState, images: dict[str, tuple[Image, Label]]
     - d_accuracy; for the hinge loss, d_active: the fraction of images with a non-zero gradient
     - d_deviation, for losses whose logits have no scale: standard deviation of logits about the mean of their kind, real or fake
     - pixel_spread, feature_spread: distance among all samples; pixel_diversity, feature_diversity: distance between two
-      samples of one class. Pixels are averaged to 16 x 16; features are the inputs of D's last layer
+      samples of one class, which a model of texts has not. Pixels are averaged to 16 x 16; features are the inputs of D's last layer
     - g_norm, d_norm: Euclidean norm of all weights; ema_distance: norm of averaged minus live weights, divided by g_norm
     - g_sigma, d_sigma: the largest singular value of any normalised weight
     - real_agreement, sample_agreement: share of images for which D prefers their own label to another one
@@ -60,7 +60,8 @@ def probe(gan: Family, state: TrainState, images: dict[str, tuple[Image, Label]]
     key = jax.random.fold_in(jax.random.key(state.seed), LATENTS)
     z, y = gan.latents(key, images["real"][1].shape[0])
     # Real numbers and images have no other distribution to draw from. They are not paired: images of one may be alike.
-    given = gan.condition.kind in ("vector", "image")
+    images = {name: (x, gan.conditions(weights, labels)) for name, (x, labels) in images.items()}
+    given = gan.condition.of_data or gan.condition.kind == "image"
     y = to_float(images["real"][1]) if given else paired(y)
     moving = Moving(variables, state.extra)
     draw = lambda labels: Nets(gan, weights, moving, key)(gan.sampled, *gan.inputs(z, labels))
@@ -95,7 +96,8 @@ def probe(gan: Family, state: TrainState, images: dict[str, tuple[Image, Label]]
         if not given:
             within = distance_within_classes(seen["real"], images["real"][1])
         signals[f"{space}_spread"] = distance(seen["fake"]) / jnp.maximum(among, 1e-12)
-        signals[f"{space}_diversity"] = distance_of_pairs(seen["fake"]) / jnp.maximum(within, 1e-12)
+        if gan.condition.kind != "text":  # Each text occurs once: the distance of two samples of one is not known.
+            signals[f"{space}_diversity"] = distance_of_pairs(seen["fake"]) / jnp.maximum(within, 1e-12)
     if gan.num_classes > 1:
         moved = pixels["fake"] - thumbnails(draw(other_labels(y, gan.num_classes)))
         apart = jnp.sqrt(jnp.mean(jnp.sum(jnp.square(moved), axis=-1)))

@@ -134,6 +134,19 @@ SMALL = {
         "loss": "non_saturating",
         "data.name": "digit_edges",
     },
+    "text_to_image": {
+        "model.image_shape": (16, 16, 3),
+        "model.ch": 4,
+        "model.d_ch": 4,
+        "model.text_dim": 4,
+        "model.dim_z": 8,
+        "model.captions": 2,
+        "model.text_length": 24,
+        "model.embed_dim": 8,
+        "model.text_ch": 4,
+        "loss": "non_saturating",
+        "data.name": "digit_captions",
+    },
 }
 """Changes of each family's defaults that make it small. The data are digits, of 32 pixels where the networks need that."""
 SMALL["biggan"] |= {"model.g_attention": (8,), "model.d_attention": (8,)}

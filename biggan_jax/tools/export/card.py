@@ -116,6 +116,8 @@ def condition_of(trained: TrainedGenerator, class_names: tuple[str, ...]) -> str
     condition = trained.gan.condition
     if condition.kind == "vector":
         return f"{condition.size} real numbers"
+    if condition.kind == "text":
+        return f"texts of up to {condition.size} bytes"
     if condition.kind != "classes":
         return "nothing"
     shown = ", ".join([*class_names[:10], *["..."][: len(class_names) > 10]])
@@ -126,6 +128,8 @@ def example_labels(trained: TrainedGenerator) -> str:
     """Return the labels of eight samples, as Python."""
     if trained.gan.condition.kind == "vector":
         return f"numpy.zeros((8, {trained.gan.condition.size}))"
+    if trained.gan.condition.kind == "text":
+        return '["a few words"] * 8'
     return str([i % max(trained.gan.num_classes, 1) for i in range(8)])
 
 

@@ -32,7 +32,8 @@ def check_installed() -> None:
 def serialize(samplers: Sequence[Sampler], platforms: Sequence[str]) -> bytes:
     """Return the program that `jax.export.deserialize` reads: (z, y, truncation) to float32 images in [-1, 1].
 
-    z: float32 [B, dim_z], as G takes it, so already truncated. y: int32 [B], or float32 [B, k] for conditions of real numbers.
+    z: float32 [B, dim_z], as G takes it, so already truncated. y: int32 [B], float32 [B, k] for conditions of real numbers, or
+    int32 [B, L] for bytes of texts.
     truncation: float32, which chooses among the samplers' batch-norm statistics, as in the released BigGANs on TF-Hub: those of
     a sampler at its threshold, interpolated linearly between two, and at infinity those without truncation.
 
@@ -55,10 +56,11 @@ def serialize(samplers: Sequence[Sampler], platforms: Sequence[str]) -> bytes:
         return gan.sample(params, own, z, y)
 
     (batch,) = jax.export.symbolic_shape("batch")
-    y = (batch, gan.condition.size) if gan.condition.kind == "vector" else (batch,)
+    of_data, is_text = gan.condition.of_data, gan.condition.kind == "text"
+    y = (batch, gan.condition.size) if of_data else (batch,)
     arguments = (
         jax.ShapeDtypeStruct((batch, gan.dim_z), jnp.float32),
-        jax.ShapeDtypeStruct(y, jnp.float32 if len(y) == 2 else jnp.int32),
+        jax.ShapeDtypeStruct(y, jnp.float32 if of_data and not is_text else jnp.int32),
         jax.ShapeDtypeStruct((), jnp.float32),
     )
     return bytes(jax.export.export(jax.jit(draw), platforms=tuple(platforms))(*arguments).serialize())
