@@ -22,10 +22,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from flax.traverse_util import unflatten_dict
 
 from biggan_jax import config as configs
 from biggan_jax import data
-from biggan_jax.checkpoint import load_generator, load_state
+from biggan_jax.checkpoint import load_generator, load_state, safetensors
+from biggan_jax.checkpoint.checksums import named_arrays
 from biggan_jax.config.loading import load
 from biggan_jax.data import captions
 from biggan_jax.models import build_gan
@@ -85,8 +87,8 @@ def pictures_of(config, split: str) -> tuple[np.ndarray, np.ndarray]:
     return found.images, captions.first_captions(found.labels)
 
 
-def judge(config, folder: pathlib.Path):
-    """Train two encoders on the training pictures; return a function from (pictures, captions) to their cosines [N, M]."""
+def trained_judge(config) -> tuple[dict, dict]:
+    """Train two encoders on the training pictures; return their weights and the last metrics."""
     gan = build_gan(config)
     state = init_state(gan, JUDGE_SEED)
     optimizer = optax.adam(1e-3)
@@ -108,7 +110,20 @@ def judge(config, folder: pathlib.Path):
         read, _ = batches(i)
         batch = {"image": to_float(jnp.asarray(read["image"][0])), "label": jnp.asarray(read["label"][0])}
         params, moments, metrics = step(params, moments, batch)
-    print("judge:", {name: round(float(value), 3) for name, value in metrics.items()}, flush=True)
+    return jax.tree.map(np.asarray, params), {name: round(float(value), 3) for name, value in metrics.items()}
+
+
+def judge(config, path: pathlib.Path):
+    """Return a function from (pictures, captions) to their cosines [N, M]. path: where the judge's weights are kept."""
+    if not path.exists():
+        params, metrics = trained_judge(config)
+        print("judge:", metrics, flush=True)
+        named = safetensors.to_bytes({name: np.asarray(x) for name, x in named_arrays(params).items()}, {})
+        path.write_bytes(named)
+    arrays, _ = safetensors.from_bytes(path.read_bytes(), str(path))
+    params = unflatten_dict(arrays, sep=".")
+    gan = build_gan(config)
+    nets = {name: gan.networks[name].module for name in ("T", "V")}
 
     @jax.jit
     def cosines(images, texts):
@@ -144,7 +159,7 @@ def measure(run: pathlib.Path, config, cosines) -> dict:
     trained = load_generator(run)
     sampler = Sampler.from_checkpoint(trained)
     rng = np.random.default_rng(0)
-    found: dict = {"d_logits": {}, "retrieval_of_10": {}}
+    found: dict = {"steps": trained.step, "d_logits": {}, "retrieval_of_10": {}}
     for split, name in (("train", "training"), ("test", "held_out")):
         images, texts = pictures_of(config, split)
         chosen = np.sort(rng.permutation(len(images))[:HELD_OUT])
@@ -174,6 +189,7 @@ def main() -> None:
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/text"))
     parser.add_argument("--results", type=pathlib.Path, default=RESULTS)
     parser.add_argument("--steps", type=int, help="instead of the preset's")
+    parser.add_argument("--judge", action="store_true", help="train the judge alone")
     arguments = parser.parse_args()
     folder, run = arguments.out / "emoji", arguments.out / "run"
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -182,16 +198,22 @@ def main() -> None:
             parser.error(f"{folder} does not exist: give --pictures and --package")
         prepare(arguments.pictures, arguments.package, folder)
     c = config_of(folder, arguments.steps)
+    cosines = judge(c, arguments.out / "judge.safetensors")
+    if arguments.judge:
+        return
+    times = arguments.out / "seconds.json"
+    known = json.loads(times.read_text()) if times.exists() else {"train_seconds": 0, "cpu_seconds": 0}
     began, cpu = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF)
-    assert train(c, run)
+    done = train(c, run)
     used = resource.getrusage(resource.RUSAGE_SELF)
-    times = {
-        "train_seconds": round(time.monotonic() - began),
-        "cpu_seconds": round(used.ru_utime + used.ru_stime - cpu.ru_utime - cpu.ru_stime),
-    }
-    about = {"preset": PRESET, "steps": c.num_steps, "batch_size": c.batch_size, "held_out": HELD_OUT}
+    known["train_seconds"] += round(time.monotonic() - began)
+    known["cpu_seconds"] += round(used.ru_utime + used.ru_stime - cpu.ru_utime - cpu.ru_stime)
+    times.write_text(json.dumps(known))
+    if not done:
+        raise SystemExit("interrupted; rerun to resume")
+    about = {"preset": PRESET, "batch_size": c.batch_size, "held_out": HELD_OUT}
     about |= {} if jax.default_backend() == "cpu" else {"device": jax.devices()[0].device_kind}
-    found = about | measure(run, c, judge(c, folder)) | times
+    found = about | measure(run, c, cosines) | known
     arguments.results.write_text(json.dumps(found, indent=2) + "\n")
     print(json.dumps(found), flush=True)
 

@@ -20,7 +20,7 @@ ORDER = [
     ["config", "sharding", "runtime.jsonl", "runtime.compilation_cache"],
     ["runtime.flag_errors", "schedules", "growth"],
     ["runtime.cli"],
-    ["layers", "losses", "augment", "latents"],
+    ["layers", "losses", "augment", "latents", "checkpoint.safetensors"],
     ["penalties", "conditioning"],
     ["terms"],
     ["regularizers", "family"],

@@ -182,7 +182,7 @@ def _column(table: label_tables.Table, files: str, column: str) -> str:
         return column
     others = [name for name in table.columns if name != files and name.lower() not in label_tables.SPLITS]
     named = sorted((name for name in others if name.lower() in COLUMNS), key=lambda name: COLUMNS.index(name.lower()))
-    chosen = named[:1] or [name for name in others if label_tables.TEXTS.fullmatch(name.strip())] or others
+    chosen = named[:1] or others
     if len(chosen) != 1:
         raise UserError(
             f"{table.name} has the columns {some(table.columns)}; give the one of the captions as --label_key=COLUMN"

@@ -68,7 +68,7 @@ def decode(row: np.ndarray) -> str:
 
 
 def choose(labels: np.ndarray, count: int, seed: int, attempt: int, positions: np.ndarray) -> np.ndarray:
-    """Return `count` of each image's conditions [N, K, ...], drawn anew at each position: [N, count, ...].
+    """Return `count` of each image's conditions [N, K, ...], drawn again at each position: [N, count, ...].
 
     None is drawn twice, unless an image has fewer. labels: int32 bytes of captions, of which those without a byte are none, or
     float32. Those of one condition an image may be [N, k].

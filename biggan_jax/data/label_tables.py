@@ -162,7 +162,7 @@ def _label_column(table: Table, file_column: str, label_key: str) -> str:
     chosen = named or others
     if len(chosen) == 1 and not (named or not _is_text(table, chosen[0])):
         raise UserError(
-            f"{table.name} has no column of labels: its column {chosen[0]!r} is free text, such as captions, which need --from=captions; "
+            f"{table.name} has no column of labels: its column {chosen[0]!r} is free text; captions need --from=captions; "
             f"give --labels=none for a set without classes, or --label_key={chosen[0]} if its values are classes"
         )
     if len(chosen) == 1:

@@ -56,7 +56,8 @@ def test_presets_of_small_images_trace_a_step(name):
     n, dtype = (c.d_steps, c.batch_size), "uint8" if len(gan.image_shape) == 3 else "float32"
     images = gan.data_shapes(c.batch_size).items()
     batch = {name: jax.ShapeDtypeStruct((c.d_steps, *shape), dtype) for name, shape in images}
-    batch |= {"label": jax.ShapeDtypeStruct(n, "int32")}
+    label = gan.label_shape if gan.condition.kind == "text" else ()
+    batch |= {"label": jax.ShapeDtypeStruct((*n, *label), "int32")}
     after, metrics = jax.eval_shape(lambda s, b: train_step(gan, s, b), state, batch)
     shapes = lambda tree: jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree)
     assert shapes(after) == shapes(state)

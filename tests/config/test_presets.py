@@ -304,6 +304,12 @@ PRESETS |= {
     "classic/vgan_digits": {"model.image_shape": (16, 16, 1), "model.frames": 8, "model.ch": 8, "data.name": "moving_digits"},
     "classic/cogan_narrow": {"batch_size": 64, "model.ch": 16, "optimizer.weight_decay": 5e-4, "ema.decay": 0.99},
     "classic/cyclegan32": TRANSLATION | {"loss": "least_squares", "model.pool": 50, "data.name": "digit_edges"},
+    "classic/text_to_image64": {
+        "loss": "non_saturating", "batch_size": 64, "optimizer.g_lr": 2e-4, "optimizer.d_lr": 2e-4, "optimizer.b1": 0.5,
+        "model.image_shape": (64, 64, 3), "model.ch": 128, "model.d_ch": 64, "model.text_dim": 128, "model.dim_z": 100,
+        "model.condition_dim": 1024, "model.captions": 4, "model.wrong": 0.5, "model.interpolated": 1.0, "data.flip": True,
+    },
+    "classic/text_to_image32": {"loss": "non_saturating", "optimizer.b1": 0.5, "data.name": "digit_captions"},
     "classic/pix2pix32": TRANSLATION | {"loss": "non_saturating", "model.l1": 100.0, "data.name": "digit_edges"},
 }  # fmt: skip
 

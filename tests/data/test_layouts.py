@@ -301,7 +301,7 @@ REFUSED = {
     ),
     "captions alone": (
         tree(*many("{}.png"), metadata__csv="file_name,text\n0.png,a\n1.png,c\n2.png,a\n"),
-        "column 'text' is free text, such as captions, which are not stored; give --labels=none .*, or --label_key=text if",
+        "column 'text' is free text; captions need --from=captions; give --labels=none .*, or --label_key=text if",
     ),
     "captions in lines": (
         tree(*many("{}.png"), metadata__jsonl="".join(f'{{"file_name": "{i}.png", "prompt": "red"}}\n' for i in range(3))),

@@ -1,5 +1,6 @@
 """Samples of texts: by `biggan-sample --text`, from Python, and of an exported model."""
 
+import dataclasses
 import functools
 
 import jax
@@ -16,7 +17,7 @@ from biggan_jax.models import build_gan
 from biggan_jax.sampling import flags as sampling_flags
 from biggan_jax.sampling import latent_files
 from biggan_jax.sampling.sampler import Sampler
-from biggan_jax.types import UserError
+from biggan_jax.types import UNCONDITIONAL, UserError
 from tests.conftest import untrained_run
 from tests.models.test_text_to_image import SMALL
 
@@ -102,11 +103,15 @@ def test_texts_that_do_not_fit_are_refused(run, tmp_path, monkeypatch, arguments
         command(run, tmp_path / "a.npz", *arguments)
 
 
-def test_other_models_and_tools_refuse_texts(workdir, run, trained, tmp_path):
-    with pytest.raises(UserError, match="--text has no meaning: this model reads no texts"):
-        command(workdir, tmp_path / "a.npz", "--text=a")
+def test_other_models_and_tools_refuse_texts(run, sampler, tmp_path, monkeypatch):
+    without = dataclasses.replace(sampler.gan, condition=UNCONDITIONAL)
     with pytest.raises(UserError, match="y is text, such as 'a', and this model reads none"):
-        Sampler.from_checkpoint(trained, statistics="running").images(np.zeros((1, 12)), ["a"])
+        dataclasses.replace(sampler, gan=without).images(np.zeros((1, 3)), ["a"])
+    monkeypatch.setattr(
+        sampling_flags, "load_generator", lambda *_, **__: dataclasses.replace(loaded(run), gan=without)
+    )
+    with pytest.raises(UserError, match="--text has no meaning: this model reads no texts"):
+        command(run, tmp_path / "a.npz", "--text=a")
     with pytest.raises(
         UserError, match="this model draws images of texts, and this tool draws classes; use biggan-sample --text"
     ):
