@@ -35,7 +35,7 @@ def test_a_png_of_other_shapes_is_refused(shape):
 class Vectors:
     """A sampler of vectors."""
 
-    truncation, gan = None, types.SimpleNamespace(image_shape=(2,))
+    truncation, gan = None, types.SimpleNamespace(image_shape=(2,), frames=0)
 
     def floats(self, z, y, batch_size):
         return 3 * z

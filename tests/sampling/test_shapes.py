@@ -59,7 +59,7 @@ class Deep(Sampler):
 
 
 def test_samples_of_16_bits_are_stored_as_such(tmp_path):
-    deep = Deep(types.SimpleNamespace(image_shape=(4, 4, 2)), {}, {}, None, "")
+    deep = Deep(types.SimpleNamespace(image_shape=(4, 4, 2), frames=0), {}, {}, None, "")
     latent_files.write_samples(tmp_path / "a.npz", deep, np.zeros((5, 2), np.float32), np.zeros(5, np.int32), bits=16)
     stored = np.load(tmp_path / "a.npz")["arr_0"]
     assert stored.dtype == np.uint16 and stored.min() == 0 and stored.max() > 2**15 and len(stored) == 5
