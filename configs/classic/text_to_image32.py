@@ -2,7 +2,7 @@
 
 Paper row: none; widths and learning rates are chosen for a run of minutes.
 Hardware:  2 CPU cores: minutes.
-Expected:  no figure; docs/text_to_image.md has what it gave on emoji and their names.
+Expected:  no figure of others; docs/text_to_image.md has what half of its steps gave on emoji and their names.
 Command:   biggan-train --config=classic/text_to_image32 --workdir=runs/text32
 """
 

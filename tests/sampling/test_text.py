@@ -4,6 +4,7 @@ import dataclasses
 import functools
 
 import jax
+import jax.export
 import numpy as np
 import pytest
 from absl import flags
@@ -17,6 +18,7 @@ from biggan_jax.models import build_gan
 from biggan_jax.sampling import flags as sampling_flags
 from biggan_jax.sampling import latent_files
 from biggan_jax.sampling.sampler import Sampler
+from biggan_jax.tools.export import program
 from biggan_jax.types import UNCONDITIONAL, UserError
 from tests.conftest import untrained_run
 from tests.models.test_text_to_image import SMALL
@@ -76,6 +78,13 @@ def test_an_exported_model_reads_texts(run, sampler, tmp_path):
     assert jax.tree.structure(again.stats) == jax.tree.structure(trained.stats) and "text" in again.stats
     for a, b in zip(jax.tree.leaves(again.stats), jax.tree.leaves(trained.stats), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.families
+def test_a_program_reads_the_bytes_of_texts(sampler):
+    own = jax.export.deserialize(bytearray(program.serialize([sampler], ["cpu"])))
+    z, y = sampler.latents(2), captions.encode(["a red flag", "a fish"], 12)
+    np.testing.assert_array_equal(own.call(z, y, np.float32(np.inf)), sampler.floats(z, y, batch_size=2))
 
 
 @pytest.mark.parametrize(
