@@ -28,7 +28,11 @@ def of_run(workdir: str) -> ml_collections.ConfigDict:
     """Return the config of a run's workdir. Raises UserError."""
     path = epath.Path(expand_home(workdir)) / "config.json"
     if not workdir or not path.exists():
-        raise UserError(f"{path} does not exist; name the folder of a run, as in --config=finetune:runs/converted")
+        ours = workdir.isidentifier() and (pathlib.Path(__file__).parent.parent / "pretrained" / workdir).is_dir()
+        packaged = f"; the model {workdir} of the package has weights for sampling alone" if ours else ""
+        raise UserError(
+            f"{path} does not exist; name the folder of a run, as in --config=finetune:runs/converted{packaged}"
+        )
     return of_file(path)
 
 

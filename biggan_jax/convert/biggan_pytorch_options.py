@@ -48,9 +48,7 @@ def refuse_unsupported(run: Run, where: str) -> None:
         if run.get(name, "relu") not in ("relu", "inplace_relu"):
             raise UserError(f"{where} was trained with {name} {run[name]}; networks here support only ReLU")
     if run.get("norm_style", "bn") not in ("bn", "in"):
-        raise UserError(
-            f"{where} was trained with norm_style {run['norm_style']}; networks here support only batch norm"
-        )
+        raise UserError(f"{where} was trained with norm_style {run['norm_style']}; bn is supported, and in")
     depths = run.get("G_depth", 1), run.get("D_depth", 1)
     if run.get("model") == "BigGANdeep" and depths[0] != depths[1]:
         raise UserError(f"{where} has G_depth {depths[0]}, but D_depth {depths[1]}; here G and D share model.depth")

@@ -94,7 +94,7 @@ def lines(found: dict[str, Any], *, advise: bool = True) -> list[str]:
     """Format a summary for people. advise: say how to train on imbalanced classes."""
     low, median, high = found["images_per_class"] or (0, 0, 0)
     part = "" if found["share_seen"] == 1 else f" (of a sample: {found['share_seen']:.2%} of the set)"
-    images = f"{found['images']:,} images in {found['classes']:,} classes"
+    images = f"{found['images']:,} image{'s' * (found['images'] != 1)} in {found['classes']:,} class{'es' * (found['classes'] != 1)}"
     each = f" of {low:,}" if low == high else f", {low:,} to {high:,} per class, median {median:,}"
     text = [f"{images}{each}{part}"]
     if found["width"]:

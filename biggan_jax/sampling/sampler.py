@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from etils import epath
 
-from biggan_jax.checkpoint import TrainedGenerator, load_generator
+from biggan_jax.checkpoint import TrainedGenerator, checkpoint_steps, load_generator
 from biggan_jax.checkpoint.checksums import named_arrays
 from biggan_jax.data import captions
 from biggan_jax.family import Family
@@ -189,7 +189,13 @@ def check_finite(trained: TrainedGenerator) -> None:
     """Raise NotFiniteError, which names them, if arrays of a checkpoint's generator are not finite."""
     if arrays := not_finite({"params": trained.params} | trained.stats | {"binned": trained.binned or {}}):
         what = f"the checkpoint {trained.path} gives no images: these arrays of G are not finite: {arrays}"
-        raise NotFiniteError(f"{what}; draw from an earlier step")
+        step = epath.Path(trained.path)
+        others = checkpoint_steps(trained.workdir) if step.name.isdecimal() else []
+        earlier = [other for other in others if other < int(step.name)]
+        how = (
+            f"draw from an earlier step, such as {step.parent / str(earlier[-1])}" if earlier else "take other weights"
+        )
+        raise NotFiniteError(f"{what}; {how}")
 
 
 def not_finite(tree: Params) -> str:

@@ -81,6 +81,8 @@ def id_of(name: str, num_classes: int, names: Callable[[], Sequence[str]]) -> in
     hint = f"did you mean {near!r}" if near else f"give an id from 0 to {num_classes - 1}"
     if not known:
         hint = f"the names of this model's classes are not known; {hint}"
+    if any("," in one for one in known):
+        hint += "; names with a comma are given by id"
     if "+" in name or "-" in name:
         hint += ", with spaces around + and - in a sum"
     raise UserError(f"class {name!r} is unknown; {hint}")

@@ -384,7 +384,7 @@ def test_settings_of_a_run_are_taken_over():
 def test_settings_that_have_no_counterpart_are_refused():
     for run, sentence in [
         ({"D_nl": "leaky_relu"}, "was trained with D_nl leaky_relu; networks here support only ReLU"),
-        ({"norm_style": "gn"}, "trained with norm_style gn; networks here support only batch norm"),
+        ({"norm_style": "gn"}, "trained with norm_style gn; bn is supported, and in"),
         ({"model": "BigGANdeep", "G_depth": 1, "D_depth": 2}, "has G_depth 1, but D_depth 2; here G and D share"),
         ({"G_B1": 0.5}, "optimizers of G and D have different betas or eps"),
     ]:

@@ -94,7 +94,7 @@ def test_weights_that_give_no_images_are_not_called_a_success(weights, tmp_path)
     arrays["state/linear.weight"][0, 0] = np.nan
     np.savez(tmp_path / "nan.npz", **arrays)
     result = run("convert", "--from=biggan-pytorch", f"--in={tmp_path / 'nan.npz'}", f"--out={tmp_path / 'run'}")
-    refused(result, "gives no images: these arrays of G are not finite: params.linear.kernel")
+    refused(result, "gives no images: these arrays of G are not finite: params.linear.kernel; take other weights")
 
 
 def test_an_output_that_is_a_file_is_refused(weights, tmp_path):

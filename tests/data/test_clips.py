@@ -175,7 +175,7 @@ def test_prepare_says_how_to_train_and_refuses(prepared, tmp_path):
     said = "'--config.model.image_shape=(8,8,1)' --config.model.frames=4"
     assert "--config=classic/vgan_digits" in made.stdout and said in made.stdout
     checked = run("data.validate", f"--in={tmp_path / 'out'}")
-    assert checked.returncode == 0 and "3 images in 1 classes" in checked.stdout, checked.stderr
+    assert checked.returncode == 0 and "3 images in 1 class" in checked.stdout, checked.stderr
     refused(run("data.prepare", "--from=clips", *flags, f"--out={tmp_path / 'b'}"), "--from=clips needs --size")
     other = run("data.prepare", "--from=folder", *flags, f"--out={tmp_path / 'b'}")
     refused(other, "--frames has no effect with --from=folder")

@@ -77,7 +77,7 @@ def test_small_pictures_are_left_out_and_named(tmp_path):
     flags = "--workers=1", "--from=folder", f"--in={tmp_path / 'in'}"
     result = cli.run("data.prepare", *flags, f"--out={tmp_path / 'out'}", "--size=40", "--min_size=32", "--crop=pad")
     assert result.returncode == 0, result.stderr
-    assert "train: 2 images in 1 classes" in result.stderr
+    assert "train: 2 images in 1 class" in result.stderr
     assert "1 pictures are below the least size, and were left out: a/0.png (16 x 16)" in result.stderr
     assert f"of 1 images, {forms.ENLARGED}" in result.stderr
     none = cli.run("data.prepare", *flags, f"--out={tmp_path / 'none'}", "--min_size=99")

@@ -108,7 +108,7 @@ def test_the_command_reads_tables_and_folders_of_the_hub(all_pictures, tmp_path)
     refused = cli.run("data.prepare", *flags, f"--in={tmp_path / 'in'}", f"--out={tmp_path / 'out'}")
     cli.refused(refused, "has 0 columns of labels; give --label_key, one of none, or --labels=none")
     done = cli.run("data.prepare", *flags, f"--in={tmp_path / 'in'}", f"--out={tmp_path / 'out'}", "--labels=none")
-    assert done.returncode == 0 and "10 images in 1 classes" in done.stderr, done.stderr
+    assert done.returncode == 0 and "10 images in 1 class" in done.stderr, done.stderr
     folder = cli.run("data.prepare", *flags, f"--in={all_pictures}", f"--out={tmp_path / 'folder'}")
     assert folder.returncode == 0 and "72 images in 3 classes" in folder.stderr, folder.stderr
 

@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import zipfile
 
 import numpy as np
 import pytest
+from etils import epath
 
 from biggan_jax.data import exact, layouts, raw, trees
 from biggan_jax.data.structures import Options
@@ -429,7 +431,7 @@ def test_many_unreadable_pictures_are_left_out_only_if_asked(tmp_path):
         said, "1 of 5 pictures cannot be read, such as a/4.png: a pointer of Git LFS, not the picture; run git lfs pull"
     )
     done = cli.run("data.prepare", *flags, "--skip-others")
-    assert done.returncode == 0 and "4 images in 1 classes" in done.stderr, done.stderr
+    assert done.returncode == 0 and "4 images in 1 class" in done.stderr, done.stderr
 
 
 def number_folders(root):
@@ -494,9 +496,16 @@ def test_a_set_with_splits_holds_out_no_more(tmp_path):
     }
 
 
-def test_a_zip_is_read_like_the_folder_in_it(all_pictures, tmp_path):
-    import zipfile
+def test_pictures_of_a_zip_that_lead_out_of_it_are_named(tmp_path):
+    with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
+        for name in ("cat/1.png", "../dog/2.png", "cat/../../3.png", ".hidden/4.png", "cat/..5.png"):
+            archive.writestr(name, b"")
+    tree = trees.of_zip(epath.Path(tmp_path / "p.zip"))
+    assert list(tree.sizes) == ["cat/1.png"]
+    assert tree.left_out == dict.fromkeys(("../dog/2.png", "cat/../../3.png"), "its path leads out of the zip")
 
+
+def test_a_zip_is_read_like_the_folder_in_it(all_pictures, tmp_path):
     with zipfile.ZipFile(tmp_path / "p.zip", "w") as archive:
         for path in sorted(all_pictures.rglob("*.*")):
             archive.write(path, f"pictures/{path.relative_to(all_pictures)}")

@@ -30,6 +30,11 @@ def test_an_unknown_class_is_refused(name, classes, sentence):
         id_of(name, classes, NAMES)
 
 
+def test_a_name_with_a_comma_is_given_by_id():
+    with pytest.raises(UserError, match="give an id from 0 to 1; names with a comma are given by id"):
+        id_of("x", 2, lambda: ("a,b", "cow"))
+
+
 def test_labels_become_weights_and_weights_stay():
     weights = as_weights(np.array([2, 0]), 3)
     assert weights.tolist() == [[0, 0, 1], [1, 0, 0]]
