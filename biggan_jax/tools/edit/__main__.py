@@ -301,10 +301,10 @@ def project(trained: TrainedGenerator, target: np.ndarray, mask: np.ndarray | No
 
 
 def shown_target(target: np.ndarray, mask: np.ndarray | None) -> np.ndarray:
-    """Return the picture with pixels that do not count in white."""
+    """Return the picture with pixels that do not count in grey."""
     if mask is None:
         return target
-    return np.rint(255 + mask[..., None] * (target.astype(np.float32) - 255)).astype(np.uint8)
+    return np.rint(128 + mask[..., None] * (target.astype(np.float32) - 128)).astype(np.uint8)
 
 
 def class_id(trained: TrainedGenerator, name: str | None) -> int | None:
