@@ -1,7 +1,8 @@
-"""Train pix2pix and CycleGAN on emoji of two vendors at 32 pixels, and measure them: benchmarks/results/translation.json.
+"""Train pix2pix and CycleGAN on emoji at 32 pixels, and measure them: benchmarks/results/translation.json.
 
     npm pack emoji-datasource-google@16.0.0 emoji-datasource-twitter@16.0.0   # Extract img/google/64 and img/twitter/64.
     python benchmarks/translation.py --a=google --b=twitter [--only=pix2pix] [--out=runs/translation]
+    python benchmarks/translation.py --a=google --only=colouring    # From the lines of emoji to the emoji.
 
 A figure is the mean absolute difference of held-out pictures of B from their pairs, of grey levels in [-1, 1]: of translated
 pictures of A, and of those of A themselves (copy).
@@ -28,17 +29,21 @@ from biggan_jax.train import train
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "translation.json"
 HELD_OUT = 378  # A tenth of the pairs.
-RUNS = {"pix2pix": ("classic/pix2pix32", "pairs"), "cyclegan": ("classic/cyclegan32", "unpaired")}
+RUNS = {
+    "pix2pix": ("classic/pix2pix32", "pairs"),
+    "cyclegan": ("classic/cyclegan32", "unpaired"),
+    "colouring": ("classic/pix2pix32", "edges"),
+}
 """Name to (preset, kind of set)."""
 SHOWN = 12  # Rows of a sheet.
 
 
-def prepare(kind: str, a: pathlib.Path, b: pathlib.Path, out: pathlib.Path) -> None:
+def prepare(kind: str, a: pathlib.Path, b: pathlib.Path | None, out: pathlib.Path) -> None:
     """Prepare a set. The held-out pictures of both kinds are the same."""
     flags = (
         f"--from={kind}",
         f"--in={a}",
-        f"--other={b}",
+        *([f"--other={b}"] if b else ["--crop=pad_white"]),
         f"--out={out}",
         "--size=32",
         f"--held_out={HELD_OUT}",
@@ -49,7 +54,9 @@ def prepare(kind: str, a: pathlib.Path, b: pathlib.Path, out: pathlib.Path) -> N
 
 def config_of(name: str, folder: pathlib.Path, steps: int | None = None):
     c = load(RUNS[name][0])
-    shape = {"model.image_shape": (32, 32, 3), "model.input_channels": 3, "data.name": "tfds", "data.dir": str(folder)}
+    channels = 1 if RUNS[name][1] == "edges" else 3
+    shape = {"model.image_shape": (32, 32, 3), "model.input_channels": channels}
+    shape |= {"data.name": "tfds", "data.dir": str(folder)}
     c.update_from_flattened_dict(shape)
     if steps:
         c.num_steps = c.optimizer.decay_end = c.checkpoint_every = c.sample_every = steps
@@ -58,9 +65,9 @@ def config_of(name: str, folder: pathlib.Path, steps: int | None = None):
     return c
 
 
-def held_out_pairs(folder: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return the held-out pictures of A and of B, uint8 [N, H, W, C], in pairs."""
-    c = config_of("pix2pix", folder)
+def held_out_pairs(name: str, folder: pathlib.Path) -> tuple[np.ndarray, np.ndarray]:
+    """Return the held-out pictures of A and of B, uint8 [N, H, W, C], in pairs. name: of the run whose set is in the folder."""
+    c = config_of(name, folder)
     source = data.make_source(c, "test")
     two = domains.of(source, c)
     assert two is not None
@@ -85,7 +92,7 @@ def measure(name: str, run: pathlib.Path, a: np.ndarray, b: np.ndarray) -> dict:
         made = translator(run, direction)(given)
         found[direction] = {"l1": distance(made, wanted), "share_of_copy": round(distance(made, wanted) / copy, 4)}
         columns += [made, wanted]
-    rows = np.stack([column[:SHOWN] for column in columns], axis=1)
+    rows = np.stack([pictures.to_rgb(column[:SHOWN]) for column in columns], axis=1)
     sheet = pictures.grid(rows.reshape(-1, *rows.shape[2:]), len(columns))
     pictures.save_png(run / "held_out.png", sheet)
     return {"copy_l1": copy, **found}
@@ -97,20 +104,22 @@ def main() -> None:
         "--a", type=pathlib.Path, help="folder of the pictures of A; not needed where sets are prepared"
     )
     parser.add_argument("--b", type=pathlib.Path, help="folder of those of B, with the same names")
-    parser.add_argument("--only", default=",".join(RUNS), help="names, separated by commas")
+    parser.add_argument("--only", default="pix2pix,cyclegan", help="names, separated by commas")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/translation"))
     parser.add_argument("--results", type=pathlib.Path, default=RESULTS, help="the file of figures that is added to")
     parser.add_argument(
         "--steps", type=int, help="instead of the preset's; a decay of learning rates begins at half of them"
     )
     arguments = parser.parse_args()
-    for kind in {"pairs", *(RUNS[name][1] for name in arguments.only.split(","))}:
+    held_out_of = {name: "colouring" if RUNS[name][1] == "edges" else "pix2pix" for name in arguments.only.split(",")}
+    for kind in {RUNS[name][1] for name in [*held_out_of, *held_out_of.values()]}:
         if not (arguments.out / kind).exists():
-            if not (arguments.a and arguments.b):
+            other = None if kind == "edges" else arguments.b
+            if not (arguments.a and (other or kind == "edges")):
                 parser.error(f"{arguments.out / kind} does not exist: give --a and --b")
-            prepare(kind, arguments.a, arguments.b, arguments.out / kind)
-    a, b = held_out_pairs(arguments.out / "pairs")
-    for name in arguments.only.split(","):
+            prepare(kind, arguments.a, other, arguments.out / kind)
+    for name, pairs in held_out_of.items():
+        a, b = held_out_pairs(pairs, arguments.out / RUNS[pairs][1])
         c, run = config_of(name, arguments.out / RUNS[name][1], arguments.steps), arguments.out / name
         began, cpu = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF)
         assert train(c, run)
