@@ -107,7 +107,7 @@ SMALL = {
     },
     "vgan": {
         "model.image_shape": (16, 16, 1),
-        "model.frames": 8,
+        "model.frames": 4,
         "model.ch": 2,
         "model.dim_z": 8,
         "loss": "non_saturating",
