@@ -6,7 +6,7 @@ import pytest
 from etils import epath
 
 from biggan_jax import config as configs
-from biggan_jax import data
+from biggan_jax import data, settling
 from biggan_jax.config.loading import load
 from biggan_jax.data import builtin, clips, forms, raw, shards
 from biggan_jax.data.dataset import Images
@@ -134,6 +134,12 @@ def test_clips_of_other_sizes_and_single_pictures_are_refused(prepared):
     c.data.dir = str(prepared[1])
     with pytest.raises(UserError, match="has clips, and auto is for single pictures"):
         data.facts_of(c)
+
+
+def test_scores_in_training_refuse_networks_of_single_pictures(prepared):
+    c = config_of(prepared[1], **{"score.every": 500, "score.network": "inception-2015"})
+    with pytest.raises(UserError, match="score.network=inception-2015 takes single pictures.*use classifier"):
+        settling.check_data(c, data.image_shape(c), data.make_source(c))
 
 
 def test_short_and_damaged_sequences_are_named(tmp_path):
