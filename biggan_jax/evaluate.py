@@ -307,7 +307,11 @@ def write_statistics() -> None:
     out = epath.Path(WRITE.value)
     if out.suffix != ".npz":
         raise UserError(f"--write_statistics={out} must end in .npz")
-    out_folder(out.parent)
+    out_folder(out.parent, "--write_statistics")
+    if out.exists() and (others := sorted(set(files.read_npz(out)) - {"mu", "sigma"})):
+        raise UserError(
+            f"--write_statistics={out} exists, and holds other arrays: {', '.join(others)}; give another file"
+        )
     reference, words = evaluation_flags.reference_alone(CONFIG.value, sharding.make_mesh())
     if not jax.process_index():
         sets.write_statistics(out, reference.moments)
@@ -323,8 +327,8 @@ def report(record: results.Record, folder: epath.Path) -> None:
             curves.draw(folder)
 
 
-def out_folder(default: epath.Path) -> epath.Path:
-    """Return the folder of the results. Raises UserError if it is not writable, before any slow work."""
+def out_folder(default: epath.Path, where: str = "folder with --out") -> epath.Path:
+    """Return the folder of the results. Raises UserError if it is not writable, before any slow work. where: what to give then."""
     folder = epath.Path(OUT.value) if OUT.value else default
     if jax.process_index():
         return folder
@@ -334,7 +338,7 @@ def out_folder(default: epath.Path) -> epath.Path:
         trial.write_text("")
         trial.unlink()
     except OSError as error:
-        raise UserError(f"{folder} cannot be written ({error}); give another folder with --out") from error
+        raise UserError(f"{folder} cannot be written ({error}); give another {where}") from error
     return folder
 
 

@@ -114,7 +114,7 @@ def test_stored_latents_include_their_truncation(workdir, tmp_path):
         (["--checkpoint=setup.cfg"], "no checkpoint at"),
         (["--float", "--out=picture.png"], "--float has no effect on a .png; write an .npz"),
         (["--float", "--bits=16", "--out=a.npz"], "--float and --bits are two types of arr_0; give one of them"),
-        (["--out=picture.gif"], "must end in .png or .tif or .npz, or be a folder without a suffix"),
+        (["--out=picture.gif"], "this model draws single images, and .gif is for clips; give a .png"),
         (["--checkpoint=nowhere"], "no checkpoint at"),
     ],
 )

@@ -23,6 +23,7 @@ _FILES = {
 }
 """What to do with a file in place of a folder."""
 
+LOOP = "it is a link to a folder that it is in"
 MAX_MEMBER = 2**30  # Bytes of one file in a zip; larger ones are left out.
 ABOVE = 4  # Levels above a folder where a table of its labels may be.
 
@@ -138,7 +139,7 @@ def _walk_local(root: epath.Path) -> Iterator[tuple[str, int | str | None]]:
         try:
             stat = os.stat(os.path.join(root, folder))
             if (here := (stat.st_dev, stat.st_ino)) in above:
-                yield folder, "it is a link to a folder that it is in"
+                yield folder, LOOP
                 continue
             with os.scandir(os.path.join(root, folder)) as entries:
                 listed = [entry for entry in entries if not _hidden(entry.name)]

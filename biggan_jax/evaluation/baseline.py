@@ -46,8 +46,12 @@ class Baseline:
 
 
 def of_halves(reference: Reference, labelled: Features | None = None) -> Baseline:
-    """Compare every second image of the reference with the others; where it has statistics (mu, sigma), with these."""
-    first, second = (Features(*(array[start::2] for array in reference.kept)) for start in (0, 1))
+    """Compare half of the reference's images with the others; where it has statistics (mu, sigma), with these.
+
+    The halves are drawn at random, always alike: in a file, classes may come in turn.
+    """
+    order = np.random.default_rng(0).permutation(len(reference.kept.labels))
+    first, second = (Features(*(array[np.sort(order[start::2])] for array in reference.kept)) for start in (0, 1))
     moments, against = reference.moments, f"{len(second.labels):,} others"
     if not moments.count:
         against += ", or mu and sigma"

@@ -96,6 +96,11 @@ def open_folder(path: epath.Path, flag: str, max_broken: int | None = None) -> P
     """
     tree, what = trees.of_folder(path), f"{flag}={path}"
     paths = [name for name in tree.sizes if name.lower().endswith(PICTURES)]
+    for name, why in tree.left_out.items():
+        if why != trees.LOOP and (not name or name in tree.folders):
+            raise UserError(
+                f"{what}: the folder {name or path.name} cannot be read: {why}; allow it, or remove the folder"
+            )
     if not paths:
         raise UserError(f"{what} has no pictures ({', '.join(PICTURES)})")
     arrays = cache.cached("pictures", _made_of(path, paths, tree.sizes), lambda: _check(path, paths))

@@ -91,6 +91,8 @@ class Sampler:
         """
         if revision is not None and not str(path).startswith("hf://"):
             raise UserError(f"revision={revision!r} has no meaning for {path}; it is for hf://OWNER/NAME")
+        if passes < 1:
+            raise UserError(f"passes={passes} batches give no statistics; give 1 or more")
         trained = load_generator(path if revision is None else f"{path}@{revision}", live=live)
         if truncation is not None and not isinstance(truncation, Truncation):
             binned = (statistics or default_statistics(trained)).startswith("binned")
@@ -101,7 +103,9 @@ class Sampler:
         return cls.from_checkpoint(trained, truncation, statistics=statistics, passes=passes, seed=seed)
 
     def latents(self, num: int, seed: int = 0) -> np.ndarray:
-        """Draw z, float32 [num, dim_z], with the sampler's truncation."""
+        """Draw z, float32 [num, dim_z], with the sampler's truncation. Raises UserError if num is negative."""
+        if num < 0:
+            raise UserError(f"num={num} latents cannot be drawn; give 0 or more")
         return np.asarray(generate.draw_latents(self.gan, jax.random.key(seed), num, self.truncation))
 
     def generate_batch(self, z: Latent, y: Label) -> jax.Array:
@@ -111,10 +115,11 @@ class Sampler:
     def batches(self, z: Latent, y: Label | Sequence[str], batch_size: int = 64) -> Iterator[tuple[jax.Array, int]]:
         """Generate float32 [B, *image_shape] batch by batch, each with the number of samples that are not padding.
 
-        y may be texts, for a model that draws images of these. Raises UserError; NotFiniteError at the latest when the next batch
+        y may be texts, for a model that draws images of these. Raises UserError for labels that are not those of z, or of no class
+        of the model; NotFiniteError at the latest when the next batch
         is asked for: the devices do not wait for the check.
         """
-        finite, y = None, self._labels(y)
+        finite, y = None, self._labels(z, y)
         for *batch, count in track(list(generate.batches_of(self.gan, z, y, batch_size)), "images"):
             images = self.generate_batch(*batch)
             if finite is not None:
@@ -124,12 +129,30 @@ class Sampler:
         if finite is not None:
             self._require(finite)
 
-    def _labels(self, y: Label | Sequence[str]) -> Label:
-        """Return the bytes of texts in place of these."""
-        if len(y) and isinstance(y[0], str):
+    def _labels(self, z: Latent, y: Label | Sequence[str]) -> Label:
+        """Return y after a check, with the bytes of texts in place of these."""
+        if np.ndim(z) < 2 or not len(z):
+            raise UserError(f"z is {list(np.shape(z))}; latents are [N, dim_z], at least one")
+        if np.ndim(y) == 0 or len(y) != len(z):
+            given = len(y) if np.ndim(y) else "one number"
+            raise UserError(f"{len(z)} latents need as many labels, but y has {given}; give one for each")
+        if isinstance(y[0], str):
             if self.gan.condition.kind != "text":
                 raise UserError(f"y is text, such as {y[0]!r:.40}, and this model reads none")
             return captions.encode_given(list(map(str, y)), self.gan.condition.size, "y")
+        if classes := self.gan.num_classes:
+            labels = np.asarray(y)
+            if (
+                labels.ndim == 1
+                and labels.dtype.kind in "iu"
+                and (wrong := labels[(labels < 0) | (labels >= classes)]).size
+            ):
+                raise UserError(f"class {wrong[0]} is out of range: this model has classes 0 to {classes - 1}")
+            if (labels.ndim == 1 and labels.dtype.kind not in "iu") or (
+                labels.ndim == 2 and labels.shape[1] != classes
+            ):
+                what = f"{labels.dtype} {list(labels.shape)}"
+                raise UserError(f"y is {what}; labels are integers [N], or weights of {classes} classes [N, {classes}]")
         return cast(Label, y)
 
     def picture_batch(self, z: Latent, y: Label) -> np.ndarray:

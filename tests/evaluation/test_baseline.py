@@ -57,17 +57,29 @@ def test_without_other_images_halves_are_compared():
     kept = features_of(61)
     halves = baseline.of_halves(reference_of(kept))
     assert halves.name == "31 of the real images against 30 others"
-    second = Features(*(array[1::2] for array in kept))
-    expected = metrics.compute(Features(*(array[::2] for array in kept)), reference_of(second), ("fid", "kid")).overall
+    first, second = halves.images, halves.reference.kept
+    both = np.concatenate([first.features, second.features])
+    np.testing.assert_array_equal(np.sort(both, axis=0), np.sort(kept.features, axis=0))
+    expected = metrics.compute(first, reference_of(second), ("fid", "kid")).overall
     found = halves.scores(("fid", "kid"))
     assert found == pytest.approx({f"real_{name}": value for name, value in expected.items()})
+
+
+@pytest.mark.parametrize("classes", [2, 10])
+def test_halves_of_classes_in_turn_have_all_classes(classes):
+    labels = np.arange(40 * classes) % classes
+    halves = baseline.of_halves(
+        reference_of(Features(RNG.normal(size=(len(labels), 4)), np.eye(classes)[labels], labels))
+    )
+    for half in (halves.images, halves.reference.kept):
+        assert len(half.labels) == 20 * classes and set(half.labels) == set(range(classes))
 
 
 def test_statistics_stay_what_real_images_are_compared_with():
     kept, theirs = features_of(40), formulas.moments([features_of(50).features + 3])._replace(count=0)
     halves = baseline.of_halves(of_statistics(theirs, "mu", reference_of(kept)))
     assert halves.name.endswith("20 others, or mu and sigma") and len(halves.reference.kept.labels) == 20
-    expected = formulas.frechet_distance(formulas.moments([kept.features[::2]]), theirs)
+    expected = formulas.frechet_distance(formulas.moments([halves.images.features]), theirs)
     assert halves.scores(("fid",))["real_frechet_distance"] == pytest.approx(expected)
     assert baseline.of_halves(of_statistics(theirs, "mu", None)).scores(("fid",)) == {}
 

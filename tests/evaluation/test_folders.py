@@ -8,7 +8,7 @@ import pytest
 from etils import epath
 from PIL import Image
 
-from biggan_jax.data import forms, raw, shards
+from biggan_jax.data import forms, raw, shards, trees
 from biggan_jax.data.dataset import Images
 from biggan_jax.data.structures import Options
 from biggan_jax.evaluation import cache, features, folders, resizers, sets
@@ -38,6 +38,24 @@ def draw(path, *shape):
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(image).save(path)
     return image
+
+
+@pytest.mark.parametrize(
+    ("name", "said_of"), [("b", "the folder b cannot be read"), ("", "the folder s cannot be read")]
+)
+def test_a_folder_that_cannot_be_read_is_refused(name, said_of, tmp_path, monkeypatch):
+    draw(tmp_path / "s" / "a" / "1.png", 8, 8)
+    (tmp_path / "s" / "b").mkdir()
+    scan = trees.os.scandir
+
+    def denied(folder):
+        if str(folder).rstrip("/") == str(tmp_path / "s" / name).rstrip("/"):
+            raise PermissionError(13, "Permission denied")
+        return scan(folder)
+
+    monkeypatch.setattr(trees.os, "scandir", denied)
+    with pytest.raises(UserError, match=f"{said_of}: Permission denied; allow it, or remove the folder"):
+        folders.open_folder(epath.Path(tmp_path / "s"), "--samples")
 
 
 def test_pictures_of_any_size_and_mode_are_one_set(tmp_path, said):
@@ -170,3 +188,14 @@ def test_a_prepared_set_may_be_on_either_side(tmp_path):
     ((again, _),) = features.of_source(reference.images, np.arange(6), 6)
     np.testing.assert_array_equal(images, again)
     assert images.shape == (6, 16, 16, 3) and reference.name == "set train, 16 px, resized by area"
+
+
+def test_statistics_never_replace_a_file_of_images(tmp_path):
+    np.savez(tmp_path / "a.npz", arr_0=np.zeros((2, 8, 8, 3), np.uint8))
+    flags = (
+        f"--reference={tmp_path / 'a.npz'}",
+        f"--write_statistics={tmp_path / 'a.npz'}",
+        "--network=efficientnet-lite0",
+    )
+    refused(run("evaluate", *flags), "a.npz exists, and holds other arrays: arr_0; give another file")
+    assert np.load(tmp_path / "a.npz").files == ["arr_0"]

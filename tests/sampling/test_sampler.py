@@ -40,6 +40,35 @@ def test_images_are_those_of_its_floats(trained):
     np.testing.assert_array_equal(ready.images(z, y, 8), pictures.to_uint8(ready.floats(z, y, 8)))
 
 
+@pytest.mark.parametrize(
+    ("z", "y", "sentence"),
+    [
+        ((3, 0), [0, 1, 10], "class 10 is out of range: this model has classes 0 to 9"),
+        ((3, 0), [0, -1, 2], "class -1 is out of range"),
+        ((3, 0), [0, 1], "3 latents need as many labels, but y has 2"),
+        ((3, 0), [0] * 4, "but y has 4; give one for each"),
+        ((3, 0), 3, "but y has one number"),
+        ((3, 0), [0.5] * 3, "labels are integers .N., or weights of 10 classes"),
+        ((3, 0), np.zeros((3, 5)), r"y is float64 \[3, 5\]; labels are integers"),
+        ((3, 0), ["a cat"] * 3, "y is text, such as 'a cat', and this model reads none"),
+        ((0, 0), [], "at least one"),
+        (None, [0], "latents are .N, dim_z."),
+    ],
+)
+def test_labels_that_are_none_of_the_models_are_refused(trained, z, y, sentence):
+    ready = Sampler.from_checkpoint(trained, statistics="running")
+    latents = np.zeros(4, np.float32) if z is None else ready.latents(*z)
+    with pytest.raises(UserError, match=sentence):
+        ready.images(latents, y)
+
+
+def test_numbers_that_make_no_sampler_are_refused(folder, trained):
+    with pytest.raises(UserError, match="num=-1 latents cannot be drawn"):
+        Sampler.from_checkpoint(trained, statistics="running").latents(-1)
+    with pytest.raises(UserError, match="passes=0 batches give no statistics"):
+        Sampler.from_pretrained(folder, passes=0)
+
+
 def test_samples_over_a_mesh_equal_those_of_one_device(folder, trained):
     """Batches of 3 on 8 devices, too: they are rounded up."""
     over_all = load_generator(folder, make_mesh())
