@@ -67,6 +67,8 @@ def main() -> int | None:
         )
     if SWEEP.value:
         sweep.thresholds(SWEEP.value)
+    if evaluation_flags.SCORES.present and not evaluation_flags.SCORES.value:
+        raise UserError(f"--scores= names no score; known are {', '.join(metrics.NAMES)}")
     for name in evaluation_flags.SCORES.value or ():
         configs.choose(metrics.NAMES, "--scores", name)
     for kind in PPL.value or ():

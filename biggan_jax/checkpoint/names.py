@@ -61,7 +61,8 @@ def download(name: str) -> epath.Path:
         found = huggingface_hub.snapshot_download(match["repo"], revision=match["revision"], allow_patterns=list(FILES))
     except Exception as error:  # Of any type: those of the hub, of its HTTP library, OSError.
         reason = str(error).strip().partition("\n")[0] or type(error).__name__
-        raise UserError(f"{name} cannot be downloaded: {reason:.300}") from error
+        how = "check the name and the network, or copy the model's folder here and give that"
+        raise UserError(f"{name} cannot be downloaded: {reason:.300}; {how}") from error
     folder = epath.Path(found)
     if not is_exported(folder):
         raise UserError(f"{name} has no model that `biggan-export model` wrote: it lacks {' and '.join(FILES)}")

@@ -209,6 +209,8 @@ def make_reference(real: Real, network: FeatureNetwork, mesh: Mesh, batch_size: 
     """Compute the reference, or read it from the cache: FID by statistics where there are some, the rest by images."""
     images = None
     if real.images is not None:
+        if (wanted := REFERENCE_COUNT.value or 0) > real.used:
+            logger.warning("--reference_count=%d: there are %d real images, and all are used", wanted, real.used)
         name = f"{real.used:,} real images of {real.name}"
         images = reference_of(real.images, name, network, mesh, real.used, batch_size)
         if real.statistics is None:

@@ -201,7 +201,7 @@ def read_npz(path: epath.PathLike) -> dict[str, np.ndarray]:
             raise UserError(f"{path} cannot be read: {reason_of(error, path)}") from error
         # NumPy's message for a file that is not an archive advises to allow pickle.
         reason = "" if "pickle" in str(error) or isinstance(error, AttributeError | TypeError) else f": {error!s:.160}"
-        raise UserError(f"{path} is not an .npz of arrays{reason}") from error
+        raise UserError(f"{path} is not an .npz of arrays, such as numpy.savez writes{reason}") from error
 
 
 def is_remote(path: epath.PathLike) -> bool:

@@ -189,7 +189,7 @@ def test_a_model_of_the_hub_is_downloaded_and_checked(hub, folder, trained, copy
         ("hf://here", "hf://here is not the name of a model on the hub, which is hf://OWNER/NAME"),
         ("hf://here/model@", "is not the name of a model on the hub"),
         ("hf://a/b/c", "is not the name of a model on the hub"),
-        ("hf://here/none", "hf://here/none cannot be downloaded: 404 Client Error."),
+        ("hf://here/none", "hf://here/none cannot be downloaded: 404 Client Error"),
         ("hf://here/other", "hf://here/other has no model that `biggan-export model` wrote"),
     ],
 )

@@ -143,6 +143,7 @@ MISTAKES = [
         "a --reference is needed: an .npz, a folder of pictures, a prepared set's folder; or --config",
     ),
     ("--samples=UNLABELLED --reference=nowhere", "--reference=nowhere does not exist; give an .npz"),
+    ("--samples=UNLABELLED --reference=UNLABELLED --scores=", "--scores= names no score; known are fid, is"),
     ("--reference=UNLABELLED --write_statistics=a.pkl", "--write_statistics=a.pkl must end in .npz"),
     ("--reference=UNLABELLED --write_statistics=a.npz --num=3", "--num has no effect here"),
     ("--checkpoint=COPY --truncation_kind=std", "--truncation_kind has no effect here"),

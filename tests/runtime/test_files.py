@@ -24,7 +24,7 @@ def test_arrays_are_read_without_pickle(tmp_path):
     arrays = read_npz(path)
     assert arrays["a"].tolist() == [0, 1, 2] and str(arrays["b"]) == "text"
     np.savez(path, a=np.array([{}], object))
-    with pytest.raises(UserError, match="is not an .npz of arrays$"):
+    with pytest.raises(UserError, match="is not an .npz of arrays, such as numpy.savez writes$"):
         read_npz(path)
 
 
