@@ -90,8 +90,11 @@ def of_folder(root: epath.Path) -> Tree:
 
 def of_zip(path: epath.Path) -> Tree:
     """List a zip file without extracting it. Raises UserError if the file is not a zip."""
-    members, sizes = zip_members(path), {}
-    left_out = {name: "its path leads out of the zip" for name in _all_members(path) if _leads_out(name)}
+    everything, sizes, left_out = _all_members(path), {}, {}
+    members = _without_hidden(everything)
+    for name in everything:
+        if ".." in name.split("/"):
+            left_out[name] = "its path leads out of the zip"
     for name, member in members.items():
         if member.flag_bits & 1:
             left_out[name] = "it is encrypted"
@@ -110,8 +113,11 @@ def of_zip(path: epath.Path) -> Tree:
 
 def zip_members(path: epath.PathLike) -> dict[str, zipfile.ZipInfo]:
     """Return the files in a zip by name, without hidden ones. Raises UserError if the file is not a zip, or is corrupted."""
-    members = _all_members(path).items()
-    return {name: member for name, member in members if not any(map(_hidden, name.split("/")))}
+    return _without_hidden(_all_members(path))
+
+
+def _without_hidden(members: dict[str, zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:
+    return {name: member for name, member in members.items() if not any(map(_hidden, name.split("/")))}
 
 
 def _all_members(path: epath.PathLike) -> dict[str, zipfile.ZipInfo]:
@@ -121,10 +127,6 @@ def _all_members(path: epath.PathLike) -> dict[str, zipfile.ZipInfo]:
     except (OSError, zipfile.BadZipFile, NotImplementedError, EOFError, ValueError) as error:
         raise UserError(f"--in={path} cannot be read as a zip: {error}; a folder needs --from=folder") from error
     return {member.filename.replace("\\", "/").strip("/"): member for member in members if not member.is_dir()}
-
-
-def _leads_out(name: str) -> bool:
-    return ".." in name.split("/")
 
 
 def _hidden(name: str) -> bool:
