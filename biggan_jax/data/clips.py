@@ -226,16 +226,10 @@ def _natural(name: str) -> tuple:
 
 
 def _held_out(found: Mapping[str, list[Clip]], rules: Rules) -> Mapping[str, list[Clip]]:
-    if not rules.held_out:
-        return found
-    if len(found) > 1:
-        others = ", ".join(split for split in found if split != "train")
-        raise UserError(f"--held_out has no effect: the sequences already have the split {others}; leave it out")
-    names = {f"{clip.path} {clip.start:09d}": clip for clip in found["train"]}
-    if rules.held_out >= len(names):
-        raise UserError(f"--held_out={rules.held_out} leaves nothing to train on: there are {len(names)} clips")
-    held = splits.held_out(dict.fromkeys(names, 0), (structures.ONE_CLASS,), rules.held_out, rules.split, rules.seed)
-    return {
-        "train": [clip for name, clip in names.items() if name not in held],
-        "test": [clip for name, clip in names.items() if name in held],
-    }
+    if rules.held_out and len(found) == 1 and rules.held_out >= len(found["train"]):
+        raise UserError(
+            f"--held_out={rules.held_out} leaves nothing to train on: there are {len(found['train'])} clips"
+        )
+    name_of = lambda clip: f"{clip.path} {clip.start:09d}"
+    how = rules.held_out, rules.split, rules.seed
+    return splits.divided(found, name_of, *how, "sequences", structures.ONE_CLASS)

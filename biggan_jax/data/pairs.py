@@ -232,12 +232,5 @@ def _matched(tree: Tree, sides: Sides, *, skip_others: bool) -> tuple[dict[str, 
 
 
 def _held_out(found: dict[str, list[Pair]], rules: Rules) -> dict[str, list[Pair]]:
-    if not rules.held_out:
-        return found
-    if len(found) > 1:
-        others = ", ".join(split for split in found if split != "train")
-        raise UserError(f"--held_out has no effect: the pictures already have the split {others}; leave it out")
-    names = {pair.a: 0 for pair in found["train"]}
-    held = splits.held_out(names, (structures.ONE_CLASS,), rules.held_out, rules.split, rules.seed)
-    kept = [pair for pair in found["train"] if pair.a not in held]
-    return {"train": kept, "test": [pair for pair in found["train"] if pair.a in held]}
+    how = rules.held_out, rules.split, rules.seed
+    return splits.divided(found, lambda pair: pair.a, *how, "pictures", structures.ONE_CLASS)

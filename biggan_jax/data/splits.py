@@ -1,10 +1,13 @@
 """The order of classes, and which pictures of each class are held out."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 from biggan_jax.data.records import digest
 from biggan_jax.types import UserError
+
+T = TypeVar("T")
 
 
 def class_order(names: Sequence[str], order: str) -> list[str]:
@@ -36,3 +39,29 @@ def held_out(labels: Mapping[str, int], names: Sequence[str], count: int, how: s
             paths.sort(key=lambda path: digest(f"{seed}:{path}".encode(errors="surrogateescape")))
         chosen.update(paths[:count] if how == "random" else paths[-count:])
     return chosen
+
+
+def divided(
+    found: Mapping[str, Sequence[T]],
+    name_of: Callable[[T], str],
+    count: int,
+    how: str,
+    seed: int,
+    what: str,
+    one_class: str,
+) -> dict[str, list[T]]:
+    """Move `count` items of the split train, chosen as by `held_out`, to test; 0: as they are. what: names the items.
+
+    Raises UserError if there are other splits already.
+    """
+    if not count:
+        return {split: list(items) for split, items in found.items()}
+    if len(found) > 1:
+        others = ", ".join(split for split in found if split != "train")
+        raise UserError(f"--held_out has no effect: the {what} already have the split {others}; leave it out")
+    items = {name_of(item): item for item in found["train"]}
+    held = held_out(dict.fromkeys(items, 0), (one_class,), count, how, seed)
+    return {
+        "train": [item for name, item in items.items() if name not in held],
+        "test": [item for name, item in items.items() if name in held],
+    }
