@@ -99,7 +99,7 @@ def _translation(
     preset = f"classic/{family}{'32' if max(height, width) <= 64 else ''}"
     if height % 4 or width % 4:
         return f"no preset fits: sides must be multiples of 4, and these are {height} x {width}; use another --size"
-    return f"to train: {_command(preset, out, {key: value for key, value in changes.items() if value})}"
+    return f"to train: {_command(preset, out, _filled(changes))}"
 
 
 def _of_clips(out: epath.Path, form: forms.Form, changes: dict[str, str]) -> str:
@@ -114,7 +114,7 @@ def _of_clips(out: epath.Path, form: forms.Form, changes: dict[str, str]) -> str
         return f"no preset fits: {error}"
     changes |= {"model.image_shape": str(shape).replace(" ", ""), "model.frames": str(form.frames)}
     preset = f"classic/{'vgan64' if min(shape[:2]) >= 64 else 'vgan_digits'}"
-    return f"to train: {_command(preset, out, {key: value for key, value in changes.items() if value})}"
+    return f"to train: {_command(preset, out, _filled(changes))}"
 
 
 def _text_to_image(out: epath.Path, shape: tuple[int, ...], form: forms.Form, changes: dict[str, str]) -> str:
@@ -128,7 +128,12 @@ def _text_to_image(out: epath.Path, shape: tuple[int, ...], form: forms.Form, ch
     changes |= {"model.image_shape": f"({height},{width},{channels})", "model.condition_dim": str(form.condition)}
     narrow = height < 64 and not form.condition  # Its keys of the text encoder have no effect on embeddings.
     preset = f"classic/text_to_image{32 if narrow else 64}"
-    return f"to train: {_command(preset, out, {key: value for key, value in changes.items() if value})}"
+    return f"to train: {_command(preset, out, _filled(changes))}"
+
+
+def _filled(changes: Mapping[str, str]) -> dict[str, str]:
+    """Return the keys that have a value."""
+    return {key: value for key, value in changes.items() if value}
 
 
 def _command(preset: str, out: epath.Path, changes: Mapping[str, str]) -> str:
