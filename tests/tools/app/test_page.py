@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from biggan_jax import config as configs
 from tests.conftest import untrained_run
 
 pytestmark = pytest.mark.browser
@@ -130,6 +131,38 @@ def test_the_slider_changes_the_pictures_and_the_link(page, browser):
     other.goto(page.url)
     assert drawn(other) == now
     other.close()
+
+
+@pytest.fixture(scope="module")
+def stylegan2(tmp_path_factory):
+    """The folder of a small StyleGAN2 of 3 classes without noise, so that w alone makes a picture."""
+    c = configs.base("stylegan2")
+    small = {"image_shape": (8, 8, 1), "channel_base": 64, "channel_max": 8, "dim_z": 6, "dim_w": 5, "mapping_layers": 2}
+    for name, value in {**small, "num_classes": 3, "noise": False}.items():
+        c.model[name] = value
+    c.batch_size = 8
+    return untrained_run(tmp_path_factory.mktemp("style"), c)
+
+
+def test_psi_of_stylegan2_goes_from_the_mean_to_w(stylegan2, browser):
+    command = started(stylegan2, "--port=0")
+    page = browser.new_page()
+    try:
+        page.goto(command.stdout.readline().split()[4])
+        before = drawn(page)
+        assert page.get_attribute("#truncation", "min") == "0"
+        page.focus("#truncation")
+        page.keyboard.press("Home")
+        at_the_mean = changed(page, before)
+        assert len(set(before)) == 8 and len(set(at_the_mean)) == 1
+        assert "truncation=0" in page.url
+        page.keyboard.press("End")
+        assert changed(page, at_the_mean) == before
+    finally:
+        page.close()
+        command.send_signal(signal.SIGINT)
+        _, errors = command.communicate(timeout=60)
+    assert "Traceback" not in errors, errors
 
 
 def test_a_new_seed_and_another_number_change_the_pictures(page):
