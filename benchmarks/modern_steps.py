@@ -24,7 +24,13 @@ from biggan_jax import sharding
 
 HERE = pathlib.Path(__file__).parent
 RESULTS = HERE / "results" / "modern_steps.json"
-SHAPE = {"model.image_shape": (32, 32, 3), "model.num_classes": 10, "model.dim_z": 64, "d_steps": 1, "data.name": "fake"}
+SHAPE = {
+    "model.image_shape": (32, 32, 3),
+    "model.num_classes": 10,
+    "model.dim_z": 64,
+    "d_steps": 1,
+    "data.name": "fake",
+}
 RATES = {"optimizer.b1": 0.0, "optimizer.b2": 0.99, "optimizer.eps": 1e-8, "ema.decay": 0.99, "stability.every": 0}
 
 MODELS = {
@@ -33,7 +39,8 @@ MODELS = {
     | {"model.mapping_layers": 2, "model.d_mapping_layers": 2, "model.style_mixing": 0.9, "model.d_stddev_group": 4}
     | {"regularizer.r1": 0.1, "regularizer.every": 16, "model.path_length": 2.0, "model.path_every": 4},
     "r3gan": SHAPE | RATES | {"model.family": "r3gan", "model.widths": (96, 96, 64, 32), "model.groups": (12, 12, 8, 4)}
-    | {"model.blocks": (1, 1, 1, 1), "model.d_embed_dim": 64, "loss": "relativistic_pairs", "g_real": "own", "condition.labels": "paired"}
+    | {"model.blocks": (1, 1, 1, 1), "model.d_embed_dim": 64, "loss": "relativistic_pairs"}
+    | {"g_real": "own", "condition.labels": "paired"}
     | {"regularizer.r1": 0.5, "regularizer.r2": 0.5},
 }  # fmt: skip
 """Peer to the model; benchmarks/modern_peers.py builds the same from the peer's code."""
@@ -84,7 +91,8 @@ def in_turn(peer: str, options: argparse.Namespace) -> dict[str, object]:
     pairs = list(zip(found["ours"], found["theirs"], strict=True))
     ratios = {unit: sorted(b[unit] / a[unit] for a, b in pairs) for unit in ("cpu", "wall")}
     summary = {
-        f"ratio_{unit}": {"median": statistics.median(r), "least": r[0], "greatest": r[-1]} for unit, r in ratios.items()
+        f"ratio_{unit}": {"median": statistics.median(r), "least": r[0], "greatest": r[-1]}
+        for unit, r in ratios.items()
     }
     return {"batch_size": options.batch, "steps": options.steps, **summary, **found}
 

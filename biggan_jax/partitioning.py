@@ -6,6 +6,7 @@ import jax
 
 from biggan_jax import sharding
 from biggan_jax.family import Family
+from biggan_jax.layers.convolution import in_pieces
 from biggan_jax.state import TrainState, init_state
 from biggan_jax.train_step import train_step
 
@@ -26,4 +27,7 @@ def compile_step(gan: Family):
     """Return the jitted train_step: (state, batch) to (state, metrics). It donates the memory of the old state."""
     assert gan.mesh is not None
     layout = state_layout(gan), sharding.replicated(gan.mesh)
-    return jax.jit(functools.partial(train_step, gan), donate_argnums=0, out_shardings=layout)
+    step = functools.partial(train_step, gan)
+    if gan.mesh.size == 1 and gan.mesh.devices.flat[0].platform == "cpu":
+        step = in_pieces(True)(step)
+    return jax.jit(step, donate_argnums=0, out_shardings=layout)

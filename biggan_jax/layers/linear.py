@@ -10,13 +10,15 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from biggan_jax.layers.convolution import conv_general_dilated
 from biggan_jax.types import Label
 
 orthogonal = nn.initializers.orthogonal()
 
 Dense = functools.partial(nn.Dense, kernel_init=orthogonal)
-Conv3x3 = functools.partial(nn.Conv, kernel_size=(3, 3), kernel_init=orthogonal)
-Conv1x1 = functools.partial(nn.Conv, kernel_size=(1, 1), kernel_init=orthogonal)
+Conv = functools.partial(nn.Conv, kernel_init=orthogonal, conv_general_dilated=conv_general_dilated)
+Conv3x3 = functools.partial(Conv, kernel_size=(3, 3))
+Conv1x1 = functools.partial(Conv, kernel_size=(1, 1))
 
 
 class FirstOfConv3x3(nn.Module):

@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from biggan_jax.layers.convolution import conv_general_dilated
 from biggan_jax.layers.linear import orthogonal
 
 MIN_HEIGHT = 16
@@ -68,9 +69,7 @@ def smooth_upsample_conv(x: jax.Array, kernel: jax.Array, groups: int = 1) -> ja
     """
     layout = ("NHWC", "HWIO", "NHWC")
     padding, dilation = ((2, 2), (2, 2)), (2, 2)
-    y = jax.lax.conv_general_dilated(
-        x, kernel, (1, 1), padding, dilation, dimension_numbers=layout, feature_group_count=groups
-    )
+    y = conv_general_dilated(x, kernel, (1, 1), padding, dilation, dimension_numbers=layout, feature_group_count=groups)
     return 4 * smooth(y, 1)
 
 
@@ -80,7 +79,7 @@ def smooth_conv_downsample(x: jax.Array, kernel: jax.Array) -> jax.Array:
     [B, H, W, C] to [B, H/2, W/2, out]; kernel [3, 3, C, out].
     """
     layout = ("NHWC", "HWIO", "NHWC")
-    return jax.lax.conv_general_dilated(smooth(x, 2), kernel, (2, 2), "VALID", dimension_numbers=layout)
+    return conv_general_dilated(smooth(x, 2), kernel, (2, 2), "VALID", dimension_numbers=layout)
 
 
 def _smooth_up(x: jax.Array, axis: int) -> jax.Array:
@@ -188,4 +187,4 @@ def _spread(kernel: jax.Array) -> jax.Array:
 def _conv(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
     """Convolve [B, H, W, in], padded by one: with [3, 3, in, out], or at stride 2 with [4, 4, in, out]."""
     strides, padding, layout = (stride, stride), ((1, 1), (1, 1)), ("NHWC", "HWIO", "NHWC")
-    return jax.lax.conv_general_dilated(x, kernel.astype(x.dtype), strides, padding, dimension_numbers=layout)
+    return conv_general_dilated(x, kernel.astype(x.dtype), strides, padding, dimension_numbers=layout)

@@ -26,7 +26,7 @@ from jax.sharding import Mesh
 
 from biggan_jax.gan import GAN
 from biggan_jax.layers.grouped import GroupedConv3x3
-from biggan_jax.layers.linear import ClassEmbedding
+from biggan_jax.layers.linear import ClassEmbedding, Conv1x1
 from biggan_jax.layers.resample import smooth_downsample, smooth_upsample
 from biggan_jax.models import adversarial
 from biggan_jax.models.heads import rematerialised
@@ -52,7 +52,7 @@ def scaled(gain: float = 1.0) -> nn.initializers.Initializer:
 
 def conv_1x1(features: int, dtype: jnp.dtype, name: str) -> nn.Conv:
     """A 1x1 convolution without a bias."""
-    return nn.Conv(features, (1, 1), use_bias=False, kernel_init=scaled(), dtype=dtype, name=name)
+    return Conv1x1(features, use_bias=False, kernel_init=scaled(), dtype=dtype, name=name)
 
 
 class Block(nn.Module):
@@ -66,7 +66,7 @@ class Block(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         width, weights = x.shape[-1], scaled(self.gain)
-        conv, hidden = functools.partial(nn.Conv, kernel_size=(1, 1), dtype=self.dtype), self.expansion * width
+        conv, hidden = functools.partial(Conv1x1, dtype=self.dtype), self.expansion * width
         h = leaky(conv(hidden, kernel_init=weights, name="conv_1")(x))
         h = leaky(GroupedConv3x3(hidden, self.groups, weights, self.dtype, name="conv_2")(h))
         return x + conv(width, use_bias=False, kernel_init=nn.initializers.zeros, name="conv_3")(h)

@@ -137,7 +137,14 @@ def test_the_slider_changes_the_pictures_and_the_link(page, browser):
 def stylegan2(tmp_path_factory):
     """The folder of a small StyleGAN2 of 3 classes without noise, so that w alone makes a picture."""
     c = configs.base("stylegan2")
-    small = {"image_shape": (8, 8, 1), "channel_base": 64, "channel_max": 8, "dim_z": 6, "dim_w": 5, "mapping_layers": 2}
+    small = {
+        "image_shape": (8, 8, 1),
+        "channel_base": 64,
+        "channel_max": 8,
+        "dim_z": 6,
+        "dim_w": 5,
+        "mapping_layers": 2,
+    }
     for name, value in {**small, "num_classes": 3, "noise": False}.items():
         c.model[name] = value
     c.batch_size = 8
