@@ -1,9 +1,9 @@
-"""Time training steps of StyleGAN2 and R3GAN against their PyTorch references on CPU: benchmarks/results/modern_steps.json.
+"""Time training steps against those of PyTorch references on CPU: benchmarks/results/steps_against_pytorch.json.
 
-    python benchmarks/modern_steps.py --peer_python=PYTHON --stylegan2_ada=DIR --r3gan=DIR [--pairs=3]
+    python benchmarks/steps_against_pytorch.py --peer_python=PYTHON [--biggan=DIR] [--stylegan2_ada=DIR] [--r3gan=DIR] [--pairs=3]
 
-PYTHON has torch; the folders are checkouts of NVlabs/stylegan2-ada-pytorch and brownvc/R3GAN. The same narrow networks, batch and
-updates in both, in float32, in processes that run in turn. A ratio above 1 says that this code takes less.
+PYTHON has torch; the folders are checkouts of ajbrock/BigGAN-PyTorch, NVlabs/stylegan2-ada-pytorch and brownvc/R3GAN. The same
+networks, batch and updates in both, in float32, in processes that run in turn. A ratio above 1 says that this code takes less.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from biggan_jax import config as configs
 from biggan_jax import sharding
 
 HERE = pathlib.Path(__file__).parent
-RESULTS = HERE / "results" / "modern_steps.json"
+RESULTS = HERE / "results" / "steps_against_pytorch.json"
 SHAPE = {
     "model.image_shape": (32, 32, 3),
     "model.num_classes": 10,
@@ -33,7 +33,19 @@ SHAPE = {
 }
 RATES = {"optimizer.b1": 0.0, "optimizer.b2": 0.99, "optimizer.eps": 1e-8, "ema.decay": 0.99, "stability.every": 0}
 
+BIGGAN = {
+    "model.family": "biggan",
+    "model.num_classes": 10,
+    "d_steps": 2,
+    "data.name": "fake",
+    "loss": "hinge",
+    "model.dim_z": 120,
+}
+BIGGAN |= {"model.bn_group": 0, "ema.start": 0, "stability.every": 0}
+
 MODELS = {
+    "biggan32": BIGGAN | {"model.resolution": 32, "model.ch": 32, "model.g_attention": (), "model.d_attention": ()},
+    "biggan128": BIGGAN | {"model.resolution": 128, "model.ch": 16, "model.g_attention": (64,), "model.d_attention": (64,)},
     "stylegan2_ada": SHAPE | RATES | {"model.family": "stylegan2", "loss": "non_saturating"}
     | {"model.channel_base": 1024, "model.channel_max": 64, "model.dim_w": 64}
     | {"model.mapping_layers": 2, "model.d_mapping_layers": 2, "model.style_mixing": 0.9, "model.d_stddev_group": 4}
@@ -43,7 +55,12 @@ MODELS = {
     | {"g_real": "own", "condition.labels": "paired"}
     | {"regularizer.r1": 0.5, "regularizer.r2": 0.5},
 }  # fmt: skip
-"""Peer to the model; benchmarks/modern_peers.py builds the same from the peer's code."""
+CODE = {"biggan32": "biggan", "biggan128": "biggan", "stylegan2_ada": "stylegan2_ada", "r3gan": "r3gan"}
+"""Model to the flag that names the peer's code."""
+LOAD = {"biggan32": (32, 2, 5), "biggan128": (8, 2, 5), "stylegan2_ada": (16, 16, 32), "r3gan": (16, 4, 16)}
+"""Images of a batch, steps before the timed ones, and timed ones: a multiple of all intervals of penalties."""
+
+"""Peer to the model; benchmarks/pytorch_steps.py builds the same from the peer's code."""
 
 
 def config_of(peer: str, batch: int):
@@ -73,10 +90,16 @@ def ours(peer: str, batch: int, warmup: int, steps: int) -> dict[str, float]:
 
 def in_turn(peer: str, options: argparse.Namespace) -> dict[str, object]:
     """Run pairs of processes, one of ours and one of theirs, and return their seconds and ratios."""
-    size = [f"--peer={peer}", f"--batch={options.batch}", f"--warmup={options.warmup}", f"--steps={options.steps}"]
+    batch, warmup, steps = LOAD[peer]
+    size = [f"--peer={peer}", f"--batch={batch}", f"--warmup={warmup}", f"--steps={steps}"]
     commands = {
         "ours": [sys.executable, __file__, "--one", *size],
-        "theirs": [options.peer_python, str(HERE / "modern_peers.py"), f"--code={getattr(options, peer)}", *size],
+        "theirs": [
+            options.peer_python,
+            str(HERE / "pytorch_steps.py"),
+            f"--code={getattr(options, CODE[peer])}",
+            *size,
+        ],
     }
     # Threads that spin while they wait for others would count as work.
     environ = os.environ | {"OMP_WAIT_POLICY": "passive"}
@@ -94,27 +117,28 @@ def in_turn(peer: str, options: argparse.Namespace) -> dict[str, object]:
         f"ratio_{unit}": {"median": statistics.median(r), "least": r[0], "greatest": r[-1]}
         for unit, r in ratios.items()
     }
-    return {"batch_size": options.batch, "steps": options.steps, **summary, **found}
+    return {"batch_size": batch, "steps": steps, **summary, **found}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--peer_python", help="a Python that has torch")
+    parser.add_argument("--biggan", help="a checkout of ajbrock/BigGAN-PyTorch")
     parser.add_argument("--stylegan2_ada", help="a checkout of NVlabs/stylegan2-ada-pytorch")
     parser.add_argument("--r3gan", help="a checkout of brownvc/R3GAN")
     parser.add_argument("--pairs", type=int, default=3)
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--warmup", type=int, default=16)
-    parser.add_argument("--steps", type=int, default=32)
+    parser.add_argument("--only", default=",".join(MODELS), help="models, separated by commas")
+    for name in ("batch", "warmup", "steps"):
+        parser.add_argument(f"--{name}", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--peer", choices=MODELS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         print(json.dumps(ours(options.peer, options.batch, options.warmup, options.steps)))
         return
-    peers = [peer for peer in MODELS if getattr(options, peer)]
+    peers = [peer for peer in options.only.split(",") if getattr(options, CODE[peer])]
     if not peers or not options.peer_python:
-        parser.error("give --peer_python, and --stylegan2_ada or --r3gan or both")
+        parser.error("give --peer_python, and one of --biggan, --stylegan2_ada and --r3gan or more")
     known = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     for peer in peers:
         known[peer] = in_turn(peer, options)

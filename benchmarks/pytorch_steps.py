@@ -1,19 +1,44 @@
-"""Time training steps of a checkout of StyleGAN2-ADA (PyTorch) or of R3GAN on CPU, with their own networks and losses.
+"""Time training steps of a checkout of BigGAN-PyTorch, StyleGAN2-ADA or R3GAN on CPU, with their own networks and losses.
 
-    PYTHON benchmarks/modern_peers.py --peer=stylegan2_ada --code=DIR --batch=16 --warmup=4 --steps=32
+    PYTHON benchmarks/pytorch_steps.py --peer=stylegan2_ada --code=DIR --batch=16 --warmup=4 --steps=32
 
-modern_steps.py calls it, with a Python that has torch. Here are only the order of updates, Adam and the average of G, which
+steps_against_pytorch.py calls it, with a Python that has torch. Here are only the order of updates, Adam and the average of G, which
 their training loops do on a GPU. Prints JSON: seconds of CPU and of a clock a step.
 """
 
 import argparse
 import copy
+import functools
 import json
 import resource
 import sys
 import time
+from unittest import mock
 
 import torch
+
+
+def biggan(batch: int, size: int, ch: int, attention: int):
+    """Return a function that makes a step of 2 updates of D and one of G, real and fake images apart, as by default there."""
+    # It imports these to read image files and to draw sheets, which no one does here.
+    for name in ("datasets", "torchvision", "torchvision.transforms"):
+        sys.modules[name] = mock.MagicMock()
+    import BigGAN
+    import train_fns
+    import utils
+
+    config = vars(utils.prepare_parser().parse_args([]))
+    config |= {"batch_size": batch, "n_classes": 10, "resolution": size, "G_ch": ch, "D_ch": ch, "num_D_steps": 2}
+    config |= {"G_attn": str(attention), "D_attn": str(attention), "dim_z": 120, "shared_dim": 128, "hier": True}
+    config |= {"G_shared": True, "ema": True, "ema_start": 0, "num_epochs": 1}
+    config |= {f"{net}_activation": utils.activation_dict["inplace_relu"] for net in "GD"}
+    G, D = BigGAN.Generator(**config), BigGAN.Discriminator(**config)
+    average = BigGAN.Generator(**{**config, "skip_init": True, "no_optim": True})
+    latents = utils.prepare_z_y(batch, G.dim_z, 10, device="cpu")
+    state, ema = {"itr": 0}, utils.ema(G, average, 0.999, 0)
+    made = train_fns.GAN_training_function(G, D, BigGAN.G_D(G, D), *latents, ema, state, config)
+    x, y = torch.randn(2 * batch, 3, size, size), torch.arange(2 * batch) % 10
+    return lambda i: made(x, y)
 
 
 def stylegan2_ada(batch: int):
@@ -85,7 +110,12 @@ def follow(average: torch.nn.Module, net: torch.nn.Module, decay: float = 0.99) 
         mean.lerp_(value, 1 - decay)
 
 
-PEERS = {"stylegan2_ada": stylegan2_ada, "r3gan": r3gan}
+PEERS = {
+    "biggan32": functools.partial(biggan, size=32, ch=32, attention=0),
+    "biggan128": functools.partial(biggan, size=128, ch=16, attention=64),
+    "stylegan2_ada": stylegan2_ada,
+    "r3gan": r3gan,
+}
 
 
 def main() -> None:
