@@ -128,8 +128,9 @@ def main() -> None:
     parser.add_argument("--r3gan", help="a checkout of brownvc/R3GAN")
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--only", default=",".join(MODELS), help="models, separated by commas")
-    for name in ("batch", "warmup", "steps"):
-        parser.add_argument(f"--{name}", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--batch", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--warmup", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--steps", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--peer", choices=MODELS, help=argparse.SUPPRESS)
     options = parser.parse_args()
