@@ -24,7 +24,7 @@ from etils import epath
 from biggan_jax import config as configs
 from biggan_jax import sharding
 from biggan_jax.checkpoint import FOLDER, TrainedGenerator, checkpoint_steps, exported, locate
-from biggan_jax.evaluation import cache, curves, lpips, metrics, networks, ppl, results, sets, sweep
+from biggan_jax.evaluation import cache, conditions, curves, lpips, metrics, networks, ppl, results, sets, sweep
 from biggan_jax.evaluation import flags as evaluation_flags
 from biggan_jax.evaluation.baseline import PREFIX
 from biggan_jax.evaluation.evaluator import Evaluator
@@ -34,7 +34,7 @@ from biggan_jax.latents import Truncation
 from biggan_jax.runtime import cli, distributed, files
 from biggan_jax.runtime import flags as cluster_flags
 from biggan_jax.sampling import flags as sampling_flags
-from biggan_jax.sampling import sampler
+from biggan_jax.sampling import sampler, training_data
 from biggan_jax.sampling.labels import draw_labels
 from biggan_jax.types import UserError
 
@@ -104,7 +104,7 @@ def check_flags() -> None:
     if PPL.value:
         others = "all", "watch", "truncation_sweep", "scores", "network", "inception", "resizer", "jpeg", "reference"
         without_effect |= dict.fromkeys((*others, "reference_count"), True)
-    if SWEEP.value and evaluation_flags.NETWORK.value in networks.ENCODERS:
+    if SWEEP.value and evaluation_flags.NETWORK.value in networks.WITHOUT_CLASSES:
         raise UserError(
             f"--truncation_sweep needs a network with classes, which {evaluation_flags.NETWORK.value} has not"
         )
@@ -276,7 +276,14 @@ def evaluate_paths() -> None:
         raise UserError(
             "--labels=data has no effect on path lengths, which compare with no data; use balanced or uniform"
         )
-    y = draw_labels(labels, num, trained.gan.num_classes, seed, None)
+    if conditioned := conditions.named_by(trained.config):
+        if evaluation_flags.LABELS.present:
+            what = f"this model is conditioned on {conditioned}, and paths are of those of the training images"
+            raise UserError(f"--labels={labels} has no meaning: {what}")
+        y = training_data.draw_conditions(trained, num, seed)
+        labels = conditions.words(conditioned, "training")
+    else:
+        y = draw_labels(labels, num, trained.gan.num_classes, seed, None)
     factor = ppl.factor_of(trained.gan.image_shape)
     resizer = f"averaging {factor} x {factor} pixels" if factor > 1 else "none"
     drawn = num, labels, str(resolved or "none"), description, "live" if trained.live else "ema", seed

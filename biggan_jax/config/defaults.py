@@ -167,7 +167,7 @@ def general() -> dict[str, Any]:
         # Maximum scores expected by given steps, such as 300:600,600:200; empty: none.
         "stability.expected": Key("", safe=True),
         "score.every": non_negative(0, safe=True),  # Steps between scores. The best checkpoint is kept. 0: none.
-        # Feature network: a name in evaluation.networks.NETWORKS. The classifier needs no download.
+        # Feature network: a name in evaluation.networks.NETWORKS. classifier, of labels, and captions need no download.
         "score.network": "classifier",
         "score.inception": Key("", path=True),  # Weights of inception-2015, DINOv2, CLIP or SwAV: a file, or download.
         # Other metrics that are recorded beside the score, such as kid,prdc,cas; empty: none.

@@ -41,7 +41,7 @@ SOURCES = {
     "swiss_roll": lambda config, split: builtin.points("swiss_roll", image_shape(config), split),
     "tfds": open_tfds,
     "digit_captions": lambda config, split: builtin.digit_captions(*_square(config, split), _length(config)),
-    "digit_edges": lambda config, split: builtin.digit_edges(domains.source_shape(config, None, "digit_edges"), split),
+    "digit_edges": lambda config, split: builtin.digit_edges(_pairs(config), split),
     "moving_digits": lambda config, split: builtin.moving_digits(*_clips(config), split),
     "fake": lambda config, split: _fake(config),
 }
@@ -61,6 +61,11 @@ def _fake(config: ConfigDict) -> builtin.Images:
     return builtin.fake(image_shape(config), config.model.num_classes, condition_dim=length)
 
 
+def _pairs(config: ConfigDict) -> tuple[int, ...]:
+    domains.check_takes_pairs(config, f"data.name {config.data.name}")
+    return domains.source_shape(config, None, config.data.name)
+
+
 def _clips(config: ConfigDict) -> tuple[tuple[int, ...], int]:
     """Return the shape of a frame and the number of frames."""
     if not has_clips(config):
@@ -76,7 +81,7 @@ def _length(config: ConfigDict) -> int:
 
 
 def _square(config: ConfigDict, split: str) -> tuple[int, str, int]:
-    shape = image_shape(config)
+    shape = tuple(config.model.image_shape) if joins_domains(config) else image_shape(config)
     if len(shape) != 3 or shape[0] != shape[1]:
         raise UserError(f"data.name {config.data.name} has square images, but this model's have the shape {shape}")
     return shape[0], split, shape[2]
@@ -113,14 +118,8 @@ def make_source(config: ConfigDict, split: str = "train") -> Source:
 
 def _check_condition(config: ConfigDict, there: int) -> None:
     """Raise UserError unless the data have a condition of the length that the model takes."""
-    if captions.length_of(config) and config.score.every:
-        raise UserError("score.every needs classes or none, but this model has captions; set it to 0")
     wanted = config.model.get("condition_dim", 0)
     if wanted == there:
-        if there and config.score.every:
-            raise UserError(
-                "score.every needs classes or none, but the data have conditions of real numbers; set it to 0"
-            )
         return
     has = f"data.name {config.data.name} has a condition of {there} numbers" if there else "the data have no condition"
     if not wanted and "condition_dim" not in config.model:

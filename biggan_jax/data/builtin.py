@@ -156,6 +156,7 @@ def digit_captions(resolution: int, split: str, channels: int, length: int) -> I
     Their words are of the digit and, for a third of the images each, of thin or bold strokes: "a bold three", "the digit three in
     bold", "bold 3". The class is in no label.
     """
+    _check_side("digit_captions", resolution)
     load = digits if resolution == 16 else mnist5k
     found = load(resolution, split, channels)
     ink = load(resolution, "train", 1).images.mean((1, 2, 3))
@@ -183,9 +184,15 @@ def digit_edges(shape: tuple[int, ...], split: str) -> Images:
     """
     if shape[2:] != (2,) or shape[0] != shape[1]:
         raise UserError(f"data.name digit_edges has pairs of one channel each, square, not together {list(shape)}")
+    _check_side("digit_edges", shape[0])
     found = digits(16, split, 1) if shape[0] == 16 else mnist5k(shape[0], split, 1)
     digit = found.images[..., 0]
     return Images(np.stack([digit, edges(digit)], axis=-1), found.labels, found.num_classes, first=1)
+
+
+def _check_side(name: str, side: int) -> None:
+    if side not in (16, 28, 32):
+        raise UserError(f"data.name {name} has images of 16, 28 or 32 pixels, not of {side}")
 
 
 def edges(images: np.ndarray) -> np.ndarray:

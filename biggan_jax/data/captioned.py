@@ -166,7 +166,8 @@ def _of_table(table: label_tables.Table, pictures: Iterable[str], column: str) -
     known = label_tables.names_of(pictures)
     files = label_tables.file_column(table, known)
     if files is None:
-        raise UserError(f"no column of {table.name} ({some(table.columns)}) names the pictures")
+        why = f"no column of {table.name} ({some(table.columns)}) names the pictures"
+        raise UserError(why if table.rows else f"{table.name} has no row below its header ({some(table.columns)})")
     own = _column(table, files, column)
     texts: dict[str, list[str]] = {}
     for row in table.rows:

@@ -168,6 +168,14 @@ def has_two(config: ml_collections.ConfigDict) -> bool:
     return "load_size" in config.model
 
 
+def check_takes_pairs(config: ml_collections.ConfigDict, where: epath.PathLike | str) -> None:
+    """Raise UserError if the config's family does not read two domains. where: names a set of pairs."""
+    if not has_two(config):
+        what = "clips" if has_clips(config) else "single pictures"
+        has = f"{where} has pairs of pictures, and model.family {config.model.family} learns from {what}"
+        raise UserError(f"{has}; use model.family=pix2pix, cyclegan or cogan, or another set")
+
+
 def source_shape(config: ml_collections.ConfigDict, first: int | None, where: epath.PathLike | str) -> tuple[int, ...]:
     """Return the shape in which a source of two domains is read. Raises UserError if it has other images than the model takes.
 
@@ -210,14 +218,13 @@ def of(source: Source, config: ml_collections.ConfigDict) -> Two | None:
         counts = (channels, own) if swapped else (own, channels)
         whole = getattr(source, "channels", first + counts[1])
         if (first, whole - first) != counts:
-            raise UserError(
-                f"{where} has pairs of {first} and {whole - first} channels, but the model takes {counts[0]} and {counts[1]}; "
-                "see model.input_channels and model.image_shape"
-            )
+            keys = "model.input_channels and model.image_shape" if "input_channels" in model else "model.image_shape"
+            have = f"{where} has pairs of {first} and {whole - first} channels"
+            raise UserError(f"{have}, but the model takes {counts[0]} and {counts[1]}; see {keys}")
         return _enough(Domains(first, swapped, bool(direction), size, *how, joined=joined), source, config)
     if source.num_classes != 2:
         has = f"{source.num_classes} classes" if source.num_classes > 1 else "one class"
-        hint = "prepare it with biggan-prepare --from=unpaired, or --from=pairs"
+        hint = "prepare them with biggan-prepare --from=unpaired, or pairs with --from=pairs"
         raise UserError(f"{where} has {has}, and model.family {model.family} learns from two sets, A and B; {hint}")
     a, b = (np.flatnonzero(source.all_labels == label) for label in (0, 1))
     return _enough(Domains(0, False, False, size, *how, a=a, b=b, joined=joined), source, config)

@@ -64,7 +64,8 @@ def parse(name: str, content: bytes) -> Table:
             return _of_records(name, [json.loads(line) for line in text.splitlines() if line.strip()])
         return _of_lines(name, text, suffix)
     except (ValueError, KeyError, TypeError, AttributeError, csv.Error) as error:
-        raise UserError(f"{name} cannot be read as a table of files and labels: {error!r:.120}") from error
+        why = str(error) if isinstance(error, ValueError) else repr(error)
+        raise UserError(f"{name} cannot be read as a table of files and labels: {why:.120}") from error
 
 
 def labels(table: Table, pictures: Iterable[str], label_key: str = "", *, held_out: bool = False) -> Labels:
@@ -240,7 +241,9 @@ def _of_lines(name: str, text: str, suffix: str) -> Table:
         rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter) if any(row)]
     else:
         rows = [line.split() for line in text.splitlines() if line.strip()]
-    width = max(map(len, rows))  # An empty file has no rows, which is an error.
+    if not rows:
+        raise ValueError("it is empty")
+    width = max(map(len, rows))
     rows = [[*row, *[""] * (width - len(row))] for row in rows]
     # A first line that names a picture is no header.
     has_header = suffix in (".csv", ".tsv") and not any(map(_names_picture, rows[0]))

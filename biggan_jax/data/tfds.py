@@ -58,6 +58,8 @@ def open_tfds(config: ml_collections.ConfigDict, split: str) -> Records:
     shape = domains.source_shape(config, first, where) if domains.has_two(config) else image_shape(config)
     if first and domains.has_two(config):
         shape = *shape[:2], fields.channels  # domains.of compares the channels of each picture.
+    if first and shape[2:] != (fields.channels,):  # A family of single pictures may take both as one.
+        domains.check_takes_pairs(config, where)
     _check_shape(fields, shape, where)
     _check_frames(fields, int(frames or 0), config, where)
     names = features.class_names(info.features, fields.label)

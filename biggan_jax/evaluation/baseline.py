@@ -17,8 +17,8 @@ from biggan_jax.types import UserError
 PREFIX = "real_"
 """Begins the names of scores of real images: real_frechet_distance stands beside frechet_distance."""
 
-ACCURACY = "class_agreement"
-"""The name of the score that, of real images, is the network's accuracy."""
+ACCURACIES = ("class_agreement", "caption_agreement")
+"""The names of the scores that, of real images, are the network's accuracy."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Baseline:
     """Real images that are scored as samples are.
 
     name: in words. images: their features. reference: what they are compared with. labelled: features of images for the
-    network's accuracy, which it was not fitted to; None if it does not know their classes.
+    network's accuracy, which it was not fitted to; None if it does not know their classes or captions.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Diversity of samples: the mean LPIPS distance between two of one class."""
+"""Diversity of samples: the mean LPIPS distance between two of one class or condition."""
 
 from collections.abc import Iterable
 
@@ -33,11 +33,14 @@ def diversity(
 def pairs(labels: np.ndarray, count: int = PAIRS, seed: int = 0) -> np.ndarray:
     """Draw pairs of different images of one class: their numbers int64 [2 * count], first and second in turn.
 
-    labels: int [N]. Classes are drawn by their frequency. Raises UserError if no class has two images.
+    labels: int [N], or conditions [N, k]. Classes are drawn by their frequency. Raises UserError if no class has two images.
     """
+    if labels.ndim == 2:
+        labels = np.unique(labels, axis=0, return_inverse=True)[1]
     sizes = np.bincount(labels)
     if sizes.max(initial=0) < 2:
-        raise UserError("lpips compares samples of one class, but no class has two")
+        what = "class or condition"
+        raise UserError(f"lpips compares samples of one {what}, but no {what} has two; draw more by --num")
     draws, order = np.random.default_rng(seed), np.argsort(labels, kind="stable")
     starts = np.cumsum(sizes) - sizes
     several = np.where(sizes > 1, sizes, 0)

@@ -12,12 +12,20 @@ from jax.sharding import Mesh
 from biggan_jax import sharding
 from biggan_jax.config import choose
 from biggan_jax.data.dataset import Source
-from biggan_jax.evaluation import baseline, diversity, features
+from biggan_jax.evaluation import baseline, captions, conditions, diversity, features
 from biggan_jax.evaluation.baseline import Baseline
+from biggan_jax.evaluation.conditions import classes_of
 from biggan_jax.evaluation.features import Batches
 from biggan_jax.evaluation.lpips import Lpips
 from biggan_jax.evaluation.metrics import FORMULAS, METRICS, OF_CLASSES, OF_PIXELS, Results, check_counts, compute
-from biggan_jax.evaluation.networks import ENCODERS, GREY_NOTE, FeatureNetwork, check_network, open_network
+from biggan_jax.evaluation.networks import (
+    FITTED,
+    GREY_NOTE,
+    WITHOUT_CLASSES,
+    FeatureNetwork,
+    check_network,
+    open_network,
+)
 from biggan_jax.evaluation.reference import KEPT, Reference, reference_of
 from biggan_jax.evaluation.results import Protocol
 from biggan_jax.family import Family
@@ -37,10 +45,10 @@ REAL_PER_SAMPLE, PASSES = 10, 16  # In training: real images per sample at most;
 class Evaluator:
     """Everything that stays the same while checkpoints change.
 
-    metrics: names in metrics.METRICS. num: samples. seed: of their latents. labels: a name in LABELINGS. batch_size: a multiple
-    of the mesh's devices. channels: of the images; grey ones (1) are repeated to RGB for the network. bits: of the real
-    images; 16 are rounded to 8. baseline: makes or returns the real images that are scored beside samples. lpips: opens the
-    network of the metric lpips.
+    metrics: names in metrics.METRICS. num: samples. seed: of their latents. labels: a name in LABELINGS; of a model of texts or
+    real numbers, whose samples have those of the reference, words for protocols. batch_size: a multiple of the mesh's devices.
+    channels: of the images; grey ones (1) are repeated to RGB for the network. bits: of the real images; 16 are rounded to 8.
+    baseline: makes or returns the real images that are scored beside samples. lpips: opens the network of the metric lpips.
     """
 
     network: FeatureNetwork
@@ -73,7 +81,13 @@ class Evaluator:
 
     def evaluate(self, sampler: Sampler, metrics: Sequence[str] | None = None) -> Results:
         """Evaluate `num` fresh samples. metrics: names; by default the evaluator's."""
-        y = draw_labels(self.labels, self.num, sampler.gan.num_classes, self.seed, self.reference.kept.labels)
+        real = self.reference.kept.labels
+        if sampler.gan.condition.of_data:
+            y = conditions.of_real(real, self.num, self.seed)
+            if "agreement" in (self.metrics if metrics is None else metrics):
+                captions.check(y)
+        else:
+            y = draw_labels(self.labels, self.num, sampler.gan.num_classes, self.seed, real)
         z = sampler.latents(self.num, self.seed)
         make = lambda i, size, network: features.of_samples(sampler, z[i], y[i], size, network)
         return self._evaluate(make, y, metrics)
@@ -89,7 +103,7 @@ class Evaluator:
         """Evaluate a source's images of these numbers, by default all in order."""
         numbers = np.arange(len(source)) if numbers is None else numbers
         labels = np.zeros(len(numbers), np.int32)
-        if "lpips" in (self.metrics if metrics is None else metrics) and source.num_classes:
+        if "lpips" in (self.metrics if metrics is None else metrics) and classes_of(source):
             labels = source.all_labels[numbers]
         make = lambda i, size, network: features.of_source(source, numbers[i], size, network)
         return self._evaluate(make, labels, metrics)
@@ -146,12 +160,13 @@ def check_score(
     """Raise UserError if `score_in_training` cannot work for want of a network, its weights, labels or pictures."""
     names = also_scored(also)
     check_counts(names, num, len(source))
-    if "is" in names and network in ENCODERS:
+    if "is" in names and network in WITHOUT_CLASSES:
         raise UserError(f"score.also=is needs a network with classes, which {network} has not")
-    needing = [name for name in names if name in (*OF_CLASSES, "agreement")]
-    if needing and (not source.num_classes or (needing[0] == "agreement" and network != "classifier")):
-        raise UserError(f"score.also={needing[0]} needs classes, and agreement score.network=classifier")
-    check_network(network, inception=inception or None, num_classes=source.num_classes)
+    if (needing := [name for name in names if name in OF_CLASSES]) and not classes_of(source):
+        raise UserError(f"score.also={needing[0]} needs classes, but the data have none")
+    if "agreement" in names and network not in FITTED:
+        raise UserError("score.also=agreement needs score.network=classifier, or captions for data with captions")
+    check_network(network, inception=inception or None, training=source)
     if len(image_shape) != 3 or image_shape[-1] not in (1, 3):
         what = f"score.every needs grey or RGB images, but this model's samples are {list(image_shape)}"
         raise UserError(f"{what}; set it to 0")
@@ -199,13 +214,15 @@ def score_in_training(
     beside = baseline.of_halves(reference)
     if held_out is not None:
         kept = reference_of(held_out, "", feature_network, mesh, min(num, KEPT, len(held_out)), batch_size).kept
-        labelled = kept if feature_network.labels == "data" else None
+        labelled = kept if feature_network.fitted else None
         beside = Baseline(f"{len(kept.labels):,} held-out images", kept, reference, labelled)
     scores = beside.scores(["fid"])
-    names = {"score_of_real": "frechet_distance", "score_accuracy": baseline.ACCURACY}
-    found = {name: scores[baseline.PREFIX + of] for name, of in names.items() if baseline.PREFIX + of in scores}
+    names = {"frechet_distance": "score_of_real"} | dict.fromkeys(baseline.ACCURACIES, "score_accuracy")
+    found = {name: scores[baseline.PREFIX + of] for of, name in names.items() if baseline.PREFIX + of in scores}
     metrics = ("fid", *also_scored(also))
     evaluator = Evaluator(feature_network, reference, metrics, num, seed, batch_size=batch_size, mesh=mesh)
+    if "agreement" in metrics and feature_network.texts is not None:
+        captions.check(conditions.of_real(reference.kept.labels, num, seed))
     recorded = dict(found)
 
     def score(gan: Family, state: TrainState) -> float:

@@ -10,6 +10,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from biggan_jax.data.captions import first_captions
 from biggan_jax.data.dataset import Source
 from biggan_jax.data.picture import to_8_bits
 from biggan_jax.evaluation.folders import Pictures, pool
@@ -25,14 +26,18 @@ logger = logging.getLogger(__name__)
 _to_uint8 = jax.jit(to_uint8)
 
 Batches = Iterable[tuple[np.ndarray | jax.Array, np.ndarray]]
-"""Images uint8 [B, H, W, C], or resized ones in float32, of constant B, and labels int [n].
+"""Images uint8 [B, H, W, C], or resized ones in float32, of constant B, and labels int [n], or conditions [n, k].
 
 The first n <= B images count, the rest is padding.
 """
 
 
 class Features(NamedTuple):
-    """What a network computes of n images: features float32 [n, D], logits float32 [n, K]; and their labels int [n]."""
+    """What a network computes of n images: features float32 [n, D], logits float32 [n, K]; and their labels int [n].
+
+    In place of labels there may be captions, int [n, L], or real numbers, float32 [n, k]. A network of captions has their
+    embeddings, float32 [n, D], as logits.
+    """
 
     features: np.ndarray
     logits: np.ndarray
@@ -45,6 +50,8 @@ def extract(network: FeatureNetwork, batches: Batches, mesh: Mesh | None = None)
     begun = ((apply(params, images), labels) for images, labels in batches)
     followed: Iterator[Any] = itertools.pairwise(itertools.chain(begun, [None]))
     for ((features, logits), labels), _ in followed:
+        if network.texts is not None and labels.ndim == 2:
+            logits = network.texts(network.params, labels)
         yield Features(np.asarray(features)[: len(labels)], np.asarray(logits)[: len(labels)], labels)
 
 
@@ -64,7 +71,7 @@ def of_samples(
 
 
 def of_source(source: Source, numbers: np.ndarray, batch_size: int, network: FeatureNetwork | None = None) -> Batches:
-    """Read the source's images of these numbers, cropped to the centre.
+    """Read the source's images of these numbers, cropped to the centre, with their labels or first conditions.
 
     network: one that may resize on the host; pictures of any sizes need it. Otherwise images stay as they are.
     """
@@ -80,7 +87,7 @@ def of_source(source: Source, numbers: np.ndarray, batch_size: int, network: Fea
         reading = source.read(chosen, np.full(batch_size, 0.5))
         for error in reading.unreadable:
             logger.warning("replaced by the next record: %s", error)
-        yield _prepared(network, to_8_bits(reading.images)), reading.labels[: len(numbers) - start]
+        yield _prepared(network, to_8_bits(reading.images)), first_captions(reading.labels)[: len(numbers) - start]
 
 
 def _prepared(network: FeatureNetwork | None, images: np.ndarray | jax.Array) -> np.ndarray | jax.Array:

@@ -13,14 +13,22 @@ from jax.sharding import Mesh
 
 from biggan_jax import config as configs
 from biggan_jax import data
-from biggan_jax.data import captions
 from biggan_jax.data.dataset import Images, Source
-from biggan_jax.evaluation import lpips, metrics, networks, sets
+from biggan_jax.evaluation import conditions, lpips, metrics, networks, sets
 from biggan_jax.evaluation.baseline import Baseline, of_halves
+from biggan_jax.evaluation.conditions import classes_of, has_conditions
 from biggan_jax.evaluation.evaluator import Evaluator
 from biggan_jax.evaluation.folders import Pictures
 from biggan_jax.evaluation.formulas import Moments
-from biggan_jax.evaluation.networks import DIMENSIONS, NETWORKS, FeatureNetwork, check_network, open_network
+from biggan_jax.evaluation.networks import (
+    DIMENSIONS,
+    FITTED,
+    NETWORKS,
+    WITHOUT_CLASSES,
+    FeatureNetwork,
+    check_network,
+    open_network,
+)
 from biggan_jax.evaluation.reference import KEPT, Reference, of_statistics, reference_of
 from biggan_jax.evaluation.resizers import RESIZERS
 from biggan_jax.evaluation.sets import pixels
@@ -96,28 +104,33 @@ def make_evaluator(
             f"--network={NETWORK.value} takes single pictures, but these samples are clips; use --network=classifier, which is "
             "fitted to the training data's classes"
         )
-    if config is not None and (config.model.get("condition_dim", 0) or captions.length_of(config)):
-        what = "texts" if captions.length_of(config) else "real numbers"
-        raise UserError(
-            f"metrics need classes or none, but this model is conditioned on {what}; evaluate with --samples"
-        )
+    conditioned = conditions.named_by(config) if images is None else ""
+    if conditioned and LABELS.present:
+        what = f"this model is conditioned on {conditioned}, and its samples are of those of the real images"
+        raise UserError(f"--labels={LABELS.value} has no meaning: {what}")
     if config is not None and DATA_DIR.value:
         with config.unlocked():
             config.data.dir = DATA_DIR.value
     networks.check_resizer(NETWORK.value, RESIZER.value or "", JPEG.value or 0)
-    if NETWORK.value == "classifier" and config is None:
-        raise UserError("--network=classifier is fitted to training data; with --samples, give their --config too")
+    if NETWORK.value in FITTED and config is None:
+        raise UserError(
+            f"--network={NETWORK.value} is fitted to training data; with --samples, give their --config too"
+        )
     real = open_reference(REFERENCE.value, config, image_shape)
+    if conditioned and (real.images is None or not has_conditions(real.images)):
+        what = (
+            f"samples of this model are of {conditioned} of the real images, and --reference={REFERENCE.value} has none"
+        )
+        raise UserError(f"{what}; give train, test or a prepared set that has some")
     training = real.images if REFERENCE.value == "train" else None
-    if NETWORK.value == "classifier":
+    if NETWORK.value in FITTED:
         check_sizes(config, image_shape, real.images, images)
         training = training or data.make_source(config, "train")
     wanted = names or tuple(SCORES.value or default_names(real))
     check_statistics(real, wanted)
     if "lpips" in wanted:
         lpips.check_lpips("vgg", LPIPS.value, LPIPS_HEADS.value)
-    labels_known = training.num_classes if training else 0
-    check_network(NETWORK.value, inception=weights_path(), num_classes=labels_known)
+    check_network(NETWORK.value, inception=weights_path(), training=training)
     samples = NUM.value if images is None else len(images)
     # Statistics are of enough images.
     metrics.check_counts(wanted, samples, real.used or metrics.NEIGHBOURS)
@@ -127,6 +140,7 @@ def make_evaluator(
     batch_size = BATCH_SIZE.value * mesh.size
     reference = make_reference(real, network, mesh, batch_size)
     num, seed, labels = NUM.value, sampling_flags.SEED.value, LABELS.value
+    labels = conditions.words(conditioned) if conditioned else labels
     bits = 16 if getattr(real.images, "dtype", None) == np.uint16 else 8
     make_baseline = functools.cache(lambda: baseline_of(real, reference, network, config, mesh, batch_size))
     drawn = num, seed, labels, batch_size
@@ -156,7 +170,7 @@ def reference_alone(config, mesh: Mesh) -> tuple[Reference, str]:
         real = open_reference(name, config, shape)
     if real.images is None:
         raise UserError(f"--reference={name} has statistics alone (mu, sigma) already")
-    training = data.make_source(config, "train") if NETWORK.value == "classifier" and config is not None else None
+    training = data.make_source(config, "train") if NETWORK.value in FITTED and config is not None else None
     network = network_of_flags(training)
     warn_of_few(("fid",), {"images": real.used})
     reference = make_reference(real._replace(statistics=None), network, mesh, BATCH_SIZE.value * mesh.size)
@@ -164,8 +178,8 @@ def reference_alone(config, mesh: Mesh) -> tuple[Reference, str]:
 
 
 def check_sizes(config, image_shape: tuple[int, ...], real: Source | None, images: Source | None) -> None:
-    """Raise UserError unless all images have the size that the classifier is fitted at."""
-    sizes = {"--network=classifier is fitted at": data.image_shape(config)}
+    """Raise UserError unless all images have the size that the network is fitted at."""
+    sizes = {f"--network={NETWORK.value} is fitted at": data.image_shape(config)}
     if isinstance(real, Images | Pictures):
         sizes[f"--reference={REFERENCE.value} has"] = sets.shape_of(real, image_shape)
     for what, shape in sizes.items():
@@ -173,7 +187,7 @@ def check_sizes(config, image_shape: tuple[int, ...], real: Source | None, image
             raise UserError(f"{what} {pixels(shape)} pixels, but the samples have {pixels(image_shape)}")
     for source in (real, images):
         if isinstance(source, Pictures) and not source.one_shape:
-            raise UserError(f"--network=classifier takes images of one size, but {source.root} has several")
+            raise UserError(f"--network={NETWORK.value} takes images of one size, but {source.root} has several")
 
 
 def warn_of_few(names: Sequence[str], counts: dict[str, int]) -> None:
@@ -227,7 +241,7 @@ def baseline_of(real: Real, reference: Reference, network: FeatureNetwork, confi
 
     The network's accuracy is measured on images that it was not fitted to. size: of a batch.
     """
-    fitted = network.labels == "data"
+    fitted = network.fitted
     known, by_split = fitted or knows_classes(network, config), REFERENCE.value in ("train", "test")
     other = None
     if by_split or (known and fitted):
@@ -237,7 +251,7 @@ def baseline_of(real: Real, reference: Reference, network: FeatureNetwork, confi
     if other is not None:
         kept = reference_of(other, "", network, mesh, min(NUM.value, KEPT, len(other)), size).kept
     if not by_split:
-        labelled = kept if fitted else reference.kept if real.images is not None and real.images.num_classes else None
+        labelled = kept if fitted else reference.kept if classes_of(real.images) else None
         return of_halves(reference, labelled if known else None)
     if REFERENCE.value == "train":
         labelled = kept if kept is not None or fitted else reference.kept
@@ -283,7 +297,7 @@ def needs_moments(names: Sequence[str]) -> bool:
 
 def default_names(real: Real) -> tuple[str, ...]:
     """Return the metrics that are defined for all samples and these real images."""
-    known = metrics.BASIC if NETWORK.value not in networks.ENCODERS else metrics.WITHOUT_CLASSES
+    known = metrics.BASIC if NETWORK.value not in WITHOUT_CLASSES else metrics.WITHOUT_CLASSES
     return tuple(name for name in known if real.images is not None or name not in metrics.OF_IMAGES)
 
 
@@ -306,17 +320,18 @@ def class_names_differ(images: Source | None, real: Source | None) -> str:
 def metric_names(network: FeatureNetwork, config, images: Source | None, real: Real) -> tuple[str, ...]:
     """Return the metrics of --scores, or the default ones. Raises UserError for one that is not defined here."""
     classes = images.num_classes if images is not None else config.model.num_classes
-    real_classes = real.images.num_classes if real.images is not None else 0
+    real_classes = classes_of(real.images)
     if LABELS.value == "data" and real_classes != classes:
         raise UserError(f"--labels=data: the real images have {real_classes} classes, but the model has {classes}")
-    agreement = bool(classes) and knows_classes(network, config)
+    of_captions = network.texts is not None and images is None
+    agreement = of_captions or (bool(classes) and knows_classes(network, config))
     if not SCORES.value:
         return (*default_names(real), *(("agreement",) if agreement else ()))
-    if "is" in SCORES.value and network.name in networks.ENCODERS:
+    if "is" in SCORES.value and network.name in WITHOUT_CLASSES:
         raise UserError(f"--scores=is needs a network with classes, which {network.name} has not")
     if "agreement" in SCORES.value and not agreement:
         raise UserError(
-            f"--scores=agreement: {network.name} does not know the classes of these samples, or they have none"
+            f"--scores=agreement: {network.name} does not know the classes or captions of these samples, or they have none"
         )
     if (needing := [name for name in SCORES.value if name in metrics.OF_CLASSES]) and not (classes and real_classes):
         raise UserError(f"--scores={needing[0]} needs classes of both samples and real images; one of the two has none")

@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from biggan_jax.config import choose
-from biggan_jax.evaluation import accuracy, extrapolation, formulas, kernels, memorisation, neighbours
+from biggan_jax.evaluation import accuracy, captions, extrapolation, formulas, kernels, memorisation, neighbours
 from biggan_jax.evaluation.features import Features
 from biggan_jax.evaluation.neighbours import prdc
 from biggan_jax.evaluation.reference import KEPT, Reference
@@ -90,6 +90,8 @@ def _intra_fid(samples: Features, reference: Reference, mesh: Mesh | None) -> Re
 
 
 def _agreement(samples: Features, reference: Reference, mesh: Mesh | None) -> Results:
+    if samples.labels.ndim == 2:
+        return Results({"caption_agreement": captions.agreement(*samples)}, {})
     agrees = samples.logits.argmax(1) == samples.labels
     by_class = {int(c): float(agrees[samples.labels == c].mean()) for c in np.unique(samples.labels)}
     return Results({"class_agreement": float(agrees.mean())}, {"class_agreement": by_class})
@@ -135,7 +137,7 @@ METRICS: dict[str, Callable[[Features, Reference, Mesh | None], Results]] = {
 }
 """Frechet distance (Heusel et al. 2017); Inception Score (Salimans et al. 2016); kernel distance (Binkowski et al. 2018);
 precision and recall (Kynkaanniemi et al. 2019) with density and coverage (Naeem et al. 2020); mean over classes of the Frechet
-distance within each (Miyato and Koyama 2018); share of samples that the network assigns to their class; Frechet distance by
+distance within each (Miyato and Koyama 2018); share of samples that the network assigns to their class or caption; Frechet distance by
 extrapolation (Chong and Forsyth 2020); 95 % intervals; CMMD (Jayasumana et al. 2024); authenticity (Alaa et al. 2022) and rarity
 (Han et al. 2022); classification accuracy scores (Ravuri and Vinyals 2019), with a linear classifier of the features."""
 

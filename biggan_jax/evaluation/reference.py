@@ -56,6 +56,8 @@ def reference_of(
 
     # Increase the recipe's number whenever networks, resizers or the kept features change.
     made_of = f"recipe 1: {content} {count} by {network.name} {network.digest} after {network.resizer}, {KEPT} kept"
+    if length := getattr(source, "caption_length", 0):
+        made_of += f", captions of {length} bytes"
     arrays = cached("reference", made_of, compute)
     kept = Features(*(arrays[name] for name in Features._fields))
     return Reference(name, content, formulas.Moments(count, arrays["mean"], arrays["covariance"]), kept)

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from biggan_jax.evaluation.baseline import ACCURACY, PREFIX
+from biggan_jax.evaluation.baseline import ACCURACIES, PREFIX
 from biggan_jax.evaluation.metrics import Results
 from biggan_jax.runtime import distributed, files
 from biggan_jax.runtime.text import escape_all
@@ -240,7 +240,8 @@ def title(protocol: Protocol, name: str) -> str:
 
 def words_of_real(record: Record) -> str:
     """Say of which images the scores of real images are, and the network's accuracy; "" if the record has none."""
-    network, accuracy = record["protocol"]["network"], record["scores"].get(f"{PREFIX}{ACCURACY}")
+    found = [record["scores"][f"{PREFIX}{name}"] for name in ACCURACIES if f"{PREFIX}{name}" in record["scores"]]
+    network, accuracy = record["protocol"]["network"], found[0] if found else None
     known = f"; accuracy of {network}: {accuracy:.3g}" if accuracy is not None else ""
     return f"real: {record['real']}{known}" if record["real"] else ""
 

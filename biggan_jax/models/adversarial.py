@@ -175,9 +175,8 @@ def check_shape(image_shape: tuple[int, ...]) -> None:
 FLOAT32 = "dtype", ("float32",), "computes in float32 alone"
 NO_BLOCKS = "remat", ("none", "full"), "does not recompute blocks alone; use full or none"
 TAKES = dict.fromkeys(
-    ("gan", "cgan", "dcgan", "wgan", "wgan_gp", "cogan", "cyclegan", "pix2pix", "vgan", "text_to_image"),
-    (FLOAT32, NO_BLOCKS),
-) | dict.fromkeys(("sngan", "sagan"), (NO_BLOCKS,))
+    ("gan", "cgan", "dcgan", "wgan", "wgan_gp", "cogan", "vgan", "text_to_image"), (FLOAT32, NO_BLOCKS)
+) | dict.fromkeys(("sngan", "sagan", "cyclegan", "pix2pix"), (NO_BLOCKS,))
 """By family: keys of all families that it restricts, the values that it takes, and why. Other families take all values."""
 
 

@@ -4,7 +4,8 @@
     G_B: B to A    the same                                  D_B: patches of A, real or by G_B
 
 A step is one update of both generators, then one of both discriminators, which see the fakes from before that update, or
-older ones from a pool. D_A is G_A's discriminator, as in pytorch-CycleGAN-and-pix2pix.
+older ones from a pool. With microbatches the pool takes the images of one microbatch after another's. D_A is G_A's
+discriminator, as in pytorch-CycleGAN-and-pix2pix.
 """
 
 import dataclasses
@@ -68,9 +69,13 @@ class CycleGAN(Translation):
 
     def updates(self) -> tuple[Update, ...]:
         return (
-            Update(("G_A", "G_B"), self.generator_loss, "g"),
-            Update(("D_A", "D_B"), self.discriminator_loss, "d"),
+            Update(("G_A", "G_B"), self.generator_loss, "g", self.places),
+            Update(("D_A", "D_B"), self.discriminator_loss, "d", self.places),
         )
+
+    def places(self, key: jax.Array, batch_size: int) -> Batch:
+        """Return the place of each image in the batch, so that a microbatch finds its own among those that D will see."""
+        return {"place": jnp.arange(batch_size)}
 
     def generator_loss(self, nets: Nets, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
         """Both generators' loss. Their images go into the pools; what the discriminators will see into `extra`."""
@@ -84,11 +89,13 @@ class CycleGAN(Translation):
         metrics["cycle_B"] = self.cycle_b * distance(nets("G_A", fake_a), b)
         metrics["G_A"] = self.g_weight * self.loss.generator(nets("D_A", fake_b))
         metrics["G_B"] = self.g_weight * self.loss.generator(nets("D_B", fake_a))
+        place = sharding.gather(batch["place"], self.mesh)
         for i, (name, fake) in enumerate((("A", fake_b), ("B", fake_a))):
             # The pool takes images one by one, on every device.
             fake = sharding.gather(fake, self.mesh)
             pool, seen = image_pool.exchange(nets.extra[f"pool_{name}"], fake, jax.random.fold_in(key, i))
-            nets.extra |= jax.lax.stop_gradient({f"pool_{name}": pool, f"shown_{name}": seen})
+            shown = nets.extra[f"shown_{name}"].at[place].set(seen)
+            nets.extra |= jax.lax.stop_gradient({f"pool_{name}": pool, f"shown_{name}": shown})
         loss = jnp.stack([*metrics.values()]).sum()
         return loss, {"g_loss": loss} | {f"g_{name}": value for name, value in metrics.items()}
 
@@ -96,7 +103,7 @@ class CycleGAN(Translation):
         """The loss of real images and of those that the generators' update left."""
         metrics = {}
         for name, real in (("A", batch["other"]), ("B", batch["image"])):
-            fake = sharding.constrain_batch(nets.extra[f"shown_{name}"], self.mesh)
+            fake = sharding.constrain_batch(nets.extra[f"shown_{name}"][batch["place"]], self.mesh)
             of_real, of_fake = self.loss.discriminator(nets(f"D_{name}", real), nets(f"D_{name}", fake))
             metrics[f"d_D_{name}"] = self.d_weight * (of_real + of_fake)
         loss = metrics["d_D_A"] + metrics["d_D_B"]

@@ -23,6 +23,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import ml_collections
+import numpy as np
 import optax
 from jax.sharding import Mesh
 
@@ -186,13 +187,9 @@ class TextToImage(GAN):
 
         Difference: Reed et al. 2016a have a hinge loss in its place. Another image with the same caption is no wrong answer.
         """
-        text, label = self.embedding(lambda y: nets("T", y), batch["label"]), jnp.asarray(batch["label"])
-        alike = (label[:, None] == label[None]).all(tuple(range(2, label.ndim + 1))) & ~jnp.eye(len(label), dtype=bool)
-        scores = jnp.matmul(direction(text), nets("V", batch["image"]).T, precision=jax.lax.Precision.HIGHEST)
-        scores = jnp.where(alike, -jnp.inf, scores / TEMPERATURE)
-        right = jnp.arange(len(label))
-        loss = sum(optax.softmax_cross_entropy_with_integer_labels(s, right).mean() for s in (scores, scores.T)) / 2
-        return loss, {"text_loss": loss, "text_accuracy": jnp.mean(scores.argmax(0) == right)}
+        text = self.embedding(lambda y: nets("T", y), batch["label"])
+        loss, accuracy = matching_loss(direction(text), nets("V", batch["image"]), batch["label"])
+        return loss, {"text_loss": loss, "text_accuracy": accuracy}
 
     def embedding(self, encode, y: Label) -> jax.Array:
         """Return embeddings [B, E] of conditions: themselves, float [B, E]; or of captions, int [B, L], by `encode`.
@@ -257,6 +254,20 @@ class TextToImage(GAN):
         return {**batch, "label": y}
 
 
+def matching_loss(texts: Array, images: Array, captions: Label) -> tuple[jax.Array, jax.Array]:
+    """Return the cross entropy of matching directions [B, E] of texts and of images, and the share of images that find their text.
+
+    captions: int [B, ...]. Texts of equal captions are no wrong answer.
+    """
+    label = jnp.asarray(captions)
+    alike = (label[:, None] == label[None]).all(tuple(range(2, label.ndim + 1))) & ~jnp.eye(len(label), dtype=bool)
+    scores = jnp.matmul(texts, images.T, precision=jax.lax.Precision.HIGHEST)
+    scores = jnp.where(alike, -jnp.inf, scores / TEMPERATURE)
+    right = jnp.arange(len(label))
+    loss = sum(optax.softmax_cross_entropy_with_integer_labels(s, right).mean() for s in (scores, scores.T)) / 2
+    return jnp.asarray(loss), jnp.mean(scores.argmax(0) == right)
+
+
 def without_biases(params: Params) -> Params:
     """Set the biases of convolutions to 0, as the authors do before each step; those of dense layers stay."""
 
@@ -312,7 +323,7 @@ def build(config: ml_collections.ConfigDict, mesh: Mesh | None = None) -> GAN:
         image_shape=shape,
         family=TextToImage,
         redraw=lambda params, key: params,
-        example_label=jnp.zeros((1, size)),
+        example_label=np.zeros((1, size), np.float32),
         condition=condition,
         text_steps=model.text_steps,
         **fields,

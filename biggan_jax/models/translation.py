@@ -88,19 +88,20 @@ def check_keys(config: ml_collections.ConfigDict) -> None:
     adversarial.check_keys(config)
 
 
-def generator_of(model: ml_collections.ConfigDict, channels: int) -> nn.Module:
-    """Return a generator of images of `channels`. Raises UserError for sides that it cannot halve."""
+def generator_of(model: ml_collections.ConfigDict, channels: int, dtype: jnp.dtype) -> nn.Module:
+    """Return a generator of images of `channels`. dtype: of its activations. Raises UserError for sides that it cannot halve."""
     height, width, _ = model.image_shape
     if model.generator == "resnet":
         if height % 4 or width % 4:
             raise UserError(f"model.image_shape {(height, width)}: model.generator=resnet needs multiples of 4")
-        return ResidualTranslator(channels, model.ch, model.blocks, model.g_norm, model.g_dropout)
+        return ResidualTranslator(channels, model.ch, model.blocks, model.g_norm, model.g_dropout, dtype=dtype)
     most = next(n for n in range(9) if n == 8 or height >> n & 1 or width >> n & 1)
     halvings = model.halvings or most
     if halvings > most or halvings < 2:
-        fits = f"sides of {height} and {width} pixels can be halved {most} times, at least twice is needed"
-        raise UserError(f"model.halvings={model.halvings}, model.generator=unet: {fits}")
-    return UNet(halvings, channels, model.ch, model.g_norm, model.g_dropout)
+        fits = f"sides of {height} and {width} pixels can be halved {most} times"
+        way = f"give model.image_shape multiples of {1 << max(model.halvings, 2)}"
+        raise UserError(f"model.halvings={model.halvings}, model.generator=unet: {fits}; {way}")
+    return UNet(halvings, channels, model.ch, model.g_norm, model.g_dropout, dtype=dtype)
 
 
 def check_discriminator(model: ml_collections.ConfigDict) -> None:
@@ -135,16 +136,12 @@ def build(
     loss = choose(LOSSES, "loss", config.loss)
     if loss.relative or loss.of_classes or not loss.scaled:
         raise UserError(f"loss={config.loss}: model.family {model.family} takes least_squares, non_saturating or hinge")
-    if config.microbatches > 1 and model.family == "cyclegan":
-        raise UserError(
-            f"microbatches={config.microbatches}: cyclegan's discriminators see the images of the whole batch; use 1"
-        )
     example = lambda channels: lambda key: (jnp.zeros((1, *shape[:2], channels)),)
-    networks = {}
+    networks, dtype = {}, jnp.dtype(config.dtype)
     for name, (seen, made) in shapes.items():
-        module = generator_of(model, made)
+        module = generator_of(model, made, dtype)
         if name[0] == "D":
-            module = PatchDiscriminator(model.d_ch, model.d_layers, model.d_norm)
+            module = PatchDiscriminator(model.d_ch, model.d_layers, model.d_norm, dtype=dtype)
         rate = config.optimizer.g_lr if name[0] == "G" else config.optimizer.d_lr
         networks[name] = Network(module, optimizer(config, rate), example(seen))
     g_weight, d_weight = WEIGHTS.get(config.loss, (1.0, 0.5))

@@ -1,7 +1,7 @@
 """Networks from image to image: a residual G, a U-Net and a PatchGAN (Isola et al. 2017; Zhu et al. 2017).
 
 Norms are of each image (instance) or of the batch (batch). Before an instance norm convolutions have biases, as in
-pytorch-CycleGAN-and-pix2pix, though the norm takes them away.
+pytorch-CycleGAN-and-pix2pix, though the norm takes them away. dtype: of activations; images and logits are float32.
 """
 
 import functools
@@ -35,12 +35,13 @@ class Norm(nn.Module):
 
     kind: str
     momentum: float = 0.9
+    dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool) -> jax.Array:
         if self.kind == "instance":
             return instance_norm(x, EPS)
-        return BatchNorm(EPS, self.momentum, gain_init=gains, name="batch")(x, train=train)
+        return BatchNorm(EPS, self.momentum, self.dtype, gain_init=gains, name="batch")(x, train=train)
 
 
 class ResidualTranslator(nn.Module):
@@ -55,13 +56,15 @@ class ResidualTranslator(nn.Module):
     norm: str = "instance"
     dropout: float = 0.0
     bn_momentum: float = 0.9
+    dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         check_sides(x, 4)
         biased = self.norm == "instance"
-        norm = lambda x, name: Norm(self.norm, self.bn_momentum, name=name)(x, train=train)
-        conv = functools.partial(Conv, use_bias=biased)
+        norm = lambda x, name: Norm(self.norm, self.bn_momentum, self.dtype, name=name)(x, train=train)
+        conv = functools.partial(Conv, use_bias=biased, dtype=self.dtype)
+        conv_t = functools.partial(ConvT, use_bias=biased, dtype=self.dtype)
         x = nn.relu(norm(conv(self.ch, (7, 7), name="conv_in")(reflect(x, 3)), "bn_in"))
         for i in (0, 1):
             x = nn.relu(norm(conv(self.ch * 2 << i, (3, 3), 2, padding=1, name=f"down_{i}")(x), f"bn_down_{i}"))
@@ -71,9 +74,9 @@ class ResidualTranslator(nn.Module):
                 h = nn.Dropout(self.dropout, deterministic=not train)(h)
             x = x + norm(conv(4 * self.ch, (3, 3), name=f"block_{i}_conv_2")(reflect(h, 1)), f"block_{i}_bn_2")
         for i in (0, 1):
-            up = ConvT(2 * self.ch >> i, (3, 3), padding=((1, 2), (1, 2)), use_bias=biased, name=f"up_{i}")
+            up = conv_t(2 * self.ch >> i, (3, 3), padding=((1, 2), (1, 2)), name=f"up_{i}")
             x = nn.relu(norm(up(x), f"bn_up_{i}"))
-        return jnp.tanh(Conv(self.channels, (7, 7), name="conv_out")(reflect(x, 3)))
+        return to_image(Conv(self.channels, (7, 7), dtype=self.dtype, name="conv_out")(reflect(x, 3)))
 
 
 class UNet(nn.Module):
@@ -89,29 +92,29 @@ class UNet(nn.Module):
     norm: str = "batch"
     dropout: float = 0.5
     bn_momentum: float = 0.9
+    dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
         check_sides(x, 1 << self.halvings)
         biased = self.norm == "instance"
-        norm = lambda x, name: Norm(self.norm, self.bn_momentum, name=name)(x, train=train)
+        norm = lambda x, name: Norm(self.norm, self.bn_momentum, self.dtype, name=name)(x, train=train)
+        conv = functools.partial(Conv, kernel_size=(4, 4), strides=2, padding=1, use_bias=biased, dtype=self.dtype)
+        conv_t = functools.partial(ConvT, kernel_size=(4, 4), dtype=self.dtype)
         skips, last = [], self.halvings - 1
         for i in range(self.halvings):
-            x = Conv(self.ch * min(1 << i, 8), (4, 4), 2, padding=1, use_bias=biased, name=f"down_{i}")(
-                leaky(x) if i else x
-            )
+            x = conv(self.ch * min(1 << i, 8), name=f"down_{i}")(leaky(x) if i else x)
             if 0 < i < last:
                 x = norm(x, f"bn_down_{i}")
             skips.append(x)
         x = skips.pop()
         for i in range(last, 0, -1):
-            x = norm(
-                ConvT(self.ch * min(1 << i - 1, 8), (4, 4), use_bias=biased, name=f"up_{i}")(nn.relu(x)), f"bn_up_{i}"
-            )
+            up = conv_t(self.ch * min(1 << i - 1, 8), use_bias=biased, name=f"up_{i}")
+            x = norm(up(nn.relu(x)), f"bn_up_{i}")
             if self.dropout and 4 <= i < last:
                 x = nn.Dropout(self.dropout, deterministic=not train)(x)
             x = jnp.concatenate([skips.pop(), x], axis=-1)
-        return jnp.tanh(ConvT(self.channels, (4, 4), name="up_0")(nn.relu(x)))
+        return to_image(conv_t(self.channels, name="up_0")(nn.relu(x)))
 
 
 class PatchDiscriminator(nn.Module):
@@ -124,16 +127,22 @@ class PatchDiscriminator(nn.Module):
     layers: int = 3
     norm: str = "instance"
     bn_momentum: float = 0.9
+    dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> jax.Array:
-        conv = functools.partial(Conv, kernel_size=(4, 4), padding=1)
+        conv = functools.partial(Conv, kernel_size=(4, 4), padding=1, dtype=self.dtype)
         x = leaky(conv(self.ch, strides=2, name="conv_0")(x))
         for i in range(1, self.layers + 1):
             width, stride = self.ch * min(1 << i, 8), 2 if i < self.layers else 1
             x = conv(width, strides=stride, use_bias=self.norm == "instance", name=f"conv_{i}")(x)
-            x = leaky(Norm(self.norm, self.bn_momentum, name=f"bn_{i}")(x, train=train))
-        return conv(1, name="conv_out")(x)[..., 0]
+            x = leaky(Norm(self.norm, self.bn_momentum, self.dtype, name=f"bn_{i}")(x, train=train))
+        return conv(1, name="conv_out")(x)[..., 0].astype(jnp.float32)
+
+
+def to_image(x: jax.Array) -> jax.Array:
+    """Return the tanh, in float32."""
+    return jnp.tanh(x.astype(jnp.float32))
 
 
 def check_sides(x: jax.Array, multiple: int) -> None:

@@ -192,6 +192,8 @@ def test_embeddings_come_from_a_file(tmp_path, suffix):
         (lambda root: (root / "fish.txt").write_bytes(b"\xff\xfe\x00"), "fish.txt cannot be read as UTF-8 text"),
         (lambda root: (root / "fish.txt").write_text("x" * 4097), "fish.txt has a text of 4,097 characters"),
         (lambda root: (root / "metadata.csv").write_text("file,text\nlynx.png,a lynx\n"), "no column of metadata.csv"),
+        (lambda root: (root / "metadata.csv").write_text("\n"), "metadata.csv cannot be read .*: it is empty"),
+        (lambda root: (root / "metadata.csv").write_text("file,text\n"), "metadata.csv has no row below its header"),
     ],
 )
 def test_pictures_without_captions_are_refused(tmp_path, make, why):

@@ -9,7 +9,7 @@ from etils import epath
 from biggan_jax import config as configs
 from biggan_jax import data
 from biggan_jax.config.loading import load
-from biggan_jax.data import domains, drawings, forms, pairs, picture, raw, shards, structures
+from biggan_jax.data import builtin, domains, drawings, forms, pairs, picture, raw, shards, structures
 from biggan_jax.data.dataset import Images
 from biggan_jax.types import UserError
 from tests.cli import refused, run
@@ -261,8 +261,39 @@ def test_a_family_refuses_data_of_another_kind(paired, tmp_path):
         data.facts_of(c)
     c = configs.base("dcgan")
     c.update_from_flattened_dict({"model.image_shape": (8, 8, 3), "data.name": "tfds", "data.dir": str(paired)})
-    with pytest.raises(UserError, match="has pictures of 6 channels"):
+    with pytest.raises(UserError, match="has pairs of pictures, and model.family dcgan learns from single pictures"):
         data.make_source(c)
+    c.model.image_shape = (8, 8, 6)
+    assert data.make_source(c).shape == (8, 8, 6), "both pictures of a pair as one"
+
+
+BUILTIN = {
+    ("text_to_image32", "digit_edges"): "digit_edges has pairs of pictures, and model.family text_to_image learns from",
+    ("cyclegan32", "mnist5k"): "mnist5k has 10 classes, and model.family cyclegan learns from two sets, A and B",
+    ("pix2pix32", "mnist5k"): "mnist5k has 10 classes, and model.family pix2pix learns from two sets",
+    ("cogan", "mnist5k"): "mnist5k has 10 classes, and model.family cogan learns from two sets",
+    ("cogan", "digit_captions"): "digit_captions has captions, for model.family text_to_image",
+    ("pix2pix32", "moving_digits"): "moving_digits has clips, and model.family pix2pix learns from single images",
+    ("vgan_digits", "digit_edges"): "digit_edges has single images, and model.family vgan learns from clips",
+    ("text_to_image64", "digit_edges"): "digit_edges has pairs of pictures",
+}
+
+
+@pytest.mark.parametrize(("preset", "name"), BUILTIN)
+def test_sets_of_another_kind_are_one_sentence(preset, name):
+    c = load(f"classic/{preset}")
+    c.data.name = name
+    with pytest.raises(UserError, match=BUILTIN[preset, name]):
+        data.check_changes(data.make_source(c), c)
+
+
+def test_digits_have_three_sizes():
+    for name, make in (
+        ("digit_edges", lambda: builtin.digit_edges((24, 24, 2), "train")),
+        ("digit_captions", lambda: builtin.digit_captions(64, "train", 3, 20)),
+    ):
+        with pytest.raises(UserError, match=f"data.name {name} has images of 16, 28 or 32 pixels, not of"):
+            make()
 
 
 def test_digits_have_edges():

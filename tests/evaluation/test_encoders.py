@@ -189,7 +189,7 @@ def test_diversity_is_the_mean_of_its_pairs():
 )
 def test_without_weights_an_encoder_says_how_to_get_them(name, path, sentence):
     with pytest.raises(UserError, match=sentence):
-        networks.check_network(name, inception=path, num_classes=0)
+        networks.check_network(name, inception=path, training=None)
 
 
 @oracle.needs("torch")

@@ -1,7 +1,7 @@
 """Try every tool on every family, and write the table of docs/families.md.
 
-`python -m tests.families.table [FAMILY ...]` prints the table; tests/families/test_tools.py compares it with the page. Each cell
-is yes, or the sentence with which the tool refuses the family.
+`python -m tests.families.table [FAMILY ...]` prints the table; tests/families/test_tools.py compares each family's column with
+the page. Each cell is yes, or the sentence with which the tool refuses the family.
 """
 
 import json
@@ -154,6 +154,10 @@ SMALL["biggan_deep"] = SMALL["biggan"]
 SMALL["sagan"] |= {"model.num_classes": 10}
 
 
+SCORED_BY = {"text_to_image": "captions"}
+"""Family to the network that scores its samples; that of others is fitted to classes."""
+
+
 def config_of(family: str, steps: int = 3):
     """The small config of a family."""
     c = configs.base(family)
@@ -278,7 +282,7 @@ TOOLS = {
         f"--checkpoint={run}",
         "--num=64",
         "--passes=1",
-        "--network=classifier",
+        f"--network={SCORED_BY.get(family, 'classifier')}",
         f"--out={scratch / 'scores.json'}",
     ),
     "guard": guard,
@@ -338,6 +342,23 @@ def table(rows: dict[str, dict[str, str]]) -> str:
         ]
         lines.append(f"| {tool} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, "", *(f"{number}. {text}." for text, number in reasons.items())]) + "\n"
+
+
+def parse(text: str) -> dict[str, dict[str, str]]:
+    """Return {family: {tool: cell}} of a table in Markdown, as `table` writes it."""
+    lines = text.strip().splitlines()
+    reasons = {number: reason for number, reason in re.findall(r"^(\d+)\. (.*)\.$", text, re.M)}
+    split = lambda line: [cell.strip() for cell in line.strip("|").split("|")]
+    families = [name.strip("`") for name in split(lines[0])[1:]]
+    rows: dict[str, dict[str, str]] = {family: {} for family in families}
+    for line in lines[2:]:
+        if not line.startswith("|"):
+            break
+        tool, *cells = split(line)
+        for family, found in zip(families, cells, strict=True):
+            number = re.fullmatch(r"no \((\d+)\)", found)
+            rows[family][tool] = reasons[number[1]] if number else found
+    return rows
 
 
 if __name__ == "__main__":

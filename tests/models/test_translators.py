@@ -80,6 +80,7 @@ def test_identities_have_no_cycle_or_identity_loss():
 
     rng = np.random.default_rng(0)
     batch = {name: jnp.asarray(rng.uniform(-1, 1, (2, 4, 4, 3)), jnp.float32) for name in ("image", "other")}
+    batch |= gan.places(jax.random.key(0), 2)
     nets = Identities()
     loss, metrics = gan.generator_loss(nets, batch, jax.random.key(0))
     assert loss == 0 and {float(value) for value in metrics.values()} == {0.0}

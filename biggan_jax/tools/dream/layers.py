@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from biggan_jax.checkpoint import load_generator
+from biggan_jax.checkpoint import exported, load_generator, locate
 from biggan_jax.config import choose, some
 from biggan_jax.evaluation import networks
 from biggan_jax.evaluation.efficientnet import EfficientNetLite0
@@ -140,6 +140,9 @@ def discriminator(path: epath.PathLike, name: str | None = None) -> Network:
             raise UserError(f"--discriminator={name}: {path} has {some(known)}")
         return name or known[0]
 
+    if exported.is_exported(locate(path)):
+        ways = "give the folder of a training run, or leave out --checkpoint to dream through EfficientNet-Lite0"
+        raise UserError(f"{path} is an exported model, which has no discriminator; {ways}")
     trained = load_generator(path, choose=select)
     check_finite(trained)
     gan, network = trained.gan, trained.gan.networks[trained.gan.sampled]

@@ -89,7 +89,10 @@ def test_a_dream_is_written_once(workdir, tmp_path):
         (["--layer=list", "--discriminator=D"], "--discriminator has no effect without --checkpoint"),
         (["--layer=list", "--inception=x"], "--inception has no effect with --network=efficientnet-lite0"),
         (["--layer=list", "--network=inception-2015"], "inception-2015 needs its weights: --inception=PATH"),
-        (["--layer=list", "--checkpoint=digits"], "digits has the network G alone, not D; give the run"),
+        (
+            ["--layer=list", "--checkpoint=digits"],
+            "digits is an exported model, which has no discriminator; give the folder",
+        ),
         (["--octaves=0"], "--octaves=0"),
     ],
 )
