@@ -10,10 +10,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 if module := startup.module_that_runs():
-    startup.end_on_ctrl_c()  # Here, since a command's own package may import jax before its first line.
-    startup.name_program(module)
-    if module not in startup.WITHOUT_JAX:
-        startup.import_jax()
+    startup.begin(module)  # Here, since a command's own package may import jax before its first line.
 
 
 def load(path: str, **options: Any) -> "Sampler":

@@ -1,7 +1,4 @@
-"""Train on real digits in minutes, draw samples, evaluate them, by biggan-demo or python -m biggan_jax.demo:
-
-biggan-demo [--seed=0] [--out=runs/demo]
-"""
+"""Train on real digits in minutes, draw samples, evaluate them: the work of biggan-demo."""
 
 import dataclasses
 import json
@@ -9,25 +6,20 @@ import time
 from typing import Any
 
 import numpy as np
-from absl import flags
 from etils import epath
 
 from biggan_jax import data
 from biggan_jax.checkpoint import load_generator
-from biggan_jax.config import config_path
 from biggan_jax.evaluation.evaluator import Evaluator
 from biggan_jax.evaluation.networks import open_network
 from biggan_jax.evaluation.reference import reference_of
+from biggan_jax.flags.demo import CONFIG, OUT, SEED
 from biggan_jax.runtime import cli
 from biggan_jax.runtime.files import write_text
 from biggan_jax.sampling import pictures
 from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.state import init_state
 from biggan_jax.train import train
-
-CONFIG = cli.define_config("A config file, or the name of a preset; see biggan-config list.")
-SEED = flags.DEFINE_integer("seed", None, "Seed, instead of the config's.", lower_bound=0, upper_bound=2**31 - 1)
-OUT = cli.define_path("out", "runs/demo", "Folder of the run.")
 
 SAMPLES = 1000  # Samples that are evaluated.
 
@@ -103,9 +95,7 @@ def print_report(report: dict, out: epath.Path) -> None:
     print(f"samples     {out / 'samples.png'}\ncheckpoint  {out / 'checkpoints'}/\nreport      {out / 'report.json'}")
 
 
-def run() -> None:
-    flags.FLAGS.set_default("config", str(config_path("quickstart")))
-    cli.run(main, compiles=True)
+run = cli.command(main, compiles=True)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,4 @@
-"""Evaluate checkpoints, or images of any model, by biggan-evaluate or python -m biggan_jax.evaluate:
-
-biggan-evaluate --checkpoint=DIR [--all | --watch] --network=classifier [--num=1000]
-biggan-evaluate --checkpoint=DIR --truncation_sweep=0.05:1.0:20 --inception=PATH
-biggan-evaluate --samples=FOLDER|A.npz --reference=FOLDER|B.npz|STATISTICS.npz|.pkl --inception=PATH
-biggan-evaluate --checkpoint=DIR --ppl=w_end,z_full --lpips=PATH
-biggan-evaluate --reference=FOLDER --write_statistics=STATISTICS.npz --inception=PATH
-
-Samples and real images are folders of pictures, prepared sets or arrays; statistics are those of pytorch-fid, clean-fid, ADM or
-StyleGAN. Results go to scores.jsonl and scores.md, each with its protocol. Stored results are not computed again.
-"""
+"""Evaluate checkpoints, or images of any model: the work of biggan-evaluate."""
 
 import dataclasses
 import functools
@@ -18,18 +8,19 @@ from collections.abc import Iterator
 
 import jax
 import numpy as np
-from absl import flags
 from etils import epath
 
 from biggan_jax import config as configs
 from biggan_jax import sharding
 from biggan_jax.checkpoint import FOLDER, TrainedGenerator, checkpoint_steps, exported, locate
-from biggan_jax.evaluation import cache, conditions, curves, lpips, metrics, networks, ppl, results, sets, sweep
+from biggan_jax.evaluation import cache, conditions, curves, lpips, ppl, results, sets, sweep
 from biggan_jax.evaluation import flags as evaluation_flags
 from biggan_jax.evaluation.baseline import PREFIX
 from biggan_jax.evaluation.evaluator import Evaluator
 from biggan_jax.evaluation.flags import make_evaluator
 from biggan_jax.evaluation.results import Protocol, Subject
+from biggan_jax.flags.evaluate import ALL, CONFIG, EVERY, OUT, PPL, SAMPLES, SWEEP, WATCH, WRITE, samples_path
+from biggan_jax.flags.values import thresholds_of
 from biggan_jax.latents import Truncation
 from biggan_jax.runtime import cli, distributed, files
 from biggan_jax.runtime import flags as cluster_flags
@@ -40,80 +31,16 @@ from biggan_jax.types import UserError
 
 logger = logging.getLogger("biggan_jax.evaluate")
 
-ALL = flags.DEFINE_bool("all", False, "Evaluate every checkpoint of the run, not only the latest.")
-WATCH = flags.DEFINE_bool("watch", False, "Evaluate every checkpoint, and new ones as they appear, until the run ends.")
-EVERY = flags.DEFINE_float("watch_every", 30, "Seconds between checks for new checkpoints.", lower_bound=0.1)
-SWEEP = flags.DEFINE_string("truncation_sweep", None, "LOW:HIGH:COUNT: draw the curve over COUNT truncations.")
-SAMPLES = cli.define_path(
-    "samples", None, "Images instead of a checkpoint: a folder of pictures or of a prepared set, or an .npz with arr_0."
-)
-NPZ = cli.define_path("npz", None, "The same as --samples.")
-PPL = flags.DEFINE_list(
-    "ppl", None, f"Instead: perceptual path lengths, some of {', '.join(ppl.KINDS)}, from --num pairs; needs --lpips."
-)
-WRITE = cli.define_path(
-    "write_statistics", None, "Instead: write mu and sigma of the reference to this .npz, in pytorch-fid's form."
-)
-CONFIG = cli.define_config("With --samples: the config whose data they are compared with.")
-OUT = cli.define_path("out", None, "Folder of the results. Default: the run's; with --samples, that of the samples.")
 
 MAX_STEPS = 4096  # Checkpoints of a run that are considered, the newest.
 
 
 def main() -> int | None:
-    if sum(map(bool, (sampling_flags.CHECKPOINT.value, NPZ.value, SAMPLES.value, WRITE.value))) != 1:
-        raise UserError(
-            "give one of --checkpoint, --samples and --write_statistics, such as --checkpoint=runs/demo --network=classifier"
-        )
-    if SWEEP.value:
-        sweep.thresholds(SWEEP.value)
-    if evaluation_flags.SCORES.present and not evaluation_flags.SCORES.value:
-        raise UserError(f"--scores= names no score; known are {', '.join(metrics.NAMES)}")
-    for name in evaluation_flags.SCORES.value or ():
-        configs.choose(metrics.NAMES, "--scores", name)
-    for kind in PPL.value or ():
-        configs.choose(dict.fromkeys(ppl.KINDS), "--ppl", kind)
-    check_flags()
     if PPL.value:
         lpips.check_lpips("vgg", evaluation_flags.LPIPS.value, evaluation_flags.LPIPS_HEADS.value)
         return cluster_flags.run(evaluate_paths)
     of_files = write_statistics if WRITE.value else evaluate_samples if samples_path() else None
     return cluster_flags.run(of_files or (evaluate_sweep if SWEEP.value else evaluate_checkpoints))
-
-
-def samples_path() -> str | None:
-    """Return what --samples, or --npz, names."""
-    return SAMPLES.value or NPZ.value
-
-
-def check_flags() -> None:
-    """Refuse flags without effect."""
-    of_samples = "num", "labels", "seed", "truncation", "statistics", "passes", "weights"
-    of_files = bool(samples_path() or WRITE.value)
-    without_effect = {
-        **dict.fromkeys(("all", "watch", "truncation_sweep", *of_samples), of_files),
-        **dict.fromkeys(("out", "scores"), bool(WRITE.value)),
-        "data_dir": of_files and CONFIG.value is None,
-        "inception": not evaluation_flags.NETWORK.value.startswith("inception-2015"),
-        "network_weights": evaluation_flags.NETWORK.value not in networks.ENCODERS,
-        "truncation_kind": sampling_flags.TRUNCATION.value is None and not SWEEP.value,
-        "watch_every": not WATCH.value,
-    }
-    by_lpips = PPL.value or "lpips" in (evaluation_flags.SCORES.value or ())
-    without_effect |= dict.fromkeys(("lpips", "lpips_heads"), not by_lpips)
-    if PPL.value:
-        others = "all", "watch", "truncation_sweep", "scores", "network", "inception", "resizer", "jpeg", "reference"
-        without_effect |= dict.fromkeys((*others, "reference_count"), True)
-    if SWEEP.value and evaluation_flags.NETWORK.value in networks.WITHOUT_CLASSES:
-        raise UserError(
-            f"--truncation_sweep needs a network with classes, which {evaluation_flags.NETWORK.value} has not"
-        )
-    if SWEEP.value:
-        without_effect |= dict.fromkeys(("all", "watch", "truncation", "scores"), True)
-    cli.refuse([name for name, useless in without_effect.items() if useless], "here")
-    # FLAGS["config"].present is true even if it was not given, because config_flags parses its default.
-    if CONFIG.value is not None and not of_files:
-        raise UserError("--config has no effect here; see --help")
 
 
 def evaluate_checkpoints() -> None:
@@ -227,7 +154,7 @@ def evaluate_sweep() -> None:
     folder = out_folder(run_folder(path))
     mesh, statistics = sharding.make_mesh(), sampling_flags.STATISTICS.value
     trained = sampling_flags.load(mesh, str(path))
-    truncations = [sampling_flags.truncation_of(trained, threshold) for threshold in sweep.thresholds(SWEEP.value)]
+    truncations = [sampling_flags.truncation_of(trained, threshold) for threshold in thresholds_of(SWEEP.value)]
     for truncation in truncations:
         sampler.resolve(trained, truncation, statistics)
     sampler.check_finite(trained)

@@ -1,15 +1,4 @@
-"""Draw samples from a checkpoint, by biggan-sample or python -m biggan_jax.sample:
-
-biggan-sample --checkpoint=DIR [--classes=0,1,7] [--num=64] --out=grid.png
-biggan-sample --checkpoint=DIR --text="a red flag" [--text="a blue one"] --out=grid.png
-
-A .png is a grid, one row per class. A .tif has a page for each sample, with any number of channels. An .npz holds the samples
-as `arr_0` (uint8 or uint16 [N, H, W, C], or float32 in [-1, 1] with --float), z and y. A folder gets a .png for each sample.
-All but the grid take the classes in turn, as biggan-evaluate does.
-
-Clips have a row of frames each in a .png, and play in a .gif or .mp4; a folder gets a .gif for each. Their arr_0 is
-[N, T, H, W, C], and a page of a .tif is a frame.
-"""
+"""Draw samples from a checkpoint: the work of biggan-sample."""
 
 import logging
 from typing import Any, NamedTuple
@@ -22,13 +11,29 @@ from biggan_jax.checkpoint import TrainedGenerator
 from biggan_jax.config import some
 from biggan_jax.data import captions
 from biggan_jax.data.stats import listed
+from biggan_jax.flags.paths import ANIMATIONS
+from biggan_jax.flags.sample import (
+    BITS,
+    CLASSES,
+    CONDITIONS,
+    FLOAT,
+    LABELS,
+    LATENTS,
+    NUM,
+    OUT,
+    SEEDS,
+    TEXT,
+    TEXTS,
+    is_folder,
+)
 from biggan_jax.runtime import cli
 from biggan_jax.runtime.files import writing
 from biggan_jax.runtime.text import escape
 from biggan_jax.sampling import flags as sampling_flags
 from biggan_jax.sampling import image_files, latent_files, pictures, training_data
 from biggan_jax.sampling import seeds as by_seed
-from biggan_jax.sampling.labels import LABELINGS, draw_labels
+from biggan_jax.sampling.labels import draw_labels
+from biggan_jax.sampling.ranges import parse_seeds
 from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.sampling.styles import with_fixed_noise
 from biggan_jax.tools import layout
@@ -36,34 +41,6 @@ from biggan_jax.tools.classes import recorded_names
 from biggan_jax.types import UserError
 
 logger = logging.getLogger("biggan_jax.sample")
-
-CLASSES = flags.DEFINE_list(
-    "classes", None, sampling_flags.CLASSES_HELP + " Default: all; in a .png up to ten, spread over all."
-)
-NUM = flags.DEFINE_integer("num", None, "Number of samples, divided over the classes. Default: 8 per class.", 1)
-LABELS = flags.DEFINE_enum(
-    "labels", "balanced", list(LABELINGS), "How classes are drawn; data: with the frequencies of the training data."
-)
-SEEDS = flags.DEFINE_list("seeds", None, "One image per seed (and class), such as 0-35 or 3,8,20-29, instead of --num.")
-OUT = cli.define_path(
-    "out", None, "A .png, .tif or .npz file, or a folder for one .png per image; of clips also a .gif or .mp4."
-)
-FLOAT = flags.DEFINE_bool("float", False, "In an .npz: float32 images in [-1, 1] instead of uint8.")
-BITS = flags.DEFINE_enum("bits", None, ("8", "16"), "Bits of images. Default: those of the training data.")
-CONDITIONS = cli.define_path(
-    "conditions",
-    None,
-    "For a model conditioned on real numbers: an .npz or .csv of conditions [N, k]. Default: the training data's.",
-)
-TEXT = flags.DEFINE_multi_string(
-    "text",
-    None,
-    "For a model of captions: a text to draw; give the flag again for several. Default: the training data's.",
-)
-TEXTS = cli.define_path("texts", None, "For a model of captions: a file of texts, one a line.")
-LATENTS = cli.define_path(
-    "latents", None, "An .npz with arrays z (or w) and y to draw from, instead of random latents."
-)
 
 
 class Drawn(NamedTuple):
@@ -82,11 +59,8 @@ class Drawn(NamedTuple):
 
 
 def main() -> None:
-    cli.require(sampling_flags.CHECKPOINT, OUT, example="--checkpoint=runs/demo --out=grid.png")
-    out = sampling_flags.check_out(OUT.value, (".png", ".tif", ".npz", *layout.ANIMATIONS, ""))
-    layout.check_animation(out)
-    check_flags(out)
-    seeds = None if SEEDS.value is None else by_seed.parse_seeds(SEEDS.value)
+    out = epath.Path(OUT.value)
+    seeds = None if SEEDS.value is None else parse_seeds(SEEDS.value)
     if is_folder(out):
         image_files.check_folder(out, seeds)
 
@@ -106,25 +80,6 @@ def main() -> None:
     print(escape(f"{len(drawn.z)} images{drawn.about} of step {trained.step} in {out}"))
 
 
-def check_flags(out: epath.Path) -> None:
-    """Refuse flags that do not go together."""
-    if LATENTS.value:
-        own = "num", "classes", "conditions", "text", "texts", "labels", "seeds"
-        cli.refuse(own, "with --latents, which determines the samples")
-    if sum(map(bool, (TEXT.value, TEXTS.value, CONDITIONS.value))) > 1:
-        raise UserError("--text, --texts and --conditions are three ways to say what is drawn; give one of them")
-    if SEEDS.value is not None:
-        cli.refuse(("num", "seed", "labels"), "with --seeds, which gives one image per seed")
-    if FLOAT.value and (is_folder(out) or out.suffix != ".npz"):
-        raise UserError(f"--float has no effect on a {'folder' if is_folder(out) else out.suffix}; write an .npz")
-    if FLOAT.value and BITS.value:
-        raise UserError("--float and --bits are two types of arr_0; give one of them")
-
-
-def is_folder(out: epath.Path) -> bool:
-    return not out.suffix or out.is_dir()
-
-
 def is_sheet(out: epath.Path) -> bool:
     return out.suffix == ".png" and not is_folder(out)
 
@@ -133,7 +88,7 @@ def check_model(trained: TrainedGenerator, out: epath.Path) -> None:
     """Refuse what this model cannot draw."""
     shape, condition = trained.gan.image_shape, trained.gan.condition
     is_vector, is_text = condition.kind == "vector", condition.kind == "text"
-    plays = out.suffix in layout.ANIMATIONS and not is_folder(out)
+    plays = out.suffix in ANIMATIONS and not is_folder(out)
     if plays and not trained.gan.frames:
         raise UserError(f"--out={out}: this model draws single images, and {out.suffix} is for clips; give a .png")
     if is_folder(out) or is_sheet(out) or plays:
@@ -277,7 +232,7 @@ def write(out: epath.Path, drawn: Drawn, bits: int) -> None:
             images = pictures.frames_of(images, frames)
             images = images.reshape(-1, *images.shape[2:])
         out.write_bytes(pictures.tiff(images))
-    elif out.suffix in layout.ANIMATIONS:
+    elif out.suffix in ANIMATIONS:
         layout.save_animation(out, layout.played(drawn.sampler.images(*inputs), frames, drawn.columns))
     else:
         pictures.save_png(out, pictures.sheet(drawn.sampler.images(*inputs, bits), drawn.columns, frames, most=16))

@@ -1,24 +1,18 @@
-"""Translate pictures with a trained CycleGAN, pix2pix or VGAN, by biggan-translate or python -m biggan_jax.translate:
-
-biggan-translate --checkpoint=RUN --in=FOLDER|FILE --out=FOLDER [--direction=BtoA]
-
-Each picture becomes a PNG of its size and of its name in the same folder below --out. Pictures are mirrored at their right and
-lower edges up to the next size that the network takes, and cut back. Those that cannot be read are named and left out. With a
-VGAN of first frames, pictures are cropped and resized to the size of a frame, and become clips: GIFs.
-"""
+"""Translate pictures with a trained CycleGAN, pix2pix or VGAN: the work of biggan-translate."""
 
 import logging
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
-from absl import flags
 from etils import epath
 
 from biggan_jax.checkpoint import load_generator
 from biggan_jax.config import some
 from biggan_jax.data import exact, picture, ranges, raw, trees
 from biggan_jax.data.structures import PICTURES
+from biggan_jax.flags.translate import BATCH, CHECKPOINT, DIRECTION, DROPOUT, IN, OUT, RANGE, WEIGHTS
+from biggan_jax.flags.values import limits_of
 from biggan_jax.runtime import cli
 from biggan_jax.runtime.files import atomic_write, writing
 from biggan_jax.runtime.progress import track
@@ -29,25 +23,6 @@ from biggan_jax.types import UserError
 
 logger = logging.getLogger("biggan_jax.translate")
 
-CHECKPOINT = cli.define_path("checkpoint", None, "A workdir (its latest step), or one step of it.")
-IN = cli.define_path("in", None, "A folder of pictures, at any depth, or one picture.")
-OUT = cli.define_path("out", None, "An empty or new folder.")
-DIRECTION = flags.DEFINE_enum("direction", "AtoB", ("AtoB", "BtoA"), "BtoA: a CycleGAN's other direction.")
-WEIGHTS = flags.DEFINE_enum(
-    "weights", "ema", ["ema", "live"], "Averaged weights, if the run keeps them, or the trained."
-)
-DROPOUT = flags.DEFINE_bool(
-    "dropout",
-    False,
-    "Translate as in training, with dropout and batch norm of each picture, as pix2pix's authors test.",
-)
-RANGE = flags.DEFINE_string(
-    "range", None, "LOW:HIGH, black and white of pictures of more than 8 bits. Default: found from their values."
-)
-BATCH = flags.DEFINE_integer("batch_size", 8, "Largest number of pictures of one size at a time.", 1)
-
-NEEDS = "--checkpoint=runs/cyclegan --in=photos --out=translated"
-
 
 class Found(NamedTuple):
     """The pictures of --in. root: their folder. paths: below it."""
@@ -57,8 +32,7 @@ class Found(NamedTuple):
 
 
 def main() -> None:
-    cli.require(CHECKPOINT, IN, OUT, example=NEEDS)
-    limits = ranges.parse(RANGE.value) if RANGE.value else None
+    limits = limits_of(RANGE.value) if RANGE.value else None
     out, found = epath.Path(OUT.value), pictures_of(epath.Path(IN.value))
     if out.resolve().is_relative_to(found.root.resolve()) and epath.Path(IN.value).is_dir():
         raise UserError(f"--out={out} is inside --in={found.root}; give another folder")

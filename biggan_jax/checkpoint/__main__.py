@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from biggan_jax.checkpoint import checkpoint_steps, compare, find
 from biggan_jax.checkpoint.restore import check
+from biggan_jax.flags.checkpoint import arguments as parse
 from biggan_jax.runtime import cli, subcommands
 from biggan_jax.types import UserError
 
@@ -27,15 +28,7 @@ def check_all(path: str) -> int:
 
 def main(argv: Sequence[str]) -> int:
     """Run the subcommand in `argv` and return its exit status. Raises UserError."""
-    description = "Compare two checkpoints, or verify one. A path is a workdir, its checkpoints folder or one step."
-    parser = subcommands.Parser("biggan-checkpoint", description=description)
-    commands = parser.add_subparsers(dest="command", required=True)
-    pair = commands.add_parser("compare", help="are all arrays bitwise identical? exit with 0 for yes, 1 for no")
-    pair.add_argument("a", metavar="A", help="the path of a checkpoint")
-    pair.add_argument("b", metavar="B", help="another")
-    one = commands.add_parser("check", help="does each step match its checksums? exit with 0 for yes, 1 for no")
-    one.add_argument("path", metavar="PATH", help="a workdir, all of whose steps are checked, or one step")
-    arguments = parser.parse_args(argv)
+    arguments = parse(argv)
     cli.log_to_stderr()
     if arguments.command == "check":
         return check_all(arguments.path)

@@ -6,6 +6,7 @@ from typing import Any
 import orbax.checkpoint as ocp
 from etils import epath
 
+from biggan_jax.runtime import pretrained
 from biggan_jax.runtime.files import expand_home
 from biggan_jax.state import NetworkState, TrainState
 from biggan_jax.types import UserError
@@ -30,7 +31,7 @@ def find(path: epath.PathLike) -> epath.Path:
             return folder / str(steps[-1])
     if (path / MODEL).exists():
         raise UserError(f"{path} is an exported model, of which G can be sampled; this needs a run's checkpoint")
-    raise UserError(f"no checkpoint at {path}; give a workdir, its {FOLDER} folder or one step in it")
+    raise pretrained.missing(path)
 
 
 def check_name(folder: epath.PathLike) -> None:

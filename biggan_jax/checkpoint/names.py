@@ -1,13 +1,12 @@
 """Find the model that a path or a name means: a run's, an exported one, one in the package or on the Hugging Face hub."""
 
-import pathlib
 import re
 
 from etils import epath
 
 from biggan_jax.checkpoint.exported import FILES, is_exported
 from biggan_jax.checkpoint.layout import find
-from biggan_jax.config import closest
+from biggan_jax.runtime import pretrained
 from biggan_jax.runtime.files import expand_home, is_remote
 from biggan_jax.types import UserError
 
@@ -29,21 +28,10 @@ def locate(path: epath.PathLike) -> epath.Path:
         return folder
     if is_remote(folder) or "/" in name or folder.exists():
         return find(path)
-    models = packaged()
+    models = pretrained.packaged()
     if name not in models:
-        near = closest(name, models)
-        hint = f"; did you mean {near}, which is in the package?" if near else ""
-        try:
-            return find(path)
-        except UserError as error:
-            raise UserError(f"{error}{hint}") from error
+        raise pretrained.missing(folder, name)
     return models[name]
-
-
-def packaged() -> dict[str, epath.Path]:
-    """Return {name: folder} of the models that are installed with the package."""
-    folder = pathlib.Path(__file__).parent.parent / "pretrained"
-    return {path.name: epath.Path(path) for path in sorted(folder.glob("[a-z]*")) if is_exported(epath.Path(path))}
 
 
 def download(name: str) -> epath.Path:

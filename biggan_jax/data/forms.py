@@ -10,7 +10,6 @@ from PIL import Image
 
 from biggan_jax.data import exact, picture
 from biggan_jax.data.raw import Shapes
-from biggan_jax.types import UserError
 
 CROPS = {"center": None, "pad": 0, "pad_white": 1}
 """Ways to give a picture the shape of the set: keep the central region, or pad with black (0) or white (1)."""
@@ -207,18 +206,6 @@ def _is_plain(encoded: bytes) -> bool:
     with picture.opened(encoded) as image:
         opaque = image.mode in ("RGB", "L") and "transparency" not in image.info
         return opaque and image.format in ("JPEG", "PNG") and image.getexif().get(0x0112, 1) == 1
-
-
-def size_of(text: str) -> int | tuple[int, int]:
-    """Parse --size: N for squares, HxW, or 0. Raises UserError.
-
-    >>> size_of("96x128")
-    (96, 128)
-    """
-    sides = tuple(int(side) for side in text.split("x") if side.isdecimal() and len(side) < 5)
-    if len(sides) != text.count("x") + 1 or len(sides) > 2 or max(sides) > 4096 or (len(sides) == 2 and not min(sides)):
-        raise UserError(f"--size={text} is no number of pixels up to 4096, and no HxW, such as 96x128")
-    return sides[0] if len(set(sides)) == 1 else (sides[0], sides[1])
 
 
 def form_of_arrays(form: Form, shapes: Shapes, channels: bool = False, bits: int = 0) -> Form:

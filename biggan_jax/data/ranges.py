@@ -185,21 +185,6 @@ def clipped(found: Mapping[str, Seen], limits: tuple[float, float]) -> str:
     return f"the values are {texts[0]} to {texts[1]} ({where}); --range cuts off those outside of it"
 
 
-def parse(text: str) -> tuple[float, float]:
-    """Parse --range=LOW:HIGH. Raises UserError.
-
-    >>> parse("0:4095")
-    (0.0, 4095.0)
-    """
-    try:
-        low, high = (float(part) for part in text.split(":"))
-        if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            raise ValueError
-    except ValueError:
-        raise UserError(f"--range={text} is not LOW:HIGH, the values of black and white, such as 0:4095") from None
-    return low, high
-
-
 def _given(seen: Seen) -> str:
     """Return a range that has all values."""
     high = seen.high if seen.high > seen.low else seen.low + max(1.0, abs(seen.low))

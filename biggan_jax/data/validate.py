@@ -1,30 +1,15 @@
-"""Read all of a prepared set and summarize it, by biggan-validate or python -m biggan_jax.data.validate:
+"""Read all of a prepared set and summarize it: the work of biggan-validate."""
 
-biggan-validate --in=DIR [--dataset=imagenet2012] [--split=train]
-
-Exit statuses: 0: nothing is wrong. 1: something is. 2: a user error. The summary is stored in the set's folder, unless
-biggan-prepare stored one. Training then reads the summary instead of a sample of the set.
-"""
-
-from absl import flags
 from etils import epath
 
 from biggan_jax.config import base
 from biggan_jax.data import features, stats, tfds
+from biggan_jax.flags.validate import DATASET, IMAGE_KEY, IN, LABEL_KEY, SPLIT
 from biggan_jax.runtime import cli
 from biggan_jax.runtime.files import writing
-from biggan_jax.types import UserError
-
-IN = cli.define_path("in", None, "Folder of a prepared set; with --dataset, TFDS's folder of sets.")
-DATASET = flags.DEFINE_string("dataset", "", "Name of a TFDS builder.")
-IMAGE_KEY = flags.DEFINE_string("image_key", "", "The feature with the picture, as data.image_key.")
-LABEL_KEY = flags.DEFINE_string("label_key", "", "The feature with the label, as data.label_key.")
-SPLIT = flags.DEFINE_enum("split", "train", ("train", "test"), "The split to read.")
 
 
 def main() -> int:
-    if not IN.value:
-        raise UserError("--in is needed, such as --in=data/pictures")
     builder = tfds.find(DATASET.value, IN.value)
     where = epath.Path(builder.data_path)
     config = base("gan")

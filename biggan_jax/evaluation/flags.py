@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from absl import flags
 from etils import epath
 from jax.sharding import Mesh
 
@@ -23,56 +22,34 @@ from biggan_jax.evaluation.formulas import Moments
 from biggan_jax.evaluation.networks import (
     DIMENSIONS,
     FITTED,
-    NETWORKS,
     WITHOUT_CLASSES,
     FeatureNetwork,
     check_network,
     open_network,
 )
 from biggan_jax.evaluation.reference import KEPT, Reference, of_statistics, reference_of
-from biggan_jax.evaluation.resizers import RESIZERS
 from biggan_jax.evaluation.sets import pixels
-from biggan_jax.runtime import cli
+from biggan_jax.flags.evaluation import (
+    BATCH_SIZE,
+    DATA_DIR,
+    INCEPTION,
+    JPEG,
+    LABELS,
+    LPIPS,
+    LPIPS_HEADS,
+    MAX_BROKEN,
+    NETWORK,
+    NETWORK_WEIGHTS,
+    NUM,
+    REFERENCE,
+    REFERENCE_COUNT,
+    RESIZER,
+    SCORES,
+)
 from biggan_jax.sampling import flags as sampling_flags
-from biggan_jax.sampling.labels import LABELINGS
 from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
-
-NETWORK = flags.DEFINE_enum("network", "inception-2015", list(NETWORKS), "Feature network; see docs/evaluation.md.")
-INCEPTION = cli.define_path("inception", None, "Inception's weights: a .pth or .npz, or `download`.")
-NETWORK_WEIGHTS = cli.define_path(
-    "network_weights",
-    None,
-    "Weights of DINOv2, CLIP or SwAV: the authors' file, a .safetensors or .npz; CLIP: or `download`.",
-)
-RESIZER = flags.DEFINE_enum("resizer", None, list(RESIZERS), "How images are resized. Default: the network's own.")
-JPEG = flags.DEFINE_integer("jpeg", None, "Encode images as JPEG of this quality before.", 1, 100)
-REAL = (
-    "Real images: train or test, of the run's data; a folder of pictures or of a prepared set; an .npz with arr_0, mu and "
-    "sigma, or both; or StyleGAN's .pkl of statistics."
-)
-REFERENCE = cli.define_path("reference", "train", REAL)
-REFERENCE_COUNT = flags.DEFINE_integer(
-    "reference_count", None, "Use this many real images, evenly spread. Default: all.", lower_bound=2
-)
-MAX_BROKEN = flags.DEFINE_integer(
-    "max_broken",
-    None,
-    "Unreadable pictures of a folder that are left out; more are refused. Default: one in a hundred.",
-    0,
-)
-DATA_DIR = cli.define_path("data_dir", None, "Folder of the run's data, if they have moved.")
-NUM = flags.DEFINE_integer("num", 50_000, "Number of samples.", lower_bound=2)
-LABELS = flags.DEFINE_enum("labels", "balanced", list(LABELINGS), "How the samples' classes are drawn.")
-SCORES = flags.DEFINE_list(
-    "scores",
-    None,
-    f"Some of {', '.join(metrics.NAMES)}. Default: {', '.join(metrics.BASIC)} and agreement, if possible.",
-)
-LPIPS = cli.define_path("lpips", None, "LPIPS's network VGG16: torchvision's file, .pth or .npz, or `download`.")
-LPIPS_HEADS = cli.define_path("lpips_heads", None, "LPIPS's own weights, vgg.pth. Default: those of the package lpips.")
-BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images per batch on each device.", lower_bound=1)
 
 
 class Real(NamedTuple):

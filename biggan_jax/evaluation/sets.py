@@ -14,13 +14,11 @@ from biggan_jax.data.dataset import Images, Source, has_clips
 from biggan_jax.evaluation import folders, npz, stylegan_statistics
 from biggan_jax.evaluation.folders import Pictures
 from biggan_jax.evaluation.formulas import Moments
+from biggan_jax.flags.choices import FORMS
 from biggan_jax.runtime.files import atomic_write
 from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
-
-FORMS = "an .npz, a folder of pictures, a prepared set's folder"
-"""What a set of images may be, for messages."""
 
 
 class Set(NamedTuple):

@@ -7,7 +7,6 @@ from etils import epath
 
 from biggan_jax.evaluation.results import Protocol
 from biggan_jax.runtime.files import atomic_write, write_text
-from biggan_jax.types import UserError
 
 
 class Point(NamedTuple):
@@ -17,21 +16,6 @@ class Point(NamedTuple):
     distance: float
     score: float
     score_std: float
-
-
-def thresholds(text: str) -> list[float]:
-    """Parse LOW:HIGH:COUNT to COUNT equally spaced numbers. Raises UserError for other text.
-
-    >>> thresholds("0.25:1.0:4")
-    [0.25, 0.5, 0.75, 1.0]
-    """
-    try:
-        low, high, count = (kind(part) for kind, part in zip((float, float, int), text.split(":"), strict=True))
-    except ValueError:
-        low = high = count = 0
-    if not (0 < low < high < math.inf and 2 <= count <= 1000):
-        raise UserError(f"--truncation_sweep={text} is not LOW:HIGH:COUNT with 0 < LOW < HIGH, such as 0.05:1.0:20")
-    return [low + (high - low) * i / (count - 1) for i in range(count)]
 
 
 def marked(points: list[Point], score_of_real: float) -> dict[str, Point]:

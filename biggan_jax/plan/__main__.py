@@ -1,10 +1,4 @@
-"""Plan a training run, by biggan-plan or python -m biggan_jax.plan:
-
-biggan-plan --config=biggan_imagenet128 --topology=v3:8x8 [--config.batch_size=4096]
-
-Compiles the training step for devices that need not be attached, and prints its memory, its time and where the time goes.
-Exit statuses: 0: the step fits, or that cannot be known. 1: it does not fit. 2: a user error.
-"""
+"""Plan a training run: the work of biggan-plan."""
 
 import json
 import logging
@@ -12,40 +6,23 @@ import math
 import pathlib
 
 import jax
-from absl import flags
 
 from biggan_jax import config as configs
 from biggan_jax import data, sharding
-from biggan_jax.plan import gpus, program, report, slices, target
+from biggan_jax.flags.plan import ADVISE, BRIEF, COMPILE, CONFIG, DEVICES, JSON, TOPOLOGY
+from biggan_jax.plan import gpu_table, gpus, program, report, slices, target
 from biggan_jax.runtime import cli
 from biggan_jax.runtime.files import writing
-from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
-
-CONFIG = cli.define_config("A config file, or the name of a preset; see biggan-config list.")
-TOPOLOGY = flags.DEFINE_string(
-    "topology",
-    None,
-    "A TPU slice: VERSION:SHAPE in chips, such as v5e:16x16, or its Cloud TPU name: v5litepod-256. Or GPUs: NAME:N or "
-    f"NAME:NODESxN, such as {gpus.EXAMPLES}; known are {', '.join(gpus.table())}.",
-)
-DEVICES = flags.DEFINE_string("devices", None, "Instead of --topology: cpu:N, N simulated devices.")
-JSON = cli.define_path("json", None, "Write the plan's figures to this file.")
-ADVISE = flags.DEFINE_bool("advise", True, "If the step does not fit, compile variants that may, until one fits.")
-BRIEF = flags.DEFINE_bool("brief", False, "One line: chips, hours, whether it fits; only chips without a TPU compiler.")
-COMPILE = flags.DEFINE_bool("compile", True, "--nocompile: only print parameters, bytes of the state and useful FLOPs.")
 
 
 def main() -> int:
     # The attached devices are not the ones planned for.
     jax.config.update("jax_platforms", "cpu")
     config = CONFIG.value
-    if config is None or bool(TOPOLOGY.value) == bool(DEVICES.value):
-        raise UserError("--config and one of --topology and --devices are needed, not both, such as --topology=v5e:4x4")
-    configs.validate(config)
     name = TOPOLOGY.value or DEVICES.value
-    of_gpus = bool(TOPOLOGY.value) and gpus.is_gpu(name)
+    of_gpus = bool(TOPOLOGY.value) and gpu_table.is_gpu(name)
     if TOPOLOGY.value and not of_gpus and ":" not in name:
         name = slices.named(name).topology
     try:
@@ -54,7 +31,7 @@ def main() -> int:
     except target.NoCompilerError as error:
         if not BRIEF.value:
             raise
-        chips = math.prod(gpus.parse(name)[1:]) if of_gpus else slices.named(name).chips
+        chips = math.prod(gpu_table.parse(name)[1:]) if of_gpus else slices.named(name).chips
         print(report.brief_without_compiler(config, name if of_gpus else slices.named(name).topology, chips, error))
         return cli.SUCCESS
     if configs.unresolved(config):
@@ -62,8 +39,6 @@ def main() -> int:
         print("\n".join(f"auto: {choice}" for choice in choices))
         configs.validate(config)
     path = pathlib.Path(JSON.value) if JSON.value else None
-    if path and (path.is_dir() or not path.absolute().parent.is_dir()):
-        raise UserError(f"--json={path} is not a file in a folder that exists")
     plan = make_plan(config, devices, name)
     print(report.brief(plan) if BRIEF.value else report.text(plan), flush=True)
     write(plan, path)

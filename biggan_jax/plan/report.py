@@ -9,7 +9,7 @@ import jax
 import ml_collections
 
 from biggan_jax.layers import fused_attention
-from biggan_jax.plan import gpu_hlo, gpus, hlo, program
+from biggan_jax.plan import gpu_hlo, gpu_table, gpus, hlo, program
 from biggan_jax.plan.program import Program
 from biggan_jax.plan.target import Chip, chip_of
 from biggan_jax.types import UserError
@@ -75,12 +75,12 @@ def figures(
     }
 
 
-def capacity(chip: Chip | gpus.Gpu | None) -> int | None:
+def capacity(chip: Chip | gpu_table.Gpu | None) -> int | None:
     """Return the bytes that a program may use on a device: of a GPU, those that JAX takes."""
-    return chip.usable if isinstance(chip, gpus.Gpu) else chip.memory if chip else None
+    return chip.usable if isinstance(chip, gpu_table.Gpu) else chip.memory if chip else None
 
 
-def fits(compiled: Program, chip: Chip | gpus.Gpu | None, state_bytes: int = 0) -> bool | None:
+def fits(compiled: Program, chip: Chip | gpu_table.Gpu | None, state_bytes: int = 0) -> bool | None:
     """Return whether the step fits the device's memory; None if the memory of either is unknown."""
     limit = capacity(chip)
     if compiled.limit is not None or (limit and max(compiled.memory or 0, state_bytes) > limit):
@@ -223,5 +223,5 @@ def _memory(plan: dict) -> str:
     if plan["program"] is None:
         return f"not compiled; the state alone takes {state}{of} per device"
     verdict = {True: "fits", False: "DOES NOT FIT", None: "memory"}[plan["fits"]]
-    taken = f" that JAX takes of a GPU ({gpus.memory_share():.0%})" if "kernels" in plan else ""
+    taken = f" that JAX takes of a GPU ({gpu_table.memory_share():.0%})" if "kernels" in plan else ""
     return f"{verdict}: {size(plan['hbm_bytes_per_device'])}{of}{taken} per device, {state} of it for the state"

@@ -128,9 +128,38 @@ def run(main: Callable[[], int | None], *, compiles: bool = False) -> None:
     startup.end_on_ctrl_c()
     file = sys.argv[0]
     startup.name_program(main.__module__)
-    _show_help_of(main.__module__, file)
-    log_to_stderr()
-    app.run(lambda argv: _end(_call(main, compiles=compiles)), flags_parser=_parse)
+    if not startup.parse_flags(main.__module__):  # A script with flags of its own.
+        _show_help_of(main.__module__, file)
+        log_to_stderr()
+    app.run(lambda argv: _end(_call(main, compiles=compiles)), flags_parser=lambda argv: _left or _parse(argv))
+
+
+_left: list[str] = []  # The name of the program, once its flags are parsed.
+
+
+def flags_parser(module: str, check: Callable[[], None] = lambda: None, *, word: str = "") -> Callable[[], None]:
+    """Return the function that parses the flags of a command and refuses, in one sentence, what they alone show to be wrong.
+
+    It does so once in a process, and imports no jax. module: the one with the flags, whose docstring --help shows. check: what
+    raises UserError. word: the flag whose value may be given as the first argument, alone.
+    """
+
+    def parse() -> None:
+        global _left
+        if _left:
+            return
+        if word and sys.argv[1:2] and not sys.argv[1].startswith("-"):
+            sys.argv[1] = f"--{word}={sys.argv[1]}"
+        _show_help_of(module, module)
+        log_to_stderr()
+        app.define_help_flags()
+        _left = _parse(sys.argv)
+        try:
+            check()
+        except UserError as error:
+            fail(error)
+
+    return parse
 
 
 def _end(status: int) -> int:
@@ -148,14 +177,14 @@ def command(main: Callable[[], int | None], *, compiles: bool = False) -> Callab
 
 
 def _show_help_of(module: str, file: str) -> None:
-    """Let --help show the docstring and flags of the command's module, and the flags of all imported modules called flags.
+    """Let --help show the docstring and flags of the module, and the flags of all imported modules in `flags`.
 
     file: argv[0] while the module was imported: absl's name of the module __main__.
     """
     # absl shows those of __main__, which for an installed command is the installer's script.
     if module != "__main__":
         sys.modules["__main__"].__doc__ = sys.modules[module].__doc__
-    shared = [name for name in sys.modules if name.startswith("biggan_jax.") and name.endswith(".flags")]
+    shared = [name for name in sys.modules if name.startswith("biggan_jax.flags.")]
     for name in [module, file, *shared]:
         for flag in flags.FLAGS.get_key_flags_for_module(name):
             flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)

@@ -68,8 +68,7 @@ def _of_key(wrong: str, family: str) -> str:
 
 def _as_key(flag: str) -> str:
     """Say how an unknown flag of a command with a config is given, if it is the name of a key or near to one."""
-    keys = _near(flag)
-    if "config" not in flags.FLAGS or not keys:
+    if "config" not in flags.FLAGS or not (keys := _near(flag)):
         return ""
     return f"; keys of the config are given as {' or '.join(f'--config.{key}=' for key in keys)}"
 

@@ -1,27 +1,14 @@
-"""Flags of commands that run in several processes."""
+"""Run a command's work in several processes, as its flags say."""
 
 from collections.abc import Callable
 
-from absl import flags
-
-from biggan_jax.errors import UserError
-
-MULTIHOST = flags.DEFINE_bool(
-    "multihost", False, "Run as one of several processes with the same command; detects TPU pods, Slurm, MPI and GKE."
-)
-COORDINATOR = flags.DEFINE_string("coordinator", None, "--multihost, if no cluster is found: HOST:PORT of process 0.")
-NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "With --coordinator: the number of processes.")
-PROCESS_ID = flags.DEFINE_integer("process_id", None, "With --coordinator: the number of this process, from 0.")
-ARRIVE_WITHIN = flags.DEFINE_integer("arrive_within", 300, "--multihost: seconds to wait for the other processes.", 1)
+from biggan_jax.flags.processes import ARRIVE_WITHIN, COORDINATOR, MULTIHOST, NUM_PROCESSES, PROCESS_ID
+from biggan_jax.runtime import distributed
 
 
 def run(work: Callable[[], int | None]) -> int | None:
     """Call work(), in several processes if --multihost is given, and return its exit status (None: 0)."""
-    cluster = COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value
     if MULTIHOST.value:
-        from biggan_jax.runtime import distributed  # Here, since it imports jax.
-
+        cluster = COORDINATOR.value, NUM_PROCESSES.value, PROCESS_ID.value
         return distributed.run(work, cluster, ARRIVE_WITHIN.value)
-    if any(value is not None for value in cluster):
-        raise UserError("--coordinator, --num_processes and --process_id need --multihost")
     return work()

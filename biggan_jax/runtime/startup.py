@@ -9,7 +9,7 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NoReturn
 
 INTERRUPTED = 128 + signal.SIGINT
@@ -18,8 +18,8 @@ INTERRUPTED = 128 + signal.SIGINT
 UNUSABLE = 2
 """The exit status of a command whose environment is of no use: cli.USER_ERROR, which cannot be imported before jax."""
 
-WITHOUT_JAX = "biggan_jax.main", "biggan_jax.config", "biggan_jax.config.__main__", "biggan_jax.plan.slices"
-"""Modules that need no jax, or none until their flags are parsed: --help and wrong flags then take a third of the time."""
+WITHOUT_JAX = "biggan_jax.config", "biggan_jax.plan.slices"
+"""Commands that need no jax."""
 
 _commands: dict[str, str] = {}  # {module: installed command}.
 
@@ -36,16 +36,6 @@ def raise_on_ctrl_c() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-@contextlib.contextmanager
-def imports() -> Iterator[None]:
-    """Let Ctrl-C end this process at once while a command that has parsed its flags imports what it needs."""
-    handled = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    end_on_ctrl_c()
-    yield
-    if handled:
-        raise_on_ctrl_c()
-
-
 def module_that_runs() -> str:
     """Return the module of ours that `python -m` runs, else "". Ask while the package is imported: later, argv holds its path."""
     if sys.argv[:1] != ["-m"]:
@@ -56,9 +46,27 @@ def module_that_runs() -> str:
 
 def name_program(module: str) -> None:
     """Let errors and --help of a command begin with its installed name, however it was started. module: that of its `main`."""
-    if module == "__main__":  # Started by `python -m`.
-        module = getattr(sys.modules[module].__spec__, "name", "")
-    sys.argv[0] = _commands.get(module.removesuffix(".__main__"), sys.argv[0])
+    sys.argv[0] = _commands.get(_named(module), sys.argv[0])
+
+
+def begin(module: str) -> None:
+    """Parse and check the flags of a command, then import jax, so that --help and mistakes take no time for libraries.
+
+    module: that of its `main`, which may import jax, or whose package may. Ends the process after --help and after a mistake.
+    """
+    end_on_ctrl_c()
+    name_program(module)
+    if _named(module) not in WITHOUT_JAX:
+        parse_flags(module)
+        import_jax()
+
+
+def parse_flags(module: str) -> bool:
+    """Parse and check the flags of a command, as its module in `flags` does, once in a process. Return False for a script."""
+    command = _commands.get(_named(module), "")
+    if command:
+        importlib.import_module(f"biggan_jax.flags.{command.removeprefix('biggan-')}").parse()
+    return bool(command)
 
 
 def warn_of_old_name(old: str, new: str) -> None:
@@ -91,14 +99,18 @@ def _end(*_) -> NoReturn:
     os._exit(INTERRUPTED)
 
 
+def _named(module: str) -> str:
+    """Return the name by which `python -m` starts a module."""
+    if module == "__main__":  # Started by `python -m`.
+        module = getattr(sys.modules[module].__spec__, "name", "")
+    return module.removesuffix(".__main__")
+
+
 def _command(name: str, module: str) -> Callable[[], None]:
     _commands[module.removesuffix(".__main__")] = name
 
     def run() -> None:
-        end_on_ctrl_c()
-        name_program(module)
-        if module not in WITHOUT_JAX:
-            import_jax()
+        begin(module)
         importlib.import_module(module).run()
 
     return run

@@ -27,8 +27,25 @@ def command(main: Callable[[Sequence[str]], int]) -> Callable[[], NoReturn]:
         try:
             status = main(sys.argv[1:])
         except UserError as error:
-            print(f"{pathlib.Path(sys.argv[0]).name}: error: {' '.join(str(error).split())}", file=sys.stderr)
-            status = error.status
+            fail(error)
         raise SystemExit(status)
 
     return run
+
+
+def flags_parser(arguments: Callable[[Sequence[str]], object]) -> Callable[[], None]:
+    """Return the function that ends the process if the arguments are wrong; see `cli.flags_parser`."""
+
+    def parse() -> None:
+        try:
+            arguments(sys.argv[1:])
+        except UserError as error:
+            fail(error)
+
+    return parse
+
+
+def fail(error: UserError) -> NoReturn:
+    """Print the error as one line and exit with its status."""
+    print(f"{pathlib.Path(sys.argv[0]).name}: error: {' '.join(str(error).split())}", file=sys.stderr)
+    raise SystemExit(error.status)

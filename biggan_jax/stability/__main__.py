@@ -1,33 +1,21 @@
-"""Plot a run's probes and tell whether it is healthy, by biggan-stability or python -m biggan_jax.stability:
-
-biggan-stability --workdir=runs/demo [--out=DIR]     # spectra, signals and events of a run
-biggan-stability --checkpoint=runs/demo              # the singular values of one checkpoint
-"""
+"""Plot a run's probes and tell whether it is healthy: the work of biggan-stability."""
 
 from collections.abc import Sequence
 
 import jax
-from absl import flags
 from etils import epath
 
 from biggan_jax import config
 from biggan_jax.checkpoint import find, load_state
+from biggan_jax.flags.stability import CHECKPOINT, OUT, ROWS, WORKDIR
 from biggan_jax.runtime import cli
 from biggan_jax.runtime.files import writing
 from biggan_jax.stability import history, plot, rules
 from biggan_jax.stability.signals import SINGULAR_NAMES
 from biggan_jax.stability.spectra import top_singular_values
-from biggan_jax.types import UserError
-
-WORKDIR = cli.define_path("workdir", None, "A run's folder with the records of its probes.")
-OUT = cli.define_path("out", None, "Folder for the pictures. Default: stability/ in the run's folder.")
-CHECKPOINT = cli.define_path("checkpoint", None, "Instead of --workdir: a checkpoint; print its singular values.")
-ROWS = flags.DEFINE_integer("rows", 10, "Weights per network in the table; those that grew most.", lower_bound=1)
 
 
 def main() -> None:
-    if bool(WORKDIR.value) == bool(CHECKPOINT.value):
-        raise UserError("--workdir or --checkpoint is needed, not both, such as --workdir=runs/demo")
     show_run() if WORKDIR.value else show_checkpoint()
 
 
@@ -68,7 +56,6 @@ def settings() -> tuple[Sequence[tuple[int, float]], tuple[rules.Rule, ...]]:
 
 
 def show_checkpoint() -> None:
-    cli.refuse(("out", "rows"), "with --checkpoint, which prints a table of all weights")
     state, *_ = load_state(CHECKPOINT.value)
     print(f"step {int(state.step)} of {find(CHECKPOINT.value)}")
     first = [name for name in history.NETWORKS.values() if name in state.networks]

@@ -1,6 +1,5 @@
 """Grids of images with labels, drawn as one picture, or as an animation in GIF or MP4."""
 
-import importlib.util
 import itertools
 import math
 import subprocess
@@ -11,17 +10,17 @@ import numpy as np
 from etils import epath
 from PIL import Image, ImageDraw, ImageFont
 
+from biggan_jax.flags.paths import check_animation
 from biggan_jax.runtime.files import atomic_write
 from biggan_jax.sampling.pictures import enlarged, frames_of, to_rgb
 from biggan_jax.sampling.pictures import grid as grid_of
-from biggan_jax.types import UserError
 
 SMALLEST, LONGEST = 72, 4096
 """Pixels. Small images are enlarged by a whole factor to SMALLEST or more. Large ones are shrunk where a row or column would
 be longer than LONGEST, but not below SMALLEST."""
 
 MAX_LETTERS = 28  # In a line of a row's label.
-ANIMATIONS, FRAMES_PER_SECOND = (".gif", ".mp4"), 20
+FRAMES_PER_SECOND = 20
 
 
 class Grid(NamedTuple):
@@ -141,12 +140,6 @@ def save_animation(path: epath.Path, frames: list[np.ndarray]) -> None:
             first.save(unfinished, "gif", save_all=True, append_images=others, duration=duration, loop=0)
         else:
             _mp4(unfinished, frames)
-
-
-def check_animation(path: epath.Path) -> None:
-    """Raise UserError if a file of this type cannot be written."""
-    if path.suffix == ".mp4" and not importlib.util.find_spec("imageio_ffmpeg"):
-        raise UserError("writing .mp4 needs ffmpeg: pip install 'biggan-jax[video]', or give a .gif")
 
 
 def _mp4(path: str, frames: list[np.ndarray]) -> None:

@@ -64,6 +64,6 @@ def test_the_command_to_train_drops_them_in_fine_tuning_alone(before, tmp_path, 
     seen = []
     monkeypatch.setattr(main.runtime_flags, "run", lambda work: work())
     monkeypatch.setattr(main, "ON_DAMAGE", types.SimpleNamespace(value="refuse"))
-    monkeypatch.setattr("biggan_jax.train.train", lambda config, workdir, on_damage: seen.append(config) or True)
+    monkeypatch.setattr(main, "train", lambda config, workdir, on_damage: seen.append(config) or True)
     assert main.main() == 0
     assert seen[0].data.flip is flip and seen[0].data.crop == "random"

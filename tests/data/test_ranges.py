@@ -8,6 +8,7 @@ import pytest
 
 from biggan_jax.data import exact, forms, ranges, stats
 from biggan_jax.data.picture import UnreadableError
+from biggan_jax.flags import values
 from biggan_jax.types import UserError
 from tests import cli
 from tests.data import conftest
@@ -98,7 +99,7 @@ def test_a_range_that_is_not_clear_is_refused(found, sentence):
     with pytest.raises(UserError, match=re.escape(sentence)) as error:
         ranges.choose(found)
     if "--range=LOW:HIGH" in sentence:
-        ranges.parse(re.search(r"such as --range=(\S+), which has all", str(error.value))[1])
+        values.limits_of(re.search(r"such as --range=(\S+), which has all", str(error.value))[1])
 
 
 def deep(high, dtype=np.uint16, low=0):
@@ -158,7 +159,7 @@ def test_the_suggested_range_has_all_values_and_works(dtype, low, high, tmp_path
     with pytest.raises(UserError, match="no usual range; give --range=LOW:HIGH") as error:
         ranges.choose(found)
     ((_, seen),) = found.items()
-    black, white = ranges.parse(re.search(r"such as --range=(\S+), which", str(error.value))[1])
+    black, white = values.limits_of(re.search(r"such as --range=(\S+), which", str(error.value))[1])
     assert black <= seen.low and white >= seen.high and white > black
     forms.Form(24, range=(black, white))((root / "a/0.tif").read_bytes())
 

@@ -24,6 +24,7 @@ from biggan_jax.data import (
     structures,
     tfds,
 )
+from biggan_jax.flags import values
 from biggan_jax.models import build_gan
 from biggan_jax.sampling import pictures
 from biggan_jax.train_step import to_float
@@ -114,11 +115,11 @@ def test_damaged_or_unknown_pixels_are_unreadable(encoded):
 
 
 def test_numbers_of_32_bits_are_refused():
-    for values in (np.zeros((4, 4), np.int32), np.zeros((4, 4), np.float32)):
+    for pixels in (np.zeros((4, 4), np.int32), np.zeros((4, 4), np.float32)):
         with pytest.raises(
             picture.UnreadableError, match=r"its pixels are .* \((int32|float32)\); give --range=LOW:HIGH"
         ):
-            exact.read(encode(values, "TIFF"))
+            exact.read(encode(pixels, "TIFF"))
 
 
 def test_a_float_tiff_of_16_bits_is_not_read_as_integers():
@@ -283,13 +284,13 @@ def test_other_arrays_are_refused(arrays, sentence, tmp_path):
 
 @pytest.mark.parametrize(("text", "size"), [("0", 0), ("128", 128), ("64x64", 64), ("96x128", (96, 128))])
 def test_sizes(text, size):
-    assert forms.size_of(text) == size
+    assert values.size_of(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "x", "1x", "0x4", "4x0", "-1", "5000", "1x2x3", "a"])
 def test_other_sizes_are_refused(text):
     with pytest.raises(UserError, match="is no number of pixels"):
-        forms.size_of(text)
+        values.size_of(text)
 
 
 def test_16_bits_fill_the_range_of_the_networks():

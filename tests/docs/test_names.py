@@ -36,9 +36,9 @@ def flags_of(path):
         ):
             found.add(ast.literal_eval(node.args[0]).removeprefix("--"))
         elif isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("biggan_jax"):
-            folder = ROOT / node.module.replace(".", "/")
-            if any(alias.name == "flags" for alias in node.names) and (folder / "flags.py") != path:
-                found |= flags_of(folder / "flags.py")
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+            files = [(ROOT / name.replace(".", "/")).with_suffix(".py") for name in names if ".flags" in name]
+            found = found.union(*(flags_of(file) for file in files if file.exists() and file != path))
     return found
 
 

@@ -6,6 +6,7 @@ from PIL import Image
 
 from biggan_jax.evaluation import sweep
 from biggan_jax.evaluation.sweep import Point
+from biggan_jax.flags import values
 from biggan_jax.types import UserError
 from tests.evaluation.test_results import FID
 
@@ -18,7 +19,7 @@ POINTS = [
 
 
 def test_thresholds_are_evenly_spread_and_hold_both_ends():
-    assert sweep.thresholds("0.05:1.0:20") == pytest.approx([0.05 * i for i in range(1, 21)])
+    assert values.thresholds_of("0.05:1.0:20") == pytest.approx([0.05 * i for i in range(1, 21)])
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ def test_thresholds_are_evenly_spread_and_hold_both_ends():
 )
 def test_an_invalid_range_is_refused(text):
     with pytest.raises(UserError, match="is not LOW:HIGH:COUNT"):
-        sweep.thresholds(text)
+        values.thresholds_of(text)
 
 
 def test_the_papers_four_columns_are_marked():

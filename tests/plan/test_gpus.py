@@ -5,7 +5,7 @@ import math
 
 import pytest
 
-from biggan_jax.plan import gpu_hlo, gpus, report
+from biggan_jax.plan import gpu_hlo, gpu_table, gpus, report
 from biggan_jax.types import UserError
 from tests import cli
 from tests.plan.test_plan import TINY, plan
@@ -57,7 +57,7 @@ def test_work_is_counted_from_shapes_and_loops_count_all_trips():
 
 
 def test_a_kernel_takes_its_work_or_its_bytes_at_least():
-    gpu = gpus.table()["h100"]._replace(half=2e3, single=1e3, bandwidth=1e3)
+    gpu = gpu_table.table()["h100"]._replace(half=2e3, single=1e3, bandwidth=1e3)
     of = {kernel.kind: kernel for kernel, _ in gpu_hlo.kernels(PROGRAM)}
     assert of["product"].seconds(gpu) == max(PRODUCT / 2e3, (64 * 16 * 2 + 16 * 32 * 2 + 64 * 32 * 4) / 1e3)
     assert of["convolution"].seconds(gpu) == CONVOLUTION / 1e3
@@ -69,15 +69,22 @@ def test_a_kernel_takes_its_work_or_its_bytes_at_least():
 
 
 def test_every_gpu_has_a_description_and_a_source():
-    for name, gpu in gpus.table().items():
+    for name, gpu in gpu_table.table().items():
         text = gpus.description(gpu)
         assert f"core_count: {gpu.cores}" in text and f'device_description_str: "{gpu.device}"' in text, name
         assert text.count("{") == text.count("}") and gpu.source, name
         # Peaks are those of tensor cores: some multiple of what the other units give at the clock.
         units = gpu.cores * gpus.ARCHITECTURES[gpu.capability][3] * 2 * gpu.clock
         assert 1.9 <= gpu.half / units <= 17 and 0.9 <= gpu.single / units <= 9, name
-    assert gpus.is_gpu("h100:8") and gpus.is_gpu("A100-80:8") and gpus.is_gpu("b200:8") and gpus.is_gpu("a100:8")
-    assert not any(map(gpus.is_gpu, ("v3:8x8", "v5e:4x4", "v5litepod-256", "tpu7x:4x4x4", "v6e-1", "v4-8", "v2:2x2")))
+    assert (
+        gpu_table.is_gpu("h100:8")
+        and gpu_table.is_gpu("A100-80:8")
+        and gpu_table.is_gpu("b200:8")
+        and gpu_table.is_gpu("a100:8")
+    )
+    assert not any(
+        map(gpu_table.is_gpu, ("v3:8x8", "v5e:4x4", "v5litepod-256", "tpu7x:4x4x4", "v6e-1", "v4-8", "v2:2x2"))
+    )
 
 
 @pytest.mark.parametrize(
@@ -96,11 +103,11 @@ def test_a_topology_that_is_none_is_refused(topology, sentence):
 
 
 def test_nodes_and_gpus_of_a_node():
-    assert gpus.parse("H100:4x8")[1:] == (4, 8) and gpus.parse("t4:1")[1:] == (1, 1)
+    assert gpu_table.parse("H100:4x8")[1:] == (4, 8) and gpu_table.parse("t4:1")[1:] == (1, 1)
 
 
 def test_jax_takes_a_share_of_the_memory(monkeypatch):
-    gpu = gpus.table()["rtx4090"]
+    gpu = gpu_table.table()["rtx4090"]
     assert gpu.usable == int(0.75 * gpu.memory)
     monkeypatch.setenv("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.9")
     assert gpu.usable == int(0.9 * gpu.memory)
@@ -123,7 +130,11 @@ def test_a_step_is_compiled_for_gpus_that_are_not_there(tmp_path):
     done = plan("--topology=h100:2", f"--json={tmp_path}/plan.json", cache=tmp_path)
     assert done.returncode == 0 and "fits: " in done.stdout, done.stderr
     figures = json.loads((tmp_path / "plan.json").read_text())
-    assert figures["devices"] == 2 and figures["fits"] and figures["hbm_capacity_bytes"] == gpus.table()["h100"].usable
+    assert (
+        figures["devices"] == 2
+        and figures["fits"]
+        and figures["hbm_capacity_bytes"] == gpu_table.table()["h100"].usable
+    )
     # Convolutions alone, whose padding counts: XLA's count has all operations, and leaves out the padding.
     assert 0.7 < figures["compiled_flops_per_device"] / figures["useful_flops_per_device"] < 1.6
     assert math.isclose(sum(figures["breakdown"].values()) / 1e6, figures["estimated_step_seconds"])
@@ -132,7 +143,7 @@ def test_a_step_is_compiled_for_gpus_that_are_not_there(tmp_path):
 
 @pytest.mark.plan_gpu
 def test_what_does_not_fit_has_advice_and_every_gpu_compiles(tmp_path):
-    for name in gpus.table():
+    for name in gpu_table.table():
         done = plan(f"--topology={name}:1", "--config.batch_size=8", "--brief", cache=tmp_path)
         assert done.returncode == 0 and "fits" in done.stdout, (name, done.stderr)
     done = cli.run(

@@ -14,6 +14,7 @@ from biggan_jax import sample
 from biggan_jax.checkpoint import exported, load_generator, load_state
 from biggan_jax.config.loading import load
 from biggan_jax.data import captions
+from biggan_jax.flags import sample as sample_flags
 from biggan_jax.models import build_gan
 from biggan_jax.sampling import flags as sampling_flags
 from biggan_jax.sampling import latent_files
@@ -45,6 +46,7 @@ def sampler(run):
 def command(run, out, *arguments):
     with flagsaver.flagsaver():
         flags.FLAGS(["biggan-sample", f"--checkpoint={run}", f"--out={out}", *arguments])
+        sample_flags.check()
         sample.main()
 
 
@@ -99,7 +101,7 @@ def test_a_program_reads_the_bytes_of_texts(sampler):
         (["--text=a", "--texts=b"], "three ways to say what is drawn; give one of them"),
         (["--classes=1"], "--classes has no meaning: this model is conditioned on texts; give --text=TEXT"),
         (["--seeds=1"], "--seeds needs --text=TEXT: this model is conditioned on texts"),
-        (["--conditions=a.csv"], "--conditions has no meaning: this model is not conditioned on real numbers"),
+        (["--conditions=setup.cfg"], "--conditions has no meaning: this model is not conditioned on real numbers"),
         (
             ["--statistics=standing", "--text=a"],
             "a condition of texts, which have no distribution to draw from; use running",

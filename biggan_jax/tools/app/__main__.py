@@ -1,9 +1,4 @@
-"""Serve a local page that draws from a checkpoint, by biggan-explore or python -m biggan_jax.tools.app:
-
-biggan-explore --checkpoint=DIR [--port=N] [--open]
-
-The page is reachable from this machine only. From another one: `ssh -L 8000:localhost:8000 HOST`, then the same address.
-"""
+"""Serve a local page that draws from a checkpoint: the work of biggan-explore."""
 
 import logging
 import socket
@@ -11,10 +6,10 @@ import time
 import webbrowser
 from typing import Any
 
-from absl import flags
 from etils import epath
 
 from biggan_jax.checkpoint import TrainedGenerator
+from biggan_jax.flags.explore import NAMES, OPEN, PORT
 from biggan_jax.latents import allowed
 from biggan_jax.runtime import cli
 from biggan_jax.runtime.text import escape
@@ -27,17 +22,9 @@ from biggan_jax.types import UserError
 logger = logging.getLogger("biggan_jax.tools.app")
 
 HOST = "127.0.0.1"
-PORT = flags.DEFINE_integer("port", 8000, "Port of the page; 0: any free one.", 0, 65535)
-OPEN = flags.DEFINE_bool("open", False, "Open the page in this machine's browser.")
-NAMES = cli.define_path(
-    "class_names", None, "Text file with one class name per line. Default: the training data's names."
-)
-flags.set_default(sampling_flags.PASSES, 4)
 
 
 def main() -> None:
-    if not sampling_flags.CHECKPOINT.value:
-        raise UserError("--checkpoint is needed, such as --checkpoint=runs/demo")
     try:
         import uvicorn
 

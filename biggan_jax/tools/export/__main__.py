@@ -1,29 +1,25 @@
-"""Export samples, a trained model to hand on, or its program, by biggan-export or python -m biggan_jax.tools.export:
-
-biggan-export --checkpoint=DIR --per_class=100 --out=FOLDER [--format=folder|array_record]
-biggan-export --checkpoint=DIR --balance_with=own|PREPARED_SET --out=FOLDER
-biggan-export model --checkpoint=DIR --out=FOLDER
-biggan-export program --checkpoint=DIR --out=FILE.stablehlo [--platforms=cpu,cuda,tpu] [--truncations=2,1]
-
-Without a word, samples are written; with --balance_with as many of each class as the real set lacks, compared with its largest
-class. A folder is FOLDER/CLASS/00000.png; array_record is a prepared set, for --config.data.name=tfds --config.data.dir=FOLDER.
-Either is written atomically, with export.json in it. model: weights as .safetensors, config, card and sums, for
-`biggan_jax.load`. program: StableHLO, which runs with jax alone.
-"""
+"""Export samples, a trained model to hand on, or its program: the work of biggan-export."""
 
 import json
 import pathlib
-import sys
 
 import jax
 import numpy as np
-from absl import flags
 
 from biggan_jax import sharding
 from biggan_jax.checkpoint import TrainedGenerator
-from biggan_jax.config import choose
+from biggan_jax.flags.export import (
+    BALANCE,
+    FORMAT,
+    OUT,
+    PER_CLASS,
+    PLATFORMS,
+    WHAT,
+    empty_folder,
+    truncations,
+)
 from biggan_jax.runtime import cli
-from biggan_jax.runtime.files import atomic_write, is_remote, write_text, writing
+from biggan_jax.runtime.files import atomic_write, write_text, writing
 from biggan_jax.sampling import flags as sampling_flags
 from biggan_jax.sampling import training_data
 from biggan_jax.sampling.sampler import check_finite, default_statistics
@@ -31,30 +27,13 @@ from biggan_jax.tools.classes import find_names
 from biggan_jax.tools.export import model, program, samples
 from biggan_jax.types import UserError
 
-WHAT = flags.DEFINE_string("what", "samples", "samples, model or program; the word alone may stand for it.")
-FORMAT = flags.DEFINE_enum("format", "folder", ["folder", "array_record"], "One folder per class, or a prepared set.")
-PER_CLASS = flags.DEFINE_integer("per_class", None, "Samples of each class.", 1)
-BALANCE = cli.define_path("balance_with", None, "Instead: a prepared set to balance, or own: the training data.")
-OUT = cli.define_path("out", None, "The folder to write; for a program the file, which ends in .stablehlo.")
-PLATFORMS = flags.DEFINE_list("platforms", ["cpu", "cuda", "tpu"], "program: where it runs.")
-TRUNCATIONS = flags.DEFINE_list(
-    "truncations", None, "program: thresholds whose batch-norm statistics it holds, besides those without truncation."
-)
-
-OF_SAMPLES = ("per_class", "balance_with", "format")
-OF_A_PROGRAM = ("platforms", "truncations")
-OF_DRAWING = ("truncation", "truncation_kind", "statistics", "passes", "seed")
-
 
 def main() -> None:
-    export, without_effect = choose(EXPORTS, "biggan-export", WHAT.value)
-    cli.refuse(without_effect, f"on a {WHAT.value}" if WHAT.value != "samples" else "on samples")
-    export()
+    EXPORTS[WHAT.value]()
 
 
 def export_model() -> None:
     """Write the model into --out."""
-    cli.require(sampling_flags.CHECKPOINT, OUT, example="model --checkpoint=runs/demo --out=digits")
     out = empty_folder()
     trained = sampling_flags.load()
     check_finite(trained)
@@ -65,8 +44,7 @@ def export_model() -> None:
 
 def export_program() -> None:
     """Write the program into --out."""
-    cli.require(sampling_flags.CHECKPOINT, OUT, example="program --checkpoint=runs/demo --out=digits.stablehlo")
-    out = sampling_flags.check_out(OUT.value, (".stablehlo",))
+    out = pathlib.Path(OUT.value)
     program.check_installed()
     program.check_platforms(PLATFORMS.value)
     thresholds = truncations()
@@ -88,34 +66,8 @@ def export_program() -> None:
     print(f"step {trained.step} for {', '.join(PLATFORMS.value)} in {out}{held}")
 
 
-def truncations() -> list[float]:
-    """Parse --truncations."""
-    try:
-        found = [float(text) for text in TRUNCATIONS.value or ()]
-    except ValueError:
-        found = [0.0]
-    if not all(0 < threshold < np.inf for threshold in found) or len(set(found)) < len(found):
-        raise UserError(
-            f"--truncations={','.join(TRUNCATIONS.value)} must be different numbers above 0, such as 2,1,0.5"
-        )
-    return found
-
-
-def empty_folder() -> pathlib.Path:
-    """Return --out, a local folder that is missing or empty. Raises UserError."""
-    if is_remote(OUT.value):
-        raise UserError(f"--out={OUT.value} must be a local folder; copy it afterwards")
-    out = pathlib.Path(OUT.value).resolve()
-    if out.exists() and (not out.is_dir() or out.is_mount() or any(out.iterdir())):
-        raise UserError(f"--out={out} exists and is not an empty folder; give another --out")
-    return out
-
-
 def export_samples() -> None:
     """Write samples into --out."""
-    cli.require(sampling_flags.CHECKPOINT, OUT, example="--checkpoint=runs/demo --per_class=9 --out=samples")
-    if bool(PER_CLASS.value) == bool(BALANCE.value):
-        raise UserError("give either --per_class or --balance_with, such as --per_class=100")
     out = empty_folder()
     trained = sampling_flags.load(sharding.make_mesh())
     shape = trained.gan.image_shape
@@ -161,19 +113,10 @@ def wanted(trained: TrainedGenerator) -> tuple[list[str], np.ndarray]:
     return samples.folder_names(names, classes), counts
 
 
-EXPORTS = {
-    "samples": (export_samples, OF_A_PROGRAM),
-    "model": (export_model, (*OF_SAMPLES, *OF_A_PROGRAM, *OF_DRAWING)),
-    "program": (export_program, (*OF_SAMPLES, "truncation")),
-}
-"""What is exported: the function, and the flags that have no effect on it."""
+EXPORTS = {"samples": export_samples, "model": export_model, "program": export_program}
 
 
-def run() -> None:
-    if sys.argv[1:2] and not sys.argv[1].startswith("-"):
-        sys.argv[1] = f"--what={sys.argv[1]}"
-    cli.run(main, compiles=True)
-
+run = cli.command(main, compiles=True)
 
 if __name__ == "__main__":
     run()

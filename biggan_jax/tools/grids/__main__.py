@@ -1,10 +1,4 @@
-"""Draw a diagnostic grid of samples, by biggan-sheets or python -m biggan_jax.tools.grids:
-
-biggan-sheets --checkpoint=DIR --sheet=NAME --out=FILE
-
-NAME: classes, fixed_z, interpolation, truncation, neighbours, chunks or style_mixing. FILE: a .png; for
-interpolation also a .gif or .mp4.
-"""
+"""Draw a diagnostic grid of samples: the work of biggan-sheets."""
 
 import contextlib
 import math
@@ -12,12 +6,27 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from absl import flags
+from etils import epath
 
 from biggan_jax.checkpoint import TrainedGenerator
-from biggan_jax.config import choose
 from biggan_jax.data import make_source
-from biggan_jax.evaluation.networks import NETWORKS, open_network
+from biggan_jax.evaluation.networks import open_network
+from biggan_jax.flags.paths import ANIMATIONS
+from biggan_jax.flags.sheets import (
+    BETWEEN,
+    CLASSES,
+    DATA_DIR,
+    INCEPTION,
+    LAYERS,
+    NETWORK,
+    OUT,
+    ROWS,
+    SHEET,
+    SPACE,
+    SPHERICAL,
+    THRESHOLDS,
+    columns,
+)
 from biggan_jax.runtime import cli
 from biggan_jax.runtime.files import writing
 from biggan_jax.sampling import flags as sampling_flags
@@ -31,64 +40,20 @@ from biggan_jax.types import UserError
 
 MAX_IMAGES = 1000  # In a grid.
 
-SHEET = flags.DEFINE_string(
-    "sheet", None, "classes, fixed_z, interpolation, truncation, neighbours, chunks or style_mixing."
-)
-OUT = cli.define_path("out", None, "A .png file; for interpolation also a .gif or .mp4.")
-CLASSES = flags.DEFINE_list("classes", None, sampling_flags.CLASSES_HELP + " Default: some, spread over all.")
-COLUMNS = flags.DEFINE_integer("columns", None, "Images in a row; interpolation's steps; neighbours in each space.", 1)
-ROWS = flags.DEFINE_integer(
-    "rows", None, "Pairs of interpolation (6), samples of neighbours (8), or of style_mixing (5).", 1
-)
-BETWEEN = flags.DEFINE_enum(
-    "between", None, ["z", "class", "both"], "Ends differ in z, class, or both. Default: both; without classes, z."
-)
-SPHERICAL = flags.DEFINE_bool("spherical", False, "Interpolate z along the sphere: keeps its norm, not its truncation.")
-SPACE = flags.DEFINE_enum("space", "z", ["z", "w"], "Interpolate z, or w (StyleGANs).")
-LAYERS = flags.DEFINE_list(
-    "layers",
-    None,
-    "style_mixing: layers of the columns' w, such as 0-6, from the smallest images on. Default: 7 of 18.",
-)
-THRESHOLDS = flags.DEFINE_list(
-    "thresholds",
-    None,
-    "Thresholds of truncation. Default: 2,1,0.5,0.04 (the paper's); for other kinds 1,0.5,0.2,0.04; psi of w 1,0.7,0.5,0.2,0.",
-)
-NETWORK = flags.DEFINE_enum(
-    "network", "classifier", [*NETWORKS, "none"], "Network whose features compare neighbours, besides pixels."
-)
-INCEPTION = cli.define_path("inception", None, 'Weights of inception-2015, or "download".')
-DATA_DIR = cli.define_path("data_dir", None, "Folder of the training data. Default: as in training.")
-
 
 def main() -> None:
-    sheet = SHEET.value
-    if not (sampling_flags.CHECKPOINT.value and sheet and OUT.value):
-        raise UserError("give --checkpoint, --sheet and --out, such as --checkpoint=DIR --sheet=classes --out=a.png")
-    draw, default, least, own = choose(GRIDS, "--sheet", sheet)
-    suffixes = (".png", *layout.ANIMATIONS) if sheet == "interpolation" else (".png",)
-    out = sampling_flags.check_out(OUT.value, suffixes, f" for --sheet={sheet}")
-    layout.check_animation(out)
-    known = {name for *_, names in GRIDS.values() for name in names}
-    cli.refuse(known - {*own}, f"with --sheet={sheet}")
-    if sheet == "truncation" and sampling_flags.TRUNCATION.value is not None:
-        raise UserError("--sheet=truncation draws several; give them by --thresholds instead of --truncation")
-    animated = out.suffix in layout.ANIMATIONS
-    columns = COLUMNS.value or (30 if animated else default)
-    if columns < least:
-        raise UserError(f"--columns={columns} is too few for --sheet={sheet}; give {least} or more")
+    out = epath.Path(OUT.value)
     trained = sampling_flags.load()
     sampling_flags.check_shown(trained)
-    grid = draw(trained, columns, labels_of(trained, DATA_DIR.value))
+    grid = GRIDS[SHEET.value](trained, columns(), labels_of(trained, DATA_DIR.value))
     grid = grid._replace(images=pictures.film(grid.images, trained.gan.frames, most=4))
     with writing(f"--out={out}"):
-        if animated:
+        if out.suffix in ANIMATIONS:
             layout.save_animation(out, layout.frames(grid))
         else:
             pictures.save_png(out, layout.draw(grid), min_width=1)
-    rows, columns = grid.images.shape[:2]
-    print(f"{rows} rows of {columns} images in {out}")
+    rows, each = grid.images.shape[:2]
+    print(f"{rows} rows of {each} images in {out}")
 
 
 def draw_by_class(trained: TrainedGenerator, columns: int, names: Sequence[str]) -> Grid:
@@ -179,15 +144,14 @@ def make_sampler(trained: TrainedGenerator) -> Sampler:
 
 
 GRIDS = {
-    "classes": (draw_by_class, 10, 1, ()),
-    "fixed_z": (draw_by_class, 10, 1, ()),
-    "interpolation": (draw_interpolation, 9, 2, ("rows", "between", "spherical", "space")),
-    "truncation": (draw_truncation, 10, 1, ("thresholds",)),
-    "neighbours": (draw_neighbours, 5, 1, ("rows", "network", "inception")),
-    "chunks": (draw_by_class, 8, 2, ()),
-    "style_mixing": (draw_mixing, 6, 1, ("rows", "layers")),
+    "classes": draw_by_class,
+    "fixed_z": draw_by_class,
+    "interpolation": draw_interpolation,
+    "truncation": draw_truncation,
+    "neighbours": draw_neighbours,
+    "chunks": draw_by_class,
+    "style_mixing": draw_mixing,
 }
-"""How each grid is drawn, its default and least number of columns, and its flags besides --classes and --columns."""
 
 
 run = cli.command(main, compiles=True)
