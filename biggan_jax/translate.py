@@ -10,7 +10,7 @@ from etils import epath
 from biggan_jax.checkpoint import load_generator
 from biggan_jax.config import some
 from biggan_jax.data import exact, picture, ranges, raw, trees
-from biggan_jax.data.structures import PICTURES
+from biggan_jax.data.label_tables import PICTURES
 from biggan_jax.flags.translate import BATCH, CHECKPOINT, DIRECTION, DROPOUT, IN, OUT, RANGE, WEIGHTS
 from biggan_jax.flags.values import limits_of
 from biggan_jax.runtime import cli

@@ -10,9 +10,9 @@ import numpy as np
 from etils import epath
 
 from biggan_jax.config import some
-from biggan_jax.data import label_tables, layouts, raw, structures, trees
+from biggan_jax.data import label_tables, layouts, raw, trees
+from biggan_jax.data.labelled import Layout, Options, UnclearError, left_out
 from biggan_jax.data.records import digest
-from biggan_jax.data.structures import Options, UnclearError
 from biggan_jax.data.trees import Tree
 from biggan_jax.runtime.files import read_npz
 from biggan_jax.types import UserError
@@ -87,7 +87,7 @@ def corpus(
     if missing := [path for path in pictures if path not in has]:
         what = f"have no {'embedding' if embeddings else 'caption'}, such as {missing[0]}"
         try:
-            notes.append(structures.left_out(missing, len(pictures), what, allowed=skip_others))
+            notes.append(left_out(missing, len(pictures), what, allowed=skip_others))
         except UnclearError as error:
             raise UserError(f"{error}; add them, or leave these pictures out with --skip_others") from None
     if len(missing) == len(pictures):
@@ -105,7 +105,7 @@ def corpus(
         of_paths = tuple(texts.get(path, ()) for path in paths)
         return Captioned(own, of_paths, embeddings, tuple(keys[path] for path in paths) if embeddings else (), content)
 
-    return raw.of_layout(structures.Layout(kept, tuple(notes)), rules, part), shape
+    return raw.of_layout(Layout(kept, tuple(notes)), rules, part), shape
 
 
 def _captions(

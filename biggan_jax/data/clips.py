@@ -13,7 +13,10 @@ import numpy as np
 from etils import epath
 
 from biggan_jax.config import some
-from biggan_jax.data import picture, splits, structures, trees
+from biggan_jax.data import picture, splits, trees
+from biggan_jax.data.label_tables import PICTURES
+from biggan_jax.data.labelled import MOST_LEFT_OUT, ONE_CLASS
+from biggan_jax.data.names import split_named
 from biggan_jax.data.raw import Corpus, Item, Rules
 from biggan_jax.runtime.files import is_remote
 from biggan_jax.types import UserError
@@ -165,7 +168,7 @@ def corpus(
         need = (cut.frames - 1) * cut.every + 1
         what = f"{len(short):,} of {len(found):,} sequences have fewer than the {need} frames of a clip, or cannot be read: "
         what += some(short, 3)
-        if len(short) == len(found) or (len(short) > structures.MOST_LEFT_OUT * len(found) and not skip_others):
+        if len(short) == len(found) or (len(short) > MOST_LEFT_OUT * len(found) and not skip_others):
             way = "" if len(short) == len(found) else ", or leave them out with --skip_others"
             raise UserError(f"{what}; give a smaller --frames or --every{way}")
         notes.append(f"left out: {what}")
@@ -183,7 +186,7 @@ def corpus(
         ]
         for split, clips in _held_out(by_split, rules).items()
     }
-    return Corpus((structures.ONE_CLASS,), parts, tuple(notes))
+    return Corpus((ONE_CLASS,), parts, tuple(notes))
 
 
 def _sequences(path: epath.Path, parallel: Callable) -> tuple[epath.Path, dict[str, Sequence]]:
@@ -197,14 +200,14 @@ def _sequences(path: epath.Path, parallel: Callable) -> tuple[epath.Path, dict[s
     videos = [name for name in sizes if name.lower().endswith(VIDEOS)]
     folders: dict[str, list[str]] = {}
     for name in sizes:
-        if name.lower().endswith(structures.PICTURES):
+        if name.lower().endswith(PICTURES):
             folders.setdefault(name.rpartition("/")[0], []).append(name)
     if not videos and not folders:
         has = f"; it has {some(sizes)}" if sizes else "; it is empty"
         raise UserError(f"--in={path} has no videos ({', '.join(VIDEOS)}), and no folders of pictures{has}")
     tops = {name.partition("/")[0] for name in [*videos, *(f"{folder}/" for folder in folders)]}
-    is_split = all(map(structures.split_named, tops))
-    split = lambda name: structures.split_named(name.partition("/")[0]) if is_split else "train"
+    is_split = all(map(split_named, tops))
+    split = lambda name: split_named(name.partition("/")[0]) if is_split else "train"
     found = {}
     for whole, count in parallel(count_frames, [str(root / name) for name in videos]):
         name = str(epath.Path(whole).relative_to(root))
@@ -232,4 +235,4 @@ def _held_out(found: Mapping[str, list[Clip]], rules: Rules) -> Mapping[str, lis
         )
     name_of = lambda clip: f"{clip.path} {clip.start:09d}"
     how = rules.held_out, rules.split, rules.seed
-    return splits.divided(found, name_of, *how, "sequences", structures.ONE_CLASS)
+    return splits.divided(found, name_of, *how, "sequences", ONE_CLASS)

@@ -13,7 +13,9 @@ from etils import epath
 from pyarrow import parquet
 
 from biggan_jax.config import some
-from biggan_jax.data import label_tables, splits, structures
+from biggan_jax.data import label_tables, splits
+from biggan_jax.data.labelled import ONE_CLASS
+from biggan_jax.data.names import split_named
 from biggan_jax.data.raw import HEAD, Corpus, Item, Rules
 from biggan_jax.data.trees import Tree
 from biggan_jax.types import UserError
@@ -63,8 +65,8 @@ def corpus(tree: Tree, rules: Rules, image_key: str = "", label_key: str = "", *
     for path in files_of(tree):
         *parents, file = path.split("/")
         names = [file.rpartition(".")[0].partition("-")[0], *reversed(parents)]
-        by_split[next(filter(None, map(structures.split_named, names)), "train")].append(path)
-        folders.add("/".join(parent for parent in parents if not structures.split_named(parent)))
+        by_split[next(filter(None, map(split_named, names)), "train")].append(path)
+        folders.add("/".join(parent for parent in parents if not split_named(parent)))
     if len(folders) > 1:
         which = some(f"--in={tree.where}/{folder}" for folder in sorted(folders) if folder)
         raise UserError(
@@ -75,7 +77,7 @@ def corpus(tree: Tree, rules: Rules, image_key: str = "", label_key: str = "", *
     where = lambda path: f"{tree.where}/{path}"
     schema, features = _schema(where(by_split["train"][0]))
     image = _image_column(schema, features, image_key, tree.where)
-    label, names = _label_column(schema, features, label_key, tree.where) if labelled else ("", [structures.ONE_CLASS])
+    label, names = _label_column(schema, features, label_key, tree.where) if labelled else ("", [ONE_CLASS])
     values = {
         split: {
             path: [value for _, value in _column(where(path), label, 0)] if label else [None] * _count(where(path))

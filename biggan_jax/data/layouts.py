@@ -7,7 +7,10 @@ from typing import Any
 
 from biggan_jax.config import some
 from biggan_jax.data import structures
-from biggan_jax.data.structures import Layout, Options, UnclearError, pictures_of, structure
+from biggan_jax.data.labelled import MOST_LEFT_OUT, Layout, Options, UnclearError, left_out, pictures_of
+from biggan_jax.data.names import split_named
+from biggan_jax.data.prefixes import prefixes
+from biggan_jax.data.structures import structure
 from biggan_jax.data.trees import Tree
 from biggan_jax.types import UserError
 
@@ -63,7 +66,7 @@ def _suggestion(tree: Tree, options: Options, way: str) -> str:
         )
         return text if _works(tree.below(folder), options) else ""
     changes, text = WAYS.get(way, ({}, way))
-    if way == "prefix" and not structures.prefixes(pictures_of(tree, options)):
+    if way == "prefix" and not prefixes(pictures_of(tree, options)):
         return ""
     return text if not changes or _works(tree, dataclasses.replace(options, **changes)) else ""
 
@@ -92,13 +95,13 @@ def _unread(tree: Tree, options: Options) -> list[str]:
     if broken:
         reasons = some([f"{path} ({tree.left_out[path]})" for path in broken])
         what = f"cannot be read: {reasons}"
-        notes.append(structures.left_out(broken, total + len(broken), what, allowed=options.skip_others))
+        notes.append(left_out(broken, total + len(broken), what, allowed=options.skip_others))
     if unknown:
         kinds = collections.Counter("." + path.rpartition(".")[2].lower() for path in unknown)
         listed = ", ".join(f"{count:,} {kind}" for kind, count in kinds.most_common())
         how = "give --channels" if set(kinds) <= set(ARRAYS) else "convert them"
         what = f"are of formats that are not read ({listed}; {how})"
-        notes.append(structures.left_out(unknown, total + len(unknown), what, allowed=options.skip_others))
+        notes.append(left_out(unknown, total + len(unknown), what, allowed=options.skip_others))
     others = [path for path in tree.sizes if "/" in path and not path.lower().endswith((*options.suffixes, *NOT_READ))]
     if others:
         kinds = collections.Counter(f".{name.rpartition('.')[2]}" if "." in name else "no suffix" for name in others)
@@ -130,10 +133,10 @@ def _readable_folders(tree: Tree, options: Options) -> list[str]:
     """Return the folders, of the first level that has some, that can be read by themselves and hold nearly all pictures."""
     for depth in range(LEVELS):
         level = sorted(path for path in tree.folders if path.count("/") == depth)
-        for_training = [path for path in level if structures.split_named(path.rpartition("/")[2]) == "train"]
+        for_training = [path for path in level if split_named(path.rpartition("/")[2]) == "train"]
         if found := [path for path in level if _works(tree.below(path), options)]:
             held = sum(path.startswith(tuple(f"{folder}/" for folder in found)) for path in pictures_of(tree, options))
-            most = (1 - structures.MOST_LEFT_OUT) * len(pictures_of(tree, options))
+            most = (1 - MOST_LEFT_OUT) * len(pictures_of(tree, options))
             # Beside pictures for training, those that are held out are no set of their own.
             return ([path for path in found if path in for_training] or found)[:SUGGESTED] if held >= most else []
     return []

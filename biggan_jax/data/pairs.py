@@ -7,10 +7,12 @@ from typing import NamedTuple
 from etils import epath
 
 from biggan_jax.config import some
-from biggan_jax.data import drawings, raw, splits, structures, trees
+from biggan_jax.data import drawings, raw, splits, trees
+from biggan_jax.data.label_tables import PICTURES
+from biggan_jax.data.labelled import MOST_LEFT_OUT, ONE_CLASS, Options
+from biggan_jax.data.names import DOMAIN, split_named
 from biggan_jax.data.picture import UnreadableError
 from biggan_jax.data.raw import Corpus, Files, Item, Rules
-from biggan_jax.data.structures import MOST_LEFT_OUT, PICTURES, split_named
 from biggan_jax.data.trees import Tree
 from biggan_jax.sampling.pictures import png
 from biggan_jax.types import UserError
@@ -85,7 +87,7 @@ def drawn(root: epath.Path, size: int, rules: Rules) -> Corpus:
         count = -(-len(pairs) // rules.per_part)
         each = [tuple(pair.a for pair in pairs[i::count]) for i in range(count)]
         parts[split] = [DrawnFiles(str(root), own, size, tuple(map(tree.sizes.__getitem__, own))) for own in each]
-    return Corpus((structures.ONE_CLASS,), parts, ("A is the lines of each picture, B is the picture",))
+    return Corpus((ONE_CLASS,), parts, ("A is the lines of each picture, B is the picture",))
 
 
 def paired(root: epath.Path, other: epath.Path | None, rules: Rules, *, skip_others: bool = False) -> Corpus:
@@ -105,10 +107,10 @@ def paired(root: epath.Path, other: epath.Path | None, rules: Rules, *, skip_oth
         each = [tuple(pairs[i::count]) for i in range(count)]
         roots = str(root), str(other or root)
         parts[split] = [PairFiles(*roots, own, tuple(map(size, own))) for own in each]
-    return Corpus((structures.ONE_CLASS,), parts, tuple(notes))
+    return Corpus((ONE_CLASS,), parts, tuple(notes))
 
 
-def unpaired(root: epath.Path, other: epath.Path | None, rules: Rules, options: structures.Options) -> Corpus:
+def unpaired(root: epath.Path, other: epath.Path | None, rules: Rules, options: Options) -> Corpus:
     """List two sets of pictures as the classes A and B: two folders, CycleGAN's trainA, trainB, testA, testB, or with `other`.
 
     other: the folder of B, if `root` is that of A. Raises UserError if there are not two.
@@ -187,7 +189,7 @@ def _two_folders(tree: Tree, second: Tree) -> Sides:
 def _domain(path: str) -> tuple[str, str, str]:
     """Return (folder of the domain, split, name) of a path: DOMAIN/FILE, DOMAIN/SPLIT/FILE, SPLIT/DOMAIN/FILE or trainA/FILE."""
     first, _, rest = path.partition("/")
-    if found := structures.DOMAIN.fullmatch(first):
+    if found := DOMAIN.fullmatch(first):
         return found[2], split_named(found[1]), rest
     if split := split_named(first):
         second, _, inner = rest.partition("/")
@@ -233,4 +235,4 @@ def _matched(tree: Tree, sides: Sides, *, skip_others: bool) -> tuple[dict[str, 
 
 def _held_out(found: dict[str, list[Pair]], rules: Rules) -> dict[str, list[Pair]]:
     how = rules.held_out, rules.split, rules.seed
-    return splits.divided(found, lambda pair: pair.a, *how, "pictures", structures.ONE_CLASS)
+    return splits.divided(found, lambda pair: pair.a, *how, "pictures", ONE_CLASS)

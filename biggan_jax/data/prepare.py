@@ -20,6 +20,7 @@ from biggan_jax.data import (
     clips,
     features,
     forms,
+    label_tables,
     layouts,
     loader,
     pairs,
@@ -28,10 +29,10 @@ from biggan_jax.data import (
     recommend,
     shards,
     stats,
-    structures,
     tfds,
     trees,
 )
+from biggan_jax.data.labelled import MOST_LEFT_OUT, Options
 from biggan_jax.flags.prepare import (
     BITS,
     CAPTIONS,
@@ -102,7 +103,7 @@ def prepare(out: epath.Path) -> None:
             logger.info("%s", note)
         logger.info("classes: %s", recommend.named(found.class_names))
         tracked = lambda function, items: track(parallel(function, items), "shards", len(items))
-        most = 1 if SKIP_OTHERS.value else structures.MOST_LEFT_OUT
+        most = 1 if SKIP_OTHERS.value else MOST_LEFT_OUT
         made = shards.prepare(found, out, name, form, tracked, most_unreadable=most)
     for split, summary in made.items():
         for line in stats.lines(summary):
@@ -165,9 +166,9 @@ def corpus_of_flags(out: epath.Path, name: str, form: forms.Form, parallel: Any)
 
 def pictures(root: epath.Path, form: forms.Form, rules: raw.Rules) -> raw.Corpus:
     """List the pictures of --in, a folder or a zip; with --from=hf they may be in tables."""
-    suffixes = structures.PICTURES + (layouts.ARRAYS if form.channels else ())
+    suffixes = label_tables.PICTURES + (layouts.ARRAYS if form.channels else ())
     skip = {"skip_nested": SKIP_NESTED.value, "skip_others": SKIP_OTHERS.value}
-    options = structures.Options(suffixes, LABELS.value, LABEL_KEY.value or "", **skip)
+    options = Options(suffixes, LABELS.value, LABEL_KEY.value or "", **skip)
     if FROM.value == "hf":
         from biggan_jax.data import hugging_face  # pyarrow is imported for these sets only.
 
@@ -197,9 +198,9 @@ def domains(out: epath.Path, root: epath.Path, form: forms.Form, parallel: Any) 
         form = dataclasses.replace(form, channels=channels, bits=form.bits or 8, first=first)
         found = pairs.paired(root, other, rules(), skip_others=SKIP_OTHERS.value)
     else:
-        suffixes = structures.PICTURES + (layouts.ARRAYS if form.channels else ())
+        suffixes = label_tables.PICTURES + (layouts.ARRAYS if form.channels else ())
         skip = {"skip_nested": SKIP_NESTED.value, "skip_others": SKIP_OTHERS.value}
-        options = structures.Options(suffixes, LABELS.value, LABEL_KEY.value or "", **skip)
+        options = Options(suffixes, LABELS.value, LABEL_KEY.value or "", **skip)
         found = pairs.unpaired(root, other, rules(), options)
     parts = [part for split in found.splits.values() for part in split]
     return found, with_range(form, ranges.added(parallel(ranges.scan, parts)))
@@ -223,7 +224,7 @@ def captions(out: epath.Path, root: epath.Path, form: forms.Form, parallel: Any)
     if out.resolve().is_relative_to(root.resolve()):
         raise UserError(f"--out={out} is inside --in={root}, where it would be data; give another --out")
     given = {"table": CAPTIONS.value or "", "column": LABEL_KEY.value or "", "embeddings": EMBEDDINGS.value or ""}
-    suffixes = structures.PICTURES + (layouts.ARRAYS if form.channels else ())
+    suffixes = label_tables.PICTURES + (layouts.ARRAYS if form.channels else ())
     found, shape = captioned.corpus(
         root, rules(), suffixes, **given, most=MOST_CAPTIONS.value, skip_others=SKIP_OTHERS.value
     )

@@ -17,8 +17,8 @@ from etils import epath
 
 from biggan_jax.config import some
 from biggan_jax.data import exact, layouts, ranges, splits, trees
+from biggan_jax.data.labelled import Layout, Options
 from biggan_jax.data.records import condition_of, digest, example_type
-from biggan_jax.data.structures import Layout, Options
 from biggan_jax.runtime.files import matching, read_npz
 from biggan_jax.runtime.text import escape
 from biggan_jax.types import UserError

@@ -7,13 +7,14 @@ from typing import Any
 from etils import epath
 
 from biggan_jax.config import own_data
-from biggan_jax.data import forms, structures
+from biggan_jax.data import forms
+from biggan_jax.data.labelled import ONE_CLASS
 from biggan_jax.types import UserError
 
 
 def named(classes: Sequence[str], most: int = 20) -> str:
     """Return "id = name" of the first classes, or that there are none."""
-    if list(classes) == [structures.ONE_CLASS]:
+    if list(classes) == [ONE_CLASS]:
         return "none; the set is unlabelled"
     text = ", ".join(f"{i} = {name}" for i, name in enumerate(classes[:most]))
     return text if len(classes) <= most else f"{text}, ...; all {len(classes):,} are in label.labels.txt of the set"

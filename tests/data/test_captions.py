@@ -11,7 +11,7 @@ from biggan_jax import data
 from biggan_jax.checkpoint import safetensors
 from biggan_jax.config.loading import load
 from biggan_jax.data import builtin, captioned, captions, forms, raw, shards
-from biggan_jax.data.structures import PICTURES
+from biggan_jax.data.label_tables import PICTURES
 from biggan_jax.types import UserError
 from tests.cli import refused, run
 from tests.data.conftest import encode

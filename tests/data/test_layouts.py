@@ -10,7 +10,7 @@ import pytest
 from etils import epath
 
 from biggan_jax.data import exact, layouts, raw, trees
-from biggan_jax.data.structures import Options
+from biggan_jax.data.labelled import Options
 from biggan_jax.types import UserError
 from tests import cli
 from tests.data import conftest

@@ -9,8 +9,9 @@ from etils import epath
 from biggan_jax import config as configs
 from biggan_jax import data
 from biggan_jax.config.loading import load
-from biggan_jax.data import builtin, domains, drawings, forms, pairs, picture, raw, shards, structures
+from biggan_jax.data import builtin, domains, drawings, forms, pairs, picture, raw, shards
 from biggan_jax.data.dataset import Images
+from biggan_jax.data.labelled import Options
 from biggan_jax.types import UserError
 from tests.cli import refused, run
 from tests.data.conftest import encode
@@ -92,12 +93,12 @@ def test_two_folders_may_be_given_and_pairs_held_out(tmp_path):
         "train": 3,
         "test": 1,
     }
-    both = pairs.unpaired(a, b, raw.Rules(held_out=1), structures.Options())
+    both = pairs.unpaired(a, b, raw.Rules(held_out=1), Options())
     held = {path for part in both.splits["test"] for path in part.paths}
     assert held == {found.splits["test"][0].pairs[0].a}, "the same names are held out of A, of B and of pairs"
     assert [label for part in both.splits["train"] for label in part.labels] == [0, 0, 0, 1, 1, 1]
     with pytest.raises(UserError, match="has 1 folders of pictures|must have a folder of pictures for each class"):
-        pairs.unpaired(a, None, raw.Rules(), structures.Options())
+        pairs.unpaired(a, None, raw.Rules(), Options())
 
 
 def test_channels_of_both_pictures_may_differ(tmp_path):
@@ -246,7 +247,7 @@ def test_the_command_prints_a_command_that_trains(tmp_path):
 def test_a_family_refuses_data_of_another_kind(paired, tmp_path):
     folder = tmp_path / "in"
     write(folder, ("a/{name}.png", "b/{name}.png"))
-    found = pairs.unpaired(epath.Path(folder), None, raw.Rules(), structures.Options())
+    found = pairs.unpaired(epath.Path(folder), None, raw.Rules(), Options())
     two = prepared(found, tmp_path / "two", forms.Form(8))
     with pytest.raises(UserError, match="pix2pix learns from pairs, and .* has none; prepare pairs"):
         data.make_source(config_of("pix2pix32", two))

@@ -20,7 +20,8 @@ from PIL import Image
 from biggan_jax import config as configs
 from biggan_jax import data
 from biggan_jax.config import own_data
-from biggan_jax.data import forms, picture, raw, recommend, shards, stats, structures
+from biggan_jax.data import forms, picture, raw, recommend, shards, stats
+from biggan_jax.data.labelled import ONE_CLASS
 from biggan_jax.data.records import example_type
 from biggan_jax.models import build_gan
 from biggan_jax.types import UserError
@@ -428,7 +429,7 @@ def test_a_recommendation_says_why_classes_are_left_out(form, images, classes, u
 
 
 def test_a_set_without_classes_is_called_unlabelled():
-    assert recommend.named([structures.ONE_CLASS]) == "none; the set is unlabelled"
+    assert recommend.named([ONE_CLASS]) == "none; the set is unlabelled"
     assert recommend.named(["cat", "dog"]) == "0 = cat, 1 = dog"
 
 

@@ -21,9 +21,10 @@ from biggan_jax.data import (
     recommend,
     shards,
     stats,
-    structures,
     tfds,
 )
+from biggan_jax.data.label_tables import PICTURES
+from biggan_jax.data.labelled import Options
 from biggan_jax.flags import values
 from biggan_jax.models import build_gan
 from biggan_jax.sampling import pictures
@@ -72,7 +73,7 @@ def folder(root, **files):
 
 
 def from_folder(root, out, form):
-    options = structures.Options(structures.PICTURES + layouts.ARRAYS)
+    options = Options(PICTURES + layouts.ARRAYS)
     return shards.prepare(raw.folder(root, raw.Rules(per_part=16), options), out, "set", form, map)["train"]
 
 

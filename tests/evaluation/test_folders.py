@@ -10,7 +10,7 @@ from PIL import Image
 
 from biggan_jax.data import forms, raw, shards, trees
 from biggan_jax.data.dataset import Images
-from biggan_jax.data.structures import Options
+from biggan_jax.data.labelled import Options
 from biggan_jax.evaluation import cache, features, folders, resizers, sets
 from biggan_jax.evaluation.networks import FeatureNetwork
 from biggan_jax.types import UserError
