@@ -10,7 +10,7 @@ import numpy as np
 from etils import epath
 
 from biggan_jax.config import some
-from biggan_jax.data import label_tables, layouts, raw, trees
+from biggan_jax.data import label_tables, layouts, raw
 from biggan_jax.data.labelled import Layout, Options, UnclearError, left_out
 from biggan_jax.data.records import digest
 from biggan_jax.data.trees import Tree
@@ -76,7 +76,7 @@ def corpus(
     `skip_others`.
     """
     is_zip = root.suffix.lower() == ".zip" and not root.is_dir()
-    tree = trees.of_zip(root) if is_zip else trees.of_folder(root)
+    tree, of_pictures = raw.members_of(root) if is_zip else raw.files_of(root)
     layout = layouts.read(tree, Options(suffixes, labels="none", skip_others=skip_others))
     pictures = [path for rows in layout.splits.values() for path in rows]
     texts, note = _captions(tree, pictures, table, column, needed=not embeddings)
@@ -94,15 +94,10 @@ def corpus(
         raise UserError(f"no picture in {tree.where} has a caption or embedding; {note}")
     kept = {split: {path: name for path, name in rows.items() if path in has} for split, rows in layout.splits.items()}
     kept = {split: rows for split, rows in kept.items() if rows}
-    members = trees.zip_members(root) if is_zip else {}
     content = digest(epath.Path(embeddings).read_bytes()) if embeddings else 0
 
     def part(paths: tuple[str, ...], labels: tuple[int, ...]) -> Captioned:
-        if is_zip:
-            own: Any = raw.Members(str(root), paths, labels, tuple(members[path].CRC for path in paths))
-        else:
-            own = raw.Files(str(root), paths, labels, tuple(tree.sizes[path] for path in paths))
-        of_paths = tuple(texts.get(path, ()) for path in paths)
+        own, of_paths = of_pictures(paths, labels), tuple(texts.get(path, ()) for path in paths)
         return Captioned(own, of_paths, embeddings, tuple(keys[path] for path in paths) if embeddings else (), content)
 
     return raw.of_layout(Layout(kept, tuple(notes)), rules, part), shape

@@ -19,6 +19,7 @@ from biggan_jax.config import some
 from biggan_jax.data import exact, layouts, ranges, splits, trees
 from biggan_jax.data.labelled import Layout, Options
 from biggan_jax.data.records import condition_of, digest, example_type
+from biggan_jax.data.trees import Tree
 from biggan_jax.runtime.files import matching, read_npz
 from biggan_jax.runtime.text import escape
 from biggan_jax.types import UserError
@@ -41,6 +42,7 @@ class Item(NamedTuple):
 
 
 Part = Iterable[Item | str]  # The items of one shard. An item that cannot be read is a sentence instead.
+MakePart = Callable[[tuple[str, ...], tuple[int, ...]], Part]  # Of the files of these paths, and their labels.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,19 +120,30 @@ class Rules:
 
 def folder(root: epath.Path, rules: Rules, options: Options = Options()) -> Corpus:  # noqa: B008  Frozen.
     """List the pictures of a folder. Raises UserError if it is not clear how they are labelled: see `layouts.read`."""
-    tree = trees.of_folder(root)
-    part = lambda paths, labels: Files(str(root), paths, labels, tuple(tree.sizes[path] for path in paths))
+    tree, part = files_of(root)
     return of_layout(layouts.read(tree, options), rules, part)
 
 
 def archive(path: epath.Path, rules: Rules, options: Options = Options()) -> Corpus:  # noqa: B008  Frozen.
     """List the pictures of a zip, like those of a folder. It is not extracted."""
+    tree, part = members_of(path)
+    return of_layout(layouts.read(tree, options), rules, part)
+
+
+def files_of(root: epath.Path) -> tuple[Tree, MakePart]:
+    """List a folder; return its files, and what makes a part of some of them. Raises UserError."""
+    tree = trees.of_folder(root)
+    return tree, lambda paths, labels: Files(str(root), paths, labels, tuple(tree.sizes[path] for path in paths))
+
+
+def members_of(path: epath.Path) -> tuple[Tree, MakePart]:
+    """List a zip; return its files, and what makes a part of some of them. Raises UserError."""
     members = trees.zip_members(path)
     part = lambda names, labels: Members(str(path), names, labels, tuple(members[name].CRC for name in names))
-    return of_layout(layouts.read(trees.of_zip(path), options), rules, part)
+    return trees.of_zip(path), part
 
 
-def of_layout(layout: Layout, rules: Rules, part: Callable[[tuple[str, ...], tuple[int, ...]], Part]) -> Corpus:
+def of_layout(layout: Layout, rules: Rules, part: MakePart) -> Corpus:
     """Hold pictures out, and deal each split to parts, so that each part has nearly all classes."""
     by_name = sorted({name for rows in layout.splits.values() for name in rows.values()})
     names, notes = splits.class_order(by_name, rules.order), [*layout.notes]
