@@ -83,8 +83,7 @@ class MovingDigits:
     @functools.cached_property
     def content(self) -> str:
         """Return a hash of what the clips are made of."""
-        of_clips = f"{self.frames} {self.shape} {self.count} ".encode()
-        return hashlib.sha256(of_clips + self.digits.images.tobytes() + self.digits.labels.tobytes()).hexdigest()
+        return _hash_of(self.digits, f"{self.frames} {self.shape} {self.count}")
 
     def _path(self, number: int) -> tuple[int, np.ndarray, np.ndarray]:
         """Return a clip's digit, and its top and left edge in each frame, int [frames]."""
@@ -137,8 +136,7 @@ class Stacked:
     @functools.cached_property
     def content(self) -> str:
         """Return a hash of what the images are made of."""
-        of_digits = self.digits.images.tobytes() + self.digits.labels.tobytes()
-        return hashlib.sha256(f"{self.count} stacked ".encode() + of_digits).hexdigest()
+        return _hash_of(self.digits, f"{self.count} stacked")
 
     def _picked(self, numbers: np.ndarray) -> np.ndarray:
         return np.stack([np.random.default_rng(int(n)).integers(0, len(self.digits), 3) for n in numbers])
@@ -250,6 +248,11 @@ def _split(gray: np.ndarray, labels: np.ndarray, split: str, channels: int, *, h
     part = slice(-held_out, None) if split == "test" else slice(-held_out)
     keep = np.sort(np.concatenate([np.flatnonzero(labels == label)[part] for label in range(10)]))
     return Images(np.repeat(gray[keep][..., None], channels, axis=-1), labels[keep].astype(np.int32), num_classes=10)
+
+
+def _hash_of(digits: Images, use: str) -> str:
+    """Return a hash of a set that is made of digits. use: what is made of them."""
+    return hashlib.sha256(f"{use} ".encode() + digits.images.tobytes() + digits.labels.tobytes()).hexdigest()
 
 
 def _package_file(package: str, path: str) -> pathlib.Path:
