@@ -8,11 +8,10 @@ samples it assigns to the class asked for, those of points by the modes they cov
 
 import argparse
 import dataclasses
-import json
 import math
 import pathlib
-import time
 
+import figures
 import jax
 import numpy as np
 
@@ -135,14 +134,13 @@ def config_of(name: str):
 
 def measure(name: str, out: pathlib.Path) -> dict:
     """Train one model, draw its grid, and return its figures."""
-    c, began, before = config_of(name), time.monotonic(), time.process_time()
-    assert train(c, out)
-    seconds = {"train_seconds": round(time.monotonic() - began), "cpu_seconds": round(time.process_time() - before)}
+    c = config_of(name)
+    done, seconds = figures.timed(lambda: train(c, out))
+    assert done
     trained = load_generator(out)
     sampler = Sampler.from_checkpoint(trained)
     found = of_points(c, sampler) if len(trained.gan.image_shape) == 1 else of_digits(c, trained, sampler, out)
-    device = {} if jax.default_backend() == "cpu" else {"device": jax.devices()[0].device_kind}
-    return {"family": c.model.family, "steps": c.num_steps, **device, **seconds, **found}
+    return {"family": c.model.family, "steps": c.num_steps, **figures.device(), **seconds, **found}
 
 
 def of_points(c, sampler) -> dict:
@@ -210,9 +208,7 @@ def main() -> None:
     for name in arguments.only.split(","):
         result = measure(name, arguments.out / name)
         result["passes"] = passes(result)
-        known = json.loads(arguments.results.read_text()) if arguments.results.exists() else {}
-        arguments.results.write_text(json.dumps(known | {name: result}, indent=2) + "\n")
-        print(name, json.dumps(result), flush=True)
+        figures.add(arguments.results, name, result)
 
 
 if __name__ == "__main__":

@@ -12,12 +12,11 @@ import argparse
 import functools
 import json
 import pathlib
-import resource
 import subprocess
 import sys
 import tarfile
-import time
 
+import figures
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -208,16 +207,13 @@ def main() -> None:
         return
     times = arguments.out / "seconds.json"
     known = json.loads(times.read_text()) if times.exists() else {"train_seconds": 0, "cpu_seconds": 0}
-    began, cpu = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF)
-    done = train(c, run)
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    known["train_seconds"] += round(time.monotonic() - began)
-    known["cpu_seconds"] += round(used.ru_utime + used.ru_stime - cpu.ru_utime - cpu.ru_stime)
+    done, seconds = figures.timed(lambda: train(c, run))
+    known = {name: known[name] + more for name, more in seconds.items()}
     times.write_text(json.dumps(known))
     if not done:
         raise SystemExit("interrupted; rerun to resume")
     about = {"preset": PRESET, "batch_size": c.batch_size, "held_out": HELD_OUT}
-    about |= {} if jax.default_backend() == "cpu" else {"device": jax.devices()[0].device_kind}
+    about |= figures.device()
     found = about | measure(run, c, cosines) | known
     arguments.results.write_text(json.dumps(found, indent=2) + "\n")
     print(json.dumps(found), flush=True)

@@ -9,14 +9,12 @@ pictures of A, and of those of A themselves (copy).
 """
 
 import argparse
-import json
+import functools
 import pathlib
-import resource
 import subprocess
 import sys
-import time
 
-import jax
+import figures
 import numpy as np
 
 from biggan_jax import config as configs
@@ -121,17 +119,11 @@ def main() -> None:
     for name, pairs in held_out_of.items():
         a, b = held_out_pairs(pairs, arguments.out / RUNS[pairs][1])
         c, run = config_of(name, arguments.out / RUNS[name][1], arguments.steps), arguments.out / name
-        began, cpu = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF)
-        assert train(c, run)
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        seconds = round(used.ru_utime + used.ru_stime - cpu.ru_utime - cpu.ru_stime)
+        done, times = figures.timed(functools.partial(train, c, run))
+        assert done
         about = {"preset": RUNS[name][0], "steps": c.num_steps, "batch_size": c.batch_size, "pairs_held_out": len(a)}
-        times = {"train_seconds": round(time.monotonic() - began), "cpu_seconds": seconds}
-        about |= {} if jax.default_backend() == "cpu" else {"device": jax.devices()[0].device_kind}
-        known = json.loads(arguments.results.read_text()) if arguments.results.exists() else {}
-        known[name] = about | measure(name, run, a, b) | times
-        arguments.results.write_text(json.dumps(known, indent=2) + "\n")
-        print(name, json.dumps(known[name]), flush=True)
+        about |= figures.device()
+        figures.add(arguments.results, name, about | measure(name, run, a, b) | times)
 
 
 if __name__ == "__main__":

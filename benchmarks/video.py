@@ -10,10 +10,8 @@ each other has as much as when it is shuffled.
 import argparse
 import json
 import pathlib
-import resource
-import time
 
-import jax
+import figures
 import numpy as np
 
 from biggan_jax import config as configs
@@ -51,14 +49,9 @@ def main() -> None:
     if arguments.steps:
         c.num_steps = arguments.steps
     configs.validate(c)
-    began, cpu = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF)
-    assert train(c, arguments.out)
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    times = {
-        "train_seconds": round(time.monotonic() - began),
-        "cpu_seconds": round(used.ru_utime + used.ru_stime - cpu.ru_utime - cpu.ru_stime),
-    }
-    times |= {} if jax.default_backend() == "cpu" else {"device": jax.devices()[0].device_kind}
+    done, times = figures.timed(lambda: train(c, arguments.out))
+    assert done
+    times |= figures.device()
     sampler = Sampler.from_checkpoint(load_generator(arguments.out), passes=PASSES)
     frames, zeros = sampler.gan.frames, np.zeros(CLIPS, np.int32)
     clips = sampler.images(sampler.latents(CLIPS), zeros)
