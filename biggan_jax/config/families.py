@@ -314,8 +314,8 @@ def translation() -> dict[str, Any]:
         "image_shape": Key((256, 256, 3), entries=int),  # (height, width, channels) of images of B.
         "input_channels": positive(3, at_most=4096),  # Channels of images of A.
         "num_classes": non_negative(0, at_most=0),  # These families have no classes.
-        # Size in pixels, in height and width, to which images are resized before a region of image_shape is cut at random; the
-        # authors' 286 for 256. 0: images are resized to image_shape.
+        # Height and width in pixels to which images are resized before a region of image_shape is cut at random; the authors'
+        # 286 for 256. 0: images are resized to image_shape.
         "load_size": non_negative(0, at_most=2**16),
         "generator": choice("resnet", "unet"),  # Residual blocks between two halvings and two doublings; or a U-Net.
         "ch": positive(64, at_most=2**12),  # Channels of G's first layer.

@@ -334,7 +334,7 @@ def reason(cell: str) -> str:
 def table(rows: dict[str, dict[str, str]]) -> str:
     """Return the table in Markdown; reasons are numbered below it."""
     reasons: dict[str, int] = {}
-    lines = ["| | " + " | ".join(f"`{family}`" for family in rows) + " |", "|---" * (len(rows) + 1) + "|"]
+    lines = ["| | " + " | ".join(rows) + " |", "|---" * (len(rows) + 1) + "|"]
     for tool in TOOLS:
         cells = [
             "yes" if rows[family][tool] == "yes" else f"no ({reasons.setdefault(rows[family][tool], len(reasons) + 1)})"
