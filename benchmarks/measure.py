@@ -18,21 +18,10 @@ from biggan_jax import sharding
 from biggan_jax.data import builtin, host_batches, image_shape
 from biggan_jax.models import build_gan
 from biggan_jax.partitioning import compile_step, state_layout
-from biggan_jax.plan import program, report
+from biggan_jax.plan import gpu_table, program, report
 from biggan_jax.plan.target import CHIPS
 from biggan_jax.state import init_state
 from biggan_jax.types import UserError
-
-PEAK_FLOPS = {
-    "NVIDIA B200": 2250e12,  # NVIDIA's Blackwell data sheet (half of the figure with sparsity).
-    "NVIDIA H200": 989.5e12,  # NVIDIA's H200 data sheet, SXM; half of the figure with sparsity.
-    "NVIDIA H100 PCIe": 756e12,  # NVIDIA's H100 data sheet; half of the figure with sparsity.
-    "NVIDIA H100 NVL": 835.5e12,  # The same.
-    "NVIDIA H100": 989.5e12,  # The same, SXM.
-    "NVIDIA A100": 312e12,  # NVIDIA's A100 data sheet.
-    "NVIDIA L4": 121e12,  # NVIDIA's L4 data sheet; half of the figure with sparsity.
-}
-"""{prefix of device_kind: dense bfloat16 FLOP/s as the maker states them}; the first match counts."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,9 +79,9 @@ def peak_flops(device: jax.Device, stated: float | None) -> tuple[float | None, 
         return stated, "--peak"
     if device.device_kind in CHIPS:
         return CHIPS[device.device_kind].peak, f"{device.device_kind}'s matrix units and clock"
-    for kind, flops in PEAK_FLOPS.items():
-        if device.device_kind.startswith(kind):
-            return flops, f"{kind}'s dense bfloat16 peak as stated by its maker"
+    if found := gpu_table.peak_of(device.device_kind):
+        flops, name = found
+        return flops, f"{name}'s dense peak in half precision as stated by its maker"
     return None, f"unknown for {device.device_kind}: give --peak"
 
 

@@ -1,6 +1,7 @@
 """The public figures of GPUs, and topologies of GPUs by name. It imports no jax.
 
-gpus.json has a row per GPU, with its source; memory is what the driver offers to a program.
+gpus.json has a row per GPU, with its source; memory is what the driver offers to a program. Rows with a peak alone are of GPUs
+that are not planned for.
 """
 
 import functools
@@ -49,8 +50,7 @@ class Gpu(NamedTuple):
 
 @functools.cache
 def table() -> dict[str, Gpu]:
-    """Return {name: GPU} of gpus.json."""
-    rows = json.loads(importlib.resources.files("biggan_jax.plan").joinpath("gpus.json").read_text())
+    """Return {name: GPU} of those that are planned for."""
     of = lambda name, r: Gpu(
         name=name,
         device=r["device"],
@@ -64,7 +64,24 @@ def table() -> dict[str, Gpu]:
         single=r["tflops_float32"] * 1e12,
         source=r["source"],
     )
-    return {name: of(name, row) for name, row in rows.items()}
+    return {name: of(name, row) for name, row in _rows().items() if "cores" in row}
+
+
+def peak_of(kind: str) -> tuple[float, str] | None:
+    """Return FLOP/s in half precision of a device kind of jax, and the GPU's name for it; None if it is unknown.
+
+    A GPU in a form without a row, such as an A100 for PCIe, has the peak of another form.
+    """
+    peaks = {row["device"]: row["tflops_half"] * 1e12 for row in _rows().values()}
+    model = re.match(r"\w+ (?:GeForce RTX )?\w+", kind)
+    known = [device for device in peaks if re.match(rf"{re.escape(device)}\b", kind)] or [
+        device for device in peaks if model and re.match(rf"{re.escape(model[0])}\b", device)
+    ]
+    return (peaks[known[0]], known[0]) if known else None
+
+
+def _rows() -> dict[str, dict]:
+    return json.loads(importlib.resources.files("biggan_jax.plan").joinpath("gpus.json").read_text())
 
 
 def memory_share() -> float:

@@ -68,6 +68,27 @@ def test_a_kernel_takes_its_work_or_its_bytes_at_least():
     assert by_module.keys() == {"D block_0 forward", "D block_0 backward", "G linear forward", "optimizer"}
 
 
+@pytest.mark.parametrize(
+    ("kind", "tflops"),
+    [
+        ("NVIDIA H100 80GB HBM3", 989),
+        ("NVIDIA H100 PCIe", 756),
+        ("NVIDIA H100 NVL", 835.5),
+        ("NVIDIA H200", 989),
+        ("NVIDIA H200 NVL", 989),
+        ("NVIDIA A100 80GB PCIe", 312),
+        ("NVIDIA B200", 2250),
+        ("NVIDIA GeForce RTX 4090", 165.2),
+        ("NVIDIA L4", 121),
+        ("NVIDIA L40", None),
+        ("cpu", None),
+    ],
+)
+def test_the_peak_of_a_device_is_that_of_its_form(kind, tflops):
+    found = gpu_table.peak_of(kind)
+    assert (found and found[0]) == (tflops and pytest.approx(tflops * 1e12))
+
+
 def test_every_gpu_has_a_description_and_a_source():
     for name, gpu in gpu_table.table().items():
         text = gpus.description(gpu)
