@@ -18,7 +18,7 @@ INTERRUPTED = 128 + signal.SIGINT
 UNUSABLE = 2
 """The exit status of a command whose environment is of no use: cli.USER_ERROR, which cannot be imported before jax."""
 
-WITHOUT_JAX = "biggan_jax.config", "biggan_jax.plan.slices"
+WITHOUT_JAX = "biggan_jax", "biggan_jax.config", "biggan_jax.plan.slices"
 """Commands that need no jax."""
 
 _commands: dict[str, str] = {}  # {module: installed command}.
