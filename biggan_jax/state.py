@@ -1,5 +1,6 @@
 """What training changes: each network's weights and what follows them, averages, and a family's own state."""
 
+from collections.abc import Collection
 from typing import Any
 
 import flax.struct
@@ -65,11 +66,15 @@ class TrainState(flax.struct.PyTreeNode):
         return jax.random.fold_in(jax.random.fold_in(jax.random.key(self.seed), self.attempt), self.step)
 
 
-def init_state(family: Family, seed: jax.Array | int) -> TrainState:
-    """A fresh state. Pure, so that `jax.eval_shape` gives its shapes and jit lays it out on a mesh."""
+def init_networks(
+    family: Family, seed: jax.Array | int, names: Collection[str] | None = None
+) -> dict[str, NetworkState]:
+    """Fresh networks of these names, by default all; they do not depend on which others are made."""
     *keys, example_key = jax.random.split(jax.random.key(seed), 2 * len(family.networks) + 1)
     networks = {}
     for i, (name, network) in enumerate(family.networks.items()):
+        if names is not None and name not in names:
+            continue
         key, spectral_key = keys[2 * i : 2 * i + 2]
         variables = dict(network.module.init(key, *network.example(example_key), **network.mode(True)))
         params = variables.pop("params", {})
@@ -79,6 +84,12 @@ def init_state(family: Family, seed: jax.Array | int) -> TrainState:
             params = network.constrain(params)
         vectors = spectral.init(params, network.normalized, spectral_key, keep_v=family.spectral_eval == "stored")
         networks[name] = NetworkState(params, variables, vectors, network.optimizer.init(params))
+    return networks
+
+
+def init_state(family: Family, seed: jax.Array | int) -> TrainState:
+    """A fresh state. Pure, so that `jax.eval_shape` gives its shapes and jit lays it out on a mesh."""
+    networks = init_networks(family, seed)
     return TrainState(
         step=jnp.int32(0),
         seed=jnp.asarray(seed, jnp.uint32),

@@ -19,7 +19,7 @@ from biggan_jax.checkpoint.layout import MODEL
 from biggan_jax.checkpoint.trained import TrainedGenerator, placed_on
 from biggan_jax.config.loading import MAX_BYTES, parse
 from biggan_jax.models import build_gan
-from biggan_jax.state import init_state
+from biggan_jax.state import init_networks
 from biggan_jax.types import Params, UserError
 
 CONFIG, DATA, CARD, SUMS = "config.json", "data.json", "README.md", "SHA256SUMS"
@@ -86,7 +86,7 @@ def read(folder: epath.Path, mesh: Mesh | None = None, *, live: bool = False) ->
     if live and weights == WEIGHTS[False]:
         raise UserError(f"{folder} has averaged weights alone; for --weights=live give the run's checkpoint")
     gan = build_gan(config, mesh)
-    networks = jax.eval_shape(lambda: init_state(gan, 0)).networks
+    networks = jax.eval_shape(lambda: init_networks(gan, 0, {gan.sampled, *gan.lent.values()}))
     network = networks[gan.sampled]
     like = {"params": network.params, "stats": gan.with_lent(network.stats, networks)}
     like |= _binned_like(network.stats, arrays)
