@@ -152,7 +152,7 @@ MISTAKES = [
     ("--npz=UNLABELLED --reference=UNLABELLED", "inception-2015 needs its weights"),
     (
         "--npz=UNLABELLED --config=quickstart --network=classifier --scores=agreement",
-        "does not know the classes of these samples, or they have none",
+        "does not know the classes or captions of these samples, or they have none",
     ),
     ("--npz=LARGER --config=quickstart --network=classifier", "is fitted at 16 pixels, but the samples have 20"),
     ("--npz=WIDE --config=quickstart --network=classifier", "is fitted at 16 pixels, but the samples have 16 x 24"),
