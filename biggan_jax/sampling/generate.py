@@ -93,7 +93,7 @@ def standing_statistics(
         statistics = _batch_statistics(gan, weights, np.uint32(seed), np.uint32(i), batch_size, truncation)
         # One pass at a time: passes are independent, and with many in flight CPU devices could wait in different collectives.
         jax.block_until_ready(statistics)
-        total = statistics if total is None else _added(total, statistics)
+        total = statistics if total is None else jax.tree.map(jnp.add, total, statistics)
     return jax.tree.map(lambda x: x / passes, total)
 
 
@@ -109,12 +109,6 @@ def binned_statistics(bins: Params, truncation: float, *, swapped: bool = False)
     if swapped and share:
         share = 1 - share
     return jax.tree.map(lambda rows: rows[low] * np.float32(1 - share) + rows[high] * np.float32(share), bins)
-
-
-@jax.jit
-def _added(a: Params, b: Params) -> Params:
-    """Add two trees in one program: hundreds of arrays, one by one, take longer than the pass that they are of."""
-    return jax.tree.map(jnp.add, a, b)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 4))
