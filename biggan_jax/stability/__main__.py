@@ -1,16 +1,13 @@
 """Plot a run's probes and tell whether it is healthy: the work of biggan-stability."""
 
-from collections.abc import Sequence
-
 import jax
 from etils import epath
 
-from biggan_jax import config
 from biggan_jax.checkpoint import find, load_state
 from biggan_jax.flags.stability import CHECKPOINT, OUT, ROWS, WORKDIR
 from biggan_jax.runtime import cli
 from biggan_jax.runtime.files import writing
-from biggan_jax.stability import history, plot, rules
+from biggan_jax.stability import history, plot, verdict
 from biggan_jax.stability.signals import SINGULAR_NAMES
 from biggan_jax.stability.spectra import top_singular_values
 
@@ -23,9 +20,9 @@ def show_run() -> None:
     run = history.read(WORKDIR.value)
     out = epath.Path(OUT.value or epath.Path(WORKDIR.value) / "stability")
     with writing(f"--out={out}"):
-        paths = plot.draw(run, out, settings()[1])
+        paths = plot.draw(run, out, verdict.settings(WORKDIR.value)[1])
     first, last = run.probes[0]["step"], run.probes[-1]["step"]
-    print(f"{len(run.probes)} probes, steps {first} to {last}; at the last: {verdict(run)}")
+    print(f"{len(run.probes)} probes, steps {first} to {last}; at the last: {verdict.verdict(run, WORKDIR.value)}")
     for network, name in history.networks(run.probes).items():
         if history.layers(run.probes, network):
             print(f"\n{name}\n{history.summary(run.probes, network, ROWS.value)}")
@@ -34,25 +31,6 @@ def show_run() -> None:
         what = event.get("sentence") or event.get("signal", "event")
         print(f"step {event['step']}: {what}; {event.get('action', '')}")
     print(f"pictures: {', '.join(str(path) for path in paths)}")
-
-
-def verdict(run: history.Run) -> str:
-    """Say whether the run is healthy at its last probe."""
-    expected, own = settings()
-    try:
-        found = rules.evaluate(run.probes, expected, rules=own)
-    except KeyError as error:
-        return f"unknown: the probes of another version lack {error}"
-    return f"not healthy: {found.sentence}" if found else "healthy, as far as the collapse monitor can tell"
-
-
-def settings() -> tuple[Sequence[tuple[int, float]], tuple[rules.Rule, ...]]:
-    """Return the scores that the run's config expects, and the rules for its data; without a config none, and those for images."""
-    path = epath.Path(WORKDIR.value) / "config.json"
-    if not path.exists():
-        return (), rules.RULES
-    c = config.of_file(path)
-    return config.expected_scores(c), rules.rules_of(c.model.get("image_shape", (0, 0, 3)))
 
 
 def show_checkpoint() -> None:
