@@ -5,6 +5,7 @@ import json
 import time
 from typing import Any
 
+import jax
 import numpy as np
 from etils import epath
 
@@ -61,7 +62,7 @@ def evaluate(config, out: epath.Path, train_seconds: float) -> dict:
     images = sampler.images(sampler.latents(100, config.seed), y)
     pictures.save_png(out / "samples.png", pictures.grid(images, columns=10))
 
-    fresh = init_state(trained.gan, config.seed).networks["G"]
+    fresh = jax.jit(lambda seed: init_state(trained.gan, seed).networks["G"])(config.seed)
     untrained = dataclasses.replace(trained, params=fresh.params, stats=fresh.stats)
     real, held_out = data.make_source(config, "train"), data.make_source(config, "test")
     classifier = open_network("classifier", training=real)
