@@ -1,6 +1,7 @@
 """Imported weights of any project: networks, optimizer moments and a config, and their training state."""
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -52,7 +53,7 @@ def to_state(imported: Imported, seed: int = 0) -> TrainState:
     def network_state(role: str, network: Network | None) -> NetworkState:
         if network is None:  # Only this network is compiled and drawn.
             return jax.jit(lambda: init_state(gan, seed).networks[role])()
-        params, opt_state = network["params"], gan.networks[role].optimizer.init(network["params"])
+        params, opt_state = network["params"], jax.jit(gan.networks[role].optimizer.init)(network["params"])
         if moments := imported.moments.get(role):
             opt_state = optax.tree_utils.tree_set(opt_state, **moments | {"count": jnp.int32(moments["count"])})
         variables = {name: tree for name, tree in network.items() if name not in ("params", "spectral", "binned")}
@@ -71,7 +72,8 @@ def to_state(imported: Imported, seed: int = 0) -> TrainState:
         averages=averages,
         extra=gan.initial_extra(),
     )
-    return jax.tree.map(jnp.array, state)
+    # Copies, since one buffer cannot be donated twice.
+    return jax.jit(functools.partial(jax.tree.map, jnp.copy))(state)
 
 
 def base_config(family: str = "biggan") -> ml_collections.ConfigDict:
