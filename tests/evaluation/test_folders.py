@@ -20,8 +20,10 @@ RNG = np.random.default_rng(0)
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("BIGGAN_JAX_CACHE", str(tmp_path / "cache"))
+def own_cache(request, tmp_path, monkeypatch):
+    """A cache of results for each test, unless the test uses the fitted classifier, which is in the common one."""
+    if "classifier" not in request.fixturenames:
+        monkeypatch.setenv("BIGGAN_JAX_CACHE", str(tmp_path / "cache"))
 
 
 @pytest.fixture

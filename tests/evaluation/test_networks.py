@@ -238,7 +238,9 @@ def test_the_classifier_is_fitted_once_per_content(quick, monkeypatch):
         networks.open_network("classifier", training=Numbered("others"))
 
 
-def test_the_classifier_takes_images_that_are_not_square(quick):
+def test_the_classifier_takes_images_that_are_not_square(quick, monkeypatch):
+    monkeypatch.setitem(networks.FIT, "steps", 1)
+
     class Wide(Numbered):
         def read(self, numbers, across):
             images, labels, _ = super().read(numbers, across)
