@@ -7,7 +7,7 @@ import pathlib
 import pytest
 
 from tests import cli
-from tests.cli import refused
+from tests.cli import devices, refused
 from tests.test_train import TINY
 
 FOLDER = pathlib.Path(__file__).parent.parent / "benchmarks"
@@ -15,8 +15,8 @@ SCRIPT = FOLDER / "train_step.py"
 QUICK = f"--config={TINY}", "--config.data.name=fake", "--warmup=1", "--steps=3"
 
 
-def run(*arguments, script=SCRIPT):
-    return cli.run(script, *arguments, limit=600)
+def run(*arguments, script=SCRIPT, **environment):
+    return cli.run(script, *arguments, limit=600, **environment)
 
 
 def measured(tmp_path, *arguments):
@@ -118,9 +118,9 @@ def test_a_sweep_for_an_absent_tpu_fits_compiled_cycles(tmp_path):
 
 def test_samples_features_and_statistics_are_measured(tmp_path):
     options = "--config=digits", "--network=efficientnet-lite0", "--batch_size=1", "--batches=1"
-    result = run(*options, f"--json={tmp_path / 'f.json'}", script=FOLDER / "sampling.py")
+    result = run(*options, f"--json={tmp_path / 'f.json'}", script=FOLDER / "sampling.py", **devices(2))
     assert result.returncode == 0, result.stderr
     report = json.loads((tmp_path / "f.json").read_text())
-    assert report["batch"] == 8 and report["network"] == "efficientnet-lite0"
+    assert report["batch"] == 2 and report["network"] == "efficientnet-lite0"
     for name in ("sample", "features", "standing pass"):
         assert report[name]["images_per_second"] > 0 and report[name]["images_per_cpu_second"] > 0

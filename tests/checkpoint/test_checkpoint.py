@@ -16,11 +16,13 @@ import numpy as np
 import pytest
 
 from biggan_jax import checkpoint, sharding
+from biggan_jax import train as training
 from biggan_jax.checkpoint import Checkpoints, checkpoint_steps, checksums, restore
 from biggan_jax.models import build_gan
 from biggan_jax.sampling import generate
 from biggan_jax.state import init_state
 from biggan_jax.train import train
+from biggan_jax.train_step import train_step
 from biggan_jax.types import UserError
 from tests.cli import refused, run
 from tests.conftest import assert_identical, fresh_state, tiny_config
@@ -357,9 +359,22 @@ def test_format_2_is_read_bit_for_bit(format_2):
     assert (trained.step, trained.config.model.dim_z) == (1, 3)
 
 
-def test_format_2_is_resumed_and_saved_as_format_3(format_2):
+def traced_step(gan):
+    """Return a step that checks shapes and dtypes, and counts: compiling a step takes ten times as long as tracing it."""
+    shapes = lambda tree: jax.tree.map(lambda x: (x.shape, x.dtype), tree)
+
+    def step(state, batch):
+        after, metrics = jax.eval_shape(functools.partial(train_step, gan), state, batch)
+        assert shapes(after) == shapes(state)
+        return state.replace(step=state.step + 1), jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), metrics)
+
+    return step
+
+
+def test_format_2_is_resumed_and_saved_as_format_3(format_2, monkeypatch):
+    monkeypatch.setattr(training, "compile_step", traced_step)
     config = checkpoint.load_config(checkpoint.find(format_2))
-    config.num_steps = 2
+    config.num_steps, config.stability.every = 2, 0
     assert train(config, format_2)
     metadata = checkpoint.load_metadata(checkpoint.find(format_2))
     assert (metadata["format"], metadata["step"], metadata["attempt"]) == (3, 2, 0)

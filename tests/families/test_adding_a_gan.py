@@ -8,11 +8,12 @@ from tests import cli
 from tests.conftest import ROOT
 
 PAGE = ROOT / "docs" / "adding_a_gan.md"
-FEW = {"600, 1": "3, 1", "300, 300": "2, 2", '("runs/my_gan"))': '("runs/my_gan"), passes=2)'}
+FEW = {"64, 600, 1": "16, 3, 1", "300, 300": "2, 2", "positive(32)": "positive(4)"}
+FEW |= {'("runs/my_gan"))': '("runs/my_gan"), passes=2)'}
 
 
 def script_of_the_page(tmp_path):
-    """The page's family as a file, with fewer steps."""
+    """The page's family as a file, with fewer steps, images and channels."""
     source = re.search(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)[1]
     assert source.count("\n") < 80
     for text, other in FEW.items():
