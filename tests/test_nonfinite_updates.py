@@ -8,18 +8,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from biggan_jax.models import build_gan
 from biggan_jax.train_step import norm_and_faults, train_step
-from tests.conftest import assert_identical, fresh_state, leaves, random_batch, tiny_config
+from tests.conftest import assert_identical, build, fresh_state, leaves, random_batch, tiny_config
 
 
 @pytest.fixture(scope="module")
 def nan_loss():
     """(state, batch, jitted step) of a GAN whose G has a loss of NaN and a finite gradient."""
-    gan = build_gan(tiny_config())
+    gan = build(tiny_config("dense"))
     healthy = gan.loss.generator
     gan = dataclasses.replace(gan, loss=gan.loss._replace(generator=lambda fake: healthy(fake) + jnp.nan))
-    return fresh_state(), random_batch(gan, 8), jax.jit(functools.partial(train_step, gan))
+    return fresh_state("dense"), random_batch(gan, 8), jax.jit(functools.partial(train_step, gan))
 
 
 def test_a_nonfinite_update_of_g_is_skipped_and_d_is_updated(nan_loss):
@@ -38,12 +37,12 @@ def test_a_nonfinite_weight_of_d_stops_all_updates_and_is_named(nan_loss):
     state, batch, step = nan_loss
     D = state.networks["D"]
     poisoned = jax.tree.map(lambda x: x, D.params)
-    poisoned["block_0"]["conv_1"]["bias"] = jnp.full_like(poisoned["block_0"]["conv_1"]["bias"], jnp.nan)
+    poisoned["hidden"]["bias"] = jnp.full_like(poisoned["hidden"]["bias"], jnp.nan)
     before = state.with_networks(D=D.replace(params=poisoned))
     after, metrics = step(before, batch)
     assert metrics["d_faults"].shape == (1, len(jax.tree.leaves(D.params)) + 1)
-    # On CPU a ReLU maps NaN to 0, so that only the weight shows it.
-    poisoned_one = list(leaves(D.params)).index("block_0.conv_1.bias")
+    # On CPU the ReLU of the hinge loss maps NaN to 0, so that only the weight shows it.
+    poisoned_one = list(leaves(D.params)).index("hidden.bias")
     assert metrics["d_faults"][0, poisoned_one]
     assert_identical(after.networks["G"], before.networks["G"])
     assert_identical(after.networks["D"], before.networks["D"])

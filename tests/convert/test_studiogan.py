@@ -167,7 +167,8 @@ def test_a_network_alone_comes_with_a_new_one_that_fits(folder):
         file = epath(folder / f"model={role}-best-weights-step=42.npz")
         came = studiogan_files.read(file, backbone="big_resnet" if role == "D" else "")
         assert list(came.networks) == [role] and came.step == 42
-        assert set(imported.to_state(came).networks) == {"G", "D"}, other
+        # Shapes are enough: new weights are drawn as for any fresh network.
+        assert set(jax.eval_shape(lambda came=came: imported.to_state(came)).networks) == {"G", "D"}, other
 
 
 def test_the_command_imports_and_sampling_gives_the_recorded_images(folder, tmp_path):

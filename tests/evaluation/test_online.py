@@ -8,8 +8,7 @@ from biggan_jax.data.dataset import Images
 from biggan_jax.evaluation import evaluator
 from biggan_jax.evaluation.networks import FeatureNetwork, Outputs
 from biggan_jax.models import build_gan
-from biggan_jax.partitioning import state_layout
-from biggan_jax.state import init_state
+from biggan_jax.partitioning import sharded_init_state
 from biggan_jax.types import UserError
 from tests.conftest import tiny_config
 
@@ -33,7 +32,7 @@ def scored():
         options = {"network": "classifier", "inception": "", "num": 64, "seed": 0, "also": "kid,prdc"}
         held_out = Images(*HELD_OUT, 10)
         score = evaluator.score_in_training(data.make_source(config), mesh, held_out=held_out, **options)
-    return gan, jax.jit(lambda: init_state(gan, 0), out_shardings=state_layout(gan))(), score
+    return gan, sharded_init_state(gan, 0), score
 
 
 def test_real_images_are_scored_beside_samples(scored):

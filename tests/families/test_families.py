@@ -17,7 +17,7 @@ from biggan_jax.partitioning import compile_step, state_layout
 from biggan_jax.runtime import jsonl
 from biggan_jax.state import init_state
 from biggan_jax.train import train
-from biggan_jax.train_step import check_prefixes, train_step
+from biggan_jax.train_step import check_prefixes
 from biggan_jax.types import UserError
 from tests.conftest import assert_identical, leaves, random_batch, reused
 from tests.families.minimal import FAMILIES, pair, section
@@ -37,7 +37,8 @@ def registered():
 
 def config_of(family, steps=STEPS):
     c = configs.base(family)
-    c.batch_size, c.num_steps, c.d_steps = 16, steps, 2
+    c.batch_size, c.num_steps = 16, steps
+    c.d_steps = 2 if family == "own_state" else 1  # Each is compiled.
     c.data.name, c.data.flip = "fake", False
     c.log_every = c.checkpoint_every = c.stability.every = 1
     c.sample_every = STEPS
@@ -131,10 +132,12 @@ def test_samples_are_drawn_by_the_command(trained, tmp_path):
     assert len(np.unique(images.reshape(len(images), -1), axis=0)) > 1
 
 
-def test_state_of_its_own_is_in_the_checkpoint(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("own_state")
-    train(config_of("own_state"), folder)
-    assert load_arrays(folder)["extra.anchor"] != 0
+def test_state_of_its_own_is_in_the_checkpoint(tmp_path, programs):
+    c = config_of("own_state")
+    c.stability.every = c.sample_every = 0
+    with reused(programs):
+        assert train(c, tmp_path)
+    assert load_arrays(tmp_path)["extra.anchor"] != 0
 
 
 def test_without_an_average_the_live_weights_are_sampled(tmp_path, monkeypatch, caplog):
@@ -159,14 +162,13 @@ def test_updates_of_different_networks_need_different_prefixes():
         check_prefixes((Update(("D",), loss), Update(("E",), loss, "d")))
 
 
-def test_a_lazy_update_runs_in_every_fourth_step_alone():
-    c = config_of("lazy_penalty")
-    gan = build_gan(c)
-    state = jax.jit(lambda: init_state(gan, 0))()
-    step = jax.jit(functools.partial(train_step, gan))
-    seen = []
+def test_a_lazy_update_runs_in_every_fourth_step_alone(programs):
+    build, compile_, init = programs
+    mesh = sharding.make_mesh(jax.devices()[:1])
+    gan = build(config_of("lazy_penalty"), mesh)
+    state, step, seen = init(gan, 0), compile_(gan), []
     for seed in range(5):
-        state, metrics = step(state, random_batch(gan, 8, seed))
+        state, metrics = step(state, sharding.shard_batch(random_batch(gan, 16, seed), mesh))
         seen.append(bool(np.isfinite(metrics["gp_loss"])))
         assert not np.any(metrics["gp_faults"])
     assert seen == [True, False, False, False, True]

@@ -29,8 +29,9 @@ def test_rules_select_kernels_and_only_ds_embedding(params):
 
 def test_the_largest_singular_value_tends_to_one(params):
     u = spectral.init(params, spectral.kernels_and_embeddings, jax.random.key(0))
+    normalize = jax.jit(spectral.normalize)
     for _ in range(100):
-        weights, u = spectral.normalize(params, u)
+        weights, u = normalize(params, u)
     matrices = weights["conv"]["kernel"].reshape(-1, 6), weights["embed"]["embedding"]
     for matrix in matrices:
         assert np.linalg.svd(matrix, compute_uv=False)[0] == pytest.approx(1, abs=1e-4)

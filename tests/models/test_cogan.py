@@ -1,5 +1,7 @@
 """CoGAN: its networks, what its domains share, and what it reads."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -33,11 +35,16 @@ def test_networks_have_the_authors_parameters_and_sizes():
 def test_shared_layers_of_d_get_the_sum_of_both_domains_gradients():
     D = cogan.Discriminator()
     x = jax.random.uniform(jax.random.key(0), (2, 28, 56, 1), minval=-1)
-    params = D.init(jax.random.key(1), x)["params"]
-    logits = lambda params: D.apply({"params": params}, x)
-    assert logits(params).shape == (2, 2)
-    of = lambda domain: jax.grad(lambda params: logits(params)[:, domain].sum())(params)
-    a, b, both = of(0), of(1), jax.grad(lambda params: logits(params).sum())(params)
+    params = jax.jit(D.init)(jax.random.key(1), x)["params"]
+
+    @jax.jit
+    @functools.partial(jax.grad, has_aux=True)
+    def gradient(params, chosen):
+        logits = D.apply({"params": params}, x)
+        return (logits @ chosen).sum(), logits
+
+    (a, logits), (b, _), (both, _) = (gradient(params, np.float32(chosen)) for chosen in ([1, 0], [0, 1], [1, 1]))
+    assert logits.shape == (2, 2)
     for name in ("conv_1", "conv_2", "linear"):
         for leaf, first, second in zip(*(jax.tree.leaves(tree[name]) for tree in (both, a, b)), strict=True):
             np.testing.assert_allclose(leaf, first + second, rtol=1e-4, atol=1e-5)
@@ -48,10 +55,10 @@ def test_shared_layers_of_d_get_the_sum_of_both_domains_gradients():
 def test_a_pair_of_g_differs_only_in_the_last_layer():
     gan = build_gan(config_of(**{"model.ch": 2, "model.dim_z": 4}))
     module, z = gan.networks["G"].module, jnp.ones((1, 4))
-    arrays = module.init(jax.random.key(0), z)
+    arrays = jax.jit(module.init)(jax.random.key(0), z)
     params = dict(arrays["params"])
     params["conv_4_b"] = params["conv_4_a"]
-    pair = module.apply({**arrays, "params": params}, z)
+    pair = jax.jit(module.apply)({**arrays, "params": params}, z)
     assert pair.shape == (1, 28, 56, 1)
     np.testing.assert_array_equal(pair[:, :, :28], pair[:, :, 28:])
 

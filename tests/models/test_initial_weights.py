@@ -16,8 +16,8 @@ def params(family, **changes):
     """(G's, D's) initial weights by dotted name."""
     c = base(family)
     c.update_from_flattened_dict({name.replace("__", "."): value for name, value in changes.items()})
-    state = jax.jit(lambda: init_state(build_gan(c), 0))()
-    return [leaves(state.networks[name].params) for name in "GD"]
+    networks = lambda: init_state(build_gan(c), 0).networks
+    return [leaves(params) for params in jax.jit(lambda: [networks()[name].params for name in "GD"])()]
 
 
 def deviation_of_glorot(kernel, gain=1.0):

@@ -113,9 +113,11 @@ def test_a_chunk_of_z_reaches_only_its_block_and_later_ones(model):
         pytest.skip("BigGAN-deep passes all of z to every block")
     variables = {"params": state.networks["G"].params, "batch_stats": state.networks["G"].variables["batch_stats"]}
     z = np.zeros((1, 12), np.float32)
-    capture = lambda z: gan.networks["G"].module.apply(
-        variables, z, np.array([1]), capture_intermediates=True, mutable=["intermediates"]
-    )[1]["intermediates"]
+    capture = jax.jit(
+        lambda z: gan.networks["G"].module.apply(
+            variables, z, np.array([1]), capture_intermediates=True, mutable=["intermediates"]
+        )[1]["intermediates"]
+    )
     last = z.copy()
     last[:, 8:] = 1
     a, b = capture(z), capture(last)
@@ -248,10 +250,13 @@ def test_dropout_of_the_conditional_gan_can_be_left_out():
     for rate in (0.5, 0.0):
         c.model.update(g_dropout=rate, d_dropout=rate)
         gan = build_gan(c)
-        state = init_state(gan, 0)
-        z, y = gan.latents(jax.random.key(0), 4)
-        draw = lambda key, gan=gan, state=state, z=z, y=y: gan.networks["G"].module.apply(
-            {"params": state.networks["G"].params}, z, y, train=True, rngs={"dropout": jax.random.key(key)}
-        )
+
+        @jax.jit
+        def draw(key, gan=gan):
+            params = init_state(gan, 0).networks["G"].params
+            z, y = gan.latents(jax.random.key(0), 4)
+            rngs = {"dropout": jax.random.key(key)}
+            return gan.networks["G"].module.apply({"params": params}, z, y, train=True, rngs=rngs)
+
         rates[rate] = bool(np.array_equal(draw(1), draw(2)))
     assert rates == {0.5: False, 0.0: True}

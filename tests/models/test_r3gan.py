@@ -23,10 +23,8 @@ def built(**changes):
 
 def networks(gan):
     """Return functions G(z, y) and D(x, y) with initial weights."""
-    state = jax.jit(lambda: init_state(gan, 0))()
-    apply = lambda name: functools.partial(
-        jax.jit(gan.networks[name].module.apply), {"params": state.networks[name].params}
-    )
+    params = jax.jit(lambda: {name: n.params for name, n in init_state(gan, 0).networks.items()})()
+    apply = lambda name: functools.partial(jax.jit(gan.networks[name].module.apply), {"params": params[name]})
     return apply("G"), apply("D")
 
 

@@ -36,7 +36,8 @@ def model():
     gan = built()
     state = jax.jit(lambda: init_state(gan, 0))()
     moved = lambda name: "bias" in name or "noise_strength" in name
-    move = lambda path, x: x + 0.3 * jnp.cos(jnp.arange(x.size)).reshape(x.shape) if moved(path[-1].key) else x
+    wave = lambda x: np.asarray(x) + 0.3 * np.cos(np.arange(x.size, dtype=np.float32)).reshape(x.shape)
+    move = lambda path, x: wave(x) if moved(path[-1].key) else x
     networks = {
         name: network.replace(params=jax.tree_util.tree_map_with_path(move, network.params))
         for name, network in state.networks.items()

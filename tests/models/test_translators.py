@@ -32,8 +32,8 @@ def test_a_logit_sees_70_pixels():
     # In evaluation, batch norm is of no image, so that the gradient's support is the receptive field.
     module = PatchDiscriminator(ch=2, norm="batch")
     x = jax.random.normal(jax.random.key(1), (1, 128, 128, 1))
-    network = module.init(jax.random.key(0), x)
-    slope = jax.grad(lambda x: module.apply(network, x)[0, 7, 7])(x)
+    network = jax.jit(module.init)(jax.random.key(0), x)
+    slope = jax.jit(jax.grad(lambda x: module.apply(network, x)[0, 7, 7]))(x)
     rows = np.flatnonzero(np.abs(slope)[0, :, :, 0].sum(1))
     assert rows.max() - rows.min() + 1 == 70
 

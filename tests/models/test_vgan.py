@@ -1,5 +1,7 @@
 """VGAN: its networks, what a mask does, what its losses add, and its form for first frames."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -45,16 +47,17 @@ def test_networks_have_the_authors_parameters(changes, counts):
 def drawn():
     """The G of a small VGAN, its arrays, and z."""
     module, z = build_gan(config_of()).networks["G"].module, jax.random.normal(jax.random.key(1), (2, 4))
-    return module, module.init(jax.random.key(0), z), z
+    return module, jax.jit(module.init)(jax.random.key(0), z), z
 
 
 def test_without_a_mask_a_clip_stands_still(drawn):
     module, arrays, z = drawn
+    apply = jax.jit(functools.partial(module.apply, parts=True))
 
     def clips(bias):
         last = arrays["params"]["video_out"]
         last = {"kernel": last["kernel"].at[..., -1].set(0), "bias": last["bias"].at[-1].set(bias)}
-        clip, mask = module.apply({**arrays, "params": {**arrays["params"], "video_out": last}}, z, parts=True)
+        clip, mask = apply({**arrays, "params": {**arrays["params"], "video_out": last}}, z)
         assert clip.shape == (2, 4 * 8, 8, 1) and mask.shape == (2, 4, 8, 8, 1)
         return clip.reshape(2, 4, 8, 8, 1), mask
 

@@ -21,7 +21,7 @@ from biggan_jax.tools.edit import directions, factorize
 from biggan_jax.tools.edit.projection import correlation, project
 from biggan_jax.tools.grids import draws, mixing
 from biggan_jax.types import UserError
-from tests.conftest import tiny_config
+from tests.conftest import fresh_state, tiny_config
 
 STYLES, DIM = 4, 5
 SMALL = {"model.image_shape": (8, 8, 1), "model.channel_base": 64, "model.channel_max": 8, "model.dim_z": 6}
@@ -183,7 +183,7 @@ def test_directions_of_styles_are_eigenvectors(sampler):
 def test_directions_of_gains_move_the_chunk_of_their_block():
     config = tiny_config()
     gan = build_gan(config)
-    weights = jax.jit(lambda: init_state(gan, 0).networks["G"].params)()
+    weights = fresh_state().networks["G"].params
     trained = types.SimpleNamespace(gan=gan, config=config)
     found, layers = factorize.factorize(trained, weights, ["1"], 2)
     chunk = gan.dim_z // (len(layers) + 1)
