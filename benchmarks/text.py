@@ -29,6 +29,7 @@ from biggan_jax.checkpoint import load_generator, load_state, safetensors
 from biggan_jax.checkpoint.checksums import named_arrays
 from biggan_jax.config.loading import load
 from biggan_jax.data import captions
+from biggan_jax.evaluation.captions import agreement
 from biggan_jax.models import build_gan
 from biggan_jax.sampling import pictures
 from biggan_jax.sampling.sampler import Sampler
@@ -40,7 +41,6 @@ from biggan_jax.train_step import to_float
 RESULTS = pathlib.Path(__file__).parent / "results" / "text.json"
 PRESET = "classic/text_to_image32"
 HELD_OUT = 378  # A tenth of the pictures.
-AMONG = 10  # Captions of which one is the right one.
 JUDGE_STEPS, JUDGE_SEED = 800, 1
 TONES = {"1F3FB": "light", "1F3FC": "medium light", "1F3FD": "medium", "1F3FE": "medium dark", "1F3FF": "dark"}
 
@@ -113,7 +113,7 @@ def trained_judge(config) -> tuple[dict, dict]:
 
 
 def judge(config, path: pathlib.Path):
-    """Return a function from (pictures, captions) to their cosines [N, M]. path: where the judge's weights are kept."""
+    """Return a function from (pictures, captions) to the directions [N, E] of both. path: where the judge's weights are kept."""
     if not path.exists():
         params, metrics = trained_judge(config)
         print("judge:", metrics, flush=True)
@@ -125,21 +125,12 @@ def judge(config, path: pathlib.Path):
     nets = {name: gan.networks[name].module for name in ("T", "V")}
 
     @jax.jit
-    def cosines(images, texts):
+    def directions(images, texts):
         text = gan.embedding(lambda y: nets["T"].apply({"params": params["T"]}, y), texts)
         text = text / jnp.linalg.norm(text, axis=-1, keepdims=True)
-        return nets["V"].apply({"params": params["V"]}, to_float(images)) @ text.T
+        return nets["V"].apply({"params": params["V"]}, to_float(images)), text
 
-    return lambda images, texts: np.asarray(cosines(jnp.asarray(images), jnp.asarray(texts)))
-
-
-def retrieval(scores: np.ndarray, texts: np.ndarray, seed: int = 0) -> float:
-    """Return the share of rows whose own caption has the largest of AMONG scores, with other captions at random."""
-    rng, right = np.random.default_rng(seed), 0
-    for i, row in enumerate(scores):
-        others = np.flatnonzero((texts != texts[i]).any(1))
-        right += row[i] > row[rng.choice(others, AMONG - 1, replace=False)].max()
-    return round(right / len(scores), 4)
+    return lambda images, texts: [np.asarray(x) for x in directions(jnp.asarray(images), jnp.asarray(texts))]
 
 
 def shuffled(count: int) -> np.ndarray:
@@ -158,7 +149,7 @@ def d_logits(run: pathlib.Path, images: np.ndarray, texts: np.ndarray) -> dict[s
     return {"right": mean(y), "shuffled": mean(y[shuffled(len(y))])}
 
 
-def measure(run: pathlib.Path, config, cosines) -> dict:
+def measure(run: pathlib.Path, config, directions) -> dict:
     """Return the figures of a trained run, and draw a sheet of held-out and training captions: real, then three samples."""
     trained = load_generator(run)
     sampler = Sampler.from_checkpoint(trained)
@@ -170,12 +161,14 @@ def measure(run: pathlib.Path, config, cosines) -> dict:
         images, texts = images[chosen], texts[chosen]
         found["d_logits"][name] = d_logits(run, images, texts)
         made = sampler.images(sampler.latents(len(texts), 0), texts)
-        scores = cosines(made, texts)
-        found["retrieval_of_10"][name] = {
-            "real": retrieval(cosines(images, texts), texts),
-            "samples": retrieval(scores, texts),
-            "samples_of_shuffled_captions": retrieval(scores[shuffled(len(scores))], texts),
+        of_samples, of_texts = directions(made, texts)
+        by_kind = {
+            "real": directions(images, texts)[0],
+            "samples": of_samples,
+            "samples_of_shuffled_captions": of_samples[shuffled(len(of_samples))],
         }
+        share = lambda each, of_texts=of_texts, texts=texts: round(agreement(each, of_texts, texts), 4)
+        found["retrieval_of_10"][name] = {kind: share(each) for kind, each in by_kind.items()}
         shown = np.arange(0, len(texts), max(len(texts) // 24, 1))[:24]
         columns = [images[shown], *(sampler.images(sampler.latents(24, seed), texts[shown]) for seed in range(3))]
         rows = np.stack(columns, axis=1).reshape(-1, *images.shape[1:])
@@ -202,7 +195,7 @@ def main() -> None:
             parser.error(f"{folder} does not exist: give --pictures and --package")
         prepare(arguments.pictures, arguments.package, folder)
     c = config_of(folder, arguments.steps)
-    cosines = judge(c, arguments.out / "judge.safetensors")
+    directions = judge(c, arguments.out / "judge.safetensors")
     if arguments.judge:
         return
     times = arguments.out / "seconds.json"
@@ -214,7 +207,7 @@ def main() -> None:
         raise SystemExit("interrupted; rerun to resume")
     about = {"preset": PRESET, "batch_size": c.batch_size, "held_out": HELD_OUT}
     about |= figures.device()
-    found = about | measure(run, c, cosines) | known
+    found = about | measure(run, c, directions) | known
     arguments.results.write_text(json.dumps(found, indent=2) + "\n")
     print(json.dumps(found), flush=True)
 
