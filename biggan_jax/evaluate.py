@@ -199,16 +199,16 @@ def evaluate_paths() -> None:
     )
     statistics, labels = sampling_flags.STATISTICS.value, evaluation_flags.LABELS.value
     _, resolved, description = sampler.resolve(trained, truncation, statistics, sampling_flags.PASSES.value)
-    if labels == "data":
-        raise UserError(
-            "--labels=data has no effect on path lengths, which compare with no data; use balanced or uniform"
-        )
     if conditioned := conditions.named_by(trained.config):
         if evaluation_flags.LABELS.present:
             what = f"this model is conditioned on {conditioned}, and paths are of those of the training images"
             raise UserError(f"--labels={labels} has no meaning: {what}")
         y = training_data.draw_conditions(trained, num, seed)
-        labels = conditions.words(conditioned, "training")
+        labels = conditions.words(conditioned, "training images drawn by the seed")
+    elif labels == "data":
+        raise UserError(
+            "--labels=data has no effect on path lengths, which compare with no data; use balanced or uniform"
+        )
     else:
         y = draw_labels(labels, num, trained.gan.num_classes, seed, None)
     factor = ppl.factor_of(trained.gan.image_shape)

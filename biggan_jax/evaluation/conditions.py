@@ -31,7 +31,6 @@ def named_by(config: ml_collections.ConfigDict | None) -> str:
     return "real numbers" if config.model.get("condition_dim", 0) else ""
 
 
-def words(named: str, of: str = "real") -> str:
+def words(named: str, images: str = "the real images in an order by the seed") -> str:
     """Say in a protocol of which conditions samples are, in place of how classes were drawn. named: as `named_by` names them."""
-    what = "first captions" if named == "texts" else "conditions"
-    return f"{what} of the {of} images in an order by the seed"
+    return f"{'first captions' if named == 'texts' else 'conditions'} of {images}"

@@ -71,12 +71,15 @@ def chosen_classes(given: list[str] | None, trained: TrainedGenerator, most: int
     return classes.ids_of(given, count, functools.cache(lambda: classes.find_names(trained)))
 
 
-def check_shown(trained: TrainedGenerator) -> None:
-    """Raise UserError unless a tool can show the model's samples by class. Say so if it shows 8 of 16 bits."""
+def check_shown(trained: TrainedGenerator, *, by_class: bool = True) -> None:
+    """Raise UserError unless a tool can show the model's samples. Say so if it shows 8 of 16 bits.
+
+    by_class: the tool draws classes, which models of texts and real numbers have not.
+    """
     pictures.check_drawable(trained.gan.image_shape)
-    if trained.gan.condition.kind == "text":
+    if by_class and trained.gan.condition.kind == "text":
         raise UserError("this model draws images of texts, and this tool draws classes; use biggan-sample --text=TEXT")
-    if trained.gan.condition.kind == "vector":
+    if by_class and trained.gan.condition.kind == "vector":
         raise UserError(
             f"this model is conditioned on {trained.gan.condition.size} real numbers, and this tool draws classes; "
             "use biggan-sample --conditions=FILE"

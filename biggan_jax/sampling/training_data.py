@@ -57,13 +57,13 @@ def read_labels(trained: TrainedGenerator) -> np.ndarray:
         raise UserError(f"--labels=data needs the training data, but {error}; use --labels=balanced") from error
 
 
-def draw_conditions(trained: TrainedGenerator, num: int, seed: int) -> np.ndarray:
+def draw_conditions(trained: TrainedGenerator, num: int, seed: int, source: Source | None = None) -> np.ndarray:
     """Draw the conditions of `num` training images, float32 [num, k], or first captions, int32 [num, L].
 
-    Raises UserError if the data are missing.
+    source: of the training images, if it is open. Raises UserError if the data are missing.
     """
     try:
-        source = data.make_source(trained.config)
+        source = source or data.make_source(trained.config)
     except UserError as error:
         way = "--text=TEXT" if trained.gan.condition.kind == "text" else "--conditions=FILE"
         raise UserError(f"conditions are drawn from the training data, but {error}; give {way}") from error

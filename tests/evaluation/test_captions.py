@@ -15,7 +15,8 @@ from biggan_jax.config.loading import load
 from biggan_jax.data import builtin
 from biggan_jax.data.captions import encode
 from biggan_jax.data.dataset import Images
-from biggan_jax.evaluation import captions, conditions, diversity, evaluator, networks
+from biggan_jax.evaluation import captions, conditions, diversity, evaluator, lpips, networks
+from biggan_jax.evaluation.lpips import Lpips
 from biggan_jax.evaluation.networks import FeatureNetwork, Outputs
 from biggan_jax.models import build_gan
 from biggan_jax.sampling import flags as sampling_flags
@@ -126,6 +127,24 @@ def test_what_has_no_meaning_for_texts_is_one_sentence(run, loaded, monkeypatch,
     np.savez(tmp_path / "a.npz", mu=np.zeros(128), sigma=np.eye(128))
     with pytest.raises(UserError, match=sentence):
         command(run, *(argument.replace("FILE", str(tmp_path / "a.npz")) for argument in arguments))
+
+
+def test_path_lengths_are_of_training_captions(run, monkeypatch, tmp_path):
+    same = Lpips("vgg", "", 8, {}, lambda params, x: (x,))
+    monkeypatch.setattr(lpips, "open_lpips", lambda *_: same)
+    monkeypatch.setattr(lpips, "check_lpips", lambda *_: None)
+    with flagsaver.flagsaver():
+        given = "biggan-evaluate", f"--checkpoint={run}", "--ppl=z_end", "--num=8", f"--out={tmp_path}"
+        flags.FLAGS(given)
+        evaluate.main()
+        (record,) = [json.loads(line) for line in (tmp_path / "scores.jsonl").read_text().splitlines()]
+        assert record["protocol"]["labels"] == "first captions of training images drawn by the seed"
+        assert np.isfinite(record["scores"]["ppl_z_end"])
+        flags.FLAGS([*given, "--labels=data"])
+        with pytest.raises(
+            UserError, match="--labels=data has no meaning: this model is conditioned on texts, and paths"
+        ):
+            evaluate.main()
 
 
 def test_captions_need_a_set_that_has_some():

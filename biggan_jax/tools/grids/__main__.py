@@ -9,7 +9,7 @@ import numpy as np
 from etils import epath
 
 from biggan_jax.checkpoint import TrainedGenerator
-from biggan_jax.data import make_source
+from biggan_jax.data import captions, make_source
 from biggan_jax.evaluation.networks import open_network
 from biggan_jax.flags.paths import ANIMATIONS
 from biggan_jax.flags.sheets import (
@@ -30,7 +30,7 @@ from biggan_jax.flags.sheets import (
 from biggan_jax.runtime import cli
 from biggan_jax.runtime.files import writing
 from biggan_jax.sampling import flags as sampling_flags
-from biggan_jax.sampling import pictures, styles
+from biggan_jax.sampling import pictures, styles, training_data
 from biggan_jax.sampling.sampler import Sampler, resolve
 from biggan_jax.tools import layout
 from biggan_jax.tools.classes import labels_of
@@ -39,12 +39,13 @@ from biggan_jax.tools.layout import Grid
 from biggan_jax.types import UserError
 
 MAX_IMAGES = 1000  # In a grid.
+LONGEST = 30  # Characters of a text beside its row.
 
 
 def main() -> None:
     out = epath.Path(OUT.value)
     trained = sampling_flags.load()
-    sampling_flags.check_shown(trained)
+    sampling_flags.check_shown(trained, by_class=SHEET.value != "neighbours")
     grid = GRIDS[SHEET.value](trained, columns(), labels_of(trained, DATA_DIR.value))
     grid = grid._replace(images=pictures.film(grid.images, trained.gan.frames, most=4))
     with writing(f"--out={out}"):
@@ -116,17 +117,23 @@ def threshold(text: str) -> float:
 
 
 def draw_neighbours(trained: TrainedGenerator, columns: int, names: Sequence[str]) -> Grid:
-    rows, networks = ROWS.value or 8, [neighbours.pixels()]
+    rows, networks, condition = ROWS.value or 8, [neighbours.pixels()], trained.gan.condition
+    if condition.of_data and CLASSES.value is not None:
+        raise UserError("--classes has no meaning: samples of this model have the conditions of training images")
     classes = chosen_classes(trained, rows, 1 + columns * (1 + (NETWORK.value != "none")), rows=rows)
-    classes = np.sort(np.resize(classes, rows))
+    y = np.sort(np.resize(classes, rows))
+    labels = [names[c] for c in y]
     config = trained.config.copy_and_resolve_references()
     config.data.dir = DATA_DIR.value or config.data.dir
     source = make_source(config, "train")
+    if condition.of_data:
+        y = training_data.draw_conditions(trained, rows, sampling_flags.SEED.value, source)
+        labels = [captions.decode(row)[:LONGEST] if condition.kind == "text" else "" for row in y]
     if NETWORK.value != "none":
         networks.append(open_network(NETWORK.value, inception=INCEPTION.value, training=source))
     sampler = make_sampler(trained)
-    samples = sampler.images(sampler.latents(rows, sampling_flags.SEED.value), classes)
-    return neighbours.neighbours(samples, [names[c] for c in classes], source, networks, columns, flip=config.data.flip)
+    samples = sampler.images(sampler.latents(rows, sampling_flags.SEED.value), y)
+    return neighbours.neighbours(samples, labels, source, networks, columns, flip=config.data.flip)
 
 
 def chosen_classes(trained: TrainedGenerator, most: int, columns: int, per_class: int = 1, rows: int = 0) -> np.ndarray:
