@@ -3,7 +3,7 @@
 Paper row: pixel agreement of pairs (Liu & Tuzel 2016, Fig. 2); not copied here.
 Hardware:  theirs: one GPU. With this code: not yet measured.
 Expected:  no FID exists. With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=classic/cogan --workdir=runs/cogan
+Command:   biggan-train --config=classic/cogan --workdir=runs/cogan
 """
 
 from biggan_jax.config import base

@@ -1,9 +1,9 @@
 """CoGAN on digits and their edges with an eighth of the channels, for CPUs.
 
 Paper row: none; widths and learning rates are chosen for a run of minutes.
-Hardware:  2 CPU cores: minutes.
-Expected:  no figure. With this code: not yet measured.
-Command:   python -m biggan_jax.main --config=classic/cogan_narrow --workdir=runs/cogan
+Hardware:  2 CPU cores, 33 minutes of CPU time.
+Expected:  0.94 of the white pixels of edge(A) and B are within one pixel of the other's; see docs/translation.md.
+Command:   biggan-train --config=classic/cogan_narrow --workdir=runs/cogan
 """
 
 from biggan_jax.config import base
