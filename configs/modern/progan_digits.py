@@ -4,7 +4,7 @@ Paper row: none; widths, learning rates and the schedule are chosen for a run of
 Hardware:  2 CPU cores. Expected time: 5 minutes.
 Expected:  all ten digits by a fitted classifier, with an entropy of 2.22 (at most 2.30), and 0.063 of the distance of an
            untrained G; no published score.
-Command:   python -m biggan_jax.main --config=modern/progan_digits --workdir=runs/progan_digits
+Command:   biggan-train --config=modern/progan_digits --workdir=runs/progan_digits
 """
 
 from biggan_jax.config import base
