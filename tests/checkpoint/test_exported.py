@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 import biggan_jax
-from biggan_jax.checkpoint import exported, find, load_generator, locate, names, safetensors
+from biggan_jax.checkpoint import exported, find, load_generator, locate, safetensors
 from biggan_jax.checkpoint.exported import CARD, CONFIG, FILES, SUMMED, SUMS
 from biggan_jax.checkpoint.layout import MODEL
 from biggan_jax.latents import Truncation
+from biggan_jax.runtime import pretrained
 from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.sampling.training_data import bits_of
 from biggan_jax.tools.classes import find_names
@@ -208,7 +209,7 @@ def test_without_huggingface_hub_the_extra_is_named(monkeypatch):
 
 
 def test_a_folder_comes_before_a_model_of_its_name(folder, workdir, tmp_path, monkeypatch):
-    monkeypatch.setattr(names, "packaged", lambda: {"mine": folder})
+    monkeypatch.setattr(pretrained, "packaged", lambda: {"mine": folder})
     monkeypatch.chdir(tmp_path)
     assert locate("mine") == folder
     with pytest.raises(UserError, match="no checkpoint at .*; did you mean mine, which is in the package"):

@@ -164,7 +164,7 @@ def test_pairs_are_of_one_class_and_of_two_images():
     shares = np.bincount(labels[first], minlength=5)[:5] / 3000
     np.testing.assert_allclose(shares, np.bincount(labels[1:], minlength=5) / 199, atol=0.03)
     assert len(np.unique(first)) > 190
-    with pytest.raises(UserError, match="no class has two"):
+    with pytest.raises(UserError, match="no class or condition has two"):
         diversity.pairs(np.arange(4))
 
 

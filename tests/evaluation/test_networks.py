@@ -273,7 +273,7 @@ def test_the_classifier_needs_labels():
 
 
 def test_an_unknown_network_is_named_beside_those_that_are_known():
-    with pytest.raises(UserError, match="inception-2015, .*, efficientnet-lite0, classifier, dinov2-vitl14"):
+    with pytest.raises(UserError, match="inception-2015, .*, efficientnet-lite0, classifier, captions, dinov2-vitl14"):
         networks.open_network("inception-2016")
 
 

@@ -126,7 +126,8 @@ def test_the_distance_is_to_the_statistics_where_they_are():
 
 @pytest.mark.parametrize("name", networks.DIMENSIONS)
 def test_the_lengths_of_features_are_known(name):
-    network = networks.MODULES[name]() if name in networks.MODULES else networks.classifier.Network(10)
+    fitted = {"classifier": lambda: networks.classifier.Network(10), "captions": lambda: networks.captions.Encoders(32)}
+    network = (fitted | networks.MODULES)[name]()
     size = networks.INPUTS[name].size if name in networks.INPUTS else 32
     shape = jax.ShapeDtypeStruct((1, size, size, 3), "uint8")
     features, _ = jax.eval_shape(lambda x: network.apply(network.init(jax.random.key(0), x), x), shape)
