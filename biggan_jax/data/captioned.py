@@ -80,10 +80,10 @@ def corpus(
     layout = layouts.read(tree, Options(suffixes, labels="none", skip_others=skip_others))
     pictures = [path for rows in layout.splits.values() for path in rows]
     texts, note = _captions(tree, pictures, table, column, needed=not embeddings)
+    notes = [*layout.notes, *([note] if note else []), *_unused(tree, pictures)]
     texts = {path: own[:most] if most else own for path, own in texts.items() if own}
     keys, shape = _embedded(embeddings, pictures) if embeddings else ({}, ())
     has: Mapping[str, Any] = keys if embeddings else texts
-    notes = [*layout.notes, *([note] if note else [])]
     if missing := [path for path in pictures if path not in has]:
         what = f"have no {'embedding' if embeddings else 'caption'}, such as {missing[0]}"
         try:
@@ -109,18 +109,19 @@ def _captions(
     """Return each picture's captions, and a sentence about where they are from."""
     if table:
         content = tree.read(table) if table in tree.sizes else _read(table)
-        found = _of_table(label_tables.parse(table, content), pictures, column)
-        return found, f"captions are those of {table}"
+        found, unused = _of_table(label_tables.parse(table, content), pictures, column)
+        return found, "; ".join([f"captions are those of {table}", *unused])
     tables = [path for path in tree.sizes if path.rpartition("/")[2] in TABLES and path.count("/") < 2]
-    found = {}
+    found, every_unused = {}, []
     for path in tables:
         folder = path.rpartition("/")[0]
         start = f"{folder}/" if folder else ""
         own = [picture.removeprefix(start) for picture in pictures if picture.startswith(start)]
-        rows = _of_table(label_tables.parse(path, tree.read(path)), own, column)
+        rows, unused = _of_table(label_tables.parse(path, tree.read(path)), own, column)
+        every_unused += unused
         found |= {f"{start}{picture}": texts for picture, texts in rows.items()}
     if tables:
-        return found, f"captions are those of {some(tables)}"
+        return found, "; ".join([f"captions are those of {some(tables)}", *every_unused])
     if column:
         raise UserError(f"--label_key={column} names a column, and {tree.where} has no table ({', '.join(TABLES)})")
     beside = {picture: _beside(picture) for picture in pictures}
@@ -132,6 +133,16 @@ def _captions(
         )
         raise UserError(f"{tree.where} has no captions: {wanted}, is needed, or --captions=TABLE")
     return found, "captions are the lines of the .txt beside each picture" if found else ""
+
+
+def _unused(tree: Tree, pictures: Sequence[str]) -> list[str]:
+    """Return a sentence about the .txt that are beside no picture, if other ones are."""
+    beside = set(map(_beside, pictures))
+    texts = [path for path in tree.sizes if path.endswith(".txt")]
+    alone = [path for path in texts if path not in beside]
+    if not alone or len(alone) == len(texts):
+        return []
+    return [f".txt that are beside no picture: {len(alone)}, such as {alone[0]}"]
 
 
 def _beside(picture: str) -> str:
@@ -156,8 +167,13 @@ def _cleaned(texts: Iterable[str], where: str) -> tuple[str, ...]:
     return found
 
 
-def _of_table(table: label_tables.Table, pictures: Iterable[str], column: str) -> dict[str, tuple[str, ...]]:
-    """Return the captions of the pictures that a table names; a picture may have several rows, or a list."""
+def _of_table(
+    table: label_tables.Table, pictures: Iterable[str], column: str
+) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """Return the captions of the pictures that a table names, and a sentence about rows of no use.
+
+    A picture may have several rows, or a list.
+    """
     known = label_tables.names_of(pictures)
     files = label_tables.file_column(table, known)
     if files is None:
@@ -165,10 +181,20 @@ def _of_table(table: label_tables.Table, pictures: Iterable[str], column: str) -
         raise UserError(why if table.rows else f"{table.name} has no row below its header ({some(table.columns)})")
     own = _column(table, files, column)
     texts: dict[str, list[str]] = {}
+    strangers, empty = [], []
     for row in table.rows:
-        if path := known.get(label_tables.key_of(row[files])):
+        path = known.get(label_tables.key_of(row[files]))
+        if path is None:
+            strangers.append(row[files])
+        elif not row[own].strip():
+            empty.append(row[files])
+        else:
             texts.setdefault(path, []).extend(_listed(row[own]))
-    return {path: _cleaned(each, table.name) for path, each in texts.items()}
+    unused = (
+        [f"rows of {table.name} that name no picture: {len(strangers)}, such as {strangers[0]}"] if strangers else []
+    )
+    unused += [f"rows of {table.name} without a text: {len(empty)}, such as that of {empty[0]}"] if empty else []
+    return {path: _cleaned(each, table.name) for path, each in texts.items()}, unused
 
 
 def _column(table: label_tables.Table, files: str, column: str) -> str:

@@ -187,6 +187,8 @@ def domains(out: epath.Path, root: epath.Path, form: forms.Form, parallel: Any) 
     for flag, folder in (("in", root), ("other", other)):
         if folder and out.resolve().is_relative_to(folder.resolve()):
             raise UserError(f"--out={out} is inside --{flag}={folder}, where it would be data; give another --out")
+    if other and (shared := _shared(root, other)):
+        raise UserError(f"--in={root} and --other={other} {shared}; A and B need folders of their own")
     if FROM.value != "unpaired" and not form.size:
         raise UserError(f"--from={FROM.value} needs --size, such as --size=256: a pair is stored as plain pixels")
     if FROM.value == "edges":
@@ -204,6 +206,14 @@ def domains(out: epath.Path, root: epath.Path, form: forms.Form, parallel: Any) 
         found = pairs.unpaired(root, other, rules(), options)
     parts = [part for split in found.splits.values() for part in split]
     return found, with_range(form, ranges.added(parallel(ranges.scan, parts)))
+
+
+def _shared(a: epath.Path, b: epath.Path) -> str:
+    """Return how two folders share pictures, or ""."""
+    a, b = a.resolve(), b.resolve()
+    if a == b:
+        return "are one folder"
+    return "lie one inside the other" if a.is_relative_to(b) or b.is_relative_to(a) else ""
 
 
 def clips_of(out: epath.Path, root: epath.Path, form: forms.Form, parallel: Any) -> tuple[raw.Corpus, forms.Form]:

@@ -67,6 +67,20 @@ def test_captions_are_lines_beside_pictures_or_a_table(tmp_path, form):
     assert texts_of(corpus(tmp_path, most=1)[0]) == first
 
 
+def test_captions_of_no_picture_and_empty_ones_are_said(tmp_path):
+    beside(write(tmp_path / "texts"))
+    (tmp_path / "texts" / "gost.txt").write_text("a ghost")
+    assert ".txt that are beside no picture: 1, such as gost.txt" in corpus(tmp_path / "texts")[0].notes
+    as_csv(write(tmp_path / "table"))
+    with (tmp_path / "table" / "metadata.csv").open("a") as file:
+        file.write("\ngost.png,a ghost\nfish.png,")
+    said = "; ".join(corpus(tmp_path / "table")[0].notes)
+    assert "rows of metadata.csv that name no picture: 1, such as gost.png" in said
+    assert "rows of metadata.csv without a text: 1, such as that of fish.png" in said
+    beside(write(tmp_path / "whole"))
+    assert not any("rows" in note or "beside no" in note for note in corpus(tmp_path / "whole")[0].notes)
+
+
 def test_a_table_of_another_name_and_splits_in_folders(tmp_path):
     write(write(tmp_path / "in", "train"), "test", ("lynx",))
     table = tmp_path / "flickr.tsv"

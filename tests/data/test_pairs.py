@@ -222,6 +222,14 @@ def test_folders_without_pairs_are_refused(case, tmp_path):
         pairs.paired(epath.Path(tmp_path), None, raw.Rules())
 
 
+@pytest.mark.parametrize(("a", "b", "how"), [("A", "A", "are one folder"), (".", "A", "lie one inside the other")])
+def test_two_sets_that_share_pictures_are_refused(a, b, how, tmp_path):
+    write(tmp_path, ("A/{name}.png",))
+    flags = f"--in={tmp_path / a}", f"--other={tmp_path / b}", f"--out={tmp_path.parent / 'out'}"
+    for kind in ("unpaired", "pairs"):
+        refused(run("data.prepare", f"--from={kind}", *flags, "--size=8"), how)
+
+
 def test_pictures_of_unlike_sizes_and_odd_widths_are_unreadable():
     with pytest.raises(picture.UnreadableError, match="unlike sizes, 8 x 8 and 9 x 9 pixels"):
         FORM(encode(image(0, 0)), encode(image(1, 0, side=9)))

@@ -19,6 +19,7 @@ from biggan_jax.models import build_gan
 from biggan_jax.sampling import flags as sampling_flags
 from biggan_jax.sampling import latent_files
 from biggan_jax.sampling.sampler import Sampler
+from biggan_jax.tools.dream.layers import discriminator
 from biggan_jax.tools.export import program
 from biggan_jax.types import UNCONDITIONAL, UserError
 from tests.conftest import untrained_run
@@ -127,3 +128,8 @@ def test_other_models_and_tools_refuse_texts(run, sampler, tmp_path, monkeypatch
         UserError, match="this model draws images of texts, and this tool draws classes; use biggan-sample --text"
     ):
         sampling_flags.check_shown(loaded(run))
+
+
+def test_a_discriminator_of_texts_does_not_dream(run):
+    with pytest.raises(UserError, match="reads a text beside the picture, and Deep Dream has none to give it"):
+        discriminator(run)

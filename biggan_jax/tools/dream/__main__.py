@@ -31,7 +31,7 @@ from biggan_jax.runtime.files import writing
 from biggan_jax.sampling import pictures
 from biggan_jax.tools import layout
 from biggan_jax.tools.dream import layers
-from biggan_jax.tools.dream.ascent import Dreamer, Octave, Settings
+from biggan_jax.tools.dream.ascent import Dreamer, Octave, Settings, without_growth
 from biggan_jax.tools.dream.source import fitted, read_picture
 
 logger = logging.getLogger("biggan_jax.tools.dream")
@@ -87,8 +87,10 @@ def describe(network: layers.Network, layer: str, octaves: list[Octave]) -> None
     for number, octave in enumerate(octaves, 1):
         grown = f"{score} of {layer} {octave.before:.4g} to {octave.after:.4g}"
         print(f"octave {number} of {len(octaves)}, {octave.width} x {octave.height}: {grown}")
-    if all(octave.after <= octave.before for octave in octaves):
-        logger.warning("the layer %s of %s does not grow on this picture; choose another --layer", layer, network.name)
+    if fallen := without_growth(octaves):
+        where = "this picture" if len(fallen) == len(octaves) else f"octave {', '.join(map(str, fallen))}"
+        what = "the layer %s of %s does not grow on %s; choose another --layer, or a smaller --step_size"
+        logger.warning(what, layer, network.name, where)
 
 
 run = cli.command(main, compiles=True)

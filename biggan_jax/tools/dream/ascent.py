@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -45,6 +45,11 @@ class Octave(NamedTuple):
     width: int
     before: float
     after: float
+
+
+def without_growth(octaves: Sequence[Octave]) -> list[int]:
+    """Return the numbers, from 1 on, of the octaves whose score did not grow."""
+    return [number for number, octave in enumerate(octaves, 1) if octave.after <= octave.before]
 
 
 class Dream(NamedTuple):

@@ -12,6 +12,7 @@ from etils import epath
 
 from biggan_jax.checkpoint import exported, load_generator, locate
 from biggan_jax.config import choose, some
+from biggan_jax.data import captions
 from biggan_jax.evaluation import networks
 from biggan_jax.evaluation.efficientnet import EfficientNetLite0
 from biggan_jax.evaluation.inception import Inception
@@ -150,6 +151,8 @@ def discriminator(path: epath.PathLike, name: str | None = None) -> Network:
     if images.ndim != 4 or images.shape[-1] not in (1, 3):
         what = f"{gan.sampled} of {path} takes {list(images.shape[1:])}"
         raise UserError(f"{what}, and Deep Dream needs a discriminator of grey or RGB pictures")
+    if captions.takes_conditions_of_images(trained.config):
+        raise UserError(f"{gan.sampled} of {path} reads a text beside the picture, and Deep Dream has none to give it")
     weights = generate.evaluation_weights(gan, trained.params, trained.spectral)
     variables = {"params": weights, **trained.variables}
     mode = network.mode(False)

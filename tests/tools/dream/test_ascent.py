@@ -42,6 +42,11 @@ def test_the_layer_grows_at_each_octave(dream):
     assert all(octave.after > 1.02 * octave.before for octave in dream.octaves)
 
 
+def test_octaves_that_do_not_grow_are_numbered():
+    octaves = [ascent.Octave(4, 6, 3.3, 3.2), ascent.Octave(8, 12, 5.1, 5.2), ascent.Octave(16, 24, 2.0, 2.0)]
+    assert ascent.without_growth(octaves) == [1, 3]
+
+
 def test_pixels_keep_their_size_and_range_and_change(dream):
     assert dream.pixels.shape == PICTURE.shape
     assert dream.pixels.min() >= 0 and dream.pixels.max() <= 255
