@@ -181,18 +181,16 @@ def _of_table(
         raise UserError(why if table.rows else f"{table.name} has no row below its header ({some(table.columns)})")
     own = _column(table, files, column)
     texts: dict[str, list[str]] = {}
-    strangers, empty = [], []
+    unknown, empty = [], []
     for row in table.rows:
         path = known.get(label_tables.key_of(row[files]))
         if path is None:
-            strangers.append(row[files])
+            unknown.append(row[files])
         elif not row[own].strip():
             empty.append(row[files])
         else:
             texts.setdefault(path, []).extend(_listed(row[own]))
-    unused = (
-        [f"rows of {table.name} that name no picture: {len(strangers)}, such as {strangers[0]}"] if strangers else []
-    )
+    unused = [f"rows of {table.name} that name no picture: {len(unknown)}, such as {unknown[0]}"] if unknown else []
     unused += [f"rows of {table.name} without a text: {len(empty)}, such as that of {empty[0]}"] if empty else []
     return {path: _cleaned(each, table.name) for path, each in texts.items()}, unused
 
