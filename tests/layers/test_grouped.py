@@ -1,5 +1,7 @@
 """Convolutions in groups equal those of JAX, with all gradients."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +25,10 @@ def ours(x, kernel):
     return grouped.grouped_conv(x, kernel, GROUPS)
 
 
-def test_a_grouped_convolution_and_its_gradients_are_jaxs():
+@pytest.mark.parametrize("most", [0, GROUPS])
+def test_a_grouped_convolution_and_its_gradients_are_jaxs(most, monkeypatch):
+    monkeypatch.setattr(grouped, "MOST_SPLIT", most)
+
     @jax.jit
     def results(x, kernel):
         return [(out, *pull(G)) for out, pull in (jax.vjp(conv, x, kernel) for conv in (plain, ours))]
@@ -32,21 +37,34 @@ def test_a_grouped_convolution_and_its_gradients_are_jaxs():
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_gradient_penalties_of_it_are_jaxs():
+@pytest.mark.parametrize("most", [0, GROUPS])
+def test_gradient_penalties_of_it_are_jaxs(most, monkeypatch):
     """As in R1: the gradient, by the kernel, of the squared gradient by the images."""
 
     def penalty(conv):
         slope = lambda x, kernel: jax.grad(lambda x: jnp.sum(jnp.tanh(conv(x, kernel))))(x)
         return lambda kernel: jnp.sum(jnp.square(slope(X, kernel)))
 
+    monkeypatch.setattr(grouped, "MOST_SPLIT", most)
     expected, found = jax.jit(lambda kernel: [jax.grad(penalty(conv))(kernel) for conv in (plain, ours)])(KERNEL)
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("gradient", [grouped._products, grouped._transposed])
+FORMS = grouped._one_by_one, grouped._together
+
+
+def test_a_cpu_convolves_few_groups_one_by_one():
+    count = lambda groups: jax.jit(grouped.grouped_conv, static_argnums=2).lower(
+        jnp.zeros((1, 4, 4, 2 * groups)), jnp.zeros((3, 3, 2, 2 * groups)), groups
+    )
+    assert count(4).as_text().count("stablehlo.convolution") == 4
+    assert count(grouped.MOST_SPLIT + 1).as_text().count("stablehlo.convolution") == 1
+
+
+@pytest.mark.parametrize("gradient", [grouped._products, *(partial(grouped._transposed, convolve=f) for f in FORMS)])
 def test_gradients_by_the_kernel_are_of_its_type(gradient):
     x, g = jnp.asarray(X, jnp.bfloat16), jnp.asarray(G, jnp.bfloat16)
-    found = jax.jit(gradient, static_argnums=2)(x, g, GROUPS)
+    found = jax.jit(partial(gradient, groups=GROUPS))(x, g)
     expected = jax.vjp(lambda kernel: plain(X, kernel), KERNEL)[1](G)[0]
     assert found.dtype == jnp.bfloat16
     np.testing.assert_allclose(found.astype(np.float32), expected, atol=0.2)
