@@ -10,9 +10,8 @@ Beside them stand real pairs, and samples whose B is that of another sample.
 import argparse
 import json
 import pathlib
-import resource
-import time
 
+import figures
 import numpy as np
 from scipy import ndimage
 
@@ -53,9 +52,8 @@ def main() -> None:
     arguments = parser.parse_args()
     c = load(arguments.config)
     configs.validate(c)
-    began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF)
-    assert train(c, arguments.out)
-    after = resource.getrusage(resource.RUSAGE_SELF)
+    done, seconds = figures.timed(lambda: train(c, arguments.out))
+    assert done
     sampler = Sampler.from_checkpoint(load_generator(arguments.out))
     pairs = np.asarray(sampler.images(sampler.latents(SAMPLES), np.zeros(SAMPLES, np.int32)))[..., 0]
     a, b = np.split(pairs, 2, axis=2)
@@ -66,10 +64,7 @@ def main() -> None:
     found = {"config": arguments.config, "steps": c.num_steps}
     found |= {f"iou{name}": round(overlap(*pair), 4) for name, pair in pairs_of.items()}
     found |= {f"nearby{name}": round(nearby(*pair), 4) for name, pair in pairs_of.items()}
-    found |= {
-        "train_seconds": round(time.monotonic() - began),
-        "cpu_seconds": round(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime),
-    }
+    found |= seconds
     arguments.results.write_text(json.dumps(found, indent=2) + "\n")
     pictures.save_png(arguments.out / "pairs.png", pictures.grid(pairs[:SHOWN, ..., None], columns=8))
     print(json.dumps(found))

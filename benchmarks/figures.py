@@ -2,11 +2,10 @@
 
 import json
 import pathlib
-import resource
-import time
 from collections.abc import Callable
 from typing import Any
 
+import clock
 import jax
 
 
@@ -17,11 +16,8 @@ def device() -> dict[str, str]:
 
 def timed(work: Callable[[], Any]) -> tuple[Any, dict[str, int]]:
     """Return what work() returns, and its seconds: train_seconds of wall time, and cpu_seconds of all threads."""
-    began, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF)
-    done = work()
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return done, {"train_seconds": round(time.monotonic() - began), "cpu_seconds": round(cpu)}
+    done, wall, cpu = clock.timed(work)
+    return done, {"train_seconds": round(wall), "cpu_seconds": round(cpu)}
 
 
 def add(results: pathlib.Path, name: str, figures: dict[str, Any]) -> None:

@@ -10,11 +10,10 @@ import argparse
 import copy
 import functools
 import json
-import resource
 import sys
-import time
 from unittest import mock
 
+import clock
 import torch
 
 
@@ -131,11 +130,7 @@ def main() -> None:
     step = PEERS[options.peer](options.batch)
     for i in range(options.warmup):
         step(i + 1)
-    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
-    for i in range(options.steps):
-        step(i)
-    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    _, wall, cpu = clock.timed(lambda: [step(i) for i in range(options.steps)])
     print(json.dumps({"cpu": cpu / options.steps, "wall": wall / options.steps, "torch": torch.__version__}))
 
 

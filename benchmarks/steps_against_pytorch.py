@@ -10,12 +10,11 @@ import argparse
 import json
 import os
 import pathlib
-import resource
 import statistics
 import subprocess
 import sys
-import time
 
+import clock
 import jax
 from measure import environment, prepare
 
@@ -75,16 +74,16 @@ def ours(peer: str, batch: int, warmup: int, steps: int) -> dict[str, float]:
     """Return seconds of CPU and of a clock a step."""
     step = prepare(config_of(peer, batch), sharding.make_mesh(jax.local_devices()))
     state = step.state
+
+    def run(count: int) -> None:
+        nonlocal state
+        for _ in range(count):
+            state, metrics = step.compiled(state, step.batch)
+            jax.block_until_ready(metrics)
+
     # The step's number is in the state: the timed steps begin at a multiple of all intervals, as the peer's do.
-    for _ in range(warmup):
-        state, metrics = step.compiled(state, step.batch)
-    jax.block_until_ready(metrics)
-    began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_SELF)
-    for _ in range(steps):
-        state, metrics = step.compiled(state, step.batch)
-        jax.block_until_ready(metrics)
-    wall, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    run(warmup)
+    _, wall, cpu = clock.timed(lambda: run(steps))
     return {"cpu": cpu / steps, "wall": wall / steps}
 
 

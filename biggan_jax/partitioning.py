@@ -29,5 +29,5 @@ def compile_step(gan: Family):
     layout = state_layout(gan), sharding.replicated(gan.mesh)
     step = functools.partial(train_step, gan)
     if gan.mesh.size == 1 and gan.mesh.devices.flat[0].platform == "cpu":
-        step = in_pieces(True)(step)
+        step = in_pieces()(step)
     return jax.jit(step, donate_argnums=0, out_shardings=layout)

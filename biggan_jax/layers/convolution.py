@@ -21,9 +21,9 @@ _in_pieces = contextvars.ContextVar("in_pieces", default=False)
 
 
 @contextlib.contextmanager
-def in_pieces(on: bool) -> Iterator[None]:
-    """Within, convolutions are traced with that gradient, if `on`. For programs of one CPU device; others have XLA's own."""
-    token = _in_pieces.set(on)
+def in_pieces() -> Iterator[None]:
+    """Within, convolutions are traced with that gradient. For programs of one CPU device; others have XLA's own."""
+    token = _in_pieces.set(True)
     try:
         yield
     finally:
@@ -35,12 +35,11 @@ def conv_general_dilated(
     kernel: jax.Array,
     strides: Sequence[int],
     padding: str | Sequence[tuple[int, int]],
-    *args,
     **settings: Any,
 ) -> jax.Array:
-    """Convolve as jax.lax.conv_general_dilated does, which takes the same arguments."""
-    if not _in_pieces.get() or args or not _plain_settings(x, settings) or not _gains(x, kernel, strides):
-        return jax.lax.conv_general_dilated(x, kernel, strides, padding, *args, **settings)
+    """Convolve as jax.lax.conv_general_dilated does. settings: its further arguments, by name."""
+    if not _in_pieces.get() or not _plain_settings(x, settings) or not _gains(x, kernel, strides):
+        return jax.lax.conv_general_dilated(x, kernel, strides, padding, **settings)
     if isinstance(padding, str):
         padding = jax.lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
     return _conv(tuple(strides), tuple(map(tuple, padding)), x, kernel)

@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from biggan_jax.layers.convolution import conv_general_dilated
+from biggan_jax.layers.convolution import LAYOUT, conv_general_dilated
 from biggan_jax.layers.resample import conv_pool, smooth_conv_downsample, upsample_conv
 
 RESAMPLED: dict[str, Callable[[jax.Array, jax.Array], jax.Array]] = {
@@ -81,5 +81,4 @@ class EqualizedConv(_Equalized):
         kernel = self.kernel((self.size, self.size, x.shape[-1], self.features), x.dtype)
         if self.resample:
             return self.add_bias(RESAMPLED[self.resample](x, kernel))
-        layout = ("NHWC", "HWIO", "NHWC")
-        return self.add_bias(conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=layout))
+        return self.add_bias(conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=LAYOUT))

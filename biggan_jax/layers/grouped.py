@@ -12,8 +12,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from biggan_jax.layers.convolution import LAYOUT
+
 MOST_SPLIT = 16
-LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 
 class GroupedConv3x3(nn.Module):

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from biggan_jax.layers.convolution import conv_general_dilated
+from biggan_jax.layers.convolution import LAYOUT, conv_general_dilated
 from biggan_jax.layers.equalized import EqualizedDense
 from biggan_jax.layers.resample import smooth_upsample_conv
 
@@ -81,5 +81,4 @@ def _as_maps(scale: jax.Array, like: jax.Array) -> jax.Array:
 def _convolve(x: jax.Array, kernel: jax.Array, *, up: bool, groups: int = 1) -> jax.Array:
     if up:
         return smooth_upsample_conv(x, kernel, groups)
-    layout = ("NHWC", "HWIO", "NHWC")
-    return conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=layout, feature_group_count=groups)
+    return conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=LAYOUT, feature_group_count=groups)

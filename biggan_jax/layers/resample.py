@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from biggan_jax.layers.convolution import conv_general_dilated
+from biggan_jax.layers.convolution import LAYOUT, conv_general_dilated
 from biggan_jax.layers.linear import orthogonal
 
 MIN_HEIGHT = 16
@@ -75,10 +75,9 @@ def smooth_upsample_conv(x: jax.Array, kernel: jax.Array, groups: int = 1) -> ja
 
 def _transposed_conv(x: jax.Array, kernel: jax.Array, *, groups: int = 1) -> jax.Array:
     """Convolve x [B, H, W, C] with zeros between its pixels and around them: [B, 2H + 1, 2W + 1, out]; kernel [3, 3, C, out]."""
-    layout = ("NHWC", "HWIO", "NHWC")
     padding, dilation = ((2, 2), (2, 2)), (2, 2)
     return jax.lax.conv_general_dilated(
-        x, kernel, (1, 1), padding, dilation, dimension_numbers=layout, feature_group_count=groups
+        x, kernel, (1, 1), padding, dilation, dimension_numbers=LAYOUT, feature_group_count=groups
     )
 
 
@@ -86,15 +85,10 @@ def _by_phases(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Compute `_transposed_conv` without zeros: even rows and columns see two entries of the kernel, odd ones one."""
 
     def of_rows(kernel, padding):
-        even, odd = _valid(x, kernel[:, ::2], (padding, 1)), _valid(x, kernel[:, 1:2], (padding, 0))
+        even, odd = _conv(x, kernel[:, ::2], 1, (padding, 1)), _conv(x, kernel[:, 1:2], 1, (padding, 0))
         return _interleaved(even, odd, 2)
 
     return _interleaved(of_rows(kernel[::2], 1), of_rows(kernel[1:2], 0), 1)
-
-
-def _valid(x: jax.Array, kernel: jax.Array, padding: tuple[int, int]) -> jax.Array:
-    sides = tuple((size, size) for size in padding)
-    return conv_general_dilated(x, kernel, (1, 1), sides, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
 def _interleaved(even: jax.Array, odd: jax.Array, axis: int) -> jax.Array:
@@ -111,8 +105,7 @@ def smooth_conv_downsample(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
     [B, H, W, C] to [B, H/2, W/2, out]; kernel [3, 3, C, out].
     """
-    layout = ("NHWC", "HWIO", "NHWC")
-    return conv_general_dilated(smooth(x, 2), kernel, (2, 2), "VALID", dimension_numbers=layout)
+    return conv_general_dilated(smooth(x, 2), kernel, (2, 2), "VALID", dimension_numbers=LAYOUT)
 
 
 def _smooth_up(x: jax.Array, axis: int) -> jax.Array:
@@ -217,7 +210,7 @@ def _spread(kernel: jax.Array) -> jax.Array:
     return jnp.add(*(jnp.pad(rows, ((0, 0), (i, 1 - i), (0, 0), (0, 0))) for i in (0, 1)))
 
 
-def _conv(x: jax.Array, kernel: jax.Array, stride: int = 1) -> jax.Array:
-    """Convolve [B, H, W, in], padded by one: with [3, 3, in, out], or at stride 2 with [4, 4, in, out]."""
-    strides, padding, layout = (stride, stride), ((1, 1), (1, 1)), ("NHWC", "HWIO", "NHWC")
-    return conv_general_dilated(x, kernel.astype(x.dtype), strides, padding, dimension_numbers=layout)
+def _conv(x: jax.Array, kernel: jax.Array, stride: int = 1, padding: tuple[int, int] = (1, 1)) -> jax.Array:
+    """Convolve [B, H, W, in], by default padded by one: with [3, 3, in, out], or at stride 2 with [4, 4, in, out]."""
+    strides, sides = (stride, stride), tuple((size, size) for size in padding)
+    return conv_general_dilated(x, kernel.astype(x.dtype), strides, sides, dimension_numbers=LAYOUT)

@@ -48,7 +48,7 @@ def test_gradients_and_their_gradients_equal_those_of_xla(shape, size, strides, 
 
     of = lambda convolve: jax.jit(jax.grad(functools.partial(penalty, convolve=convolve), argnums=(0, 1), has_aux=True))
     expected = of(jax.lax.conv_general_dilated)(x, kernel)
-    with in_pieces(True):
+    with in_pieces():
         step = of(conv_general_dilated)
         assert "while" in step.lower(x, kernel).as_text() or size == 1
         found = step(x, kernel)
@@ -64,12 +64,12 @@ def test_outside_of_in_pieces_the_program_is_that_of_xla(any_size):
         .as_text()
     )
     assert text(conv_general_dilated) == text(jax.lax.conv_general_dilated)
-    with in_pieces(True):
+    with in_pieces():
         assert "while" in text(conv_general_dilated)
 
 
 def test_small_convolutions_and_other_kinds_are_those_of_xla():
-    with in_pieces(True):
+    with in_pieces():
         for settings in ({}, {"feature_group_count": 2}, {"rhs_dilation": (2, 2)}, {"lhs_dilation": (2, 2)}):
             x = jnp.zeros((256, 32, 32, 64))
             kernel = jnp.zeros((3, 3, 64 // settings.get("feature_group_count", 1), 64))
