@@ -8,6 +8,7 @@ import optax
 
 from biggan_jax import gradients
 from biggan_jax.family import Family, Update
+from biggan_jax.layers.convolution import in_branch
 from biggan_jax.state import TrainState
 from biggan_jax.types import Batch, Image, Metrics, Params, UserError
 
@@ -80,7 +81,8 @@ def sometimes(runs: jax.Array, run, state: TrainState) -> tuple[TrainState, Metr
     """run(state) if `runs`; else the state as it is, and metrics that are NaN (no fault is reported)."""
     _, shapes = jax.eval_shape(run, state)
     absent = {name: jnp.full(s.shape, False if s.dtype == bool else jnp.nan, s.dtype) for name, s in shapes.items()}
-    return jax.lax.cond(runs, run, lambda state: (state, absent), state)
+    with in_branch():
+        return jax.lax.cond(runs, run, lambda state: (state, absent), state)
 
 
 def norm_and_faults(grads: Params, params: Params, loss: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -1,14 +1,16 @@
-"""Convolution of [B, H, W, in] by [h, w, in, out], whose gradient to the kernel is computed in pieces on a CPU.
+"""Convolution of [B, H, W, in] by [h, w, in, out], with gradients that are quick on a CPU.
 
 XLA's own gradient to a kernel takes up to four times as long as the convolution on a CPU, since it takes the image for the window.
-Here it is a sum of matrix products, each over a piece of the output that fits the caches: half to a third of the time.
+Here it is a sum of matrix products, each over a piece of the output that fits the caches: half to a third of the time. XLA makes
+that window ready for its quick kernels in the main part of a program alone: in a branch its gradients take up to 30 times as
+long, so there all convolutions have products.
 """
 
 import contextlib
 import contextvars
 import functools
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,16 +20,26 @@ POSITIONS = 256
 """Outputs of one channel in a piece; by measurement."""
 
 _in_pieces = contextvars.ContextVar("in_pieces", default=False)
+_in_branch = contextvars.ContextVar("in_branch", default=False)
 
 
 @contextlib.contextmanager
-def in_pieces() -> Iterator[None]:
-    """Within, convolutions are traced with that gradient. For programs of one CPU device; others have XLA's own."""
-    token = _in_pieces.set(True)
+def _set(variable: contextvars.ContextVar[bool]) -> Iterator[None]:
+    token = variable.set(True)
     try:
         yield
     finally:
-        _in_pieces.reset(token)
+        variable.reset(token)
+
+
+def in_pieces() -> contextlib.AbstractContextManager[None]:
+    """Within, large convolutions are traced with that gradient. For programs of one CPU device; others have XLA's own."""
+    return _set(_in_pieces)
+
+
+def in_branch() -> contextlib.AbstractContextManager[None]:
+    """Within, what is traced is a branch: of `in_pieces`, all convolutions have that gradient."""
+    return _set(_in_branch)
 
 
 def conv_general_dilated(
@@ -38,11 +50,27 @@ def conv_general_dilated(
     **settings: Any,
 ) -> jax.Array:
     """Convolve as jax.lax.conv_general_dilated does. settings: its further arguments, by name."""
-    if not _in_pieces.get() or not _plain_settings(x, settings) or not _gains(x, kernel, strides):
+    if not _in_pieces.get() or not _plain_settings(x, settings):
+        return jax.lax.conv_general_dilated(x, kernel, strides, padding, **settings)
+    large = _gains(x, kernel, strides)
+    if not large and not _in_branch.get():
         return jax.lax.conv_general_dilated(x, kernel, strides, padding, **settings)
     if isinstance(padding, str):
         padding = jax.lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
-    return _conv(tuple(strides), tuple(map(tuple, padding)), x, kernel)
+    return _conv(_Form(tuple(strides), tuple(map(tuple, padding)), large), x, kernel)
+
+
+def conv_of_products(x: jax.Array, kernel: jax.Array, padding: Sequence[tuple[int, int]]) -> jax.Array:
+    """Convolve with strides of 1; its gradient to the kernel is one matrix product for each entry of the kernel."""
+    return _conv(_Form((1, 1), tuple(map(tuple, padding)), loops=False), x, kernel)
+
+
+class _Form(NamedTuple):
+    """A convolution's strides and padding, and whether the gradient to its kernel is a loop over pieces."""
+
+    strides: tuple[int, int]
+    padding: tuple[tuple[int, int], ...]
+    loops: bool
 
 
 def _plain_settings(x: jax.Array, settings: dict[str, Any]) -> bool:
@@ -58,8 +86,8 @@ def _plain_settings(x: jax.Array, settings: dict[str, Any]) -> bool:
     return of_layout and not (dilated or grouped or unusual)
 
 
-def _plain(strides, padding, x, kernel):
-    return jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=LAYOUT)
+def _plain(form: _Form, x: jax.Array, kernel: jax.Array) -> jax.Array:
+    return jax.lax.conv_general_dilated(x, kernel, form.strides, form.padding, dimension_numbers=LAYOUT)
 
 
 def _gains(x: jax.Array, kernel: jax.Array, strides: Sequence[int]) -> bool:
@@ -73,48 +101,60 @@ def _gains(x: jax.Array, kernel: jax.Array, strides: Sequence[int]) -> bool:
 
 # A convolution and its two gradients are linear in both arguments, and the gradients of each are the two others. So a penalty on
 # gradients, which differentiates twice, has the fast form as well.
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _conv(form, x, kernel):
+    return _plain(form, x, kernel)
+
+
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _conv(strides, padding, x, kernel):
-    return _plain(strides, padding, x, kernel)
+def _to_input(form, shape, g, kernel):
+    """Return the gradient to x of `shape`, for the gradient g to the output: a transposed convolution."""
+    axes = zip(shape[1:3], g.shape[1:3], kernel.shape[:2], form.strides, form.padding, strict=True)
+    padding = [(k - 1 - before, n - (m - 1) * s - 1 + before) for n, m, k, s, (before, _) in axes]
+    # In LAYOUT, which XLA's own gradient is not.
+    turned = kernel[::-1, ::-1].swapaxes(2, 3)
+    return jax.lax.conv_general_dilated(g, turned, (1, 1), padding, form.strides, dimension_numbers=LAYOUT)
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
-def _to_input(strides, padding, shape, g, kernel):
-    """Return the gradient to x of `shape`, for the gradient g to the output."""
-    x = jax.ShapeDtypeStruct(shape, g.dtype)
-    (gradient,) = jax.linear_transpose(lambda x: _plain(strides, padding, x, kernel), x)(g)
-    return gradient
-
-
-@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1, 2))
-def _to_kernel(strides, padding, shape, x, g):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _to_kernel(form, shape, x, g):
     """Return the gradient to a kernel of `shape`, for the gradient g [B, h, w, out] to the output."""
+    if shape[:2] == (1, 1) and form.strides == (1, 1) and form.padding == ((0, 0), (0, 0)):
+        return _product(x, g).reshape(shape).astype(x.dtype)
+    x = jnp.pad(x, ((0, 0), *form.padding, (0, 0)))
+    total = _in_a_loop(form, shape, x, g) if form.loops else _entries(form, shape, x, g)
+    return total.reshape(shape).astype(x.dtype)
+
+
+def _in_a_loop(form, shape, x, g):
+    """Return the sum of `_entries` of pieces: some rows of one image, or some images."""
     b, rows, columns, _ = g.shape
-    product = lambda a, b: jax.lax.dot_general(a, b, (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32)
-    if shape[:2] == (1, 1) and strides == (1, 1) and padding == ((0, 0), (0, 0)):
-        return product(x.reshape(-1, shape[2]), g.reshape(-1, shape[3])).reshape(shape).astype(x.dtype)
-    x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
-    # A piece is some rows of one image, or some images.
     taken = _divisor(rows, POSITIONS // columns)
     images = 1 if taken < rows else _divisor(b, POSITIONS // (rows * columns))
     parts = rows // taken
-    of_x = images, (taken - 1) * strides[0] + shape[0], x.shape[2], x.shape[3]
+    of_x = images, (taken - 1) * form.strides[0] + shape[0], *x.shape[2:]
     of_g = images, taken, columns, g.shape[3]
-    ends = (taken - 1) * strides[0] + 1, (columns - 1) * strides[1] + 1
 
     def add(i, total):
         image, row = i // parts * images, i % parts * taken
-        xs = jax.lax.dynamic_slice(x, (image, row * strides[0], 0, 0), of_x)
-        gs = jax.lax.dynamic_slice(g, (image, row, 0, 0), of_g).reshape(-1, g.shape[3])
-        shifted = [
-            xs[:, m : m + ends[0] : strides[0], n : n + ends[1] : strides[1]].reshape(-1, x.shape[3])
-            for m in range(shape[0])
-            for n in range(shape[1])
-        ]
-        return total + jnp.concatenate([product(a, gs) for a in shifted])
+        xs = jax.lax.dynamic_slice(x, (image, row * form.strides[0], 0, 0), of_x)
+        return total + _entries(form, shape, xs, jax.lax.dynamic_slice(g, (image, row, 0, 0), of_g))
 
     start = jnp.zeros((shape[0] * shape[1] * shape[2], shape[3]), jnp.float32)
-    return jax.lax.fori_loop(0, b // images * parts, add, start).reshape(shape).astype(x.dtype)
+    return jax.lax.fori_loop(0, b // images * parts, add, start)
+
+
+def _entries(form, shape, x, g):
+    """Return the products of the padded x with g, one for each entry of the kernel: [h * w * in, out]."""
+    rows, columns = ((n - 1) * s + 1 for n, s in zip(g.shape[1:3], form.strides, strict=True))
+    seen = lambda m, n: x[:, m : m + rows : form.strides[0], n : n + columns : form.strides[1]]
+    return jnp.concatenate([_product(seen(m, n), g) for m in range(shape[0]) for n in range(shape[1])])
+
+
+def _product(x: jax.Array, g: jax.Array) -> jax.Array:
+    """Return the sum of products over all positions: [in, out], float32."""
+    flat = (a.reshape(-1, a.shape[-1]) for a in (x, g))
+    return jax.lax.dot_general(*flat, (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32)
 
 
 def _divisor(number: int, most: int) -> int:
@@ -123,23 +163,17 @@ def _divisor(number: int, most: int) -> int:
 
 
 _conv.defvjp(
-    lambda strides, padding, x, kernel: (_conv(strides, padding, x, kernel), (x, kernel)),
-    lambda strides, padding, kept, g: (
-        _to_input(strides, padding, kept[0].shape, g, kept[1]),
-        _to_kernel(strides, padding, kept[1].shape, kept[0], g),
+    lambda form, x, kernel: (_conv(form, x, kernel), (x, kernel)),
+    lambda form, kept, g: (
+        _to_input(form, kept[0].shape, g, kept[1]),
+        _to_kernel(form, kept[1].shape, kept[0], g),
     ),
 )
 _to_input.defvjp(
-    lambda strides, padding, shape, g, kernel: (_to_input(strides, padding, shape, g, kernel), (g, kernel)),
-    lambda strides, padding, shape, kept, u: (
-        _conv(strides, padding, u, kept[1]),
-        _to_kernel(strides, padding, kept[1].shape, u, kept[0]),
-    ),
+    lambda form, shape, g, kernel: (_to_input(form, shape, g, kernel), (g, kernel)),
+    lambda form, shape, kept, u: (_conv(form, u, kept[1]), _to_kernel(form, kept[1].shape, u, kept[0])),
 )
 _to_kernel.defvjp(
-    lambda strides, padding, shape, x, g: (_to_kernel(strides, padding, shape, x, g), (x, g)),
-    lambda strides, padding, shape, kept, v: (
-        _to_input(strides, padding, kept[0].shape, kept[1], v),
-        _conv(strides, padding, kept[0], v),
-    ),
+    lambda form, shape, x, g: (_to_kernel(form, shape, x, g), (x, g)),
+    lambda form, shape, kept, v: (_to_input(form, kept[0].shape, kept[1], v), _conv(form, kept[0], v)),
 )

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from biggan_jax.layers.convolution import LAYOUT, conv_general_dilated
 from biggan_jax.layers.linear import orthogonal
+from biggan_jax.layers.transposed import conv_transpose
 
 MIN_HEIGHT = 16
 """The plain form is used below this height of the larger image: there, summing wide kernels costs more than it saves."""
@@ -67,37 +68,11 @@ def smooth_upsample_conv(x: jax.Array, kernel: jax.Array, groups: int = 1) -> ja
     [B, H, W, C] to [B, 2H, 2W, out]; kernel [3, 3, C / groups, out]. The filter sees what the convolution writes beyond the edge,
     so that this is not a convolution of `smooth_upsample`.
     """
-    if groups > 1:
-        return 4 * smooth(_transposed_conv(x, kernel, groups=groups), 1)
-    # On CPUs, XLA's gradients of the plain form take 13 times as long as those of the phases.
-    return 4 * smooth(jax.lax.platform_dependent(x, kernel, cpu=_by_phases, default=_transposed_conv), 1)
-
-
-def _transposed_conv(x: jax.Array, kernel: jax.Array, *, groups: int = 1) -> jax.Array:
-    """Convolve x [B, H, W, C] with zeros between its pixels and around them: [B, 2H + 1, 2W + 1, out]; kernel [3, 3, C, out]."""
-    padding, dilation = ((2, 2), (2, 2)), (2, 2)
-    return jax.lax.conv_general_dilated(
-        x, kernel, (1, 1), padding, dilation, dimension_numbers=LAYOUT, feature_group_count=groups
-    )
-
-
-def _by_phases(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Compute `_transposed_conv` without zeros: even rows and columns see two entries of the kernel, odd ones one."""
-
-    def of_rows(kernel, padding):
-        even, odd = _conv(x, kernel[:, ::2], 1, (padding, 1)), _conv(x, kernel[:, 1:2], 1, (padding, 0))
-        return _interleaved(even, odd, 2)
-
-    return _interleaved(of_rows(kernel[::2], 1), of_rows(kernel[1:2], 0), 1)
-
-
-def _interleaved(even: jax.Array, odd: jax.Array, axis: int) -> jax.Array:
-    """Take slices of both along the axis in turn; `even` has one more."""
-    count = even.shape[axis]
-    odd = jnp.pad(odd, [(0, 1) if i == axis else (0, 0) for i in range(odd.ndim)])
-    pairs = jnp.stack([even, odd], axis=axis + 1)
-    whole = pairs.reshape(*even.shape[:axis], 2 * count, *even.shape[axis + 1 :])
-    return jax.lax.slice_in_dim(whole, 0, 2 * count - 1, axis=axis)
+    strides, padding = (2, 2), ((2, 2), (2, 2))
+    if groups == 1:
+        return 4 * smooth(conv_transpose(x, kernel, strides, padding), 1)
+    settings = {"dimension_numbers": LAYOUT, "feature_group_count": groups}
+    return 4 * smooth(jax.lax.conv_general_dilated(x, kernel, (1, 1), padding, strides, **settings), 1)
 
 
 def smooth_conv_downsample(x: jax.Array, kernel: jax.Array) -> jax.Array:

@@ -24,13 +24,14 @@ from jax.sharding import Mesh
 from biggan_jax.conditioning import as_vector
 from biggan_jax.gan import GAN
 from biggan_jax.layers.norm import BatchNorm
+from biggan_jax.layers.transposed import ConvTranspose
 from biggan_jax.models import adversarial
 from biggan_jax.models.heads import Head, apply_head
 from biggan_jax.types import Array, Image, Label, Latent, Logit, UserError
 
 normal = nn.initializers.normal(0.02)
 NoBias = functools.partial(nn.Conv, use_bias=False, kernel_init=normal)
-NoBiasT = functools.partial(nn.ConvTranspose, use_bias=False, kernel_init=normal)
+NoBiasT = functools.partial(ConvTranspose, use_bias=False, kernel_init=normal)
 
 
 def gains(key: jax.Array, shape: tuple[int, ...], dtype=jnp.float32) -> jax.Array:
@@ -174,7 +175,7 @@ class DeepConvGenerator(nn.Module):
         c = as_vector(y, self.size) if self.size else None
         x = nn.Dense(16 * 8 * self.ch, kernel_init=orthogonal, name="linear")(z).reshape(-1, 4, 4, 8 * self.ch)
         for i, width in enumerate((4, 2, 1)):
-            x = nn.ConvTranspose(width * self.ch, (4, 4), (2, 2), kernel_init=orthogonal, name=f"conv_{i}")(x)
+            x = ConvTranspose(width * self.ch, (4, 4), (2, 2), kernel_init=orthogonal, name=f"conv_{i}")(x)
             x = nn.relu(StudioNorm(momentum=self.bn_momentum, name=f"bn_{i}")(x, c, train=train))
         return jnp.tanh(StudioConv(self.channels, (3, 3), name="conv_out")(x))
 

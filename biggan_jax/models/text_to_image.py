@@ -32,6 +32,7 @@ from biggan_jax.config import families
 from biggan_jax.config.keys import Key
 from biggan_jax.family import Nets, Network, Trees, Update
 from biggan_jax.gan import GAN
+from biggan_jax.layers.transposed import ConvTranspose
 from biggan_jax.losses import LOSSES
 from biggan_jax.models import adversarial
 from biggan_jax.models.dcgan import Norm, doublings, leaky, normal, square
@@ -40,7 +41,7 @@ from biggan_jax.terms import Shown
 from biggan_jax.types import Array, Batch, Condition, Image, Label, Latent, Logit, Metrics, Params, UserError
 
 Conv = functools.partial(nn.Conv, kernel_init=normal)
-ConvT = functools.partial(nn.ConvTranspose, kernel_init=normal)
+ConvT = functools.partial(ConvTranspose, kernel_init=normal)
 Dense = functools.partial(nn.Dense, kernel_init=normal)
 
 TEMPERATURE = 0.1  # Divides the cosines of captions and images, as in contrastive learning.

@@ -81,18 +81,3 @@ def test_fused_modules_have_the_parameters_of_a_convolution(module):
     theirs = Conv3x3(5).init(jax.random.key(0), X)
     assert jax.tree.map(jnp.shape, ours) == jax.tree.map(jnp.shape, theirs)
     np.testing.assert_array_equal(ours["params"]["kernel"], theirs["params"]["kernel"])
-
-
-def test_phases_of_a_transposed_convolution_are_jaxs():
-    rng = np.random.default_rng(0)
-    x, kernel = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((2, 3, 5, 4), (3, 3, 4, 6)))
-
-    def results(convolve):
-        value = lambda x, kernel: jnp.sum(jnp.sin(convolve(x, kernel)))
-        slope = lambda x, kernel: jnp.sum(jax.grad(value)(x, kernel) ** 2)
-        return convolve(x, kernel), jax.grad(value, (0, 1))(x, kernel), jax.grad(slope, (0, 1))(x, kernel)
-
-    found, expected = jax.jit(lambda: [results(form) for form in (resample._by_phases, resample._transposed_conv)])()
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), found, expected)
-    lowered = jax.jit(resample.smooth_upsample_conv).lower(x, kernel).as_text()
-    assert lowered.count("stablehlo.convolution") == 4
