@@ -122,14 +122,11 @@ class ConvTranspose(nn.Module):
         kernel = self.param("kernel", self.kernel_init, (*self.kernel_size, x.shape[-1], self.features))
         bias = self.param("bias", self.bias_init, (self.features,)) if self.use_bias else None
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
-        y = conv_transpose(x, kernel, self.strides, self._zeros())
+        padding = self.padding
+        if isinstance(padding, str):
+            padding = [_zeros_of(padding, k, s) for k, s in zip(self.kernel_size, self.strides, strict=True)]
+        y = conv_transpose(x, kernel, self.strides, padding)
         return y if bias is None else y + bias.reshape(1, 1, 1, -1)
-
-    def _zeros(self) -> Sequence[Pair]:
-        """Return the zeros before and after each axis."""
-        if not isinstance(self.padding, str):
-            return self.padding
-        return [_zeros_of(self.padding, k, s) for k, s in zip(self.kernel_size, self.strides, strict=True)]
 
 
 def _zeros_of(padding: str, entries: int, stride: int) -> Pair:
