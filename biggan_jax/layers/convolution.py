@@ -96,7 +96,7 @@ def _gains(x: jax.Array, kernel: jax.Array, strides: Sequence[int]) -> bool:
     products = x.shape[0] * outputs * kernel.size
     if kernel.shape[:2] == (1, 1):
         return products >= 2**22
-    return outputs >= 256 and kernel.shape[3] >= 64 and products >= 2**26
+    return outputs >= 256 and kernel.shape[3] >= 32 and products >= 2**26
 
 
 # A convolution and its two gradients are linear in both arguments, and the gradients of each are the two others. So a penalty on
