@@ -1,9 +1,9 @@
 """Convolution of [B, H, W, in] by [h, w, in, out], with gradients that are quick on a CPU.
 
 XLA's own gradient to a kernel takes up to four times as long as the convolution on a CPU, since it takes the image for the window.
-Here it is a sum of matrix products, each over a piece of the output that fits the caches: half to a third of the time. XLA makes
-that window ready for its quick kernels in the main part of a program alone: in a branch its gradients take up to 30 times as
-long, so there all convolutions have products.
+Here it is a sum of matrix products, each over a piece of the output that fits the caches: half to a third of the time. A kernel of
+the image's own size is one product; XLA's gradient would mostly multiply zeros. In a branch of a program, XLA's gradients take up
+to 30 times as long, since it makes the window ready for its quick kernels in the main part alone: there, all have products.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 POSITIONS = 256
@@ -24,22 +25,23 @@ _in_branch = contextvars.ContextVar("in_branch", default=False)
 
 
 @contextlib.contextmanager
-def _set(variable: contextvars.ContextVar[bool]) -> Iterator[None]:
-    token = variable.set(True)
+def in_pieces() -> Iterator[None]:
+    """Within, large convolutions have that gradient, and those of one output are products. For programs of one CPU device."""
+    token = _in_pieces.set(True)
     try:
         yield
     finally:
-        variable.reset(token)
+        _in_pieces.reset(token)
 
 
-def in_pieces() -> contextlib.AbstractContextManager[None]:
-    """Within, large convolutions are traced with that gradient. For programs of one CPU device; others have XLA's own."""
-    return _set(_in_pieces)
-
-
-def in_branch() -> contextlib.AbstractContextManager[None]:
+@contextlib.contextmanager
+def in_branch() -> Iterator[None]:
     """Within, what is traced is a branch: of `in_pieces`, all convolutions have that gradient."""
-    return _set(_in_branch)
+    token = _in_branch.set(True)
+    try:
+        yield
+    finally:
+        _in_branch.reset(token)
 
 
 def conv_general_dilated(
@@ -52,25 +54,31 @@ def conv_general_dilated(
     """Convolve as jax.lax.conv_general_dilated does. settings: its further arguments, by name."""
     if not _in_pieces.get() or not _plain_settings(x, settings):
         return jax.lax.conv_general_dilated(x, kernel, strides, padding, **settings)
+    if isinstance(padding, str):
+        padding = jax.lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
+    if x.shape[1:3] == kernel.shape[:2] and not np.any(padding):
+        return jnp.einsum("bhwi,hwio->bo", x, kernel)[:, None, None]
     large = _gains(x, kernel, strides)
     if not large and not _in_branch.get():
         return jax.lax.conv_general_dilated(x, kernel, strides, padding, **settings)
-    if isinstance(padding, str):
-        padding = jax.lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
-    return _conv(_Form(tuple(strides), tuple(map(tuple, padding)), large), x, kernel)
+    return _conv(_Form(tuple(strides), _pairs(padding), large), x, kernel)
 
 
 def conv_of_products(x: jax.Array, kernel: jax.Array, padding: Sequence[tuple[int, int]]) -> jax.Array:
     """Convolve with strides of 1; its gradient to the kernel is one matrix product for each entry of the kernel."""
-    return _conv(_Form((1, 1), tuple(map(tuple, padding)), loops=False), x, kernel)
+    return _conv(_Form((1, 1), _pairs(padding), loops=False), x, kernel)
 
 
 class _Form(NamedTuple):
     """A convolution's strides and padding, and whether the gradient to its kernel is a loop over pieces."""
 
-    strides: tuple[int, int]
+    strides: tuple[int, ...]
     padding: tuple[tuple[int, int], ...]
     loops: bool
+
+
+def _pairs(padding: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
+    return tuple((before, after) for before, after in padding)
 
 
 def _plain_settings(x: jax.Array, settings: dict[str, Any]) -> bool:
@@ -153,8 +161,8 @@ def _entries(form, shape, x, g):
 
 def _product(x: jax.Array, g: jax.Array) -> jax.Array:
     """Return the sum of products over all positions: [in, out], float32."""
-    flat = (a.reshape(-1, a.shape[-1]) for a in (x, g))
-    return jax.lax.dot_general(*flat, (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32)
+    flat = lambda a: a.reshape(-1, a.shape[-1])
+    return jax.lax.dot_general(flat(x), flat(g), (((0,), (0,)), ((), ())), preferred_element_type=jnp.float32)
 
 
 def _divisor(number: int, most: int) -> int:

@@ -70,9 +70,12 @@ def smooth_upsample_conv(x: jax.Array, kernel: jax.Array, groups: int = 1) -> ja
     """
     strides, padding = (2, 2), ((2, 2), (2, 2))
     if groups == 1:
-        return 4 * smooth(conv_transpose(x, kernel, strides, padding), 1)
-    settings = {"dimension_numbers": LAYOUT, "feature_group_count": groups}
-    return 4 * smooth(jax.lax.conv_general_dilated(x, kernel, (1, 1), padding, strides, **settings), 1)
+        y = conv_transpose(x, kernel, strides, padding)
+    else:
+        y = jax.lax.conv_general_dilated(
+            x, kernel, (1, 1), padding, strides, dimension_numbers=LAYOUT, feature_group_count=groups
+        )
+    return 4 * smooth(y, 1)
 
 
 def smooth_conv_downsample(x: jax.Array, kernel: jax.Array) -> jax.Array:

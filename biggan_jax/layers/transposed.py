@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 
 from biggan_jax.layers.convolution import LAYOUT, conv_of_products
+from biggan_jax.types import Array
 
 Pair = tuple[int, int]
 
@@ -25,8 +26,8 @@ def conv_transpose(x: jax.Array, kernel: jax.Array, strides: Pair, padding: Sequ
 
     The result has (H - 1) stride + 2 + the padding of both sides - h rows, and as many columns.
     """
-    plain = functools.partial(_plain, strides=tuple(strides), padding=tuple(map(tuple, padding)))
-    axes = tuple(map(_Axis, x.shape[1:3], kernel.shape[:2], strides, padding))
+    plain = functools.partial(_plain, strides=strides, padding=padding)
+    axes = [_Axis(*axis) for axis in zip(x.shape[1:3], kernel.shape[:2], strides, padding, strict=True)]
     if all(axis.is_one_pixel for axis in axes):
         return jax.lax.platform_dependent(x, kernel, cpu=_of_one_pixel, default=plain)
     if max(strides) == 1 or not all(axis.has_phases for axis in axes):
@@ -75,7 +76,7 @@ def _of_one_pixel(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return jnp.einsum("bi,hwio->bhwo", x[:, 0, 0], kernel[::-1, ::-1])
 
 
-def _by_phases(axes: tuple[_Axis, _Axis], x: jax.Array, kernel: jax.Array) -> jax.Array:
+def _by_phases(axes: list[_Axis], x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Compute the phases and interleave them, columns first."""
     rows, columns = axes
 
@@ -118,7 +119,7 @@ class ConvTranspose(nn.Module):
     dtype: Any = None
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: Array) -> jax.Array:
         kernel = self.param("kernel", self.kernel_init, (*self.kernel_size, x.shape[-1], self.features))
         bias = self.param("bias", self.bias_init, (self.features,)) if self.use_bias else None
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)

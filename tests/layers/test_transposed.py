@@ -26,7 +26,8 @@ CASES = {
 def test_transposed_convolution_is_flaxs(case):
     size, strides, padding, pixels, convolutions = CASES[case]
     theirs, ours = (
-        layer(5, size, strides, padding, bias_init=nn.initializers.normal()) for layer in (nn.ConvTranspose, ConvTranspose)
+        layer(5, size, strides, padding, bias_init=nn.initializers.normal())
+        for layer in (nn.ConvTranspose, ConvTranspose)
     )
     x = jax.random.normal(jax.random.key(1), (2, *pixels, 3))
     variables = jax.jit(theirs.init)(jax.random.key(0), x)
