@@ -23,7 +23,7 @@ import ml_collections
 from jax.sharding import Mesh
 
 from biggan_jax.gan import GAN
-from biggan_jax.layers.convolution import conv_general_dilated
+from biggan_jax.layers import linear
 from biggan_jax.layers.transposed import ConvTranspose
 from biggan_jax.models import adversarial
 from biggan_jax.types import Image, Label, Latent, Logit, UserError
@@ -31,9 +31,7 @@ from biggan_jax.types import Image, Label, Latent, Logit, UserError
 SIDE = 28
 xavier = nn.initializers.variance_scaling(2.0, "fan_avg", "uniform")
 tenth = nn.initializers.constant(0.1)
-Conv = functools.partial(
-    nn.Conv, padding="VALID", kernel_init=xavier, bias_init=tenth, conv_general_dilated=conv_general_dilated
-)
+Conv = functools.partial(linear.Conv, padding="VALID", kernel_init=xavier, bias_init=tenth)
 ConvT = functools.partial(ConvTranspose, kernel_init=xavier, bias_init=tenth)
 
 

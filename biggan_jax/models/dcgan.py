@@ -23,6 +23,7 @@ from jax.sharding import Mesh
 
 from biggan_jax.conditioning import as_vector
 from biggan_jax.gan import GAN
+from biggan_jax.layers.linear import Conv, orthogonal
 from biggan_jax.layers.norm import BatchNorm
 from biggan_jax.layers.transposed import ConvTranspose
 from biggan_jax.models import adversarial
@@ -30,7 +31,7 @@ from biggan_jax.models.heads import Head, apply_head
 from biggan_jax.types import Array, Image, Label, Latent, Logit, UserError
 
 normal = nn.initializers.normal(0.02)
-NoBias = functools.partial(nn.Conv, use_bias=False, kernel_init=normal)
+NoBias = functools.partial(Conv, use_bias=False, kernel_init=normal)
 NoBiasT = functools.partial(ConvTranspose, use_bias=False, kernel_init=normal)
 
 
@@ -158,8 +159,6 @@ class ConditionalDiscriminator(nn.Module):
 
 
 StudioNorm = functools.partial(BatchNorm, 1e-4)
-orthogonal = nn.initializers.orthogonal()
-StudioConv = functools.partial(nn.Conv, kernel_init=orthogonal)
 
 
 class DeepConvGenerator(nn.Module):
@@ -177,7 +176,7 @@ class DeepConvGenerator(nn.Module):
         for i, width in enumerate((4, 2, 1)):
             x = ConvTranspose(width * self.ch, (4, 4), (2, 2), kernel_init=orthogonal, name=f"conv_{i}")(x)
             x = nn.relu(StudioNorm(momentum=self.bn_momentum, name=f"bn_{i}")(x, c, train=train))
-        return jnp.tanh(StudioConv(self.channels, (3, 3), name="conv_out")(x))
+        return jnp.tanh(Conv(self.channels, (3, 3), name="conv_out")(x))
 
 
 class DeepConvDiscriminator(nn.Module):
@@ -191,9 +190,9 @@ class DeepConvDiscriminator(nn.Module):
     def __call__(self, x: Image, y: Label | None = None, *, train: bool = False) -> Any:
         after = lambda x, name: nn.relu(StudioNorm(name=name)(x, train=train) if self.norm else x)
         for i, width in enumerate((1, 2, 4)):
-            x = after(StudioConv(width * self.ch, (3, 3), name=f"conv_{i}_1")(x), f"bn_{i}_1")
-            x = after(StudioConv(width * self.ch, (4, 4), (2, 2), padding=1, name=f"conv_{i}_2")(x), f"bn_{i}_2")
-        x = after(StudioConv(8 * self.ch, (3, 3), name="conv_3")(x), "bn_3")
+            x = after(Conv(width * self.ch, (3, 3), name=f"conv_{i}_1")(x), f"bn_{i}_1")
+            x = after(Conv(width * self.ch, (4, 4), (2, 2), padding=1, name=f"conv_{i}_2")(x), f"bn_{i}_2")
+        x = after(Conv(8 * self.ch, (3, 3), name="conv_3")(x), "bn_3")
         return apply_head(x.sum((1, 2)), y, self.head)
 
 

@@ -32,6 +32,7 @@ from biggan_jax.config import families
 from biggan_jax.config.keys import Key
 from biggan_jax.family import Nets, Network, Trees, Update
 from biggan_jax.gan import GAN
+from biggan_jax.layers import linear
 from biggan_jax.layers.transposed import ConvTranspose
 from biggan_jax.losses import LOSSES
 from biggan_jax.models import adversarial
@@ -40,7 +41,7 @@ from biggan_jax.models.optimizers import optimizer
 from biggan_jax.terms import Shown
 from biggan_jax.types import Array, Batch, Condition, Image, Label, Latent, Logit, Metrics, Params, UserError
 
-Conv = functools.partial(nn.Conv, kernel_init=normal)
+Conv = functools.partial(linear.Conv, kernel_init=normal)
 ConvT = functools.partial(ConvTranspose, kernel_init=normal)
 Dense = functools.partial(nn.Dense, kernel_init=normal)
 
@@ -146,7 +147,7 @@ class ImageEncoder(nn.Module):
     def __call__(self, x: Image) -> jax.Array:
         he = nn.initializers.he_normal()
         for i in range(doublings(self.resolution)):
-            x = leaky(nn.Conv(self.ch << i, (4, 4), (2, 2), padding=1, kernel_init=he, name=f"conv_{i}")(x))
+            x = leaky(linear.Conv(self.ch << i, (4, 4), (2, 2), padding=1, kernel_init=he, name=f"conv_{i}")(x))
         return direction(nn.Dense(self.embed_dim, name="dense")(x.reshape(len(x), -1)))
 
 

@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from biggan_jax.layers import linear
 from biggan_jax.layers.norm import BatchNorm, instance_norm
 from biggan_jax.layers.transposed import ConvTranspose
 from biggan_jax.models.dcgan import gains
@@ -17,7 +18,7 @@ from biggan_jax.types import UserError
 
 EPS = 1e-5
 normal = nn.initializers.normal(0.02)
-Conv = functools.partial(nn.Conv, kernel_init=normal, padding="VALID")
+Conv = functools.partial(linear.Conv, kernel_init=normal, padding="VALID")
 ConvT = functools.partial(ConvTranspose, kernel_init=normal, strides=(2, 2))
 leaky = functools.partial(nn.leaky_relu, negative_slope=0.2)
 

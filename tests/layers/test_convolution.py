@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from biggan_jax.layers import convolution
-from biggan_jax.layers.convolution import LAYOUT, conv_general_dilated, in_pieces
+from biggan_jax.layers.convolution import LAYOUT, conv_general_dilated, in_branch, in_pieces
 
 SHAPES = [
     # (images, height, width, in, out), kernel, strides, padding
@@ -80,3 +80,31 @@ def test_small_convolutions_and_other_kinds_are_those_of_xla():
         x, kernel = inputs((2, 8, 8, 4, 8), 3)
         small = functools.partial(loss, convolve=conv_general_dilated, strides=(1, 1), padding="SAME")
         assert "while" not in jax.jit(jax.grad(small, argnums=1)).lower(x, kernel).as_text()
+
+
+def program(x, kernel, padding="SAME"):
+    value = functools.partial(loss, convolve=conv_general_dilated, strides=(1, 1), padding=padding)
+    return jax.jit(jax.grad(value, argnums=(0, 1))).lower(x, kernel).as_text()
+
+
+def test_in_a_branch_all_kernels_have_products():
+    x, kernel = inputs((2, 8, 8, 4, 8), 3)
+    with in_branch():
+        assert program(x, kernel).count("dot_general") == 0
+        with in_pieces():
+            assert program(x, kernel).count("dot_general") == 9
+            branch = functools.partial(loss, convolve=conv_general_dilated, strides=(2, 1), padding="SAME")
+            found = jax.grad(branch, argnums=(0, 1))(x, kernel)
+    plain = functools.partial(loss, convolve=jax.lax.conv_general_dilated, strides=(2, 1), padding="SAME")
+    expected = jax.grad(plain, argnums=(0, 1))(x, kernel)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4), found, expected)
+
+
+def test_a_kernel_of_the_images_size_is_one_product():
+    x, kernel = inputs((2, 4, 4, 3, 5), 4)
+    with in_pieces():
+        assert "stablehlo.convolution" not in program(x, kernel, "VALID")
+        assert "stablehlo.convolution" in program(x, kernel, "SAME")
+        found = conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=LAYOUT)
+    expected = jax.lax.conv_general_dilated(x, kernel, (1, 1), "VALID", dimension_numbers=LAYOUT)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
