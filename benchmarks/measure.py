@@ -96,7 +96,7 @@ def measure(
 ) -> dict[str, Any]:
     """Measure one training step of the config on the mesh; write its kernels to the file `kernels`, if given."""
     device = mesh.devices.flat[0]
-    flops = program.useful_flops(config)
+    flops = program.useful_work(config).mean
     step = prepare(config, mesh)
     seconds, state = time_steps(step, warmup, steps)
     step_seconds = statistics.median(seconds)

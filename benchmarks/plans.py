@@ -143,12 +143,13 @@ def row(model: str, slice_: str, found: dict) -> str:
     batch = f"{found['batch_size']}, D in {chunks} chunks" if chunks > 1 else found["batch_size"]
     cells = [model, slice_, found["devices"], batch, memory if found["fits"] else f"{memory}: **does not fit**"]
     if found["estimated_cycles_per_device"]:
-        compiled = found["compiled_flops_per_device"]
+        compiled, useful = found["compiled_flops_per_device"], found["useful_flops_per_device"]
+        useful = found.get("most_useful_flops_per_device", useful)
         cells += [
             f"{found['estimated_cycles_per_device'] / 1e6:.1f}",
             f"{found['estimated_step_seconds']:.3f}",
             f"{100 * found['estimated_mfu']:.1f} %",
-            f"{compiled / found['useful_flops_per_device']:.3f}" if compiled else "-",
+            f"{compiled / useful:.3f}" if compiled else "-",
             f"{found['estimated_hours']:.1f}",
         ]
     else:

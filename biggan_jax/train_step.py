@@ -12,16 +12,22 @@ from biggan_jax.layers.convolution import in_branch
 from biggan_jax.state import TrainState
 from biggan_jax.types import Batch, Image, Metrics, Params, UserError
 
+ONCE_IN = "once_in_"
+"""The scope of an update that runs in each n-th step is named ONCE_IN and n, for the planner."""
 
-def train_step(family: Family, state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+
+def train_step(
+    family: Family, state: TrainState, batch: Batch, updates: tuple[Update, ...] | None = None
+) -> tuple[TrainState, Metrics]:
     """Run the family's updates in order, then move the averages.
 
     An update whose loss or gradient is not finite is not applied; its metric *_faults, bool [times in a step, ...], says so.
 
     Args:
         batch: the step's real data, [minibatches, B, ...].
+        updates: by default all of the family's.
     """
-    state, updates = family.before_step(state), family.updates()
+    state, updates = family.before_step(state), family.updates() if updates is None else updates
     check_prefixes(updates)
     batch_size = jax.tree.leaves(batch)[0].shape[1]
     metrics: Metrics = {}
@@ -31,7 +37,7 @@ def train_step(family: Family, state: TrainState, batch: Batch) -> tuple[TrainSt
         data = {name: to_float(x[update.minibatch]) for name, x in batch.items()} | update.draw(draw_key, batch_size)
         data["image"] = family.real_images(data["image"], state)
         run = functools.partial(apply_update, family, update, batch=data, key=key)
-        state, seen = run(state) if update.always else sometimes(update.runs_in(state.step), run, state)
+        state, seen = run(state) if update.always else sometimes(update, run, state)
         metrics |= seen
         faults.setdefault(f"{update.prefix}_faults", []).append(seen[f"{update.prefix}_faults"])
     averages = {
@@ -77,12 +83,12 @@ def apply_update(
     return where_finite(faults, new, state), metrics
 
 
-def sometimes(runs: jax.Array, run, state: TrainState) -> tuple[TrainState, Metrics]:
-    """run(state) if `runs`; else the state as it is, and metrics that are NaN (no fault is reported)."""
+def sometimes(update: Update, run, state: TrainState) -> tuple[TrainState, Metrics]:
+    """run(state) if the update runs in this step; else the state as it is, and metrics that are NaN (no fault is reported)."""
     _, shapes = jax.eval_shape(run, state)
     absent = {name: jnp.full(s.shape, False if s.dtype == bool else jnp.nan, s.dtype) for name, s in shapes.items()}
-    with in_branch():
-        return jax.lax.cond(runs, run, lambda state: (state, absent), state)
+    with in_branch(), jax.named_scope(f"{ONCE_IN}{update.every}"):
+        return jax.lax.cond(update.runs_in(state.step), run, lambda state: (state, absent), state)
 
 
 def norm_and_faults(grads: Params, params: Params, loss: jax.Array) -> tuple[jax.Array, jax.Array]:

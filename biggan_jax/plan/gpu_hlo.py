@@ -6,16 +6,17 @@ FLOPs at the GPU's peak, and at least its bytes at the memory's bandwidth; bytes
 
 import math
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from biggan_jax.plan.gpus import Gpu
-from biggan_jax.plan.hlo import ARRAY, BYTES, COLLECTIVES, sizes
+from biggan_jax.plan.hlo import ARRAY, BYTES, COLLECTIVES, called, sizes, steps_between
 
 _LINE = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (.*)$")
 _OPCODE = re.compile(r"(?:^|[\s)}])([a-z][a-z0-9\-]*)\(([^)]*)\)")
-_CALLED = re.compile(r"\b(?:body|to_apply|calls|true_computation|false_computation)=%?([\w.\-]+)")
+_OP_NAME = r'op_name="([^"]*)"'
+_CONDITION = re.compile(r"\bcondition=%?[\w.\-]+")
 _CUDNN = re.compile(r'custom_call_target="__cudnn\$(\w+)"')
 _KERNEL_LABELS = re.compile(r"dim_labels=\w+_(\w+)->")
 
@@ -69,17 +70,22 @@ def parse(text: str) -> tuple[Computations, str]:
     return computations, entry
 
 
-def kernels(text: str) -> Iterator[tuple[Kernel, int]]:
-    """Yield (kernel, number of executions) of one step; bodies of loops as often as the compiler knows. No collectives."""
+def kernels(text: str) -> Iterator[tuple[Kernel, float]]:
+    """Yield (kernel, number of executions in a step); no collectives.
+
+    Bodies of loops count as often as the compiler knows, and branches of an update that runs in each n-th step 1 / n.
+    """
     computations, entry = parse(text)
 
-    def walk(name: str, times: int):
+    def walk(name: str, times: float):
         for i in computations[name].values():
             kind = i.opcode.removesuffix("-start")
             if kind in ("while", "call", "conditional"):
-                trips = _first(r'"known_trip_count":\{"n":"(\d+)"\}', i.rest) if kind == "while" else ""
-                for called in _CALLED.findall(i.rest):
-                    yield from walk(called, times * int(trips or 1))
+                trips = float(_first(r'"known_trip_count":\{"n":"(\d+)"\}', i.rest) or 1) if kind == "while" else 1
+                if kind == "conditional":
+                    trips = 1 / steps_between(_first(_OP_NAME, i.rest))
+                for inner in called(_CONDITION.sub("", i.rest)):
+                    yield from walk(inner, times * trips)
             elif i.opcode not in FREE and not i.opcode.endswith("-done") and kind not in COLLECTIVES:
                 yield _kernel(i, computations, computations[name]), times
 
@@ -95,19 +101,20 @@ def breakdown(text: str, gpu: Gpu, module_of: Callable[[str], str]) -> dict[str,
 
 
 def summary(text: str) -> dict:
-    """Return {"kernels": count, "cudnn_calls": {call: count}, "flops": of convolutions and products} of one step."""
-    calls: Counter = Counter()
-    count, flops = 0, 0
+    """Return {"kernels": count, "cudnn_calls": {call: count}, "flops": of convolutions and products} of a step in the mean."""
+    calls: dict[str, float] = defaultdict(float)
+    count, flops = 0.0, 0.0
     for kernel, times in kernels(text):
         count, flops = count + times, flops + kernel.flops * times
         if kernel.kind == "convolution":
             calls[kernel.call] += times
-    return {"kernels": count, "cudnn_calls": dict(calls.most_common()), "flops": flops}
+    cudnn = {call: round(times) for call, times in sorted(calls.items(), key=lambda item: -item[1])}
+    return {"kernels": round(count), "cudnn_calls": cudnn, "flops": flops}
 
 
 def _kernel(i: Instruction, computations: Computations, around: dict[str, Instruction]) -> Kernel:
     given = [around[name].type for name in i.operands if name in around]
-    op_name = _first(r'op_name="([^"]*)"', i.rest)
+    op_name = _first(_OP_NAME, i.rest)
     moved = sum(map(_bytes, [i.type, *given]))
     if match := _CUDNN.search(i.rest):
         flops = _convolution_flops(i, match[1], given)

@@ -6,8 +6,10 @@ Parses HLO text line by line: `%name = type opcode(operands), attributes`, in co
 import dataclasses
 import math
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterator
+
+from biggan_jax.train_step import ONCE_IN
 
 COLLECTIVES = ("all-reduce", "all-gather", "reduce-scatter", "all-to-all", "collective-permute")
 BYTES = {"pred": 1, "s8": 1, "u8": 1, "s16": 2, "u16": 2, "bf16": 2, "f16": 2, "s32": 4, "u32": 4, "f32": 4, "s64": 8}
@@ -18,7 +20,8 @@ _KERNEL = re.compile(
     r'custom_call_target="tpu_custom_call", operand_layout_constraints=\{((?:[a-z0-9]+\[[\d,]*\]\{[^}]*\}(?:, )?)*)\}'
 )
 ARRAY = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
-_CALLED = re.compile(r"\b(?:body|condition|to_apply|calls|branch_computations)=\{?%?([\w.\-]+)")
+_CALLED = re.compile(r"\b(?:body|condition|to_apply|calls|(?:branch|true|false)_computations?)=(\{[^}]*\}|%?[\w.\-]+)")
+_ONCE_IN = re.compile(rf"\b{ONCE_IN}(\d+)\b")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,28 +68,42 @@ def _instruction(text: str) -> Instruction:
         cycles=int(first(r'"estimated_cycles":"(\d+)"') or 0),
         operands=tuple(sizes(shape) for _, shape in ARRAY.findall(first(_KERNEL))),
         op_name=first(r'op_name="([^"]*)"'),
-        called=tuple(_CALLED.findall(text)),
+        called=called(text),
         channel=first(r"\bchannel_id=(\d+)"),
         condition=first(r"\bcondition=%?([\w.\-]+)"),
         value=first(r"\bconstant\((\d+)\)"),
     )
 
 
-def executed(text: str, *, inside_fusions: bool = False) -> Iterator[tuple[Instruction, int]]:
-    """Yield (instruction, number of executions): the entry computation's, and those of loop bodies times their trip counts.
+def called(text: str) -> tuple[str, ...]:
+    """Return the computations that an instruction calls: of a conditional, all branches."""
+    return tuple(name for match in _CALLED.findall(text) for name in re.findall(r"[\w.\-]+", match))
+
+
+def steps_between(op_name: str) -> int:
+    """Return n for an operation of an update that runs in each n-th step alone, else 1."""
+    return int(match[1]) if (match := _ONCE_IN.search(op_name)) else 1
+
+
+def executed(text: str, *, inside_fusions: bool = False) -> Iterator[tuple[Instruction, float]]:
+    """Yield (instruction, number of executions in a step): the entry computation's, and those of the computations it calls.
+
+    Bodies of loops count as often as they run, and branches of an update that runs in each n-th step 1 / n.
 
     inside_fusions: also yield the instructions inside fusions, whose cycles are part of the fusion's.
     """
     computations, entry = parse(text)
     opened = ("while", "call", "conditional", *(("fusion", "async-start") if inside_fusions else ()))
 
-    def walk(name: str, times: int):
+    def walk(name: str, times: float):
         for instruction in computations[name]:
             yield instruction, times
             if instruction.opcode in opened:
-                trips = _trips(computations[instruction.condition]) if instruction.condition else 1
-                for called in instruction.called:
-                    yield from walk(called, times * trips)
+                trips: float = _trips(computations[instruction.condition]) if instruction.condition else 1
+                if instruction.opcode == "conditional":
+                    trips = 1 / steps_between(instruction.op_name)
+                for inner in instruction.called:
+                    yield from walk(inner, times * trips)
 
     yield from walk(entry, 1)
 
@@ -100,8 +117,8 @@ def _trips(condition: list[Instruction]) -> int:
 
 
 def collectives(text: str) -> dict[str, dict[str, int]]:
-    """Return {kind: {count, bytes}} of one execution's collectives; bytes are those of the results, per device."""
-    found: dict[str, Counter] = defaultdict(Counter)
+    """Return {kind: {count, bytes}} of the collectives of a step in the mean, rounded; bytes are those of the results, per device."""
+    found: dict[str, dict[str, float]] = defaultdict(lambda: {"count": 0, "bytes": 0})
     seen = set()
     for instruction, times in executed(text, inside_fusions=True):
         kind = instruction.opcode.removesuffix("-start")
@@ -109,8 +126,9 @@ def collectives(text: str) -> dict[str, dict[str, int]]:
             continue
         # An asynchronous collective appears once per piece; all pieces have one channel.
         seen |= {instruction.channel} - {""}
-        found[kind].update(count=times, bytes=times * _result_bytes(instruction))
-    return {kind: dict(counts) for kind, counts in sorted(found.items())}
+        found[kind]["count"] += times
+        found[kind]["bytes"] += times * _result_bytes(instruction)
+    return {kind: {name: round(n) for name, n in counts.items()} for kind, counts in sorted(found.items())}
 
 
 def _result_bytes(instruction: Instruction) -> int:
@@ -130,10 +148,10 @@ def sizes(shape: str) -> tuple[int, ...]:
 def breakdown(
     text: str, module_of: Callable[[str], str], kernel_cycles: Callable[[Instruction], int]
 ) -> dict[str, int]:
-    """Return {module_of(op_name): cycles} of one execution, largest first: estimates of the compiler, `kernel_cycles` for kernels."""
-    sums: Counter = Counter()
+    """Return {module_of(op_name): cycles} of a step in the mean, largest first: the compiler's, `kernel_cycles` for kernels."""
+    sums: dict[str, float] = defaultdict(float)
     for instruction, times in executed(text):
         own = kernel_cycles(instruction) if instruction.operands else instruction.cycles
         if own:
             sums[module_of(instruction.op_name)] += own * times
-    return dict(sums.most_common())
+    return {name: round(cycles) for name, cycles in sorted(sums.items(), key=lambda item: -item[1])}

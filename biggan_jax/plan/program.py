@@ -17,7 +17,9 @@ import pathlib
 import re
 import time
 import zlib
+from collections.abc import Iterable
 from concurrent import futures
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -101,12 +103,31 @@ def state_bytes(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> i
     return sum(math.prod(s.sharding.shard_shape(s.shape)) * s.dtype.itemsize for s in shapes)
 
 
-def useful_flops(config: ml_collections.ConfigDict) -> float:
-    """Return the FLOPs of a step over all devices: of the same step for one device, without chunks and recomputation.
+class Work(NamedTuple):
+    """FLOPs of a step over all devices: in the mean, and with all updates."""
+
+    mean: float
+    most: float
+
+
+def useful_work(config: ml_collections.ConfigDict) -> Work:
+    """Return the FLOPs of the same step for one device, without chunks and recomputation.
 
     They are this code's FLOPs: a convolution folded into its resampling counts as one, and attention's gradient includes
-    the scores that it recomputes.
+    the scores that it recomputes. In the mean, an update that runs in each n-th step counts 1 / n.
     """
+    updates = last_step(config).updates()
+    most = _flops(config, updates=range(len(updates)))
+    always = [i for i, update in enumerate(updates) if update.always]
+    if len(always) == len(updates):
+        return Work(most, most)
+    least = _flops(config, updates=always)
+    own = {i: _flops(config, updates=[*always, i]) - least for i in range(len(updates)) if i not in always}
+    return Work(least + sum(flops / updates[i].every for i, flops in own.items()), most)
+
+
+def _flops(config: ml_collections.ConfigDict, updates: Iterable[int]) -> float:
+    """Return the FLOPs of a step of the updates of these numbers."""
     config = ml_collections.ConfigDict(config.to_dict())
     config.remat, config.d_chunks = "none", 1
     if config.spectral_advance == "update":  # Otherwise each microbatch runs its own power iterations.
@@ -116,10 +137,10 @@ def useful_flops(config: ml_collections.ConfigDict) -> float:
         cpu = jax.local_devices(backend="cpu")[0]
     except RuntimeError as error:
         raise UserError("useful FLOPs need the CPU, which JAX_PLATFORMS leaves out; append ,cpu to it") from error
+    step = functools.partial(train_step, gan, updates=tuple(gan.updates()[i] for i in sorted(updates)))
     with jax.default_device(cpu):
         state = jax.eval_shape(functools.partial(init_state, gan), 0)
-        lowered = jax.jit(functools.partial(train_step, gan)).lower(state, batch_shapes(config))
-        return (lowered.cost_analysis() or {})["flops"]
+        return (jax.jit(step).lower(state, batch_shapes(config)).cost_analysis() or {})["flops"]
 
 
 def compile(lowered: jax.stages.Lowered, target: str) -> Program:

@@ -32,7 +32,7 @@ def figures(
     """Return the plan as plain data: memory in bytes, time in seconds, None where unknown or not compiled."""
     chip = chip_of(devices[0]) if devices[0].platform == "tpu" else None
     gpu = gpus.of(devices[0]) if devices[0].platform == "gpu" else None
-    work = program.useful_flops(config) / len(devices)
+    work, most = (flops / len(devices) for flops in program.useful_work(config))
     cycles = seconds = mfu = None
     breakdown: Mapping[str, float] = {}
     of_gpu, flops = {}, compiled.flops
@@ -57,6 +57,8 @@ def figures(
         "hbm_bytes_per_device": compiled.memory,
         "hbm_capacity_bytes": capacity(gpu or chip),
         "useful_flops_per_device": work,
+        # Of a step in which all updates run, as the compiler counts; a GPU's FLOPs are of a step in the mean.
+        "most_useful_flops_per_device": work if gpu else most,
         # A loop's body is counted once, so the count is wrong if the step has loops.
         "compiled_flops_per_device": None if chip and config.microbatches * config.d_chunks > 1 else flops,
         "estimated_cycles_per_device": cycles,
@@ -177,14 +179,15 @@ def text(plan: dict, rows: int = 24) -> str:
     """Return the plan as text, with the largest `rows` of the breakdown."""
     per_device = plan["batch_size"] / plan["devices"]
     useful, compiled = plan["useful_flops_per_device"], plan["compiled_flops_per_device"]
-    ratio = f", compiled {compiled / 1e12:.3f} ({compiled / useful:.3f}x)" if compiled else ""
+    ratio = compiled / plan["most_useful_flops_per_device"] if compiled else 0
+    compares = f", compiled {ratio * useful / 1e12:.3f} ({ratio:.3f}x)" if compiled else ""
     counts = [f"{k.removesuffix('_parameters')} {plan[k]:,}" for k in plan if k.endswith("_parameters")]
     lines = [
         f"{plan['target']}: {plan['chips']} chip(s), {plan['devices']} device(s);"
         f" batch {plan['batch_size']}, {per_device:g} per device",
         f"parameters: {', '.join(counts)}",
         _memory(plan),
-        f"work: {useful / 1e12:.3f} useful TFLOP per device and step{ratio}",
+        f"work: {useful / 1e12:.3f} useful TFLOP per device and step{compares}",
     ]
     if cycles := plan["estimated_cycles_per_device"]:
         lines.append(

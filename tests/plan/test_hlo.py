@@ -1,8 +1,10 @@
 import dataclasses
 
+import jax
 import pytest
 
-from biggan_jax.plan import hlo, report
+from biggan_jax import sharding
+from biggan_jax.plan import hlo, program, report
 from biggan_jax.plan.target import Chip
 from tests.conftest import tiny_config
 
@@ -55,6 +57,33 @@ def test_cycles_are_summed_by_module_and_direction_over_loops():
     found = hlo.breakdown(TEXT, report.module_of, lambda kernel: kernels.append(kernel) or 100)
     assert found == {"D block_0 backward": 3 * 100, "G attention_3 forward": 100, "spectral_norm": 40, "G forward": 5}
     assert [kernel.operands for kernel in kernels] == [((8, 64, 12), (8, 16, 12), (8, 16, 48))]
+
+
+def test_branches_of_a_lazy_update_count_by_how_often_they_run():
+    branches = ("branch_computations={%skip, %body}", "true_computation=%body, false_computation=%skip")
+    for attribute in branches:
+        call = f'(s32[], bf16[4]) conditional(%zero, %x, %x), {attribute}, metadata={{op_name="jit(train_step)/once_in_4/cond"}}'
+        text = TEXT.replace("(s32[], bf16[4]) while(%zero), condition=%condition, body=%body", call)
+        text = text.replace(
+            "%condition (state: (s32[], bf16[4])) -> pred[] {", "%skip (state: (s32[], bf16[4])) -> pred[] {"
+        )
+        assert hlo.breakdown(text, report.module_of, lambda kernel: 0)["D block_0 backward"] == 100 / 4
+        assert (
+            hlo.breakdown(text.replace("once_in_4/", ""), report.module_of, lambda kernel: 0)["D block_0 backward"]
+            == 100
+        )
+
+
+def test_the_step_names_how_often_a_lazy_update_runs():
+    config = tiny_config()
+    config.regularizer.r1, config.regularizer.every = 1.0, 16
+    lowered = program.lower(config, sharding.make_mesh(jax.local_devices()[:1]))
+    found = {
+        hlo.steps_between(instruction.op_name)
+        for instruction, _ in hlo.executed(lowered.as_text("hlo", debug_info=True))
+        if instruction.opcode == "conditional"
+    }
+    assert found == {16}
 
 
 def test_a_kernels_cycles_follow_the_columns_it_keeps_busy():

@@ -143,9 +143,25 @@ def test_slices_smaller_than_a_host_have_devices():
 
 
 def test_useful_flops_ignore_chunks_microbatches_and_remat(dense):
-    plain = program.useful_flops(dense)
+    plain = program.useful_work(dense)
     dense.update(remat="full", d_chunks=4, microbatches=2)
-    assert program.useful_flops(dense) == plain > 0
+    assert program.useful_work(dense) == plain
+    assert plain.mean == plain.most > 0
+
+
+def test_lazy_updates_count_by_how_often_they_run():
+    config = tiny_config()
+    config.regularizer.r1 = 1.0
+    each_step = program.useful_work(config)
+    config.regularizer.every = 4
+    lazy = program.useful_work(config)
+    assert 0 < lazy.mean < lazy.most
+    config.regularizer.every = 16
+    rarer = program.useful_work(config)
+    assert rarer.most == lazy.most
+    least = lazy.mean - (lazy.most - lazy.mean) / 3
+    assert rarer.mean == pytest.approx(least + (lazy.most - least) / 16)
+    assert least < each_step.mean
 
 
 def test_shapes_and_networks_are_the_familys(monkeypatch):
@@ -172,7 +188,7 @@ def test_useful_flops_without_a_cpu_backend_are_refused(monkeypatch):
 
     monkeypatch.setattr(jax, "local_devices", no_backend)
     with pytest.raises(UserError, match="JAX_PLATFORMS leaves out; append ,cpu"):
-        program.useful_flops(tiny_config())
+        program.useful_work(tiny_config())
 
 
 def test_changes_come_cheapest_first_and_split_evenly():
