@@ -10,9 +10,9 @@ import argparse
 import json
 import pathlib
 import statistics
-import sys
 import time
-from unittest import mock
+
+from biggan_pytorch import open_networks, training_function
 
 LAUNCH = "--G_ch 96 --D_ch 96 --dim_z 120 --shared_dim 128 --hier --G_shared --num_D_steps 2 "
 LAUNCH += "--G_attn 64 --D_attn 64 --G_init ortho --D_init ortho --G_nl inplace_relu --D_nl inplace_relu --SN_eps 1e-6 --BN_eps 1e-5"
@@ -51,23 +51,14 @@ def peer(folder: pathlib.Path, batch: int, file: pathlib.Path, steps: int = 10) 
     """Write the seconds of a training step of BigGAN-PyTorch, median of `steps`, by precision; what is known so far, after each."""
     import torch
 
-    for name in ("datasets", "torchvision", "torchvision.transforms"):  # It reads no image files here.
-        sys.modules[name] = mock.MagicMock()
-    sys.path.insert(0, str(folder))
-    import BigGAN
-    import train_fns
-    import utils
-
     on = "cuda" if torch.cuda.is_available() else "cpu"
     torch.backends.cudnn.benchmark = True
     found = {"device": torch.cuda.get_device_name() if on == "cuda" else "cpu", "torch": torch.__version__}
     for precision in ("float32", "bfloat16"):
-        config = vars(utils.prepare_parser().parse_args(LAUNCH.split()))
-        config |= {"batch_size": batch, "n_classes": 1000, "ema": False, "resolution": 128}
-        config |= {f"{net}_activation": utils.activation_dict[config[f"{net}_nl"]] for net in "GD"}
-        G, D = BigGAN.Generator(**config).to(on), BigGAN.Discriminator(**config).to(on)
-        latents = utils.prepare_z_y(batch, G.dim_z, 1000, device=on)
-        step = train_fns.GAN_training_function(G, D, BigGAN.G_D(G, D), *latents, None, {"itr": 0}, config)
+        changes = {"batch_size": batch, "n_classes": 1000, "ema": False, "resolution": 128}
+        opened = open_networks(folder, LAUNCH.split(), changes, on)
+        config, latents = opened.config, opened.utils.prepare_z_y(batch, opened.G.dim_z, 1000, device=on)
+        step = training_function(opened, latents, None, {"itr": 0})
         x = torch.randn(batch * config["num_D_steps"], 3, 128, 128, device=on)
         y = torch.randint(1000, (len(x),), device=on)
         seconds = []
@@ -79,7 +70,7 @@ def peer(folder: pathlib.Path, batch: int, file: pathlib.Path, steps: int = 10) 
         memory = torch.cuda.max_memory_allocated() if on == "cuda" else None
         found[precision] = {"step_seconds": statistics.median(seconds[3:]), "peak_memory_bytes": memory}
         file.write_text(json.dumps(found, indent=1) + "\n")
-        del G, D, step
+        del opened, step
 
 
 def report(out: pathlib.Path) -> str:

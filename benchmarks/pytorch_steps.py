@@ -10,32 +10,30 @@ import argparse
 import copy
 import functools
 import json
+import pathlib
 import sys
-from unittest import mock
 
 import clock
 import torch
+from biggan_pytorch import average_of, open_networks, training_function
 
 
 def biggan(batch: int, size: int, ch: int, attention: int):
     """Return a function that makes a step of 2 updates of D and one of G, real and fake images apart, as by default there."""
-    # It imports these to read image files and to draw sheets, which no one does here.
-    for name in ("datasets", "torchvision", "torchvision.transforms"):
-        sys.modules[name] = mock.MagicMock()
-    import BigGAN
-    import train_fns
-    import utils
-
-    config = vars(utils.prepare_parser().parse_args([]))
-    config |= {"batch_size": batch, "n_classes": 10, "resolution": size, "G_ch": ch, "D_ch": ch, "num_D_steps": 2}
-    config |= {"G_attn": str(attention), "D_attn": str(attention), "dim_z": 120, "shared_dim": 128, "hier": True}
-    config |= {"G_shared": True, "ema": True, "ema_start": 0, "num_epochs": 1}
-    config |= {f"{net}_activation": utils.activation_dict["inplace_relu"] for net in "GD"}
-    G, D = BigGAN.Generator(**config), BigGAN.Discriminator(**config)
-    average = BigGAN.Generator(**{**config, "skip_init": True, "no_optim": True})
-    latents = utils.prepare_z_y(batch, G.dim_z, 10, device="cpu")
-    state, ema = {"itr": 0}, utils.ema(G, average, 0.999, 0)
-    made = train_fns.GAN_training_function(G, D, BigGAN.G_D(G, D), *latents, ema, state, config)
+    changes = {"batch_size": batch, "n_classes": 10, "resolution": size, "G_ch": ch, "D_ch": ch, "num_D_steps": 2}
+    changes |= {"G_attn": str(attention), "D_attn": str(attention), "dim_z": 120, "shared_dim": 128, "hier": True}
+    changes |= {
+        "G_shared": True,
+        "ema": True,
+        "ema_start": 0,
+        "num_epochs": 1,
+        "G_nl": "inplace_relu",
+        "D_nl": "inplace_relu",
+    }
+    opened = open_networks(pathlib.Path(sys.path[0]), [], changes)
+    _, ema = average_of(opened, 0.999, 0)
+    latents = opened.utils.prepare_z_y(batch, opened.G.dim_z, 10, device="cpu")
+    made = training_function(opened, latents, ema, {"itr": 0})
     x, y = torch.randn(2 * batch, 3, size, size), torch.arange(2 * batch) % 10
     return lambda i: made(x, y)
 

@@ -8,11 +8,10 @@ standing statistics are those of the checkout. Here are only the loop over batch
 
 import argparse
 import pathlib
-import sys
-from unittest import mock
 
 import numpy as np
 import torch
+from biggan_pytorch import average_of, open_networks, training_function
 from torch.utils.data import DataLoader, TensorDataset
 
 STANDING_BATCH = 64  # Latents per pass of standing statistics, as in biggan_jax.sampling.
@@ -26,30 +25,17 @@ def main() -> None:
     parser.add_argument("--steps", required=True, help="steps after which samples are written; the last ends the run")
     parser.add_argument("--samples", type=int, default=2000)
     options, flags = parser.parse_known_args()
-    # It imports these to read image files and to draw sheets, which no one does here.
-    for name in ("datasets", "torchvision", "torchvision.transforms"):
-        sys.modules[name] = mock.MagicMock()
-    sys.path.insert(0, str(options.peer))
     train(options, flags)
 
 
 def train(options: argparse.Namespace, flags: list[str]) -> None:
-    import BigGAN
-    import train_fns
-    import utils
-
     arrays, checkpoints = np.load(options.data), [int(step) for step in options.steps.split(",")]
     x = torch.from_numpy(arrays["arr_0"]).permute(0, 3, 1, 2).contiguous().float() / 127.5 - 1
     y = torch.from_numpy(arrays["y"]).long()
-    config = vars(utils.prepare_parser().parse_args(flags))
-    config |= {"resolution": x.shape[-1], "n_classes": int(y.max()) + 1}
-    config |= {f"{net}_activation": utils.activation_dict[config[f"{net}_nl"]] for net in "GD"}
-    utils.seed_rng(config["seed"])
-
-    G, D = BigGAN.Generator(**config), BigGAN.Discriminator(**config)
-    average = BigGAN.Generator(**{**config, "skip_init": True, "no_optim": True})
-    ema = utils.ema(G, average, config["ema_decay"], config["ema_start"])
-    latents = utils.prepare_z_y(config["batch_size"], G.dim_z, config["n_classes"], device="cpu")
+    opened = open_networks(options.peer, flags, {"resolution": x.shape[-1], "n_classes": int(y.max()) + 1})
+    G, D, config = opened.G, opened.D, opened.config
+    average, ema = average_of(opened, config["ema_decay"], config["ema_start"])
+    latents = opened.utils.prepare_z_y(config["batch_size"], G.dim_z, config["n_classes"], device="cpu")
     state = {"itr": 0}
     saved = options.out / "state.pt"
     parts = {"G": G, "D": D, "average": average, "G_optim": G.optim, "D_optim": D.optim}
@@ -59,7 +45,7 @@ def train(options: argparse.Namespace, flags: list[str]) -> None:
         for name, part in parts.items():
             part.load_state_dict(loaded[name])
         torch.set_rng_state(loaded["rng"])
-    step = train_fns.GAN_training_function(G, D, BigGAN.G_D(G, D), *latents, ema, state, config)
+    step = training_function(opened, latents, ema, state)
 
     options.out.mkdir(parents=True, exist_ok=True)
     batch = config["batch_size"] * config["num_D_steps"] * config["num_D_accumulations"]
@@ -72,7 +58,7 @@ def train(options: argparse.Namespace, flags: list[str]) -> None:
             if state["itr"] % 100 == 0:
                 print(state["itr"], {name: round(value, 3) for name, value in losses.items()}, flush=True)
             if state["itr"] in checkpoints:
-                images, labels = sample(utils, average, config, options.samples)
+                images, labels = sample(opened.utils, average, config, options.samples)
                 np.savez(options.out / f"{state['itr']}.npz", arr_0=images, y=labels)
                 save(saved, {name: part.state_dict() for name, part in parts.items()} | state)
             if state["itr"] == checkpoints[-1]:
