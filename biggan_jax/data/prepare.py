@@ -132,8 +132,8 @@ def corpus_of_flags(out: epath.Path, name: str, form: forms.Form, parallel: Any)
     """List what --in has; return it and the form, with what it leaves open as the input is. parallel: see `workers`."""
     root, kind, label = epath.Path(IN.value), FROM.value, LABEL_KEY.value or ""
     if kind in ("folder", "zip", "hf"):
-        if kind != "zip" and out.resolve().is_relative_to(root.resolve()):
-            raise UserError(f"--out={out} is inside --in={root}, where it would become a class; give another --out")
+        if kind != "zip":
+            check_outside(out, root, "a class")
         found = pictures(root, form, rules())
         if begun := _as_begun(out, name, form, found, lambda rules: pictures(root, form, rules)):
             return begun, form
@@ -216,10 +216,15 @@ def _shared(a: epath.Path, b: epath.Path) -> str:
     return "lie one inside the other" if a.is_relative_to(b) or b.is_relative_to(a) else ""
 
 
+def check_outside(out: epath.Path, root: epath.Path, becomes: str = "data") -> None:
+    """Raise UserError if --out is in the folder that is read."""
+    if out.resolve().is_relative_to(root.resolve()):
+        raise UserError(f"--out={out} is inside --in={root}, where it would be {becomes}; give another --out")
+
+
 def clips_of(out: epath.Path, root: epath.Path, form: forms.Form, parallel: Any) -> tuple[raw.Corpus, forms.Form]:
     """List clips; return them and their form."""
-    if out.resolve().is_relative_to(root.resolve()):
-        raise UserError(f"--out={out} is inside --in={root}, where it would be data; give another --out")
+    check_outside(out, root)
     if not form.size:
         raise UserError("--from=clips needs --size, such as --size=64: a clip is stored as plain pixels")
     if form.channels not in (0, 1, 3):
@@ -231,8 +236,7 @@ def clips_of(out: epath.Path, root: epath.Path, form: forms.Form, parallel: Any)
 
 def captions(out: epath.Path, root: epath.Path, form: forms.Form, parallel: Any) -> tuple[raw.Corpus, forms.Form]:
     """List pictures with captions or embeddings; return them and their form."""
-    if out.resolve().is_relative_to(root.resolve()):
-        raise UserError(f"--out={out} is inside --in={root}, where it would be data; give another --out")
+    check_outside(out, root)
     given = {"table": CAPTIONS.value or "", "column": LABEL_KEY.value or "", "embeddings": EMBEDDINGS.value or ""}
     suffixes = label_tables.PICTURES + (layouts.ARRAYS if form.channels else ())
     found, shape = captioned.corpus(
