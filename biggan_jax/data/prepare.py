@@ -133,7 +133,7 @@ def corpus_of_flags(out: epath.Path, name: str, form: forms.Form, parallel: Any)
     root, kind, label = epath.Path(IN.value), FROM.value, LABEL_KEY.value or ""
     if kind in ("folder", "zip", "hf"):
         if kind != "zip":
-            check_outside(out, root, "a class")
+            check_outside(out, root, "become a class")
         found = pictures(root, form, rules())
         if begun := _as_begun(out, name, form, found, lambda rules: pictures(root, form, rules)):
             return begun, form
@@ -185,8 +185,8 @@ def domains(out: epath.Path, root: epath.Path, form: forms.Form, parallel: Any) 
     """List pictures of two domains; return them and their form."""
     other = epath.Path(OTHER.value) if OTHER.value else None
     for flag, folder in (("in", root), ("other", other)):
-        if folder and out.resolve().is_relative_to(folder.resolve()):
-            raise UserError(f"--out={out} is inside --{flag}={folder}, where it would be data; give another --out")
+        if folder:
+            check_outside(out, folder, flag=flag)
     if other and (shared := _shared(root, other)):
         raise UserError(f"--in={root} and --other={other} {shared}; A and B need folders of their own")
     if FROM.value != "unpaired" and not form.size:
@@ -216,10 +216,10 @@ def _shared(a: epath.Path, b: epath.Path) -> str:
     return "lie one inside the other" if a.is_relative_to(b) or b.is_relative_to(a) else ""
 
 
-def check_outside(out: epath.Path, root: epath.Path, becomes: str = "data") -> None:
+def check_outside(out: epath.Path, root: epath.Path, what: str = "be data", flag: str = "in") -> None:
     """Raise UserError if --out is in the folder that is read."""
     if out.resolve().is_relative_to(root.resolve()):
-        raise UserError(f"--out={out} is inside --in={root}, where it would be {becomes}; give another --out")
+        raise UserError(f"--out={out} is inside --{flag}={root}, where it would {what}; give another --out")
 
 
 def clips_of(out: epath.Path, root: epath.Path, form: forms.Form, parallel: Any) -> tuple[raw.Corpus, forms.Form]:
