@@ -184,7 +184,8 @@ def of_digits(c, trained, sampler, out: pathlib.Path) -> dict:
 
 def deviation(images: np.ndarray, labels: np.ndarray) -> float:
     """The standard deviation of a pixel within a class, as a mean over classes and pixels."""
-    return float(np.mean([images[labels == label].std(0).mean() for label in np.unique(labels)]))
+    # Of 10 images a class, the deviation from their own mean is 5 % too small.
+    return float(np.mean([images[labels == label].std(0, ddof=1).mean() for label in np.unique(labels)]))
 
 
 def passes(result: dict) -> bool:
