@@ -22,6 +22,8 @@ MIN_IMAGES = 16
 """With fewer images, a pass of D leaves rows of a TPU's matrix units idle."""
 LONG_NAMES = {"G": "generator", "D": "discriminator"}
 """The names that a plan has for networks, where they differ from the family's."""
+_WRAPPERS = ("synthesis",)
+"""Modules whose own modules are named in their place."""
 _NOT_MODULES = ("", "jvp", "transpose", "checkpoint", "rematted_computation")
 _SCOPES = ("spectral_norm", "optimizer", "penalty", "average")
 
@@ -112,10 +114,14 @@ def module_of(
     """Return the module and direction of an operation, such as "G block_4 backward", or else its part of the step."""
     direction = "backward" if "transpose(" in op_name else "forward"
     parts = [part for part in re.split(r"[/()]+", re.sub(r"jit\([^()]*\)", "", op_name)) if part not in _NOT_MODULES]
+    # A call of another method than __call__ is named Module.method.
+    parts = [part.partition(".")[0] for part in parts]
     networks = [i for i, part in enumerate(parts) if part in names]
     if networks:
-        network, *inside = parts[networks[-1] :]
-        return " ".join([names[network], *inside[:-1][:1], direction])  # The last part is the operation itself.
+        # The last part is the operation itself.
+        network, *inside = parts[networks[-1] :][:-1] or parts[networks[-1] :]
+        module = [part for part in inside if part not in _WRAPPERS][:1]
+        return " ".join([names[network], *module, direction])
     return next((scope for scope in _SCOPES if scope in op_name), "other")
 
 

@@ -97,6 +97,8 @@ def test_a_kernels_cycles_follow_the_columns_it_keeps_busy():
 @pytest.mark.parametrize(
     ("op_name", "module"),
     [
+        ("jit(train_step)/transpose(jvp(Generator))/Generator.synthesize/synthesis/block_8/add", "G block_8 backward"),
+        ("jit(train_step)/once_in_4/cond/branch_1_fun/jvp(Generator.map)/mapping/dense_2/add", "G mapping forward"),
         ("jit(train_step)/jvp(Generator)/jit(relu)/max", "G forward"),
         (
             "jit(train_step)/transpose(jvp(Generator))/block_3/conv_2/transpose(jvp(jit(_pad)))/pad",
