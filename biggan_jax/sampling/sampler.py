@@ -1,6 +1,7 @@
 """A trained generator ready to draw from: normalised weights, batch-norm statistics, truncation."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Self, cast
 
@@ -15,7 +16,7 @@ from biggan_jax.data import captions
 from biggan_jax.family import Family
 from biggan_jax.latents import Truncation, allowed
 from biggan_jax.runtime.progress import track
-from biggan_jax.sampling import generate, pictures
+from biggan_jax.sampling import generate, kept_statistics, pictures
 from biggan_jax.sharding import divisible
 from biggan_jax.types import Label, Latent, Params, UserError
 
@@ -62,8 +63,12 @@ class Sampler:
         statistics, truncation, description = resolve(trained, truncation, statistics, passes)
         weights = generate.evaluation_weights(gan, trained.params, trained.spectral)
         if statistics == "standing":
-            options = {"truncation": truncation, "passes": passes, "show": True}
-            variables = generate.variables_for_sampling(gan, weights, variables, seed, **options)
+            measure = functools.partial(
+                generate.standing_statistics, gan, weights, seed, truncation=truncation, passes=passes, show=True
+            )
+            key = kept_statistics.key_of(gan, trained.config, weights, seed, truncation, passes)
+            found = kept_statistics.read_or_measure(key, variables["batch_stats"], measure)
+            variables = {**variables, "batch_stats": found}
         elif statistics != "running":
             assert trained.binned is not None and truncation is not None  # `resolve` guarantees both.
             bins, swapped = trained.binned, statistics == "binned_as_hf"
