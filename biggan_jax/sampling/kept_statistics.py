@@ -84,7 +84,7 @@ def _write(path: pathlib.Path, arrays: dict[str, np.ndarray]) -> None:
     """Write a file, and remove all but the newest FILES of its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path, unique_suffix()) as unfinished, open(unfinished, "wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # Its stub has allow_pickle among the arrays.
     for old in sorted(path.parent.glob("*.npz"), key=lambda file: file.stat().st_mtime)[:-FILES]:
         old.unlink(missing_ok=True)
 
