@@ -33,6 +33,8 @@ ORDER = [
     ["sampling.image_files"],
     ["partitioning"],
     ["checkpoint", "data", "runtime.metric_writer", "runtime.interrupt", "runtime.preemption", "runtime.distributed"],
+    ["evaluation.cache"],
+    ["sampling.kept_statistics"],
     ["sampling.sampler", "sampling.translations"],
     [
         "sampling.training_data",

@@ -1,7 +1,6 @@
 """A trained generator ready to draw from: normalised weights, batch-norm statistics, truncation."""
 
 import dataclasses
-import functools
 from collections.abc import Iterator, Sequence
 from typing import Self, cast
 
@@ -63,11 +62,9 @@ class Sampler:
         statistics, truncation, description = resolve(trained, truncation, statistics, passes)
         weights = generate.evaluation_weights(gan, trained.params, trained.spectral)
         if statistics == "standing":
-            measure = functools.partial(
-                generate.standing_statistics, gan, weights, seed, truncation=truncation, passes=passes, show=True
+            found = kept_statistics.standing_statistics(
+                gan, trained.config, weights, seed, truncation=truncation, passes=passes
             )
-            key = kept_statistics.key_of(gan, trained.config, weights, seed, truncation, passes)
-            found = kept_statistics.read_or_measure(key, variables["batch_stats"], measure)
             variables = {**variables, "batch_stats": found}
         elif statistics != "running":
             assert trained.binned is not None and truncation is not None  # `resolve` guarantees both.

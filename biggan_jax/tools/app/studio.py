@@ -3,18 +3,16 @@
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import jax
 import numpy as np
-from flax.traverse_util import flatten_dict, unflatten_dict
 
 from biggan_jax.checkpoint import TrainedGenerator
-from biggan_jax.evaluation.cache import cached, hash_of_tree
 from biggan_jax.family import Family
 from biggan_jax.latents import Truncation
 from biggan_jax.runtime.progress import track
-from biggan_jax.sampling import generate, pictures
+from biggan_jax.sampling import generate, kept_statistics, pictures
 from biggan_jax.sampling.sampler import Sampler, check_finite, resolve
 from biggan_jax.sampling.styles import with_fixed_noise
 from biggan_jax.tools.app.views import SEEDS, End, View
@@ -77,14 +75,11 @@ def _measured(trained: TrainedGenerator, weights: Params, kind: str, passes: int
     truncations: list[Truncation | None] = [None]
     if trained.gan.prior == "normal":
         truncations += [Truncation(float(t), kind) for t in LIMITS[kind] * SHARES]
-    content = hash_of_tree(weights)
-    options: dict[str, Any] = {"passes": passes, "batch_size": MEASURED}
-    standing = functools.partial(generate.standing_statistics, trained.gan, weights, 0, **options)
-    rows = []
-    for truncation in track(truncations, "statistics by truncation"):
-        measure = lambda t=truncation: flatten_dict(jax.device_get(standing(truncation=t)), sep=".")
-        made_of = f"{content} {trained.config.dtype} {trained.config.model} {truncation} {passes} x {MEASURED}"
-        rows.append(unflatten_dict(cached("moments", made_of, measure), sep="."))
+    measured = functools.partial(kept_statistics.standing_statistics, trained.gan, trained.config, weights, 0)
+    rows = [
+        measured(truncation=truncation, passes=passes, batch_size=MEASURED, show=False)
+        for truncation in track(truncations, "statistics by truncation")
+    ]
     return rows[0], jax.tree.map(lambda *bins: np.stack(bins), *rows[1:]) if rows[1:] else None
 
 
