@@ -3,10 +3,12 @@ import dataclasses
 import jax
 import pytest
 
-from biggan_jax import sharding
+from biggan_jax import config as configs
+from biggan_jax import models, sharding
 from biggan_jax.plan import hlo, program, report
 from biggan_jax.plan.target import Chip
 from tests.conftest import tiny_config
+from tests.families import minimal
 
 # Shortened output of the TPU compiler: a loop of 3 iterations, a kernel, a collective in two pieces, and one in one piece.
 TEXT = """HloModule jit_train_step, is_scheduled=true
@@ -74,16 +76,19 @@ def test_branches_of_a_lazy_update_count_by_how_often_they_run():
         )
 
 
-def test_the_step_names_how_often_a_lazy_update_runs():
-    config = tiny_config()
-    config.regularizer.r1, config.regularizer.every = 1.0, 16
+def test_the_step_names_how_often_a_lazy_update_runs(monkeypatch):
+    build, keys = minimal.FAMILIES["lazy_penalty"]
+    monkeypatch.setitem(models.FAMILIES, "lazy_penalty", build)
+    monkeypatch.setitem(configs.SECTIONS, "lazy_penalty", keys)
+    config = configs.base("lazy_penalty")
+    config.batch_size = 8
     lowered = program.lower(config, sharding.make_mesh(jax.local_devices()[:1]))
     found = {
         hlo.steps_between(instruction.op_name)
         for instruction, _ in hlo.executed(lowered.as_text("hlo", debug_info=True))
         if instruction.opcode == "conditional"
     }
-    assert found == {16}
+    assert found == {4}
 
 
 def test_a_kernels_cycles_follow_the_columns_it_keeps_busy():
