@@ -5,6 +5,7 @@ import importlib.metadata
 import json
 import os
 import pathlib
+from collections.abc import Callable
 
 import jax
 import ml_collections
@@ -29,21 +30,26 @@ def standing_statistics(
     weights: Params,
     seed: int,
     *,
-    truncation: Truncation | None,
     passes: int,
     batch_size: int = generate.STANDING_BATCH,
     show: bool = True,
-) -> Params:
-    """Return generate.standing_statistics, measured once for all that determines them. show: shows the progress."""
+) -> Callable[[Truncation | None], Params]:
+    """Return generate.standing_statistics as a function of the truncation, measured once for all that determines them.
 
-    def measure() -> dict:
-        found = generate.standing_statistics(
-            gan, weights, seed, truncation=truncation, passes=passes, batch_size=batch_size, show=show
-        )
-        return flatten_dict(jax.device_get(found), sep="/")
+    show: shows the progress.
+    """
+    content = f"{facts(gan, config)} {hash_of_tree(weights)} {seed}"
 
-    made_of = f"{facts(gan, config)} {hash_of_tree(weights)} {seed} {truncation} {passes} x {batch_size}"
-    return unflatten_dict(cached("standing", made_of, measure), sep="/")
+    def of(truncation: Truncation | None) -> Params:
+        def measure() -> dict:
+            found = generate.standing_statistics(
+                gan, weights, seed, truncation=truncation, passes=passes, batch_size=batch_size, show=show
+            )
+            return flatten_dict(jax.device_get(found), sep="/")
+
+        return unflatten_dict(cached("standing", f"{content} {truncation} {passes} x {batch_size}", measure), sep="/")
+
+    return of
 
 
 def facts(gan: Family, config: ml_collections.ConfigDict) -> str:

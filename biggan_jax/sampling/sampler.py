@@ -62,10 +62,8 @@ class Sampler:
         statistics, truncation, description = resolve(trained, truncation, statistics, passes)
         weights = generate.evaluation_weights(gan, trained.params, trained.spectral)
         if statistics == "standing":
-            found = kept_statistics.standing_statistics(
-                gan, trained.config, weights, seed, truncation=truncation, passes=passes
-            )
-            variables = {**variables, "batch_stats": found}
+            measured = kept_statistics.standing_statistics(gan, trained.config, weights, seed, passes=passes)
+            variables = {**variables, "batch_stats": measured(truncation)}
         elif statistics != "running":
             assert trained.binned is not None and truncation is not None  # `resolve` guarantees both.
             bins, swapped = trained.binned, statistics == "binned_as_hf"

@@ -24,10 +24,10 @@ def measured(tmp_path, monkeypatch):
 def test_statistics_are_measured_once_for_all_that_determines_them(measured, tmp_path):
     config = tiny_config()
     gan, weights = build_gan(config), {"linear": {"kernel": np.ones((2, 3), np.float32)}}
-    usual = {"truncation": None, "passes": 100}
 
-    def of(weights=weights, config=config, seed=0, **changes):
-        return kept_statistics.standing_statistics(gan, config, weights, seed, **usual | changes)
+    def of(weights=weights, config=config, seed=0, truncation=None, passes=100, **changes):
+        kept = kept_statistics.standing_statistics(gan, config, weights, seed, passes=passes, **changes)
+        return kept(truncation)
 
     first, again = of(), of()
     assert len(measured) == 1

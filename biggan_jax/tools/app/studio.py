@@ -75,11 +75,10 @@ def _measured(trained: TrainedGenerator, weights: Params, kind: str, passes: int
     truncations: list[Truncation | None] = [None]
     if trained.gan.prior == "normal":
         truncations += [Truncation(float(t), kind) for t in LIMITS[kind] * SHARES]
-    measured = functools.partial(kept_statistics.standing_statistics, trained.gan, trained.config, weights, 0)
-    rows = [
-        measured(truncation=truncation, passes=passes, batch_size=MEASURED, show=False)
-        for truncation in track(truncations, "statistics by truncation")
-    ]
+    measured = kept_statistics.standing_statistics(
+        trained.gan, trained.config, weights, 0, passes=passes, batch_size=MEASURED, show=False
+    )
+    rows = [measured(truncation) for truncation in track(truncations, "statistics by truncation")]
     return rows[0], jax.tree.map(lambda *bins: np.stack(bins), *rows[1:]) if rows[1:] else None
 
 
