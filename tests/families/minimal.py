@@ -11,7 +11,7 @@ import optax
 import pytest
 
 from biggan_jax import config as configs
-from biggan_jax import losses
+from biggan_jax import losses, models
 from biggan_jax.family import Family, Network, Update
 from biggan_jax.gan import GAN
 from biggan_jax.models import adversarial, optimizers
@@ -214,3 +214,13 @@ FAMILIES = {
     "batch_norm_in_g": (functools.partial(pair, g={"batch_norm": True}), section(num_classes=5)),
 }
 """Name to (build, section of config keys)."""
+
+
+def registered(name: str, patch: pytest.MonkeyPatch):
+    """Make the family known while `patch` lasts; return a config of it, for batches of 8."""
+    build, keys = FAMILIES[name]
+    patch.setitem(models.FAMILIES, name, build)
+    patch.setitem(configs.SECTIONS, name, keys)
+    c = configs.base(name)
+    c.batch_size = 8
+    return c

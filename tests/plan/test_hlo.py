@@ -3,8 +3,7 @@ import dataclasses
 import jax
 import pytest
 
-from biggan_jax import config as configs
-from biggan_jax import models, sharding
+from biggan_jax import sharding
 from biggan_jax.plan import hlo, program, report
 from biggan_jax.plan.target import Chip
 from tests.conftest import tiny_config
@@ -77,11 +76,7 @@ def test_branches_of_a_lazy_update_count_by_how_often_they_run():
 
 
 def test_the_step_names_how_often_a_lazy_update_runs(monkeypatch):
-    build, keys = minimal.FAMILIES["lazy_penalty"]
-    monkeypatch.setitem(models.FAMILIES, "lazy_penalty", build)
-    monkeypatch.setitem(configs.SECTIONS, "lazy_penalty", keys)
-    config = configs.base("lazy_penalty")
-    config.batch_size = 8
+    config = minimal.registered("lazy_penalty", monkeypatch)
     lowered = program.lower(config, sharding.make_mesh(jax.local_devices()[:1]))
     found = {
         hlo.steps_between(instruction.op_name)

@@ -7,7 +7,6 @@ import types
 import jax
 import pytest
 
-from biggan_jax import config as configs
 from biggan_jax import models, sharding
 from biggan_jax.plan import program, report, target
 from biggan_jax.plan.target import CHIPS
@@ -150,11 +149,7 @@ def test_useful_flops_ignore_chunks_microbatches_and_remat(dense):
 
 
 def test_lazy_updates_count_by_how_often_they_run(monkeypatch):
-    build, keys = minimal.FAMILIES["lazy_penalty"]
-    monkeypatch.setitem(models.FAMILIES, "lazy_penalty", build)
-    monkeypatch.setitem(configs.SECTIONS, "lazy_penalty", keys)
-    c = configs.base("lazy_penalty")
-    c.batch_size = 8
+    c = minimal.registered("lazy_penalty", monkeypatch)
     updates = models.build_gan(c).updates()
     (lazy,) = (i for i, update in enumerate(updates) if not update.always)
     assert updates[lazy].every == 4
@@ -167,11 +162,7 @@ def test_lazy_updates_count_by_how_often_they_run(monkeypatch):
 def test_shapes_and_networks_are_the_familys(monkeypatch):
     mesh = sharding.make_mesh(jax.devices()[:2])
     for name in ("one_channel_not_square", "vectors", "two_pairs"):
-        build, keys = minimal.FAMILIES[name]
-        monkeypatch.setitem(models.FAMILIES, name, build)
-        monkeypatch.setitem(configs.SECTIONS, name, keys)
-        c = configs.base(name)
-        c.batch_size = 8
+        c = minimal.registered(name, monkeypatch)
         gan = models.build_gan(c)
         assert program.batch_shapes(c)["image"].shape == (gan.minibatches, 8, *gan.image_shape)
         assert program.lower(c, mesh) and program.state_bytes(c, mesh) > 0
