@@ -57,9 +57,9 @@ CHANGES = {
 INITS = {"orthogonal": "ortho", "normal": "N02", "xavier": "xavier"}
 
 
-def config_of(seed: int, steps: int = CHANGES["num_steps"]) -> ml_collections.ConfigDict:
+def config_of(seed: int, steps: int = CHANGES["num_steps"], ch: int = CHANGES["model.ch"]) -> ml_collections.ConfigDict:
     c = configs.load("peers/ajbrock_cifar")
-    c.update_from_flattened_dict(CHANGES | {"seed": seed, "num_steps": steps})
+    c.update_from_flattened_dict(CHANGES | {"seed": seed, "num_steps": steps, "model.ch": ch})
     c.checkpoint_every, c.checkpoint_keep = steps // CHECKPOINTS, CHECKPOINTS
     configs.validate(c)
     return c
@@ -231,6 +231,7 @@ def main() -> None:
     parser.add_argument("--peer-python", required=True, help="a Python with torch and numpy")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--steps", type=int, default=CHANGES["num_steps"], help="a multiple of the 5 checkpoints")
+    parser.add_argument("--ch", type=int, default=CHANGES["model.ch"], help="channels of both networks")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/against"))
     parser.add_argument("--json", type=pathlib.Path, default=RESULTS)
     parser.add_argument("--plot", type=pathlib.Path, default=PLOT)
@@ -244,7 +245,7 @@ def main() -> None:
         parser.error(f"--seeds={options.seeds} is one run, which has no spread; give two or more")
     options.out.mkdir(parents=True, exist_ok=True)
 
-    c = config_of(0, options.steps)
+    c = config_of(0, options.steps, options.ch)
     export(c, options.out / "digits.npz")
     evaluator = judge(c)
     report = {
@@ -258,7 +259,7 @@ def main() -> None:
     curves = report["curves"] = {side: {} for side in runs}
     for seed in seeds:
         for side, run in runs.items():
-            c, out = config_of(int(seed), options.steps), options.out / f"{side}-{seed}"
+            c, out = config_of(int(seed), options.steps, options.ch), options.out / f"{side}-{seed}"
             files = [out / f"{step}.npz" for step in checkpoints_of(c)]
             if not files[-1].exists():
                 run(c, out)

@@ -7,6 +7,7 @@ import jax
 from biggan_jax import sharding
 from biggan_jax.family import Family
 from biggan_jax.layers.convolution import in_pieces
+from biggan_jax.layers.few_images import whole_on
 from biggan_jax.state import TrainState, init_state
 from biggan_jax.train_step import train_step
 
@@ -30,4 +31,6 @@ def compile_step(gan: Family):
     step = functools.partial(train_step, gan)
     if gan.mesh.size == 1 and gan.mesh.devices.flat[0].platform == "cpu":
         step = in_pieces()(step)
+    if gan.mesh.devices.flat[0].platform == "tpu":
+        step = whole_on(gan.mesh.size)(step)
     return jax.jit(step, donate_argnums=0, out_shardings=layout)

@@ -108,6 +108,17 @@ def executed(text: str, *, inside_fusions: bool = False) -> Iterator[tuple[Instr
     yield from walk(entry, 1)
 
 
+def unestimated(text: str) -> dict[str, int]:
+    """Return {"gather", "scatter": count} of a step in the mean, rounded: of those for which the compiler estimates no cycles."""
+    computations, _ = parse(text)
+    found: dict[str, float] = defaultdict(float)
+    for instruction, times in executed(text):
+        inner = {i.opcode for name in instruction.called for i in computations[name]} | {instruction.opcode}
+        for kind in {"gather", "scatter"} & inner if instruction.opcode in ("fusion", "gather", "scatter") else ():
+            found[kind] += times * (not instruction.cycles)
+    return {kind: round(count) for kind, count in sorted(found.items()) if round(count)}
+
+
 def _trips(condition: list[Instruction]) -> int:
     """Return the trip count of a loop from 0 to a constant, as made by `fori_loop`, `scan` and `map`."""
     bounds = [int(instruction.value) for instruction in condition if instruction.value]

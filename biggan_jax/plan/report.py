@@ -71,6 +71,8 @@ def figures(
         "breakdown": breakdown,
         **of_gpu,
         "collectives": hlo.collectives(compiled.text) if compiled.text else {},
+        # Of a GPU they are estimated as all else, by their bytes.
+        "unestimated": hlo.unestimated(compiled.text) if chip and compiled.text else {},
         **parameters(config),
         "compile_seconds": compiled.seconds,
         "program": compiled.content,
@@ -200,6 +202,11 @@ def text(plan: dict, rows: int = 24) -> str:
             f"time: {cycles / 1e6:.1f} million cycles = {plan['estimated_step_seconds']:.4f} s per step"
             f" by the compiler's estimate, MFU {100 * plan['estimated_mfu']:.1f} %;"
             f" {plan['num_steps']:,} steps: {plan['estimated_hours']:.1f} h. Communication stalls are not included"
+        )
+    if without := plan.get("unestimated"):
+        counts = " and ".join(f"{count:,} {kind}{'s' * (count > 1)}" for kind, count in without.items())
+        lines.append(
+            f"not in the time: {counts} a step, for which the compiler has no estimate; ADA's resampling has such"
         )
     if plan.get("kernels"):
         lines += _gpu_lines(plan)

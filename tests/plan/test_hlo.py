@@ -53,6 +53,17 @@ ENTRY %main (x: f32[4,8]) -> f32[8,8] {
 """
 
 
+def test_gathers_without_an_estimate_are_counted():
+    within = "ROOT %all-gather.2 = f32[8,8]{1,0:T(8,128)} all-gather(%p.2), channel_id=7, dimensions={0}"
+    gathers = TEXT.replace(within, "ROOT %rows = f32[8,8]{1,0:T(8,128)} gather(%p.2, %p.2), slice_sizes={1,8}")
+    assert hlo.unestimated(gathers) == {"gather": 1} and not hlo.unestimated(TEXT)
+    in_loop = gathers.replace(
+        "fusion(%state), kind=kLoop, calls=%add,", "fusion(%state), kind=kCustom, calls=%gather_2,"
+    )
+    assert hlo.unestimated(in_loop) == {"gather": 1}, "the one in the loop has an estimate"
+    assert hlo.unestimated(in_loop.replace('{"estimated_cycles":"100"}', "{}")) == {"gather": 1 + 3}
+
+
 def test_cycles_are_summed_by_module_and_direction_over_loops():
     kernels = []
     found = hlo.breakdown(TEXT, report.module_of, lambda kernel: kernels.append(kernel) or 100)

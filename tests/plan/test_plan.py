@@ -18,7 +18,7 @@ from tests.families import minimal
 TINY = pathlib.Path(__file__).parent.parent / "configs" / "tiny.py"
 KEYS = {"chips", "devices", "fits", "hbm_bytes_per_device", "hbm_capacity_bytes", "useful_flops_per_device"}
 KEYS |= {"compiled_flops_per_device", "estimated_cycles_per_device", "estimated_mfu", "estimated_step_seconds"}
-KEYS |= {"program", "state_bytes_per_device", "breakdown", "collectives", "versions"}
+KEYS |= {"program", "state_bytes_per_device", "breakdown", "collectives", "unestimated", "versions"}
 KEYS |= {"generator_parameters", "discriminator_parameters"}
 needs_compiler = pytest.mark.skipif(
     not importlib.util.find_spec("libtpu") or jax.__version_info__ < (0, 8),
