@@ -9,6 +9,7 @@ classifier judges all of them.
 
 import argparse
 import functools
+import itertools
 import json
 import math
 import pathlib
@@ -257,16 +258,15 @@ def main() -> None:
     report["training_digits"] = {metric: round(real[metric], 4) for metric in METRICS}
     runs = {"ours": run_ours, "peer": functools.partial(run_peer, options=options), UNIFORM: run_with_uniform_biases}
     curves = report["curves"] = {side: {} for side in runs}
-    for seed in seeds:
-        for side, run in runs.items():
-            c, out = config_of(int(seed), options.steps, options.ch), options.out / f"{side}-{seed}"
-            files = [out / f"{step}.npz" for step in checkpoints_of(c)]
-            if not files[-1].exists():
-                run(c, out)
-            curves[side][seed] = {file.stem: evaluate(evaluator, file) for file in files}
-            grid(files[-1])
-            print(side, seed, curves[side][seed], flush=True)
-            options.json.write_text(json.dumps(report, indent=1) + "\n")
+    for seed, side in [*itertools.product(seeds, SIDES), *((seed, UNIFORM) for seed in seeds)]:
+        c, out = config_of(int(seed), options.steps, options.ch), options.out / f"{side}-{seed}"
+        files = [out / f"{step}.npz" for step in checkpoints_of(c)]
+        if not files[-1].exists():
+            runs[side](c, out)
+        curves[side][seed] = {file.stem: evaluate(evaluator, file) for file in files}
+        grid(files[-1])
+        print(side, seed, curves[side][seed], flush=True)
+        options.json.write_text(json.dumps(report, indent=1) + "\n")
     report["summary"] = summary(curves)
     options.json.write_text(json.dumps(report, indent=1) + "\n")
     plot(curves, report["summary"], options.plot)

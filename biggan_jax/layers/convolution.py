@@ -16,8 +16,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from biggan_jax.layers import few_images
-
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 POSITIONS = 256
 """Outputs of one channel in a piece; by measurement."""
@@ -55,7 +53,7 @@ def conv_general_dilated(
 ) -> jax.Array:
     """Convolve as jax.lax.conv_general_dilated does. settings: its further arguments, by name."""
     if not _in_pieces.get() or not _plain_settings(x, settings):
-        return few_images.conv(x, kernel, strides, padding, **settings)
+        return jax.lax.conv_general_dilated(x, kernel, strides, padding, **settings)
     if isinstance(padding, str):
         padding = jax.lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
     if x.shape[1:3] == kernel.shape[:2] and not np.any(padding):

@@ -12,7 +12,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from biggan_jax.layers import few_images
 from biggan_jax.layers.convolution import LAYOUT
 
 MOST_SPLIT = 16
@@ -62,7 +61,7 @@ def _conv(x: jax.Array, kernel: jax.Array, groups: int) -> jax.Array:
 
 def _together(x: jax.Array, kernel: jax.Array, *, groups: int) -> jax.Array:
     """Convolve all groups by one operation."""
-    return few_images.conv(x, kernel, (1, 1), "SAME", dimension_numbers=LAYOUT, feature_group_count=groups)
+    return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=LAYOUT, feature_group_count=groups)
 
 
 def _one_by_one(x: jax.Array, kernel: jax.Array, *, groups: int) -> jax.Array:

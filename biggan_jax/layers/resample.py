@@ -9,7 +9,6 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from biggan_jax.layers import few_images
 from biggan_jax.layers.convolution import LAYOUT, conv_general_dilated
 from biggan_jax.layers.linear import orthogonal
 from biggan_jax.layers.transposed import conv_transpose
@@ -73,7 +72,9 @@ def smooth_upsample_conv(x: jax.Array, kernel: jax.Array, groups: int = 1) -> ja
     if groups == 1:
         y = conv_transpose(x, kernel, strides, padding)
     else:
-        y = few_images.conv(x, kernel, (1, 1), padding, strides, dimension_numbers=LAYOUT, feature_group_count=groups)
+        y = jax.lax.conv_general_dilated(
+            x, kernel, (1, 1), padding, strides, dimension_numbers=LAYOUT, feature_group_count=groups
+        )
     return 4 * smooth(y, 1)
 
 

@@ -15,7 +15,6 @@ import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 
-from biggan_jax.layers import few_images
 from biggan_jax.layers.convolution import LAYOUT, conv_of_products
 from biggan_jax.types import Array
 
@@ -37,7 +36,7 @@ def conv_transpose(x: jax.Array, kernel: jax.Array, strides: Pair, padding: Sequ
 
 
 def _plain(x: jax.Array, kernel: jax.Array, *, strides: Pair, padding: Sequence[Pair]) -> jax.Array:
-    return few_images.conv(x, kernel, (1, 1), padding, strides, dimension_numbers=LAYOUT)
+    return jax.lax.conv_general_dilated(x, kernel, (1, 1), padding, strides, dimension_numbers=LAYOUT)
 
 
 class _Axis(NamedTuple):

@@ -28,7 +28,8 @@ import ml_collections
 from biggan_jax import sharding
 from biggan_jax.family import Family
 from biggan_jax.models import build_gan
-from biggan_jax.partitioning import compile_step, state_layout
+from biggan_jax.partitioning import UNCUT, compile_step, state_layout
+from biggan_jax.plan import slices
 from biggan_jax.runtime.files import atomic_write, unique_suffix
 from biggan_jax.state import init_state
 from biggan_jax.train_step import train_step
@@ -205,5 +206,6 @@ def content_of(lowered: jax.stages.Lowered, target: str) -> str:
     # Names of operations count, since the breakdown uses them; the files and lines beside them do not.
     names = sorted(set(re.findall(r'loc\("(jit\([^"]*)"', lowered.as_text(debug_info=True))))
     options = [os.environ.get(name, "") for name in ("LIBTPU_INIT_ARGS", "XLA_FLAGS")]
+    options += [json.dumps(UNCUT)] if target.partition(":")[0] in slices.VERSIONS else []
     given = [lowered.as_text(), *names, target, json.dumps(versions()), *options, *Program.__annotations__]
     return hashlib.sha256("\0".join(given).encode()).hexdigest()[:24]
