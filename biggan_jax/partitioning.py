@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from biggan_jax import sharding
 from biggan_jax.family import Family
 from biggan_jax.layers.convolution import in_pieces
-from biggan_jax.state import TrainState, init_state
+from biggan_jax.state import TrainState, init_shapes, init_state
 from biggan_jax.train_step import train_step
 
 logger = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ estimate a convolution then takes 1.3 to 3 times the cycles; only some of one im
 def state_layout(gan: Family) -> TrainState:
     """Return the sharding of each array of the state on the model's mesh."""
     assert gan.mesh is not None
-    shapes = jax.eval_shape(functools.partial(init_state, gan), 0)
+    shapes = init_shapes(gan)
     return sharding.state_sharding(shapes, gan.mesh, split_over_data=gan.shard_update)
 
 

@@ -1,5 +1,6 @@
 """What training changes: each network's weights and what follows them, averages, and a family's own state."""
 
+import functools
 from collections.abc import Collection
 from typing import Any
 
@@ -88,7 +89,7 @@ def init_networks(
 
 
 def init_state(family: Family, seed: jax.Array | int) -> TrainState:
-    """A fresh state. Pure, so that `jax.eval_shape` gives its shapes and jit lays it out on a mesh."""
+    """A fresh state. Pure, so that jit lays it out on a mesh."""
     networks = init_networks(family, seed)
     return TrainState(
         step=jnp.int32(0),
@@ -99,3 +100,11 @@ def init_state(family: Family, seed: jax.Array | int) -> TrainState:
         averages={name: jax.tree.map(jnp.copy, networks[name].params) for name in family.averaged},
         extra=family.initial_extra(),
     )
+
+
+def init_shapes(family: Family) -> TrainState:
+    """The shapes of a fresh state. The model keeps them: of a large one, tracing takes seconds."""
+    kept = vars(family).setdefault("_init_shapes", {})
+    if (x64 := jax.config.read("jax_enable_x64")) not in kept:
+        kept[x64] = jax.eval_shape(functools.partial(init_state, family), 0)
+    return jax.tree.map(lambda shape: shape, kept[x64])

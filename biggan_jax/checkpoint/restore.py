@@ -27,7 +27,7 @@ from biggan_jax.checkpoint.trained import TrainedGenerator, placed_on
 from biggan_jax.family import Family
 from biggan_jax.models import build_gan
 from biggan_jax.runtime import devices, numerics
-from biggan_jax.state import TrainState, init_state
+from biggan_jax.state import TrainState, init_shapes
 from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
@@ -66,7 +66,7 @@ def load_generator(
     if not live and gan.sampled not in gan.averaged:
         logger.info("%s: no average of %s is kept; its live weights are used", step_path, gan.sampled)
         live = True
-    like = to_tree(jax.eval_shape(lambda: init_state(gan, 0)))
+    like = to_tree(init_shapes(gan))
     part = part_of(like, gan.sampled, live=live, also=gan.lent.values())
     tree = restore(step_path, _replicated(part, mesh), partial=True, rounded=True)
     extras = load_extras(step_path)
@@ -84,7 +84,7 @@ def load_state(path: epath.PathLike) -> tuple[TrainState, ml_collections.ConfigD
     step_path = find(path)
     config = load_config(step_path)
     gan = build_gan(config)
-    like = jax.eval_shape(lambda: init_state(gan, 0))
+    like = init_shapes(gan)
     state = from_tree(restore(step_path, _replicated(to_tree(like)), rounded=True), like)
     return state, config, load_extras(step_path)
 

@@ -22,7 +22,7 @@ from biggan_jax.models import build_gan
 from biggan_jax.partitioning import sharded_init_state, state_layout
 from biggan_jax.runtime import numerics
 from biggan_jax.runtime.files import user_errors, write_text
-from biggan_jax.state import NetworkState, TrainState, init_state
+from biggan_jax.state import NetworkState, TrainState, init_shapes
 from biggan_jax.types import UserError
 
 logger = logging.getLogger(__name__)
@@ -154,7 +154,7 @@ def restore_or_init(
     if checkpoints.latest_step() is None:
         state = sharded_init_state(gan, seed)
         return replace_weights(state, start) if (start := weights()) else state
-    shapes = jax.eval_shape(lambda: init_state(gan, seed))
+    shapes = init_shapes(gan)
     return checkpoints.restore(sharding.with_sharding(shapes, state_layout(gan)))
 
 
@@ -165,7 +165,7 @@ def load_weights(gan: Family, path: str) -> Weights:
     checkpoint/transfer.py. Raises UserError for other networks.
     """
     stored, config, _ = load_state(path)
-    fresh, before = jax.eval_shape(lambda: init_state(gan, 0)), build_gan(config)
+    fresh, before = init_shapes(gan), build_gan(config)
     if fresh.networks.keys() != stored.networks.keys():
         theirs, ours = (", ".join(sorted(state.networks)) for state in (stored, fresh))
         raise UserError(f"{path} has the networks {theirs}, this model has {ours}; start from a run of the same family")

@@ -19,7 +19,7 @@ from biggan_jax.convert.tables import Arrays, EntryOf, Network
 from biggan_jax.family import Family
 from biggan_jax.models import build_gan
 from biggan_jax.models.tables import WIDTHS, Widths, discriminator_sizes, generator_sizes
-from biggan_jax.state import NetworkState, TrainState, init_state
+from biggan_jax.state import NetworkState, TrainState, init_shapes, init_state
 from biggan_jax.types import Params, UserError
 
 Moments = dict[str, Any]
@@ -89,7 +89,7 @@ def network_of(state: NetworkState) -> Network:
 
 def shapes_of(gan: Family) -> dict[str, Network]:
     """Return the shapes of the networks, by name."""
-    state = jax.eval_shape(lambda: init_state(gan, 0))
+    state = init_shapes(gan)
     return {name: network_of(network) for name, network in state.networks.items()}
 
 

@@ -21,7 +21,7 @@ from biggan_jax.models.heads import Head
 from biggan_jax.models.optimizers import optimizer
 from biggan_jax.penalties import clip
 from biggan_jax.regularizers import Classes
-from biggan_jax.state import init_state
+from biggan_jax.state import init_shapes
 from biggan_jax.types import Condition, Label, Latent, Params, UserError
 
 
@@ -117,7 +117,7 @@ def build(
     )
     check(gan)
     if gan.d_chunks > 1:
-        gan.check_chunks(jax.eval_shape(lambda: init_state(gan, 0)).networks["D"].variables)
+        gan.check_chunks(init_shapes(gan).networks["D"].variables)
     return gan
 
 

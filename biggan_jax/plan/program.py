@@ -31,7 +31,7 @@ from biggan_jax.models import build_gan
 from biggan_jax.partitioning import UNCUT, compile_step, state_layout
 from biggan_jax.plan import slices
 from biggan_jax.runtime.files import atomic_write, unique_suffix
-from biggan_jax.state import init_state
+from biggan_jax.state import init_shapes
 from biggan_jax.train_step import train_step
 from biggan_jax.types import UserError
 
@@ -95,7 +95,7 @@ def lower(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> jax.sta
 def state_shapes(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh):
     """Return the shapes of the state, sharded over the mesh."""
     gan = build_gan(config, mesh)
-    return sharding.with_sharding(jax.eval_shape(functools.partial(init_state, gan), 0), state_layout(gan))
+    return sharding.with_sharding(init_shapes(gan), state_layout(gan))
 
 
 def state_bytes(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh) -> int:
@@ -140,7 +140,7 @@ def _flops(config: ml_collections.ConfigDict, updates: Iterable[int]) -> float:
         raise UserError("useful FLOPs need the CPU, which JAX_PLATFORMS leaves out; append ,cpu to it") from error
     step = functools.partial(train_step, gan, updates=tuple(gan.updates()[i] for i in sorted(updates)))
     with jax.default_device(cpu):
-        state = jax.eval_shape(functools.partial(init_state, gan), 0)
+        state = init_shapes(gan)
         return (jax.jit(step).lower(state, batch_shapes(config)).cost_analysis() or {})["flops"]
 
 

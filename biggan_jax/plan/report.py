@@ -97,7 +97,7 @@ def fits(compiled: Program, chip: Chip | gpu_table.Gpu | None, state_bytes: int 
 def parameters(config: ml_collections.ConfigDict) -> dict[str, int]:
     """Return {"NAME_parameters": number of weights} of the networks."""
     gan = program.build_gan(config)
-    state = jax.eval_shape(lambda: program.init_state(gan, 0))
+    state = program.init_shapes(gan)
     count = lambda name: sum(leaf.size for leaf in jax.tree.leaves(state.networks[name].params))
     return {f"{LONG_NAMES.get(name, name)}_parameters": count(name) for name in gan.networks}
 

@@ -444,12 +444,12 @@ jax.distributed.initialize(sys.argv[1], 2, int(sys.argv[2]))
 from biggan_jax import sharding
 from biggan_jax.checkpoint import Checkpoints, checksums
 from biggan_jax.models import build_gan
-from biggan_jax.state import init_state
+from biggan_jax.state import init_shapes, init_state
 from tests.configs.tiny import get_config
 
 config = get_config()
 gan = build_gan(config, sharding.make_mesh())
-shapes = jax.eval_shape(lambda: init_state(gan, 0))
+shapes = init_shapes(gan)
 layout = sharding.state_sharding(shapes, gan.mesh, split_over_data=True)
 state = jax.jit(lambda: init_state(gan, 0), out_shardings=layout)()
 on = lambda step: state.replace(step=jax.jit(lambda s: s * 0 + step, out_shardings=layout.step)(state.step))

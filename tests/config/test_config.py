@@ -10,7 +10,7 @@ from biggan_jax.config.__main__ import main
 from biggan_jax.config.defaults import comments
 from biggan_jax.config.loading import presets
 from biggan_jax.models import build_gan
-from biggan_jax.state import init_state
+from biggan_jax.state import init_shapes
 from biggan_jax.train_step import train_step
 from biggan_jax.types import UserError
 from tests.cli import refused, run
@@ -29,7 +29,7 @@ def preset(name):
     assert c.data.name in data.SOURCES
     c.d_steps = 1  # Each is traced.
     gan = build_gan(c)
-    return c, gan, jax.eval_shape(lambda: init_state(gan, 0))
+    return c, gan, init_shapes(gan)
 
 
 # Networks of StyleGAN and R3GAN take seconds to trace.

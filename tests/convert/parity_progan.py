@@ -17,7 +17,7 @@ from biggan_jax.family import Moving, Nets
 from biggan_jax.growth import Growth
 from biggan_jax.layers.resample import upsample
 from biggan_jax.models import build_gan, growing
-from biggan_jax.state import init_state
+from biggan_jax.state import init_shapes
 from biggan_jax.terms import logit_of
 from biggan_jax.train_step import to_float
 from tests.convert.recordings import Comparison, load, to_nchw, to_nhwc, under
@@ -279,7 +279,7 @@ def compare_reals(found: Comparison, gan) -> None:
 
 def init_state_at(gan, lod: float):
     """Return a state whose D is at a level of detail; it has no weights."""
-    shapes = jax.eval_shape(lambda: init_state(gan, 0))
+    shapes = init_shapes(gan)
     return shapes.with_networks(D=shapes.networks["D"].replace(variables=variables_at(lod)))
 
 
@@ -316,7 +316,7 @@ def comparison(path) -> Comparison:
     arrays, meta = load(path)
     gan = build_gan(config_of(meta))
     params = {role: params_of(under(f"state/{role}/", arrays), gan.growth.last) for role in "GD"}
-    shapes = jax.eval_shape(lambda: init_state(gan, 0))
+    shapes = init_shapes(gan)
     for role, network in shapes.networks.items():
         assert jax.tree.map(lambda a: a.shape, params[role]) == jax.tree.map(lambda a: a.shape, network.params)
         assert sum(leaf.size for leaf in jax.tree.leaves(params[role])) == meta[f"params_{role}"]

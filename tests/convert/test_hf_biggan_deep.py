@@ -9,7 +9,7 @@ from biggan_jax.convert import hf_biggan_deep, imported, tables
 from biggan_jax.latents import Truncation
 from biggan_jax.models import build_gan
 from biggan_jax.sampling import generate
-from biggan_jax.state import init_state
+from biggan_jax.state import init_shapes
 from biggan_jax.types import UserError
 from tests.conftest import assert_identical
 from tests.convert import parity, recordings
@@ -142,7 +142,7 @@ def test_an_exported_g_gives_the_same_images(settings, tmp_path):
     pytest.importorskip("torch", reason="PyTorch is an extra")
     config = deep(**settings)
     gan = build_gan(config)
-    state = filled(jax.eval_shape(lambda: init_state(gan, 0)), seed=1)
+    state = filled(init_shapes(gan), seed=1)
     network = network_of(deep())
     hf_biggan_deep.write(state, config, {"binned": network["binned"]}, epath(tmp_path))
     came = hf_biggan_deep.read(epath(tmp_path))

@@ -15,7 +15,7 @@ from biggan_jax.family import Update
 from biggan_jax.models import build_gan
 from biggan_jax.partitioning import compile_step, state_layout
 from biggan_jax.runtime import jsonl
-from biggan_jax.state import init_state
+from biggan_jax.state import init_shapes, init_state
 from biggan_jax.train import train
 from biggan_jax.train_step import check_prefixes
 from biggan_jax.types import UserError
@@ -115,7 +115,7 @@ def test_groups_of_a_batch_do_not_cross_devices():
     """Two examples a device, in groups of two: the step on 8 devices moves no activations between them."""
     mesh = sharding.make_mesh()
     gan = build_gan(config_of("statistics_of_groups"), mesh)
-    state = jax.eval_shape(functools.partial(init_state, gan), 0)
+    state = init_shapes(gan)
     batch = sharding.shard_batch(random_batch(gan, 16), mesh)
     text = compile_step(gan).lower(sharding.with_sharding(state, state_layout(gan)), batch).compile().as_text()
     assert "all-reduce" in text and "all-to-all" not in text and "collective-permute" not in text

@@ -15,7 +15,7 @@ from biggan_jax.models.heads import Head
 from biggan_jax.models.wgan import g_runs
 from biggan_jax.regularizers import TERMS, LatentConsistency, LatentStep, LeCam, TopK
 from biggan_jax.stability.signals import logits_and_features
-from biggan_jax.state import init_state
+from biggan_jax.state import init_shapes, init_state
 from biggan_jax.train_step import train_step
 from biggan_jax.types import UserError
 from tests.conftest import leaves, nets_of
@@ -306,7 +306,7 @@ def test_each_key_that_needs_another_is_refused_without_it():
 )  # fmt: skip
 def test_conditions_and_shapes_pass_through_a_step(family, changes):
     gan = built(family, batch_size=8, d_steps=1, **changes)
-    state = jax.eval_shape(lambda: init_state(gan, 0))
+    state = init_shapes(gan)
     image = jax.ShapeDtypeStruct((1, 8, *gan.image_shape), "uint8" if len(gan.image_shape) == 3 else "float32")
     vector = gan.condition.kind == "vector"
     label = jax.ShapeDtypeStruct((1, 8, gan.condition.size) if vector else (1, 8), "float32" if vector else "int32")

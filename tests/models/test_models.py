@@ -8,14 +8,14 @@ from biggan_jax.layers.norm import BatchNorm
 from biggan_jax.models import build_gan
 from biggan_jax.models.optimizers import adam
 from biggan_jax.models.tables import WIDTHS
-from biggan_jax.state import init_state
+from biggan_jax.state import init_shapes, init_state
 from biggan_jax.types import UserError
 from tests.conftest import family_of, generate, tiny_config
 
 
 def shapes(config):
     gan = build_gan(config)
-    return gan, jax.eval_shape(lambda: init_state(gan, 0))
+    return gan, init_shapes(gan)
 
 
 def parameters(config):

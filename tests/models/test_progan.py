@@ -18,7 +18,7 @@ from biggan_jax.layers.resample import upsample
 from biggan_jax.models import build_gan
 from biggan_jax.models.growing import COLLECTION
 from biggan_jax.sampling.sampler import Sampler
-from biggan_jax.state import init_state
+from biggan_jax.state import init_shapes, init_state
 from biggan_jax.train import train
 from biggan_jax.train_step import train_step
 from biggan_jax.types import UserError
@@ -226,7 +226,7 @@ def test_what_does_not_fit_is_refused(changes, words):
 @pytest.mark.parametrize("changes", [{"dtype": "bfloat16"}, {"remat": "blocks"}], ids=str)
 def test_images_logits_and_weights_are_float32(changes):
     gan = build_gan(config(**changes))
-    state = jax.eval_shape(lambda: init_state(gan, 0))
+    state = init_shapes(gan)
     assert {leaf.dtype for leaf in jax.tree.leaves(state.networks)} <= {jnp.dtype("float32"), jnp.dtype("int32")}
     variables = {name: {"params": network.params, **network.variables} for name, network in state.networks.items()}
     images = jax.eval_shape(gan.networks["G"].module.apply, variables["G"], Z, None)

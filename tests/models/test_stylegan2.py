@@ -14,7 +14,7 @@ from biggan_jax.config import base
 from biggan_jax.family import Moving, Nets
 from biggan_jax.models import build_gan
 from biggan_jax.models.style import STATE, PathLength
-from biggan_jax.state import init_state
+from biggan_jax.state import init_shapes, init_state
 from biggan_jax.types import UserError
 
 SMALL = {"model.image_shape": (8, 8, 3), "model.channel_base": 32, "model.channel_max": 8, "model.dim_z": 6}
@@ -98,7 +98,7 @@ def test_the_mean_of_w_moves_in_training_alone_by_the_first_latents():
     expected = 0.995 + 0.005 * g_of("map")(Z, Y)[:, 0].mean(0)
     np.testing.assert_allclose(nets.moving.variables["G"]["moving"]["w"], expected, atol=1e-6)
     np.testing.assert_allclose(ws, g_of("map")(Z[::-1], Y), atol=1e-6)
-    fresh = jax.eval_shape(lambda: init_state(gan, 0)).networks["G"].variables
+    fresh = init_shapes(gan).networks["G"].variables
     assert fresh["moving"]["w"].shape == (5,) and len(jax.tree.leaves(fresh["noise"])) == 3
 
 
@@ -174,7 +174,7 @@ def test_the_largest_stages_may_compute_in_bfloat16():
     expected = [(4, "float32"), (8, "bfloat16"), (16, "bfloat16")]
     assert types("G", low.networks["G"].module.synthesis.stages) == expected
     assert types("D", low.networks["D"].module.stages) == expected[::-1]
-    state = jax.eval_shape(lambda: init_state(low, 0))
+    state = init_shapes(low)
     G, D = (low.networks[name].module for name in "GD")
     weights = {name: {"params": state.networks[name].params, **state.networks[name].variables} for name in "GD"}
     rngs = {"params": jax.random.key(0)}
@@ -187,7 +187,7 @@ def test_the_largest_stages_may_compute_in_bfloat16():
 def test_images_need_not_be_square_or_of_three_channels(architecture):
     changes = {"model__g_architecture": architecture, "model__d_architecture": architecture}
     gan = built(model__image_shape=(16, 24, 5), **changes)
-    state = jax.eval_shape(lambda: init_state(gan, 0))
+    state = init_shapes(gan)
     constant = state.networks["G"].params["synthesis"]["block_4"]["constant"]
     assert constant.shape == (4, 6, 8)
     named = {"to_image" in state.networks["G"].params["synthesis"][f"block_{size}"] for size in (4, 8)}

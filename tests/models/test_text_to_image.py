@@ -13,7 +13,7 @@ from biggan_jax.data.captions import encode
 from biggan_jax.family import Moving, Nets
 from biggan_jax.models import build_gan
 from biggan_jax.models.text_to_image import ImageEncoder, TextEncoder
-from biggan_jax.state import init_state
+from biggan_jax.state import init_shapes, init_state
 from biggan_jax.types import UserError
 from tests.conftest import leaves, random_batch
 
@@ -48,7 +48,7 @@ def small():
 
 
 def counts(c):
-    state = jax.eval_shape(lambda: init_state(build_gan(c), 0))
+    state = init_shapes(build_gan(c))
     return {name: sum(x.size for x in jax.tree.leaves(network.params)) for name, network in state.networks.items()}
 
 

@@ -6,7 +6,7 @@ import pytest
 from biggan_jax import config as configs
 from biggan_jax.config.loading import load
 from biggan_jax.models import build_gan
-from biggan_jax.state import init_state
+from biggan_jax.state import init_shapes
 from biggan_jax.types import UserError
 
 
@@ -18,7 +18,7 @@ def built(preset, **changes):
 
 
 def counts(gan):
-    state = jax.eval_shape(lambda: init_state(gan, 0))
+    state = init_shapes(gan)
     return {name: sum(x.size for x in jax.tree.leaves(network.params)) for name, network in state.networks.items()}
 
 

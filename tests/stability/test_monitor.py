@@ -1,6 +1,5 @@
 import types
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -16,7 +15,7 @@ from biggan_jax.stability import monitor
 from biggan_jax.stability.monitor import CollapseMonitor, ProbeSchedule, images_for_probes
 from biggan_jax.stability.rules import Verdict, rules_of
 from biggan_jax.stability.signals import Probe
-from biggan_jax.state import init_state
+from biggan_jax.state import init_shapes
 
 METRICS = {f"{network}{metric}": jnp.float32(1) for network in "dg" for metric in monitor.STEP_METRICS}
 
@@ -132,6 +131,6 @@ def test_a_run_of_points_has_the_rules_of_points(tmp_path):
     c.update_from_flattened_dict({"model.network": "mlp", "model.image_shape": (2,), "model.hidden": 4})
     c.update_from_flattened_dict({"loss": "wasserstein", "regularizer.clip": 0.01, "stability.every": 0})
     gan = build_gan(c)
-    state = jax.eval_shape(lambda: init_state(gan, 0)).replace(step=0)
+    state = init_shapes(gan).replace(step=0)
     made = make_monitor(types.SimpleNamespace(config=c, workdir=tmp_path), gan, state, None)
     assert made.rules == rules_of((2,))
