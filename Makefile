@@ -32,7 +32,7 @@ test: $(VENV)/installed-$(EXTRAS)  ## Run the quick suite.
 test-all:  ## Run every other test target; print a line for each: result, seconds, what was skipped and why.
 	@COLAB_PYTHON="$(COLAB_PYTHON)" $(PYTHON) tests/all_targets.py $(TARGETS)
 
-test-slow: $(VENV)/installed-dev  ## Run tests that take minutes: the demo's quality bar, faults of real processes, collapses.
+test-slow: $(VENV)/installed-dev  ## Run tests that take minutes (quality bars, faults of real processes, collapses), and further cases of quick ones.
 	$(BIN)/python -m pytest -m slow
 
 test-plan: $(VENV)/installed-dev,plan  ## Run tests that compile for TPUs, without a TPU. Installs the TPU compiler.

@@ -100,7 +100,8 @@ def fresh_state(family="biggan", seed=0):
 
 
 # Not of scope "session": pytest would run all tests of one family first, and set up every module's fixtures twice.
-@pytest.fixture(scope="module", params=["biggan", "biggan_deep"])
+# BigGAN-deep runs the same code of its own tables in `make test-slow`; its golden steps and its networks are tested in the quick suite.
+@pytest.fixture(scope="module", params=["biggan", pytest.param("biggan_deep", marks=pytest.mark.slow)])
 def model(request):
     """(gan, fresh state) of each family, without a mesh. Attention has gamma 0.5, since with 0 it gets no gradient."""
     return _tiny(request.param)[0], _with_attention(request.param)

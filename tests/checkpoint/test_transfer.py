@@ -10,6 +10,7 @@ from biggan_jax.config import base
 from biggan_jax.models import build_gan
 from biggan_jax.state import init_state
 from tests.conftest import tiny_config
+from tests.variants import further_slow
 
 
 def config_of(family, **changes):
@@ -57,7 +58,7 @@ ENDS = same("linear", "bn_out", "conv_out")
 
 @pytest.mark.parametrize(
     ("case", "network", "expected", "new"),
-    [
+    further_slow([
         # By the size of feature maps, from the latent up.
         (BIGGAN, "G", ENDS | same("shared", "block_0", "block_1", "attention_0"), {"block_2"}),
         (BIGGAN, "D", same("block_2", "linear", "embed"), {"block_0", "block_1", "block_3", "attention_1"}),
@@ -72,7 +73,7 @@ ENDS = same("linear", "bn_out", "conv_out")
         (SAGAN, "D", same("block_0", "block_1", "attention_1", "linear", "embed"), {"block_5"}),
         # By name: there the block does not halve the size.
         (SNGAN, "D", same("block_3", "block_4", "linear"), {"block_5"}),
-    ],
+    ], quick=(0, 2, 4, 5, 8, 10)),
     ids=lambda value: "-".join(value[:1]) if isinstance(value, tuple) else value if isinstance(value, str) else "",
 )  # fmt: skip
 def test_blocks_that_fit_are_found(case, network, expected, new):

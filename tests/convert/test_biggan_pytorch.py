@@ -14,6 +14,7 @@ from biggan_jax.types import UserError
 from tests.conftest import assert_identical, leaves, tiny_config
 from tests.convert import parity, recordings
 from tests.convert.parity import epath
+from tests.variants import further_slow
 
 SMALL_G, SMALL_D = (
     parity.ROOT / "tests" / "data" / "parity" / f"biggan32_{name}.npz" for name in ("nohier_G", "dattn_D")
@@ -32,14 +33,17 @@ def small(tmp_path_factory):
 
 @pytest.mark.parametrize(
     ("family", "settings"),
-    [
-        ("biggan", {}),
-        ("biggan", {"skip_z": False, "shared_dim": 24, "g_attention": (8, 16), "d_attention": (16,)}),
-        ("biggan", {"skip_z": False, "shared_embedding": False, "d_wide": False, "d_attention": ()}),
-        ("biggan_deep", {}),
-        ("biggan_deep", {"g_attention": (16,), "d_attention": (8,), "dim_z": 20, "shared_dim": 30}),
-        ("biggan_deep", {"depth": 3, "g_spectral_norm": False, "dim_z": 30, "shared_dim": 20}),
-    ],
+    further_slow(
+        [
+            ("biggan", {}),
+            ("biggan", {"skip_z": False, "shared_dim": 24, "g_attention": (8, 16), "d_attention": (16,)}),
+            ("biggan", {"skip_z": False, "shared_embedding": False, "d_wide": False, "d_attention": ()}),
+            ("biggan_deep", {}),
+            ("biggan_deep", {"g_attention": (16,), "d_attention": (8,), "dim_z": 20, "shared_dim": 30}),
+            ("biggan_deep", {"depth": 3, "g_spectral_norm": False, "dim_z": 30, "shared_dim": 20}),
+        ],
+        quick=(1, 4),
+    ),
 )
 def test_the_architecture_is_inferred_from_the_shapes(family, settings):
     # Tracing takes half a second, so test every resolution once and every setting at two resolutions.

@@ -11,6 +11,7 @@ from biggan_jax.types import UserError
 from tests.cli import refused, run
 from tests.convert import parity
 from tests.convert.parity import epath
+from tests.variants import further_slow
 
 SMALL = {"model.ch": 4, "model.d_ch": 3, "model.d_layers": 2}
 VARIANTS = {
@@ -72,7 +73,7 @@ def equal(a, b):
     )
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("variant", further_slow(list(VARIANTS), quick=(0, 4)))
 def test_networks_are_inferred_and_come_back_bit_for_bit(variant, tmp_path):
     config = config_of(variant)
     arrays = arrays_of(config)

@@ -14,6 +14,7 @@ from biggan_jax.types import UserError
 from tests.conftest import assert_identical
 from tests.convert import parity, recordings
 from tests.convert.parity import epath
+from tests.variants import further_slow
 
 
 def deep(resolution=128, attention=64, **settings):
@@ -44,7 +45,9 @@ def made():
     return config, network, tables.to_there(network, hf_biggan_deep.entry_of(config.model))
 
 
-@pytest.mark.parametrize(("resolution", "attention"), [(128, 64), (128, 32), (256, 64), (512, 64)])
+@pytest.mark.parametrize(
+    ("resolution", "attention"), further_slow([(128, 64), (128, 32), (256, 64), (512, 64)], quick=(1,))
+)
 def test_the_architecture_is_read_off_the_shapes(resolution, attention):
     c = deep(resolution, attention)
     there = {}

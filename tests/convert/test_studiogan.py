@@ -17,6 +17,7 @@ from tests.cli import refused, run
 from tests.conftest import assert_identical
 from tests.convert import parity, recordings
 from tests.convert.parity import epath
+from tests.variants import further_slow
 
 SMALL = parity.ROOT / "tests" / "data" / "parity" / "studio_biggan32.npz"
 RECORDED = [path for path in parity.fixtures("studio_*.npz") if "losses" not in path.name]
@@ -54,23 +55,29 @@ DEEP_CONV = {"form": "deep_conv", "image_shape": CIFAR, "ch": 4}
 
 @pytest.mark.parametrize(
     ("family", "changes"),
-    [
-        ("dcgan", DEEP_CONV | {"num_classes": 0}),
-        ("dcgan", DEEP_CONV | {"condition.d": "ac", "g_spectral_norm": True, "d_spectral_norm": True}),
-        ("sngan", RESNET | NO_NORM | {"num_classes": 0}),
-        ("sngan", RESNET | {"image_shape": (64, 64, 3), "condition.d": "d2dce", "condition.embed_dim": 5}),
-        ("sngan", RESNET | {"image_shape": (128, 128, 3), "condition.d": "none", "g_attention": (64,)}),
-        ("sagan", RESNET | {"image_shape": (64, 64, 3), "g_attention": (16,), "d_attention": (32,)}),
-        ("biggan", BIG | {"condition.d": "multi_hinge", "loss": "multi_hinge"}),
-        ("biggan", BIG | {"resolution": 64, "condition.d": "contrastive", "d_attention": (32, 16)}),
-        ("biggan", BIG | {"resolution": 128, "dim_z": 24, "num_classes": 0}),
-        (
-            "biggan",
-            BIG | {"resolution": 512, "dim_z": 24, "g_attention": (), "d_attention": (), "g_spectral_norm": False},
-        ),
-        ("biggan_deep", BIG),
-        ("biggan_deep", BIG | {"resolution": 64, "g_attention": (32,), "d_attention": (32,), "d_spectral_norm": False}),
-    ],
+    further_slow(
+        [
+            ("dcgan", DEEP_CONV | {"num_classes": 0}),
+            ("dcgan", DEEP_CONV | {"condition.d": "ac", "g_spectral_norm": True, "d_spectral_norm": True}),
+            ("sngan", RESNET | NO_NORM | {"num_classes": 0}),
+            ("sngan", RESNET | {"image_shape": (64, 64, 3), "condition.d": "d2dce", "condition.embed_dim": 5}),
+            ("sngan", RESNET | {"image_shape": (128, 128, 3), "condition.d": "none", "g_attention": (64,)}),
+            ("sagan", RESNET | {"image_shape": (64, 64, 3), "g_attention": (16,), "d_attention": (32,)}),
+            ("biggan", BIG | {"condition.d": "multi_hinge", "loss": "multi_hinge"}),
+            ("biggan", BIG | {"resolution": 64, "condition.d": "contrastive", "d_attention": (32, 16)}),
+            ("biggan", BIG | {"resolution": 128, "dim_z": 24, "num_classes": 0}),
+            (
+                "biggan",
+                BIG | {"resolution": 512, "dim_z": 24, "g_attention": (), "d_attention": (), "g_spectral_norm": False},
+            ),
+            ("biggan_deep", BIG),
+            (
+                "biggan_deep",
+                BIG | {"resolution": 64, "g_attention": (32,), "d_attention": (32,), "d_spectral_norm": False},
+            ),
+        ],
+        quick=(0, 3, 6, 10),
+    ),
 )
 def test_architectures_are_inferred_and_weights_come_back_exactly(family, changes):
     config = config_of(family, changes)

@@ -16,6 +16,7 @@ from tests.cli import run
 from tests.convert import parity, recordings
 from tests.convert.parity import epath
 from tests.convert.test_snapshot import Call, PyTorch, name  # noqa: F401
+from tests.variants import further_slow
 
 SMALL = {"model.image_shape": (16, 16, 3), "model.channel_base": 32, "model.channel_max": 4, "model.dim_z": 6}
 SMALL |= {"model.dim_w": 5, "model.mapping_layers": 2, "model.d_mapping_layers": 3, "model.num_classes": 3}
@@ -44,7 +45,7 @@ def untold(config):
 
 
 @pytest.mark.parametrize("architectures", [("skip", "resnet"), ("resnet", "orig"), ("orig", "skip")])
-@pytest.mark.parametrize("changes", [{}, {"model.num_classes": 0}, FOUR, TWO])
+@pytest.mark.parametrize("changes", further_slow([{}, {"model.num_classes": 0}, FOUR, TWO], quick=(0, 2)))
 def test_networks_are_inferred_and_weights_come_back_exactly(architectures, changes):
     names = dict(zip(("model.g_architecture", "model.d_architecture"), architectures, strict=True))
     config = config_of(changes | names)

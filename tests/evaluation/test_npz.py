@@ -9,6 +9,7 @@ from biggan_jax.evaluation import formulas, metrics, networks, npz
 from biggan_jax.evaluation.features import Features
 from biggan_jax.evaluation.reference import Reference, of_statistics
 from biggan_jax.types import UserError
+from tests.variants import further_slow
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (12, 4, 6, 3), dtype=np.uint8)
@@ -124,7 +125,7 @@ def test_the_distance_is_to_the_statistics_where_they_are():
     assert len({alone.content, reference.content, by_images.content}) == 3 and np.isnan(alone.inception_score)
 
 
-@pytest.mark.parametrize("name", networks.DIMENSIONS)
+@pytest.mark.parametrize("name", further_slow(list(networks.DIMENSIONS), quick=(2, 3, 6)))
 def test_the_lengths_of_features_are_known(name):
     fitted = {"classifier": lambda: networks.classifier.Network(10), "captions": lambda: networks.captions.Encoders(32)}
     network = (fitted | networks.MODULES)[name]()

@@ -15,6 +15,7 @@ from biggan_jax.models import adversarial
 from biggan_jax.state import init_state
 from tests.conftest import leaves, update, with_optimizers
 from tests.families.minimal import SHAPE, pair
+from tests.variants import further_slow
 
 R1 = (("r1", 0.1),)
 
@@ -54,14 +55,17 @@ def results():
 
 @pytest.mark.parametrize(
     ("one", "other"),
-    [
-        ({"microbatches": 2}, {"microbatches": 2, "loops": True}),
-        ({}, {"d_chunks": 4}),
-        ({}, {"d_chunks": 4, "loops": True}),
-        ({"d_ortho": 0.1, "g_ortho": 0.1}, {"d_ortho": 0.1, "g_ortho": 0.1, "d_chunks": 2}),
-        ({"microbatches": 2, "terms": R1}, {"microbatches": 2, "terms": R1, "remat": True}),
-        ({"microbatches": 2, "terms": R1}, {"microbatches": 2, "terms": R1, "remat": True, "d_chunks": 2}),
-    ],
+    further_slow(
+        [
+            ({"microbatches": 2}, {"microbatches": 2, "loops": True}),
+            ({}, {"d_chunks": 4}),
+            ({}, {"d_chunks": 4, "loops": True}),
+            ({"d_ortho": 0.1, "g_ortho": 0.1}, {"d_ortho": 0.1, "g_ortho": 0.1, "d_chunks": 2}),
+            ({"microbatches": 2, "terms": R1}, {"microbatches": 2, "terms": R1, "remat": True}),
+            ({"microbatches": 2, "terms": R1}, {"microbatches": 2, "terms": R1, "remat": True, "d_chunks": 2}),
+        ],
+        quick=(0, 2, 5),
+    ),
     ids=lambda fields: " ".join(f"{name}={value}" for name, value in fields.items()) or "plain",
 )
 def test_execution_does_not_change_an_update(results, one, other):

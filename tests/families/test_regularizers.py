@@ -20,6 +20,7 @@ from biggan_jax.train_step import train_step
 from biggan_jax.types import UserError
 from tests.conftest import leaves, nets_of
 from tests.families.minimal import SHAPE, pair
+from tests.variants import further_slow
 
 CLASSES = 5
 
@@ -293,7 +294,7 @@ def test_each_key_that_needs_another_is_refused_without_it():
 
 @pytest.mark.parametrize(
     ("family", "changes"),
-    [
+    further_slow([
         ("sngan", {"model__num_classes": 4, "condition__d": "d2dce"}),
         ("sngan", {"model__num_classes": 4, "condition__d": "multi_hinge", "loss": "multi_hinge"}),
         ("sngan", {"model__condition_dim": 3}),
@@ -302,7 +303,7 @@ def test_each_key_that_needs_another_is_refused_without_it():
         ("dcgan", {"model__form": "conditional", "model__image_shape": (8, 12, 5), "model__num_classes": 3}),
         ("cgan", {"model__image_shape": (7,), "model__condition_dim": 2}),
         ("biggan", BIGGAN | {"condition__d": "contrastive"}),
-    ],
+    ], quick=(0, 3, 6)),
 )  # fmt: skip
 def test_conditions_and_shapes_pass_through_a_step(family, changes):
     gan = built(family, batch_size=8, d_steps=1, **changes)

@@ -21,6 +21,7 @@ from tests.conftest import leaves, update, with_optimizers
 from tests.families import test_regularizers
 from tests.families.minimal import SHAPE, G
 from tests.families.test_regularizers import CLASSES, losses, section
+from tests.variants import further_slow
 
 plain = test_regularizers.plain
 
@@ -49,13 +50,16 @@ def headed(kind, **fields):
 
 @pytest.mark.parametrize(
     ("kind", "fields"),
-    [
-        ("ac", {"classes": AC}),
-        ("multi_hinge", {"loss": LOSSES["multi_hinge"], "classes": None}),
-        ("projection", {"feature_matching": 1.0}),
-        ("projection", {"top_k": TopK(0.5, 0.25, 1)}),
-        ("projection", {"labels": "paired"}),
-    ],
+    further_slow(
+        [
+            ("ac", {"classes": AC}),
+            ("multi_hinge", {"loss": LOSSES["multi_hinge"], "classes": None}),
+            ("projection", {"feature_matching": 1.0}),
+            ("projection", {"top_k": TopK(0.5, 0.25, 1)}),
+            ("projection", {"labels": "paired"}),
+        ],
+        quick=(0, 3),
+    ),
     ids=["classes", "multi_hinge", "feature_matching", "top_k", "labels of real images"],
 )
 def test_losses_of_single_images_are_equal_in_chunks(plain, kind, fields):

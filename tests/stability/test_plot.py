@@ -11,6 +11,7 @@ from biggan_jax.stability import history, plot, verdict
 from biggan_jax.stability.rules import rules_of
 from biggan_jax.types import UserError
 from tests.cli import run
+from tests.variants import further_slow
 
 G, D = "generator", "discriminator"
 G_LAYERS = ["linear.kernel", "block_0.bn_1.gain.kernel", "block_0.conv_1.kernel", "conv_out.kernel"]
@@ -227,13 +228,16 @@ def test_each_layer_has_a_panel_on_a_shared_scale(rolled_back):
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize(
     "change",
-    [
-        lambda probes: probes,
-        lambda probes: probes[:1],
-        lambda probes: [r | {"singular": {G: {}, D: r["singular"][D]}} for r in probes],
-        lambda probes: [probe(100), probe(200, d_real=math.nan, d_gap=math.inf)],
-        lambda probes: [probe(100), probe(200) | {"singular": {G: dict.fromkeys(G_LAYERS, [math.nan] * 3), D: {}}}],
-    ],
+    further_slow(
+        [
+            lambda probes: probes,
+            lambda probes: probes[:1],
+            lambda probes: [r | {"singular": {G: {}, D: r["singular"][D]}} for r in probes],
+            lambda probes: [probe(100), probe(200, d_real=math.nan, d_gap=math.inf)],
+            lambda probes: [probe(100), probe(200) | {"singular": {G: dict.fromkeys(G_LAYERS, [math.nan] * 3), D: {}}}],
+        ],
+        quick=(0, 3),
+    ),
     ids=["complete", "one probe", "G is not normalised", "NaN signals", "NaN weights"],
 )
 def test_incomplete_runs_are_drawn(rolled_back, tmp_path, change):
