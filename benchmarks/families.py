@@ -81,7 +81,8 @@ RUNS = {
     "wgan_gp": (
         "wgan_gp",
         DIGITS | TEN | GP | {"model.image_shape": (32, 32, 1), "model.ch": 16, "condition.d": "ac", "condition.labels": "real"}
-        | {"num_steps": 1500, "optimizer.g_lr": 5e-4, "optimizer.d_lr": 5e-4, "condition.g_weight": 3.0},
+        | {"condition.g_weight": 3.0, "batch_size": 32, "d_steps": 2, "num_steps": 4000}
+        | {"optimizer.g_lr": 1e-3, "optimizer.d_lr": 1e-3},
     ),
     "sngan_projection": ("sngan", RESNET | RATES | {"num_steps": 3000}),
     "sngan_ac": ("sngan", RESNET | RATES | {"condition.d": "ac", "num_steps": 3000}),
