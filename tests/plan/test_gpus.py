@@ -10,6 +10,8 @@ from biggan_jax.types import UserError
 from tests import cli
 from tests.plan.test_plan import TINY, plan
 
+needs_gpu_compiler = pytest.mark.skipif(not gpus.has_compiler(), reason="jax's plugin for CUDA is not installed")
+
 # In the form of XLA's GPU compiler: a forward convolution and its two gradients, a product in a loop, an all-reduce.
 PROGRAM = """\
 HloModule jit_train_step, is_scheduled=true
@@ -147,6 +149,7 @@ def test_without_the_compiler_it_says_what_to_install():
 
 
 @pytest.mark.plan_gpu
+@needs_gpu_compiler
 def test_a_step_is_compiled_for_gpus_that_are_not_there(tmp_path):
     done = plan("--topology=h100:2", f"--json={tmp_path}/plan.json", cache=tmp_path)
     assert done.returncode == 0 and "fits: " in done.stdout, done.stderr
@@ -163,6 +166,7 @@ def test_a_step_is_compiled_for_gpus_that_are_not_there(tmp_path):
 
 
 @pytest.mark.plan_gpu
+@needs_gpu_compiler
 def test_what_does_not_fit_has_advice_and_every_gpu_compiles(tmp_path):
     for name in gpu_table.table():
         done = plan(f"--topology={name}:1", "--config.batch_size=8", "--brief", cache=tmp_path)
