@@ -48,7 +48,7 @@ METRICS = "frechet_distance", "class_agreement"
 SAMPLES, PASSES, CHECKPOINTS = 2000, 20, 5  # Samples and batches of standing statistics per checkpoint; checkpoints.
 
 CHANGES = {
-    "data.name": "mnist5k", "num_steps": 1500, "batch_size": 32, "d_steps": 1, "model.ch": 4, "model.dim_z": 60,
+    "data.name": "mnist5k", "num_steps": 1500, "batch_size": 32, "d_steps": 1, "model.ch": 8, "model.dim_z": 60,
     "model.shared_dim": 32, "model.bn_group": 0, "model.shared_embedding": True, "model.skip_z": True, "model.init": "orthogonal",
     "optimizer.g_lr": 4e-4, "optimizer.d_lr": 8e-4,
     "optimizer.b2": 0.99, "ema.decay": 0.99, "ema.start": 100, "stability.every": 0, "sample_every": 0,

@@ -32,8 +32,8 @@ def test_the_peer_gets_the_flags_of_our_config(script):
     flags = script.peer_flags(c)
     assert {
         "--seed=7",
-        "--G_ch=4",
-        "--D_ch=4",
+        "--G_ch=8",
+        "--D_ch=8",
         "--dim_z=60",
         "--shared_dim=32",
         "--G_init=ortho",
@@ -46,7 +46,7 @@ def test_the_peer_gets_the_flags_of_our_config(script):
     c.model.shared_embedding = c.model.skip_z = False
     c.model.d_ch, c.model.init = 2, "normal"
     flags = script.peer_flags(c)
-    assert {"--G_ch=4", "--D_ch=2", "--D_init=N02"} <= {*flags} and not {"--G_shared", "--hier"} & {*flags}
+    assert {"--G_ch=8", "--D_ch=2", "--D_init=N02"} <= {*flags} and not {"--G_shared", "--hier"} & {*flags}
 
 
 def test_five_checkpoints_end_with_the_last_step(script):
