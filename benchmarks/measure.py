@@ -17,7 +17,7 @@ import trace_kernels as trace
 from biggan_jax import sharding
 from biggan_jax.data import builtin, host_batches, image_shape
 from biggan_jax.models import build_gan
-from biggan_jax.partitioning import compile_step, state_layout
+from biggan_jax.partitioning import compile_step, compiler_options, state_layout
 from biggan_jax.plan import gpu_table, program, report
 from biggan_jax.plan.target import CHIPS
 from biggan_jax.state import init_state
@@ -127,7 +127,7 @@ def measure(
 
 def estimate(config: ml_collections.ConfigDict, mesh: jax.sharding.Mesh, target: str) -> dict[str, Any]:
     """Return the compiler's estimate for one step on the mesh's devices, which need not be attached."""
-    compiled = program.compile(program.lower(config, mesh), target)
+    compiled = program.compile(program.lower(config, mesh), target, compiler_options(mesh))
     devices = list(mesh.devices.flat)
     plan = report.figures(config, devices, target, program.state_bytes(config, mesh), compiled)
     if plan["estimated_step_seconds"] is None:

@@ -13,6 +13,7 @@ import jax
 import ml_collections
 
 from biggan_jax import sharding
+from biggan_jax.partitioning import compiler_options
 from biggan_jax.plan import program, target
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -167,7 +168,10 @@ def stale() -> list[str]:
             config = ml_collections.ConfigDict(found["config"])
             devices = target.tpu_devices(found["target"])
             mesh = sharding.make_mesh(devices, data=config.mesh.data, fsdp=config.mesh.fsdp)
-            if program.content_of(program.lower(config, mesh), found["target"]) != found["program"]:
+            if (
+                program.content_of(program.lower(config, mesh), found["target"], compiler_options(mesh))
+                != found["program"]
+            ):
                 names.append(name)
     return names
 

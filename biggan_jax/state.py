@@ -104,7 +104,8 @@ def init_state(family: Family, seed: jax.Array | int) -> TrainState:
 
 def init_shapes(family: Family) -> TrainState:
     """The shapes of a fresh state. The model keeps them: of a large one, tracing takes seconds."""
+    # Beside its fields, which are frozen. In 64 bits shapes have other types.
     kept = vars(family).setdefault("_init_shapes", {})
-    if (x64 := jax.config.read("jax_enable_x64")) not in kept:
+    if (x64 := jax.config.jax_enable_x64) not in kept:  # type: ignore[attr-defined]
         kept[x64] = jax.eval_shape(functools.partial(init_state, family), 0)
-    return jax.tree.map(lambda shape: shape, kept[x64])
+    return jax.tree.map(lambda shape: shape, kept[x64])  # A copy, whose dicts may be changed.

@@ -10,6 +10,7 @@ import jax
 from biggan_jax import config as configs
 from biggan_jax import data, sharding
 from biggan_jax.flags.plan import ADVISE, BRIEF, COMPILE, CONFIG, DEVICES, JSON, TOPOLOGY
+from biggan_jax.partitioning import compiler_options
 from biggan_jax.plan import gpu_table, gpus, program, report, slices, target
 from biggan_jax.runtime import cli
 from biggan_jax.runtime.files import writing
@@ -52,7 +53,9 @@ def main() -> int:
 def make_plan(config, devices, name) -> dict:
     mesh = sharding.make_mesh(devices, data=config.mesh.data, fsdp=config.mesh.fsdp)
     sharding.check_batch_size(config.batch_size, mesh.size, config.microbatches, config.d_chunks)
-    compiled = program.compile(program.lower(config, mesh), name) if COMPILE.value else program.NOT_COMPILED
+    compiled = program.NOT_COMPILED
+    if COMPILE.value:
+        compiled = program.compile(program.lower(config, mesh), name, compiler_options(mesh))
     return report.figures(config, devices, name, program.state_bytes(config, mesh), compiled)
 
 

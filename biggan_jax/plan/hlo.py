@@ -109,14 +109,22 @@ def executed(text: str, *, inside_fusions: bool = False) -> Iterator[tuple[Instr
 
 
 def unestimated(text: str) -> dict[str, int]:
-    """Return {"gather", "scatter": count} of a step in the mean, rounded: of those for which the compiler estimates no cycles."""
+    """Return {"gather", "scatter": count} of a step in the mean, rounded up: of those without cycles, as the compiler gives most."""
     computations, _ = parse(text)
+
+    def inside(instruction: Instruction) -> Iterator[str]:
+        yield instruction.opcode
+        if instruction.opcode in ("fusion", "async-start"):
+            for name in instruction.called:
+                for inner in computations[name]:
+                    yield from inside(inner)
+
     found: dict[str, float] = defaultdict(float)
     for instruction, times in executed(text):
-        inner = {i.opcode for name in instruction.called for i in computations[name]} | {instruction.opcode}
-        for kind in {"gather", "scatter"} & inner if instruction.opcode in ("fusion", "gather", "scatter") else ():
-            found[kind] += times * (not instruction.cycles)
-    return {kind: round(count) for kind, count in sorted(found.items()) if round(count)}
+        for opcode in () if instruction.cycles else inside(instruction):
+            if opcode in ("gather", "scatter"):
+                found[opcode] += times
+    return {kind: math.ceil(count) for kind, count in sorted(found.items())}
 
 
 def _trips(condition: list[Instruction]) -> int:

@@ -17,9 +17,9 @@ import pathlib
 import re
 import time
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent import futures
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -28,8 +28,7 @@ import ml_collections
 from biggan_jax import sharding
 from biggan_jax.family import Family
 from biggan_jax.models import build_gan
-from biggan_jax.partitioning import UNCUT, compile_step, state_layout
-from biggan_jax.plan import slices
+from biggan_jax.partitioning import compile_step, state_layout
 from biggan_jax.runtime.files import atomic_write, unique_suffix
 from biggan_jax.state import init_shapes
 from biggan_jax.train_step import train_step
@@ -144,9 +143,12 @@ def _flops(config: ml_collections.ConfigDict, updates: Iterable[int]) -> float:
         return (jax.jit(step).lower(state, batch_shapes(config)).cost_analysis() or {})["flops"]
 
 
-def compile(lowered: jax.stages.Lowered, target: str) -> Program:
-    """Compile for `target`, a name of the devices, or read the result from the cache: $XDG_CACHE_HOME/biggan_jax/plans."""
-    content, cache = content_of(lowered, target), pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
+def compile(lowered: jax.stages.Lowered, target: str, given: Mapping[str, Any] | None = None) -> Program:
+    """Compile for `target`, a name of the devices, or read the result from the cache: $XDG_CACHE_HOME/biggan_jax/plans.
+
+    given: the options of the compiler with which the program was lowered.
+    """
+    content, cache = content_of(lowered, target, given), pathlib.Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache")
     path = cache.expanduser() / "biggan_jax" / "plans" / f"{content}.json.gz"
     # A missing or damaged entry is compiled again.
     with contextlib.suppress(OSError, EOFError, ValueError, TypeError, zlib.error):
@@ -201,11 +203,11 @@ def _compile(lowered: jax.stages.Lowered, content: str) -> Program:
     return Program(content, compiled.as_text() or "", memory_bytes(compiled), None, flops, seconds)
 
 
-def content_of(lowered: jax.stages.Lowered, target: str) -> str:
+def content_of(lowered: jax.stages.Lowered, target: str, given: Mapping[str, Any] | None = None) -> str:
     """Return a hash of the compiler's input: the program, its target, versions and options."""
     # Names of operations count, since the breakdown uses them; the files and lines beside them do not.
     names = sorted(set(re.findall(r'loc\("(jit\([^"]*)"', lowered.as_text(debug_info=True))))
     options = [os.environ.get(name, "") for name in ("LIBTPU_INIT_ARGS", "XLA_FLAGS")]
-    options += [json.dumps(UNCUT)] if target.partition(":")[0] in slices.VERSIONS else []
-    given = [lowered.as_text(), *names, target, json.dumps(versions()), *options, *Program.__annotations__]
-    return hashlib.sha256("\0".join(given).encode()).hexdigest()[:24]
+    options += [json.dumps(given)] if given else []
+    parts = [lowered.as_text(), *names, target, json.dumps(versions()), *options, *Program.__annotations__]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]

@@ -205,9 +205,7 @@ def text(plan: dict, rows: int = 24) -> str:
         )
     if without := plan.get("unestimated"):
         counts = " and ".join(f"{count:,} {kind}{'s' * (count > 1)}" for kind, count in without.items())
-        lines.append(
-            f"not in the time: {counts} a step, for which the compiler has no estimate; ADA's resampling has such"
-        )
+        lines.append(f"not in the time: {counts} a step, for which the compiler has no estimate")
     if plan.get("kernels"):
         lines += _gpu_lines(plan)
     for kind, found in plan["collectives"].items():

@@ -55,13 +55,28 @@ ENTRY %main (x: f32[4,8]) -> f32[8,8] {
 
 def test_gathers_without_an_estimate_are_counted():
     within = "ROOT %all-gather.2 = f32[8,8]{1,0:T(8,128)} all-gather(%p.2), channel_id=7, dimensions={0}"
-    gathers = TEXT.replace(within, "ROOT %rows = f32[8,8]{1,0:T(8,128)} gather(%p.2, %p.2), slice_sizes={1,8}")
-    assert hlo.unestimated(gathers) == {"gather": 1} and not hlo.unestimated(TEXT)
-    in_loop = gathers.replace(
-        "fusion(%state), kind=kLoop, calls=%add,", "fusion(%state), kind=kCustom, calls=%gather_2,"
-    )
-    assert hlo.unestimated(in_loop) == {"gather": 1}, "the one in the loop has an estimate"
-    assert hlo.unestimated(in_loop.replace('{"estimated_cycles":"100"}', "{}")) == {"gather": 1 + 3}
+    rows = "%rows = f32[8,8]{1,0:T(8,128)} gather(%p.2, %p.2), slice_sizes={1,8}\n  ROOT %back = f32[8,8]{1,0} scatter(%rows, %p.2)"
+    text = TEXT.replace(within, rows)
+    assert hlo.unestimated(text) == {"gather": 1, "scatter": 1} and not hlo.unestimated(TEXT)
+    nested = text.replace("all-gather(%p.1), channel_id=7, dimensions={0}", "fusion(%p.1), kind=kLoop, calls=%gather_2")
+    assert hlo.unestimated(nested) == {"gather": 1, "scatter": 1}, "the outer fusion has an estimate"
+    assert hlo.unestimated(nested.replace('{"estimated_cycles":"40"}', "{}")) == {"gather": 2, "scatter": 2}
+    in_loop = text.replace("fusion(%state), kind=kLoop, calls=%add,", "fusion(%state), kind=kCustom, calls=%gather_2,")
+    assert hlo.unestimated(in_loop.replace('{"estimated_cycles":"100"}', "{}")) == {"gather": 1 + 3, "scatter": 1 + 3}
+
+
+def test_gathers_without_an_estimate_are_said():
+    plan = {
+        "target": "v5e:1x1",
+        "chips": 1,
+        "devices": 1,
+        "batch_size": 1,
+        "useful_flops_per_device": 1.0,
+        "program": None,
+    }
+    plan |= {"compiled_flops_per_device": None, "estimated_cycles_per_device": None, "collectives": {}, "breakdown": {}}
+    plan |= {"state_bytes_per_device": 1, "hbm_capacity_bytes": None, "unestimated": {"gather": 4, "scatter": 1}}
+    assert "not in the time: 4 gathers and 1 scatter a step" in report.text(plan)
 
 
 def test_cycles_are_summed_by_module_and_direction_over_loops():

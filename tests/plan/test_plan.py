@@ -100,6 +100,8 @@ def test_the_hash_depends_on_operation_names_not_on_source_lines():
 
     assert program.content_of(lowered("a"), "cpu:2") == program.content_of(lowered("a"), "cpu:2")
     assert program.content_of(lowered("a"), "cpu:2") != program.content_of(lowered("b"), "cpu:2")
+    with_options = program.content_of(lowered("a"), "cpu:2", {"xla_option": False})
+    assert program.content_of(lowered("a"), "cpu:2") != with_options
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,9 @@ import pytest
 from biggan_jax import partitioning, sharding
 from biggan_jax.layers.convolution import LAYOUT
 from biggan_jax.plan import target
+from biggan_jax.state import init_shapes
+from tests.conftest import random_batch
+from tests.families import minimal
 from tests.plan.test_plan import needs_compiler
 
 
@@ -37,10 +40,18 @@ def test_pictures_of_few_images_stay_whole():
 def test_a_compiler_without_the_options_is_not_given_them(monkeypatch, caplog):
     monkeypatch.setattr(partitioning, "UNCUT", {"xla_tpu_no_such_option": False})
     mesh = sharding.make_mesh(target.tpu_devices("v5e:2x2"))
-    partitioning.compiler_options.cache_clear()
-    assert partitioning.compiler_options(mesh) is None and "no options for space-to-batch" in caplog.text
-    partitioning.compiler_options.cache_clear()
+    assert partitioning.compiler_options.__wrapped__(mesh) is None and "no options for space-to-batch" in caplog.text
 
 
 def test_other_devices_have_no_options():
     assert partitioning.compiler_options(sharding.make_mesh(jax.devices()[:1])) is None
+
+
+def test_a_step_is_compiled_with_the_options(monkeypatch):
+    monkeypatch.setattr(partitioning, "compiler_options", lambda mesh: {"xla_no_such_option": False})
+    mesh = sharding.make_mesh(jax.devices()[:1])
+    gan = minimal.dense(minimal.dense_config(), mesh)
+    state = sharding.with_sharding(init_shapes(gan), partitioning.state_layout(gan))
+    lowered = partitioning.compile_step(gan).lower(state, sharding.shard_batch(random_batch(gan), mesh))
+    with pytest.raises(jax.errors.JaxRuntimeError, match="No such compile option"):
+        lowered.compile()
