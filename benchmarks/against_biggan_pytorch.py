@@ -2,9 +2,9 @@
 
     python benchmarks/against_biggan_pytorch.py --peer=DIR --peer-python=PYTHON [--seeds=0,1,2] [--out=runs/against]
 
-DIR is a checkout of ajbrock/BigGAN-PyTorch, PYTHON one with torch and numpy. Runs of both take turns, seed by seed. What is done
-already is kept, so the same command continues. Both write samples at the checkpoints to OUT/SIDE-SEED/STEP.npz, and the same
-classifier judges all of them.
+DIR is a checkout of ajbrock/BigGAN-PyTorch, PYTHON one with torch and numpy. Runs of both take turns, seed by seed; those of other
+initial biases come last. What is done already is kept, so the same command continues. All write samples at the checkpoints to
+OUT/SIDE-chCH-STEPS-SEED/STEP.npz, and the same classifier judges them.
 """
 
 import argparse
@@ -259,7 +259,10 @@ def main() -> None:
     runs = {"ours": run_ours, "peer": functools.partial(run_peer, options=options), UNIFORM: run_with_uniform_biases}
     curves = report["curves"] = {side: {} for side in runs}
     for seed, side in [*itertools.product(seeds, SIDES), *((seed, UNIFORM) for seed in seeds)]:
-        c, out = config_of(int(seed), options.steps, options.ch), options.out / f"{side}-{seed}"
+        c, out = (
+            config_of(int(seed), options.steps, options.ch),
+            options.out / f"{side}-ch{options.ch}-{options.steps}-{seed}",
+        )
         files = [out / f"{step}.npz" for step in checkpoints_of(c)]
         if not files[-1].exists():
             runs[side](c, out)

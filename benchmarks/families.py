@@ -48,8 +48,6 @@ DIGITS |= {
 TEN, SMALL = {"model.num_classes": 10}, {"model.image_shape": (16, 16, 1)}
 RESNET = DIGITS | TEN | {"model.image_shape": (32, 32, 1), "model.ch": 8, "batch_size": 32, "num_steps": 2000}
 RATES = {"optimizer.g_lr": 5e-4, "optimizer.d_lr": 1e-3}
-# ContraGAN counts other samples of a class as positives, too, so that one image for each class satisfies it, whichever class it shows.
-# The more of them a batch has, the sooner that happens: with 64 images the agreement is 0.103, with 32 0.588, with 16 0.999.
 CLOSE = {"condition.embed_dim": 64, "condition.temperature": 0.3, "condition.g_weight": 1.0, "num_steps": 4000}
 GP = {"loss": "wasserstein", "regularizer.gp": 10.0, "d_steps": 3, "optimizer.b1": 0.0, "optimizer.b2": 0.9}
 POINTS = GP | {
@@ -86,6 +84,7 @@ RUNS = {
     ),
     "sngan_projection": ("sngan", RESNET | RATES | {"num_steps": 3000}),
     "sngan_ac": ("sngan", RESNET | RATES | {"condition.d": "ac", "num_steps": 3000}),
+    # Small batches: with 32 images (4,000 steps) the agreement was 0.588, with 64 (2,500) 0.103; see docs/families.md.
     "sngan_contrastive": ("sngan", RESNET | RATES | CLOSE | {"condition.d": "contrastive", "batch_size": 16, "num_steps": 5000}),
     "sngan_d2dce": ("sngan", RESNET | RATES | CLOSE | {"condition.d": "d2dce"}),
     "sngan_multi_hinge": ("sngan", RESNET | RATES | {"condition.d": "multi_hinge", "loss": "multi_hinge"}),

@@ -16,7 +16,6 @@ import jax.numpy as jnp
 from biggan_jax.config.loading import load
 from biggan_jax.layers.modulated import ModulatedConv
 from biggan_jax.models.stylegan2 import Stage, stages_of
-from biggan_jax.partitioning import UNCUT
 from biggan_jax.plan import hlo, target
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "modulated_forms.json"
@@ -39,7 +38,7 @@ def cycles(
         y, back = jax.vjp(layer.apply, variables, x, w)
         return y, back(g)
 
-    text = jax.jit(with_gradients, compiler_options=UNCUT).lower(variables, x, w, y).compile().as_text()
+    text = jax.jit(with_gradients).lower(variables, x, w, y).compile().as_text()
     return sum(hlo.breakdown(text, lambda name: name, lambda kernel: kernel.cycles).values())
 
 
