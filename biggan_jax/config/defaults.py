@@ -8,7 +8,7 @@ from typing import Any
 import ml_collections
 
 from biggan_jax.config.families import SECTIONS, Section, section_of
-from biggan_jax.config.keys import Key, choice, fraction, non_negative, positive
+from biggan_jax.config.keys import Key, choice, fraction, non_negative, positive, share
 
 
 def general() -> dict[str, Any]:
@@ -74,12 +74,12 @@ def general() -> dict[str, Any]:
         "regularizer.lecam_decay": fraction(0.99),  # Decay of LeCam's moving means, per update of D.
         "regularizer.lecam_start": non_negative(1000),  # Step after which LeCam acts.
         "regularizer.top_k": fraction(0.0),  # Factor of the share of images that G learns from, per decay; 0: all.
-        "regularizer.top_k_least": positive(0.5),  # Smallest share of images that G learns from.
+        "regularizer.top_k_least": share(0.5),  # Smallest share of images that G learns from.
         "regularizer.top_k_steps": positive(1000),  # Steps between decays of that share; the paper: an epoch.
         "regularizer.feature_matching": non_negative(0.0),  # Strength of matching the means of D's features.
         "regularizer.logan": non_negative(0.0),  # Length of LOGAN's step of latents; its paper: 0.9. 0: none.
         "regularizer.logan_beta": positive(0.1),  # Damping of that step.
-        "regularizer.logan_rate": positive(0.8),  # Share of the images whose latents take it.
+        "regularizer.logan_rate": share(0.8),  # Share of the images whose latents take it.
         "regularizer.logan_cost": non_negative(0.0),  # Strength of its squared length in the losses.
         # D's head: none, projection, ac (AC-GAN), contrastive (ContraGAN), d2dce (ReACGAN), multi_hinge.
         "condition.d": choice("projection", "none", "ac", "contrastive", "d2dce", "multi_hinge"),
@@ -87,7 +87,7 @@ def general() -> dict[str, Any]:
         "condition.d_fake_weight": non_negative(0.0),  # Weight of that of fake images in D's loss.
         "condition.g_weight": non_negative(1.0),  # Weight of that of fake images in G's loss.
         "condition.temperature": positive(1.0),  # Divides similarities in contrastive and d2dce.
-        "condition.margin": positive(0.98),  # d2dce's margin between similarities.
+        "condition.margin": share(0.98),  # d2dce's margin between similarities.
         "condition.normalize": False,  # AC-GAN's layer of classes sees unit features, as in StudioGAN's normalize_d_embed.
         "condition.embed_dim": positive(512, at_most=2**16),  # Length of D's embeddings in contrastive and d2dce.
         # Labels of fake images: uniform, or those of real images in D's updates (real: WGAN-GP) or in all (paired: R3GAN).
@@ -103,7 +103,7 @@ def general() -> dict[str, Any]:
         "optimizer.decay": choice("constant", "linear", "exponential"),
         "optimizer.decay_start": non_negative(0),  # Step at which the linear decay begins.
         "optimizer.decay_end": non_negative(0),  # Step at which it reaches 0.
-        "optimizer.decay_factor": positive(1.0),  # Factor of exponential decay.
+        "optimizer.decay_factor": share(1.0),  # Factor of exponential decay.
         "optimizer.least_lr": non_negative(0.0),  # Rate below which exponential decay does not go.
         "optimizer.momentum": fraction(0.0),  # Of sgd.
         "optimizer.last_momentum": fraction(0.0),  # Of sgd from step momentum_end on; before, momentum grows linearly.

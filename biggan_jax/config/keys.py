@@ -75,6 +75,7 @@ class Key:
 
 positive = functools.partial(Key, rule=("greater than 0", lambda value: value > 0))
 non_negative = functools.partial(Key, rule=("at least 0", lambda value: value >= 0))
+share = functools.partial(Key, rule=("greater than 0 and at most 1", lambda value: 0 < value <= 1))
 fraction = functools.partial(Key, rule=("at least 0 and less than 1", lambda value: 0 <= value < 1))
 
 

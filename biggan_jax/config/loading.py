@@ -13,7 +13,7 @@ import ml_collections
 from etils import epath
 
 from biggan_jax.config.defaults import base, table
-from biggan_jax.config.families import section_of
+from biggan_jax.config.families import SECTIONS, section_of
 from biggan_jax.config.keys import Key, closest, flatten, is_auto, nearest_keys, short_repr
 from biggan_jax.errors import UserError
 from biggan_jax.runtime.files import expand_home
@@ -123,8 +123,9 @@ def from_plain(given: Any, where: str) -> ml_collections.ConfigDict:
 
 def normalize(config: ml_collections.ConfigDict) -> None:
     """Give each value of a config its one form, in place: its key's type, lists as tuples, paths without ~. Raises UserError."""
-    plain = config.to_dict()
-    found, given = merge_into(table(family_of(plain, "the config")), plain, "the config"), flatten(plain)
+    plain, family = config.to_dict(), family_of(config.to_dict(), "the config")
+    check_family(family, plain)
+    found, given = merge_into(table(family), plain, "the config"), flatten(plain)
     config.update_from_flattened_dict({key: value for key, value in found.items() if value != given[key]})
 
 
@@ -137,6 +138,19 @@ def family_of(given: Any, where: str) -> str:
         return "biggan"  # If it names something else, its type is refused with that of all keys.
     section_of(name, f"{where}: model.family")
     return name
+
+
+def check_family(family: str, plain: dict) -> None:
+    """Raise UserError if the config has exactly the keys of another family, as after --config.model.family=OTHER."""
+    own = plain["model"].keys() - {"family"} if isinstance(plain.get("model"), dict) else set()
+    others = [other for other, section in SECTIONS.items() if own == section().keys()]
+    if others and family not in others:
+        complete = [
+            name for name in presets() if name not in ("auto", "finetune", "plain")
+        ]  # These need data or a run.
+        found = [f"--config={name}" for name in complete if load(name).model.family == family][:3]
+        start = f"a preset of that family, {' or '.join(found)}" if found else f"base({family!r}) in a config file"
+        raise UserError(f"model.family is {family!r}, but the config has the keys of {others[0]!r}; start from {start}")
 
 
 def merge_into(keys: dict[str, Key], given: Any, where: str) -> dict[str, Any]:

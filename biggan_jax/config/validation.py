@@ -5,8 +5,7 @@ import math
 import ml_collections
 
 from biggan_jax.config.defaults import table
-from biggan_jax.config.families import SECTIONS
-from biggan_jax.config.loading import family_of, load, merge_into, presets
+from biggan_jax.config.loading import check_family, family_of, merge_into
 from biggan_jax.config.own_data import unresolved
 from biggan_jax.errors import UserError
 
@@ -15,7 +14,7 @@ def validate(config: ml_collections.ConfigDict) -> None:
     """Raise UserError for the first bad value. What only one package knows, such as names of losses, it checks itself."""
     plain = config.to_dict()
     family = family_of(plain, "the config")
-    _check_family(family, plain)
+    check_family(family, plain)
     values = merge_into(table(family), plain, "the config")  # A config file can set values of any type.
     for name, key in table(family).items():
         if name not in values:
@@ -51,19 +50,6 @@ def _check_groups(group: int, part: int, parts: int) -> None:
         near = max(n for n in range(1, min(group, part) + 1) if part % n == 0)
         what = f"batch_size {part}" if parts == 1 else f"a microbatch of {part} images"
         raise UserError(f"{what} cannot be split in model.bn_group={group}; model.bn_group={near} divides it")
-
-
-def _check_family(family: str, plain: dict) -> None:
-    """Raise UserError if the config has exactly the keys of another family, as after --config.model.family=OTHER."""
-    own = plain["model"].keys() - {"family"} if isinstance(plain.get("model"), dict) else set()
-    others = [other for other, section in SECTIONS.items() if own == section().keys()]
-    if others and family not in others:
-        complete = [
-            name for name in presets() if name not in ("auto", "finetune", "plain")
-        ]  # These need data or a run.
-        found = [f"--config={name}" for name in complete if load(name).model.family == family][:3]
-        start = f"a preset of that family, {' or '.join(found)}" if found else f"base({family!r}) in a config file"
-        raise UserError(f"model.family is {family!r}, but the config has the keys of {others[0]!r}; start from {start}")
 
 
 def profile_range(config: ml_collections.ConfigDict) -> range:

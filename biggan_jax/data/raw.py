@@ -214,8 +214,11 @@ def arrays(path: epath.Path, rules: Rules) -> tuple[Corpus, Shapes]:
         found.get("label", np.zeros(count, np.int64)),
         found.get("condition", np.zeros((count, 0), np.float32)),
     )
-    if label.shape != (count,) or label.dtype.kind not in "iu" or label.min() < 0 or label.max() >= 2**24:
-        raise UserError(f"--in={path}: label is {label.dtype} {list(label.shape)}; integers [N] from 0 on are needed")
+    if label.shape != (count,) or label.dtype.kind not in "iu":
+        raise UserError(f"--in={path}: label is {label.dtype} {list(label.shape)}; integers [{count}] are needed")
+    if label.min() < 0 or label.max() >= 2**24:
+        wrong = int(np.argmax((label < 0) | (label >= 2**24)))
+        raise UserError(f"--in={path}: label [{wrong}] is {label[wrong]}; labels are from 0 to {2**24 - 1:,}")
     if condition.ndim != 2 or len(condition) != count or condition.dtype != np.float32:
         raise UserError(
             f"--in={path}: condition is {condition.dtype} {list(condition.shape)}; float32 [{count}, k] is needed"

@@ -140,7 +140,8 @@ def head_of(config: ml_collections.ConfigDict) -> Head:
     own, condition, loss = config.condition, condition_of(config), choose(LOSSES, "loss", config.loss)
     kind = own.d if condition.size else "none"
     if own.d not in ("projection", "none") and condition.kind != "classes":
-        raise UserError(f"condition.d={own.d} needs classes, but model.num_classes is 0; use condition.d=none")
+        works = "projection, which takes real numbers" if condition.size else "none"
+        raise UserError(f"condition.d={own.d} needs classes, but model.num_classes is 0; use condition.d={works}")
     if loss.of_classes != (kind == "multi_hinge"):
         raise UserError(
             f"loss={config.loss} and condition.d={own.d} do not fit: multi_hinge is a loss and a head, used together"

@@ -99,9 +99,9 @@ def ids_of(given: Sequence[str], num_classes: int, names: Callable[[], Sequence[
         if numbers is None:
             numbers = range(at := id_of(text, num_classes, names), at + 1)
         elif numbers[-1] >= max(num_classes, 1):
-            raise UserError(
-                f"class {numbers[-1]} is out of range: this model has classes 0 to {max(num_classes, 1) - 1}"
-            )
+            if not num_classes:
+                raise UserError(f"class {numbers[-1]}: this model is unconditional; it has no classes")
+            raise UserError(f"class {numbers[-1]} is out of range: this model has classes 0 to {num_classes - 1}")
         ids += numbers
     return np.array(ids, np.int32)
 

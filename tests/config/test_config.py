@@ -236,8 +236,9 @@ def test_another_family_by_override_names_presets_of_it(two_layers):
     c = configs.base("two_layers")
     c.model.family = "biggan_deep"
     presets = "--config=biggan_deep_imagenet128 or --config=biggan_deep_imagenet256"
-    with pytest.raises(UserError, match=f"the keys of 'two_layers'; start from a preset of that family, {presets}"):
-        configs.validate(c)
+    for refuse in (configs.validate, configs.normalize):  # A command normalizes before it validates.
+        with pytest.raises(UserError, match=f"the keys of 'two_layers'; start from a preset of that family, {presets}"):
+            refuse(c)
     c = configs.base()
     c.model.family = "two_layers"
     with pytest.raises(UserError, match=r"start from base\('two_layers'\) in a config file"):
@@ -245,6 +246,14 @@ def test_another_family_by_override_names_presets_of_it(two_layers):
     c.model.family = "biggan_deep"
     configs.validate(c)
     assert c == configs.base("biggan_deep")
+
+
+def test_shares_are_at_most_1():
+    for key in ("regularizer.top_k_least", "regularizer.logan_rate", "condition.margin", "optimizer.decay_factor"):
+        c = configs.base("sngan")
+        c.update_from_flattened_dict({key: 2.0})
+        with pytest.raises(UserError, match=f"{key} is 2.0; it must be greater than 0 and at most 1"):
+            configs.validate(c)
 
 
 def parent():

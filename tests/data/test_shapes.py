@@ -325,6 +325,18 @@ def test_the_command_that_is_printed_trains_on_the_set(arrays, shape, tmp_path, 
     assert host_batches(make_source(config), config, 0).source.shape == shape
 
 
+@pytest.mark.parametrize(
+    ("label", "sentence"),
+    [
+        (np.zeros(8, np.int64), "label is int64 [8]; integers [9] are needed"),
+        (np.arange(9) - 1, "label [0] is -1; labels are from 0 to 16,777,215"),
+    ],
+)
+def test_labels_of_arrays_that_do_not_fit_are_named(label, sentence, tmp_path):
+    path = save(tmp_path / "a.npz", image=np.zeros((9, 8, 8, 1), np.uint8), label=label)
+    cli.refused(cli.run("data.prepare", "--from=arrays", f"--in={path}", f"--out={tmp_path / 'out'}"), sentence)
+
+
 def test_the_command_names_the_sides_that_convolutions_take(tmp_path):
     path = save(tmp_path / "a.npz", image=np.zeros((9, 40, 24, 2), np.uint8))
     said = cli.run("data.prepare", "--workers=1", "--from=arrays", f"--in={path}", f"--out={tmp_path / 'out'}")

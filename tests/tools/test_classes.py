@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from biggan_jax.tools.classes import as_weights, class_weights, id_of
+from biggan_jax.tools.classes import as_weights, class_weights, id_of, ids_of
 from biggan_jax.types import UserError
 
 NAMES = lambda: ("cat", "dog")
@@ -28,6 +28,12 @@ def test_a_class_is_found_by_name():
 def test_an_unknown_class_is_refused(name, classes, sentence):
     with pytest.raises(UserError, match=sentence):
         id_of(name, classes, NAMES)
+
+
+def test_a_model_without_classes_has_class_0_alone():
+    assert ids_of(["all"], 0, NAMES).tolist() == ids_of(["0"], 0, NAMES).tolist() == [0]
+    with pytest.raises(UserError, match="class 1: this model is unconditional; it has no classes"):
+        ids_of(["0-1"], 0, NAMES)
 
 
 def test_a_name_with_a_comma_is_given_by_id():
