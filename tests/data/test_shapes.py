@@ -269,7 +269,7 @@ def test_a_model_with_a_condition_needs_data_with_one():
         ({"x": DEEP}, "has the arrays x; image is needed"),
         ({"image": DEEP}, r"image is uint16 \[24, 40, 1\]; numbers \[N, H, W, C\]"),
         ({"image": np.zeros((2, 3))}, r"image is float64 \[2, 3\]"),
-        ({"image": DEEP[None], "label": np.array([-1])}, "integers"),
+        ({"image": DEEP[None], "label": np.array([-1])}, "label \\[0\\] is -1"),
         ({"image": DEEP[None], "condition": np.zeros((1, 2))}, r"condition is float64 \[1, 2\]; float32 \[1, k\]"),
         ({"image": np.full((1, 2), np.nan, np.float32)}, "image has 2 NaN values of 2 in 1 rows"),
         (
