@@ -205,7 +205,7 @@ def plot(curves: dict, rows: list[dict], path: pathlib.Path) -> None:
         axes.set(xlabel="step", title=metric.replace("_", " "), xticks=steps)
         axes.grid(alpha=0.2)
     figure.axes[0].set_yscale("log")
-    figure.axes[1].legend(loc="upper left")
+    figure.axes[0].legend(loc="lower left")
     figure.savefig(path)
 
 
