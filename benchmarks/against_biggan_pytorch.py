@@ -205,7 +205,7 @@ def plot(curves: dict, rows: list[dict], path: pathlib.Path) -> None:
         axes.set(xlabel="step", title=metric.replace("_", " "), xticks=steps)
         axes.grid(alpha=0.2)
     figure.axes[0].set_yscale("log")
-    figure.axes[0].legend(loc="lower left")
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     figure.savefig(path)
 
 
