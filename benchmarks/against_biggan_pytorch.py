@@ -259,10 +259,8 @@ def main() -> None:
     runs = {"ours": run_ours, "peer": functools.partial(run_peer, options=options), UNIFORM: run_with_uniform_biases}
     curves = report["curves"] = {side: {} for side in runs}
     for seed, side in [*itertools.product(seeds, SIDES), *((seed, UNIFORM) for seed in seeds)]:
-        c, out = (
-            config_of(int(seed), options.steps, options.ch),
-            options.out / f"{side}-ch{options.ch}-{options.steps}-{seed}",
-        )
+        c = config_of(int(seed), options.steps, options.ch)
+        out = options.out / f"{side}-ch{options.ch}-{options.steps}-{seed}"
         files = [out / f"{step}.npz" for step in checkpoints_of(c)]
         if not files[-1].exists():
             runs[side](c, out)

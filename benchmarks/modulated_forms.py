@@ -39,7 +39,7 @@ def cycles(
         return y, back(g)
 
     text = jax.jit(with_gradients).lower(variables, x, w, y).compile().as_text()
-    return sum(hlo.breakdown(text, lambda name: name, lambda kernel: kernel.cycles).values())
+    return hlo.cycles(text)
 
 
 def main() -> None:

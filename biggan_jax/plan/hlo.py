@@ -108,6 +108,11 @@ def executed(text: str, *, inside_fusions: bool = False) -> Iterator[tuple[Instr
     yield from walk(entry, 1)
 
 
+def cycles(text: str) -> int:
+    """Return the compiler's cycles of a program in the mean, without those of kernels."""
+    return round(sum(instruction.cycles * times for instruction, times in executed(text)))
+
+
 def unestimated(text: str) -> dict[str, int]:
     """Return {"gather", "scatter": count} of a step in the mean, rounded up: of those without cycles, as the compiler gives most."""
     computations, _ = parse(text)

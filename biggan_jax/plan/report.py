@@ -12,6 +12,7 @@ from biggan_jax.layers import fused_attention
 from biggan_jax.plan import gpu_hlo, gpu_table, gpus, hlo, program
 from biggan_jax.plan.program import Program
 from biggan_jax.plan.target import Chip, chip_of
+from biggan_jax.state import init_shapes
 from biggan_jax.types import UserError
 
 GB = 1e9
@@ -97,7 +98,7 @@ def fits(compiled: Program, chip: Chip | gpu_table.Gpu | None, state_bytes: int 
 def parameters(config: ml_collections.ConfigDict) -> dict[str, int]:
     """Return {"NAME_parameters": number of weights} of the networks."""
     gan = program.build_gan(config)
-    state = program.init_shapes(gan)
+    state = init_shapes(gan)
     count = lambda name: sum(leaf.size for leaf in jax.tree.leaves(state.networks[name].params))
     return {f"{LONG_NAMES.get(name, name)}_parameters": count(name) for name in gan.networks}
 

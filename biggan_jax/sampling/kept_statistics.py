@@ -14,14 +14,13 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from biggan_jax.evaluation.cache import cached, hash_of_tree
 from biggan_jax.family import Family
 from biggan_jax.latents import Truncation
+from biggan_jax.runtime import numerics
 from biggan_jax.sampling import generate
 from biggan_jax.types import Params
 
 PACKAGE = pathlib.Path(__file__).parent.parent
 CODE = ".", "models", "layers", "sampling"
 """Folders whose code determines the statistics."""
-NUMERICS = "jax_default_matmul_precision", "jax_default_prng_impl", "jax_enable_x64", "jax_threefry_partitionable"
-"""Settings of JAX that change their values."""
 
 
 def standing_statistics(
@@ -64,6 +63,6 @@ def facts(gan: Family, config: ml_collections.ConfigDict) -> str:
         "code": code.hexdigest(),
         "devices": [gan.mesh.size if gan.mesh else 1, device.device_kind, device.client.platform_version],
         "versions": [importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax")],
-        "numerics": [jax.config.values[name] for name in NUMERICS] + [os.environ.get("XLA_FLAGS")],
+        "numerics": [jax.config.values[name] for name in numerics.RECORDED] + [os.environ.get("XLA_FLAGS")],
     }
     return json.dumps(found, sort_keys=True, default=str)

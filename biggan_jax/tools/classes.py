@@ -99,9 +99,7 @@ def ids_of(given: Sequence[str], num_classes: int, names: Callable[[], Sequence[
         if numbers is None:
             numbers = range(at := id_of(text, num_classes, names), at + 1)
         elif numbers[-1] >= max(num_classes, 1):
-            if not num_classes:
-                raise UserError(f"class {numbers[-1]}: this model is unconditional; it has no classes")
-            raise UserError(f"class {numbers[-1]} is out of range: this model has classes 0 to {num_classes - 1}")
+            id_of(str(numbers[-1]), num_classes, names)  # It says why it is none.
         ids += numbers
     return np.array(ids, np.int32)
 

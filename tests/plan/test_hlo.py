@@ -53,6 +53,10 @@ ENTRY %main (x: f32[4,8]) -> f32[8,8] {
 """
 
 
+def test_cycles_of_a_program_are_those_of_its_loops_and_of_no_kernel():
+    assert hlo.cycles(TEXT) == 3 * 100 + 40 + 5
+
+
 def test_gathers_without_an_estimate_are_counted():
     within = "ROOT %all-gather.2 = f32[8,8]{1,0:T(8,128)} all-gather(%p.2), channel_id=7, dimensions={0}"
     rows = "%rows = f32[8,8]{1,0:T(8,128)} gather(%p.2, %p.2), slice_sizes={1,8}\n  ROOT %back = f32[8,8]{1,0} scatter(%rows, %p.2)"
