@@ -1,6 +1,7 @@
 """What benchmarks that train share: the device, the seconds of a training, and files of figures."""
 
 import json
+import os
 import pathlib
 from collections.abc import Callable
 from typing import Any
@@ -15,9 +16,9 @@ def device() -> dict[str, str]:
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, dict[str, int]]:
-    """Return what work() returns, and its seconds: train_seconds of wall time, and cpu_seconds of all threads."""
+    """Return what work() returns, its train_seconds of wall time and cpu_seconds of all threads, and the cores it could use."""
     done, wall, cpu = clock.timed(work)
-    return done, {"train_seconds": round(wall), "cpu_seconds": round(cpu)}
+    return done, {"train_seconds": round(wall), "cpu_seconds": round(cpu), "cores": len(os.sched_getaffinity(0))}
 
 
 def add(results: pathlib.Path, name: str, figures: dict[str, Any]) -> None:

@@ -244,7 +244,11 @@ def fake(shape: tuple[int, ...], num_classes: int, count: int = 1024, condition_
 
 
 def _split(gray: np.ndarray, labels: np.ndarray, split: str, channels: int, *, held_out: int) -> Images:
-    """Keep the last `held_out` images of each class for `test`, the others otherwise, and repeat gray over the channels."""
+    """Keep the last `held_out` images of each class for `test`, the others otherwise, and repeat gray to RGB if channels is 3."""
+    if channels not in (1, 3):
+        raise UserError(
+            f"these digits are grey: they make images of 1 or 3 channels, not of {channels}; see model.image_shape"
+        )
     part = slice(-held_out, None) if split == "test" else slice(-held_out)
     keep = np.sort(np.concatenate([np.flatnonzero(labels == label)[part] for label in range(10)]))
     return Images(np.repeat(gray[keep][..., None], channels, axis=-1), labels[keep].astype(np.int32), num_classes=10)

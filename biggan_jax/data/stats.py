@@ -126,6 +126,29 @@ def lines(found: dict[str, Any], *, advise: bool = True) -> list[str]:
     return text
 
 
+def framing(found: dict[str, Any], shape: tuple[int, ...]) -> list[str]:
+    """Return sentences about what cropping and enlarging pictures to `shape`, (height, width, ...), does to one of median size.
+
+    >>> framing({"width": [90, 100, 110], "height": [90, 100, 110]}, (64, 32, 3))
+    ['pictures are cropped to the aspect of 64 x 32: 50 % of the width of one of median size is cut']
+    """
+    if not found.get("width") or len(shape) < 3:
+        return []
+    (rows, columns), (height, width) = shape[:2], (found["height"][1], found["width"][1])
+    kept_height, kept_width = (
+        min(height, width * rows // columns),
+        min(width, height * columns // rows),
+    )  # As picture.crop.
+    text = []
+    for side, kept, of in (("height", kept_height, height), ("width", kept_width, width)):
+        if (share := round(100 * (of - kept) / of)) > 0:
+            aspect = f"pictures are cropped to the aspect of {rows} x {columns}"
+            text.append(f"{aspect}: {share} % of the {side} of one of median size is cut")
+    if rows > kept_height or columns > kept_width:
+        text.append(f"pictures of median size, {height} x {width} pixels, are enlarged to {rows} x {columns}")
+    return text
+
+
 def listed(ids: Sequence[int], names: Sequence[str], most: int = 10) -> str:
     """List classes as `3 = cat, 5 = dog`; as ids alone without names. Of more than `most`, the first and the last.
 
@@ -171,7 +194,9 @@ def before_training(source: Any, config: ml_collections.ConfigDict) -> dict[str,
     if names := getattr(source, "class_names", ()):
         found = {**found, "class_names": list(names)}
     conditional, balance = config.model.num_classes > 0, config.data.balance
-    for line in [*lines(found, advise=conditional and not balance), *getattr(source, "notes", ())]:
+    text = [*lines(found, advise=conditional and not balance), *getattr(source, "notes", ())]
+    text += framing(found, getattr(source, "shape", ()))
+    for line in text:
         logger.info("data: %s", line)
     if balance:
         logger.info("data: classes are drawn evenly, since data.balance is set")

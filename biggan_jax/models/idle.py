@@ -98,13 +98,8 @@ NEEDS = (
 
 def refuse(config: ml_collections.ConfigDict, head: Head | None) -> None:
     """Raise UserError for a key that differs from its default and has no effect. head: D's, if it ends in heads.apply_head."""
-    own, features = config.condition, config.regularizer.feature_matching
-    of_classes = choose(LOSSES, "loss", config.loss).of_classes
-    if head is None and (own.d != "projection" or features or of_classes):
-        raise UserError(
-            f"condition.d={own.d}, loss={config.loss}, regularizer.feature_matching={features:g}: D of "
-            f"model.family {config.model.family} has no head for classes or features here; leave them at their defaults"
-        )
+    if head is None:
+        _refuse_without_head(config)
     defaults, kind = general(), head.kind if head else "none"
     for needs in NEEDS:
         for key in needs.keys:
@@ -113,3 +108,18 @@ def refuse(config: ml_collections.ConfigDict, head: Head | None) -> None:
             default = default.default if isinstance(default, Key) else default
             if value != default and not needs.met(config, kind):
                 raise UserError(f"{key}={value} has no effect without {needs.what}")
+
+
+def _refuse_without_head(config: ml_collections.ConfigDict) -> None:
+    """Raise UserError for a key of D's head, in a D without one. The message names those that are set, and no other."""
+    own, features = config.condition, config.regularizer.feature_matching
+    wrong = {
+        f"condition.d={own.d}": own.d != "projection",
+        f"loss={config.loss}": choose(LOSSES, "loss", config.loss).of_classes,
+        f"regularizer.feature_matching={features:g}": features,
+    }
+    if found := ", ".join(key for key, is_set in wrong.items() if is_set):
+        raise UserError(
+            f"{found}: D of model.family {config.model.family} has no head for classes or features here; leave "
+            f"{'it at its default' if ', ' not in found else 'them at their defaults'}"
+        )

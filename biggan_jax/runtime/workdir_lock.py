@@ -156,8 +156,9 @@ class WorkdirLock:
     def _read(self) -> tuple[str | None, int]:
         """The text of running.json, None if it is missing, and its modification time. A heartbeat changes one of them."""
         try:
-            text = self._path.read_bytes().decode(errors="replace")
-            return text, 0 if self._remote else os.stat(self._path).st_mtime_ns
+            # The time first: of a file that is being created, a new time with the old, empty text would look like a heartbeat.
+            changed = 0 if self._remote else os.stat(self._path).st_mtime_ns
+            return self._path.read_bytes().decode(errors="replace"), changed
         except FileNotFoundError:
             return None, 0
 

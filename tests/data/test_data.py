@@ -132,6 +132,13 @@ def test_a_family_without_image_shape_has_square_colour_images(config):
     np.testing.assert_array_equal(gray.images.repeat(3, -1), builtin.digits(16, "train").images)
 
 
+@pytest.mark.parametrize(("load", "side"), [(builtin.digits, 16), (builtin.mnist5k, 32)])
+@pytest.mark.parametrize("channels", [2, 4, 5])
+def test_grey_digits_become_no_images_of_other_channels_than_rgb(load, side, channels):
+    with pytest.raises(UserError, match=f"images of 1 or 3 channels, not of {channels}; see model.image_shape"):
+        load(side, "test", channels)
+
+
 def test_vectors_pass_in_full_precision_and_are_not_flipped():
     vectors = np.random.default_rng(0).standard_normal((100, 2), np.float32)
     source = Images(vectors, np.zeros(100, np.int32), 0)

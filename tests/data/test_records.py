@@ -224,6 +224,35 @@ def test_training_logs_and_stores_what_its_data_are(all_made, tmp_path, caplog):
     assert stored["images"] == 72 and stored["class_names"] == ["blue", "green", "red"]
 
 
+@pytest.mark.parametrize(
+    ("size", "shape", "sentences"),
+    [
+        ((64, 64), (64, 64, 3), []),
+        ((65, 64), (64, 64, 3), ["aspect of 64 x 64: 2 % of the height"]),
+        ((64, 128), (64, 64, 3), ["aspect of 64 x 64: 50 % of the width"]),
+        ((128, 64), (32, 32, 1), ["aspect of 32 x 32: 50 % of the height"]),
+        ((100, 200), (32, 64, 3), []),
+        ((40, 80), (64, 64, 3), ["50 % of the width", "40 x 80 pixels, are enlarged to 64 x 64"]),
+        ((40, 40), (40, 80, 3), ["aspect of 40 x 80: 50 % of the height", "40 x 40 pixels, are enlarged to 40 x 80"]),
+        ((0, 0), (2,), []),
+    ],
+)
+def test_what_cropping_and_enlarging_cuts_is_said(size, shape, sentences):
+    height, width = size
+    found = stats.summary([0], ["a"], sizes=[(width, height)])
+    said = stats.framing(found, shape)
+    assert len(said) == len(sentences) and all(part in line for part, line in zip(sentences, said, strict=True)), said
+
+
+def test_pictures_of_another_aspect_are_noted_before_training(all_made, caplog):
+    config = config_of(all_made)
+    config.model.image_shape = (16, 32, 3)
+    logging.getLogger("biggan_jax").propagate = True
+    with caplog.at_level(logging.INFO, logger="biggan_jax"):
+        data.before_training(data.make_source(config), config)
+    assert "data: pictures are cropped to the aspect of 16 x 32: " in caplog.text
+
+
 def test_a_set_without_a_summary_is_sampled(made):
     (made / stats.FILE).unlink()
     found = stats.summarize(data.make_source(config_of(made)), sample=10)

@@ -227,8 +227,16 @@ def built(family, **changes):
         ),
         ("sngan", {"loss": "relativistic_average", "regularizer__top_k": 0.9}, "top_k needs a loss of single images"),
         ("gan", {"regularizer__logan": 0.9}, "model.prior is uniform_unit; use uniform"),
-        ("gan", {"regularizer__feature_matching": 1.0}, "D of model.family gan has no head for classes or features"),
-        ("cgan", {"model__num_classes": 4, "condition__d": "ac"}, "D of model.family cgan has no head"),
+        (
+            "gan",
+            {"regularizer__feature_matching": 1.0},
+            "^regularizer.feature_matching=1: D of model.family gan has no head for classes or features here; leave it",
+        ),
+        (
+            "cgan",
+            {"model__num_classes": 4, "condition__d": "ac", "loss": "multi_hinge"},
+            "^condition.d=ac, loss=multi_hinge: D of model.family cgan has no head .*; leave them",
+        ),
         ("wgan_gp", {"model__form": "good", "model__image_shape": (64, 64, 3), "condition__d": "none"}, "has no head"),
         ("sngan", {"regularizer__every": 16}, "regularizer.every=16 has no effect without a gradient penalty"),
         ("sngan", {"regularizer__lecam_start": 5}, "lecam_start=5 has no effect without regularizer.lecam"),

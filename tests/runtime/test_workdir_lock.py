@@ -185,6 +185,22 @@ def test_unreadable_file_is_watched_like_one_from_elsewhere(tmp_path, clock):
             assert of(tmp_path / FILE)["pid"] == os.getpid()
 
 
+def test_a_file_that_is_written_while_it_is_read_names_its_run(tmp_path, clock, monkeypatch):
+    path, calls, stat = tmp_path / FILE, [], os.stat
+    path.touch()
+
+    def stat_while_another_run_writes(place, *rest, **named):
+        if str(place) == str(path):
+            calls.append(place)
+            if len(calls) == 2:
+                lay(tmp_path)
+        return stat(place, *rest, **named)
+
+    monkeypatch.setattr(workdir_lock.os, "stat", stat_while_another_run_writes)
+    with pytest.raises(UserError, match="in use by another run: process .* on far-away"):
+        WorkdirLock(tmp_path).__enter__()
+
+
 def test_cancelled_wait_leaves_the_workdir_alone(folder, clock):
     path = lay(folder)
     with WorkdirLock(folder, cancelled=lambda: clock.time > 5) as lock:
