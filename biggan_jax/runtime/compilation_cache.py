@@ -19,7 +19,7 @@ def enable() -> None:
     settings: Any = jax.config  # Its stub lacks the names.
     if settings.jax_compilation_cache_dir or not settings.jax_enable_compilation_cache:
         return
-    folder = pathlib.Path(cache_folder(local=True)) / "compiled" / _machine()
+    folder = pathlib.Path(cache_folder(local=True)) / "compiled" / processor()
     new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -34,8 +34,8 @@ def enable() -> None:
         logger.info("compiled programs are kept in %s, for faster starts; %s", folder, how)
 
 
-def _machine() -> str:
-    """Return a name for this kind of processor: programs for the CPU use its instructions, and home folders are shared."""
+def processor() -> str:
+    """Return a name for this kind of processor. Programs for the CPU use its instructions, so other kinds may round otherwise."""
     flags = platform.machine()
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()

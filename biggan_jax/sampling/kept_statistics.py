@@ -14,7 +14,7 @@ from flax.traverse_util import flatten_dict, unflatten_dict
 from biggan_jax.evaluation.cache import cached, hash_of_tree
 from biggan_jax.family import Family
 from biggan_jax.latents import Truncation
-from biggan_jax.runtime import numerics
+from biggan_jax.runtime import compilation_cache, numerics
 from biggan_jax.sampling import generate
 from biggan_jax.types import Params
 
@@ -62,6 +62,7 @@ def facts(gan: Family, config: ml_collections.ConfigDict) -> str:
         "dtype": config.dtype,
         "code": code.hexdigest(),
         "devices": [gan.mesh.size if gan.mesh else 1, device.device_kind, device.client.platform_version],
+        "processor": compilation_cache.processor() if device.platform == "cpu" else "",  # Home folders are shared by unlike ones.
         "versions": [importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax")],
         "numerics": [jax.config.values[name] for name in numerics.RECORDED] + [os.environ.get("XLA_FLAGS")],
     }

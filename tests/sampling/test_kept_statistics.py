@@ -21,7 +21,7 @@ def measured(tmp_path, monkeypatch):
     return made
 
 
-def test_statistics_are_measured_once_for_all_that_determines_them(measured, tmp_path):
+def test_statistics_are_measured_once_for_all_that_determines_them(measured, tmp_path, monkeypatch):
     config = tiny_config()
     gan, weights = build_gan(config), {"linear": {"kernel": np.ones((2, 3), np.float32)}}
 
@@ -43,9 +43,13 @@ def test_statistics_are_measured_once_for_all_that_determines_them(measured, tmp
     with jax.default_matmul_precision("highest"):
         of()
     assert len(measured) == 9
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr(kept_statistics.compilation_cache, "processor", lambda: "another")
+        of()
+    assert len(measured) == 10
     of(), of(truncation=truncation)
-    assert len(measured) == 9
+    assert len(measured) == 10
     for file in (tmp_path / "standing").iterdir():
         file.write_bytes(file.read_bytes()[:-9])
     jax.tree.map(np.testing.assert_array_equal, of(), STATISTICS)
-    assert len(measured) == 10
+    assert len(measured) == 11
