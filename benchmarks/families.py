@@ -91,10 +91,10 @@ RUNS = {
     "sagan": ("sagan", RESNET | RATES | {"model.g_attention": (16,), "model.d_attention": (16,), "model.bn_momentum": 0.9}),
     "r3gan": (
         "r3gan",
-        DIGITS | TEN | {"model.image_shape": (32, 32, 1), "model.widths": (48, 48, 32, 16), "model.groups": (6, 6, 4, 2)}
-        | {"model.blocks": (1, 1, 1, 1), "loss": "relativistic_pairs", "g_real": "own", "condition.labels": "paired"}
-        | {"regularizer.r1": 0.5, "regularizer.r2": 0.5, "batch_size": 32, "num_steps": 2000, "optimizer.b1": 0.0}
-        | {"optimizer.g_lr": 5e-4, "optimizer.d_lr": 5e-4},
+        DIGITS | SMALL | TEN | {"model.widths": (32, 32, 16), "model.groups": (4, 4, 2), "model.blocks": (1, 1, 1)}
+        | {"loss": "relativistic_pairs", "g_real": "own", "condition.labels": "paired"}
+        | {"regularizer.r1": 0.5, "regularizer.r2": 0.5, "batch_size": 32, "num_steps": 3000, "optimizer.b1": 0.0}
+        | {"optimizer.g_lr": 1e-3, "optimizer.d_lr": 1e-3},
     ),
     "progan": (
         "progan",
