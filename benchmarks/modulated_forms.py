@@ -2,8 +2,8 @@
 
     python benchmarks/modulated_forms.py [--config=modern/stylegan2_paper256] [--topology=v5e:1x1] [--images=4]
 
-Each layer of the config's G is compiled alone, for one chip, forward with the gradients to its kernel, its input and w. No TPU is
-needed, only its compiler.
+Each layer of the config's G is compiled alone, for one chip, with the options of a training step, forward with the gradients to its
+kernel, its input and w. No TPU is needed, only its compiler.
 """
 
 import argparse
@@ -13,6 +13,7 @@ import pathlib
 import jax
 import jax.numpy as jnp
 
+from biggan_jax import partitioning, sharding
 from biggan_jax.config.loading import load
 from biggan_jax.layers.modulated import ModulatedConv
 from biggan_jax.models.stylegan2 import Stage, stages_of
@@ -38,8 +39,8 @@ def cycles(
         y, back = jax.vjp(layer.apply, variables, x, w)
         return y, back(g)
 
-    text = jax.jit(with_gradients).lower(variables, x, w, y).compile().as_text()
-    return hlo.cycles(text)
+    options = partitioning.compiler_options(sharding.make_mesh([device]))
+    return hlo.cycles(jax.jit(with_gradients).lower(variables, x, w, y).compile(options).as_text())
 
 
 def main() -> None:
