@@ -139,11 +139,13 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def short_repr(value: Any) -> str:
-    """Describe any JSON value in a few words, for an error."""
+    """Describe any value in a few words, for an error."""
     if type(value) in (int, float) and is_auto(value):
         return "auto"
     if isinstance(value, dict | list | tuple):
         return "an object" if isinstance(value, dict) else "a list"
+    if not isinstance(value, str | int | float | None):
+        return f"an object of the type {type(value).__name__}"
     text = json.dumps(value)
     return f"{'the string ' * isinstance(value, str)}{text if len(text) <= 40 else text[:40] + ' ...'}"
 

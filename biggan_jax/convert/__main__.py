@@ -7,6 +7,7 @@ import numpy as np
 from etils import epath
 
 from biggan_jax.checkpoint import Checkpoints, check_name, find, load_generator, load_state, store_config
+from biggan_jax.config import validate
 from biggan_jax.convert import (
     biggan_pytorch,
     classes,
@@ -17,7 +18,7 @@ from biggan_jax.convert import (
     stylegan2_files,
     tfhub,
 )
-from biggan_jax.convert.imported import to_state
+from biggan_jax.convert.imported import Imported, to_state
 from biggan_jax.data import stats
 from biggan_jax.flags.convert import (
     BACKBONE,
@@ -50,6 +51,9 @@ PROJECTS = {
     "stylegan2-ada": stylegan2_files,
     "cyclegan": cyclegan_files,
 }
+UNSOUND = AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError, ZeroDivisionError
+"""What reading raises where a part of a file is of another type than a project writes."""
+
 IMPORTS = PROJECTS | {"tfhub": tfhub}
 
 
@@ -74,6 +78,17 @@ def record_names(workdir: epath.Path, wanted: list[int] | int | None, out: epath
         stats.store(out / "data.json", {"class_names": list(names)})
 
 
+def read(project, source: epath.Path, **options) -> Imported:
+    """Return what the project's file holds. Raises UserError, also for files whose parts are of other types than the project's."""
+    try:
+        found = project.read(source, **options)
+        validate(found.config)
+        return found
+    except UNSOUND as error:
+        what = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+        raise UserError(f"{source} is not what that project writes, or is damaged ({what})") from error
+
+
 def import_weights(project, out: epath.Path) -> None:
     source = epath.Path(IN.value)
     if not source.exists():
@@ -87,7 +102,7 @@ def import_weights(project, out: epath.Path) -> None:
             unknown = {"bn_eps": BN_EPS.value, "sn_eps": SN_EPS.value}
         elif project is studiogan_files:
             unknown = {"backbone": BACKBONE.value, "head": HEAD.value}
-        imported = project.read(source, suffix=SUFFIX.value, **unknown)
+        imported = read(project, source, suffix=SUFFIX.value, **unknown)
         state, config, extras = to_state(imported, SEED.value), imported.config, imported.extras
         came = list(imported.networks)
         missing = [name for name in state.networks if not {name, f"{name}_ema"} & {*came}]

@@ -28,8 +28,8 @@ def to_arrays(loaded: Any, path: epath.Path) -> Arrays:
 
 def to_numpy(tensor) -> np.ndarray:
     """Convert a tensor; half precision becomes float32, since numpy lacks some of its types. An array stays as it is."""
-    if isinstance(tensor, np.ndarray):
-        return tensor
+    if not hasattr(tensor, "detach"):
+        return np.asarray(tensor)
     tensor = tensor.detach().cpu()
     return (tensor.float() if tensor.is_floating_point() and tensor.element_size() < 4 else tensor).numpy()
 

@@ -3,6 +3,8 @@
 import dataclasses
 import functools
 import itertools
+import math
+import numbers
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -14,6 +16,7 @@ import optax
 
 from biggan_jax import config as configs
 from biggan_jax.checkpoint import Extras
+from biggan_jax.config.defaults import table
 from biggan_jax.convert import files, tables
 from biggan_jax.convert.tables import Arrays, EntryOf, Network
 from biggan_jax.family import Family
@@ -81,6 +84,16 @@ def base_config(family: str = "biggan") -> ml_collections.ConfigDict:
     config = configs.base(family)
     config.data.name = ""
     return config
+
+
+def check_model(family: str, model: dict[str, Any]) -> dict[str, Any]:
+    """Return keys of config.model, from a file, in their types. Raises UserError for values that a config may not have."""
+    keys, found = table(family), {}
+    for name, value in model.items():
+        key, what = keys[f"model.{name}"], f"model.{name}"
+        found[name] = key.convert(value, what)
+        key.check(found[name], what)
+    return found
 
 
 def network_of(state: NetworkState) -> Network:
@@ -162,12 +175,27 @@ def set_adam(config: ml_collections.ConfigDict, groups: dict[str, dict], where: 
         config.optimizer.eps = group["eps"]
 
 
-def adam_group(optimizer: dict, name: str) -> dict:
+def adam_group(optimizer: Any, name: str) -> dict:
     """Return the only parameter group of a state dict of torch.optim.Adam. Raises UserError."""
-    groups = optimizer.get("param_groups") if isinstance(optimizer, dict) else None
-    if not groups or not {"lr", "betas", "eps", "params"} <= groups[0].keys() or "state" not in optimizer:
-        raise UserError(f"{name} is not a state dict of torch.optim.Adam")
-    return groups[0]
+    if _is_adam(optimizer):
+        return optimizer["param_groups"][0]
+    raise UserError(f"{name} is not a state dict of torch.optim.Adam")
+
+
+def _is_adam(optimizer: Any) -> bool:
+    groups, state = (optimizer.get(key) for key in ("param_groups", "state")) if isinstance(optimizer, dict) else (0, 0)
+    if not isinstance(groups, list) or not groups or not isinstance(groups[0], dict) or not isinstance(state, dict):
+        return False
+    group, pair = groups[0], groups[0].get("betas")
+    params = group.get("params")
+    if not isinstance(params, list) or not all(isinstance(number, int) for number in params):
+        return False
+    if not isinstance(pair, list | tuple) or len(pair) != 2:
+        return False
+    numbers_only = all(
+        isinstance(n, numbers.Real) and math.isfinite(n) for n in (*pair, group.get("lr"), group.get("eps"))
+    )
+    return numbers_only and all(isinstance(slot, dict) for slot in state.values())
 
 
 def read_moments(
@@ -182,7 +210,11 @@ def read_moments(
         raise UserError(f"{where} has moments of {len(slots)} arrays, where this architecture has {len(numbered)}")
     theirs = lambda key: {there: files.to_numpy(slot[key]) for there, slot in zip(numbered, slots, strict=True)}
     read = lambda key: tables.to_here(theirs(key), params, entry, f"{where}: {key}")["params"]
-    moments = {"nu": read("exp_avg_sq"), "count": int(slots[0]["step"])}
+    try:
+        count = int(slots[0]["step"])
+    except (TypeError, ValueError):
+        raise UserError(f"{where} has moments whose step is no number") from None
+    moments = {"nu": read("exp_avg_sq"), "count": count}
     return (moments | {"mu": read("exp_avg")}, {}) if config.optimizer.b1 else (moments, theirs("exp_avg"))
 
 

@@ -7,7 +7,7 @@ networks become inert `Module`s, tensors become NumPy arrays, and every other na
 import io
 import math
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import ml_dtypes
@@ -39,6 +39,9 @@ STORAGES = {
 
 NUMPY = ("f4", "f8", "i4", "i8", "u1", "b1")
 DTYPES = ("float32", "float64", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
+DEEPEST, MOST_MODULES = 64, 10_000
+"""How deep modules may be in each other, and how many a network may have."""
+
 MAGIC = 0x1950A86A20F9469CFC6C
 """The first number of a storage that torch.save wrote."""
 
@@ -142,7 +145,13 @@ def read(path: epath.Path) -> dict[str, Any]:
     """Return the dict that a snapshot holds, with networks as Modules. Raises UserError if it has more than networks."""
     try:
         with path.open("rb") as file:
+            if file.read(1) != pickle.PROTO:
+                raise pickle.UnpicklingError("no pickle of protocol 2 or newer")
+            file.seek(0)
             found = Restricted(file).load()
+        for network in found.values() if isinstance(found, dict) else ():
+            if isinstance(network, Module):
+                arrays(network)
     except UserError as error:
         raise UserError(f"{path} is refused: {error}") from error
     except FileNotFoundError as error:
@@ -156,27 +165,41 @@ def read(path: epath.Path) -> dict[str, Any]:
 
 def arrays(module: Module) -> Arrays:
     """Return the parameters and persistent buffers of a module and its submodules, by the names of PyTorch's state dict."""
-    return dict(_arrays(module, ""))
+    found = {}
+    for prefix, inner in _named(module):
+        transient = inner.state.get("_non_persistent_buffers_set", ())
+        if not isinstance(transient, set | list | tuple):
+            raise UserError(f"the names of transient buffers of its {inner.kind} are no set")
+        for kind in ("_parameters", "_buffers"):
+            for name, array in _dict(inner, kind).items():
+                if isinstance(array, np.ndarray) and name not in transient:
+                    found[prefix + name] = array
+    return found
 
 
-def _arrays(module: Module, prefix: str) -> Iterator[tuple[str, np.ndarray]]:
-    state = module.state
-    transient = state.get("_non_persistent_buffers_set", ())
-    for kind in ("_parameters", "_buffers"):
-        for name, array in state.get(kind, {}).items():
-            if isinstance(array, np.ndarray) and name not in transient:
-                yield prefix + name, array
-    for name, inner in state.get("_modules", {}).items():
-        if isinstance(inner, Module):
-            yield from _arrays(inner, f"{prefix}{name}.")
+def modules(module: Module) -> list[Module]:
+    """Return a module and all that are in it."""
+    return [inner for _, inner in _named(module)]
 
 
-def modules(module: Module) -> Iterator[Module]:
-    """Yield a module and all that are in it."""
-    yield module
-    for inner in module.state.get("_modules", {}).values():
-        if isinstance(inner, Module):
-            yield from modules(inner)
+def _named(module: Module) -> list[tuple[str, Module]]:
+    """Return a module and all that are in it, each with the prefix of its names. Raises UserError if they are no tree."""
+    found, waiting = [], [("", module, 0)]
+    while waiting:
+        prefix, one, depth = waiting.pop()
+        found.append((prefix, one))
+        if depth > DEEPEST or len(found) > MOST_MODULES:
+            raise UserError(f"its modules hold each other, or are more than {MOST_MODULES:,}")
+        inner = [(name, each) for name, each in _dict(one, "_modules").items() if isinstance(each, Module)]
+        waiting += [(f"{prefix}{name}.", each, depth + 1) for name, each in reversed(inner)]
+    return found
+
+
+def _dict(module: Module, key: str) -> dict[str, Any]:
+    found = module.state.get(key, {})
+    if not isinstance(found, dict) or not all(isinstance(name, str) for name in found):
+        raise UserError(f"{key} of its {module.kind} is no dict of names")
+    return found
 
 
 def _persistent(meta: dict) -> Module:

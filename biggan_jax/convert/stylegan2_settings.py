@@ -5,6 +5,7 @@ from typing import Any
 
 import ml_collections
 
+from biggan_jax.convert.imported import check_model
 from biggan_jax.types import UserError
 
 Arguments = Mapping[str, Any]
@@ -79,8 +80,7 @@ def to_model(network: str, arguments: Arguments) -> dict[str, Any]:
         found["embed_dim"] = 0
     if network == "D" and not found.get("num_classes"):
         found |= {"d_mapping_dim": 0}
-    found["clamp"] = float(found["clamp"])
-    return found | {"image_shape": size}
+    return check_model("stylegan2", found | {"image_shape": size})
 
 
 def _parts(network: str, arguments: Arguments):
@@ -88,18 +88,20 @@ def _parts(network: str, arguments: Arguments):
     top: dict[str, Any] = {}
     for name, value in arguments.items():
         if name in PARTS[network]:
-            yield name, _flat(value)
+            yield name, _flat(name, value)
         elif name in NESTED:
-            top |= _flat(value)
+            top |= _flat(name, value)
         else:
             top[name] = value
     yield "", top
 
 
-def _flat(arguments: Arguments) -> dict[str, Any]:
+def _flat(part: str, arguments: Any, depth: int = 0) -> dict[str, Any]:
+    if not isinstance(arguments, Mapping) or depth > len(NESTED):
+        raise UserError(f"{part} are no arguments by name")
     flat: dict[str, Any] = {}
     for name, value in arguments.items():
-        flat |= _flat(value) if name in NESTED else {name: value}
+        flat |= _flat(name, value, depth + 1) if name in NESTED else {name: value}
     return flat
 
 

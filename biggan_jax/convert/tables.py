@@ -79,12 +79,14 @@ def to_here(
         raise UserError(f"{name} {' and '.join(filter(None, (lacks, has)))}")
     filled: dict[Path, np.ndarray] = {}
     for there, here, layout in entries:
-        array, like = arrays[there], layout.to_there(np.empty(shapes[here].shape, np.float32))
+        array, like = np.asarray(arrays[there]), layout.to_there(np.empty(shapes[here].shape, np.float32))
         if array.shape != like.shape:
             raise UserError(f"{name}: {there} is {list(array.shape)}, where this architecture has {list(like.shape)}")
         if not np.issubdtype(array.dtype, np.floating):
             raise UserError(f"{name}: {there} is {array.dtype}, not floating point")
         filled[here] = np.array(layout.to_here(array.astype(np.float32)), order="C")
+        if not np.isfinite(filled[here]).all():
+            raise UserError(f"{name}: {there} has values that are not finite; take other weights")
     return {**network, **traverse_util.unflatten_dict(filled)}  # Parts without arrays, such as no vectors, stay empty.
 
 

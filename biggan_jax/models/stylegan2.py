@@ -23,7 +23,7 @@ from jax.sharding import Mesh
 
 from biggan_jax.gan import GAN
 from biggan_jax.layers.equalized import EqualizedConv, EqualizedDense
-from biggan_jax.layers.minibatch_stddev import minibatch_stddev
+from biggan_jax.layers.minibatch_stddev import check_group, minibatch_stddev
 from biggan_jax.layers.modulated import ModulatedConv, clip, leaky_relu
 from biggan_jax.layers.resample import smooth_downsample, smooth_upsample
 from biggan_jax.models import adversarial
@@ -259,7 +259,7 @@ class Discriminator(nn.Module):
             h += leaky_relu(EqualizedConv(features, size=1, name=f"image_{SMALLEST}")(image))
         h = h.astype(self.stages[-1].dtype)
         if self.maps:
-            # The group, where that divides the batch; any other batch can be split, too.
+            # A batch outside of training may be of any size.
             group = math.gcd(min(self.group or len(h), len(h)), len(h))
             h = minibatch_stddev(h, group, self.maps)
         h = leaky_relu(EqualizedConv(features, name="conv")(h), clamp=self.clamp).astype(jnp.float32)
@@ -309,6 +309,8 @@ def check(config: ml_collections.ConfigDict, mesh: Mesh | None) -> None:
     last = stages_of(config, "d")[0].channels
     if model.d_stddev_maps and last % model.d_stddev_maps:
         raise UserError(f"model.d_stddev_maps={model.d_stddev_maps} does not divide D's {last} last channels")
+    if model.d_stddev_maps:
+        check_group("model.d_stddev_group", model.d_stddev_group, config.batch_size // config.microbatches)
     parts = model.path_shrink * config.microbatches * (mesh.size if mesh else 1)
     if model.path_length and config.batch_size % parts:
         raise UserError(

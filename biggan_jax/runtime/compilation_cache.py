@@ -35,7 +35,7 @@ def enable() -> None:
 
 
 def processor() -> str:
-    """Return a name for this kind of processor. Programs for the CPU use its instructions, so other kinds may round otherwise."""
+    """Return a name for this kind of processor. Programs for the CPU use its instructions, which decide last digits."""
     flags = platform.machine()
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()

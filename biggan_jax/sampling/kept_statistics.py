@@ -62,7 +62,9 @@ def facts(gan: Family, config: ml_collections.ConfigDict) -> str:
         "dtype": config.dtype,
         "code": code.hexdigest(),
         "devices": [gan.mesh.size if gan.mesh else 1, device.device_kind, device.client.platform_version],
-        "processor": compilation_cache.processor() if device.platform == "cpu" else "",  # Home folders are shared by unlike ones.
+        "processor": compilation_cache.processor()
+        if device.platform == "cpu"
+        else "",  # Home folders are shared by unlike ones.
         "versions": [importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax")],
         "numerics": [jax.config.values[name] for name in numerics.RECORDED] + [os.environ.get("XLA_FLAGS")],
     }

@@ -2,10 +2,15 @@
 
 import json
 import shutil
+import types
 
 import numpy as np
 import pytest
 
+from biggan_jax import config as configs
+from biggan_jax.convert import __main__ as convert
+from biggan_jax.convert.imported import Imported
+from biggan_jax.types import UserError
 from tests.cli import refused, run
 from tests.convert import parity
 from tests.convert.test_biggan_pytorch import SMALL_G, state_of
@@ -89,12 +94,31 @@ def test_a_mistake_is_refused_in_one_sentence_and_writes_nothing(weights, tmp_pa
         assert not (tmp_path / "out").exists()
 
 
-def test_weights_that_give_no_images_are_not_called_a_success(weights, tmp_path):
+def test_weights_that_are_not_finite_are_refused_by_name(weights, tmp_path):
     arrays = dict(np.load(weights))
     arrays["state/linear.weight"][0, 0] = np.nan
     np.savez(tmp_path / "nan.npz", **arrays)
     result = run("convert", "--from=biggan-pytorch", f"--in={tmp_path / 'nan.npz'}", f"--out={tmp_path / 'run'}")
-    refused(result, "gives no images: these arrays of G are not finite: params.linear.kernel; take other weights")
+    refused(result, "G: linear.weight has values that are not finite; take other weights")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("error", [AttributeError("'int' has no items"), KeyError("x"), RecursionError("too deep")])
+def test_a_file_with_parts_of_other_types_is_refused_in_a_sentence(error, tmp_path):
+    def read(source, suffix):
+        raise error
+
+    sentence = rf"g\.pth is not what that project writes, or is damaged \({type(error).__name__}: "
+    with pytest.raises(UserError, match=sentence):
+        convert.read(types.SimpleNamespace(read=read), tmp_path / "g.pth", suffix="")
+
+
+def test_a_file_whose_settings_no_config_may_have_is_refused(tmp_path):
+    config = configs.base()
+    config.model.dim_z = -1
+    project = types.SimpleNamespace(read=lambda source: Imported(config, {}))
+    with pytest.raises(UserError, match="model.dim_z is -1; it must be greater than 0"):
+        convert.read(project, tmp_path)
 
 
 def test_an_output_that_is_a_file_is_refused(weights, tmp_path):

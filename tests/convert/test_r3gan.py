@@ -50,6 +50,27 @@ def folder(states, tmp_path_factory):
     return folder
 
 
+BAD_ADAM = [
+    ({"param_groups": 3}, {}),
+    ({"param_groups": [7]}, {}),
+    ({"state": None}, {}),
+    ({"state": {0: 5}}, {}),
+    ({}, {"lr": "1e-4"}),
+    ({}, {"lr": float("nan")}),
+    ({}, {"betas": 0.9}),
+    ({}, {"params": [[1]]}),
+]
+
+
+@pytest.mark.parametrize(("outer", "inner"), BAD_ADAM)
+def test_an_optimizer_of_other_types_is_refused(outer, inner):
+    group = {"lr": 1e-4, "betas": (0.0, 0.95), "eps": 1e-8, "params": [0]}
+    sound = {"state": {0: {}}, "param_groups": [group]}
+    assert imported.adam_group(sound, "x") == group
+    with pytest.raises(UserError, match="x is not a state dict of torch.optim.Adam"):
+        imported.adam_group(sound | {"param_groups": [group | inner]} | outer, "x")
+
+
 @pytest.mark.parametrize(
     "changes",
     [

@@ -159,15 +159,48 @@ def test_a_tensor_beyond_its_storage_is_not_read(torch, tmp_path, offset, shape,
 def test_a_pickle_cannot_change_what_later_ones_call(tmp_path):
     """A pickle may set attributes of what it names: here __defaults__ of the function that makes tensors."""
     change = pickle.dumps((None, {"__defaults__": (1,)}), 0)[:-1]
-    (tmp_path / "x.pkl").write_bytes(b"(dS'G'\nctorch._utils\n_rebuild_tensor_v2\n" + change + b"bs.")
+    (tmp_path / "x.pkl").write_bytes(b"\x80\x02(dS'G'\nctorch._utils\n_rebuild_tensor_v2\n" + change + b"bs.")
     with pytest.raises(UserError, match="is not a snapshot of networks, or is corrupted"):
         snapshot.read(epath(tmp_path / "x.pkl"))
+
+
+@pytest.mark.parametrize(
+    ("attributes", "sentence"),
+    [
+        ({"_parameters": 5}, "_parameters of its training.networks.Generator is no dict of names"),
+        ({"_buffers": None}, "_buffers of its training.networks.Generator is no dict"),
+        ({"_modules": {3: None}}, "_modules of its training.networks.Generator is no dict of names"),
+        ({"_non_persistent_buffers_set": 7}, "the names of transient buffers .* are no set"),
+    ],
+)
+def test_a_module_whose_state_is_of_other_types_is_refused(torch, tmp_path, attributes, sentence):
+    whole = {"_buffers": {}, "_modules": {}} | attributes
+    with pytest.raises(UserError, match=f"is refused: {sentence}"):
+        read(tmp_path, {"G": torch.module("training.networks", "Generator", {"w": np.zeros(2)}, **whole)})
+
+
+@pytest.mark.parametrize("kind", ["a module in itself", "each module twice in the next"])
+def test_modules_that_are_no_tree_are_refused(torch, tmp_path, kind):
+    last = torch.module("training.networks", "Generator", {})
+    if kind == "a module in itself":
+        last._modules = {"a": last}
+    else:
+        for _ in range(40):
+            last = torch.module("training.networks", "Generator", {}, _modules={"a": last, "b": last})
+    with pytest.raises(UserError, match="is refused: its modules hold each other, or are more than 10,000"):
+        read(tmp_path, {"G": last})
 
 
 def test_what_is_truncated_or_another_file_is_refused_in_a_sentence(torch, tmp_path):
     whole = pickle.dumps({"G": torch.module("R3GAN.Networks", "Generator", {"w": np.zeros(3)})}, 4)
     file = tmp_path / "x.pkl"
-    for content in (b"", b"PK\x03\x04", *(whole[:n] for n in range(20, len(whole), 60)), pickle.dumps([1])):
+    for content in (
+        b"",
+        b"PK\x03\x04",
+        b"\x89PNG\r\n",
+        *(whole[:n] for n in range(20, len(whole), 60)),
+        pickle.dumps([1]),
+    ):
         file.write_bytes(content)
         with pytest.raises(UserError, match=r"x\.pkl is (not a snapshot of networks|refused)"):
             snapshot.read(epath(file))

@@ -83,6 +83,44 @@ def test_arguments_that_are_not_given_have_the_peers_defaults():
         to_model("D", {"c_dim": 0, "img_resolution": 32, "epilogue_kwargs": {"magnitude": 1}})
 
 
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"z_dim": "foo"}, "model.dim_z must be a whole number"),
+        ({"z_dim": -8}, "model.dim_z is -8; it must be greater than 0"),
+        ({"z_dim": True}, "model.dim_z must be a whole number"),
+        ({"z_dim": np.ones(3)}, "model.dim_z must be a whole number"),
+        ({"w_dim": 10**9}, "model.dim_w is 1000000000; it must be at most 65536"),
+        ({"img_resolution": "16"}, "model.image_shape must be a whole number"),
+        ({"img_resolution": None}, "model.image_shape must be a whole number"),
+        ({"mapping_kwargs": None}, "mapping_kwargs are no arguments by name"),
+        ({"mapping_kwargs": [1]}, "mapping_kwargs are no arguments by name"),
+        ({"mapping_kwargs": {"num_layers": 10**9}}, "model.mapping_layers is 1000000000; it must be at most 64"),
+        ({"synthesis_kwargs": {"architecture": ["skip"]}}, "model.g_architecture must be a string"),
+        ({"synthesis_kwargs": {"conv_clamp": "x"}}, "model.clamp must be a finite number"),
+        ({"synthesis_kwargs": {"conv_clamp": float("nan")}}, "model.clamp must be a finite number"),
+        ({"synthesis_kwargs": {"block_kwargs": []}}, "block_kwargs are no arguments by name"),
+    ],
+)
+def test_arguments_that_no_network_can_have_are_refused(change, sentence):
+    given = {"z_dim": 8, "c_dim": 0, "w_dim": 8, "img_resolution": 32, "img_channels": 1}
+    with pytest.raises(UserError, match=sentence):
+        to_model("G", given | change)
+
+
+def test_arguments_within_themselves_are_refused():
+    inner = {}
+    inner["block_kwargs"] = inner
+    with pytest.raises(UserError, match="block_kwargs are no arguments by name"):
+        to_model("G", {"z_dim": 8, "w_dim": 8, "img_resolution": 32, "synthesis_kwargs": inner})
+
+
+def test_a_group_that_no_batch_of_32_holds_changes_the_batch_size():
+    for group, batch in ((4, 32), (6, 30), (0, 32), (64, 32)):
+        model = to_model("D", {"c_dim": 0, "img_resolution": 32, "epilogue_kwargs": {"mbstd_group_size": group}})
+        assert stylegan2_files.config_of(model).batch_size == batch
+
+
 @pytest.mark.parametrize("path", recordings.cases(parity.fixtures("sg2_*_[GD].npz")))
 def test_recorded_names_are_in_their_order(path):
     arrays, _ = parity.load(path)
@@ -161,11 +199,12 @@ def test_a_snapshot_is_read_without_its_code_and_tells_the_clamp(name, states, t
         (lambda s: s.update({"b8.resample_filter": np.eye(4)}), r"b8.resample_filter is not the filter \[1, 3, 3, 1\]"),
         (lambda s: s.update({"b64.conv0.bias": np.ones(1)}), "its blocks are of 4, 8, 16, 64 pixels"),
         (lambda s: s.update({"b8.conv0.weight": np.ones((3, 4, 3, 3))}), "are not base / size, at most a maximum"),
+        (lambda s: s["b4.conv.bias"].fill(np.nan), "D: b4.conv.bias has values that are not finite"),
         (lambda s: s.update({"extra": np.ones(1)}), "has extra, which this architecture does not have"),
     ],
 )
 def test_state_dicts_of_other_networks_are_refused(states, tmp_path, change, sentence):
-    state = dict(states["D"])
+    state = {key: array.copy() for key, array in states["D"].items()}
     change(state)
     np.savez(tmp_path / "D.npz", **state)
     with pytest.raises(UserError, match=sentence):

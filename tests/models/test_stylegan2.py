@@ -218,6 +218,7 @@ def test_samples_depend_on_psi_and_the_kind_of_noise():
         ({"image_shape": (16, 22, 3)}, "the longer one a multiple of a quarter of it"),
         ({"channel_base": 7}, "model.channel_base 7 leaves no channels at 8 pixels; it must be at least that"),
         ({"d_stddev_maps": 3}, "model.d_stddev_maps=3 does not divide D's 8 last channels"),
+        ({"d_stddev_group": 3}, "model.d_stddev_group=3 does not divide 8, the images that D sees at once; use 1"),
         ({"path_shrink": 3}, "a batch_size of 8 is not a multiple of 3"),
     ],
 )
