@@ -78,8 +78,8 @@ RUNS = {
     ),
     "wgan_gp": (
         "wgan_gp",
-        DIGITS | TEN | GP | {"model.image_shape": (32, 32, 1), "model.ch": 16, "condition.d": "ac", "condition.labels": "real"}
-        | {"condition.g_weight": 3.0, "batch_size": 32, "d_steps": 2, "num_steps": 4000}
+        DIGITS | TEN | GP | {"model.image_shape": (32, 32, 1), "model.ch": 8, "condition.d": "ac", "condition.labels": "real"}
+        | {"condition.g_weight": 3.0, "batch_size": 32, "d_steps": 1, "regularizer.every": 2, "num_steps": 5000}
         | {"optimizer.g_lr": 1e-3, "optimizer.d_lr": 1e-3},
     ),
     "sngan_projection": ("sngan", RESNET | RATES | {"num_steps": 3000}),
