@@ -57,7 +57,7 @@ def main() -> None:
     if not written:
         raise UserError(f"no picture of --in={IN.value} can be translated: {escape(unreadable[0])}")
     left = f"; {len(unreadable):,} could not be read" if unreadable else ""
-    what = f"{written:,} pictures translated {DIRECTION.value} by {trained.gan.sampled} of step {trained.step}"
+    what = f"{written:,} picture{'s' * (written != 1)} translated {DIRECTION.value} by {trained.gan.sampled} of step {trained.step}"
     print(escape(f"{what} in {out}{left}"))
 
 
@@ -70,6 +70,8 @@ def pictures_of(path: epath.Path) -> Found:
     if not paths:
         others = f"; it has {some(tree.sizes)}" if tree.sizes else "; it is empty"
         raise UserError(f"--in={path} has no pictures ({', '.join(PICTURES)}){others}")
+    if left_out := sorted(tree.sizes.keys() - set(paths)):
+        logger.warning("left out: %s, of no kind that is read (%s)", escape(some(left_out)), ", ".join(PICTURES))
     return Found(path, paths)
 
 

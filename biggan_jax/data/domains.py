@@ -140,6 +140,11 @@ class SideBySide:
         """The shape of an image of a pair: (height, width, channels)."""
         return self.size[0], 2 * self.size[1], getattr(self.pairs, "first", 0) or self.pairs.channels
 
+    @property
+    def picture_shape(self) -> tuple[int, int, int]:
+        """The shape of each picture of a pair."""
+        return *self.size, self.shape[2]
+
     def read(self, numbers: np.ndarray, crop_offset: np.ndarray) -> Reading:
         """Read pairs. Raises UserError if the source has none."""
         first = getattr(self.pairs, "first", 0)

@@ -121,8 +121,12 @@ class Form:
 
     def _pair(self, encoded: bytes, other: bytes) -> Stored:
         """Return a pair as one picture: the channels of the first, then those of the second."""
-        found = [self._read(one) for one in (encoded, other) if one]
+        found = [self._read(encoded)]
         if other:
+            try:
+                found.append(self._read(other))
+            except picture.UnreadableError as error:
+                raise picture.UnreadableError(f"its partner of B: {error}") from error
             sizes = [f"{pixels.image.shape[1]} x {pixels.image.shape[0]}" for pixels in found]
             if sizes[0] != sizes[1]:
                 raise picture.UnreadableError(f"its two pictures have unlike sizes, {sizes[0]} and {sizes[1]} pixels")
@@ -133,7 +137,11 @@ class Form:
             halves = whole.image[:, : width // 2], whole.image[:, width // 2 :]
             found = [whole._replace(image=half) for half in halves]
         counts = self.first, self.channels - self.first
-        both = [exact.fitted(pixels, count, self.bits) for pixels, count in zip(found, counts, strict=True)]
+        both = [exact.fitted(found[0], counts[0], self.bits)]
+        try:
+            both.append(exact.fitted(found[1], counts[1], self.bits))
+        except exact.ChannelsError as error:
+            raise exact.ChannelsError(f"has a B that {error}") from error
         notes = tuple(dict.fromkeys(note for pixels in both for note in pixels.notes))
         framed = [self._framed(pixels.image, notes) for pixels in both]
         kept, notes = np.concatenate([image for image, _ in framed], axis=2), framed[0][1]

@@ -38,11 +38,13 @@ class PairFiles:
 
     def __iter__(self) -> Iterator[Item | str]:
         for a, b in self.pairs:
+            name = a
             try:
+                encoded, name = (epath.Path(self.root) / a).read_bytes(), b
                 other = (epath.Path(self.other_root) / b).read_bytes() if b else b""
-                yield Item(a, 0, (epath.Path(self.root) / a).read_bytes(), other=other)
+                yield Item(a, 0, encoded, other=other)
             except OSError as error:
-                yield f"{a}: {error.strerror or error}"
+                yield f"{name}: {error.strerror or error}"
 
     def selected(self, wanted: Callable[[bytes], bool]) -> Iterator[Item]:
         """Yield the readable pictures whose first bytes are wanted, each by itself."""
@@ -116,9 +118,10 @@ def unpaired(root: epath.Path, other: epath.Path | None, rules: Rules, options: 
     other: the folder of B, if `root` is that of A. Raises UserError if there are not two.
     """
     if other is None:
+        _refuse_half(root)
         found = raw.folder(root, rules, options)
-        if len(found.class_names) != 2:
-            have = f"{len(found.class_names)} folders of pictures ({some(found.class_names)})"
+        if (count := len(found.class_names)) != 2:
+            have = f"{count} folder{'s' * (count != 1)} of pictures ({some(found.class_names)})"
             raise UserError(f"--in={root} has {have}; two are needed, or give that of B as --other=FOLDER")
         a, b = found.class_names
         return dataclasses.replace(found, notes=(*found.notes, f"A is {a}, B is {b}"))
@@ -137,6 +140,20 @@ def unpaired(root: epath.Path, other: epath.Path | None, rules: Rules, options: 
             parts.setdefault(split, []).extend(files)
     found = {split: own for split, own in parts.items() if own}
     return Corpus(DOMAINS, found, (f"A is {root}, B is {other}",))
+
+
+def _refuse_half(root: epath.Path) -> None:
+    """Raise UserError if a folder has trainA, testA, ... but none of B, or the reverse."""
+    tops = {path.partition("/")[0] for path in _pictures(trees.of_folder(root))}
+    named = {top: match[2] for top in sorted(tops) if (match := DOMAIN.fullmatch(top))}
+    if len(set(named.values())) == 1:
+        (have,) = set(named.values())
+        lacks = "B" if have == "A" else "A"
+        missing = " and ".join(f"{top[:-1]}{lacks}" for top in named)
+        way = (
+            "" if have == "B" else f", or give {root}/{next(iter(named))} as --in and the folder of B as --other=FOLDER"
+        )
+        raise UserError(f"--in={root} has {some(named)}, but not {missing}; add it{way}")
 
 
 def _pictures(tree: Tree) -> list[str]:
@@ -179,7 +196,8 @@ def _two_folders(tree: Tree, second: Tree) -> Sides:
     placed = {path: _domain(path) for path in _pictures(tree)}
     names = sorted({name for name, *_ in placed.values()})
     if len(names) != 2 or "" in names:
-        have = f"{len(names)} folders of pictures ({some(names)})" if all(names) else "pictures beside its folders"
+        folders = f"{len(names)} folder{'s' * (len(names) != 1)} of pictures ({some(names)})"
+        have = folders if all(names) else "pictures beside its folders"
         wanted = "two folders with the same names, or pictures that hold both halves, are needed"
         raise UserError(f"{tree.where} has {have}; {wanted}, or give the folder of B as --other=FOLDER")
     a, b = (_by_name({p: rest for p, (own, *rest) in placed.items() if own == name}, tree) for name in names)

@@ -54,6 +54,8 @@ def training(
         return _of_clips(out, form, changes)
     if kind in DOMAINS:
         return _translation(out, shape, form, changes, DOMAINS[kind])
+    if found.get("captions", {}).get("different") == 1:
+        return "no preset fits: every picture has the same caption, so nothing can be learnt of them"
     if kind == "captions":
         return _text_to_image(out, shape, form, changes)
     height, width, channels = shape if len(shape) == 3 else (1, 1, 1)

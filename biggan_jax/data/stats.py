@@ -126,27 +126,31 @@ def lines(found: dict[str, Any], *, advise: bool = True) -> list[str]:
     return text
 
 
-def framing(found: dict[str, Any], shape: tuple[int, ...]) -> list[str]:
-    """Return sentences about what cropping and enlarging pictures to `shape`, (height, width, ...), does to one of median size.
+def framing(size: tuple[int, int], shape: tuple[int, ...]) -> list[str]:
+    """Return sentences about what cropping and enlarging do to a picture of `size`, (height, width), read as (height, width, ...).
 
-    >>> framing({"width": [90, 100, 110], "height": [90, 100, 110]}, (64, 32, 3))
-    ['pictures are cropped to the aspect of 64 x 32: 50 % of the width of one of median size is cut']
+    >>> framing((100, 100), (64, 32, 3))
+    ['pictures are cropped to the aspect of 64 x 32: 50 % of the width of one of 100 x 100 pixels is cut']
     """
-    if not found.get("width") or len(shape) < 3:
-        return []
-    (rows, columns), (height, width) = shape[:2], (found["height"][1], found["width"][1])
-    kept_height, kept_width = (
-        min(height, width * rows // columns),
-        min(width, height * columns // rows),
-    )  # As picture.crop.
+    (height, width), (rows, columns) = size, shape[:2]
+    kept = min(height, width * rows // columns), min(width, height * columns // rows)  # As picture.crop.
     text = []
-    for side, kept, of in (("height", kept_height, height), ("width", kept_width, width)):
-        if (share := round(100 * (of - kept) / of)) > 0:
+    for side, have, left in zip(("height", "width"), size, kept, strict=True):
+        if (share := round(100 * (have - left) / have)) > 0:
             aspect = f"pictures are cropped to the aspect of {rows} x {columns}"
-            text.append(f"{aspect}: {share} % of the {side} of one of median size is cut")
-    if rows > kept_height or columns > kept_width:
-        text.append(f"pictures of median size, {height} x {width} pixels, are enlarged to {rows} x {columns}")
+            text.append(f"{aspect}: {share} % of the {side} of one of {height} x {width} pixels is cut")
+    if rows > kept[0] or columns > kept[1]:
+        text.append(f"pictures of {height} x {width} pixels are enlarged to {rows} x {columns}")
     return text
+
+
+def _framing_of(source: Any, found: dict[str, Any]) -> list[str]:
+    """Return the sentences of `framing` about the stored pictures of a source: all of one size, or those of median size."""
+    shape: tuple[int, ...] = getattr(source, "picture_shape", getattr(source, "shape", ()))
+    stored = getattr(getattr(source, "fields", None), "shape", None)
+    if len(shape) < 3 or not (stored or found.get("width")):
+        return []
+    return framing(stored[:2] if stored else (found["height"][1], found["width"][1]), shape)
 
 
 def listed(ids: Sequence[int], names: Sequence[str], most: int = 10) -> str:
@@ -195,7 +199,7 @@ def before_training(source: Any, config: ml_collections.ConfigDict) -> dict[str,
         found = {**found, "class_names": list(names)}
     conditional, balance = config.model.num_classes > 0, config.data.balance
     text = [*lines(found, advise=conditional and not balance), *getattr(source, "notes", ())]
-    text += framing(found, getattr(source, "shape", ()))
+    text += _framing_of(source, found)
     for line in text:
         logger.info("data: %s", line)
     if balance:

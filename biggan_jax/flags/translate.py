@@ -34,7 +34,7 @@ def check() -> None:
     cli.require(CHECKPOINT, IN, OUT, example="--checkpoint=runs/cyclegan --in=photos --out=translated")
     if RANGE.value:
         values.limits_of(RANGE.value)
-    paths.check_inputs(IN, why="is not a folder")
+    paths.check_inputs(IN, why="does not exist; give a picture or a folder of them")
     paths.check_checkpoint(CHECKPOINT.value)
 
 

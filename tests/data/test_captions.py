@@ -10,7 +10,7 @@ from biggan_jax import config as configs
 from biggan_jax import data
 from biggan_jax.checkpoint import safetensors
 from biggan_jax.config.loading import load
-from biggan_jax.data import builtin, captioned, captions, forms, raw, shards
+from biggan_jax.data import builtin, captioned, captions, forms, raw, recommend, shards
 from biggan_jax.data.label_tables import PICTURES
 from biggan_jax.types import UserError
 from tests.cli import refused, run
@@ -232,6 +232,16 @@ def test_embeddings_that_do_not_fit_are_refused(tmp_path, arrays, why):
     np.savez(tmp_path / "a.npz", **arrays)
     with pytest.raises(UserError, match=why):
         corpus(write(tmp_path / "in"), embeddings=str(tmp_path / "a.npz"))
+
+
+def test_no_training_is_recommended_for_one_text():
+    found = {"images": 9, "width": [8, 8, 8], "height": [8, 8, 8], "captions": {"different": 1}}
+    recommended = lambda: recommend.training(
+        epath.Path("x"), "", 1, found, forms.Form(32), resize="area", kind="captions"
+    )
+    assert recommended() == "no preset fits: every picture has the same caption, so nothing can be learnt of them"
+    found["captions"]["different"] = 2
+    assert recommended().startswith("to train: ")
 
 
 def test_data_without_captions_or_with_one_text_are_refused(words):

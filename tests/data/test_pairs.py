@@ -1,5 +1,7 @@
 """Pictures of two domains: layouts, what is stored, the order in training, and what is refused."""
 
+import dataclasses
+import logging
 import re
 
 import numpy as np
@@ -9,7 +11,7 @@ from etils import epath
 from biggan_jax import config as configs
 from biggan_jax import data
 from biggan_jax.config.loading import load
-from biggan_jax.data import builtin, domains, drawings, forms, pairs, picture, raw, shards
+from biggan_jax.data import builtin, domains, drawings, exact, forms, pairs, picture, raw, shards
 from biggan_jax.data.dataset import Images
 from biggan_jax.data.labelled import Options
 from biggan_jax.types import UserError
@@ -180,7 +182,7 @@ def some_names_that_do_not_match(root):
 
 def one_folder(root):
     write(root, ("A/{name}.png", "A/{name}_.png"))
-    return r"has 1 folders of pictures \(A\); two folders with the same names, or pictures that hold both halves"
+    return r"has 1 folder of pictures \(A\); two folders with the same names, or pictures that hold both halves"
 
 
 def three_folders(root):
@@ -235,6 +237,43 @@ def test_pictures_of_unlike_sizes_and_odd_widths_are_unreadable():
         FORM(encode(image(0, 0)), encode(image(1, 0, side=9)))
     with pytest.raises(picture.UnreadableError, match="its width of 9 pixels has no two halves"):
         FORM(encode(image(0, 0, side=9)))
+
+
+def test_of_a_pair_the_picture_that_is_broken_is_named():
+    with pytest.raises(picture.UnreadableError, match="^its partner of B: not a picture"):
+        FORM(encode(image(0, 0)), b"no picture")
+    with pytest.raises(picture.UnreadableError, match="^not a picture"):
+        FORM(b"no picture", encode(image(0, 0)))
+    grey = dataclasses.replace(FORM, channels=FORM.first + 1)
+    with pytest.raises(exact.ChannelsError, match="^has a B that has 3 channels, not 1"):
+        grey(encode(image(0, 0)), encode(image(1, 0)))
+
+
+def test_of_a_pair_the_file_that_is_gone_is_named(tmp_path):
+    write(tmp_path, ("A/{name}.png", "B/{name}.png"))
+    for gone, kept in (("A", "B"), ("B", "A")):
+        files = pairs.PairFiles(str(tmp_path), str(tmp_path), (pairs.Pair(f"{kept}/fish.png", f"{gone}/nothing.png"),))
+        assert list(files) == [f"{gone}/nothing.png: No such file or directory"]
+
+
+@pytest.mark.parametrize(("have", "lack"), [("A", "B"), ("B", "A")])
+def test_a_set_of_one_domain_alone_is_refused_with_what_it_lacks(have, lack, tmp_path):
+    write(tmp_path, (f"train{have}/{{name}}.png",))
+    write(tmp_path, (f"test{have}/{{name}}.png",))
+    sentence = f"has test{have}, train{have}, but not test{lack} and train{lack}; add it"
+    with pytest.raises(UserError, match=sentence) as found:
+        pairs.unpaired(epath.Path(tmp_path), None, raw.Rules(), Options())
+    assert ("--other=FOLDER" in str(found.value)) == (have == "A")
+
+
+def test_pairs_side_by_side_are_not_called_cropped(paired, caplog):
+    c = load("classic/cogan_narrow")
+    own = {"model.image_shape": (28, 28, 3), "data.name": "tfds", "data.dir": str(paired), "batch_size": 2}
+    c.update_from_flattened_dict(own)
+    logging.getLogger("biggan_jax").propagate = True
+    with caplog.at_level(logging.INFO, logger="biggan_jax"):
+        data.before_training(data.make_source(c), c)
+    assert "cropped" not in caplog.text and "are enlarged to 28 x 28" in caplog.text
 
 
 def test_the_command_prints_a_command_that_trains(tmp_path):

@@ -63,6 +63,7 @@ def test_pictures_are_translated_in_both_directions(cycle, tmp_path):
     }.items():
         Image.fromarray(rng.integers(0, 256, shape, np.uint8)).save(folder / name)
     (folder / "broken.png").write_bytes(b"\x89PNG no picture")
+    (folder / "photo.heic").write_bytes(b"of a kind that is not read")
     made = {}
     for direction in ("AtoB", "BtoA"):
         out = tmp_path / direction
@@ -72,7 +73,7 @@ def test_pictures_are_translated_in_both_directions(cycle, tmp_path):
             f"4 pictures translated {direction} by G_{direction[0]} of step 0 in {out}; 1 could not be read"
             in result.stdout
         )
-        assert "left out: broken.png" in result.stderr
+        assert "left out: broken.png" in result.stderr and "left out: photo.heic, of no kind" in result.stderr
         files = {path.relative_to(out).as_posix(): np.asarray(Image.open(path)) for path in out.rglob("*.png")}
         assert {name: image.shape for name, image in files.items()} == {
             "a.png": (16, 16, 3), "sub/b.png.png": (11, 30, 3), "sub/b.webp.png": (16, 16, 3), "grey.png": (20, 16, 3),
@@ -106,7 +107,9 @@ def test_mistakes_are_refused_in_one_sentence(cycle, workdir, tmp_path):
     flags = lambda **changes: [f"--{name}={value}" for name, value in (given | changes).items()]
     refused(run("translate"), "--checkpoint, --in and --out are needed, such as")
     refused(run("translate", *flags()), "has no pictures (")
-    refused(run("translate", *flags(**{"in": tmp_path / "nowhere"})), "is not a folder")
+    refused(
+        run("translate", *flags(**{"in": tmp_path / "nowhere"})), "does not exist; give a picture or a folder of them"
+    )
     picture = tmp_path / "x.png"
     picture.write_bytes(b"no picture")
     refused(run("translate", *flags(**{"in": picture})), "can be translated: x.png: ")
