@@ -3,8 +3,8 @@
     python benchmarks/cogan.py [--config=classic/cogan_narrow] [--out=runs/cogan]
 
 Figures are means over 1,000 samples (Liu & Tuzel 2016 learn the edge without pairs), of edge(A) and B, both above half of white:
-the share of pixels that agree, the paper's measure; the intersection over union of white pixels; and the share of white pixels
-that have one of the other's within a pixel. Beside them stand real pairs, and samples whose B is that of another sample.
+their intersection over union, pixel by pixel; and the share of their white pixels that have one of the other's within a pixel.
+Beside them stand real pairs, and samples whose B is that of another sample.
 """
 
 import argparse
@@ -26,11 +26,6 @@ from biggan_jax.train import train
 
 RESULTS = pathlib.Path(__file__).parent / "results" / "cogan.json"
 SAMPLES, SHOWN = 1000, 40
-
-
-def agreed(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the share of pixels that are white in both of edge(a) and b, uint8 [N, H, W], or in neither."""
-    return float(np.mean((builtin.edges(a) > 127) == (b > 127)))
 
 
 def overlap(a: np.ndarray, b: np.ndarray) -> float:
@@ -67,7 +62,6 @@ def main() -> None:
     halves = [real[..., 0], real[..., 1]] if real.shape[-1] == 2 else np.split(real[..., 0], 2, axis=2)
     pairs_of = {"": (a, b), "_of_real_pairs": halves, "_of_shuffled_pairs": (a, np.roll(b, 1, axis=0))}
     found = {"config": arguments.config, "steps": c.num_steps}
-    found |= {f"agreed{name}": round(agreed(*pair), 4) for name, pair in pairs_of.items()}
     found |= {f"iou{name}": round(overlap(*pair), 4) for name, pair in pairs_of.items()}
     found |= {f"nearby{name}": round(nearby(*pair), 4) for name, pair in pairs_of.items()}
     found |= seconds

@@ -4,8 +4,7 @@
 
 Unconditional models are judged by the digits that a classifier sees in their samples, conditional ones by how many of their
 samples it assigns to the class asked for, those of points by the modes they cover. Each run has a grid, OUT/NAME/samples.png.
-The recorded runs had other work beside them, so that their train_seconds are long; alone on two cores, R3GAN's training of 988
-cpu_seconds took 512.
+The recorded runs had other work beside them, so that their train_seconds are long; cpu_seconds are those of all threads.
 """
 
 import argparse

@@ -51,10 +51,10 @@ PROJECTS = {
     "stylegan2-ada": stylegan2_files,
     "cyclegan": cyclegan_files,
 }
+IMPORTS = PROJECTS | {"tfhub": tfhub}
+
 UNSOUND = AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError, ZeroDivisionError
 """What reading raises where a part of a file is of another type than a project writes."""
-
-IMPORTS = PROJECTS | {"tfhub": tfhub}
 
 
 def main() -> None:
@@ -82,11 +82,16 @@ def read(project, source: epath.Path, **options) -> Imported:
     """Return what the project's file holds. Raises UserError, also for files whose parts are of other types than the project's."""
     try:
         found = project.read(source, **options)
-        validate(found.config)
-        return found
     except UNSOUND as error:
         what = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
-        raise UserError(f"{source} is not what that project writes, or is damaged ({what})") from error
+        raise UserError(
+            f"{source} is not what that project writes, or is damaged ({what}); take another file"
+        ) from error
+    try:
+        validate(found.config)
+    except UserError as error:
+        raise UserError(f"{source} has settings that no config may have: {error}") from error
+    return found
 
 
 def import_weights(project, out: epath.Path) -> None:

@@ -94,7 +94,7 @@ def read(path: epath.Path, *, bn_eps: float | None = None, sn_eps: float | None 
     if "G_ema" in networks:
         extras["ema_stats"] = {key: value for key, value in networks["G_ema"].items() if key != "params"}
     foreign["counters"] = {key: np.asarray(run.get(key, value)) for key, value in COUNTERS.items() if key != "itr"}
-    return Imported(config, networks, moments, int(run.get("itr", 0)), extras)
+    return Imported(config, networks, moments, imported.count_of(run.get("itr", 0), f"{path}: itr"), extras)
 
 
 def write(state: TrainState, config: ml_collections.ConfigDict, extras: Extras, out: epath.Path) -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import itertools
+import logging
 import math
 import numbers
 from collections.abc import Callable, Iterable, Sequence
@@ -24,6 +25,8 @@ from biggan_jax.models import build_gan
 from biggan_jax.models.tables import WIDTHS, Widths, discriminator_sizes, generator_sizes
 from biggan_jax.state import NetworkState, TrainState, init_shapes, init_state
 from biggan_jax.types import Params, UserError
+
+logger = logging.getLogger(__name__)
 
 Moments = dict[str, Any]
 """Adam's moments by the names of optax: squares (nu), means (mu, absent if b1 is 0) and the number of updates (count)."""
@@ -91,7 +94,7 @@ def check_model(family: str, model: dict[str, Any]) -> dict[str, Any]:
     keys, found = table(family), {}
     for name, value in model.items():
         key, what = keys[f"model.{name}"], f"model.{name}"
-        found[name] = key.convert(value, what)
+        found[name] = key.convert(value.item() if isinstance(value, np.generic) else value, what)
         key.check(found[name], what)
     return found
 
@@ -170,9 +173,15 @@ def set_adam(config: ml_collections.ConfigDict, groups: dict[str, dict], where: 
     if len({(tuple(group["betas"]), group["eps"]) for group in groups.values()}) > 1:
         raise UserError(f"{where}: the optimizers of G and D have different betas or eps; here they share both")
     for name, group in groups.items():
-        config.optimizer[f"{name.lower()}_lr"] = group["lr"]
-        config.optimizer.b1, config.optimizer.b2 = group["betas"]
-        config.optimizer.eps = group["eps"]
+        rate, key = float(group["lr"]), f"{name.lower()}_lr"
+        if rate > 0:
+            config.optimizer[key] = rate
+        else:  # A run that has ended its schedule.
+            logger.warning(
+                "%s: the learning rate of %s is %g; the config keeps %g", where, name, rate, config.optimizer[key]
+            )
+        config.optimizer.b1, config.optimizer.b2 = map(float, group["betas"])
+        config.optimizer.eps = float(group["eps"])
 
 
 def adam_group(optimizer: Any, name: str) -> dict:
@@ -183,19 +192,32 @@ def adam_group(optimizer: Any, name: str) -> dict:
 
 
 def _is_adam(optimizer: Any) -> bool:
-    groups, state = (optimizer.get(key) for key in ("param_groups", "state")) if isinstance(optimizer, dict) else (0, 0)
-    if not isinstance(groups, list) or not groups or not isinstance(groups[0], dict) or not isinstance(state, dict):
+    if not isinstance(optimizer, dict):
         return False
-    group, pair = groups[0], groups[0].get("betas")
-    params = group.get("params")
-    if not isinstance(params, list) or not all(isinstance(number, int) for number in params):
+    state, groups = optimizer.get("state"), optimizer.get("param_groups")
+    if not isinstance(state, dict) or not isinstance(groups, list) or not groups or not isinstance(groups[0], dict):
         return False
-    if not isinstance(pair, list | tuple) or len(pair) != 2:
-        return False
-    numbers_only = all(
-        isinstance(n, numbers.Real) and math.isfinite(n) for n in (*pair, group.get("lr"), group.get("eps"))
+    params, betas, *rates = (groups[0].get(key) for key in ("params", "betas", "lr", "eps"))
+    number = lambda n: isinstance(n, numbers.Real) and not isinstance(n, bool) and math.isfinite(n)
+    return (
+        isinstance(params, list)
+        and all(isinstance(n, int) for n in params)
+        and isinstance(betas, list | tuple)
+        and len(betas) == 2
+        and all(map(number, (*betas, *rates)))
+        and all(isinstance(slot, dict) for slot in state.values())
     )
-    return numbers_only and all(isinstance(slot, dict) for slot in state.values())
+
+
+def count_of(value: Any, what: str, at_most: int = 2**31 - 1) -> int:
+    """Return a count that a file holds, in any type of number. Raises UserError, which calls it `what`."""
+    try:
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):
+        found = math.nan
+    if isinstance(value, bool | str) or not 0 <= found <= at_most or found != int(found):
+        raise UserError(f"{what} is no whole number from 0 to {at_most:,}")
+    return int(found)
 
 
 def read_moments(
@@ -210,11 +232,7 @@ def read_moments(
         raise UserError(f"{where} has moments of {len(slots)} arrays, where this architecture has {len(numbered)}")
     theirs = lambda key: {there: files.to_numpy(slot[key]) for there, slot in zip(numbered, slots, strict=True)}
     read = lambda key: tables.to_here(theirs(key), params, entry, f"{where}: {key}")["params"]
-    try:
-        count = int(slots[0]["step"])
-    except (TypeError, ValueError):
-        raise UserError(f"{where} has moments whose step is no number") from None
-    moments = {"nu": read("exp_avg_sq"), "count": count}
+    moments = {"nu": read("exp_avg_sq"), "count": count_of(slots[0]["step"], f"{where}: the step of its moments")}
     return (moments | {"mu": read("exp_avg")}, {}) if config.optimizer.b1 else (moments, theirs("exp_avg"))
 
 

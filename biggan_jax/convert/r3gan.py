@@ -6,7 +6,6 @@ size or, at 4 x 4, the learned map. Training wraps each network, so that names i
 
 import json
 import logging
-import numbers
 import re
 from typing import Any
 
@@ -170,9 +169,9 @@ def read(path: epath.Path, *, suffix: str = "") -> Imported:
     optimizers = {name: loaded[f"{name}_opt_state"] for name in ("G", "D") if f"{name}_opt_state" in loaded}
     groups = {name: imported.adam_group(optimizer, f"{path}: {name}") for name, optimizer in optimizers.items()}
     imported.set_adam(config, groups, str(path))
-    images = loaded.get("cur_nimg", 0)
-    if not isinstance(images, numbers.Integral) or images < 0:
-        raise UserError(f"{path}: cur_nimg, the count of images seen, is no whole number")
+    images = imported.count_of(
+        loaded.get("cur_nimg", 0), f"{path}: cur_nimg, the count of images seen,", at_most=10**11
+    )
     logger.info(
         "the files hold neither the batch size nor the strengths of R1 and R2: the config has batch_size=%d, regularizer.r1=%g "
         "and r2=%g; set those of the run before training further",

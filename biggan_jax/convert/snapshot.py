@@ -145,13 +145,15 @@ def read(path: epath.Path) -> dict[str, Any]:
     """Return the dict that a snapshot holds, with networks as Modules. Raises UserError if it has more than networks."""
     try:
         with path.open("rb") as file:
-            if file.read(1) != pickle.PROTO:
+            if (
+                file.read(1) != pickle.PROTO
+            ):  # The projects write protocol 2 and newer; other files give other faults at random.
                 raise pickle.UnpicklingError("no pickle of protocol 2 or newer")
             file.seek(0)
             found = Restricted(file).load()
         for network in found.values() if isinstance(found, dict) else ():
             if isinstance(network, Module):
-                arrays(network)
+                arrays(network)  # Here, where the file can be named.
     except UserError as error:
         raise UserError(f"{path} is refused: {error}") from error
     except FileNotFoundError as error:

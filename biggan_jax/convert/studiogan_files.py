@@ -337,7 +337,8 @@ def _step(loaded: dict[str, dict], path: epath.Path) -> int:
     match = NAME.fullmatch(path.name) or re.search(r"()()step=(\d+)", path.name)
     if not isinstance(step, int) and path.is_dir():
         match = next(filter(None, (NAME.fullmatch(file.name) for file in sorted(path.iterdir()))), None)
-    return step if isinstance(step, int) else int(match[3]) if match else 0
+    found = step if isinstance(step, int) else int(match[3]) if match else 0
+    return imported.count_of(found, f"{path}: its step")
 
 
 def _is_adam(optimizer: Any, name: str, path: epath.Path) -> bool:

@@ -109,8 +109,7 @@ def config_of(found: dict[str, Any]) -> ml_collections.ConfigDict:
     """Return the config of what was found, with the published settings of training."""
     config = imported.base_config("stylegan2")
     stylegan2.mirror(config.model, found)
-    group = min(config.model.d_stddev_group or 32, 32)
-    config.update(batch_size=32 - 32 % group, d_steps=1, loss="non_saturating")
+    config.update(batch_size=32, d_steps=1, loss="non_saturating")
     config.optimizer.update(g_lr=2e-3, d_lr=2e-3, b1=0.0, b2=0.99, eps=1e-8)
     config.regularizer.update(r1=10.0, every=16)
     config.ema.half_life = 10_000.0

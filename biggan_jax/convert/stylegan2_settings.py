@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import ml_collections
+import numpy as np
 
 from biggan_jax.convert.imported import check_model
 from biggan_jax.types import UserError
@@ -72,7 +73,7 @@ def to_model(network: str, arguments: Arguments) -> dict[str, Any]:
             if name in names:
                 found[names[name]] = 0 if argument is None else argument
             elif name in ALLOWED:
-                if ALLOWED[name] not in (None, argument):
+                if ALLOWED[name] not in (None, list(argument) if isinstance(argument, tuple) else argument):
                     raise UserError(f"its {network} has {name}={argument}, which family stylegan2 does not have")
             elif part or name not in ("img_resolution", "img_channels"):
                 raise UserError(f"its {network} has the argument {name}, which is not known")
@@ -89,10 +90,8 @@ def _parts(network: str, arguments: Arguments):
     for name, value in arguments.items():
         if name in PARTS[network]:
             yield name, _flat(name, value)
-        elif name in NESTED:
-            top |= _flat(name, value)
         else:
-            top[name] = value
+            top |= _flat("its arguments", {name: value})
     yield "", top
 
 
@@ -101,6 +100,8 @@ def _flat(part: str, arguments: Any, depth: int = 0) -> dict[str, Any]:
         raise UserError(f"{part} are no arguments by name")
     flat: dict[str, Any] = {}
     for name, value in arguments.items():
+        if isinstance(value, np.ndarray):
+            raise UserError(f"{name} is an array, where the peer has a plain value")
         flat |= _flat(name, value, depth + 1) if name in NESTED else {name: value}
     return flat
 

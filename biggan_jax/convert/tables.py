@@ -86,7 +86,9 @@ def to_here(
             raise UserError(f"{name}: {there} is {array.dtype}, not floating point")
         filled[here] = np.array(layout.to_here(array.astype(np.float32)), order="C")
         if not np.isfinite(filled[here]).all():
-            raise UserError(f"{name}: {there} has values that are not finite; take other weights")
+            raise UserError(
+                f"{name}: {there} has values that are not finite; take other weights, or leave its file out"
+            )
     return {**network, **traverse_util.unflatten_dict(filled)}  # Parts without arrays, such as no vectors, stay empty.
 
 

@@ -133,13 +133,14 @@ def framing(size: tuple[int, int], shape: tuple[int, ...]) -> list[str]:
     ['pictures are cropped to the aspect of 64 x 32: 50 % of the width of one of 100 x 100 pixels is cut']
     """
     (height, width), (rows, columns) = size, shape[:2]
-    kept = min(height, width * rows // columns), min(width, height * columns // rows)  # As picture.crop.
+    # As picture.crop.
+    kept = min(height, max(1, width * rows // columns)), min(width, max(1, height * columns // rows))
     text = []
     for side, have, left in zip(("height", "width"), size, kept, strict=True):
         if (share := round(100 * (have - left) / have)) > 0:
             aspect = f"pictures are cropped to the aspect of {rows} x {columns}"
             text.append(f"{aspect}: {share} % of the {side} of one of {height} x {width} pixels is cut")
-    if rows > kept[0] or columns > kept[1]:
+    if rows > 1.02 * kept[0] or columns > 1.02 * kept[1]:  # Less is rounding.
         text.append(f"pictures of {height} x {width} pixels are enlarged to {rows} x {columns}")
     return text
 

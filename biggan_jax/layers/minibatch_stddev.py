@@ -4,21 +4,8 @@ Difference: a group is consecutive images of the batch. The authors' code takes 
 are on one device if its part of the batch is a multiple of the group. The result does not depend on the mesh.
 """
 
-import math
-
 import jax
 import jax.numpy as jnp
-
-from biggan_jax.types import UserError
-
-
-def check_group(key: str, group_size: int, images: int) -> None:
-    """Raise UserError if the group, of that key, does not divide the images that D sees at once in training."""
-    if group_size and images % min(group_size, images):
-        near = math.gcd(group_size, images)
-        raise UserError(
-            f"{key}={group_size} does not divide {images}, the images that D sees at once; use {near}, for example"
-        )
 
 
 def minibatch_stddev(x: jax.Array, group_size: int, features: int = 1, eps: float = 1e-8) -> jax.Array:

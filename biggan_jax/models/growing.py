@@ -7,6 +7,7 @@ size, which gives the same images, losses and gradients.
 
 import dataclasses
 import functools
+import math
 from typing import Any, Self
 
 import jax
@@ -18,7 +19,6 @@ from jax.sharding import Mesh
 from biggan_jax import growth, sharding
 from biggan_jax.gan import GAN
 from biggan_jax.growth import Growth, blend, scale_gradient
-from biggan_jax.layers.minibatch_stddev import check_group
 from biggan_jax.layers.resample import average_pool, upsample
 from biggan_jax.models.optimizers import scale_by_step
 from biggan_jax.schedules import HalfLife, Schedule
@@ -142,7 +142,12 @@ def check(config: ml_collections.ConfigDict, own: Growth, mesh: Mesh | None, gro
         if size % config.microbatches:
             raise UserError(f"{name} ({size}) must be a multiple of microbatches={config.microbatches}")
         sharding.check_batch_size(size, 1 if mesh is None else mesh.size, config.microbatches)
-        check_group("model.stddev_group", group, size // config.microbatches)
+        part = size // config.microbatches
+        if group and part % min(group, part):
+            near = math.gcd(group, part)
+            raise UserError(
+                f"model.stddev_group={group} does not divide {part}, the images that D sees at once; use {near}, for example"
+            )
 
 
 def of(config: ml_collections.ConfigDict) -> Growth:

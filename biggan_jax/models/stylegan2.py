@@ -12,6 +12,7 @@ equalized. architecture: skip sums the images of all sizes, resnet the features 
 reads the image at each size. configs/modern has the presets of StyleGAN2-ADA.
 """
 
+import logging
 import math
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from jax.sharding import Mesh
 
 from biggan_jax.gan import GAN
 from biggan_jax.layers.equalized import EqualizedConv, EqualizedDense
-from biggan_jax.layers.minibatch_stddev import check_group, minibatch_stddev
+from biggan_jax.layers.minibatch_stddev import minibatch_stddev
 from biggan_jax.layers.modulated import ModulatedConv, clip, leaky_relu
 from biggan_jax.layers.resample import smooth_downsample, smooth_upsample
 from biggan_jax.models import adversarial
@@ -31,6 +32,8 @@ from biggan_jax.models.heads import rematerialised
 from biggan_jax.models.mapping import Mapping
 from biggan_jax.models.style import PathLength, StyleGAN
 from biggan_jax.types import Image, Label, Latent, Logit, UserError
+
+logger = logging.getLogger(__name__)
 
 SMALLEST = 4
 HALF = math.sqrt(0.5)
@@ -259,14 +262,17 @@ class Discriminator(nn.Module):
             h += leaky_relu(EqualizedConv(features, size=1, name=f"image_{SMALLEST}")(image))
         h = h.astype(self.stages[-1].dtype)
         if self.maps:
-            # A batch outside of training may be of any size.
-            group = math.gcd(min(self.group or len(h), len(h)), len(h))
-            h = minibatch_stddev(h, group, self.maps)
+            h = minibatch_stddev(h, group_of(self.group, len(h)), self.maps)
         h = leaky_relu(EqualizedConv(features, name="conv")(h), clamp=self.clamp).astype(jnp.float32)
         h = leaky_relu(EqualizedDense(features, name="dense")(h.reshape(len(h), -1)))
         length = self.mapping.widths[-1] if self.mapping else 1
         out = EqualizedDense(length, name="linear")(h)
         return jnp.sum(out * self.mapping(None, y), -1) / math.sqrt(length) if self.mapping else out[:, 0]
+
+
+def group_of(group: int, images: int) -> int:
+    """Return the images of a group: `group`, all of them for 0, or the largest divisor of both, since any batch can be split."""
+    return math.gcd(min(group or images, images), images)
 
 
 def stages_of(config: ml_collections.ConfigDict, network: str) -> tuple[Stage, ...]:
@@ -309,8 +315,11 @@ def check(config: ml_collections.ConfigDict, mesh: Mesh | None) -> None:
     last = stages_of(config, "d")[0].channels
     if model.d_stddev_maps and last % model.d_stddev_maps:
         raise UserError(f"model.d_stddev_maps={model.d_stddev_maps} does not divide D's {last} last channels")
-    if model.d_stddev_maps:
-        check_group("model.d_stddev_group", model.d_stddev_group, config.batch_size // config.microbatches)
+    images = config.batch_size // config.microbatches
+    wanted, group = min(model.d_stddev_group or images, images), group_of(model.d_stddev_group, images)
+    if model.d_stddev_maps and group < wanted:
+        what = "model.d_stddev_group=%d does not divide %d, the images that D sees at once: it compares groups of %d"
+        logger.warning(what, model.d_stddev_group, images, group)
     parts = model.path_shrink * config.microbatches * (mesh.size if mesh else 1)
     if model.path_length and config.batch_size % parts:
         raise UserError(

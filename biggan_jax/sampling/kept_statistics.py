@@ -57,14 +57,14 @@ def facts(gan: Family, config: ml_collections.ConfigDict) -> str:
     for file in sorted(file for folder in CODE for file in (PACKAGE / folder).glob("*.py")):
         code.update(file.read_bytes())
     device = jax.devices()[0]
+    # Home folders, and so the cache, are shared by unlike processors.
+    processor = compilation_cache.processor() if device.platform == "cpu" else ""
     found = {
         "model": config.model.to_dict(),
         "dtype": config.dtype,
         "code": code.hexdigest(),
         "devices": [gan.mesh.size if gan.mesh else 1, device.device_kind, device.client.platform_version],
-        "processor": compilation_cache.processor()
-        if device.platform == "cpu"
-        else "",  # Home folders are shared by unlike ones.
+        "processor": processor,
         "versions": [importlib.metadata.version(name) for name in ("jax", "jaxlib", "flax")],
         "numerics": [jax.config.values[name] for name in numerics.RECORDED] + [os.environ.get("XLA_FLAGS")],
     }

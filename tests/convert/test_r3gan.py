@@ -59,7 +59,24 @@ BAD_ADAM = [
     ({}, {"lr": float("nan")}),
     ({}, {"betas": 0.9}),
     ({}, {"params": [[1]]}),
+    ({}, {"lr": True}),
 ]
+
+
+@pytest.mark.parametrize("count", [-1, 0.5, float("nan"), float("inf"), 10**12, True, "9", None, [1]])
+def test_a_count_that_no_run_has_is_refused(count):
+    with pytest.raises(UserError, match="x is no whole number from 0 to 2,147,483,647"):
+        imported.count_of(count, "x")
+    assert imported.count_of(np.float32(9.0), "x") == imported.count_of(np.array(9), "x") == 9
+
+
+def test_a_learning_rate_of_a_run_that_has_ended_is_not_taken(caplog):
+    logging.getLogger("biggan_jax").propagate = True
+    config = imported.base_config("r3gan")
+    before, group = config.optimizer.g_lr, {"lr": 0.0, "betas": (0.0, np.float64(0.9)), "eps": np.float64(1e-8)}
+    imported.set_adam(config, {"G": group}, "x.pkl")
+    assert config.optimizer.g_lr == before and type(config.optimizer.b2) is float
+    assert "x.pkl: the learning rate of G is 0; the config keeps" in caplog.text
 
 
 @pytest.mark.parametrize(("outer", "inner"), BAD_ADAM)

@@ -160,8 +160,9 @@ def test_a_pickle_cannot_change_what_later_ones_call(tmp_path):
     """A pickle may set attributes of what it names: here __defaults__ of the function that makes tensors."""
     change = pickle.dumps((None, {"__defaults__": (1,)}), 0)[:-1]
     (tmp_path / "x.pkl").write_bytes(b"\x80\x02(dS'G'\nctorch._utils\n_rebuild_tensor_v2\n" + change + b"bs.")
-    with pytest.raises(UserError, match="is not a snapshot of networks, or is corrupted"):
+    with pytest.raises(UserError, match="is not a snapshot of networks, or is corrupted") as refused:
         snapshot.read(epath(tmp_path / "x.pkl"))
+    assert "a function has no state" in str(refused.value.__cause__)
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,9 @@ def test_arguments_that_are_not_given_have_the_peers_defaults():
         ({"z_dim": "foo"}, "model.dim_z must be a whole number"),
         ({"z_dim": -8}, "model.dim_z is -8; it must be greater than 0"),
         ({"z_dim": True}, "model.dim_z must be a whole number"),
-        ({"z_dim": np.ones(3)}, "model.dim_z must be a whole number"),
+        ({"z_dim": np.ones(3)}, "z_dim is an array, where the peer has a plain value"),
+        ({"mapping_kwargs": {"embed_features": np.ones(3)}}, "embed_features is an array"),
+        ({"synthesis_kwargs": {"resample_filter": np.ones(4)}}, "resample_filter is an array"),
         ({"w_dim": 10**9}, "model.dim_w is 1000000000; it must be at most 65536"),
         ({"img_resolution": "16"}, "model.image_shape must be a whole number"),
         ({"img_resolution": None}, "model.image_shape must be a whole number"),
@@ -115,10 +117,19 @@ def test_arguments_within_themselves_are_refused():
         to_model("G", {"z_dim": 8, "w_dim": 8, "img_resolution": 32, "synthesis_kwargs": inner})
 
 
-def test_a_group_that_no_batch_of_32_holds_changes_the_batch_size():
-    for group, batch in ((4, 32), (6, 30), (0, 32), (64, 32)):
-        model = to_model("D", {"c_dim": 0, "img_resolution": 32, "epilogue_kwargs": {"mbstd_group_size": group}})
-        assert stylegan2_files.config_of(model).batch_size == batch
+@pytest.mark.parametrize(("kind", "value"), [(np.int64, 8), (np.float64, 0.5), (np.bool_, False), (np.str_, "orig")])
+def test_numbers_of_numpy_are_taken_for_arguments(kind, value):
+    argument = {np.int64: "num_layers", np.float64: "w_avg_beta", np.bool_: "use_noise", np.str_: "architecture"}[kind]
+    part = "mapping_kwargs" if kind in (np.int64, np.float64) else "synthesis_kwargs"
+    given = {"z_dim": 8, "c_dim": 0, "w_dim": 8, "img_resolution": 32, "img_channels": 1, part: {argument: kind(value)}}
+    keys = {
+        "num_layers": "mapping_layers",
+        "w_avg_beta": "w_decay",
+        "use_noise": "noise",
+        "architecture": "g_architecture",
+    }
+    found = to_model("G", given)[keys[argument]]
+    assert found == value and type(found) is type(value)
 
 
 @pytest.mark.parametrize("path", recordings.cases(parity.fixtures("sg2_*_[GD].npz")))

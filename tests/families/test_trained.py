@@ -51,7 +51,7 @@ def test_points_below_a_bar_fail(script, worse):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", recorded())
 def test_a_small_model_learns(name, tmp_path):
-    """Up to 8 minutes each on two idle cores."""
+    """Minutes each."""
     command = [sys.executable, "benchmarks/families.py", f"--only={name}", f"--out={tmp_path}"]
     plain = {key: value for key, value in os.environ.items() if key != "XLA_FLAGS"}  # One device.
     subprocess.run([*command, f"--results={tmp_path / 'found.json'}"], cwd=ROOT, env=plain, check=True)

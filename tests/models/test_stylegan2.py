@@ -2,6 +2,8 @@
 
 import dataclasses
 import functools
+import logging
+import re
 
 import flax.linen as nn
 import jax
@@ -218,13 +220,30 @@ def test_samples_depend_on_psi_and_the_kind_of_noise():
         ({"image_shape": (16, 22, 3)}, "the longer one a multiple of a quarter of it"),
         ({"channel_base": 7}, "model.channel_base 7 leaves no channels at 8 pixels; it must be at least that"),
         ({"d_stddev_maps": 3}, "model.d_stddev_maps=3 does not divide D's 8 last channels"),
-        ({"d_stddev_group": 3}, "model.d_stddev_group=3 does not divide 8, the images that D sees at once; use 1"),
         ({"path_shrink": 3}, "a batch_size of 8 is not a multiple of 3"),
     ],
 )
 def test_what_does_not_fit_is_refused(changes, sentence):
     with pytest.raises(UserError, match=sentence):
         built(**{f"model__{name}": value for name, value in changes.items()})
+
+
+@pytest.mark.parametrize(
+    ("group", "batch", "said"),
+    [
+        (3, 8, "=3 does not divide 8, .*: it compares groups of 1"),
+        (4, 6, "groups of 2"),
+        (4, 8, ""),
+        (0, 6, ""),
+        (9, 6, ""),
+    ],
+)
+def test_a_group_that_does_not_divide_the_batch_is_said_and_made_smaller(group, batch, said, caplog):
+    """Checkpoints of such configs go on loading."""
+    logging.getLogger("biggan_jax").propagate = True
+    built(batch_size=batch, model__d_stddev_group=group)
+    assert re.search(f"model.d_stddev_group{said}" if said.startswith("=") else said, caplog.text)
+    assert bool(said) == ("d_stddev_group" in caplog.text)
 
 
 def test_the_batch_of_path_lengths_must_fit_the_devices():
