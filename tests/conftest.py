@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import gc
+import importlib
 import importlib.metadata
 import os
 import pathlib
@@ -300,3 +301,10 @@ def biases_that_feed_only_batch_norm(family):
 
 def family_of(gan):
     return type(gan.networks["G"].module).__module__.rpartition(".")[2]
+
+
+def benchmark_script(name):
+    """Import a script of benchmarks/, which import each other by their names."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "benchmarks"))
+        return importlib.import_module(name)

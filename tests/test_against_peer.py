@@ -1,22 +1,19 @@
 """benchmarks/against_biggan_pytorch.py without BigGAN-PyTorch: its flags, its comparison, its plot."""
 
-import importlib
 import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import ROOT
+from tests.conftest import benchmark_script
 
 STEPS = "300", "600"
 
 
 @pytest.fixture(scope="module")
 def script():
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    yield importlib.import_module("against_biggan_pytorch")
-    sys.path.remove(str(ROOT / "benchmarks"))
+    return benchmark_script("against_biggan_pytorch")
 
 
 def curves(ours, peer):

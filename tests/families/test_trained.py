@@ -1,6 +1,5 @@
 """Small models of every family learn digits or points: benchmarks/families.py and its recorded figures."""
 
-import importlib
 import json
 import os
 import subprocess
@@ -8,14 +7,12 @@ import sys
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import ROOT, benchmark_script
 
 
 @pytest.fixture(scope="module")
 def script():
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    yield importlib.import_module("families")
-    sys.path.remove(str(ROOT / "benchmarks"))
+    return benchmark_script("families")
 
 
 def recorded():
