@@ -7,7 +7,6 @@ import numpy as np
 from etils import epath
 
 from biggan_jax.checkpoint import Checkpoints, check_name, find, load_generator, load_state, store_config
-from biggan_jax.config import validate
 from biggan_jax.convert import (
     biggan_pytorch,
     classes,
@@ -18,7 +17,7 @@ from biggan_jax.convert import (
     stylegan2_files,
     tfhub,
 )
-from biggan_jax.convert.imported import Imported, to_state
+from biggan_jax.convert.imported import read, to_state
 from biggan_jax.data import stats
 from biggan_jax.flags.convert import (
     BACKBONE,
@@ -53,9 +52,6 @@ PROJECTS = {
 }
 IMPORTS = PROJECTS | {"tfhub": tfhub}
 
-UNSOUND = AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError, ZeroDivisionError
-"""What reading raises where a part of a file is of another type than a project writes."""
-
 
 def main() -> None:
     project = IMPORTS.get(FROM.value)
@@ -76,22 +72,6 @@ def record_names(workdir: epath.Path, wanted: list[int] | int | None, out: epath
         stats.store(out / "data.json", {"class_names": classes.names_of(names or (), wanted)})
     elif names is not None:
         stats.store(out / "data.json", {"class_names": list(names)})
-
-
-def read(project, source: epath.Path, **options) -> Imported:
-    """Return what the project's file holds. Raises UserError, also for files whose parts are of other types than the project's."""
-    try:
-        found = project.read(source, **options)
-    except UNSOUND as error:
-        what = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
-        raise UserError(
-            f"{source} is not what that project writes, or is damaged ({what}); take another file"
-        ) from error
-    try:
-        validate(found.config)
-    except UserError as error:
-        raise UserError(f"{source} has settings that no config may have: {error}") from error
-    return found
 
 
 def import_weights(project, out: epath.Path) -> None:

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
+from etils import epath
 
 from biggan_jax import config as configs
 from biggan_jax.checkpoint import Extras
@@ -47,6 +48,26 @@ class Imported:
     moments: dict[str, Moments] = dataclasses.field(default_factory=dict)
     step: int = 0
     extras: Extras = dataclasses.field(default_factory=dict)
+
+
+UNSOUND = AttributeError, IndexError, KeyError, OverflowError, RecursionError, TypeError, ValueError, ZeroDivisionError
+"""What reading raises where a part of a file is of another type than a project writes."""
+
+
+def read(project: Any, source: epath.Path, **options: Any) -> Imported:
+    """Return what the project's file holds. Raises UserError, also for files whose parts are of other types than the project's."""
+    try:
+        found = project.read(source, **options)
+    except UNSOUND as error:
+        what = f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"
+        raise UserError(
+            f"{source} is not what that project writes, or is damaged ({what}); take another file"
+        ) from error
+    try:
+        configs.validate(found.config)
+    except UserError as error:
+        raise UserError(f"{source} has settings that no config may have: {error}") from error
+    return found
 
 
 def to_state(imported: Imported, seed: int = 0) -> TrainState:

@@ -1,14 +1,17 @@
 """Commands with subcommands, such as `biggan-config show NAME`. As in other commands, a mistake is one sentence and status 2."""
 
 import argparse
+import os
 import pathlib
-import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 from biggan_jax.errors import UserError
 from biggan_jax.runtime import startup
+
+
+READER_QUIT = 141  # What shells report of a process that SIGPIPE has ended.
 
 
 class Parser(argparse.ArgumentParser):
@@ -23,11 +26,18 @@ def command(main: Callable[[Sequence[str]], int]) -> Callable[[], NoReturn]:
 
     def run() -> NoReturn:
         startup.name_program(main.__module__)
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `biggan-config show NAME | head` ends without an error.
         try:
             status = main(sys.argv[1:])
+            sys.stdout.flush()
         except UserError as error:
             fail(error)
+        except (
+            BrokenPipeError
+        ):  # The reader has quit, as in `biggan-config show NAME | head`. Python would flush again at exit.
+            # No default action of SIGPIPE in its place: an event loop of Orbax writes to its closed socket where a checkpoint is
+            # damaged, which would end the command without a word.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            status = READER_QUIT
         raise SystemExit(status)
 
     return run

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from biggan_jax import config as configs
-from biggan_jax.convert import __main__ as convert
+from biggan_jax.convert import imported
 from biggan_jax.convert.imported import Imported
 from biggan_jax.types import UserError
 from tests.cli import refused, run
@@ -110,7 +110,7 @@ def test_a_file_with_parts_of_other_types_is_refused_in_a_sentence(error, tmp_pa
 
     sentence = rf"g\.pth is not what that project writes, or is damaged \({type(error).__name__}: "
     with pytest.raises(UserError, match=sentence):
-        convert.read(types.SimpleNamespace(read=read), tmp_path / "g.pth", suffix="")
+        imported.read(types.SimpleNamespace(read=read), tmp_path / "g.pth", suffix="")
 
 
 def test_a_file_whose_settings_no_config_may_have_is_refused(tmp_path):
@@ -118,7 +118,7 @@ def test_a_file_whose_settings_no_config_may_have_is_refused(tmp_path):
     config.model.dim_z = -1
     project = types.SimpleNamespace(read=lambda source: Imported(config, {}))
     with pytest.raises(UserError, match="model.dim_z is -1; it must be greater than 0"):
-        convert.read(project, tmp_path)
+        imported.read(project, tmp_path)
 
 
 def test_an_output_that_is_a_file_is_refused(weights, tmp_path):

@@ -238,7 +238,7 @@ def test_what_does_not_fit_is_refused(changes, sentence):
         (9, 6, ""),
     ],
 )
-def test_a_group_that_does_not_divide_the_batch_is_said_and_made_smaller(group, batch, said, caplog):
+def test_a_group_that_does_not_divide_the_batch_is_made_smaller(group, batch, said, caplog):
     """Checkpoints of such configs go on loading."""
     logging.getLogger("biggan_jax").propagate = True
     built(batch_size=batch, model__d_stddev_group=group)

@@ -290,3 +290,12 @@ def test_help_into_a_closed_pipe_exits_0_silently():
     done = subprocess.run([sys.executable, "-c", COMMAND, "--help"], stdout=writer, stderr=subprocess.PIPE, text=True)
     os.close(writer)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_subcommand_into_a_closed_pipe_ends_silently():
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "biggan_jax.config", "show", "quickstart"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
