@@ -10,7 +10,6 @@ from typing import NoReturn
 from biggan_jax.errors import UserError
 from biggan_jax.runtime import startup
 
-
 READER_QUIT = 141  # What shells report of a process that SIGPIPE has ended.
 
 
