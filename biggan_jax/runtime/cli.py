@@ -298,8 +298,8 @@ def _parse(argv: Sequence[str]) -> list[str]:
         return left
     except SystemExit:  # absl exits with 1 after --help.
         raise SystemExit(SUCCESS) from None
-    except BrokenPipeError:  # The reader of --help has quit. Python would flush stdout, and fail, once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except BrokenPipeError:  # The reader of --help has quit.
+        startup.drop_output()
         raise SystemExit(SUCCESS) from None
     except Exception as e:  # A config file is Python: it may raise anything.
         fail(e)

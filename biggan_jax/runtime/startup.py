@@ -49,6 +49,11 @@ def name_program(module: str) -> None:
     sys.argv[0] = _commands.get(_named(module), sys.argv[0])
 
 
+def drop_output() -> None:
+    """Send what is still printed nowhere: the reader of stdout has quit, and Python flushes it, and would fail, once more at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
 def begin(module: str) -> None:
     """Parse and check the flags of a command, then import jax, so that --help and mistakes take no time for libraries.
 

@@ -1,7 +1,6 @@
 """Commands with subcommands, such as `biggan-config show NAME`. As in other commands, a mistake is one sentence and status 2."""
 
 import argparse
-import os
 import pathlib
 import sys
 from collections.abc import Callable, Sequence
@@ -30,12 +29,10 @@ def command(main: Callable[[Sequence[str]], int]) -> Callable[[], NoReturn]:
             sys.stdout.flush()
         except UserError as error:
             fail(error)
-        except (
-            BrokenPipeError
-        ):  # The reader has quit, as in `biggan-config show NAME | head`. Python would flush again at exit.
-            # No default action of SIGPIPE in its place: an event loop of Orbax writes to its closed socket where a checkpoint is
-            # damaged, which would end the command without a word.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        except BrokenPipeError:  # `biggan-config show NAME | head`.
+            # SIGPIPE keeps Python's action, not the system's: an event loop of Orbax writes to its closed socket where a
+            # checkpoint is damaged, which would end the command without a word.
+            startup.drop_output()
             status = READER_QUIT
         raise SystemExit(status)
 
