@@ -145,9 +145,8 @@ def read(path: epath.Path) -> dict[str, Any]:
     """Return the dict that a snapshot holds, with networks as Modules. Raises UserError if it has more than networks."""
     try:
         with path.open("rb") as file:
-            if (
-                file.read(1) != pickle.PROTO
-            ):  # The projects write protocol 2 and newer; other files give other faults at random.
+            # The projects write protocol 2 and newer; other files give other faults at random.
+            if file.read(1) != pickle.PROTO:
                 raise pickle.UnpicklingError("no pickle of protocol 2 or newer")
             file.seek(0)
             found = Restricted(file).load()
