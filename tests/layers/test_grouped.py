@@ -50,7 +50,7 @@ def test_gradient_penalties_of_it_are_jaxs(most, monkeypatch):
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
-FORMS = grouped._one_by_one, grouped._together
+FORMS = grouped._split, grouped._together
 
 
 def test_a_cpu_convolves_few_groups_one_by_one():
@@ -59,6 +59,15 @@ def test_a_cpu_convolves_few_groups_one_by_one():
     )
     assert count(4).as_text().count("stablehlo.convolution") == 4
     assert count(grouped.MOST_SPLIT + 1).as_text().count("stablehlo.convolution") == 1
+
+
+@pytest.mark.parametrize("width, channels, pairs", [(4, 16, True), (5, 16, False), (4, 17, False), (2, 1, True)])
+def test_a_cpu_convolves_narrow_groups_two_columns_at_a_time(width, channels, pairs):
+    x, kernel = RNG.standard_normal((1, 3, width, 2 * channels)), RNG.standard_normal((3, 3, channels, 2 * channels))
+    conv = jax.jit(partial(grouped.grouped_conv, groups=2))
+    assert ("stride = [1, 2]" in conv.lower(x, kernel).as_text()) == pairs
+    expected = plain(x.astype(np.float32), kernel.astype(np.float32))
+    np.testing.assert_allclose(conv(x, kernel), expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("gradient", [grouped._products, *(partial(grouped._transposed, convolve=f) for f in FORMS)])
