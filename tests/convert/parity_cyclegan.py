@@ -149,8 +149,8 @@ def training_comparison(path) -> Comparison:
         if not it:
             images = jax.jit(functools.partial(images_of, gan))(state, batch)
             found.outputs("images", {name: to_nchw(image) for name, image in images.items()}, "image_it0/")
-        for step in steps:
-            (state, metrics), grads = step(state, batch)
+        for update, step in zip(updates, steps, strict=True):
+            (state, metrics), grads = step(state, batch | update.draw(key, len(batch["image"])))
             for name in grads if not it else ():
                 own = cyclegan.named(gan.networks[name].module, {"params": grads[name]})
                 found.gradients("gradients", own, f"grad_it0/{name}/")
