@@ -69,6 +69,16 @@ def conv_of_products(x: jax.Array, kernel: jax.Array, padding: Sequence[tuple[in
     return _conv(_Form((1, 1), _pairs(padding), loops=False), x, kernel)
 
 
+def conv_of_pieces(x: jax.Array, kernel: jax.Array, padding: Sequence[tuple[int, int]]) -> jax.Array:
+    """The same, but that gradient is a loop over pieces of the output, which is quicker for large ones."""
+    return _conv(_Form((1, 1), _pairs(padding), loops=True), x, kernel)
+
+
+def has_pieces(x: jax.Array, kernel: jax.Array) -> bool:
+    """Return whether a convolution of x with strides of 1 has, within `in_pieces`, its gradient to the kernel by pieces."""
+    return _in_pieces.get() and _gains(x, kernel, (1, 1))
+
+
 class _Form(NamedTuple):
     """A convolution's strides and padding, and whether the gradient to its kernel is a loop over pieces."""
 

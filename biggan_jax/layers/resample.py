@@ -2,16 +2,18 @@
 
 A 3x3 convolution followed by 2x2 averaging equals a 4x4 convolution of stride 2, whose kernel sums shifted copies of the
 3x3 kernel: 4/9 of the work. The gradient of nearest-neighbour upsampling followed by a convolution is such a convolution too.
-The plain form stays where the TPU compiler counts fewer cycles for it.
+The plain form stays where the TPU compiler counts fewer cycles for it. The other two, the upsampling convolution and the gradient
+of the pooled one to x, are transposed convolutions with the same kernel, which take 4/9 of the work by phases: on one CPU, that
+is 0.35 to 0.55 of the time.
 """
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from biggan_jax.layers.convolution import LAYOUT, conv_general_dilated
+from biggan_jax.layers.convolution import LAYOUT, conv_general_dilated, has_pieces
 from biggan_jax.layers.linear import orthogonal
-from biggan_jax.layers.transposed import conv_transpose
+from biggan_jax.layers.transposed import conv_transpose, doubling_in_pieces
 
 MIN_HEIGHT = 16
 """The plain form is used below this height of the larger image: there, summing wide kernels costs more than it saves."""
@@ -144,15 +146,21 @@ class Conv3x3Pool(_Conv3x3):
 @jax.custom_vjp
 def upsample_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Convolve upsample(x) with kernel [3, 3, in, out], in float32 or x's dtype."""
-    return _conv(upsample(x), kernel)
+    return _upsample_conv(x, kernel)
+
+
+def _upsample_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    large = upsample(x)
+    if _by_phases(large, kernel):
+        return doubling_in_pieces(x, _spread(kernel).astype(x.dtype))
+    return _conv(large, kernel)
 
 
 def _upsample_conv_gradient(kept, g):
     x, kernel = kept
-    plain = lambda x, kernel: _conv(upsample(x), kernel)
     if g.shape[1] < MIN_HEIGHT:
-        return jax.vjp(plain, x, kernel)[1](g)
-    _, to_kernel = jax.vjp(lambda kernel: plain(x, kernel), kernel)
+        return jax.vjp(_upsample_conv, x, kernel)[1](g)
+    _, to_kernel = jax.vjp(lambda kernel: _upsample_conv(x, kernel), kernel)
     # 4x4 pixels of the output depend on each pixel of x.
     rotated = kernel[::-1, ::-1].swapaxes(2, 3)
     return _conv(g, _spread(rotated), 2), *to_kernel(g)
@@ -174,12 +182,21 @@ def _conv_pool_gradient(kept, g):
     plain = lambda x, kernel: average_pool(_conv(x, kernel))
     if x.shape[1] < MIN_HEIGHT:
         return jax.vjp(plain, x, kernel)[1](g)
-    _, to_x = jax.vjp(lambda x: plain(x, kernel), x)
     _, to_kernel = jax.vjp(lambda kernel: _conv(x, _spread(kernel) / 4, 2), kernel)
+    if _by_phases(x, kernel):
+        rotated = kernel[::-1, ::-1].swapaxes(2, 3)
+        return doubling_in_pieces(g, (_spread(rotated) / 4).astype(g.dtype)), *to_kernel(g)
+    _, to_x = jax.vjp(lambda x: plain(x, kernel), x)
     return *to_x(g), *to_kernel(g)
 
 
 conv_pool.defvjp(lambda x, kernel: (conv_pool(x, kernel), (x, kernel)), _conv_pool_gradient)
+
+
+def _by_phases(large: jax.Array, kernel: jax.Array) -> bool:
+    """Return whether a convolution of the larger image with kernel [3, 3, in, out] is done by phases of the smaller one."""
+    _, height, width, _ = large.shape
+    return height >= MIN_HEIGHT and height % 2 == width % 2 == 0 and has_pieces(large, kernel)
 
 
 def _spread(kernel: jax.Array) -> jax.Array:

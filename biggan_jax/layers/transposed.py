@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from flax.linen.dtypes import promote_dtype
 
-from biggan_jax.layers.convolution import LAYOUT, conv_of_products
+from biggan_jax.layers.convolution import LAYOUT, conv_of_pieces, conv_of_products
 from biggan_jax.types import Array
 
 Pair = tuple[int, int]
@@ -33,6 +33,12 @@ def conv_transpose(x: jax.Array, kernel: jax.Array, strides: Pair, padding: Sequ
     if max(strides) == 1 or not all(axis.has_phases for axis in axes):
         return plain(x, kernel)
     return jax.lax.platform_dependent(x, kernel, cpu=functools.partial(_by_phases, axes), default=plain)
+
+
+def doubling_in_pieces(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Double the size of x [B, H, W, in] with kernel [4, 4, in, out], zeros between and around the pixels, for large x on a CPU."""
+    axes = [_Axis(pixels, 4, 2, (2, 2)) for pixels in x.shape[1:3]]
+    return _by_phases(axes, x, kernel, conv_of_pieces)
 
 
 def _plain(x: jax.Array, kernel: jax.Array, *, strides: Pair, padding: Sequence[Pair]) -> jax.Array:
@@ -76,14 +82,14 @@ def _of_one_pixel(x: jax.Array, kernel: jax.Array) -> jax.Array:
     return jnp.einsum("bi,hwio->bhwo", x[:, 0, 0], kernel[::-1, ::-1])
 
 
-def _by_phases(axes: list[_Axis], x: jax.Array, kernel: jax.Array) -> jax.Array:
+def _by_phases(axes: list[_Axis], x: jax.Array, kernel: jax.Array, convolve: Callable = conv_of_products) -> jax.Array:
     """Compute the phases and interleave them, columns first."""
     rows, columns = axes
 
     def phase(r: int, c: int) -> jax.Array:
         (row, above), (column, left) = rows.phase(r), columns.phase(c)
         part = kernel[row :: rows.stride, column :: columns.stride]
-        return conv_of_products(x, part, (above, left))
+        return convolve(x, part, (above, left))
 
     whole = [_interleaved([phase(r, c) for c in range(columns.stride)], 2) for r in range(rows.stride)]
     return _interleaved(whole, 1)

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from biggan_jax.layers import resample
+from biggan_jax.layers import convolution, resample
 from biggan_jax.layers.linear import Conv3x3
 from biggan_jax.layers.resample import Conv3x3Pool, UpConv3x3, average_pool, conv_pool, upsample, upsample_conv
 
@@ -51,12 +51,21 @@ def conv(x, kernel):
     return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
+FORMS = ["plain", "strided", "phases"]
+
+
+def set_form(form, monkeypatch):
+    """Make resampling convolutions plain as of small images, strided, or by phases as of large images on one CPU."""
+    monkeypatch.setattr(resample, "MIN_HEIGHT", 16 if form == "plain" else 0)
+    monkeypatch.setattr(resample, "has_pieces", lambda x, kernel: form == "phases")
+
+
 @pytest.mark.parametrize(
     ("fused", "separate"), [(upsample_conv, plain_upsample_conv), (conv_pool, plain_conv_pool)], ids=["up", "pool"]
 )
-@pytest.mark.parametrize("min_height", [0, 16], ids=["strided", "plain"])
-def test_fused_resampling_equals_separate_operations(fused, separate, min_height, monkeypatch):
-    monkeypatch.setattr(resample, "MIN_HEIGHT", min_height)
+@pytest.mark.parametrize("form", FORMS)
+def test_fused_resampling_equals_separate_operations(fused, separate, form, monkeypatch):
+    set_form(form, monkeypatch)
     x = np.random.default_rng(0).standard_normal((2, 4, 6, 3)).astype(np.float32)
     y, pullback = jax.vjp(fused, x, KERNEL)
     expected, expected_pullback = jax.vjp(separate, x, KERNEL)
@@ -66,13 +75,29 @@ def test_fused_resampling_equals_separate_operations(fused, separate, min_height
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
-def test_the_gradient_of_conv_pool_can_be_differentiated(monkeypatch):
+@pytest.mark.parametrize("form", FORMS[1:])
+def test_the_gradient_of_conv_pool_can_be_differentiated(form, monkeypatch):
     """R1 needs this in D."""
-    monkeypatch.setattr(resample, "MIN_HEIGHT", 0)
+    set_form(form, monkeypatch)
     x = np.random.default_rng(0).standard_normal((1, 4, 4, 3)).astype(np.float32)
     size = lambda f: lambda kernel: jnp.sum(jax.grad(lambda x: jnp.sum(f(x, kernel) ** 2))(x) ** 2)
     ours, theirs = (jax.grad(size(f))(KERNEL) for f in (conv_pool, plain_conv_pool))
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-3)
+
+
+@pytest.mark.parametrize(("fused", "size"), [(upsample_conv, 8), (conv_pool, 16)])
+def test_large_images_on_one_cpu_are_resampled_by_phases(fused, size):
+    def has_phases(channels):
+        def step(x, kernel):
+            y, pullback = jax.vjp(fused, x, kernel)
+            return pullback(y)
+
+        text = str(jax.make_jaxpr(step)(jnp.zeros((32, size, size, 32)), jnp.zeros((3, 3, 32, channels))))
+        return f"f32[2,2,32,{channels}]" in text
+
+    assert not has_phases(32)
+    with convolution.in_pieces():
+        assert has_phases(32) and not has_phases(16)
 
 
 @pytest.mark.parametrize("module", [UpConv3x3(5), Conv3x3Pool(5)])
