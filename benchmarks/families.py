@@ -4,7 +4,8 @@
 
 Unconditional models are judged by the digits that a classifier sees in their samples, conditional ones by how many of their
 samples it assigns to the class asked for, those of points by the modes they cover. Each run has a grid, OUT/NAME/samples.png.
-The recorded runs had other work beside them, so that their train_seconds are long; cpu_seconds are those of all threads.
+Recorded runs with "cores": 2 had the machine for themselves; the others had other work beside them, so that their train_seconds
+are long. cpu_seconds are those of all threads.
 """
 
 import argparse
