@@ -1,9 +1,9 @@
 """Plan the paper's models on the paper's hardware and on current slices: `python benchmarks/plans.py`; rerun to resume.
 
 Runs the planning command for each plan that is missing in docs/plans/, and writes docs/plans.md from all that exist.
-`--only=TEXT` selects plans by name (gpu- those for GPUs), `--render` only writes the page, `--check` lists outdated plans.
 """
 
+import argparse
 import json
 import pathlib
 import subprocess
@@ -177,13 +177,16 @@ def stale() -> list[str]:
 
 
 def main() -> None:
-    if "--check" in sys.argv:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", default="", help="a part of the names of plans; gpu- for those for GPUs")
+    parser.add_argument("--render", action="store_true", help="plan nothing, only write the page")
+    parser.add_argument("--check", action="store_true", help="list outdated plans, and write nothing")
+    options = parser.parse_args()
+    if options.check:
         raise SystemExit(f"outdated plans: {', '.join(names)}" if (names := stale()) else 0)
-    only = [flag.removeprefix("--only=") for flag in sys.argv[1:] if flag.startswith("--only=")]
     FOLDER.mkdir(parents=True, exist_ok=True)
     for name, flags in queue() + gpu_queue():
-        wanted = "--render" not in sys.argv and all(text in name for text in only)
-        if wanted and not (FOLDER / f"{name}.json").exists():
+        if not options.render and options.only in name and not (FOLDER / f"{name}.json").exists():
             print(f"== {name}", flush=True)
             plan(name, flags)
             (ROOT / "docs" / "plans.md").write_text(render())

@@ -70,7 +70,7 @@ def conv_of_products(x: jax.Array, kernel: jax.Array, padding: Sequence[tuple[in
 
 
 def conv_of_pieces(x: jax.Array, kernel: jax.Array, padding: Sequence[tuple[int, int]]) -> jax.Array:
-    """The same, but that gradient is a loop over pieces of the output, which is quicker for large ones."""
+    """Convolve with strides of 1; its gradient to the kernel is a loop over pieces of the output, which is quicker for large ones."""
     return _conv(_Form((1, 1), _pairs(padding), loops=True), x, kernel)
 
 
