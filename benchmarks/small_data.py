@@ -142,6 +142,7 @@ def main() -> None:
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/small"))
     arguments = parser.parse_args()
     prepared, file = prepare(arguments.pictures, arguments.out), arguments.out / "results.json"
+    judge(prepared)  # Before hours of training, since it may lack its weights.
     for seed in map(int, arguments.seeds.split(",")):
         for variant in arguments.only.split(","):
             name = f"{variant}-{seed}"

@@ -2,6 +2,7 @@
 
 import functools
 import re
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import jax
@@ -128,29 +129,36 @@ def gan_of(meta, arrays):
     return gan, state.replace(networks=filled)
 
 
+def steps_of(gan) -> list[Callable]:
+    """Return each update as (state, batch) to ((state, metrics), gradients)."""
+    key = jax.random.key(0)
+
+    def step_of(update):
+        def step(state, batch):
+            batch = batch | update.draw(key, len(batch["image"]))
+            result = apply_update(gan, update, state, batch, key)
+            return result, gradients.accumulate(gan, update, state, batch, key)[0]
+
+        return jax.jit(step)
+
+    return [step_of(update) for update in gan.updates()]
+
+
 def training_comparison(path) -> Comparison:
     """Repeat recorded training from its first weights and batches; compare losses, gradients and weights."""
     arrays, meta = load(path)
     gan, state = gan_of(meta, arrays)
-    updates = gan.updates()
-    key = jax.random.key(0)
-    both = lambda update: (
-        lambda state, batch: (
-            apply_update(gan, update, state, batch, key),
-            gradients.accumulate(gan, update, state, batch, key)[0],
-        )
-    )
-    steps = [jax.jit(both(update)) for update in updates]
+    steps = steps_of(gan)
     options, found, ours = meta["defaults"] | meta["options"], Comparison(arrays, meta), {}
     paired = meta["model"] == "Pix2PixModel"
     skipped = re.compile("|".join(map(re.escape, meta.get("weights_rounding_dominated") or ["\n"])))
     for it in range(meta["steps"]):
-        batch = {"image": to_nhwc(arrays["A"][it]), "other": to_nhwc(arrays["B"][it])}
+        batch = batch_of(arrays, it)
         if not it:
             images = jax.jit(functools.partial(images_of, gan))(state, batch)
             found.outputs("images", {name: to_nchw(image) for name, image in images.items()}, "image_it0/")
-        for update, step in zip(updates, steps, strict=True):
-            (state, metrics), grads = step(state, batch | update.draw(key, len(batch["image"])))
+        for step in steps:
+            (state, metrics), grads = step(state, batch)
             for name in grads if not it else ():
                 own = cyclegan.named(gan.networks[name].module, {"params": grads[name]})
                 found.gradients("gradients", own, f"grad_it0/{name}/")
@@ -169,6 +177,11 @@ def training_comparison(path) -> Comparison:
             found.outputs(f"{name} statistics", {k: v for k, v in named.items() if "running" in k}, prefix)
     found.losses("losses", ours)
     return found
+
+
+def batch_of(arrays, it: int) -> dict:
+    """Return the batch of a recorded step."""
+    return {"image": to_nhwc(arrays["A"][it]), "other": to_nhwc(arrays["B"][it])}
 
 
 def losses_of(paired: bool) -> dict[str, str]:

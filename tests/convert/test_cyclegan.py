@@ -1,5 +1,6 @@
 """Conversion of checkpoints of pytorch-CycleGAN-and-pix2pix."""
 
+import jax
 import numpy as np
 import pytest
 
@@ -9,7 +10,7 @@ from biggan_jax.convert import cyclegan, cyclegan_files, files, imported
 from biggan_jax.models import build_gan
 from biggan_jax.types import UserError
 from tests.cli import refused, run
-from tests.convert import parity
+from tests.convert import parity, parity_cyclegan
 from tests.convert.parity import epath
 from tests.variants import further_slow
 
@@ -111,6 +112,21 @@ def test_recorded_networks_are_inferred(path):
     assert found.get("halvings", kwargs.get("num_downs")) == kwargs.get("num_downs")
     assert found.get("d_layers", kwargs.get("n_layers")) == kwargs.get("n_layers")
     assert {found.get("g_norm"), found.get("d_norm")} & {kwargs["norm"]}
+
+
+TRAINED = parity.fixtures("train_cyclegan*.npz") + parity.fixtures("train_pix2pix*.npz")
+
+
+@pytest.mark.parametrize("path", TRAINED, ids=lambda path: path.stem)
+def test_recorded_steps_have_the_peers_losses(path):
+    """Their values take minutes: `make test-parity` compares them."""
+    arrays, meta = parity.load(path)
+    gan, state = parity_cyclegan.gan_of(meta, arrays)
+    metrics = {}
+    for step in parity_cyclegan.steps_of(gan):
+        (state, found), _ = jax.eval_shape(step, state, parity_cyclegan.batch_of(arrays, 0))
+        metrics |= found
+    assert parity_cyclegan.losses_of("G" in gan.networks).keys() <= metrics.keys()
 
 
 def test_a_checkpoint_goes_in_by_the_command(tmp_path):
