@@ -9,7 +9,6 @@ OUT/distance.png and a grid of samples of each run.
 """
 
 import argparse
-import functools
 import json
 import pathlib
 import random
@@ -31,7 +30,7 @@ from biggan_jax.sampling import pictures
 from biggan_jax.sampling.sampler import Sampler
 from biggan_jax.train import train
 
-TRAINED_ON, HELD_OUT, SAMPLES, SIZE = 500, 1000, 2000, 32
+TRAINED_ON, HELD_OUT, SIZE = 500, 1000, 32
 
 ADA = {"augment.ada": ("blit", "geometry", "colour"), "augment.target": 0.6, "augment.speed": 100_000.0}
 LECAM = {"regularizer.lecam": 0.3, "regularizer.lecam_start": 500}
@@ -84,18 +83,17 @@ def prepare(folder: pathlib.Path | None, out: pathlib.Path) -> pathlib.Path:
     return prepared
 
 
-@functools.cache
-def judge(prepared: pathlib.Path) -> Evaluator:
-    """Return the evaluator against the held-out pictures."""
+def judge(prepared: pathlib.Path, samples: int) -> Evaluator:
+    """Return the evaluator of that many samples against the held-out pictures."""
     c = configs.base()
     c.data.update(name="tfds", dir=str(prepared))
     c.model.update(resolution=SIZE, num_classes=0)
     network = open_network("efficientnet-lite0")
     reference = reference_of(data.make_source(c, "test"), "held-out pictures", network)
-    return Evaluator(network, reference, ("fid",), SAMPLES)
+    return Evaluator(network, reference, ("fid",), samples)
 
 
-def measure(c: ml_collections.ConfigDict, prepared: pathlib.Path, run: pathlib.Path) -> list[dict]:
+def measure(c: ml_collections.ConfigDict, evaluator: Evaluator, run: pathlib.Path) -> list[dict]:
     """Train, and return the distance, the probability of augmentation and D's gap at each checkpoint."""
     if not train(c, run):
         raise SystemExit("stopped; the same command continues")
@@ -103,7 +101,7 @@ def measure(c: ml_collections.ConfigDict, prepared: pathlib.Path, run: pathlib.P
     for step in checkpoint_steps(run):
         trained = load_generator(run / "checkpoints" / str(step))
         sampler = Sampler.from_checkpoint(trained)
-        distance = judge(prepared).evaluate(sampler).overall["frechet_distance"]
+        distance = evaluator.evaluate(sampler).overall["frechet_distance"]
         rows.append({"step": step, "distance": round(float(distance), 3)})
     pictures.save_png(run / "samples.png", pictures.grid(sampler.images(sampler.latents(64)), columns=8))
     metrics = jsonl.read(run, "metrics")
@@ -137,19 +135,20 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10_000)
     parser.add_argument("--ch", type=int, default=16, help="channel multiplier")
     parser.add_argument("--checkpoints", type=int, default=10, help="how often a run is judged")
+    parser.add_argument("--samples", type=int, default=2000, help="samples that are judged each time")
     parser.add_argument("--seeds", default="0,1", help="numbers, separated by commas")
     parser.add_argument("--only", default=",".join(VARIANTS), help="names of variants, separated by commas")
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/small"))
     arguments = parser.parse_args()
     prepared, file = prepare(arguments.pictures, arguments.out), arguments.out / "results.json"
-    judge(prepared)  # Before hours of training, since it may lack its weights.
+    evaluator = judge(prepared, arguments.samples)  # Before hours of training, since its weights may be missing.
     for seed in map(int, arguments.seeds.split(",")):
         for variant in arguments.only.split(","):
             name = f"{variant}-{seed}"
             known = json.loads(file.read_text()) if file.exists() else {}
             c = config_of(prepared, variant, seed, arguments.steps, arguments.ch, arguments.checkpoints)
             if not (name in known and known[name][-1]["step"] == arguments.steps):
-                known[name] = measure(c, prepared, arguments.out / name)
+                known[name] = measure(c, evaluator, arguments.out / name)
                 file.write_text(json.dumps(known, indent=2) + "\n")
             print(name, json.dumps(known[name][-1]), flush=True)
             plot(known, arguments.out / "distance.png")
