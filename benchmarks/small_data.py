@@ -16,6 +16,7 @@ import subprocess
 import sys
 
 import ml_collections
+import numpy as np
 from matplotlib.figure import Figure
 
 from biggan_jax import config as configs
@@ -103,7 +104,9 @@ def measure(c: ml_collections.ConfigDict, evaluator: Evaluator, run: pathlib.Pat
         sampler = Sampler.from_checkpoint(trained)
         distance = evaluator.evaluate(sampler).overall["frechet_distance"]
         rows.append({"step": step, "distance": round(float(distance), 3)})
-    pictures.save_png(run / "samples.png", pictures.grid(sampler.images(sampler.latents(64)), columns=8))
+    pictures.save_png(
+        run / "samples.png", pictures.grid(sampler.images(sampler.latents(64), np.zeros(64, np.int32)), columns=8)
+    )
     metrics = jsonl.read(run, "metrics")
     probes = [{"step": record["step"], **record["signals"]} for record in jsonl.read(run, PROBES)]
     for records, name in ((metrics, "augment_p"), (metrics, "d_signs"), (probes, "d_gap")):
