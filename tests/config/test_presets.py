@@ -302,7 +302,7 @@ PRESETS |= {
         "optimizer.b1": 0.5, "optimizer.b2": 0.999, "optimizer.eps": 1e-8, "ema.decay": 0.0,
     },
     "classic/vgan_digits": {"model.image_shape": (16, 16, 1), "model.frames": 8, "model.ch": 8, "data.name": "moving_digits"},
-    "classic/cogan_narrow": {"batch_size": 64, "model.ch": 16, "optimizer.weight_decay": 5e-4, "ema.decay": 0.99},
+    "classic/cogan_narrow": {"batch_size": 16, "model.ch": 32, "optimizer.weight_decay": 5e-4, "ema.decay": 0.998},
     "classic/cyclegan32": TRANSLATION | {"loss": "least_squares", "model.pool": 50, "data.name": "digit_edges"},
     "classic/text_to_image64": {
         "loss": "non_saturating", "batch_size": 64, "optimizer.g_lr": 2e-4, "optimizer.d_lr": 2e-4, "optimizer.b1": 0.5,
