@@ -4,8 +4,9 @@
 
 Figures are means over 1,000 samples (Liu & Tuzel 2016 learn the edge without pairs), of edge(A) and B, both above half of white:
 the share of pixels that agree, which is their measure; the intersection over union, pixel by pixel; and the share of white pixels
-that have one of the other's within a pixel. Beside them stand real pairs, and samples whose B is that of another sample. For each
-checkpoint there is B's shift, rows and columns, with which the intersection over union is largest: 0, 0 if B lies on A's edge.
+that have one of the other's within a pixel. Beside them stand real pairs, and samples whose B is that of another sample. Of 300
+samples of each checkpoint there is B's shift, rows and columns, with which the intersection over union is largest: 0, 0 if B lies
+on A's edge. Seconds are those of this process: of a resumed run, a part.
 """
 
 import argparse
@@ -53,7 +54,7 @@ def agreement(a: np.ndarray, b: np.ndarray) -> float:
 def nearby(a: np.ndarray, b: np.ndarray) -> float:
     """Return the mean share of white pixels of edge(a) and b that have a white pixel of the other within one pixel."""
     edge, other = white(a, b, HALF)
-    wide = lambda white: ndimage.binary_dilation(white, np.ones((1, 3, 3), bool))
+    wide = lambda pixels: ndimage.binary_dilation(pixels, np.ones((1, 3, 3), bool))
     found = (edge & wide(other)).sum((1, 2)) + (other & wide(edge)).sum((1, 2))
     count = edge.sum((1, 2)) + other.sum((1, 2))
     return float(np.mean(found[count > 0] / count[count > 0]))

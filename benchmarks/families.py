@@ -4,8 +4,8 @@
 
 Unconditional models are judged by the digits that a classifier sees in their samples, conditional ones by how many of their
 samples it assigns to the class asked for, those of points by the modes they cover. Each run has a grid, OUT/NAME/samples.png.
-Recorded runs with "cores": 2 had the machine for themselves; the others had other work beside them, so that their train_seconds
-are long. cpu_seconds are those of all threads.
+The recorded runs of progan, stylegan2, sngan_projection, sngan_d2dce and sagan had two cores to themselves; the others had other
+work beside them, so that their train_seconds are long. cpu_seconds are those of all threads.
 """
 
 import argparse

@@ -179,8 +179,9 @@ def stale() -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--only", default="", help="a part of the names of plans; gpu- for those for GPUs")
-    parser.add_argument("--render", action="store_true", help="plan nothing, only write the page")
-    parser.add_argument("--check", action="store_true", help="list outdated plans, and write nothing")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument("--render", action="store_true", help="plan nothing, only write the page")
+    instead.add_argument("--check", action="store_true", help="list outdated plans, and write nothing")
     options = parser.parse_args()
     if options.check:
         raise SystemExit(f"outdated plans: {', '.join(names)}" if (names := stale()) else 0)

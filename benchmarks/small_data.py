@@ -103,7 +103,7 @@ def measure(c: ml_collections.ConfigDict, evaluator: Evaluator, run: pathlib.Pat
         trained = load_generator(run / "checkpoints" / str(step))
         sampler = Sampler.from_checkpoint(trained)
         distance = evaluator.evaluate(sampler).overall["frechet_distance"]
-        rows.append({"step": step, "distance": round(float(distance), 3)})
+        rows.append({"step": step, "samples": evaluator.num, "distance": round(float(distance), 3)})
     pictures.save_png(
         run / "samples.png", pictures.grid(sampler.images(sampler.latents(64), np.zeros(64, np.int32)), columns=8)
     )
@@ -150,7 +150,8 @@ def main() -> None:
             name = f"{variant}-{seed}"
             known = json.loads(file.read_text()) if file.exists() else {}
             c = config_of(prepared, variant, seed, arguments.steps, arguments.ch, arguments.checkpoints)
-            if not (name in known and known[name][-1]["step"] == arguments.steps):
+            last = known[name][-1] if name in known else {}
+            if (last.get("step"), last.get("samples")) != (arguments.steps, arguments.samples):
                 known[name] = measure(c, evaluator, arguments.out / name)
                 file.write_text(json.dumps(known, indent=2) + "\n")
             print(name, json.dumps(known[name][-1]), flush=True)

@@ -13,7 +13,7 @@ def script():
     return benchmark_script("small_data")
 
 
-def test_variants_differ_in_what_they_add_alone(script, tmp_path):
+def test_each_variant_is_a_model_that_differs_by_its_keys(script, tmp_path):
     plain, *others = (script.config_of(tmp_path, name, 0, 100, 4, 5) for name in script.VARIANTS)
     for c, changes in zip(others, list(script.VARIANTS.values())[1:], strict=True):
         build_gan(c)
@@ -27,7 +27,7 @@ def test_variants_differ_in_what_they_add_alone(script, tmp_path):
 def test_each_checkpoint_of_a_run_is_judged_and_shown(script, tmp_path):
     c = script.config_of(tmp_path, "ada_lecam", 0, 4, 2, 2)
     c.data.name, c.batch_size = "fake", 8
-    evaluator = SimpleNamespace(evaluate=lambda sampler: SimpleNamespace(overall={"frechet_distance": 2.5}))
+    evaluator = SimpleNamespace(num=8, evaluate=lambda sampler: SimpleNamespace(overall={"frechet_distance": 2.5}))
     rows = script.measure(c, evaluator, tmp_path / "run")
     assert [row["step"] for row in rows] == [2, 4] and rows[0]["distance"] == 2.5
     assert (tmp_path / "run" / "samples.png").exists()

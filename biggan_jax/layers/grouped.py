@@ -17,7 +17,7 @@ from biggan_jax.layers.convolution import LAYOUT
 
 MOST_SPLIT = 16
 NARROW = 16
-"""Inputs, and outputs, of a group up to which two columns at a time are quicker on CPUs; by measurement."""
+"""Inputs, and outputs, of a group up to which two columns at a time are quicker; by measurement with AVX-512 at 8 to 32 pixels."""
 
 
 class GroupedConv3x3(nn.Module):

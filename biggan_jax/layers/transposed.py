@@ -35,7 +35,7 @@ def conv_transpose(x: jax.Array, kernel: jax.Array, strides: Pair, padding: Sequ
     return jax.lax.platform_dependent(x, kernel, cpu=functools.partial(_by_phases, axes), default=plain)
 
 
-def doubling_in_pieces(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def double_in_pieces(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Double the size of x [B, H, W, in] with kernel [4, 4, in, out], zeros between and around the pixels, for large x on a CPU."""
     axes = [_Axis(pixels, 4, 2, (2, 2)) for pixels in x.shape[1:3]]
     return _by_phases(axes, x, kernel, conv_of_pieces)

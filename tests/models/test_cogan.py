@@ -10,11 +10,12 @@ import pytest
 from biggan_jax import config as configs
 from biggan_jax import data
 from biggan_jax.config.loading import load
-from biggan_jax.data import domains
+from biggan_jax.data import builtin, domains
 from biggan_jax.data.dataset import Images
 from biggan_jax.models import build_gan, cogan
 from biggan_jax.state import init_shapes
 from biggan_jax.types import UserError
+from tests.conftest import benchmark_script
 
 
 def config_of(**changes):
@@ -82,3 +83,20 @@ def test_training_reads_two_domains_apart_and_tools_their_pairs():
 def test_images_of_another_size_are_refused():
     with pytest.raises(UserError, match=r"\(32, 32, 1\): cogan makes images of 28 x 28 pixels"):
         build_gan(config_of(**{"model.image_shape": (32, 32, 1)}))
+
+
+def test_pairs_are_measured_pixel_by_pixel_and_by_their_shift():
+    script = benchmark_script("cogan")
+    a = np.zeros((2, 12, 12), np.uint8)
+    a[:, 4:8, 4:8] = 255
+    edge = builtin.edges(a)
+    assert {name: of(a, edge) for name, of in script.MEASURES.items()} == dict.fromkeys(script.MEASURES, 1.0)
+    moved = np.roll(edge, (1, -2), (1, 2))
+    assert script.best_shift(a, moved) == (-1, 2) and script.best_shift(a, edge) == (0, 0)
+    # 20 white pixels each.
+    beside = np.roll(edge, 1, 1)
+    shared = ((edge > 0) & (beside > 0)).sum() / 2
+    assert script.overlap(a, beside) == shared / (40 - shared)
+    assert script.agreement(a, beside) == 1 - 2 * (20 - shared) / 144
+    grey = np.where(edge > 0, 100, 0).astype(np.uint8)
+    assert script.overlap(a, grey) == 0 and script.MEASURES["iou_above_a_quarter"](a, grey) == 1
