@@ -259,6 +259,8 @@ def translate(family: str, run: pathlib.Path, scratch: pathlib.Path) -> str:
 
 def invert(family: str, run: pathlib.Path, scratch: pathlib.Path) -> str:
     picture = scratch / "sample.png"
+    if not picture.exists():  # Of a model that draws none.
+        pictures.save_png(picture, np.zeros((16, 16, 3), np.uint8), min_width=0)
     more = (f"--picture={picture}", "--candidates=4", "--restarts=2", "--steps=2")
     return edit("invert", *more)(family, run, scratch)
 
