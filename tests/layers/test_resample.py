@@ -57,7 +57,8 @@ FORMS = ["plain", "strided", "phases"]
 def set_form(form, monkeypatch):
     """Make resampling convolutions plain as of small images, strided, or by phases as of large images on one CPU."""
     monkeypatch.setattr(resample, "MIN_HEIGHT", 16 if form == "plain" else 0)
-    monkeypatch.setattr(resample, "has_pieces", lambda x, kernel: form == "phases")
+    monkeypatch.setattr(resample, "LEAST_WIDE", 0)
+    monkeypatch.setattr(resample, "has_pieces", lambda shape, kernel: form == "phases")
 
 
 @pytest.mark.parametrize(
