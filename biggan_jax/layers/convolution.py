@@ -58,7 +58,7 @@ def conv_general_dilated(
         padding = jax.lax.padtype_to_pads(x.shape[1:3], kernel.shape[:2], strides, padding)
     if x.shape[1:3] == kernel.shape[:2] and not np.any(padding):
         return jnp.einsum("bhwi,hwio->bo", x, kernel)[:, None, None]
-    large = _gains(x, kernel, strides)
+    large = _gains(x.shape, kernel, strides)
     if not large and not _in_branch.get():
         return jax.lax.conv_general_dilated(x, kernel, strides, padding, **settings)
     return _conv(_Form(tuple(strides), _pairs(padding), large), x, kernel)
@@ -74,9 +74,14 @@ def conv_of_pieces(x: jax.Array, kernel: jax.Array, padding: Sequence[tuple[int,
     return _conv(_Form((1, 1), _pairs(padding), loops=True), x, kernel)
 
 
-def has_pieces(x: jax.Array, kernel: jax.Array) -> bool:
-    """Return whether a convolution of x with strides of 1 has, within `in_pieces`, its gradient to the kernel by pieces."""
-    return _in_pieces.get() and _gains(x, kernel, (1, 1))
+def has_pieces(shape: Sequence[int], kernel: jax.Array) -> bool:
+    """Return whether a convolution of x of `shape` with strides of 1 has, within `in_pieces`, its gradient to the kernel by pieces."""
+    return _in_pieces.get() and _gains(shape, kernel, (1, 1))
+
+
+def rotated(kernel: jax.Array) -> jax.Array:
+    """Return the kernel [h, w, in, out] turned by 180 degrees, [h, w, out, in], as gradients to the input have it."""
+    return kernel[::-1, ::-1].swapaxes(2, 3)
 
 
 class _Form(NamedTuple):
@@ -108,10 +113,10 @@ def _plain(form: _Form, x: jax.Array, kernel: jax.Array) -> jax.Array:
     return jax.lax.conv_general_dilated(x, kernel, form.strides, form.padding, dimension_numbers=LAYOUT)
 
 
-def _gains(x: jax.Array, kernel: jax.Array, strides: Sequence[int]) -> bool:
+def _gains(shape: Sequence[int], kernel: jax.Array, strides: Sequence[int]) -> bool:
     """Return whether pieces are faster than XLA's own gradient, by measurement, and by enough to compile a loop for it."""
-    outputs = x.shape[1] * x.shape[2] // (strides[0] * strides[1])
-    products = x.shape[0] * outputs * kernel.size
+    outputs = shape[1] * shape[2] // (strides[0] * strides[1])
+    products = shape[0] * outputs * kernel.size
     if kernel.shape[:2] == (1, 1):
         return products >= 2**22
     return outputs >= 256 and kernel.shape[3] >= 32 and products >= 2**26
@@ -130,8 +135,7 @@ def _to_input(form, shape, g, kernel):
     axes = zip(shape[1:3], g.shape[1:3], kernel.shape[:2], form.strides, form.padding, strict=True)
     padding = [(k - 1 - before, n - (m - 1) * s - 1 + before) for n, m, k, s, (before, _) in axes]
     # In LAYOUT, which XLA's own gradient is not.
-    turned = kernel[::-1, ::-1].swapaxes(2, 3)
-    return jax.lax.conv_general_dilated(g, turned, (1, 1), padding, form.strides, dimension_numbers=LAYOUT)
+    return jax.lax.conv_general_dilated(g, rotated(kernel), (1, 1), padding, form.strides, dimension_numbers=LAYOUT)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(0, 1))

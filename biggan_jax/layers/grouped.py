@@ -70,16 +70,20 @@ def _together(x: jax.Array, kernel: jax.Array, *, groups: int) -> jax.Array:
 def _one_by_one(x: jax.Array, kernel: jax.Array, *, groups: int) -> jax.Array:
     """Convolve each group by an operation of its own, narrow ones two columns at a time."""
     narrow = x.shape[2] % 2 == 0 and max(x.shape[-1], kernel.shape[-1]) <= NARROW * groups
-    return _split(x, kernel, groups=groups, convolve=_pairs_of_columns if narrow else _together)
+    return _split(x, kernel, groups=groups, convolve=_pairs_of_columns if narrow else _one)
 
 
-def _split(x: jax.Array, kernel: jax.Array, *, groups: int, convolve: Callable = _together) -> jax.Array:
+_one = functools.partial(_together, groups=1)
+
+
+def _split(x: jax.Array, kernel: jax.Array, *, groups: int, convolve: Callable = _one) -> jax.Array:
+    """Convolve each group by `convolve`, and join the results."""
     inputs, kernels = jnp.split(x, groups, axis=-1), jnp.split(kernel, groups, axis=-1)
     each = zip(inputs, kernels, strict=True)
-    return jnp.concatenate([convolve(own, weights, groups=1) for own, weights in each], axis=-1)
+    return jnp.concatenate([convolve(own, weights) for own, weights in each], axis=-1)
 
 
-def _pairs_of_columns(x: jax.Array, kernel: jax.Array, *, groups: int) -> jax.Array:
+def _pairs_of_columns(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Convolve with a window of four columns and a stride of two, whose outputs are those of two columns.
 
     A third more products, but twice the outputs of a window, which fill a CPU's registers.

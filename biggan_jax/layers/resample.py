@@ -6,11 +6,13 @@ The plain form stays where the TPU compiler counts fewer cycles for it. The upsa
 pooled one to x, are transposed convolutions with that kernel, which take 4/9 of the work by phases. On one CPU, large layers do so.
 """
 
+from collections.abc import Sequence
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from biggan_jax.layers.convolution import LAYOUT, conv_general_dilated, has_pieces
+from biggan_jax.layers.convolution import LAYOUT, conv_general_dilated, has_pieces, rotated
 from biggan_jax.layers.linear import orthogonal
 from biggan_jax.layers.transposed import conv_transpose, double_in_pieces
 
@@ -152,10 +154,10 @@ def upsample_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _upsample_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    large = upsample(x)
-    if _by_phases(large, kernel):
+    b, h, w, _ = x.shape
+    if _by_phases((b, 2 * h, 2 * w), kernel):
         return double_in_pieces(x, _spread(kernel).astype(x.dtype))
-    return _conv(large, kernel)
+    return _conv(upsample(x), kernel)
 
 
 def _upsample_conv_gradient(kept, g):
@@ -164,8 +166,7 @@ def _upsample_conv_gradient(kept, g):
         return jax.vjp(_upsample_conv, x, kernel)[1](g)
     _, to_kernel = jax.vjp(lambda kernel: _upsample_conv(x, kernel), kernel)
     # 4x4 pixels of the output depend on each pixel of x.
-    rotated = kernel[::-1, ::-1].swapaxes(2, 3)
-    return _conv(g, _spread(rotated), 2), *to_kernel(g)
+    return _conv(g, _spread(rotated(kernel)), 2), *to_kernel(g)
 
 
 upsample_conv.defvjp(lambda x, kernel: (upsample_conv(x, kernel), (x, kernel)), _upsample_conv_gradient)
@@ -185,9 +186,8 @@ def _conv_pool_gradient(kept, g):
     if x.shape[1] < MIN_HEIGHT:
         return jax.vjp(plain, x, kernel)[1](g)
     _, to_kernel = jax.vjp(lambda kernel: _conv(x, _spread(kernel) / 4, 2), kernel)
-    if _by_phases(x, kernel):
-        rotated = kernel[::-1, ::-1].swapaxes(2, 3)
-        return double_in_pieces(g, (_spread(rotated) / 4).astype(g.dtype)), *to_kernel(g)
+    if _by_phases(x.shape, kernel):
+        return double_in_pieces(g, (_spread(rotated(kernel)) / 4).astype(g.dtype)), *to_kernel(g)
     _, to_x = jax.vjp(lambda x: plain(x, kernel), x)
     return *to_x(g), *to_kernel(g)
 
@@ -195,11 +195,11 @@ def _conv_pool_gradient(kept, g):
 conv_pool.defvjp(lambda x, kernel: (conv_pool(x, kernel), (x, kernel)), _conv_pool_gradient)
 
 
-def _by_phases(large: jax.Array, kernel: jax.Array) -> bool:
-    """Return whether resampling next to kernel [3, 3, in, out] is done by phases: where `large`, the larger image, is large enough."""
-    _, height, width, _ = large.shape
+def _by_phases(shape: Sequence[int], kernel: jax.Array) -> bool:
+    """Return whether resampling next to kernel [3, 3, in, out] is done by phases, for larger images of `shape` [B, H, W, ...]."""
+    _, height, width = shape[:3]
     even, wide = height % 2 == width % 2 == 0, min(kernel.shape[2:]) >= LEAST_WIDE
-    return height >= MIN_HEIGHT and even and wide and has_pieces(large, kernel)
+    return height >= MIN_HEIGHT and even and wide and has_pieces(shape, kernel)
 
 
 def _spread(kernel: jax.Array) -> jax.Array:
