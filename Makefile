@@ -29,7 +29,7 @@ demo: $(VENV)/installed-demo  ## Train on real digits, draw samples, evaluate th
 test: $(VENV)/installed-$(EXTRAS)  ## Run the quick suite.
 	$(BIN)/python -m pytest -m "$(QUICK)" -n 3 --dist worksteal --durations=10
 
-test-all:  ## Run every other test target; print a line for each: result, seconds, what was skipped and why.
+test-all:  ## Run every other test target; print a line for each: result, seconds, what was skipped and why. Hours; continues. AGAIN=1: all.
 	@COLAB_PYTHON="$(COLAB_PYTHON)" $(PYTHON) tests/all_targets.py $(TARGETS)
 
 test-slow: $(VENV)/installed-dev  ## Run tests that take minutes (quality bars, faults of real processes, collapses), and further cases of quick ones.

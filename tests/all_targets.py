@@ -1,9 +1,11 @@
 """Run make targets one after another; print a line for each, and exit with 1 if any failed: `make test-all`.
 
 A target whose tests were all skipped, for lack of a program for example, is "skipped", with the reason. Each target's
-output is in .cache/test-all/TARGET.log.
+output is in .cache/test-all/TARGET.log. All targets take hours, so one that passed is not run again at the same commit,
+unless files differ from it: an interrupted call is continued by the same command. AGAIN=1 runs all.
 """
 
+import json
 import os
 import pathlib
 import re
@@ -18,18 +20,47 @@ PROGRAMS = {"test-colab": os.environ.get("COLAB_PYTHON", "python3.13")}
 """Programs without which make itself stops."""
 
 
+PASSED = LOGS / "passed.json"
+"""{"commit": that of the working tree, "targets": {name: [seconds, explanation]}}."""
+
+
 def main(targets: list[str]) -> int:
     LOGS.mkdir(parents=True, exist_ok=True)
+    commit = clean_commit()
+    passed = {} if os.environ.get("AGAIN") else passed_at(commit)
     # A shell's background job ignores SIGINT, and so would the scripts whose Ctrl-C is tested.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     results = []
     for target in targets:
-        start = time.monotonic()
-        result, detail = skipped_or_run(target)
+        start, before = time.monotonic(), passed.get(target)
+        result, detail = ("passed", before[1] + ", in an earlier call") if before else skipped_or_run(target)
+        seconds = before[0] if before else time.monotonic() - start
         results.append(result)
-        print(f"{target:16} {result:8} {time.monotonic() - start:6.0f} s  {detail}", flush=True)
+        print(f"{target:16} {result:8} {seconds:6.0f} s  {detail}", flush=True)
+        if result == "passed" and not before and commit and commit == clean_commit():
+            passed[target] = seconds, detail
+            PASSED.write_text(json.dumps({"commit": commit, "targets": passed}))
     print(", ".join(f"{results.count(result)} {result}" for result in ("passed", "failed", "skipped")))
     return int("failed" in results)
+
+
+def clean_commit() -> str:
+    """Return the commit of the working tree; "" if files differ from it, or without git."""
+    git = lambda *command: subprocess.run(["git", *command], capture_output=True, text=True)
+    try:
+        changed = git("status", "--porcelain")
+        return "" if changed.returncode or changed.stdout else git("rev-parse", "HEAD").stdout.strip()
+    except OSError:
+        return ""
+
+
+def passed_at(commit: str) -> dict[str, list]:
+    """Return what passed in earlier calls at the commit: {target: [seconds, explanation]}."""
+    try:
+        record = json.loads(PASSED.read_text())
+        return record["targets"] if commit and record["commit"] == commit else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
 def skipped_or_run(target: str) -> tuple[str, str]:

@@ -30,8 +30,8 @@ def run(tmp_path):
     (tmp_path / "Makefile").write_text(MAKEFILE)
     environment = os.environ | {"COLAB_PYTHON": "python0.0"}
     command = [sys.executable, ROOT / "tests" / "all_targets.py"]
-    return lambda *targets: subprocess.run(
-        [*command, *targets], cwd=tmp_path, env=environment, capture_output=True, text=True
+    return lambda *targets, **more: subprocess.run(
+        [*command, *targets], cwd=tmp_path, env=environment | more, capture_output=True, text=True
     )
 
 
@@ -52,6 +52,22 @@ def test_a_missing_program_is_a_reason_and_no_failure(run):
     assert browser.split()[1] == "skipped" and browser.endswith("no chromium here")
     assert colab.split()[1] == "skipped" and colab.endswith("no python0.0 here")
     assert total == "1 passed, 0 failed, 3 skipped" and done.returncode == 0
+
+
+def test_what_passed_is_not_run_again_at_the_same_commit(run, tmp_path):
+    git = lambda *command: subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *command], cwd=tmp_path)
+    (tmp_path / ".gitignore").write_text(".cache\n")
+    git("init", "--quiet"), git("add", "."), git("commit", "--quiet", "--message=first")
+    of_earlier = lambda done: [line.endswith("in an earlier call") for line in done.stdout.splitlines()[:-1]]
+    assert of_earlier(run("test-good", "test-bad")) == [False, False]
+    again = run("test-good", "test-bad")
+    assert of_earlier(again) == [True, False] and "1 passed, 1 failed" in again.stdout and again.returncode == 1
+    assert of_earlier(run("test-good", AGAIN="1")) == [False]
+    (tmp_path / "Makefile").write_text(MAKEFILE + "\n# Changed.\n")
+    assert of_earlier(run("test-good")) == [False], "files differ from the commit"
+    git("commit", "--quiet", "--all", "--message=second")
+    assert of_earlier(run("test-good")) == [False], "another commit"
+    assert of_earlier(run("test-good")) == [True]
 
 
 def test_make_test_all_runs_every_other_test_target():
