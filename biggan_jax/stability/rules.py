@@ -53,15 +53,25 @@ class Rule(NamedTuple):
 def contrast(records: Sequence[Record]) -> float | None:
     """Return D's mean logit of real images minus that of samples. None at step 0, where it is random.
 
-    Logits without a scale are divided by their standard deviation; the contrast of equal ones is 0.
+    None also for logits without a scale: see relative_contrast.
     """
     signals = records[-1]["signals"]
     if "pixel_spread" in signals and "d_real" not in signals:
         return None  # A model without the one discriminator D.
-    if not records[-1]["step"]:
+    if not records[-1]["step"] or "d_deviation" in signals:
         return None
-    difference = signals["d_real"] - signals["d_fake"]
-    return difference / max(signals.get("d_deviation", 1.0), 1e-12)
+    return signals["d_real"] - signals["d_fake"]
+
+
+def relative_contrast(records: Sequence[Record]) -> float | None:
+    """Return the contrast in standard deviations of D's logits, of losses whose logits have no scale.
+
+    It is near 0, either way, in healthy runs whose samples a bounded critic hardly tells from real images. None at step 0.
+    """
+    signals = records[-1]["signals"]
+    if not records[-1]["step"] or not (deviation := signals.get("d_deviation")):
+        return None
+    return (signals["d_real"] - signals["d_fake"]) / deviation
 
 
 def latest(signal: str) -> Value:
@@ -80,17 +90,21 @@ def growth(signal: str, least: float = 0.0) -> Value:
     return value
 
 
+START = 10  # Probes at the start of a run, in which an untrained network begins to learn, and a fine-tuned one adapts.
 EARLIER = 12  # Probes that a signal is compared with.
 
 
 def share_of_earlier(signal: str, chance: float, known: float) -> Value:
     """Return the function that divides what the signal is above chance by its median in the probes before, at most EARLIER.
 
-    None until there are three, and if their median is below `known`. A slow fall, as of a D whose samples get better, stays near 1.
+    None until there are three, without those of the start, and if their median is below `known`. A slow fall, as of a D whose
+    samples get better, stays near 1.
     """
 
     def value(records: Sequence[Record]) -> float | None:
-        *before, now = [r["signals"].get(signal) for r in records[-EARLIER - 1 :]]
+        if len(records) <= START:
+            return None
+        *before, now = [r["signals"].get(signal) for r in records[START:][-EARLIER - 1 :]]
         before = [value for value in before if value is not None]
         if now is None or len(before) < 3 or (typical := statistics.median(before)) < known:
             return None
@@ -99,6 +113,7 @@ def share_of_earlier(signal: str, chance: float, known: float) -> Value:
     return value
 
 
+D_LOST = "D no longer tells samples from real images"
 TIMES = " times what it was"
 OF_EARLIER = " of what it was, above chance"
 LABELS_WRONG = "D no longer knows the classes of real images, as if their labels were wrong"
@@ -108,7 +123,9 @@ TIMES_G = " times the norm of G's weights"
 TIMES_LIVE = " times the largest of the weights it averages"
 
 RULES = (
-    Rule("contrast", contrast, 0.02, True, 3, "D no longer tells samples from real images"),
+    Rule("contrast", contrast, 0.02, True, 3, D_LOST),
+    Rule("relative_contrast", relative_contrast, -0.5, True, 3, D_LOST, " standard deviations"),
+    Rule("d_deviation", latest("d_deviation"), 1e-9, True, 3, "D gives all images the same logit"),
     Rule("active", latest("d_active"), 0.02, True, 3, "D has won: the hinge loss learns from next to no image"),
     Rule("diversity", latest("pixel_diversity"), 0.5, True, 3, "samples of one class have become alike", fall=0.5),
     Rule("spread", latest("pixel_spread"), 0.1, True, 3, "all samples are nearly one", fall=0.5),
@@ -131,16 +148,13 @@ WHERE = {"average": "average_excess", "moments": "moments"}
 """The signals of rules of which a record's `where` names the array."""
 
 
-START = 10  # Probes after the first within which a fine-tuned run adapts to its data.
-
-
 def rules_of(image_shape: Sequence[int], *, fine_tuned: bool = False) -> tuple[Rule, ...]:
     """Return the rules for data of this shape.
 
-    Samples of points may become as good as real ones, and then no D tells them apart: `contrast` is a rule for images.
+    Samples of points may become as good as real ones, and then no D tells them apart: contrasts are rules for images.
     fine_tuned: the run starts from weights that other data may have formed, so rules with a lower bound allow a start.
     """
-    rules = (rule for rule in RULES if rule.signal != "contrast" or len(image_shape) == 3)
+    rules = (rule for rule in RULES if not rule.signal.endswith("contrast") or len(image_shape) == 3)
     adapts = lambda rule: fine_tuned and rule.below and not rule.signal.startswith("batch_")
     return tuple(rule._replace(start=START) if adapts(rule) else rule for rule in rules)
 

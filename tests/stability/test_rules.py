@@ -55,12 +55,15 @@ def test_the_contrast_before_the_first_step_does_not_count():
     assert evaluate(probes) is None
 
 
-def test_contrast_without_a_scale_is_in_standard_deviations():
-    close = {"d_real": 0.011, "d_fake": 0.010}
-    assert evaluate(records(then=[close | {"d_deviation": 0.002}] * 3)) is None
-    for deviation in (0.1, 0.0):
-        dead = {"d_real": 0.01, "d_fake": 0.01} if deviation == 0 else close
-        assert evaluate(records(then=[dead | {"d_deviation": deviation}] * 3)).signal == "contrast"
+def test_a_critic_may_be_unsure_but_not_dead():
+    """-0.10, -0.18 and -0.16 are of a WGAN-GP on digits whose samples went on getting better."""
+    critic = lambda *contrasts: [{"d_real": 5 * c, "d_fake": 0.0, "d_deviation": 5.0} for c in contrasts]
+    assert evaluate(records(then=critic(0.12, 0.24, -0.10, -0.18, -0.16, 0.01))) is None
+    verdict = evaluate(records(then=critic(-0.6, -0.9, -1.3)))
+    assert verdict.signal == "relative_contrast" and verdict.value == pytest.approx(-1.3)
+    assert "(relative_contrast -1.3 standard deviations, below -0.5" in verdict.sentence
+    dead = evaluate(records(then=[{"d_real": 3.0, "d_fake": 3.0, "d_deviation": 0.0}] * 3))
+    assert dead.signal == "d_deviation" and "D gives all images the same logit" in dead.sentence
 
 
 def test_points_have_no_rule_of_contrast():
@@ -68,6 +71,8 @@ def test_points_have_no_rule_of_contrast():
     dead = records(then=[{"d_real": 0.0, "d_fake": 0.0}] * 3)
     assert evaluate(dead, rules=rules_of((16, 16, 3))).signal == "contrast"
     assert evaluate(dead, rules=rules_of((2,))) is None
+    unlearned = records(then=[{"d_real": -2.0, "d_fake": 0.0, "d_deviation": 1.0}] * 3)
+    assert evaluate(unlearned).signal == "relative_contrast" and evaluate(unlearned, rules=rules_of((2,))) is None
     assert evaluate(records(then=[{"pixel_spread": 0.0}] * 3), rules=rules_of((2,))).signal == "spread"
 
 
