@@ -144,18 +144,23 @@ def main() -> None:
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("runs/small"))
     arguments = parser.parse_args()
     prepared, file = prepare(arguments.pictures, arguments.out), arguments.out / "results.json"
-    evaluator = judge(prepared, arguments.samples)  # Before hours of training, since its weights may be missing.
-    for seed in map(int, arguments.seeds.split(",")):
-        for variant in arguments.only.split(","):
-            name = f"{variant}-{seed}"
-            known = json.loads(file.read_text()) if file.exists() else {}
+    known = json.loads(file.read_text()) if file.exists() else {}
+    runs = {
+        f"{variant}-{seed}": (variant, int(seed))
+        for seed in arguments.seeds.split(",")
+        for variant in arguments.only.split(",")
+    }
+    wanted = {"step": arguments.steps, "samples": arguments.samples}
+    missing = [name for name in runs if not (name in known and wanted.items() <= known[name][-1].items())]
+    # Before hours of training, since its weights may be missing.
+    evaluator = judge(prepared, arguments.samples) if missing else None
+    for name, (variant, seed) in runs.items():
+        if name in missing:
             c = config_of(prepared, variant, seed, arguments.steps, arguments.ch, arguments.checkpoints)
-            last = known[name][-1] if name in known else {}
-            if (last.get("step"), last.get("samples")) != (arguments.steps, arguments.samples):
-                known[name] = measure(c, evaluator, arguments.out / name)
-                file.write_text(json.dumps(known, indent=2) + "\n")
-            print(name, json.dumps(known[name][-1]), flush=True)
-            plot(known, arguments.out / "distance.png")
+            known[name] = measure(c, evaluator, arguments.out / name)
+            file.write_text(json.dumps(known, indent=2) + "\n")
+        print(name, json.dumps(known[name][-1]), flush=True)
+    plot(known, arguments.out / "distance.png")
 
 
 if __name__ == "__main__":
