@@ -32,8 +32,9 @@ def test_there_are_20_healthy_recipes_and_20_collapses(tmp_path):
 
 @pytest.fixture(scope="module")
 def state():
-    """The quickstart's state, all ones."""
-    return jax.tree.map(lambda x: jnp.ones(x.shape, x.dtype), init_shapes(build_gan(load("quickstart"))))
+    """The quickstart's state, with numbers from 1 on in each array."""
+    counted = lambda x: jnp.arange(1, x.size + 1, dtype=x.dtype).reshape(x.shape)
+    return jax.tree.map(counted, init_shapes(build_gan(load("quickstart"))))
 
 
 @pytest.mark.parametrize("harm", harms.STATE)
