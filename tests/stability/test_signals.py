@@ -11,7 +11,7 @@ from biggan_jax.gan import GAN
 from biggan_jax.models import build_gan
 from biggan_jax.partitioning import state_layout
 from biggan_jax.stability import signals
-from biggan_jax.stability.rules import contrast
+from biggan_jax.stability.rules import contrast, relative_contrast
 from biggan_jax.state import init_state
 from tests.conftest import build, fresh_state, leaves, tiny_config
 
@@ -46,7 +46,9 @@ def test_the_contrast_of_a_critic_does_not_depend_on_its_scale():
     contrasts = []
     for critic in (D, tiny):
         seen = probe(state.with_networks(D=critic), {"real": images(0)}).signals
-        contrasts.append(contrast([{"step": 1, "signals": {name: float(value) for name, value in seen.items()}}]))
+        records = [{"step": 1, "signals": {name: float(value) for name, value in seen.items()}}]
+        contrasts.append(relative_contrast(records))
+        assert contrast(records) is None
     assert contrasts[0] == pytest.approx(contrasts[1], rel=1e-3) and abs(contrasts[0]) > 1e-3
 
 
