@@ -11,6 +11,7 @@ stopped, so its samples show the collapse, and rules can be tried on its record 
 import argparse
 import contextlib
 import json
+import math
 import pathlib
 import shutil
 import sys
@@ -192,6 +193,15 @@ def report(out: pathlib.Path, runs: dict[str, Run]) -> list[dict]:
     return rows
 
 
+def finite(value: Any) -> Any:
+    """Return the figures with None for numbers that are not finite, which JSON has not."""
+    if isinstance(value, dict):
+        return {key: finite(of_key) for key, of_key in value.items()}
+    if isinstance(value, list):
+        return [finite(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def tables(rows: list[dict]) -> str:
     """Return two tables: each rule's worst values in healthy and collapsing runs, and where each run was stopped."""
     lines = [
@@ -270,7 +280,7 @@ def main() -> None:
         if options.plot:
             plot(options.out, [row["run"] for row in rows], options.plot)
         if options.json:
-            options.json.write_text(json.dumps({"jax": jax.__version__, "runs": rows}, indent=1) + "\n")
+            options.json.write_text(json.dumps({"jax": jax.__version__, "runs": finite(rows)}, indent=1) + "\n")
         return
     for name, run in wanted.items():
         train_one(options.out, name, run)
