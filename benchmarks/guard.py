@@ -237,7 +237,7 @@ def tables(rows: list[dict]) -> str:
 def plot(out: pathlib.Path, names: list[str], path: pathlib.Path) -> None:
     """Plot each rule's value over the steps: healthy runs in grey; those that it stopped in colour, with a dot at the verdict."""
     figure = Figure(figsize=(18, 16), layout="constrained")
-    axes = figure.subplots(-(-len(RULES) // 4), 4).flat
+    axes = list(figure.subplots(-(-len(RULES) // 4), 4).flat)
     for rule, axis in zip(RULES, axes, strict=False):
         drawn = 0
         for name in names:
@@ -257,10 +257,13 @@ def plot(out: pathlib.Path, names: list[str], path: pathlib.Path) -> None:
             if stopped:
                 axis.plot(verdict.step, verdict.value, "o", **style)
                 drawn += 1
-        axis.set(yscale="linear" if rule.signal == "contrast" else "log", title=rule.signal, xlabel="step")
+        may_be_negative = rule.signal.endswith(("contrast", "agreement"))
+        axis.set(yscale="linear" if may_be_negative else "log", title=rule.signal, xlabel="step")
         axis.axhline(rule.threshold, color="k", ls=":", lw=1)
         if drawn:
             axis.legend(fontsize=7)
+    for axis in axes[len(RULES) :]:
+        axis.axis("off")
     figure.savefig(path, dpi=80)
 
 
