@@ -16,6 +16,7 @@ from biggan_jax import checkpoint
 from biggan_jax.checkpoint import checkpoint_steps
 from biggan_jax.checkpoint.restore import is_intact
 from biggan_jax.runtime.cli import RUN_AGAIN
+from biggan_jax.runtime.distributed import process_state
 from tests.runtime.commands import BOUND, children_of, endings, free_port
 from tests.test_faults import TINY, metrics, saving, size_of_metrics
 
@@ -53,11 +54,7 @@ def wait_until(condition, processes):
 
 def is_there(pid):
     """Whether the process runs: one that has ended, and that nobody waits for, does not."""
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
+    return process_state(str(pid)) not in ("", "X", "Z")
 
 
 def kill(processes, victims, child):
