@@ -2,7 +2,8 @@
 
 A target whose tests were all skipped, for lack of a program for example, is "skipped", with the reason. Each target's
 output is in .cache/test-all/TARGET.log. All targets take hours, so one that passed is not run again at the same commit,
-unless files differ from it: an interrupted call is continued by the same command. AGAIN=1 runs all.
+unless files differ from it: an interrupted call is continued by the same command. AGAIN=1 runs all. Two calls may run
+side by side, each with targets and an environment of its own: `make test-all TARGETS=test-docs VENV=.venv-docs`.
 """
 
 import json
@@ -38,8 +39,9 @@ def main(targets: list[str]) -> int:
         results.append(result)
         print(f"{target:16} {result:8} {seconds:6.0f} s  {detail}", flush=True)
         if result == "passed" and not before and commit and commit == clean_commit():
-            passed[target] = seconds, detail
-            PASSED.write_text(json.dumps({"commit": commit, "targets": passed}))
+            # What another call, of other targets, has written since stays.
+            record = {"commit": commit, "targets": passed_at(commit) | {target: [seconds, detail]}}
+            PASSED.write_text(json.dumps(record))
     print(", ".join(f"{results.count(result)} {result}" for result in ("passed", "failed", "skipped")))
     return int("failed" in results)
 

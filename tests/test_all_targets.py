@@ -8,6 +8,7 @@ import pytest
 
 from tests.conftest import ROOT
 
+SCRIPT = ROOT / "tests" / "all_targets.py"
 MAKEFILE = """
 test-good:
 \t@printf '\\377\\n'; echo '3 passed, 1 skipped in 0.10s'; echo '======= 2 passed, 4 deselected in 1.00s ======='
@@ -21,6 +22,8 @@ test-colab:
 \t@exit 2
 test-broken:
 \t@exit 2
+test-while:
+\t@"$(PYTHON)" "$(SCRIPT)" test-good >other; echo '1 passed in 0.10s'
 """
 
 
@@ -29,7 +32,7 @@ def run(tmp_path):
     """Return a function that runs the targets, with a Python for Colab that is not there."""
     (tmp_path / "Makefile").write_text(MAKEFILE)
     environment = os.environ | {"COLAB_PYTHON": "python0.0"}
-    command = [sys.executable, ROOT / "tests" / "all_targets.py"]
+    command = [sys.executable, SCRIPT]
     return lambda *targets, **more: subprocess.run(
         [*command, *targets], cwd=tmp_path, env=environment | more, capture_output=True, text=True
     )
@@ -54,11 +57,21 @@ def test_a_missing_program_is_a_reason_and_no_failure(run):
     assert total == "1 passed, 0 failed, 3 skipped" and done.returncode == 0
 
 
-def test_what_passed_is_not_run_again_at_the_same_commit(run, tmp_path):
+@pytest.fixture
+def git(tmp_path):
+    """Make the folder a repository with one commit; return a function that runs git there."""
     git = lambda *command: subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *command], cwd=tmp_path)
-    (tmp_path / ".gitignore").write_text(".cache\n")
+    (tmp_path / ".gitignore").write_text(".cache\nother\n")
     git("init", "--quiet"), git("add", "."), git("commit", "--quiet", "--message=first")
-    of_earlier = lambda done: [line.endswith("in an earlier call") for line in done.stdout.splitlines()[:-1]]
+    return git
+
+
+def of_earlier(done):
+    """Return for each target whether its result is an earlier call's."""
+    return [line.endswith("in an earlier call") for line in done.stdout.splitlines()[:-1]]
+
+
+def test_what_passed_is_not_run_again_at_the_same_commit(run, git, tmp_path):
     assert of_earlier(run("test-good", "test-bad")) == [False, False]
     again = run("test-good", "test-bad")
     assert of_earlier(again) == [True, False] and "1 passed, 1 failed" in again.stdout and again.returncode == 1
@@ -68,6 +81,11 @@ def test_what_passed_is_not_run_again_at_the_same_commit(run, tmp_path):
     git("commit", "--quiet", "--all", "--message=second")
     assert of_earlier(run("test-good")) == [False], "another commit"
     assert of_earlier(run("test-good")) == [True]
+
+
+def test_calls_side_by_side_keep_what_each_has_passed(run, git):
+    run("test-while", PYTHON=sys.executable, SCRIPT=str(SCRIPT))
+    assert of_earlier(run("test-while", "test-good")) == [True, True]
 
 
 def test_make_test_all_runs_every_other_test_target():
