@@ -1,5 +1,7 @@
 """List the commands: `python -m biggan_jax`."""
 
+from biggan_jax.runtime import startup
+
 COMMANDS = {
     "biggan-train": ("biggan_jax.main", "Train a GAN, or resume a training run."),
     "biggan-sample": ("biggan_jax.sample", "Draw images from a checkpoint: a grid as .png, or arrays as .npz."),
@@ -54,4 +56,5 @@ def run() -> None:
 
 
 if __name__ == "__main__":
-    run()
+    with startup.ends_with_its_reader():
+        run()

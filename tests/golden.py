@@ -14,6 +14,7 @@ from tests.conftest import fresh_state, leaves, random_batch, tiny_config, with_
 
 import jax
 import numpy as np
+import scipy.linalg
 
 from biggan_jax.checkpoint.layout import to_tree
 from biggan_jax.models import build_gan
@@ -49,13 +50,18 @@ def train(state, step, batches):
 
 
 def environment():
-    """Return what the bits depend on: the version of jax, and the processor with its vector instructions."""
+    """Return what the bits depend on: jax's version, the processor with its vector instructions, and a factorisation by LAPACK.
+
+    The last makes orthogonal weights. Its form depends on variables such as OPENBLAS_CORETYPE, too.
+    """
     try:
         info = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
         cpu = sorted({line for line in info if line.startswith(("model name", "flags"))})
     except OSError:
         cpu = [platform.processor()]
-    return {"jax": jax.__version__, "cpu": hashlib.sha256("".join(cpu).encode()).hexdigest()[:16]}
+    factor, _ = scipy.linalg.qr(np.random.default_rng(0).normal(size=(256, 64)).astype(np.float32), mode="economic")
+    digest = lambda data: hashlib.sha256(data).hexdigest()[:16]
+    return {"jax": jax.__version__, "cpu": digest("".join(cpu).encode()), "lapack": digest(factor.tobytes())}
 
 
 def main():

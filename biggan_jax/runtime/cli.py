@@ -131,7 +131,8 @@ def run(main: Callable[[], int | None], *, compiles: bool = False) -> None:
     if not startup.parse_flags(main.__module__):  # A script with flags of its own.
         _show_help_of(main.__module__, file)
         log_to_stderr()
-    app.run(lambda argv: _end(_call(main, compiles=compiles)), flags_parser=lambda argv: _left or _parse(argv))
+    with startup.ends_with_its_reader():
+        app.run(lambda argv: _end(_call(main, compiles=compiles)), flags_parser=lambda argv: _left or _parse(argv))
 
 
 _left: list[str] = []  # The name of the program, once its flags are parsed.
@@ -290,16 +291,14 @@ def _call(main: Callable[[], int | None], *, compiles: bool) -> int:
 
 def _parse(argv: Sequence[str]) -> list[str]:
     try:
-        left = flags.FLAGS(spelled(argv))
+        with startup.ends_with_its_reader(SUCCESS):  # absl prints --help.
+            left = flags.FLAGS(spelled(argv))
         if "config" in flags.FLAGS and flags.FLAGS["config"].value is not None:
             normalize(flags.FLAGS["config"].value)
         if len(left) > 1:
             raise UserError(f"unexpected argument {left[1]!r}; every option is given as --name=value")
         return left
     except SystemExit:  # absl exits with 1 after --help.
-        raise SystemExit(SUCCESS) from None
-    except BrokenPipeError:  # The reader of --help has quit.
-        startup.drop_output()
         raise SystemExit(SUCCESS) from None
     except Exception as e:  # A config file is Python: it may raise anything.
         fail(e)

@@ -7,13 +7,17 @@ garbage collector. So this module comes before them, and imports only what every
 import contextlib
 import importlib
 import os
+import select
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NoReturn
 
 INTERRUPTED = 128 + signal.SIGINT
 """The exit status of a command that Ctrl-C ended."""
+
+READER_QUIT = 128 + signal.SIGPIPE
+"""The exit status of a command whose output nobody reads to its end, as shells report it."""
 
 UNUSABLE = 2
 """The exit status of a command whose environment is of no use: cli.USER_ERROR, which cannot be imported before jax."""
@@ -49,9 +53,25 @@ def name_program(module: str) -> None:
     sys.argv[0] = _commands.get(_named(module), sys.argv[0])
 
 
-def drop_output() -> None:
-    """Send what is still printed nowhere: the reader of stdout has quit, and Python flushes it, and would fail, once more at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+@contextlib.contextmanager
+def ends_with_its_reader(status: int = READER_QUIT) -> Iterator[None]:
+    """Within, a reader of stdout that has quit ends the command with `status` and without a word, as `biggan-config list | head`.
+
+    What is printed is flushed here: at its exit, Python would print an error. SIGPIPE keeps Python's action, not the system's: an
+    event loop of Orbax writes to its closed socket where a checkpoint is damaged, which would end the command without a word.
+    """
+    try:
+        try:
+            yield
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        stdout = select.poll()
+        stdout.register(1, 0)
+        if not any(event & select.POLLERR for _, event in stdout.poll(0)):
+            raise  # Another pipe or socket.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        raise SystemExit(status) from None
 
 
 def begin(module: str) -> None:

@@ -9,14 +9,16 @@ from typing import NoReturn
 from biggan_jax.errors import UserError
 from biggan_jax.runtime import startup
 
-READER_QUIT = 141  # What shells report of a process that SIGPIPE has ended.
-
 
 class Parser(argparse.ArgumentParser):
     """A parser that raises a mistake as a UserError. Its subparsers do the same."""
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; see --help")
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
+        with startup.ends_with_its_reader(status):  # After --help.
+            super().exit(status, message)
 
 
 def command(main: Callable[[Sequence[str]], int]) -> Callable[[], NoReturn]:
@@ -25,15 +27,10 @@ def command(main: Callable[[Sequence[str]], int]) -> Callable[[], NoReturn]:
     def run() -> NoReturn:
         startup.name_program(main.__module__)
         try:
-            status = main(sys.argv[1:])
-            sys.stdout.flush()
+            with startup.ends_with_its_reader():
+                status = main(sys.argv[1:])
         except UserError as error:
             fail(error)
-        except BrokenPipeError:  # `biggan-config show NAME | head`.
-            # SIGPIPE keeps Python's action, not the system's: an event loop of Orbax writes to its closed socket where a
-            # checkpoint is damaged, which would end the command without a word.
-            startup.drop_output()
-            status = READER_QUIT
         raise SystemExit(status)
 
     return run

@@ -12,7 +12,7 @@ import pytest
 from absl import flags
 
 from biggan_jax import config as configs
-from biggan_jax.runtime import cli
+from biggan_jax.runtime import cli, startup
 from biggan_jax.types import UserError
 
 COMMAND = """
@@ -284,18 +284,35 @@ def test_help_lists_both_config_flags_and_exits_0():
     assert done.returncode == 0
 
 
-def test_help_into_a_closed_pipe_exits_0_silently():
-    reader, writer = os.pipe()
-    os.close(reader)
-    done = subprocess.run([sys.executable, "-c", COMMAND, "--help"], stdout=writer, stderr=subprocess.PIPE, text=True)
-    os.close(writer)
-    assert (done.returncode, done.stderr) == (0, "")
+@pytest.fixture(params=["", "1"], ids=["buffered", "unbuffered"])
+def into_a_closed_pipe(request):
+    """Return a function that runs Python with arguments, and nobody reads what it prints: (exit status, errors)."""
+
+    def run(*arguments):
+        reader, writer = os.pipe()
+        os.close(reader)
+        environment = os.environ | {"PYTHONUNBUFFERED": request.param}
+        command = [sys.executable, *arguments]
+        done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, env=environment)
+        os.close(writer)
+        return done.returncode, done.stderr
+
+    return run
 
 
-def test_a_subcommand_into_a_closed_pipe_ends_silently():
+def test_help_into_a_closed_pipe_exits_0_silently(into_a_closed_pipe):
+    assert into_a_closed_pipe("-m", "biggan_jax.stability", "--help") == (0, "")
+    assert into_a_closed_pipe("-m", "biggan_jax.config", "--help") == (0, "")
+
+
+def test_output_into_a_closed_pipe_ends_silently(into_a_closed_pipe):
+    assert into_a_closed_pipe("-c", COMMAND, "--config=quickstart") == (141, "")
+    assert into_a_closed_pipe("-m", "biggan_jax.config", "show", "quickstart") == (141, "")
+
+
+def test_another_broken_pipe_is_not_taken_for_that_of_the_reader():
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-m", "biggan_jax.config", "show", "quickstart"]
-    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    with pytest.raises(BrokenPipeError), startup.ends_with_its_reader():
+        os.write(writer, b"x")
     os.close(writer)
-    assert (done.returncode, done.stderr) == (141, "")
