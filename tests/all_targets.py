@@ -1,9 +1,9 @@
 """Run make targets one after another; print a line for each, and exit with 1 if any failed: `make test-all`.
 
 A target whose tests were all skipped, for lack of a program for example, is "skipped", with the reason. Each target's
-output is in .cache/test-all/TARGET.log. All targets take hours, so one that passed is not run again at the same commit,
-unless files differ from it: an interrupted call is continued by the same command. AGAIN=1 runs all. Two calls may run
-side by side, each with targets and an environment of its own: `make test-all TARGETS=test-docs VENV=.venv-docs`.
+output is in .cache/test-all/TARGET.log. All targets take hours, so what passed is not run again at the same commit, unless
+files differ from it: an interrupted call is continued by the same command, test by test. AGAIN=1 runs all. Two calls may
+run side by side, each with targets and an environment of its own: `make test-all TARGETS=test-docs VENV=.venv-docs`.
 """
 
 import json
@@ -28,20 +28,25 @@ PASSED = LOGS / "passed.json"
 def main(targets: list[str]) -> int:
     LOGS.mkdir(parents=True, exist_ok=True)
     commit = clean_commit()
-    passed = {} if os.environ.get("AGAIN") else passed_at(commit)
+    passed = passed_at(commit)
+    if commit and (passed is None or os.environ.get("AGAIN")):
+        write(commit, passed := {})
+        for path in LOGS.glob("*.tests"):
+            path.unlink()
     # A shell's background job ignores SIGINT, and so would the scripts whose Ctrl-C is tested.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     results = []
     for target in targets:
-        start, before = time.monotonic(), passed.get(target)
-        result, detail = ("passed", before[1] + ", in an earlier call") if before else skipped_or_run(target)
+        start, before = time.monotonic(), passed.get(target) if passed else None
+        result, detail = ("passed", before[1] + ", in an earlier call") if before else skipped_or_run(target, commit)
         seconds = before[0] if before else time.monotonic() - start
         results.append(result)
         print(f"{target:16} {result:8} {seconds:6.0f} s  {detail}", flush=True)
-        if result == "passed" and not before and commit and commit == clean_commit():
+        if commit != clean_commit():  # Files were edited meanwhile.
+            tests_of(target).unlink(missing_ok=True)
+        elif result == "passed" and not before and commit:
             # What another call, of other targets, has written since stays.
-            record = {"commit": commit, "targets": passed_at(commit) | {target: [seconds, detail]}}
-            PASSED.write_text(json.dumps(record))
+            write(commit, (passed_at(commit) or {}) | {target: [seconds, detail]})
     print(", ".join(f"{results.count(result)} {result}" for result in ("passed", "failed", "skipped")))
     return int("failed" in results)
 
@@ -56,30 +61,42 @@ def clean_commit() -> str:
         return ""
 
 
-def passed_at(commit: str) -> dict[str, list]:
-    """Return what passed in earlier calls at the commit: {target: [seconds, explanation]}."""
+def passed_at(commit: str) -> dict[str, list] | None:
+    """Return what passed in earlier calls at the commit, {target: [seconds, explanation]}; None if the record is not of it."""
     try:
         record = json.loads(PASSED.read_text())
-        return record["targets"] if commit and record["commit"] == commit else {}
+        return record["targets"] if commit and record["commit"] == commit else None
     except (OSError, ValueError, KeyError, TypeError):
-        return {}
+        return None
 
 
-def skipped_or_run(target: str) -> tuple[str, str]:
+def write(commit: str, passed: dict[str, list]) -> None:
+    PASSED.write_text(json.dumps({"commit": commit, "targets": passed}))
+
+
+def tests_of(target: str) -> pathlib.Path:
+    """Return the file with the ids of the target's tests that passed: continued.py."""
+    return LOGS / f"{target}.tests"
+
+
+def skipped_or_run(target: str, commit: str) -> tuple[str, str]:
     """Return (result, explanation) of the target."""
     program = PROGRAMS.get(target)
     if program and not runs(program):
         return "skipped", f"no {program} here"
-    log = LOGS / f"{target}.log"
+    log, tests = LOGS / f"{target}.log", tests_of(target)
+    earlier = len(tests.read_text().splitlines()) if commit and tests.exists() else 0
     with log.open("w") as output:
         # Several pytest runs may make up one target; -rs tells why each test is skipped.
-        environment = os.environ | {"PYTEST_ADDOPTS": f"{os.environ.get('PYTEST_ADDOPTS', '')} -rs"}
+        options = [os.environ.get("PYTEST_ADDOPTS", ""), "-rs", *(["-p tests.continued"] if commit else [])]
+        environment = os.environ | {"PYTEST_ADDOPTS": " ".join(options), "PASSED_TESTS": str(tests.absolute())}
         command = ["make", target]
         status = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, env=environment).returncode
     text = log.read_text(errors="replace")
     if status and not (status == 2 and nothing_ran(text)):
         return "failed", f"see {log}"
     counts = {kind: count(kind, text) for kind in ("passed", "skipped")}
+    counts["passed"] += earlier
     if not counts["passed"]:
         reasons = re.findall(r"^SKIPPED \[\d+\] \S+: (.*)", text, re.M)
         return "skipped", reasons[0] if reasons else "no test ran"

@@ -1,6 +1,7 @@
 """`make test-all` with stub targets."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -22,6 +23,8 @@ test-colab:
 \t@exit 2
 test-broken:
 \t@exit 2
+test-python:
+\t@"$(PYTHON)" -m pytest --noconftest -p no:cacheprovider $(OPTIONS) test_two.py
 test-while:
 \t@"$(PYTHON)" "$(SCRIPT)" test-good >other; echo '1 passed in 0.10s'
 """
@@ -61,7 +64,7 @@ def test_a_missing_program_is_a_reason_and_no_failure(run):
 def git(tmp_path):
     """Make the folder a repository with one commit; return a function that runs git there."""
     git = lambda *command: subprocess.run(["git", "-c", "user.name=a", "-c", "user.email=a@b", *command], cwd=tmp_path)
-    (tmp_path / ".gitignore").write_text(".cache\nother\n")
+    (tmp_path / ".gitignore").write_text(".cache\n__pycache__\nother\n")
     git("init", "--quiet"), git("add", "."), git("commit", "--quiet", "--message=first")
     return git
 
@@ -81,6 +84,20 @@ def test_what_passed_is_not_run_again_at_the_same_commit(run, git, tmp_path):
     git("commit", "--quiet", "--all", "--message=second")
     assert of_earlier(run("test-good")) == [False], "another commit"
     assert of_earlier(run("test-good")) == [True]
+
+
+@pytest.mark.parametrize("options", ["", "-n 2"])
+def test_tests_that_passed_are_not_run_again(run, git, tmp_path, options):
+    bad = "import pathlib\n\ndef test_good(): pass\ndef test_bad(): assert pathlib.Path('other').exists()\n"
+    (tmp_path / "test_two.py").write_text(bad)
+    git("add", "."), git("commit", "--quiet", "--message=tests")
+    python = {"PYTHON": sys.executable, "PYTHONPATH": str(ROOT), "OPTIONS": options}
+    log = tmp_path / ".cache" / "test-all" / "test-python.log"
+    assert run("test-python", **python).returncode == 1 and "1 failed, 1 passed" in log.read_text()
+    assert run("test-python", **python).returncode == 1 and not re.search("[1-9] passed", log.read_text())
+    (tmp_path / "other").write_text("")
+    done = run("test-python", **python)
+    assert done.returncode == 0 and "  2 passed" in done.stdout and "1 passed" in log.read_text()
 
 
 def test_calls_side_by_side_keep_what_each_has_passed(run, git):
