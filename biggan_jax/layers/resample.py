@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from biggan_jax.layers.convolution import LAYOUT, conv_general_dilated, has_pieces, rotated
 from biggan_jax.layers.linear import orthogonal
@@ -25,9 +26,19 @@ LEAST_WIDE = 32
 
 def upsample(x: jax.Array) -> jax.Array:
     """Upsample by nearest neighbour: [B, H, W, C] to [B, 2H, 2W, C]."""
+    return jax.lax.platform_dependent(x, tpu=_upsample_by_windows, default=_upsample_by_broadcast)
+
+
+def _upsample_by_broadcast(x: jax.Array) -> jax.Array:
     b, h, w, c = x.shape
     # One broadcast, since two repeats would write the image twice.
     return jnp.broadcast_to(x[:, :, None, :, None], (b, h, 2, w, 2, c)).reshape(b, 2 * h, 2 * w, c)
+
+
+def _upsample_by_windows(x: jax.Array) -> jax.Array:
+    """Sum each 2x2 window of x with zeros between its pixels: a TPU takes half the time for it, and for its gradient."""
+    one, two, sides = (1, 1, 1, 1), (1, 2, 2, 1), ((0, 0), (1, 1), (1, 1), (0, 0))
+    return jax.lax.reduce_window(x, np.zeros((), x.dtype), jax.lax.add, two, one, sides, base_dilation=two)
 
 
 def average_pool(x: jax.Array) -> jax.Array:

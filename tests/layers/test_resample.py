@@ -10,12 +10,26 @@ from biggan_jax.layers.resample import Conv3x3Pool, UpConv3x3, average_pool, con
 X = np.arange(2 * 2 * 4 * 3, dtype=np.float32).reshape(2, 2, 4, 3)
 
 
-def test_upsampling_repeats_each_pixel():
-    y = np.asarray(upsample(X))
+@pytest.mark.parametrize("form", [upsample, resample._upsample_by_broadcast, resample._upsample_by_windows])
+def test_upsampling_repeats_each_pixel(form):
+    y = np.asarray(form(X))
     assert y.shape == (2, 4, 8, 3)
     for dy in (0, 1):
         for dx in (0, 1):
             np.testing.assert_array_equal(y[:, dy::2, dx::2], X)
+
+
+def test_the_gradient_of_upsampling_sums_each_square():
+    g = np.random.default_rng(0).standard_normal((2, 4, 8, 3)).astype(np.float32)
+    for form in (upsample, resample._upsample_by_windows):
+        (found,) = jax.vjp(form, X)[1](g)
+        np.testing.assert_allclose(found, 4 * average_pool(g), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(("platform", "windows"), [("tpu", True), ("cpu", False), ("cuda", False)])
+def test_on_tpus_alone_upsampling_is_a_sum_of_windows(platform, windows):
+    text = jax.jit(upsample).trace(X).lower(lowering_platforms=(platform,)).as_text()
+    assert ("reduce_window" in text) == windows
 
 
 def test_pooling_averages_each_square_and_undoes_upsampling():
