@@ -6,7 +6,6 @@ files differ from it: an interrupted call is continued by the same command, test
 run side by side, each with targets and an environment of its own: `make test-all TARGETS=test-docs VENV=.venv-docs`.
 """
 
-import json
 import os
 import pathlib
 import re
@@ -20,33 +19,27 @@ LOGS = pathlib.Path(".cache") / "test-all"
 PROGRAMS = {"test-colab": os.environ.get("COLAB_PYTHON", "python3.13")}
 """Programs without which make itself stops."""
 
-
-PASSED = LOGS / "passed.json"
-"""{"commit": that of the working tree, "targets": {name: [seconds, explanation]}}."""
+WHOLE = ("test-colab",)
+"""Targets that are not continued test by test: the notebook's tests install what the others need."""
 
 
 def main(targets: list[str]) -> int:
     LOGS.mkdir(parents=True, exist_ok=True)
-    commit = clean_commit()
-    passed = passed_at(commit)
-    if commit and (passed is None or os.environ.get("AGAIN")):
-        write(commit, passed := {})
-        for path in LOGS.glob("*.tests"):
-            path.unlink()
     # A shell's background job ignores SIGINT, and so would the scripts whose Ctrl-C is tested.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    for target in targets if os.environ.get("AGAIN") else ():
+        for path in LOGS.glob(f"{target}.*.*"):
+            path.unlink(missing_ok=True)
     results = []
     for target in targets:
-        start, before = time.monotonic(), passed.get(target) if passed else None
-        result, detail = ("passed", before[1] + ", in an earlier call") if before else skipped_or_run(target, commit)
-        seconds = before[0] if before else time.monotonic() - start
+        start, commit = time.monotonic(), clean_commit()
+        passed = LOGS / f"{target}.{commit}.passed"
+        before = passed.read_text() if commit and passed.exists() else ""
+        result, detail = ("passed", f"{before}, in an earlier call") if before else skipped_or_run(target, commit)
         results.append(result)
-        print(f"{target:16} {result:8} {seconds:6.0f} s  {detail}", flush=True)
-        if commit != clean_commit():  # Files were edited meanwhile.
-            tests_of(target).unlink(missing_ok=True)
-        elif result == "passed" and not before and commit:
-            # What another call, of other targets, has written since stays.
-            write(commit, (passed_at(commit) or {}) | {target: [seconds, detail]})
+        print(f"{target:16} {result:8} {time.monotonic() - start:6.0f} s  {detail}", flush=True)
+        if result == "passed" and not before and commit and commit == clean_commit():
+            passed.write_text(detail)
     print(", ".join(f"{results.count(result)} {result}" for result in ("passed", "failed", "skipped")))
     return int("failed" in results)
 
@@ -61,35 +54,22 @@ def clean_commit() -> str:
         return ""
 
 
-def passed_at(commit: str) -> dict[str, list] | None:
-    """Return what passed in earlier calls at the commit, {target: [seconds, explanation]}; None if the record is not of it."""
-    try:
-        record = json.loads(PASSED.read_text())
-        return record["targets"] if commit and record["commit"] == commit else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
-def write(commit: str, passed: dict[str, list]) -> None:
-    PASSED.write_text(json.dumps({"commit": commit, "targets": passed}))
-
-
-def tests_of(target: str) -> pathlib.Path:
-    """Return the file with the ids of the target's tests that passed: continued.py."""
-    return LOGS / f"{target}.tests"
-
-
 def skipped_or_run(target: str, commit: str) -> tuple[str, str]:
     """Return (result, explanation) of the target."""
     program = PROGRAMS.get(target)
     if program and not runs(program):
         return "skipped", f"no {program} here"
-    log, tests = LOGS / f"{target}.log", tests_of(target)
-    earlier = len(tests.read_text().splitlines()) if commit and tests.exists() else 0
+    log, environment = LOGS / f"{target}.log", dict(os.environ)
+    # Several pytest runs may make up one target; -rs tells why each test is skipped.
+    options, earlier = [os.environ.get("PYTEST_ADDOPTS", ""), "-rs"], 0
+    if commit and target not in WHOLE:
+        options.append("-p tests.continued")
+        tests, snapshot = (LOGS.absolute() / f"{target}.{commit}.{kind}" for kind in ("tests", "earlier"))
+        snapshot.write_text(tests.read_text() if tests.exists() else "")
+        earlier = len(set(snapshot.read_text().splitlines()))
+        environment |= {"TESTED_COMMIT": commit, "PASSED_TESTS": str(tests), "EARLIER_TESTS": str(snapshot)}
     with log.open("w") as output:
-        # Several pytest runs may make up one target; -rs tells why each test is skipped.
-        options = [os.environ.get("PYTEST_ADDOPTS", ""), "-rs", *(["-p tests.continued"] if commit else [])]
-        environment = os.environ | {"PYTEST_ADDOPTS": " ".join(options), "PASSED_TESTS": str(tests.absolute())}
+        environment["PYTEST_ADDOPTS"] = " ".join(options)
         command = ["make", target]
         status = subprocess.run(command, stdout=output, stderr=subprocess.STDOUT, env=environment).returncode
     text = log.read_text(errors="replace")

@@ -1,7 +1,7 @@
 """Recorded results of two training steps of each family; `python -m tests.golden` records them again.
 
-Record again only after an intended change. Numbers are compared within rounding on any machine, and bit by bit if jax and
-the processor are those of the record.
+Record again only after an intended change. Numbers are compared within rounding on any machine, and bit by bit if jax, the
+processor and LAPACK are those of the record.
 """
 
 import functools
@@ -52,7 +52,7 @@ def train(state, step, batches):
 def environment():
     """Return what the bits depend on: jax's version, the processor with its vector instructions, and a factorisation by LAPACK.
 
-    The last makes orthogonal weights. Its form depends on variables such as OPENBLAS_CORETYPE, too.
+    The last makes orthogonal weights. Its bits depend on variables such as OPENBLAS_CORETYPE, too.
     """
     try:
         info = pathlib.Path("/proc/cpuinfo").read_text().splitlines()

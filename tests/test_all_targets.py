@@ -34,7 +34,10 @@ test-while:
 def run(tmp_path):
     """Return a function that runs the targets, with a Python for Colab that is not there."""
     (tmp_path / "Makefile").write_text(MAKEFILE)
-    environment = os.environ | {"COLAB_PYTHON": "python0.0"}
+    ours = ("AGAIN", "MAKEFLAGS", "MFLAGS", "PYTEST_ADDOPTS", "PASSED_TESTS", "EARLIER_TESTS", "TESTED_COMMIT")
+    environment = {name: value for name, value in os.environ.items() if name not in ours} | {
+        "COLAB_PYTHON": "python0.0"
+    }
     command = [sys.executable, SCRIPT]
     return lambda *targets, **more: subprocess.run(
         [*command, *targets], cwd=tmp_path, env=environment | more, capture_output=True, text=True
@@ -86,7 +89,7 @@ def test_what_passed_is_not_run_again_at_the_same_commit(run, git, tmp_path):
     assert of_earlier(run("test-good")) == [True]
 
 
-@pytest.mark.parametrize("options", ["", "-n 2"])
+@pytest.mark.parametrize("options", ["", pytest.param("-n 2", marks=pytest.mark.slow)])
 def test_tests_that_passed_are_not_run_again(run, git, tmp_path, options):
     bad = "import pathlib\n\ndef test_good(): pass\ndef test_bad(): assert pathlib.Path('other').exists()\n"
     (tmp_path / "test_two.py").write_text(bad)
@@ -98,6 +101,16 @@ def test_tests_that_passed_are_not_run_again(run, git, tmp_path, options):
     (tmp_path / "other").write_text("")
     done = run("test-python", **python)
     assert done.returncode == 0 and "  2 passed" in done.stdout and "1 passed" in log.read_text()
+
+
+def test_what_passes_while_files_are_edited_does_not_count(run, git, tmp_path):
+    edits = "import pathlib\n\ndef test_good(): pathlib.Path('edited').touch()\ndef test_bad(): assert False\n"
+    (tmp_path / "test_two.py").write_text(edits)
+    git("add", "."), git("commit", "--quiet", "--message=tests")
+    run("test-python", PYTHON=sys.executable, PYTHONPATH=str(ROOT))
+    (tmp_path / "edited").unlink()
+    run("test-python", PYTHON=sys.executable, PYTHONPATH=str(ROOT))
+    assert "1 failed, 1 passed" in (tmp_path / ".cache" / "test-all" / "test-python.log").read_text()
 
 
 def test_calls_side_by_side_keep_what_each_has_passed(run, git):

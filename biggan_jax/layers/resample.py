@@ -36,7 +36,8 @@ def _upsample_by_broadcast(x: jax.Array) -> jax.Array:
 
 
 def _upsample_by_windows(x: jax.Array) -> jax.Array:
-    """Sum each 2x2 window of x with zeros between its pixels: a TPU takes half the time for it, and for its gradient."""
+    """Sum each 2x2 window of x with zeros between its pixels, of which each window holds one."""
+    # On a TPU a broadcast is an operation of its own, and so is its gradient; on v5e G's last stages take 0.8 of the time with sums.
     one, two, sides = (1, 1, 1, 1), (1, 2, 2, 1), ((0, 0), (1, 1), (1, 1), (0, 0))
     return jax.lax.reduce_window(x, np.zeros((), x.dtype), jax.lax.add, two, one, sides, base_dilation=two)
 

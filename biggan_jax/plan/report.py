@@ -25,7 +25,7 @@ LONG_NAMES = {"G": "generator", "D": "discriminator"}
 """The names that a plan has for networks, where they differ from the family's."""
 _WRAPPERS = ("synthesis",)
 """Modules whose own modules are named in their place."""
-_NOT_MODULES = ("", "jvp", "transpose", "checkpoint", "rematted_computation")
+_NOT_MODULES = ("", "jvp", "transpose", "checkpoint", "rematted_computation", "cond", "branch_fun")
 _SCOPES = ("spectral_norm", "optimizer", "penalty", "average")
 
 
@@ -116,7 +116,8 @@ def module_of(
 ) -> str:
     """Return the module and direction of an operation, such as "G block_4 backward", or else its part of the step."""
     direction = "backward" if "transpose(" in op_name else "forward"
-    parts = [part for part in re.split(r"[/()]+", re.sub(r"jit\([^()]*\)", "", op_name)) if part not in _NOT_MODULES]
+    text = re.sub(r"jit\([^()]*\)|(?<=\bbranch)_\d+(?=_fun\b)", "", op_name)
+    parts = [part for part in re.split(r"[/()]+", text) if part not in _NOT_MODULES]
     # A call of another method than __call__ is named Module.method.
     parts = [part.partition(".")[0] for part in parts]
     networks = [i for i, part in enumerate(parts) if part in names]

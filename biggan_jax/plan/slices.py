@@ -8,6 +8,7 @@ import sys
 from typing import NamedTuple
 
 from biggan_jax.errors import UserError
+from biggan_jax.runtime import startup
 
 FLAT = "1x1 2x2 2x4 4x4 4x8 8x8 8x16 16x16"
 CUBES = "2x2x1 2x2x2 2x2x4 2x4x4 4x4x4 4x4x8 4x8x8 8x8x8 8x8x16 8x16x16"
@@ -72,7 +73,8 @@ def main() -> None:
         print(f"slices: error: {error}", file=sys.stderr)
         raise SystemExit(error.status) from error
     fields = slice_.type, slice_.topology, slice_.shape, slice_.chips, slice_.hosts, slice_.accelerator, slice_.runtime
-    print(*(field or "-" for field in fields))
+    with startup.ends_with_its_reader():
+        print(*(field or "-" for field in fields))
 
 
 if __name__ == "__main__":

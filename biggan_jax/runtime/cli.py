@@ -167,7 +167,9 @@ def _end(status: int) -> int:
     """Return the exit status, or end the process with it if the interpreter would wait for a thread that hangs."""
     if _threads_hang:
         logging.shutdown()
-        sys.stdout.flush(), sys.stderr.flush()
+        for stream in sys.stdout, sys.stderr:
+            with contextlib.suppress(OSError, AttributeError):  # Its reader has quit, or it is closed.
+                stream.flush()
         os._exit(status)
     return status
 
@@ -291,17 +293,26 @@ def _call(main: Callable[[], int | None], *, compiles: bool) -> int:
 
 def _parse(argv: Sequence[str]) -> list[str]:
     try:
-        with startup.ends_with_its_reader(SUCCESS):  # absl prints --help.
+        with startup.ends_with_its_reader():  # absl prints --help.
             left = flags.FLAGS(spelled(argv))
         if "config" in flags.FLAGS and flags.FLAGS["config"].value is not None:
             normalize(flags.FLAGS["config"].value)
         if len(left) > 1:
             raise UserError(f"unexpected argument {left[1]!r}; every option is given as --name=value")
         return left
-    except SystemExit:  # absl exits with 1 after --help.
-        raise SystemExit(SUCCESS) from None
+    except SystemExit as end:
+        if end.code == startup.READER_QUIT:
+            raise
+        if not _asks_for_help(argv):
+            fail(UserError(f"the config file ended the program, with status {end.code}; it has to return a config"))
+        raise SystemExit(SUCCESS) from None  # absl exits with 1 after --help.
     except Exception as e:  # A config file is Python: it may raise anything.
         fail(e)
+
+
+def _asks_for_help(argv: Sequence[str]) -> bool:
+    names = {argument.lstrip("-").partition("=")[0] for argument in argv[1:] if argument.startswith("-")}
+    return bool(names & {"help", "helpshort", "helpfull", "helpxml", "?"})
 
 
 def spelled(arguments: Sequence[str]) -> list[str]:

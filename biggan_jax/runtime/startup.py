@@ -54,24 +54,45 @@ def name_program(module: str) -> None:
 
 
 @contextlib.contextmanager
-def ends_with_its_reader(status: int = READER_QUIT) -> Iterator[None]:
-    """Within, a reader of stdout that has quit ends the command with `status` and without a word, as `biggan-config list | head`.
+def ends_with_its_reader() -> Iterator[None]:
+    """End the command silently, with READER_QUIT, if the reader of stdout has quit, as in `biggan-config list | head`.
 
-    What is printed is flushed here: at its exit, Python would print an error. SIGPIPE keeps Python's action, not the system's: an
-    event loop of Orbax writes to its closed socket where a checkpoint is damaged, which would end the command without a word.
+    What is printed is flushed here: at its exit, Python would print an error. A failure keeps its status and message. SIGPIPE keeps
+    Python's action, not the system's: an event loop of Orbax writes to its closed socket where a checkpoint is damaged, which would
+    end the command before it has said so.
     """
     try:
-        try:
-            yield
-        finally:
-            sys.stdout.flush()
+        yield
     except BrokenPipeError:
         stdout = select.poll()
         stdout.register(1, 0)
-        if not any(event & select.POLLERR for _, event in stdout.poll(0)):
+        if not (_lost_output() or any(event & (select.POLLERR | select.POLLHUP) for _, event in stdout.poll(0))):
             raise  # Another pipe or socket.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        raise SystemExit(status) from None
+        _drop_output()
+        raise SystemExit(READER_QUIT) from None
+    except BaseException as error:
+        failed = not isinstance(error, SystemExit) or error.code
+        if _lost_output() and not failed:
+            raise SystemExit(READER_QUIT) from None
+        raise
+    if _lost_output():
+        raise SystemExit(READER_QUIT)
+
+
+def _lost_output() -> bool:
+    """Flush stdout; return whether its reader has quit. What is printed then goes nowhere, as Python flushes again at exit."""
+    if sys.stdout is None or sys.stdout.closed:
+        return False
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _drop_output()
+        return True
+    return False
+
+
+def _drop_output() -> None:
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def begin(module: str) -> None:

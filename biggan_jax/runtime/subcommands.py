@@ -16,10 +16,6 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; see --help")
 
-    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:
-        with startup.ends_with_its_reader(status):  # After --help.
-            super().exit(status, message)
-
 
 def command(main: Callable[[Sequence[str]], int]) -> Callable[[], NoReturn]:
     """Return the function that calls `main` with the arguments, exits with the status that it returns, and prints a UserError."""
@@ -41,7 +37,8 @@ def flags_parser(arguments: Callable[[Sequence[str]], object]) -> Callable[[], N
 
     def parse() -> None:
         try:
-            arguments(sys.argv[1:])
+            with startup.ends_with_its_reader():  # argparse prints --help.
+                arguments(sys.argv[1:])
         except UserError as error:
             fail(error)
 

@@ -127,6 +127,8 @@ def test_a_kernels_cycles_follow_the_columns_it_keeps_busy():
 @pytest.mark.parametrize(
     ("op_name", "module"),
     [
+        ("jit(f)/jvp(Generator)/cond/branch_0_fun/reduce_window_sum", "G forward"),
+        ("jit(f)/transpose(jvp(Generator))/block_4_1/cond/branch_1_fun/reduce_window_sum", "G block_4_1 backward"),
         ("jit(train_step)/transpose(jvp(Generator))/Generator.synthesize/synthesis/block_8/add", "G block_8 backward"),
         ("jit(train_step)/once_in_4/cond/branch_1_fun/jvp(Generator.map)/mapping/dense_2/add", "G mapping forward"),
         ("jit(train_step)/jvp(Generator)/jit(relu)/max", "G forward"),

@@ -54,10 +54,10 @@ def test_the_line_for_launchers_has_a_word_for_each_field():
 def test_a_plan_in_one_line():
     plan = json.loads((PLANS / "biggan_deep_128-v5e-256-2048.json").read_text())
     assert report.brief(plan) == (
-        "v5e:16x16: 256 chips x 2.1 h = 537 chip-hours for 150,000 steps, by the compiler's estimate;"
-        " fits: 1.69 GB of 17.2 GB per device, 23.5 MB of it for the state"
+        "v5e:16x16: 256 chips x 2 h = 513 chip-hours for 150,000 steps, by the compiler's estimate;"
+        " fits: 1.41 GB of 17.2 GB per device, 23.5 MB of it for the state"
     )
-    assert "DOES NOT FIT: 1.69 GB of 17.2 GB" in report.brief(plan | {"fits": False})
+    assert "DOES NOT FIT: 1.41 GB of 17.2 GB" in report.brief(plan | {"fits": False})
     assert "256 chips for 150,000 steps, for an unknown time;" in report.brief(plan | {"estimated_hours": None})
 
 

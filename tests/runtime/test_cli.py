@@ -5,6 +5,7 @@ import logging
 import os
 import pathlib
 import re
+import socket
 import subprocess
 import sys
 
@@ -300,14 +301,73 @@ def into_a_closed_pipe(request):
     return run
 
 
-def test_help_into_a_closed_pipe_exits_0_silently(into_a_closed_pipe):
-    assert into_a_closed_pipe("-m", "biggan_jax.stability", "--help") == (0, "")
-    assert into_a_closed_pipe("-m", "biggan_jax.config", "--help") == (0, "")
+def test_help_into_a_closed_pipe_ends_silently(into_a_closed_pipe):
+    for module in "stability", "config":
+        status, errors = into_a_closed_pipe("-m", f"biggan_jax.{module}", "--help")
+        assert status in (0, 141) and errors == ""
 
 
 def test_output_into_a_closed_pipe_ends_silently(into_a_closed_pipe):
     assert into_a_closed_pipe("-c", COMMAND, "--config=quickstart") == (141, "")
     assert into_a_closed_pipe("-m", "biggan_jax.config", "show", "quickstart") == (141, "")
+
+
+@pytest.fixture
+def ended(monkeypatch):
+    """Return a function that ends a command by an exception, after it has printed to a pipe that nobody reads."""
+
+    def ended(error):
+        reader, writer = os.pipe()
+        os.close(reader)
+        kept = os.dup(1)
+        os.dup2(writer, 1), os.close(writer)
+        monkeypatch.setattr(sys, "stdout", os.fdopen(1, "w", closefd=False))
+        try:
+            with pytest.raises(BaseException) as end, startup.ends_with_its_reader():
+                print("printed")
+                if error:
+                    raise error
+            return end.value
+        finally:
+            os.dup2(kept, 1), os.close(kept)
+
+    return ended
+
+
+@pytest.mark.parametrize("error", [ValueError("a defect"), UserError("a mistake"), SystemExit(75), KeyboardInterrupt()])
+def test_a_failure_is_not_hidden_by_a_reader_that_has_quit(ended, error):
+    assert ended(error) is error
+
+
+@pytest.mark.parametrize("error", [None, SystemExit(0), SystemExit(None), BrokenPipeError()])
+def test_a_success_that_nobody_has_read_ends_with_141(ended, error):
+    assert ended(error).code == 141
+
+
+@pytest.mark.parametrize("stdout", [None, "closed"])
+def test_without_a_stdout_a_command_ends_as_with_one(monkeypatch, stdout):
+    with open(os.devnull, "w") as file:
+        pass
+    monkeypatch.setattr(sys, "stdout", stdout and file)
+    with pytest.raises(SystemExit, match="75"), startup.ends_with_its_reader():
+        raise SystemExit(75)
+    with startup.ends_with_its_reader():
+        pass
+
+
+def test_a_socket_whose_reader_has_quit_counts_too():
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    done = subprocess.run(
+        [sys.executable, "-m", "biggan_jax.config", "list"], stdout=ours.fileno(), stderr=subprocess.PIPE, text=True
+    )
+    ours.close()
+    assert (done.returncode, done.stderr) == (141, "")
+
+
+def test_a_config_that_ends_the_program_is_refused(refusal, tmp_path):
+    (tmp_path / "config.py").write_text("import sys\nsys.exit(1)\n")
+    assert "the config file ended the program, with status 1" in refusal(f"--config={tmp_path / 'config.py'}")
 
 
 def test_another_broken_pipe_is_not_taken_for_that_of_the_reader():
