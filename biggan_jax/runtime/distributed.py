@@ -39,6 +39,9 @@ _LOST = "JAX distributed service detected fatal errors"
 _LOG_LINE = re.compile(r"\d\d:\d\d:\d\d |[IWEF]\d{4} ")
 _COORDINATION = re.compile(r"[WEF]\d{4} [^]]*\b(coordination_service\w*|preemption_sync_manager|client)\.(cc|h):")
 
+_XLA = re.compile(r"(UNKNOWN|INTERNAL|UNAVAILABLE|ABORTED|CANCELLED|DEADLINE_EXCEEDED|FAILED_PRECONDITION): ")
+"""How an error of XLA's begins, which a collective on CPUs may raise as a ValueError."""
+
 
 def run(work: Callable[[], int | None], cluster: Cluster, arrive_within: int) -> int | None:
     """Join `cluster`, call `work` and return its exit status (None: 0).
@@ -92,7 +95,9 @@ def exit_without_barrier(kind, error, trace) -> None:
     if not _is_child or not isinstance(error, Exception) or isinstance(error, UserError):
         return
     # A lost peer may have caused any JAX error except out-of-memory. JAX notices the loss, and ends this process.
-    suspects = [e for e in causes(error) if isinstance(e, jax.errors.JaxRuntimeError | TimeoutError)]
+    suspects = [
+        e for e in causes(error) if isinstance(e, jax.errors.JaxRuntimeError | TimeoutError) or _XLA.match(str(e))
+    ]
     if suspects and "RESOURCE_EXHAUSTED" not in str(suspects[0]):
         with contextlib.redirect_stderr(io.StringIO()):  # Threads of libraries report the same loss.
             time.sleep(HEARTBEAT_TIMEOUT + SHUTDOWN_TIMEOUT)

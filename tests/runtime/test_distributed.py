@@ -188,6 +188,8 @@ def test_parent_reports_how_its_child_ended(monkeypatch, capsys, ended, status, 
         (OSError("a disk"), False),
         (jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: out of memory"), False),
         (jax.errors.JaxRuntimeError("INTERNAL: Connection closed by peer"), True),
+        (ValueError("UNKNOWN: Gloo AllGather failed: [pair.cc:547] Connection closed by peer [127.0.0.1]:49574"), True),
+        (ValueError("a defect"), False),
         (TimeoutError(), True),
     ],
 )
