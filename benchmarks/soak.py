@@ -17,6 +17,7 @@ import sys
 import time
 
 import jax
+import numpy as np
 
 from biggan_jax.runtime import jsonl
 
@@ -65,6 +66,13 @@ def fifths(seen: list[dict], records: list[dict]) -> list[dict]:
     return rows
 
 
+def growth(records: list[dict]) -> float:
+    """Return MB of host memory that 1,000 steps add, by a line through the second half of the records."""
+    last = records[len(records) // 2 :]
+    slope, _ = np.polyfit([r["step"] for r in last], [r["host_gb"] for r in last], 1)
+    return float(slope) * 1e6
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=40)
@@ -72,9 +80,11 @@ def main() -> None:
     parser.add_argument("--json", type=pathlib.Path)
     options, flags = parser.parse_known_args()
     seen = soak(options.out, options.minutes, flags)
+    records = jsonl.read(options.out, "metrics")
     result = {
         "minutes": options.minutes,
-        "fifths": fifths(seen, jsonl.read(options.out, "metrics")),
+        "fifths": fifths(seen, records),
+        "mb_per_1000_steps_of_second_half": round(growth(records), 2),
         "jax": jax.__version__,
         "python": platform.python_version(),
         "cores": os.cpu_count(),
