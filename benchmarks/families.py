@@ -89,7 +89,7 @@ RUNS = {
     # Small batches: with 32 images (4,000 steps) the agreement was 0.588, with 64 (2,500) 0.103; see docs/families.md.
     "sngan_contrastive": ("sngan", RESNET | RATES | CLOSE | {"condition.d": "contrastive", "batch_size": 16, "num_steps": 5000}),
     "sngan_d2dce": ("sngan", RESNET | RATES | CLOSE | {"condition.d": "d2dce"}),
-    "sngan_multi_hinge": ("sngan", RESNET | RATES | {"condition.d": "multi_hinge", "loss": "multi_hinge"}),
+    "sngan_multi_hinge": ("sngan", RESNET | RATES | {"condition.d": "multi_hinge", "loss": "multi_hinge", "num_steps": 3000}),
     "sagan": ("sagan", RESNET | RATES | {"model.g_attention": (16,), "model.d_attention": (16,), "model.bn_momentum": 0.9}),
     "r3gan": (
         "r3gan",
@@ -108,7 +108,7 @@ RUNS = {
         "stylegan2",
         DIGITS | TEN | {"model.image_shape": (16, 16, 1), "model.channel_base": 512, "model.channel_max": 64, "model.dim_z": 64}
         | {"model.dim_w": 64, "model.mapping_layers": 2, "model.d_mapping_layers": 2, "model.style_mixing": 0.5}
-        | {"loss": "non_saturating", "regularizer.r1": 0.1, "regularizer.every": 16, "batch_size": 32, "num_steps": 3000}
+        | {"loss": "non_saturating", "regularizer.r1": 0.5, "regularizer.every": 16, "batch_size": 32, "num_steps": 3000}
         | {"optimizer.b1": 0.0, "optimizer.g_lr": 2.5e-3, "optimizer.d_lr": 2.5e-3, "model.path_length": 0.0},
     ),
     "gaussians8": ("wgan_gp", POINTS | {"data.name": "gaussians8"}),
