@@ -29,7 +29,7 @@ class Instruction:
     """One line of a scheduled program; "" where the line has no such part.
 
     type: the type of the result, as text. cycles: the compiler's estimate, 0 without one, as for kernels. operands: the
-    shapes that a kernel reads. condition: a loop's. value: a constant's.
+    shapes that a kernel reads. condition: a loop's, and trips: how often it runs, where the compiler says so. value: a constant's.
     """
 
     opcode: str
@@ -40,6 +40,7 @@ class Instruction:
     called: tuple[str, ...]
     channel: str
     condition: str
+    trips: str
     value: str
 
 
@@ -71,6 +72,7 @@ def _instruction(text: str) -> Instruction:
         called=called(text),
         channel=first(r"\bchannel_id=(\d+)"),
         condition=first(r"\bcondition=%?([\w.\-]+)"),
+        trips=first(r'"known_trip_count":\{"n":"(\d+)"'),
         value=first(r"\bconstant\((\d+)\)"),
     )
 
@@ -99,11 +101,9 @@ def executed(text: str, *, inside_fusions: bool = False) -> Iterator[tuple[Instr
         for instruction in computations[name]:
             yield instruction, times
             if instruction.opcode in opened:
-                trips: float = _trips(computations[instruction.condition]) if instruction.condition else 1
-                if instruction.opcode == "conditional":
-                    trips = 1 / steps_between(instruction.op_name)
+                runs = _runs(instruction, computations)
                 for inner in instruction.called:
-                    yield from walk(inner, times * trips)
+                    yield from walk(inner, times * runs)
 
     yield from walk(entry, 1)
 
@@ -130,6 +130,15 @@ def unestimated(text: str) -> dict[str, int]:
             if opcode in ("gather", "scatter"):
                 found[opcode] += times
     return {kind: math.ceil(count) for kind, count in sorted(found.items())}
+
+
+def _runs(instruction: Instruction, computations: dict[str, list[Instruction]]) -> float:
+    """Return how often the computations that an instruction calls run in each of its executions."""
+    if instruction.opcode == "conditional":
+        return 1 / steps_between(instruction.op_name)
+    if instruction.trips:
+        return int(instruction.trips)
+    return _trips(computations[instruction.condition]) if instruction.condition else 1
 
 
 def _trips(condition: list[Instruction]) -> int:

@@ -57,6 +57,16 @@ def test_cycles_of_a_program_are_those_of_its_loops_and_of_no_kernel():
     assert hlo.cycles(TEXT) == 3 * 100 + 40 + 5
 
 
+def test_a_loop_runs_as_often_as_the_compiler_says_where_its_condition_is_a_fusion():
+    text = TEXT.replace(
+        "%bound = s32[]{:T(128)} constant(3)", "%bound = pred[] fusion(%state.1), kind=kLoop, calls=%add"
+    )
+    with pytest.raises(ValueError, match="trip count"):
+        hlo.cycles(text)
+    counted = 'body=%body, backend_config={"known_trip_count":{"n":"5"},"known_init_step":{"init":"0","step":"1"}}'
+    assert hlo.cycles(text.replace("body=%body", counted)) == 5 * 100 + 40 + 5
+
+
 def test_gathers_without_an_estimate_are_counted():
     within = "ROOT %all-gather.2 = f32[8,8]{1,0:T(8,128)} all-gather(%p.2), channel_id=7, dimensions={0}"
     rows = "%rows = f32[8,8]{1,0:T(8,128)} gather(%p.2, %p.2), slice_sizes={1,8}\n  ROOT %back = f32[8,8]{1,0} scatter(%rows, %p.2)"
