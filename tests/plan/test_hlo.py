@@ -57,7 +57,7 @@ def test_cycles_of_a_program_are_those_of_its_loops_and_of_no_kernel():
     assert hlo.cycles(TEXT) == 3 * 100 + 40 + 5
 
 
-def test_a_loop_runs_as_often_as_the_compiler_says_where_its_condition_is_a_fusion():
+def test_a_loop_runs_as_often_as_the_compiler_says():
     text = TEXT.replace(
         "%bound = s32[]{:T(128)} constant(3)", "%bound = pred[] fusion(%state.1), kind=kLoop, calls=%add"
     )
