@@ -4,7 +4,7 @@
 
 Unconditional models are judged by the digits that a classifier sees in their samples, conditional ones by how many of their
 samples it assigns to the class asked for, those of points by the modes they cover. Each run has a grid, OUT/NAME/samples.png.
-The recorded runs of progan, stylegan2, sngan_projection, sngan_d2dce and sagan had two cores to themselves; the others had other
+The recorded runs of progan, sngan_projection, sngan_d2dce and sagan had two cores to themselves; the others had other
 work beside them, so that their train_seconds are long. cpu_seconds are those of all threads.
 
 Rounding depends on the number of cores, and a run on it. On one core all runs of RUNS that were tried so reach their bars, with

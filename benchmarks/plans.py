@@ -93,7 +93,8 @@ def render() -> str:
         "from the files in [plans/](plans), which have all figures, also by module.",
         "",
         "Devices are counted as in JAX (a v3 chip is two), the batch is global, the ratio is compiled / useful FLOPs (- if a",
-        "loop hides the former), and hours are for the preset's number of steps.",
+        "loop hides the former), and hours are for the preset's number of steps. An asterisk marks plans of an earlier step,",
+        "which neither checked for non-finite updates nor upsampled by windows: [scaling](scaling.md#plan-a-run).",
         "",
         "| model | slice | devices | batch | memory, GB per device | Mcycles | step, s | MFU | ratio | hours |",
         "|---|---|---|---|---|---|---|---|---|---|",
@@ -142,7 +143,8 @@ def row(model: str, slice_: str, found: dict) -> str:
     memory = f"{found['hbm_bytes_per_device'] / 1e9:.2f} of {found['hbm_capacity_bytes'] / 1e9:.1f}"
     chunks = found["config"]["d_chunks"]
     batch = f"{found['batch_size']}, D in {chunks} chunks" if chunks > 1 else found["batch_size"]
-    cells = [model, slice_, found["devices"], batch, memory if found["fits"] else f"{memory}: **does not fit**"]
+    older = "" if "most_useful_flops_per_device" in found else " *"
+    cells = [model, slice_ + older, found["devices"], batch, memory if found["fits"] else f"{memory}: **does not fit**"]
     if found["estimated_cycles_per_device"]:
         compiled, useful = found["compiled_flops_per_device"], found["useful_flops_per_device"]
         useful = found.get("most_useful_flops_per_device", useful)

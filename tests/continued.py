@@ -13,6 +13,7 @@ import pytest
 
 from tests.all_targets import clean_commit
 
+ROOT = os.getcwd()
 CHECK_EVERY = 20
 """Seconds between looks at the working tree. What passed since the last one is lost if the process is killed."""
 
@@ -51,14 +52,14 @@ class Record:
         self._phases[report.nodeid].add((report.when, report.outcome))
         if self._phases[report.nodeid] == {(when, "passed") for when in ("setup", "call", "teardown")}:
             self._passed.append(report.nodeid)
-        if time.monotonic() - self._checked > CHECK_EVERY:
+        if report.when == "teardown" and time.monotonic() - self._checked > CHECK_EVERY:
             self._write()
 
     def pytest_sessionfinish(self):
         self._write()
 
     def _write(self):
-        if self._passed and clean_commit() == os.environ["TESTED_COMMIT"]:
+        if self._passed and clean_commit(ROOT) == os.environ["TESTED_COMMIT"]:
             with open(os.environ["PASSED_TESTS"], "a") as file:
                 file.writelines(f"{name}\n" for name in self._passed)
         self._passed, self._checked = [], time.monotonic()

@@ -26,7 +26,7 @@ test-broken:
 test-python:
 \t@"$(PYTHON)" -m pytest --noconftest -p no:cacheprovider $(OPTIONS) test_two.py
 test-while:
-\t@"$(PYTHON)" "$(SCRIPT)" test-good >other; echo '1 passed in 0.10s'
+\t@PYTEST_ADDOPTS= "$(PYTHON)" "$(SCRIPT)" test-good >other; echo '1 passed in 0.10s'
 """
 
 

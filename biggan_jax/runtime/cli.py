@@ -76,7 +76,12 @@ def define_config(help_text: str) -> flags.FlagHolder:
         path = expand_home(path)
         name, colon, argument = path.partition(":")
         parser.file = name if os.path.exists(name) else str(config_path(name))
-        config = parse_file(f"{parser.file}{colon}{argument}")
+        try:
+            config = parse_file(f"{parser.file}{colon}{argument}")
+        except SystemExit as end:
+            raise UserError(
+                f"the config file ended the program, with status {end.code}; it has to return a config"
+            ) from end
         parser.family = config.model.family if config else ""
         return config
 
@@ -168,7 +173,7 @@ def _end(status: int) -> int:
     if _threads_hang:
         logging.shutdown()
         for stream in sys.stdout, sys.stderr:
-            with contextlib.suppress(OSError, AttributeError):  # Its reader has quit, or it is closed.
+            with contextlib.suppress(OSError, ValueError, AttributeError):  # Its reader has quit, or it is closed.
                 stream.flush()
         os._exit(status)
     return status
@@ -303,16 +308,9 @@ def _parse(argv: Sequence[str]) -> list[str]:
     except SystemExit as end:
         if end.code == startup.READER_QUIT:
             raise
-        if not _asks_for_help(argv):
-            fail(UserError(f"the config file ended the program, with status {end.code}; it has to return a config"))
         raise SystemExit(SUCCESS) from None  # absl exits with 1 after --help.
     except Exception as e:  # A config file is Python: it may raise anything.
         fail(e)
-
-
-def _asks_for_help(argv: Sequence[str]) -> bool:
-    names = {argument.lstrip("-").partition("=")[0] for argument in argv[1:] if argument.startswith("-")}
-    return bool(names & {"help", "helpshort", "helpfull", "helpxml", "?"})
 
 
 def spelled(arguments: Sequence[str]) -> list[str]:

@@ -71,9 +71,12 @@ def ends_with_its_reader() -> Iterator[None]:
         _drop_output()
         raise SystemExit(READER_QUIT) from None
     except BaseException as error:
-        failed = not isinstance(error, SystemExit) or error.code
-        if _lost_output() and not failed:
-            raise SystemExit(READER_QUIT) from None
+        if isinstance(error, SystemExit) and not error.code:
+            if _lost_output():
+                raise SystemExit(READER_QUIT) from None
+        else:
+            with contextlib.suppress(OSError):  # Such as a full disk: the failure counts.
+                _lost_output()
         raise
     if _lost_output():
         raise SystemExit(READER_QUIT)
@@ -85,7 +88,7 @@ def _lost_output() -> bool:
         return False
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
+    except (BrokenPipeError, ConnectionResetError):
         _drop_output()
         return True
     return False

@@ -1,6 +1,7 @@
 """The command line: how flags and configs are parsed, and what a mistake prints."""
 
 import ast
+import contextlib
 import logging
 import os
 import pathlib
@@ -337,6 +338,17 @@ def ended(monkeypatch):
 @pytest.mark.parametrize("error", [ValueError("a defect"), UserError("a mistake"), SystemExit(75), KeyboardInterrupt()])
 def test_a_failure_is_not_hidden_by_a_reader_that_has_quit(ended, error):
     assert ended(error) is error
+
+
+def test_a_failure_is_not_hidden_by_a_full_disk(monkeypatch):
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        with pytest.raises(SystemExit, match="75"), startup.ends_with_its_reader():
+            print("printed")
+            raise SystemExit(75)
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            full.close()
 
 
 @pytest.mark.parametrize("error", [None, SystemExit(0), SystemExit(None), BrokenPipeError()])
