@@ -38,7 +38,6 @@ class OfState(NamedTuple):
 one_nan = lambda x: x.at[(0,) * x.ndim].set(jnp.nan)
 times = lambda factor: lambda x: x * factor
 
-
 STATE = {
     "nan_in_average": OfState(r"^averages\.G\.linear\.kernel", one_nan),
     "average_absurd": OfState(r"^averages\.G\.block_0\.conv_1\.kernel", times(1e4)),

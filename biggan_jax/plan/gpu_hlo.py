@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from biggan_jax.plan.gpus import Gpu
-from biggan_jax.plan.hlo import ARRAY, BYTES, COLLECTIVES, called, sizes, steps_between
+from biggan_jax.plan.hlo import ARRAY, BYTES, COLLECTIVES, TRIPS, called, sizes, steps_between
 
 _LINE = re.compile(r"^\s+(?:ROOT )?%?([\w.\-]+) = (.*)$")
 _OPCODE = re.compile(r"(?:^|[\s)}])([a-z][a-z0-9\-]*)\(([^)]*)\)")
@@ -81,7 +81,7 @@ def kernels(text: str) -> Iterator[tuple[Kernel, float]]:
         for i in computations[name].values():
             kind = i.opcode.removesuffix("-start")
             if kind in ("while", "call", "conditional"):
-                trips = float(_first(r'"known_trip_count":\{"n":"(\d+)"\}', i.rest) or 1) if kind == "while" else 1
+                trips = float(_first(TRIPS, i.rest) or 1) if kind == "while" else 1
                 if kind == "conditional":
                     trips = 1 / steps_between(_first(_OP_NAME, i.rest))
                 for inner in called(_CONDITION.sub("", i.rest)):

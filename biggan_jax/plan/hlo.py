@@ -21,6 +21,7 @@ _KERNEL = re.compile(
 )
 ARRAY = re.compile(r"\b([a-z]+\d*)\[([\d,]*)\]")
 _CALLED = re.compile(r"\b(?:body|condition|to_apply|calls|(?:branch|true|false)_computations?)=(\{[^}]*\}|%?[\w.\-]+)")
+TRIPS = r'"known_trip_count":\{"n":"(\d+)"\}'
 _ONCE_IN = re.compile(rf"\b{ONCE_IN}(\d+)\b")
 
 
@@ -72,7 +73,7 @@ def _instruction(text: str) -> Instruction:
         called=called(text),
         channel=first(r"\bchannel_id=(\d+)"),
         condition=first(r"\bcondition=%?([\w.\-]+)"),
-        trips=first(r'"known_trip_count":\{"n":"(\d+)"'),
+        trips=first(TRIPS),
         value=first(r"\bconstant\((\d+)\)"),
     )
 
